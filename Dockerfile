@@ -1,0 +1,34 @@
+# The pipe's image: one static binary and the files that describe it. `docker build .` needs nothing prepared.
+
+FROM rust:1.95.0-slim-bookworm AS dependencies
+WORKDIR /build
+# The dependencies alone, in a layer that a change of the sources leaves as it is.
+COPY .cargo .cargo
+COPY Cargo.toml Cargo.lock build.rs ./
+COPY test/gateway/Cargo.toml test/gateway/Cargo.toml
+RUN mkdir -p src test/gateway/src \
+    && echo 'fn main() {}' > src/main.rs \
+    && touch src/lib.rs test/gateway/src/lib.rs \
+    && cargo build --release --locked --package openfaas-pipe
+
+FROM dependencies AS build
+COPY src src
+# A checkout's times may lie before those of the files that stood in for them.
+RUN touch src/main.rs src/lib.rs \
+    && cargo build --release --locked --package openfaas-pipe \
+    && mv target/*/release/openfaas-pipe /openfaas-pipe
+
+FROM scratch
+ARG REVISION=""
+LABEL org.opencontainers.image.title="openfaas-pipe" \
+      org.opencontainers.image.description="Bitbucket Pipe: deploy and invoke OpenFaaS functions with the step's OIDC token" \
+      org.opencontainers.image.version="0.1.0" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.url="https://bitbucket.org/openfaas-pipe/openfaas-pipe" \
+      org.opencontainers.image.source="https://bitbucket.org/openfaas-pipe/openfaas-pipe" \
+      org.opencontainers.image.documentation="https://bitbucket.org/openfaas-pipe/openfaas-pipe/src/main/README.md" \
+      org.opencontainers.image.licenses="Apache-2.0"
+COPY LICENSE README.md pipe.yml /
+COPY --from=build /openfaas-pipe /openfaas-pipe
+# Root, which scratch has by default: Bitbucket's storage directories can be written by no other user.
+ENTRYPOINT ["/openfaas-pipe"]

@@ -1,0 +1,34 @@
+//! A token's bytes: they end in claims that can be explained, or in an error that can be told.
+
+#![no_main]
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use libfuzzer_sys::fuzz_target;
+use openfaas_pipe::oidc::{Facts, Refusal, claims_table, decode_unverified, explain_refusal, findings};
+
+fuzz_target!(|input: (bool, &[u8], &str, u64)| {
+    let (encoded, payload, description, now) = input;
+    let token = if encoded {
+        // The payload in the shape of a token, so that more than the shape is tried.
+        format!("eyJhbGciOiJSUzI1NiJ9.{}.AAAA", URL_SAFE_NO_PAD.encode(payload)).into_bytes()
+    } else {
+        payload.to_vec()
+    };
+    match decode_unverified(&token) {
+        Ok(claims) => {
+            let url = "https://gw.example.com";
+            for row in claims_table(&claims, url, now) {
+                assert!(!row.claim.contains(['\n', '\x1b']) && !row.value.contains(['\n', '\x1b']));
+            }
+            let facts = Facts::default();
+            for finding in findings(&claims, url, now, &facts) {
+                assert!(!finding.message.contains(['\n', '\x1b']), "{}", finding.message);
+            }
+            let refusal = Refusal { status: 400, error: Some("invalid_grant"), description: Some(description) };
+            let problem = explain_refusal(refusal, &claims, url, now, &facts);
+            assert!(!problem.message.contains(['\n', '\x1b']), "{}", problem.message);
+        }
+        Err(error) => assert!(!error.problem("https://gw.example.com").message.contains(['\n', '\x1b'])),
+    }
+});

@@ -1,0 +1,34 @@
+//! A whole stack file, substituted and not: it ends in functions or in problems, each with a line that the file has.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use openfaas_pipe::stack::{Options, Source, Surroundings, Tag, read};
+
+fuzz_target!(|input: (bool, bool, &[u8])| {
+    let (envsubst, hashed, text) = input;
+    let source = Source { name: "stack.yml".to_owned(), text: text.to_vec(), base: "/nonexistent".into() };
+    let tag = if hashed { Tag::Digest } else { Tag::Latest };
+    let options = Options { envsubst, tag, ..Options::default() };
+    let variable = |name: &str| (name.len() % 2 == 0).then(|| name.repeat(2));
+    let folder_digest = |_: &std::path::Path| Ok("0".repeat(32));
+    let lines = text.iter().filter(|byte| **byte == b'\n').count() + 1;
+    match read(&source, &options, &Surroundings { variable: &variable, folder_digest: &folder_digest }) {
+        Ok(stack) => {
+            assert!(!stack.functions.is_empty());
+            for function in &stack.functions {
+                assert!(!function.deployment.service.is_empty() && !function.deployment.image.is_empty());
+                assert!((1..=lines).contains(&function.line) && (1..=lines).contains(&function.line_of("image")));
+            }
+            for warning in &stack.warnings {
+                assert!(warning.line.is_none_or(|line| (1..=lines).contains(&line)));
+            }
+        }
+        Err(problems) => {
+            assert!(!problems.0.is_empty() && !problems.to_string().is_empty());
+            for problem in &problems.0 {
+                assert!(problem.line.is_none_or(|line| (1..=lines).contains(&line)));
+            }
+        }
+    }
+});

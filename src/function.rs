@@ -1,0 +1,225 @@
+//! OpenFaaS' function resource, as the gateway's REST API reads and writes it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// A function as it is sent to `/system/functions` (faas-provider, `types.FunctionDeployment`).
+///
+/// `labels` and `annotations` are always sent, every other field only where it has a value.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Deployment {
+    /// The function's name.
+    pub service: String,
+    /// The image to run, with its tag or digest.
+    pub image: String,
+    /// The OpenFaaS namespace; the gateway's default where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// The command the watchdog starts (`fprocess`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub env_process: Option<String>,
+    /// Environment variables of the function.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub env_vars: BTreeMap<String, String>,
+    /// Placement constraints.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub constraints: Vec<String>,
+    /// Names of the secrets to mount.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<String>,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Annotations.
+    pub annotations: BTreeMap<String, String>,
+    /// The most a replica may use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Resources>,
+    /// What a replica is promised.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests: Option<Resources>,
+    /// Whether the root filesystem is read-only.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub read_only_root_filesystem: bool,
+}
+
+/// Memory and CPU as Kubernetes quantities (`128Mi`, `100m`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Resources {
+    /// Memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<String>,
+    /// CPU.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<String>,
+}
+
+/// A function as `/system/functions` and `/system/function/NAME` show it (faas-provider, `types.FunctionStatus`); a field
+/// that is zero is left out.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Status {
+    /// The function's name.
+    pub name: String,
+    /// Its namespace.
+    #[serde(deserialize_with = "or_default")]
+    pub namespace: String,
+    /// The image it runs.
+    #[serde(deserialize_with = "or_default")]
+    pub image: String,
+    /// The command the watchdog starts.
+    #[serde(deserialize_with = "or_default")]
+    pub env_process: String,
+    /// Environment variables.
+    #[serde(deserialize_with = "or_default")]
+    pub env_vars: BTreeMap<String, String>,
+    /// Placement constraints.
+    #[serde(deserialize_with = "or_default")]
+    pub constraints: Vec<String>,
+    /// Names of the secrets.
+    #[serde(deserialize_with = "or_default")]
+    pub secrets: Vec<String>,
+    /// Labels.
+    #[serde(deserialize_with = "or_default")]
+    pub labels: BTreeMap<String, String>,
+    /// Annotations.
+    #[serde(deserialize_with = "or_default")]
+    pub annotations: BTreeMap<String, String>,
+    /// The most a replica may use.
+    pub limits: Option<Resources>,
+    /// What a replica is promised.
+    pub requests: Option<Resources>,
+    /// Whether the root filesystem is read-only.
+    #[serde(deserialize_with = "or_default")]
+    pub read_only_root_filesystem: bool,
+    /// Replicas wanted; 0 where it is scaled to zero.
+    #[serde(deserialize_with = "or_default")]
+    pub replicas: u64,
+    /// Replicas that can be invoked, old ones included.
+    #[serde(deserialize_with = "or_default")]
+    pub available_replicas: u64,
+}
+
+impl Status {
+    /// What would have to be sent to get this function: what the provider itself adds is left out.
+    ///
+    /// Known of faas-netes, as controller and as operator: labels `faas_function`, `app`, `controller` and `uid`;
+    /// annotations `prometheus.io.scrape` and `com.openfaas.function.spec`; `fprocess` among the environment variables; a
+    /// quantity `0` for one that was not given.
+    pub fn deployment(&self) -> Deployment {
+        let mut deployment = Deployment {
+            service: self.name.clone(),
+            image: self.image.clone(),
+            namespace: Some(self.namespace.clone()).filter(|namespace| !namespace.is_empty()),
+            env_process: Some(self.env_process.clone()).filter(|command| !command.is_empty()),
+            env_vars: self.env_vars.clone(),
+            constraints: self.constraints.clone(),
+            secrets: self.secrets.clone(),
+            labels: self.labels.clone(),
+            annotations: self.annotations.clone(),
+            limits: self.limits.as_ref().and_then(Resources::given),
+            requests: self.requests.as_ref().and_then(Resources::given),
+            read_only_root_filesystem: self.read_only_root_filesystem,
+        };
+        deployment.env_vars.retain(|name, value| name != "fprocess" || *value != self.env_process);
+        deployment.labels.retain(|key, value| match key.as_str() {
+            "faas_function" | "app" | "controller" => *value != self.name,
+            "uid" => !value.bytes().all(|byte| byte.is_ascii_digit()),
+            _ => true,
+        });
+        deployment.annotations.retain(|key, value| match key.as_str() {
+            "prometheus.io.scrape" => value != "false",
+            "com.openfaas.function.spec" => false,
+            _ => true,
+        });
+        deployment
+    }
+}
+
+impl Resources {
+    /// Without the quantities that say nothing; absent where none is left.
+    fn given(&self) -> Option<Self> {
+        let given = |quantity: &Option<String>| quantity.clone().filter(|text| !text.is_empty() && text != "0");
+        let resources = Self { memory: given(&self.memory), cpu: given(&self.cpu) };
+        (resources != Self::default()).then_some(resources)
+    }
+}
+
+/// Whether two names are those of one image: some providers write out what a name leaves to convention.
+pub fn is_same_image(one: &str, other: &str) -> bool {
+    full_image(one) == full_image(other)
+}
+
+/// An image's name with registry, `library/` and tag written out, as Docker completes it.
+fn full_image(name: &str) -> String {
+    let (registry, path) = match name.split_once('/') {
+        Some((first, rest)) if first.contains(['.', ':']) || first == "localhost" => (first, rest),
+        _ => ("docker.io", name),
+    };
+    let library = if registry == "docker.io" && !path.contains('/') { "library/" } else { "" };
+    let last = path.rsplit('/').next().unwrap_or_default();
+    let tag = if last.contains([':', '@']) { "" } else { ":latest" };
+    format!("{registry}/{library}{path}{tag}")
+}
+
+/// `null` stands for nothing: Go writes it for an empty map or list.
+fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_provider_adds_is_not_sent_again() {
+        let status: Status = serde_json::from_str(
+            r#"{
+                "name": "f", "namespace": "etl", "image": "acme/f:1", "envProcess": "./f",
+                "envVars": {"fprocess": "./f", "A": "1"}, "secrets": ["s"], "constraints": null,
+                "labels": {"faas_function": "f", "uid": "81726354", "app": "f", "controller": "f", "tier": "web"},
+                "annotations": {"prometheus.io.scrape": "false", "com.openfaas.function.spec": "{}", "topic": "t"},
+                "limits": {"memory": "128Mi", "cpu": "0"}, "requests": {"memory": "0", "cpu": "0"},
+                "readOnlyRootFilesystem": true, "replicas": 1, "availableReplicas": 1, "invocationCount": 7
+            }"#,
+        )
+        .unwrap();
+        assert_eq!(
+            serde_json::to_value(status.deployment()).unwrap(),
+            serde_json::json!({
+                "service": "f", "namespace": "etl", "image": "acme/f:1", "envProcess": "./f", "envVars": {"A": "1"},
+                "secrets": ["s"], "labels": {"tier": "web"}, "annotations": {"topic": "t"},
+                "limits": {"memory": "128Mi"}, "readOnlyRootFilesystem": true,
+            })
+        );
+    }
+
+    #[test]
+    fn labels_that_a_user_may_have_written_are_kept() {
+        let labels = [("app", "shop"), ("uid", "blue"), ("controller", "")];
+        let labels: BTreeMap<_, _> = labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+        let status = Status { name: "f".to_owned(), labels: labels.clone(), ..Status::default() };
+        assert_eq!(status.deployment().labels, labels);
+    }
+
+    #[test]
+    fn one_image_has_several_names() {
+        for (one, other) in [
+            ("nginx", "docker.io/library/nginx:latest"),
+            ("acme/f:1", "docker.io/acme/f:1"),
+            ("ghcr.io/acme/f", "ghcr.io/acme/f:latest"),
+            ("localhost:5000/f", "localhost:5000/f:latest"),
+        ] {
+            assert!(is_same_image(one, other), "{one} {other}");
+        }
+        for (one, other) in [("acme/f:1", "acme/f:2"), ("acme/f", "ghcr.io/acme/f"), ("f@sha256:a", "f:latest")] {
+            assert!(!is_same_image(one, other), "{one} {other}");
+        }
+    }
+}

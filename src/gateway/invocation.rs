@@ -1,0 +1,94 @@
+//! Invocations: sent again only where that does no harm, their answers handed on as they come.
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, PROXY_AUTHORIZATION, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderName, Method};
+
+use super::send::wait_of;
+use super::{Error, FunctionToken, Gateway, Target, error, retry};
+
+/// One invocation, as it is sent.
+pub struct Invocation<'a> {
+    /// The method.
+    pub method: &'a Method,
+    /// The function.
+    pub target: &'a Target,
+    /// The query.
+    pub query: &'a [(String, String)],
+    /// All headers but the token's.
+    pub headers: &'a HeaderMap,
+    /// Whether it is queued rather than answered.
+    pub asynchronous: bool,
+    /// Whether sending it twice does no harm.
+    pub idempotent: bool,
+}
+
+impl Gateway {
+    /// Invokes a function. The body is made anew for each try; a try beyond the first is made only where nobody received
+    /// the one before, or where sending it twice does no harm.
+    pub async fn invoke<B, F>(
+        &self,
+        invocation: &Invocation<'_>,
+        token: Option<&FunctionToken>,
+        body: B,
+    ) -> Result<reqwest::Response, Error>
+    where
+        B: Fn() -> F,
+        F: Future<Output = Result<reqwest::Body, Error>>,
+    {
+        let mut url = self.invocation_url(invocation.target, invocation.asynchronous);
+        if !invocation.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(invocation.query);
+        }
+        self.not_stopped()?;
+        let mut number = 0;
+        loop {
+            let mut request = self
+                .http
+                .request(invocation.method.clone(), url.clone())
+                .timeout(self.timeout)
+                .headers(invocation.headers.clone())
+                .body(body().await?);
+            if let Some(token) = token {
+                request = request.header(AUTHORIZATION, token.header());
+            }
+            let result = self.once(invocation.method, &url, request).await;
+            let again = match &result {
+                Err(Error::Transport(transport)) => {
+                    let harmless = invocation.idempotent || transport.unsent;
+                    let wait = (harmless && transport.cause.may_pass()).then(|| retry::backoff(number + 1));
+                    wait.map(|wait| (wait, transport.to_string()))
+                }
+                Ok(response) => (invocation.idempotent && may_pass(response)).then(|| {
+                    let name = error::request_name(invocation.method, &url);
+                    (wait_of(response.headers(), number + 1), format!("{name}: {}", response.status()))
+                }),
+                Err(_) => None,
+            };
+            match again {
+                Some((wait, said)) if number < self.retries && self.pause(&said, wait, number + 1).await => number += 1,
+                _ => return result,
+            }
+        }
+    }
+
+    /// The next piece of a body.
+    pub async fn chunk(&self, method: &Method, response: &mut reqwest::Response) -> Result<Option<Bytes>, Error> {
+        let url = response.url().clone();
+        tokio::select! {
+            chunk = response.chunk() => chunk.map_err(|error| self.transport(method, &url, &error)),
+            failure = self.stop.grace_over() => Err(Error::Stopped(failure)),
+        }
+    }
+}
+
+/// [`retry::may_pass`] for an answer whose body is not read yet.
+fn may_pass(response: &reqwest::Response) -> bool {
+    let body: &[u8] = if response.content_length() == Some(0) { b"" } else { b"unread" };
+    retry::may_pass(response.status(), response.headers(), body)
+}
+
+/// Whether a user may set this header on an invocation; the others are the connection's own.
+pub fn may_be_set(name: &HeaderName) -> bool {
+    ![HOST, CONTENT_LENGTH, TRANSFER_ENCODING, PROXY_AUTHORIZATION].contains(name)
+}

@@ -1,0 +1,55 @@
+//! What a function wrote to its log, for where it does not get ready.
+
+use serde::Deserialize;
+
+use super::{ANSWER_LIMIT, Call, Error, Gateway, Target};
+use crate::oidc::Action;
+
+/// One line of `GET /system/logs` (faas-provider, `logs.Message`).
+#[derive(Deserialize)]
+struct Message {
+    #[serde(default)]
+    text: String,
+}
+
+impl Gateway {
+    /// `GET /system/logs`: the last `count` lines of a function, oldest first.
+    pub async fn logs(&self, target: &Target, count: usize) -> Result<Vec<String>, Error> {
+        let mut url = self.path(&["system", "logs"]);
+        url.query_pairs_mut()
+            .append_pair("name", &target.name)
+            .append_pair("tail", &count.to_string())
+            .append_pair("follow", "false");
+        if let Some(namespace) = &target.namespace {
+            url.query_pairs_mut().append_pair("namespace", namespace);
+        }
+        let call = Call { whole: false, ..self.question(url, Some(Action::FunctionLogs), Some(target), ANSWER_LIMIT) };
+        let answer = self.send(&call).await?;
+        match answer.status.as_u16() {
+            200 => Ok(last_lines(&answer.body, count)),
+            _ => Err(self.refused(&call, &answer)),
+        }
+    }
+}
+
+/// The texts of the last messages; what is no message, such as one that was cut off, is left out.
+fn last_lines(body: &[u8], count: usize) -> Vec<String> {
+    let messages = body.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Message>(line).ok());
+    let mut lines: Vec<String> = messages.map(|message| message.text.trim_end().to_owned()).collect();
+    // A provider gives so many lines of each replica.
+    lines.drain(..lines.len().saturating_sub(count));
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn last_messages_are_taken_and_what_is_none_is_left_out() {
+        let body = b"{\"name\":\"a\",\"text\":\"one\\n\"}\n\n{\"text\":\"two\"}\nnot JSON\n{\"text\":\"three\"}\n{\"text\":\"cu";
+        assert_eq!(last_lines(body, 2), ["two", "three"]);
+        assert_eq!(last_lines(body, 10), ["one", "two", "three"]);
+        assert!(last_lines(b"", 10).is_empty());
+    }
+}

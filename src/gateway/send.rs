@@ -1,0 +1,235 @@
+//! One request: sent, its answer read up to a limit, and sent again where what went wrong may pass.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, LOCATION};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use url::Url;
+
+use super::error::{self, Cause, Error, Refused, Transport};
+use super::{Gateway, Target, retry};
+use crate::log::{self, quote};
+use crate::oidc::Action;
+
+/// One request to the gateway's own interface.
+pub(super) struct Call<'a> {
+    pub(super) method: Method,
+    pub(super) url: Url,
+    pub(super) content_type: &'static str,
+    pub(super) body: Bytes,
+    /// Whether the system token goes with it.
+    pub(super) authenticated: bool,
+    /// How much of the answer is read, in bytes.
+    pub(super) limit: usize,
+    /// Whether an answer of which a part is missing is of no use.
+    pub(super) whole: bool,
+    /// What the Policy has to permit for it.
+    pub(super) action: Option<Action>,
+    pub(super) target: Option<&'a Target>,
+}
+
+/// An answer with as much of its body as is of use.
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+    /// An earlier try got no answer.
+    pub(super) answer_lost: bool,
+}
+
+impl Gateway {
+    /// Sends until there is an answer that will not change, or the tries are used up.
+    pub(super) async fn send(&self, call: &Call<'_>) -> Result<Answer, Error> {
+        let mut number = 0;
+        let mut renewed = false;
+        let mut answer_lost = false;
+        loop {
+            let token = if call.authenticated { Some(self.authorization().await?) } else { None };
+            let result = self.attempt(call, token.as_ref().map(|token| &token.header)).await;
+            let wait = match &result {
+                Ok(answer) if answer.status == StatusCode::UNAUTHORIZED && !renewed => {
+                    if let Some(token) = &token
+                        && self.forget(token).await
+                    {
+                        renewed = true;
+                        tracing::info!("{}: 401, the token is exchanged anew", call.name());
+                        continue;
+                    }
+                    None
+                }
+                Ok(answer) if retry::may_pass(answer.status, &answer.headers, &answer.body) => {
+                    // What stands between may have passed the request on and lost the answer.
+                    answer_lost |= matches!(answer.status.as_u16(), 500 | 502 | 504);
+                    Some(wait_of(&answer.headers, number + 1))
+                }
+                Ok(_) => None,
+                Err(Error::Transport(transport)) => {
+                    answer_lost |= !transport.unsent;
+                    transport.cause.may_pass().then(|| retry::backoff(number + 1))
+                }
+                Err(_) => None,
+            };
+            if let Some(wait) = wait
+                && number < self.retries
+            {
+                let said = match &result {
+                    Ok(answer) => self.refused(call, answer).problem().message,
+                    Err(error) => error.problem().message,
+                };
+                if self.pause(&said, wait, number + 1).await {
+                    number += 1;
+                    continue;
+                }
+            }
+            return result.map(|answer| Answer { answer_lost, ..answer });
+        }
+    }
+
+    /// Waits before the next try; says whether there is to be one.
+    pub(super) async fn pause(&self, said: &str, wait: Duration, number: u32) -> bool {
+        if self.stop.requested().is_some() {
+            return false;
+        }
+        tracing::warn!("{said}; trying again in {} ({number} of {})", log::duration(wait), self.retries);
+        tokio::select! {
+            () = tokio::time::sleep(wait) => true,
+            _ = self.stop.wait() => false,
+        }
+    }
+
+    async fn attempt(&self, call: &Call<'_>, authorization: Option<&HeaderValue>) -> Result<Answer, Error> {
+        let mut request = self.http.request(call.method.clone(), call.url.clone()).timeout(self.timeout);
+        if !call.content_type.is_empty() {
+            request = request.header(CONTENT_TYPE, call.content_type).body(call.body.clone());
+        }
+        if let Some(value) = authorization {
+            request = request.header(AUTHORIZATION, value);
+        }
+        let mut response = self.once(&call.method, &call.url, request).await?;
+        let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
+        let (body, cut) = self.read(&call.method, &call.url, &mut response, call.limit).await?;
+        if cut && status.is_success() && call.whole {
+            let detail = format!("it is longer than {} KiB", call.limit / 1024);
+            return Err(Error::Shape { request: call.name(), detail });
+        }
+        match self.wants_tls(&call.method, &call.url, status, &body) {
+            Some(error) => Err(error),
+            None => Ok(Answer { status, headers, body, answer_lost: false }),
+        }
+    }
+
+    /// One request, up to the head of its answer.
+    pub(super) async fn once(
+        &self,
+        method: &Method,
+        url: &Url,
+        request: reqwest::RequestBuilder,
+    ) -> Result<reqwest::Response, Error> {
+        let started = Instant::now();
+        let result = tokio::select! {
+            result = request.send() => result.map_err(|error| self.transport(method, url, &error)),
+            failure = self.stop.grace_over() => Err(Error::Stopped(failure)),
+        };
+        let took = log::duration(started.elapsed());
+        match &result {
+            Ok(response) => tracing::debug!(
+                "{method} {}: {} in {took} ({:?})",
+                quote(url.as_str()),
+                response.status(),
+                response.version()
+            ),
+            Err(error) => tracing::debug!("{method} {}: {} after {took}", quote(url.as_str()), error.problem().message),
+        }
+        let response = result?;
+        if response.status().is_redirection() {
+            let location =
+                response.headers().get(LOCATION).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+            return Err(Error::Redirect {
+                request: error::request_name(method, url),
+                gateway: Box::new(self.url.clone()),
+                status: response.status(),
+                location: location.unwrap_or_default(),
+            });
+        }
+        Ok(response)
+    }
+
+    /// The body up to a limit, and whether there was more.
+    async fn read(
+        &self,
+        method: &Method,
+        url: &Url,
+        response: &mut reqwest::Response,
+        limit: usize,
+    ) -> Result<(Bytes, bool), Error> {
+        let mut body = Vec::new();
+        loop {
+            let chunk = tokio::select! {
+                chunk = response.chunk() => chunk.map_err(|error| self.transport(method, url, &error))?,
+                failure = self.stop.grace_over() => return Err(Error::Stopped(failure)),
+            };
+            let Some(chunk) = chunk else {
+                return Ok((body.into(), false));
+            };
+            let room = limit - body.len();
+            body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+            if chunk.len() > room {
+                return Ok((body.into(), true));
+            }
+        }
+    }
+
+    pub(super) fn transport(&self, method: &Method, url: &Url, error: &reqwest::Error) -> Error {
+        Error::Transport(Box::new(Transport {
+            request: error::request_name(method, url),
+            gateway: self.url.clone(),
+            cause: Cause::of(error, self.timeout),
+            unsent: error.is_connect(),
+        }))
+    }
+
+    /// To be asked before something new is begun.
+    pub(super) fn not_stopped(&self) -> Result<(), Error> {
+        self.stop.requested().map_or(Ok(()), |failure| Err(Error::Stopped(failure)))
+    }
+
+    /// The error of an answer that says that plain HTTP was spoken to a port with TLS.
+    pub(crate) fn wants_tls(&self, method: &Method, url: &Url, status: StatusCode, body: &[u8]) -> Option<Error> {
+        let transport = Transport {
+            request: error::request_name(method, url),
+            gateway: self.url.clone(),
+            cause: Cause::WantsTls,
+            unsent: true,
+        };
+        (url.scheme() == "http" && error::wants_tls(status, body)).then(|| Error::Transport(Box::new(transport)))
+    }
+
+    pub(super) fn refused(&self, call: &Call<'_>, answer: &Answer) -> Error {
+        let is_web_page = retry::is_web_page(&answer.headers, &answer.body);
+        let text =
+            if is_web_page { retry::title(&answer.body) } else { String::from_utf8_lossy(&answer.body).into_owned() };
+        Error::Refused(Box::new(Refused {
+            request: call.name(),
+            status: answer.status,
+            text: quote(&text),
+            is_web_page,
+            action: call.action,
+            target: call.target.cloned(),
+            password: self.authority.is_password(),
+            gateway: self.url.clone(),
+        }))
+    }
+}
+
+impl Call<'_> {
+    /// Method and path.
+    pub(super) fn name(&self) -> String {
+        error::request_name(&self.method, &self.url)
+    }
+}
+
+/// How long to wait after an answer.
+pub(super) fn wait_of(headers: &HeaderMap, number: u32) -> Duration {
+    retry::asked_wait(headers, SystemTime::now()).unwrap_or_else(|| retry::backoff(number))
+}

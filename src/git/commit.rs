@@ -1,0 +1,75 @@
+//! What is in commits and tags, as far as it is needed.
+
+use super::id::Id;
+
+/// The part of a commit that its place in history depends on.
+pub(super) struct Commit {
+    pub(super) parents: Vec<Id>,
+    /// The committer's date, in seconds since 1970; zero where it cannot be read.
+    pub(super) date: u64,
+}
+
+/// An annotated tag.
+pub(super) struct Tag {
+    pub(super) target: Id,
+    /// What it points to is a tag as well.
+    pub(super) of_tag: bool,
+    pub(super) name: Vec<u8>,
+    /// The tagger's date, in seconds since 1970; zero where it cannot be read.
+    pub(super) date: u64,
+}
+
+impl Commit {
+    pub(super) fn parse(data: &[u8]) -> Option<Self> {
+        let mut rest = data;
+        line(&mut rest, b"tree ").and_then(Id::from_hex)?;
+        let mut parents = Vec::new();
+        while let Some(hex) = line(&mut rest, b"parent ") {
+            parents.push(Id::from_hex(hex)?);
+        }
+        let author = line(&mut rest, b"author");
+        let committer = author.and_then(|_| line(&mut rest, b"committer"));
+        Some(Self {
+            parents,
+            // The last `>`, since a name may hold one.
+            date: committer.map_or(0, |line| date(line, line.iter().rposition(|&byte| byte == b'>'))),
+        })
+    }
+}
+
+impl Tag {
+    pub(super) fn parse(data: &[u8]) -> Option<Self> {
+        let mut rest = data;
+        let target = line(&mut rest, b"object ").and_then(Id::from_hex)?;
+        let kind =
+            line(&mut rest, b"type ").filter(|kind| [b"commit".as_slice(), b"tree", b"blob", b"tag"].contains(kind));
+        let of_tag = kind? == b"tag";
+        let name = line(&mut rest, b"tag ")?.to_vec();
+        let tagger = line(&mut rest, b"tagger ");
+        let date = tagger.map_or(0, |line| date(line, line.iter().position(|&byte| byte == b'>')));
+        Some(Self { target, of_tag, name, date })
+    }
+}
+
+/// The rest of the next line, where it begins with `key`.
+fn line<'a>(rest: &mut &'a [u8], key: &[u8]) -> Option<&'a [u8]> {
+    let value = rest.strip_prefix(key)?;
+    let end = value.iter().position(|&byte| byte == b'\n')?;
+    *rest = &value[end + 1..];
+    Some(&value[..end])
+}
+
+/// The number after the address, which ends at `address`. A negative one becomes very large, as in git.
+fn date(line: &[u8], address: Option<usize>) -> u64 {
+    let Some(end) = address else { return 0 };
+    let text = line[end + 1..].trim_ascii_start();
+    let (negative, digits) = match text.strip_prefix(b"-") {
+        Some(digits) => (true, digits),
+        None => (false, text),
+    };
+    let number = digits
+        .iter()
+        .map_while(|&byte| char::from(byte).to_digit(10))
+        .fold(0_u64, |number, digit| number.saturating_mul(10).saturating_add(digit.into()));
+    if negative { number.wrapping_neg() } else { number }
+}

@@ -1,0 +1,302 @@
+//! Compares with the git program, on repositories that it makes.
+
+use std::{
+    fmt::Write as _,
+    io::Write as _,
+    process::{Command, Stdio},
+};
+
+use super::*;
+
+mod damage;
+mod forms;
+mod histories;
+
+/// A directory in which git is run, away from any configuration of the machine.
+struct Sandbox {
+    home: tempfile::TempDir,
+}
+
+impl Sandbox {
+    fn new() -> Self {
+        let home = tempfile::tempdir().unwrap();
+        Self { home }
+    }
+
+    /// With a repository in `repo` that has a commit.
+    fn with_commit() -> Self {
+        let sandbox = Self::new();
+        sandbox.git(".", &["init", "-q", "-b", "main", "repo"]);
+        sandbox.commit("repo", 1);
+        sandbox
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.home.path().join(path)
+    }
+
+    fn command(&self, directory: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new("git");
+        command
+            .args(arguments)
+            .current_dir(self.path(directory))
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap())
+            .env("HOME", self.home.path())
+            .env("LC_ALL", "C")
+            .envs([("GIT_CONFIG_NOSYSTEM", "1"), ("GIT_ALLOW_PROTOCOL", "file")])
+            .envs([("GIT_AUTHOR_NAME", "a"), ("GIT_AUTHOR_EMAIL", "a@example.com")])
+            .envs([("GIT_COMMITTER_NAME", "c"), ("GIT_COMMITTER_EMAIL", "c@example.com")]);
+        command
+    }
+
+    fn try_git_at(&self, date: u64, directory: &str, arguments: &[&str]) -> Result<String, String> {
+        let date = format!("{} +0000", 1_700_000_000 + date);
+        let mut command = self.command(directory, arguments);
+        command.env("GIT_AUTHOR_DATE", &date).env("GIT_COMMITTER_DATE", &date);
+        let output = command.output().unwrap();
+        match output.status.success() {
+            true => Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned()),
+            false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+        }
+    }
+
+    fn git_at(&self, date: u64, directory: &str, arguments: &[&str]) -> String {
+        self.try_git_at(date, directory, arguments).unwrap()
+    }
+
+    fn git(&self, directory: &str, arguments: &[&str]) -> String {
+        self.git_at(0, directory, arguments)
+    }
+
+    fn commit(&self, directory: &str, date: u64) {
+        let message = format!("commit {date}");
+        self.git_at(date, directory, &["commit", "-q", "--allow-empty", "-m", &message]);
+    }
+
+    fn import(&self, directory: &str, stream: &str) {
+        let mut command = self.command(directory, &["fast-import", "--quiet", "--force"]);
+        let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(stream.as_bytes()).unwrap();
+        assert!(child.wait().unwrap().success());
+    }
+
+    /// What git says of the clone: short id, description, branch (`HEAD` where there is none).
+    fn facts_by_git(&self, directory: &str) -> Result<[String; 3], String> {
+        Ok([
+            self.try_git_at(0, directory, &["rev-parse", "--short", "HEAD"])?,
+            self.try_git_at(0, directory, &["describe", "--tags", "--always"])?,
+            self.try_git_at(0, directory, &["rev-parse", "--symbolic-full-name", "--abbrev-ref", "HEAD"])?,
+        ])
+    }
+
+    fn facts(&self, directory: &str) -> Result<[String; 3], Error> {
+        let repository = Repository::open(&self.path(directory))?;
+        Ok([
+            repository.short_sha()?,
+            repository.describe()?.0,
+            repository.branch()?.unwrap_or_else(|| "HEAD".to_owned()),
+        ])
+    }
+
+    #[track_caller]
+    fn assert_agrees(&self, directory: &str) -> [String; 3] {
+        self.assert_agrees_in("", directory)
+    }
+
+    #[track_caller]
+    fn assert_agrees_in(&self, case: &str, directory: &str) -> [String; 3] {
+        let facts = self.facts(directory).map_err(|error| format!("{case}: {error}")).unwrap();
+        assert_eq!(facts, self.facts_by_git(directory).unwrap(), "{case}: ours first, then git's");
+        facts
+    }
+
+    #[track_caller]
+    fn assert_describes(&self, case: &str, directory: &str, pattern: &str) {
+        let [_, description, _] = self.assert_agrees_in(case, directory);
+        let found = regex_lite::Regex::new(pattern).unwrap().is_match(&description);
+        assert!(found, "{case}: `{description}` is not of the form `{pattern}`");
+    }
+}
+
+#[test]
+fn facts_are_found_from_a_directory_below() {
+    let sandbox = Sandbox::with_commit();
+    fs::create_dir_all(sandbox.path("repo/a/b")).unwrap();
+    std::os::unix::fs::symlink("repo/a", sandbox.path("link")).unwrap();
+    sandbox.assert_agrees("repo/a/b");
+    sandbox.assert_agrees("link/b");
+}
+
+#[test]
+fn head_may_be_a_symbolic_link() {
+    let sandbox = Sandbox::with_commit();
+    fs::remove_file(sandbox.path("repo/.git/HEAD")).unwrap();
+    std::os::unix::fs::symlink("refs/heads/main", sandbox.path("repo/.git/HEAD")).unwrap();
+    sandbox.assert_agrees("repo");
+}
+
+#[test]
+fn the_clone_that_bitbucket_makes_has_the_facts_of_git() {
+    let sandbox = Sandbox::with_commit();
+    sandbox.git("repo", &["tag", "-a", "-m", "x", "v1.0"]);
+    (2..9).for_each(|date| sandbox.commit("repo", date));
+    let commit = sandbox.git("repo", &["rev-parse", "HEAD~1"]);
+    let url = format!("file://{}", sandbox.path("repo").display());
+    sandbox.git(".", &["clone", "-q", "--branch=main", "--depth", "50", &url, "build"]);
+    sandbox.git("build", &["reset", "-q", "--hard", &commit]);
+    sandbox.assert_describes("Bitbucket", "build", "^v1.0-6-g");
+}
+
+#[test]
+fn ids_that_begin_alike_are_told_apart_by_more_digits() {
+    for packed in [false, true] {
+        let sandbox = Sandbox::with_commit();
+        sandbox.git("repo", &["config", "core.abbrev", "4"]);
+        let blobs: String = (0..3000).fold(String::new(), |mut stream, number| {
+            let _ = write!(stream, "blob\ndata <<E\n{number}\nE\n\n");
+            stream
+        });
+        sandbox.import("repo", &blobs);
+        if !packed {
+            let pack = fs::read_dir(sandbox.path("repo/.git/objects/pack")).unwrap();
+            let pack = pack.map(|entry| entry.unwrap().path()).find(|path| path.extension().unwrap() == "pack");
+            fs::rename(pack.unwrap(), sandbox.path("all.pack")).unwrap();
+            fs::remove_dir_all(sandbox.path("repo/.git/objects/pack")).unwrap();
+            let mut unpack = sandbox.command("repo", &["unpack-objects", "-q"]);
+            let pack = File::open(sandbox.path("all.pack")).unwrap();
+            assert!(unpack.stdin(pack).status().unwrap().success());
+        }
+        let lengths = (2..40).map(|date| {
+            sandbox.commit("repo", date);
+            sandbox.assert_agrees("repo")[0].len()
+        });
+        let lengths: HashSet<usize> = lengths.collect();
+        assert!(lengths.contains(&4) && lengths.contains(&5), "{lengths:?}");
+    }
+}
+
+#[test]
+fn a_large_repository_has_longer_abbreviations() {
+    let sandbox = Sandbox::with_commit();
+    let blobs: String = (0..17_000).fold(String::new(), |mut stream, number| {
+        let _ = write!(stream, "blob\ndata <<E\n{number}\nE\n\n");
+        stream
+    });
+    sandbox.import("repo", &blobs);
+    assert_eq!(sandbox.assert_agrees("repo")[0].len(), 8);
+    sandbox.git("repo", &["multi-pack-index", "write"]);
+    assert_eq!(sandbox.assert_agrees("repo")[0].len(), 8);
+    // Counted twice without the setting: the same objects in two packs.
+    let pack = fs::read_dir(sandbox.path("repo/.git/objects/pack")).unwrap();
+    for path in pack.map(|entry| entry.unwrap().path()) {
+        let name = path.file_name().unwrap().to_string_lossy().replace("pack-", "pack-0");
+        if name.starts_with("pack-0") {
+            for copy in 0..4 {
+                let name = name.replace("pack-0", &format!("pack-{copy}"));
+                fs::copy(&path, path.with_file_name(name)).unwrap();
+            }
+        }
+    }
+    assert_eq!(sandbox.assert_agrees("repo")[0].len(), 9);
+    sandbox.git("repo", &["multi-pack-index", "write"]);
+    assert_eq!(sandbox.assert_agrees("repo")[0].len(), 8);
+    sandbox.git("repo", &["config", "core.multiPackIndex", "false"]);
+    assert_eq!(sandbox.assert_agrees("repo")[0].len(), 9);
+}
+
+#[test]
+fn where_there_is_no_repository_an_error_says_so() {
+    let error = Repository::open(Path::new("/")).err().unwrap();
+    insta::assert_snapshot!(error, @"`/` is not in a git repository");
+}
+
+#[test]
+fn a_repository_without_commits_is_named_as_such() {
+    let sandbox = Sandbox::new();
+    sandbox.git(".", &["init", "-q", "-b", "main", "repo"]);
+    insta::assert_snapshot!(sandbox.facts("repo").unwrap_err(), @"branch `main` has no commit");
+}
+
+#[test]
+fn a_repository_of_another_form_is_named_as_such() {
+    for (option, message) in [
+        ("--object-format=sha256", "objects named by `sha256`"),
+        ("--ref-format=reftable", "references kept as `reftable`"),
+    ] {
+        let sandbox = Sandbox::new();
+        sandbox.git(".", &["init", "-q", option, "repo"]);
+        let error = sandbox.facts("repo").unwrap_err().to_string();
+        assert_eq!(error, format!("the git repository has {message}, which this pipe cannot read"));
+    }
+}
+
+#[test]
+fn an_abbreviation_that_git_refuses_is_refused() {
+    let sandbox = Sandbox::with_commit();
+    for value in ["3", "0", "-1", "yes", "x"] {
+        sandbox.git("repo", &["config", "core.abbrev", value]);
+        assert!(sandbox.facts_by_git("repo").is_err());
+        assert!(matches!(sandbox.facts("repo"), Err(Error::Abbrev { .. })));
+    }
+}
+
+#[test]
+fn a_version_is_made_of_what_its_format_asks_for() {
+    let sandbox = Sandbox::with_commit();
+    sandbox.git("repo", &["tag", "v1"]);
+    let sha = sandbox.git("repo", &["rev-parse", "--short", "HEAD"]);
+    let version = |format| {
+        let Version { branch, version, warnings } =
+            version(format, &sandbox.path("repo"), None, Some("other")).unwrap();
+        assert_eq!(warnings, []);
+        (branch, version)
+    };
+    assert_eq!(version(Format::Sha), (None, sha.clone()));
+    assert_eq!(version(Format::Branch), (Some("main".to_owned()), sha.clone()));
+    assert_eq!(version(Format::Describe), (None, "v1".to_owned()));
+    sandbox.git("repo", &["checkout", "-q", "--detach"]);
+    assert_eq!(version(Format::Branch), (Some("other".to_owned()), sha));
+}
+
+#[test]
+fn without_any_branch_the_version_has_what_git_says() {
+    let sandbox = Sandbox::with_commit();
+    sandbox.git("repo", &["checkout", "-q", "--detach"]);
+    let version = version(Format::Branch, &sandbox.path("repo"), None, None).unwrap();
+    assert_eq!(version.branch.as_deref(), Some("HEAD"));
+}
+
+#[test]
+fn without_a_repository_the_pipelines_commit_serves_except_to_describe() {
+    let commit = Some("0123456789abcdef0123456789abcdef01234567");
+    let version = |format, commit| version(format, Path::new("/"), commit, Some("main"));
+    let found = version(Format::Branch, commit).unwrap();
+    assert_eq!((found.branch.as_deref(), found.version.as_str()), (Some("main"), "0123456"));
+    insta::assert_snapshot!(found.warnings[0], @"`/` is not in a git repository: the image tag is made from `BITBUCKET_COMMIT`");
+    for (format, commit) in [(Format::Describe, commit), (Format::Sha, None), (Format::Sha, Some("main"))] {
+        assert!(matches!(version(format, commit), Err(Error::NoRepository { .. })));
+    }
+}
+
+#[test]
+fn a_shallow_clone_in_which_no_tag_is_found_is_warned_of() {
+    let sandbox = Sandbox::with_commit();
+    sandbox.git("repo", &["tag", "v1"]);
+    (2..5).for_each(|date| sandbox.commit("repo", date));
+    let url = format!("file://{}", sandbox.path("repo").display());
+    sandbox.git(".", &["clone", "-q", "--depth", "2", &url, "clone"]);
+    let warnings = |directory, format| version(format, &sandbox.path(directory), None, None).unwrap().warnings;
+    assert_eq!(warnings("clone", Format::Describe), [Warning::Shallow]);
+    assert_eq!(warnings("clone", Format::Sha), []);
+    assert_eq!(warnings("repo", Format::Describe), []);
+}
+
+#[test]
+fn what_no_image_tag_can_hold_is_warned_of() {
+    let sandbox = Sandbox::with_commit();
+    sandbox.git("repo", &["checkout", "-q", "-b", "feature/x"]);
+    let version = version(Format::Branch, &sandbox.path("repo"), None, None).unwrap();
+    assert_eq!(version.branch.as_deref(), Some("feature/x"));
+    insta::assert_snapshot!(version.warnings[0], @"`feature/x` has a character that an image tag cannot have");
+}

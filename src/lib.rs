@@ -1,0 +1,138 @@
+//! Deploys and invokes OpenFaaS functions from a Bitbucket pipeline.
+//!
+//! Imports run one way: the commands ([`deploy`], [`invoke`], …) begin with a [`run::Run`], use [`stack`], [`gateway`],
+//! [`oidc`] and [`git`], and account for what they did in an [`outcome::Outcome`], which [`result`] leaves for later steps.
+
+pub mod config;
+pub mod deploy;
+pub mod diff;
+pub mod digest;
+pub mod file;
+pub mod function;
+pub mod gateway;
+pub mod git;
+pub mod input;
+pub mod invoke;
+pub mod leak;
+pub mod log;
+pub mod oidc;
+pub mod outcome;
+pub mod owner;
+pub mod prune;
+pub mod remove;
+pub mod report;
+pub mod result;
+pub mod rollback;
+pub mod run;
+pub mod secret;
+pub mod show;
+pub mod stack;
+pub mod statuses;
+pub mod stop;
+pub mod table;
+pub mod wait;
+pub mod whoami;
+
+use std::ffi::OsString;
+use std::{panic, thread};
+
+use anyhow::Context as _;
+use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
+
+use config::{Command, Environment};
+use outcome::{Failure, Outcome, Problem};
+use run::Run;
+use stop::Stop;
+
+/// Runs the pipe with these variables, and gives the process's exit code.
+pub fn run(variables: impl IntoIterator<Item = (OsString, OsString)>) -> u8 {
+    let environment = Environment::new(variables);
+    log::init(log::Style { colour: config::colour(&environment), debug: config::debug(&environment) });
+    panic::set_hook(Box::new(|info| {
+        // The message is left out: it may hold anything.
+        let place = info.location().map(|place| format!(" at {}:{}", place.file(), place.line())).unwrap_or_default();
+        log::failure(format!("internal error{place}: please report it with the version of the pipe"));
+    }));
+    match start(environment) {
+        Ok(exit_code) => exit_code,
+        Err(error) => {
+            log::failure(format!("{error:#}"));
+            Failure::Failed.exit_code()
+        }
+    }
+}
+
+/// Works in a thread of its own and waits for it here, so that a signal is heard at once, whatever the work is at: reading
+/// files waits for nobody.
+fn start(environment: Environment) -> anyhow::Result<u8> {
+    runtime()?.block_on(async {
+        let stop = Stop::listen().context("signals cannot be received")?;
+        let (sender, ended) = oneshot::channel();
+        let working = stop.clone();
+        thread::Builder::new()
+            .spawn(move || sender.send(work(&environment, &working)))
+            .context("the work could not be started")?;
+        tokio::select! {
+            // Nothing is sent by a thread that panicked, which the hook told.
+            exit_code = ended => exit_code.unwrap_or(Ok(Failure::Failed.exit_code())),
+            failure = stop.at_once() => {
+                log::failure(format!("stopped by {}, with work under way", stop::signal_name(failure)));
+                Ok(failure.exit_code())
+            }
+        }
+    })
+}
+
+fn work(environment: &Environment, stop: &Stop) -> anyhow::Result<u8> {
+    let (config, problems) = config::read(environment);
+    let runtime = runtime()?;
+    let failure = runtime.block_on(command(Run::new(environment, &config, stop, problems)));
+    // A thread that still reads a file or looks up a name must not hold up the end.
+    runtime.shutdown_background();
+    Ok(failure.map_or(0, Failure::exit_code))
+}
+
+fn runtime() -> anyhow::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().context("the runtime could not be started")
+}
+
+/// Runs the command, and says how it ended.
+async fn command(run: Run<'_>) -> Option<Failure> {
+    tracing::info!("openfaas-pipe {}: {}", env!("CARGO_PKG_VERSION"), run.config.command.name());
+    let (config, stop) = (run.config, run.stop);
+    let (ended, summary): (_, fn(&Outcome) -> String) = match &config.command {
+        Command::Deploy(deploy) => (deploy::run(run, deploy).await, deploy::summary),
+        Command::Invoke(invoke) => (invoke::run(run, invoke).await, invoke::summary),
+        Command::Whoami(whoami) => (whoami::run(run, whoami).await, whoami::summary),
+        Command::Diff(deploy) => (diff::run(run, deploy).await, diff::summary),
+        Command::Remove(selection) => (remove::run(run, selection).await, remove::summary),
+    };
+    let (mut outcome, mut last_line) = match ended {
+        Ok(outcome) => {
+            let last_line = summary(&outcome);
+            (outcome, last_line)
+        }
+        Err(rejected) => {
+            let last_line = rejected.tell();
+            let problem = Problem { failure: Failure::Input, message: last_line.clone(), hint: None };
+            (Outcome { problem: Some(problem), ..Outcome::new(config.command.name(), String::new()) }, last_line)
+        }
+    };
+    // Also where all was done in time: whoever stopped the run is not to take it for a whole one.
+    if let Some(failure) = stop.requested() {
+        let message = format!("stopped by {}", stop::signal_name(failure));
+        last_line = format!("{message}: {last_line}");
+        outcome.problem = Some(Problem { failure, message, hint: None });
+    }
+    result::write(&outcome, &config.places);
+    if let Some(context) = &config.places.insights {
+        report::send(&outcome, context).await;
+    }
+    let failure = outcome.worst();
+    match failure {
+        None => log::success(last_line),
+        Some(_) => log::failure(last_line),
+    }
+    failure
+}

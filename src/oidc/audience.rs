@@ -1,0 +1,118 @@
+//! Compares a token's audiences with the gateway's URL, and says how they differ.
+
+use super::Claims;
+use super::resources::scalar;
+
+/// How many custom audiences a step may have, and how long each may be: Bitbucket's limits.
+pub(super) const MOST: usize = 10;
+pub(super) const LONGEST: usize = 150;
+
+/// What Bitbucket puts into every token, before the workspace's UUID.
+const DEFAULT: &str = "ari:cloud:bitbucket::workspace/";
+
+/// How a token's `aud` stands to the gateway's URL. The gateway takes a token where its JwtIssuer lists one of the
+/// token's audiences, character for character; by convention that is the gateway's public URL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Audience<'a> {
+    /// One is the gateway's URL.
+    Named,
+    /// One is nearly the gateway's URL.
+    Near {
+        /// The audience.
+        audience: &'a str,
+        /// How it differs, as an ending for "it …".
+        differs: String,
+    },
+    /// There are custom audiences, and none is like the gateway's URL.
+    Other(Vec<&'a str>),
+    /// There is none beside the one that Bitbucket always puts there.
+    Default,
+}
+
+impl<'a> Audience<'a> {
+    /// Compares the token's audiences with the gateway's URL as the user wrote it.
+    pub fn of(claims: &'a Claims, gateway: &str) -> Self {
+        let custom = custom(claims);
+        if custom.iter().any(|audience| *audience == gateway || *audience == wanted(gateway)) {
+            return Self::Named;
+        }
+        let near = custom.iter().find_map(|audience| Some((*audience, difference(audience, wanted(gateway))?)));
+        match near {
+            Some((audience, differs)) => Self::Near { audience, differs },
+            None if custom.is_empty() => Self::Default,
+            None => Self::Other(custom),
+        }
+    }
+}
+
+/// The audience to write for a gateway: its URL without a slash at the end.
+pub(super) fn wanted(gateway: &str) -> &str {
+    gateway.trim().trim_end_matches('/')
+}
+
+/// The audiences that the step asked for.
+pub(super) fn custom(claims: &Claims) -> Vec<&str> {
+    let mut audiences = claims.audiences();
+    audiences.retain(|audience| !audience.starts_with(DEFAULT));
+    audiences
+}
+
+/// The YAML that puts audiences into a step's token.
+pub(super) fn block(audiences: &[&str]) -> String {
+    let items: String = audiences.iter().map(|audience| format!("\n        - {}", scalar(audience))).collect();
+    format!("- step:\n    oidc:\n      audiences:{items}")
+}
+
+/// How an audience differs from the URL that is wanted; none where they are not of the same host.
+fn difference(audience: &str, wanted: &str) -> Option<String> {
+    let (is, should) = (Parts::of(audience.trim()), Parts::of(wanted));
+    if !is.host.eq_ignore_ascii_case(should.host) {
+        return None;
+    }
+    let mut found = Vec::new();
+    if audience.trim() != audience {
+        found.push("has white space around it".to_owned());
+    }
+    match (is.scheme, should.scheme) {
+        (is, should) if is == should => {}
+        ("", should) => found.push(format!("lacks `{should}://`")),
+        (is, should) => found.push(format!("begins with `{is}://` instead of `{should}://`")),
+    }
+    if is.host != should.host {
+        found.push(format!("spells the host `{}` instead of `{}`", is.host, should.host));
+    }
+    match (is.port, should.port) {
+        (is, should) if is == should => {}
+        (is, "") => found.push(format!("has the port `:{is}`")),
+        ("", should) => found.push(format!("lacks the port `:{should}`")),
+        (is, should) => found.push(format!("has the port `:{is}` instead of `:{should}`")),
+    }
+    match (is.path, should.path) {
+        (is, should) if is == should => {}
+        (is, should) if is.trim_end_matches('/') == should => found.push("ends with `/`".to_owned()),
+        (is, "") => found.push(format!("has the path `{is}`")),
+        ("" | "/", should) => found.push(format!("lacks the path `{should}`")),
+        (is, should) => found.push(format!("has the path `{is}` instead of `{should}`")),
+    }
+    Some(found.join(" and "))
+}
+
+/// A URL as it is written: a parser would make the very differences disappear that are looked for.
+struct Parts<'a> {
+    scheme: &'a str,
+    host: &'a str,
+    port: &'a str,
+    path: &'a str,
+}
+
+impl<'a> Parts<'a> {
+    fn of(url: &'a str) -> Self {
+        let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let (host, port) = match authority.rsplit_once(':') {
+            Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => (host, port),
+            _ => (authority, ""),
+        };
+        Self { scheme, host, port, path }
+    }
+}

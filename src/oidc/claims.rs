@@ -1,0 +1,148 @@
+//! Reads a token's claims, for explaining them.
+
+use jsonwebtoken::errors::ErrorKind;
+use serde_json::{Map, Value};
+
+use super::{LONGEST_TOKEN, TokenError};
+
+/// The claims of a token, whatever they are; those that Bitbucket documents have a method each.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Claims(Map<String, Value>);
+
+/// Reads the claims of a JWT **without verifying anything**: not the signature, not the times, not the audience.
+///
+/// They serve to explain: to word a finding or a refusal, to fill in a proposal. No access may ever hang on them: the
+/// gateway verifies the token, and decides. This is the only place where a token is decoded; it takes any bytes.
+///
+/// # Errors
+/// Where the bytes are not a JWT with a JSON object of claims.
+pub fn decode_unverified(token: &[u8]) -> Result<Claims, TokenError> {
+    let token = token.trim_ascii();
+    refuse_non_token(token)?;
+    check_shape(token)?;
+    match jsonwebtoken::dangerous::insecure_decode_claims(token) {
+        Ok(Value::Object(claims)) => Ok(Claims(claims)),
+        Ok(_) => Err(TokenError::NotObject),
+        Err(error) => Err(match error.kind() {
+            ErrorKind::Json(error) => TokenError::NotJson { column: error.column() },
+            _ => TokenError::NotBase64,
+        }),
+    }
+}
+
+/// Refuses what is not even meant as a token.
+pub(super) fn refuse_non_token(value: &[u8]) -> Result<(), TokenError> {
+    if value.trim_ascii().is_empty() {
+        return Err(TokenError::Empty);
+    }
+    if value.len() > LONGEST_TOKEN {
+        return Err(TokenError::TooLong(value.len()));
+    }
+    match std::str::from_utf8(value) {
+        Ok(name) if is_variable(name) => Err(TokenError::Unexpanded(name.to_owned())),
+        _ => Ok(()),
+    }
+}
+
+/// `$NAME` or `${NAME}`. A name in lower case may be a password that begins with `$`, which no message may show.
+fn is_variable(text: &str) -> bool {
+    let name = text.strip_prefix('$').unwrap_or_default();
+    let name = name.strip_prefix('{').and_then(|name| name.strip_suffix('}')).unwrap_or(name);
+    let known = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+    (1..=64).contains(&name.len()) && !name.starts_with(|first: char| first.is_ascii_digit()) && name.bytes().all(known)
+}
+
+/// Says what a text that is no JWT looks like instead.
+fn check_shape(token: &[u8]) -> Result<(), TokenError> {
+    let parts: Vec<&[u8]> = token.split(|byte| *byte == b'.').collect();
+    Err(TokenError::NotJwt(if token.starts_with(b"Bearer ") {
+        "it begins with `Bearer`, which does not belong to the token"
+    } else if token.iter().any(u8::is_ascii_whitespace) {
+        "it has white space within it, as if it was wrapped or is two values"
+    } else if token.starts_with(b"\"") || token.starts_with(b"'") {
+        "it is in quotes"
+    } else if token.starts_with(b"{") {
+        "it is JSON; the token is perhaps a field of it"
+    } else {
+        match parts.as_slice() {
+            [_] => "it has one part instead of three, like a password or an opaque access token",
+            [_, _, b""] => "it has no signature; it was cut at its end",
+            [b"", _, _] | [_, b"", _] => "one of its three parts is empty",
+            [_, _, _] => return Ok(()),
+            [_, _] => "it has two parts instead of three; it was cut",
+            [_, _, _, _, _] => "it has five parts, like an encrypted token (JWE); the claims cannot be read",
+            _ => "it does not have three parts, as if it was joined to something else",
+        }
+    }))
+}
+
+impl Claims {
+    /// A claim that is a text and not blank.
+    pub fn text(&self, claim: &str) -> Option<&str> {
+        self.0.get(claim)?.as_str().filter(|text| !text.trim().is_empty())
+    }
+
+    /// `iss`: who made the token.
+    pub fn issuer(&self) -> Option<&str> {
+        self.text("iss")
+    }
+
+    /// The workspace that a Bitbucket issuer's URL names; none where another issuer made the token.
+    pub fn workspace(&self) -> Option<&str> {
+        self.issuer()?
+            .strip_prefix("https://api.bitbucket.org/2.0/workspaces/")?
+            .strip_suffix("/pipelines-config/identity/oidc")
+            .filter(|workspace| !workspace.is_empty() && !workspace.contains('/'))
+    }
+
+    /// `repositoryUuid`, in braces.
+    pub fn repository(&self) -> Option<&str> {
+        self.text("repositoryUuid")
+    }
+
+    /// `branchName`; none where nothing but a tag is built.
+    pub fn branch(&self) -> Option<&str> {
+        self.text("branchName")
+    }
+
+    /// `deploymentEnvironmentUuid`, in braces; only on a step with `deployment:`.
+    pub fn environment(&self) -> Option<&str> {
+        self.text("deploymentEnvironmentUuid")
+    }
+
+    /// `aud`: a text, or a list where the step has custom audiences (RFC 7519, section 4.1.3).
+    pub fn audiences(&self) -> Vec<&str> {
+        match self.0.get("aud") {
+            Some(Value::String(audience)) => vec![audience],
+            Some(Value::Array(audiences)) => audiences.iter().filter_map(Value::as_str).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// A time in seconds since 1970, as a number or as a text of one (`exp`, `iat`, `nbf`).
+    pub fn time(&self, claim: &str) -> Option<u64> {
+        let seconds = match self.0.get(claim)? {
+            Value::Number(number) => number.as_f64(),
+            Value::String(text) => text.trim().parse().ok(),
+            _ => None,
+        };
+        // The cast saturates, below at 0.
+        seconds.filter(|seconds| seconds.is_finite()).map(|seconds| seconds as u64)
+    }
+
+    /// All claims, sorted by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.0.iter().map(|(claim, value)| (claim.as_str(), value))
+    }
+
+    /// A claim of any type.
+    pub fn get(&self, claim: &str) -> Option<&Value> {
+        self.0.get(claim)
+    }
+}
+
+impl From<Map<String, Value>> for Claims {
+    fn from(claims: Map<String, Value>) -> Self {
+        Self(claims)
+    }
+}

@@ -1,0 +1,240 @@
+//! Words for a token that is missing or was refused, and for what the gateway's IAM makes of its claims.
+
+use serde_json::Value;
+
+use super::audience::{self, Audience};
+use super::findings::{Facts, Subject, findings, list, span};
+use super::{Claims, Severity, VARIABLE, resources};
+use crate::log::quote;
+use crate::outcome::{Failure, Problem};
+
+/// The claims that a JwtIssuer (the first three) and the usual Role look at: shown even where they are absent.
+const MATCHED: [&str; 6] = ["iss", "aud", "sub", "repositoryUuid", "branchName", "deploymentEnvironmentUuid"];
+
+/// The problem of a step without an ID token, with the YAML that gives it one.
+pub fn missing_token(gateway: &str) -> Problem {
+    Problem {
+        failure: Failure::Permission,
+        message: "no ID token: the step has no `oidc` block".to_owned(),
+        hint: Some(format!(
+            "give the step an `oidc` block; Bitbucket then passes the token itself, so leave `{VARIABLE}` out of `variables:`\n\
+             {}\n    script:\n      - pipe: …\n\
+             OpenFaaS CE and Standard have no IAM: set `OPENFAAS_PASSWORD` there instead",
+            audience::block(&[audience::wanted(gateway)])
+        )),
+    }
+}
+
+/// Why a gateway may refuse to exchange a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cause {
+    NoIam,
+    NoRole,
+    Issuer,
+    Audience,
+    StaleKeys,
+    Expired,
+    Signature,
+    NotTheGateway,
+    Unknown,
+}
+
+impl Cause {
+    /// Told from the words that the gateway uses; they are documented for few causes, so single words decide.
+    fn of(status: u16, words: &str) -> Self {
+        let words = words.to_lowercase();
+        let says = |any: &[&str]| any.iter().any(|word| words.contains(word));
+        match status {
+            404 | 405 => Self::NoIam,
+            _ if says(&["no policies", "no role"]) => Self::NoRole,
+            _ if says(&["jwks", "keys missing"]) => Self::StaleKeys,
+            _ if says(&["audience"]) => Self::Audience,
+            _ if says(&["expired", "not valid yet", "used before issued"]) => Self::Expired,
+            _ if says(&["issuer", "different provider"]) => Self::Issuer,
+            _ if says(&["signature", "verification"]) => Self::Signature,
+            401 | 403 => Self::NotTheGateway,
+            _ => Self::Unknown,
+        }
+    }
+
+    /// What to do about it: by what is known of the token, where that explains the refusal.
+    fn remedy(self, claims: &Claims, gateway: &str, now: u64, facts: &Facts) -> String {
+        let subjects: &[Subject] = match self {
+            Self::NoIam | Self::StaleKeys | Self::NotTheGateway => &[],
+            Self::NoRole => &[Subject::Repository, Subject::Branch],
+            Self::Issuer | Self::Signature => &[Subject::Issuer, Subject::Repository],
+            Self::Audience => &[Subject::Audience],
+            Self::Expired => &[Subject::Lifetime],
+            Self::Unknown => &[Subject::Issuer, Subject::Audience, Subject::Lifetime],
+        };
+        let known = findings(claims, gateway, now, facts);
+        let severity = if self == Self::Unknown { Severity::Warning } else { Severity::Note };
+        let mut known =
+            known.into_iter().filter(|finding| subjects.contains(&finding.subject) && finding.severity >= severity);
+        let remedy = match self {
+            Self::NoIam => NO_IAM,
+            Self::NoRole => {
+                let mut remedy = NO_ROLE.to_owned();
+                known.for_each(|finding| remedy.push_str(&format!("\n{}; {}", finding.message, finding.hint)));
+                return with_yaml(
+                    &format!("{remedy}\na Role with this admits the step:"),
+                    resources::condition(claims),
+                );
+            }
+            _ if let Some(finding) = known.next() => return format!("{}; {}", finding.message, finding.hint),
+            Self::Issuer => return with_yaml(UNKNOWN_ISSUER, resources::issuer(claims, gateway)),
+            Self::Audience => OTHER_AUDIENCE,
+            Self::StaleKeys => STALE_KEYS,
+            Self::Expired => EXPIRED,
+            Self::Signature => SIGNATURE,
+            Self::NotTheGateway => NOT_THE_GATEWAY,
+            Self::Unknown => UNKNOWN,
+        };
+        remedy.to_owned()
+    }
+}
+
+fn with_yaml(remedy: &str, yaml: Option<String>) -> String {
+    yaml.map_or_else(|| remedy.to_owned(), |yaml| format!("{remedy}\n{}", yaml.trim_end()))
+}
+
+const NO_IAM: &str = "the gateway has no token exchange: OpenFaaS CE and Standard have no IAM, set `OPENFAAS_PASSWORD`; \
+    else see whether `OPENFAAS_URL` lacks a base path";
+const NO_ROLE: &str = "the gateway trusts the issuer, but no Role matches the token: all conditions of one Role must hold, \
+    and UUIDs in them have braces";
+const UNKNOWN_ISSUER: &str = "the gateway knows no such issuer: apply a JwtIssuer whose `spec.iss` is the token's `iss`, \
+    character for character; each Bitbucket workspace needs its own";
+const OTHER_AUDIENCE: &str = "the token is meant for this gateway, but its JwtIssuer lists another `spec.aud`: write the \
+    gateway's URL there as the token's `aud` has it";
+const NOT_THE_GATEWAY: &str = "IAM refuses a token with status 400, so this is the answer of something before the gateway, or \
+    of an OpenFaaS without IAM: let `POST /oauth/token` through there without a sign-in of its own, or set \
+    `OPENFAAS_PASSWORD`";
+const STALE_KEYS: &str = "the gateway has not yet read the issuer's present keys: try again in a few minutes, else restart \
+    the gateway, and see that it can reach the token's `iss`";
+const EXPIRED: &str = "by the gateway's clock the token is not valid now: put the pipe at the step's beginning, or into a \
+    step of its own; if the times below are right, set the gateway's clock";
+const SIGNATURE: &str = "the token was changed on its way, or another issuer made it: take `BITBUCKET_STEP_OIDC_TOKEN` out \
+    of all variables, Bitbucket passes it itself";
+const UNKNOWN: &str = "see whether a JwtIssuer has the token's `iss` and one of its `aud`, and whether all conditions of a \
+    Role hold";
+
+/// A gateway's answer to an exchange that it refused (RFC 6749, section 5.2).
+#[derive(Clone, Copy, Debug)]
+pub struct Refusal<'a> {
+    /// The HTTP status.
+    pub status: u16,
+    /// `error`.
+    pub error: Option<&'a str>,
+    /// `error_description`; the whole body where it is not JSON.
+    pub description: Option<&'a str>,
+}
+
+/// The problem of a token that the gateway did not exchange: its answer, the likely cause, and beside it the claims that
+/// must match. `now` is in seconds since 1970.
+pub fn explain_refusal(refusal: Refusal<'_>, claims: &Claims, gateway: &str, now: u64, facts: &Facts) -> Problem {
+    let Refusal { status, error, description } = refusal;
+    let said: Vec<&str> = error.into_iter().chain(description).filter(|text| !text.trim().is_empty()).collect();
+    let cause = Cause::of(status, &said.join(" "));
+    let answer = if said.is_empty() { String::new() } else { format!(": {}", list(&said)) };
+    let mut hint = cause.remedy(claims, gateway, now, facts);
+    if !matches!(cause, Cause::NoIam | Cause::NotTheGateway) {
+        let rows = claims_table(claims, gateway, now);
+        hint.push_str("\nthe token says:");
+        let shown = |row: &&Row| match cause {
+            Cause::Expired => row.is_time(),
+            Cause::NoRole | Cause::Unknown => MATCHED.contains(&row.claim.as_str()),
+            _ => MATCHED[..3].contains(&row.claim.as_str()),
+        };
+        for row in rows.iter().filter(shown) {
+            hint.push_str(&format!("\n  {}: {} ({})", row.claim, row.value, row.meaning));
+        }
+        hint.push_str("\n`COMMAND: whoami` prints the JwtIssuer, Policy and Role that admit this step");
+    }
+    Problem {
+        failure: Failure::Permission,
+        message: format!("the gateway `{}` refused the step's ID token with status {status}{answer}", quote(gateway)),
+        hint: Some(hint),
+    }
+}
+
+/// One claim, ready to be shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// The claim's name.
+    pub claim: String,
+    /// Its value, or `-`.
+    pub value: String,
+    /// What the gateway's IAM makes of it.
+    pub meaning: String,
+}
+
+impl Row {
+    fn is_time(&self) -> bool {
+        matches!(self.claim.as_str(), "exp" | "iat" | "nbf")
+    }
+}
+
+/// All claims of a token, first those that the gateway looks at, with what its IAM makes of each.
+pub fn claims_table(claims: &Claims, gateway: &str, now: u64) -> Vec<Row> {
+    let others = claims.iter().map(|(claim, _)| claim).filter(|claim| !MATCHED.contains(claim));
+    let row = |claim: &str| Row {
+        claim: quote(claim),
+        value: claims.get(claim).map_or_else(|| "-".to_owned(), show),
+        meaning: meaning(claim, claims, gateway, now),
+    };
+    MATCHED.into_iter().chain(others).map(row).collect()
+}
+
+/// A claim's value on one line.
+fn show(value: &Value) -> String {
+    let text = match value {
+        Value::String(text) => text.clone(),
+        Value::Array(items) if items.iter().all(Value::is_string) => {
+            items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ")
+        }
+        other => other.to_string(),
+    };
+    quote(&text)
+}
+
+fn meaning(claim: &str, claims: &Claims, gateway: &str, now: u64) -> String {
+    let absent = || "absent: a Role with a condition on it does not match".to_owned();
+    match claim {
+        "iss" => match (claims.issuer(), claims.workspace()) {
+            (None, _) => "absent: no gateway accepts the token".into(),
+            (_, None) => "not Bitbucket Pipelines; `spec.iss` of a JwtIssuer must be the same".into(),
+            (_, Some(_)) => "`spec.iss` of a JwtIssuer must be the same".into(),
+        },
+        "aud" => match Audience::of(claims, gateway) {
+            Audience::Named => "names the gateway; `spec.aud` of the JwtIssuer must list it".into(),
+            Audience::Near { audience, differs } => {
+                format!("does not name the gateway: `{}` {}", quote(audience), quote(&differs))
+            }
+            Audience::Other(_) => "does not name the gateway; `spec.aud` of the JwtIssuer must list one of them".into(),
+            Audience::Default => "does not name the gateway: the step has no `oidc: audiences:`".into(),
+        },
+        "repositoryUuid" => {
+            claims.repository().map_or_else(absent, |_| "the usual Role asks for it, with its braces".into())
+        }
+        "branchName" => match claims.branch() {
+            Some(_) => "the usual Role asks for it".into(),
+            None => "absent, as in builds of tags: a Role with a condition on it does not match".into(),
+        },
+        "deploymentEnvironmentUuid" => match claims.environment() {
+            Some(_) => "a Role may ask for it, with its braces".into(),
+            None => format!("{}; `deployment:` on the step adds it", absent()),
+        },
+        "exp" | "iat" | "nbf" => match (claims.time(claim), claim) {
+            (None, _) => "not a time".into(),
+            (Some(time), "exp") if time <= now => format!("expired {} ago: refused", span(now - time)),
+            (Some(time), "exp") => format!("expires in {}", span(time - now)),
+            (Some(time), _) if time > now => format!("{} from now", span(time - now)),
+            (Some(time), _) => format!("{} ago", span(now - time)),
+        },
+        "sub" | "stepUuid" | "pipelineRunUuid" => {
+            "new with every run: an exact condition on it never matches again".into()
+        }
+        "workspaceUuid" | "pipelineUuid" => "a Role may ask for it, with its braces".into(),
+        _ => "a Role may ask for it".into(),
+    }
+}

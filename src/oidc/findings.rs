@@ -1,0 +1,274 @@
+//! What can be told of a token before it is sent: which of its claims will, or may, have it refused.
+
+use super::audience::{self, Audience};
+use super::{Claims, VARIABLE};
+use crate::log::quote;
+use crate::outcome::{Failure, Problem};
+
+/// How far two machines' clocks may be apart, in seconds.
+const LEEWAY: u64 = 60;
+
+/// No step runs longer than this, in seconds (Bitbucket's `max-time`: 720 minutes).
+const LONGEST_STEP: u64 = 720 * 60;
+
+/// What Bitbucket says of the build in variables, to be held against the token; blank ones are absent.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// `BITBUCKET_WORKSPACE`
+    pub workspace: Option<String>,
+    /// `BITBUCKET_REPO_SLUG`
+    pub repository_slug: Option<String>,
+    /// `BITBUCKET_REPO_UUID`
+    pub repository_uuid: Option<String>,
+    /// `BITBUCKET_TAG`
+    pub tag: Option<String>,
+    /// `BITBUCKET_PR_ID`
+    pub pull_request: Option<String>,
+    /// `BITBUCKET_DEPLOYMENT_ENVIRONMENT`
+    pub environment: Option<String>,
+}
+
+/// How much a finding weighs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Right for some gateways and Roles, wrong for others: told by `whoami`, and where a token was refused.
+    Note,
+    /// A gateway that is set up as OpenFaaS' documentation says refuses the token.
+    Warning,
+    /// Every gateway refuses the token: there is no use in sending it.
+    Error,
+}
+
+/// The part of a token that a finding is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// `exp`, `iat`, `nbf`
+    Lifetime,
+    /// `iss`
+    Issuer,
+    /// `repositoryUuid`
+    Repository,
+    /// `aud`
+    Audience,
+    /// `branchName`
+    Branch,
+    /// `deploymentEnvironmentUuid`
+    Environment,
+}
+
+/// Something about a token that a person should know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// What it is about.
+    pub subject: Subject,
+    /// How much it weighs.
+    pub severity: Severity,
+    /// What is so; one line.
+    pub message: String,
+    /// What to change; may have several lines.
+    pub hint: String,
+}
+
+impl Finding {
+    fn new(subject: Subject, severity: Severity, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { subject, severity, message: message.into(), hint: hint.into() }
+    }
+}
+
+impl From<Finding> for Problem {
+    fn from(finding: Finding) -> Self {
+        Self { failure: Failure::Permission, message: finding.message, hint: Some(finding.hint) }
+    }
+}
+
+/// Holds the claims against the gateway's URL, the time (seconds since 1970) and what else is known of the build.
+pub fn findings(claims: &Claims, gateway: &str, now: u64, facts: &Facts) -> Vec<Finding> {
+    let found = [
+        lifetime(claims, now),
+        issuer(claims, facts),
+        repository(claims, facts),
+        audience(claims, gateway),
+        branch(claims, facts),
+        environment(claims, facts),
+    ];
+    found.into_iter().flatten().collect()
+}
+
+fn lifetime(claims: &Claims, now: u64) -> Option<Finding> {
+    let begins = claims.time("nbf").max(claims.time("iat")).unwrap_or(0);
+    if begins > now.saturating_add(LEEWAY) {
+        let ahead = span(begins - now);
+        return Some(Finding::new(
+            Subject::Lifetime,
+            Severity::Warning,
+            format!("the ID token is not valid before {ahead} from now"),
+            "set the clock of the machine that runs this step: it is behind",
+        ));
+    }
+    let ends = claims.time("exp")?;
+    let since = now.checked_sub(ends)?;
+    let lived = match claims.time("iat") {
+        Some(issued) if issued < ends => format!(", {} after it was made", span(ends - issued)),
+        _ => String::new(),
+    };
+    let hint = if since > LONGEST_STEP {
+        format!(
+            "no step runs that long: delete the variable `{VARIABLE}` of repository, workspace or deployment; Bitbucket \
+             makes a new token for every step"
+        )
+    } else {
+        "the step ran longer than the token lives: put the pipe at the step's beginning, or into a step of its own"
+            .into()
+    };
+    let severity = if since > LEEWAY { Severity::Error } else { Severity::Warning };
+    Some(Finding::new(Subject::Lifetime, severity, format!("the ID token expired {} ago{lived}", span(since)), hint))
+}
+
+fn issuer(claims: &Claims, facts: &Facts) -> Option<Finding> {
+    let own = format!("take `{VARIABLE}` out of all variables: Bitbucket passes the step's own token itself");
+    if let Some(original) = claims.text("fed:iss") {
+        let message =
+            format!("the token is one that a gateway made for a token of `{}`, not an ID token", quote(original));
+        return Some(Finding::new(Subject::Issuer, Severity::Error, message, own));
+    }
+    let Some(issuer) = claims.issuer() else {
+        return Some(Finding::new(
+            Subject::Issuer,
+            Severity::Error,
+            "the ID token does not say who made it: it has no `iss`",
+            own,
+        ));
+    };
+    let Some(workspace) = claims.workspace() else {
+        return Some(Finding::new(
+            Subject::Issuer,
+            Severity::Warning,
+            format!("the ID token is from `{}`, which is not Bitbucket Pipelines", quote(issuer)),
+            format!("{own}; the gateway takes this one only where a JwtIssuer has that `iss`"),
+        ));
+    };
+    let expected = facts.workspace.as_deref()?;
+    // An issuer's URL may also name the workspace by its UUID.
+    let by_uuid =
+        claims.text("workspaceUuid").is_some_and(|uuid| uuid.trim_matches(['{', '}']) == plain_uuid(workspace));
+    (!workspace.eq_ignore_ascii_case(expected) && !by_uuid).then(|| {
+        let (workspace, expected) = (quote(workspace), quote(expected));
+        let message = format!("the ID token is from workspace `{workspace}`, but this step runs in `{expected}`");
+        Finding::new(Subject::Issuer, Severity::Warning, message, own)
+    })
+}
+
+/// A UUID without its braces, also where these are percent-encoded.
+fn plain_uuid(text: &str) -> &str {
+    let text = text.trim_matches(['{', '}']);
+    let text = text.strip_prefix("%7B").unwrap_or(text);
+    text.strip_suffix("%7D").unwrap_or(text)
+}
+
+fn repository(claims: &Claims, facts: &Facts) -> Option<Finding> {
+    let (is, expected) = (claims.repository()?, facts.repository_uuid.as_deref()?);
+    (plain_uuid(is) != plain_uuid(expected)).then(|| {
+        Finding::new(
+            Subject::Repository,
+            Severity::Warning,
+            format!("the ID token is from repository `{}`, but this step runs in `{}`", quote(is), quote(expected)),
+            format!("take `{VARIABLE}` out of all variables: Bitbucket passes the step's own token itself"),
+        )
+    })
+}
+
+fn audience(claims: &Claims, gateway: &str) -> Option<Finding> {
+    let wanted = audience::wanted(gateway);
+    let url = quote(wanted);
+    let custom = audience::custom(claims);
+    let (severity, message, replaced, how) = match Audience::of(claims, gateway) {
+        Audience::Named => return None,
+        Audience::Near { audience, differs } => (
+            Severity::Warning,
+            format!("the ID token's audience `{}` is not quite `{url}`: it {}", quote(audience), quote(&differs)),
+            Some(audience),
+            "write the gateway's URL as the JwtIssuer's `aud` has it, character for character",
+        ),
+        Audience::Other(others) => (
+            Severity::Note,
+            format!("none of the ID token's audiences is `{url}`: {}", list(&others)),
+            None,
+            "right where the gateway's JwtIssuer lists one of them in `aud`; else write",
+        ),
+        Audience::Default => (
+            Severity::Warning,
+            format!("the ID token is not meant for `{url}`: it has only Bitbucket's default audience"),
+            None,
+            "write, in place of `oidc: true`",
+        ),
+    };
+    if wanted.chars().count() > audience::LONGEST {
+        let hint = format!(
+            "Bitbucket takes no audience of more than {} characters: choose a short one, and write it into the JwtIssuer's \
+             `aud` too",
+            audience::LONGEST
+        );
+        return Some(Finding::new(Subject::Audience, severity, message, hint));
+    }
+    let mut audiences: Vec<&str> = custom.iter().copied().filter(|audience| Some(*audience) != replaced).collect();
+    audiences.push(wanted);
+    let full = if audiences.len() > audience::MOST {
+        format!("\nand take another audience out: Bitbucket takes at most {} a step", audience::MOST)
+    } else {
+        String::new()
+    };
+    Some(Finding::new(Subject::Audience, severity, message, format!("{how}\n{}{full}", audience::block(&audiences))))
+}
+
+fn branch(claims: &Claims, facts: &Facts) -> Option<Finding> {
+    if claims.branch().is_some() {
+        return None;
+    }
+    let why = match (&facts.tag, &facts.pull_request) {
+        (Some(tag), _) => format!(": this is a build of tag `{}`", quote(tag)),
+        (None, Some(id)) => format!(": this is a build of pull request `{}`", quote(id)),
+        (None, None) => String::new(),
+    };
+    Some(Finding::new(
+        Subject::Branch,
+        Severity::Note,
+        format!("the ID token has no `branchName`{why}"),
+        "a Role with a condition on `jwt:branchName` does not admit this step: let the Role ask for \
+         `jwt:repositoryUuid` and `jwt:deploymentEnvironmentUuid`, and give the step a `deployment:`",
+    ))
+}
+
+fn environment(claims: &Claims, facts: &Facts) -> Option<Finding> {
+    if claims.environment().is_some() {
+        return None;
+    }
+    let message = match &facts.environment {
+        Some(name) => {
+            format!("the ID token has no `deploymentEnvironmentUuid`, though the step deploys to `{}`", quote(name))
+        }
+        None => "the ID token has no `deploymentEnvironmentUuid`: the step has no `deployment:`".to_owned(),
+    };
+    Some(Finding::new(
+        Subject::Environment,
+        Severity::Note,
+        message,
+        "a Role with a condition on `jwt:deploymentEnvironmentUuid` does not admit this step; give the step a \
+         `deployment:` where the Role wants one, and write the UUID in the Role with its braces",
+    ))
+}
+
+/// Foreign texts in backticks, with commas.
+pub(super) fn list(texts: &[&str]) -> String {
+    format!("`{}`", quote(&texts.join("`, `")))
+}
+
+/// A length of time in seconds, in the two units that matter.
+pub(super) fn span(seconds: u64) -> String {
+    let (days, hours, minutes) = (seconds / 86400, seconds / 3600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} min {} s", seconds % 60),
+        (0, _, _) => format!("{hours} h {minutes} min"),
+        _ => format!("{days} d {hours} h"),
+    }
+}

@@ -1,0 +1,241 @@
+//! The IAM resources that would admit a step, as YAML to paste (`iam.openfaas.com/v1`).
+
+use std::collections::BTreeSet;
+use std::fmt::{self, Write as _};
+
+use super::audience::{self, Audience};
+use super::{Claims, DEFAULT_NAMESPACE, Facts};
+
+/// More functions than this are named by their namespace.
+const MOST_NAMED: usize = 20;
+
+/// What a Policy can permit, as far as the pipe needs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Action {
+    /// Deploy a function that is not there yet.
+    FunctionCreate,
+    /// Deploy a function anew.
+    FunctionUpdate,
+    /// Remove a function.
+    FunctionDelete,
+    /// Read a function's status.
+    FunctionGet,
+    /// List a namespace's functions.
+    FunctionList,
+    /// Read a function's logs.
+    FunctionLogs,
+    /// Invoke a function that asks for a token.
+    FunctionInvoke,
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::FunctionCreate => "Function:Create",
+            Self::FunctionUpdate => "Function:Update",
+            Self::FunctionDelete => "Function:Delete",
+            Self::FunctionGet => "Function:Get",
+            Self::FunctionList => "Function:List",
+            Self::FunctionLogs => "Function:Logs",
+            Self::FunctionInvoke => "Function:Invoke",
+        })
+    }
+}
+
+/// What to add to a Policy where the gateway answered 403.
+///
+/// A listing is permitted on a whole namespace, whatever the function.
+pub fn missing_action(action: Action, namespace: Option<&str>, function: &str) -> String {
+    missing_actions(&BTreeSet::from([action]), &[(namespace, function)])
+}
+
+/// [`missing_action`] for several actions on several functions (namespace, name), as one statement.
+pub fn missing_actions(actions: &BTreeSet<Action>, functions: &[(Option<&str>, &str)]) -> String {
+    let listing = actions.iter().all(|action| *action == Action::FunctionList);
+    let single = if listing { Action::FunctionList } else { Action::FunctionGet };
+    let on: BTreeSet<_> =
+        functions.iter().map(|(namespace, function)| resource(single, *namespace, function)).collect();
+    let names: Vec<_> = actions.iter().map(|action| format!("`{action}`")).collect();
+    let resources = match on.first() {
+        Some(one) if on.len() == 1 => format!("`{}`", crate::log::quote(one)),
+        _ => format!("{} functions", on.len()),
+    };
+    format!(
+        "the Policy lacks {} on {resources}; add to its `statement:`\n{}\n\
+         `COMMAND: whoami` prints the whole Policy that this step needs",
+        names.join(" and "),
+        statement("openfaas-pipe", actions, &on)
+    )
+}
+
+/// Actions that are to be permitted on functions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// What may be done.
+    pub actions: Vec<Action>,
+    /// The functions, by namespace and name; `*` stands for all of a namespace.
+    pub functions: Vec<(Option<String>, String)>,
+}
+
+/// The JwtIssuer, Policy and Role that permit the grants to this step and to those like it: of the same repository and
+/// deployment environment, else branch.
+///
+/// None where the token does not say its issuer or repository: a Role without them would admit anyone.
+pub fn resources(claims: &Claims, gateway: &str, facts: &Facts, grants: &[Grant]) -> Option<String> {
+    let (issuer, repository) = (claims.issuer()?, claims.repository()?);
+    let policy = dns_name(&["bitbucket", facts.repository_slug.as_deref().unwrap_or(repository)]);
+    Some(format!(
+        "# Whose tokens the gateway accepts. Where a JwtIssuer with this `iss` is there, add only the `aud` to it.\n\
+         {}---\n\
+         # What may be done.\n\
+         {}---\n\
+         # Who may do it: all conditions must hold; several values of one are alternatives.\n\
+         {}",
+        jwt_issuer(claims, issuer, gateway),
+        head("Policy", &policy) + "  statement:\n" + &statements(grants),
+        role(claims, &policy, facts, &condition(claims)?),
+    ))
+}
+
+fn jwt_issuer(claims: &Claims, issuer: &str, gateway: &str) -> String {
+    let (trust, name) = match claims.workspace() {
+        Some(workspace) => ("", workspace),
+        None => ("# This issuer is not Bitbucket Pipelines: apply it only if you trust it.\n", issuer),
+    };
+    let missing = match Audience::of(claims, gateway) {
+        Audience::Named => "",
+        _ => "  # Not in the token so far: the step's `oidc: audiences:` must list it too.\n",
+    };
+    let as_written = claims.audiences().contains(&gateway);
+    let audience = if as_written { gateway } else { audience::wanted(gateway) };
+    format!(
+        "{trust}{}  iss: {}\n  aud:\n{missing}  - {}\n  tokenExpiry: 30m\n",
+        head("JwtIssuer", &dns_name(&["bitbucket", name])),
+        scalar(issuer),
+        scalar(audience),
+    )
+}
+
+/// The JwtIssuer that lets a token in.
+pub(super) fn issuer(claims: &Claims, gateway: &str) -> Option<String> {
+    Some(jwt_issuer(claims, claims.issuer()?, gateway))
+}
+
+/// What a Role asks for that admits this step and those like it.
+pub(super) fn condition(claims: &Claims) -> Option<String> {
+    let (issuer, repository) = (claims.issuer()?, claims.repository()?);
+    let narrowed = match (claims.environment(), claims.branch()) {
+        (Some(uuid), _) => format!(
+            "# Only steps with this `deployment:`, on whatever branch or tag.\n      \
+             jwt:deploymentEnvironmentUuid: [{}]",
+            quoted(uuid)
+        ),
+        (None, Some(branch)) => {
+            format!(
+                "# Only builds of this branch; builds of tags have none.\n      jwt:branchName: [{}]",
+                quoted(branch)
+            )
+        }
+        (None, None) => {
+            "# The token has neither branch nor environment, so this admits every step of the repository;\n      \
+             # give the step a `deployment:` and run `COMMAND: whoami` again to narrow it."
+                .to_owned()
+        }
+    };
+    Some(format!(
+        "  condition:\n    StringEqual:\n      jwt:iss: [{}]\n      \
+         # This repository; the braces belong to the UUID.\n      jwt:repositoryUuid: [{}]\n      {narrowed}\n",
+        quoted(issuer),
+        quoted(repository),
+    ))
+}
+
+fn role(claims: &Claims, policy: &str, facts: &Facts, condition: &str) -> String {
+    let narrowed = match (claims.environment(), claims.branch()) {
+        (Some(uuid), _) => Some(facts.environment.as_deref().unwrap_or(uuid)),
+        (None, branch) => branch,
+    };
+    let name = narrowed.map_or_else(|| policy.to_owned(), |narrowed| dns_name(&[policy, narrowed]));
+    format!("{}  policy:\n  - {policy}\n{condition}", head("Role", &name))
+}
+
+/// The Policy's statements, one a grant, and apart from them the listing of whole namespaces.
+fn statements(grants: &[Grant]) -> String {
+    let mut yaml = String::new();
+    let mut number = 0;
+    for Grant { actions, functions } in grants {
+        let actions: BTreeSet<Action> = actions.iter().copied().collect();
+        let (listing, single): (BTreeSet<_>, BTreeSet<_>) =
+            actions.into_iter().partition(|action| *action == Action::FunctionList);
+        let named = functions.len() <= MOST_NAMED;
+        for actions in [single, listing] {
+            let Some(action) = actions.first().copied() else { continue };
+            let on = functions.iter().map(|(namespace, function)| {
+                resource(action, namespace.as_deref(), if named { function } else { "*" })
+            });
+            number += 1;
+            yaml.push_str(&statement(&format!("pipe-{number}"), &actions, &on.collect()));
+            yaml.push('\n');
+        }
+    }
+    yaml
+}
+
+/// What an action is permitted on: `NAMESPACE:NAME`.
+fn resource(action: Action, namespace: Option<&str>, function: &str) -> String {
+    let function = if action == Action::FunctionList { "*" } else { function };
+    format!("{}:{function}", namespace.filter(|name| !name.is_empty()).unwrap_or(DEFAULT_NAMESPACE))
+}
+
+fn statement(sid: &str, actions: &BTreeSet<Action>, resources: &BTreeSet<String>) -> String {
+    let actions: String = actions.iter().map(|action| format!("\n    - {action}")).collect();
+    let resources: String = resources.iter().map(|resource| format!("\n    - {}", quoted(resource))).collect();
+    format!("  - sid: {sid}\n    effect: Allow\n    action:{actions}\n    resource:{resources}")
+}
+
+fn head(kind: &str, name: &str) -> String {
+    format!("apiVersion: iam.openfaas.com/v1\nkind: {kind}\nmetadata:\n  name: {name}\n  namespace: openfaas\nspec:\n")
+}
+
+/// A name that Kubernetes takes (RFC 1123 subdomain): the parts in lower case, with what it does not take as `-`.
+fn dns_name(parts: &[&str]) -> String {
+    let mut name = String::new();
+    for character in parts.join("-").chars() {
+        match character.to_ascii_lowercase() {
+            character @ ('a'..='z' | '0'..='9') => name.push(character),
+            _ if name.ends_with('-') || name.is_empty() => {}
+            _ => name.push('-'),
+        }
+    }
+    name.truncate(253);
+    name.truncate(name.trim_end_matches('-').len());
+    name
+}
+
+/// A YAML scalar: plain where every reader takes it as that text, else in quotes.
+pub(super) fn scalar(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._/:".contains(&byte);
+    // With a scheme in front it can be neither number, boolean, null nor key.
+    if text.starts_with("http") && text.contains("://") && !text.ends_with(':') && text.bytes().all(plain) {
+        text.to_owned()
+    } else {
+        quoted(text)
+    }
+}
+
+/// A YAML scalar in double quotes (YAML 1.2, section 5.7), in which nothing can steer a terminal or hide.
+fn quoted(text: &str) -> String {
+    let mut out = String::from('"');
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => out.extend(['\\', character]),
+            ' '..='~' => out.push(character),
+            _ if character.is_alphanumeric() => out.push(character),
+            _ => {
+                let _ = write!(out, "\\U{:08x}", u32::from(character));
+            }
+        }
+    }
+    out.push('"');
+    out
+}

@@ -1,0 +1,300 @@
+//! What a run did: the one account that the log's table, the exit code and the result files are made from.
+
+use std::time::Duration;
+
+/// The exit code's meaning, by which a later step or a person tells kinds of failure apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// Variables or stack file are wrong; nothing was sent (2).
+    Input,
+    /// No token, exchange refused, 401 or 403 (3).
+    Permission,
+    /// The gateway could not be reached, or did not answer in time (4).
+    Unreachable,
+    /// A function was not deployed, or the invocation was not answered with 2xx (1).
+    Failed,
+    /// Deployed, but not ready in time (5).
+    NotReady,
+    /// `diff` found differences (6).
+    Differences,
+    /// Stopped by SIGINT (130).
+    Interrupted,
+    /// Stopped by SIGTERM (143).
+    Terminated,
+}
+
+impl Failure {
+    /// The process's exit code.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Failed => 1,
+            Self::Input => 2,
+            Self::Permission => 3,
+            Self::Unreachable => 4,
+            Self::NotReady => 5,
+            Self::Differences => 6,
+            Self::Interrupted => 130,
+            Self::Terminated => 143,
+        }
+    }
+
+    /// The word for it in the result files.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Failed => "failed",
+            Self::Input => "input",
+            Self::Permission => "permission",
+            Self::Unreachable => "unreachable",
+            Self::NotReady => "not ready",
+            Self::Differences => "differences",
+            Self::Interrupted => "interrupted",
+            Self::Terminated => "terminated",
+        }
+    }
+
+    /// Of several failures in one run, the one that the exit code tells: being stopped, then 2, 3, 4, 1, 5, 6.
+    pub fn worst(failures: impl IntoIterator<Item = Self>) -> Option<Self> {
+        const ORDER: [Failure; 8] = [
+            Failure::Terminated,
+            Failure::Interrupted,
+            Failure::Input,
+            Failure::Permission,
+            Failure::Unreachable,
+            Failure::Failed,
+            Failure::NotReady,
+            Failure::Differences,
+        ];
+        let rank = |failure: &Self| ORDER.iter().position(|other| other == failure);
+        failures.into_iter().min_by_key(rank)
+    }
+}
+
+/// What was done with a function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// It was not there before.
+    Created,
+    /// It was updated in place.
+    Updated,
+    /// It was deleted and created anew.
+    Replaced,
+    /// It was deleted.
+    Removed,
+    /// It was to be deleted and was not there.
+    Absent,
+    /// The new version did not get ready; what ran before was deployed again, or what was new was deleted.
+    RolledBack,
+    /// It was not done; [`FunctionOutcome::problem`] says why.
+    Failed,
+    /// The run was stopped before it was begun.
+    NotStarted,
+}
+
+impl Action {
+    /// The word for it in table and JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Updated => "updated",
+            Self::Replaced => "replaced",
+            Self::Removed => "removed",
+            Self::Absent => "absent",
+            Self::RolledBack => "rolled back",
+            Self::Failed => "failed",
+            Self::NotStarted => "not started",
+        }
+    }
+}
+
+/// Why something failed, in the form that the log has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The kind, for the exit code.
+    pub failure: Failure,
+    /// What happened; one line.
+    pub message: String,
+    /// What to change; may have several lines.
+    pub hint: Option<String>,
+}
+
+/// How many replicas of a function the gateway tells of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Replicas {
+    /// How many there are to be.
+    pub desired: u64,
+    /// How many can take calls.
+    pub available: u64,
+}
+
+/// What a report says of one function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// What was asked for was done.
+    Passed,
+    /// It was tried, and it failed.
+    Failed,
+    /// It was not tried.
+    Skipped,
+}
+
+/// What became of one function.
+#[derive(Clone, Debug)]
+pub struct FunctionOutcome {
+    /// The function's name.
+    pub name: String,
+    /// Its namespace, where one was given.
+    pub namespace: Option<String>,
+    /// The image that was sent; absent where none was (removal).
+    pub image: Option<String>,
+    /// What was done.
+    pub action: Action,
+    /// Why it failed, or why it is not ready.
+    pub problem: Option<Problem>,
+    /// From the first request about it to the last answer.
+    pub duration: Duration,
+    /// Where it can be invoked.
+    pub url: String,
+    /// Its line in the stack file, from 1.
+    pub line: Option<usize>,
+    /// Whether it got ready; absent where that was not waited for.
+    pub ready: Option<bool>,
+    /// Its replicas as last seen; absent where they were not asked for.
+    pub replicas: Option<Replicas>,
+}
+
+impl FunctionOutcome {
+    /// Whether it went well.
+    pub fn verdict(&self) -> Verdict {
+        match self.action {
+            Action::NotStarted => Verdict::Skipped,
+            Action::Failed | Action::RolledBack => Verdict::Failed,
+            _ if self.problem.is_some() => Verdict::Failed,
+            _ => Verdict::Passed,
+        }
+    }
+
+    /// Its name, with the namespace where one was given, as `FUNCTION` understands it.
+    pub fn full_name(&self) -> String {
+        full_name(&self.name, self.namespace.as_deref())
+    }
+}
+
+/// What became of an invocation.
+#[derive(Clone, Debug)]
+pub struct Invocation {
+    /// The function's name.
+    pub function: String,
+    /// Its namespace, where one was given.
+    pub namespace: Option<String>,
+    /// The HTTP status of the answer; absent where none came.
+    pub status: Option<u16>,
+    /// The gateway's id of the call (`X-Call-Id`).
+    pub call_id: Option<String>,
+    /// Whether it was queued rather than answered.
+    pub asynchronous: bool,
+    /// Size of the answer's body in bytes.
+    pub response_bytes: u64,
+    /// How long the function ran, where the gateway says so (`X-Duration-Seconds`).
+    pub function_seconds: Option<f64>,
+    /// Why it failed.
+    pub problem: Option<Problem>,
+    /// From the first request to the last byte.
+    pub duration: Duration,
+}
+
+impl Invocation {
+    /// The function's name, with the namespace where one was given.
+    pub fn full_name(&self) -> String {
+        full_name(&self.function, self.namespace.as_deref())
+    }
+}
+
+/// A function's name, with the namespace where one is given, as `FUNCTION` understands it.
+pub fn full_name(name: &str, namespace: Option<&str>) -> String {
+    namespace.map_or_else(|| name.to_owned(), |namespace| format!("{name}.{namespace}"))
+}
+
+/// What a run did.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The value of `COMMAND`.
+    pub command: &'static str,
+    /// The gateway's URL.
+    pub gateway: String,
+    /// The stack file's path as the user gave it, relative to the clone directory where it lies in it.
+    pub stack_file: Option<String>,
+    /// One entry a function, in stack-file order.
+    pub functions: Vec<FunctionOutcome>,
+    /// The invocation, for `COMMAND: invoke`.
+    pub invocation: Option<Invocation>,
+    /// Why the run failed as a whole, beside what failed about single functions.
+    pub problem: Option<Problem>,
+    /// From start to end.
+    pub duration: Duration,
+}
+
+impl Outcome {
+    /// A run that did nothing yet.
+    pub fn new(command: &'static str, gateway: String) -> Self {
+        Self {
+            command,
+            gateway,
+            stack_file: None,
+            functions: Vec::new(),
+            invocation: None,
+            problem: None,
+            duration: Duration::ZERO,
+        }
+    }
+
+    /// Of all that failed, what the exit code tells.
+    pub fn worst(&self) -> Option<Failure> {
+        let functions = self.functions.iter().filter_map(|function| function.problem.as_ref());
+        let invocation = self.invocation.iter().filter_map(|call| call.problem.as_ref());
+        Failure::worst(functions.chain(invocation).chain(&self.problem).map(|problem| problem.failure))
+    }
+
+    /// What the process ends with.
+    pub fn exit_code(&self) -> u8 {
+        self.worst().map_or(0, Failure::exit_code)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_several_failures_permission_comes_first_then_reach_then_function_then_readiness() {
+        use Failure::*;
+        assert_eq!(Failure::worst([NotReady, Failed, Unreachable, Permission]), Some(Permission));
+        assert_eq!(Failure::worst([NotReady, Failed, Unreachable]), Some(Unreachable));
+        assert_eq!(Failure::worst([NotReady, Failed]), Some(Failed));
+        assert_eq!(Failure::worst([]), None);
+    }
+
+    #[test]
+    fn function_passed_only_where_it_was_tried_and_nothing_is_wrong() {
+        let verdict = |action, problem| {
+            let function = FunctionOutcome {
+                name: String::new(),
+                namespace: None,
+                image: None,
+                action,
+                problem,
+                duration: Duration::ZERO,
+                url: String::new(),
+                line: None,
+                ready: None,
+                replicas: None,
+            };
+            function.verdict()
+        };
+        let problem = Problem { failure: Failure::NotReady, message: String::new(), hint: None };
+        assert_eq!(verdict(Action::Updated, None), Verdict::Passed);
+        assert_eq!(verdict(Action::Absent, None), Verdict::Passed);
+        assert_eq!(verdict(Action::Created, Some(problem.clone())), Verdict::Failed);
+        assert_eq!(verdict(Action::RolledBack, None), Verdict::Failed);
+        assert_eq!(verdict(Action::NotStarted, Some(problem)), Verdict::Skipped);
+    }
+}

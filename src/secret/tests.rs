@@ -1,0 +1,227 @@
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use proptest::prelude::*;
+
+use super::*;
+
+fn knows(secrets: &[&str]) -> Patterns {
+    let mut patterns = Patterns::new();
+    for secret in secrets {
+        patterns.add(secret);
+    }
+    patterns
+}
+
+/// The text as one piece.
+fn masked(patterns: &Patterns, text: &[u8]) -> Vec<u8> {
+    let (mut out, done) = patterns.mask(text, true);
+    out.extend_from_slice(&text[done..]);
+    out
+}
+
+/// The text in pieces of these lengths, again and again.
+fn masked_in_pieces(patterns: &Patterns, text: &[u8], lengths: &[usize]) -> Vec<u8> {
+    let (mut out, mut held, mut rest) = (Vec::new(), Vec::new(), text);
+    for length in lengths.iter().cycle() {
+        if rest.is_empty() {
+            break;
+        }
+        let (piece, after) = rest.split_at((*length).min(rest.len()));
+        rest = after;
+        held.extend_from_slice(piece);
+        let (passed, done) = patterns.mask(&held, false);
+        out.extend(passed);
+        held.drain(..done);
+    }
+    out.extend(masked(patterns, &held));
+    out
+}
+
+fn hide(secret: &str, text: &str) -> String {
+    String::from_utf8(masked(&knows(&[secret]), text.as_bytes())).expect("text")
+}
+
+fn hex(text: &str) -> String {
+    text.bytes().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn percent(text: &str) -> String {
+    url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
+}
+
+fn json(text: &str) -> String {
+    let quoted = serde_json::to_string(text).expect("JSON");
+    quoted[1..quoted.len() - 1].to_owned()
+}
+
+#[test]
+fn plain_secret_is_hidden() {
+    assert_eq!(hide("s3cr3t", "a s3cr3t and s3cr3t"), "a *** and ***");
+}
+
+#[test]
+fn escaped_secret_is_hidden() {
+    let secret = "p@ss w/rd\"+é%\\";
+    assert_eq!(hide(secret, "x=p%40ss+w%2frd%22%2B%C3%A9%25%5C&y"), "x=***&y");
+    assert_eq!(hide(secret, "x=p%40ss%20w%2Frd%22%2b%c3%a9%25%5c&y"), "x=***&y");
+    assert_eq!(hide(secret, r#"{"k":"p@ss w\/rd\"+é%\\"}"#), r#"{"k":"***"}"#);
+    assert_eq!(hide("abcd<e", r"abcd\u003ce"), "***");
+    assert_eq!(hide("a+b+c", "a+b+c a%2bb+c"), "*** ***");
+    assert_eq!(hide("\\backs", r"\\backs \backs"), "*** ***");
+    // Nothing is left of an escape at the end.
+    assert_eq!(hide("backs\\", r"backs\\ backs\"), "*** ***");
+    assert_eq!(hide("100%", "100%25 100%"), "*** ***");
+}
+
+#[test]
+fn secret_in_hex_is_hidden_in_either_case() {
+    assert_eq!(hide("s3cr3t", "7333637233740 7333637233 733363723374"), "***0 7333637233 ***");
+    assert_eq!(hide("Kkkk", "4B6B6B6B 4b6b6b6b 4B6b6B6b"), "*** *** ***");
+}
+
+#[test]
+fn secret_within_base64_is_hidden_wherever_it_stands() {
+    for before in ["", "a", "ab", "admin:"] {
+        for after in ["", "x", "xy"] {
+            let text = format!("{before}Tr0ub4dor&3>>???{after}");
+            for encoded in [STANDARD_NO_PAD.encode(&text), URL_SAFE_NO_PAD.encode(&text)] {
+                let hidden = hide("Tr0ub4dor&3>>???", &encoded);
+                assert!(hidden.contains("***"), "{text}: {hidden}");
+                assert!(hidden.len() < 3 + 9 + 4, "{text}: {hidden}");
+            }
+        }
+    }
+}
+
+#[test]
+fn base64_in_lines_is_hidden() {
+    let secret = "0123456789abcdefghijklmnopqrstuvwxyz";
+    let encoded = STANDARD.encode(secret);
+    let (one, two) = encoded.split_at(20);
+    for between in ["\n", "\r\n", "\\n"] {
+        assert_eq!(hide(secret, &format!("< {one}{between}{two} >")), "< *** >");
+    }
+}
+
+#[test]
+fn parts_of_a_jwt_are_hidden_by_themselves() {
+    let token = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.c2lnbmF0dXJlLXNpZ25hdHVyZQ";
+    assert_eq!(hide(token, token), "***");
+    assert_eq!(hide(token, "claims eyJzdWIiOiIxMjM0NTY3ODkwIn0"), "claims ***");
+    assert_eq!(hide(token, "signed c2lnbmF0dXJlLXNpZ25hdHVyZQ"), "signed ***");
+    assert_eq!(hide(token, &STANDARD_NO_PAD.encode("c2lnbmF0dXJlLXNpZ25hdHVyZQ")), "***E");
+}
+
+#[test]
+fn secret_cut_off_at_the_end_is_hidden() {
+    assert_eq!(hide("0123456789abcdef", "token 0123456789ab"), "token ***");
+    assert_eq!(hide("0123456789abcdef", "token 0123"), "token 0123");
+}
+
+#[test]
+fn short_and_blank_values_are_left_alone() {
+    assert_eq!(hide("abc", "abc"), "abc");
+    assert_eq!(hide("     ", "a      b"), "a      b");
+}
+
+#[test]
+fn line_end_behind_a_secret_does_not_save_it() {
+    assert_eq!(hide("k3y-of-mine\n", "`k3y-of-mine`"), "`***`");
+}
+
+#[test]
+fn longest_of_several_secrets_is_hidden_whole() {
+    let patterns = knows(&["secret", "secret-and-more", "and-more"]);
+    assert_eq!(masked(&patterns, b"secret-and-more secret and-more"), b"*** *** ***");
+}
+
+#[test]
+fn stream_holds_back_what_may_become_a_secret() {
+    let _secret = Secret::new("in-pieces-0123456789".to_owned());
+    for size in 1..12 {
+        let mut stream = RedactStream::default();
+        let mut out = Vec::new();
+        for piece in b"a in-pieces-0123456789 b in-pieces".chunks(size) {
+            out.extend(stream.push(piece));
+        }
+        out.extend(stream.finish());
+        assert_eq!(String::from_utf8_lossy(&out), "a *** b in-pieces");
+    }
+}
+
+/// A server could try to keep the pipe busy with a text that nearly is a secret, again and again.
+#[test]
+fn text_full_of_beginnings_costs_no_more_than_a_few_looks_at_each_byte() {
+    let token = format!("eyJhbGciOiJSUzI1NiJ9.{}.{}", "eyJzdWIi".repeat(150), "c2lnbmF0dXJl".repeat(30));
+    let patterns = knows(&[&token]);
+    let mut text = Vec::new();
+    while text.len() < 1 << 20 {
+        text.extend_from_slice(&token.as_bytes()[..token.len() - 1]);
+        text.push(b'!');
+    }
+    let started = std::time::Instant::now();
+    // The signature's parts repeat, so that nothing of it may be left.
+    let hidden = masked(&patterns, &text);
+    assert!(hidden.len() <= text.len());
+    // Some 0.1 s in a debug build; quadratic would be minutes.
+    assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
+}
+
+fn secrets() -> impl Strategy<Value = String> {
+    prop_oneof!["[ -~]{4,40}", "[a-z%+\\\\/\" é\u{1f511}]{4,20}", "[A-Za-z0-9_-]{16,200}"]
+        .prop_filter("a secret that counts", |secret| secret.trim().len() >= SHORTEST)
+}
+
+proptest! {
+    #[test]
+    fn secret_is_found_in_every_encoding_and_nothing_else_is_touched(
+        secret in secrets(),
+        // No character that an encoding may hold, so that nothing is joined to the secret.
+        before in "[<>\\[\\]\u{e4}\u{f6}]{0,30}",
+        after in "[<>\\[\\]\u{e4}\u{f6}]{0,30}",
+        lengths in prop::collection::vec(1usize..40, 1..5),
+    ) {
+        let patterns = knows(&[&secret]);
+        let secret = secret.trim();
+        let plain = [secret.to_owned(), percent(secret), json(secret), hex(secret), hex(secret).to_uppercase()];
+        for encoded in plain {
+            let text = format!("{before}{encoded}{after}");
+            prop_assume!(!before.contains(secret) && !after.contains(secret));
+            let expected = format!("{before}***{after}");
+            let whole = masked(&patterns, text.as_bytes());
+            prop_assert_eq!(String::from_utf8_lossy(&whole), expected.as_str());
+            let pieces = masked_in_pieces(&patterns, text.as_bytes(), &lengths);
+            prop_assert_eq!(String::from_utf8_lossy(&pieces), expected.as_str());
+        }
+    }
+
+    #[test]
+    fn secret_within_base64_leaves_nothing_that_decodes_to_it(
+        secret in "[A-Za-z0-9_-]{8,200}",
+        before in prop::collection::vec(any::<u8>(), 0..20),
+        after in prop::collection::vec(any::<u8>(), 0..20),
+        lengths in prop::collection::vec(1usize..40, 1..5),
+    ) {
+        let patterns = knows(&[&secret]);
+        let bytes = [&before, secret.as_bytes(), &after].concat();
+        for encoded in [STANDARD.encode(&bytes), URL_SAFE_NO_PAD.encode(&bytes)] {
+            let hidden = masked(&patterns, encoded.as_bytes());
+            prop_assert_eq!(&hidden, &masked_in_pieces(&patterns, encoded.as_bytes(), &lengths));
+            let hidden = String::from_utf8_lossy(&hidden).into_owned();
+            prop_assert!(hidden.contains("***"), "{}", hidden);
+            // At most the two characters that the secret's ends share with its neighbours are left of it.
+            let others = (before.len() + after.len()) * 4 / 3 + 8;
+            prop_assert!(hidden.len() <= others + 3, "{}", hidden);
+        }
+    }
+
+    #[test]
+    fn text_without_a_secret_stays_as_it_is(
+        text in prop::collection::vec(any::<u8>(), 0..400),
+        lengths in prop::collection::vec(1usize..40, 1..5),
+    ) {
+        let patterns = knows(&["correct horse battery staple", "eyJh.eyJzdWIiOiIxMjM0NTY3ODkwIn0.c2lnbmF0dXJlLXNpZ25hdHVyZQ"]);
+        prop_assert_eq!(&masked(&patterns, &text), &text);
+        prop_assert_eq!(&masked_in_pieces(&patterns, &text, &lengths), &text);
+    }
+}

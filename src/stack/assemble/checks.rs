@@ -1,0 +1,81 @@
+//! What is checked of a function beside what is put together of it.
+
+use super::super::check;
+use super::super::report::brief;
+use super::super::schema::{FIELDS, Fields};
+use super::super::yaml::NodeId;
+use super::Assembly;
+
+/// A field this near to a known one is a slip of the pen.
+const SLIP: usize = 2;
+
+impl Assembly<'_> {
+    /// Refuses a name that no URL can hold.
+    pub(super) fn check_name(&mut self, name: &str, node: NodeId) {
+        if let Some(fault) = check::unaddressable(name) {
+            let message = format!("no URL can name the function `{}`: {fault}", brief(name));
+            let hint = "use lower case letters, digits and `-`".to_owned();
+            self.problem(node, &message, Some(hint));
+        } else if let Some(fault) = check::function_name(name) {
+            let message = format!("Kubernetes takes no function named `{}`: {fault}", brief(name));
+            self.warn(node, message, None);
+        }
+    }
+
+    /// Warns about fields that faas-cli would silently pass over and that look like others.
+    pub(super) fn check_fields(&mut self, function: &str, fields: &Fields) {
+        for unknown in &fields.unknown {
+            let distance = |field: &&&str| strsim::damerau_levenshtein(field, &unknown.value);
+            if let Some(field) = FIELDS.iter().min_by_key(distance).filter(|field| distance(field) <= SLIP) {
+                let message =
+                    format!("function `{}` has the unknown field `{}`", brief(function), brief(&unknown.value));
+                self.warn(unknown.node, message, Some(format!("write `{field}`")));
+            }
+        }
+    }
+
+    /// Warns about what Kubernetes would not take.
+    pub(super) fn check_kubernetes(&mut self, fields: &Fields) {
+        if let (None, Some(text)) = (&self.options.namespace, &fields.namespace)
+            && !text.value.is_empty()
+            && let Some(fault) = check::dns_label(&text.value)
+        {
+            let message = format!("Kubernetes has no namespace `{}`: {fault}", brief(&text.value));
+            self.warn(text.node, message, None);
+        }
+        for (name, entry) in &fields.labels {
+            if let Some(fault) = check::label_key(name) {
+                self.warn(entry.key, format!("Kubernetes takes no label named `{}`: {fault}", brief(name)), None);
+            }
+            if let Some(fault) = check::label_value(&entry.value) {
+                let message = format!("Kubernetes does not take this value of the label `{}`: {fault}", brief(name));
+                self.warn(entry.node, message, Some("annotations take any value".to_owned()));
+            }
+        }
+        let mut size = 0;
+        for (name, entry) in &fields.annotations {
+            size += name.len() + entry.value.len();
+            if let Some(fault) = check::label_key(&name.to_lowercase()) {
+                self.warn(entry.key, format!("Kubernetes takes no annotation named `{}`: {fault}", brief(name)), None);
+            }
+        }
+        if let (Some(fault), Some(entry)) = (check::annotations_size(size), fields.annotations.values().next()) {
+            self.warn(entry.key, fault, None);
+        }
+        for secret in &fields.secrets {
+            if let Some(fault) = check::dns_subdomain(&secret.value) {
+                self.warn(secret.node, format!("Kubernetes has no secret `{}`: {fault}", brief(&secret.value)), None);
+            }
+        }
+        for amounts in [&fields.limits, &fields.requests] {
+            let memory =
+                amounts.memory.as_ref().map(|text| (text, check::memory as fn(&str) -> Option<check::QuantityFault>));
+            let cpu = amounts.cpu.as_ref().map(|text| (text, check::cpu as fn(&str) -> Option<check::QuantityFault>));
+            for (text, check) in [memory, cpu].into_iter().flatten().filter(|(text, _)| !text.value.is_empty()) {
+                if let Some(fault) = check(&text.value) {
+                    self.warn(text.node, format!("`{}` {}", brief(&text.value), fault.message), Some(fault.hint));
+                }
+            }
+        }
+    }
+}

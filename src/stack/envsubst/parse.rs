@@ -1,0 +1,261 @@
+//! The grammar of one `${…}` expression.
+
+use std::ops::Range;
+
+use super::{Fault, FaultKind, SECRET_NAMES};
+
+/// How deep expressions may stand within expressions. faas-cli has no limit; nobody writes more than three.
+const MAX_DEPTH: usize = 64;
+
+/// What an expression does with the value of its variable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Operator {
+    Value,
+    Length,
+    Default,
+    Substring,
+    TrimPrefix { longest: bool },
+    TrimSuffix { longest: bool },
+    ReplaceFirst,
+    ReplaceAll,
+    ReplacePrefix,
+    ReplaceSuffix,
+    LowerFirst,
+    Lower,
+    UpperFirst,
+    Upper,
+}
+
+#[derive(Debug)]
+pub(super) struct Expression {
+    /// Where the whole of it stands in the source.
+    pub(super) at: Range<usize>,
+    pub(super) name: Range<usize>,
+    pub(super) operator: Operator,
+    pub(super) arguments: Vec<Piece>,
+}
+
+impl Expression {
+    pub(super) fn fault(&self, kind: FaultKind) -> Fault {
+        Fault { at: self.at.clone(), kind }
+    }
+}
+
+#[derive(Debug)]
+pub(super) enum Piece {
+    Text(String),
+    Expression(Expression),
+}
+
+pub(super) struct Parser<'a> {
+    source: &'a str,
+    /// The next byte to read.
+    pub(super) at: usize,
+    depth: usize,
+}
+
+impl<'a> Parser<'a> {
+    pub(super) fn new(source: &'a str) -> Self {
+        Self { source, at: 0, depth: 0 }
+    }
+
+    /// Reads an expression whose `${` is read already.
+    pub(super) fn expression(&mut self) -> Result<Expression, Fault> {
+        if self.depth >= MAX_DEPTH {
+            self.depth = 0;
+            return Err(self.fault(self.at - 2, FaultKind::TooDeep));
+        }
+        self.depth += 1;
+        let result = self.whole_expression();
+        // A fault abandons the whole expression, from wherever it was found.
+        self.depth = if result.is_ok() { self.depth - 1 } else { 0 };
+        result
+    }
+
+    fn whole_expression(&mut self) -> Result<Expression, Fault> {
+        let start = self.at - 2;
+        let is_length = self.take('#');
+        let name = self.name(start)?;
+        let mut arguments = Vec::new();
+        let operator = if is_length { Operator::Length } else { self.rest(start, &name, &mut arguments)? };
+        if !self.take('}') {
+            return Err(match self.peek() {
+                None | Some('\n' | '\r') => self.fault(start, FaultKind::Unclosed),
+                Some(found) if operator == Operator::Value => {
+                    self.here(FaultKind::Unexpected { name: self.text(&name), found })
+                }
+                Some(_) => self.here(FaultKind::NotClosed { name: self.text(&name) }),
+            });
+        }
+        Ok(Expression { at: start..self.at, name, operator, arguments })
+    }
+
+    fn name(&mut self, start: usize) -> Result<Range<usize>, Fault> {
+        let begin = self.at;
+        while self.peek().is_some_and(|character| character == '_' || character.is_alphanumeric()) {
+            self.advance();
+        }
+        if self.at == begin {
+            return Err(self.fault(start, FaultKind::NoName));
+        }
+        let name = &self.source[begin..self.at];
+        if SECRET_NAMES.contains(&name) {
+            return Err(self.fault(start, FaultKind::Secret { name: name.to_owned() }));
+        }
+        Ok(begin..self.at)
+    }
+
+    /// Reads operator and arguments, up to the closing brace.
+    fn rest(&mut self, start: usize, name: &Range<usize>, out: &mut Vec<Piece>) -> Result<Operator, Fault> {
+        let rest = &self.source[self.at..];
+        let mut characters = rest.chars();
+        let (first, second) = (characters.next(), characters.next());
+        let twice = first == second;
+        let operator = match (first, second) {
+            (Some(':'), Some('-' | '=' | '?' | '+')) | (Some('='), _) => {
+                self.at += if first == Some(':') { 2 } else { 1 };
+                while self.peek() != Some('}') {
+                    out.push(self.argument(start, name, |c| c == '}', false)?);
+                }
+                Operator::Default
+            }
+            (Some(':'), Some(next)) if next.is_ascii() => {
+                self.at += 1;
+                out.push(self.argument(start, name, |c| matches!(c, ':' | '}'), false)?);
+                if self.take(':') {
+                    while self.take(':') {}
+                    out.push(self.argument(start, name, |c| c == '}', false)?);
+                }
+                Operator::Substring
+            }
+            (Some('#'), _) => {
+                self.at += if twice { 2 } else { 1 };
+                out.push(self.argument(start, name, |c| c == '}', false)?);
+                Operator::TrimPrefix { longest: twice }
+            }
+            (Some('%'), _) => {
+                self.at += if twice { 2 } else { 1 };
+                out.push(self.argument(start, name, |c| c == '}', false)?);
+                Operator::TrimSuffix { longest: twice }
+            }
+            (Some('/'), _) => self.replacement(start, name, out)?,
+            (Some(first @ (',' | '^')), second) => {
+                self.at += 1;
+                match (first, second) {
+                    // Two that differ are taken for an operator that does nothing.
+                    (',', Some('^')) | ('^', Some(',')) => {
+                        self.at += 1;
+                        Operator::Default
+                    }
+                    (',', Some(',')) => {
+                        self.at += 1;
+                        Operator::Lower
+                    }
+                    ('^', Some('^')) => {
+                        self.at += 1;
+                        Operator::Upper
+                    }
+                    (',', _) => Operator::LowerFirst,
+                    _ => Operator::UpperFirst,
+                }
+            }
+            _ => Operator::Value,
+        };
+        Ok(operator)
+    }
+
+    fn replacement(&mut self, start: usize, name: &Range<usize>, out: &mut Vec<Piece>) -> Result<Operator, Fault> {
+        self.at += 1;
+        let operator = match self.peek() {
+            Some('/') => Operator::ReplaceAll,
+            Some('#') => Operator::ReplacePrefix,
+            Some('%') => Operator::ReplaceSuffix,
+            _ => Operator::ReplaceFirst,
+        };
+        if operator != Operator::ReplaceFirst {
+            self.at += 1;
+        }
+        out.push(self.argument(start, name, |c| c == '/', true)?);
+        if !self.take('/') {
+            // The pattern runs on over any `}`: the place to mark is where it began.
+            return Err(self.fault(start, FaultKind::NoReplacement { name: self.text(name) }));
+        }
+        while self.take('/') {}
+        if self.peek() != Some('}') {
+            out.push(self.argument(start, name, |c| c == '}', true)?);
+        }
+        Ok(operator)
+    }
+
+    /// Reads a word or an expression; a word ends before a character that `ends` names, and may hold escapes.
+    fn argument(
+        &mut self,
+        start: usize,
+        name: &Range<usize>,
+        ends: fn(char) -> bool,
+        escapes: bool,
+    ) -> Result<Piece, Fault> {
+        if self.source[self.at..].starts_with("${") {
+            self.at += 2;
+            return self.expression().map(Piece::Expression);
+        }
+        let begin = self.at;
+        let mut text = String::new();
+        while let Some(character) = self.peek() {
+            let rest = &self.source.as_bytes()[self.at..];
+            if rest.starts_with(b"${") {
+                break;
+            }
+            if escapes && matches!(rest, [b'$', b'$', ..] | [b'\\', b'/' | b'\\', ..]) {
+                text.push(char::from(rest[1]));
+                self.at += 2;
+                continue;
+            }
+            if ends(character) {
+                break;
+            }
+            text.push(character);
+            self.advance();
+        }
+        if self.at > begin {
+            Ok(Piece::Text(text))
+        } else if self.peek().is_none() {
+            Err(self.fault(start, FaultKind::Unclosed))
+        } else {
+            Err(self.here(FaultKind::NoArgument { name: self.text(name) }))
+        }
+    }
+
+    fn peek(&self) -> Option<char> {
+        self.source[self.at..].chars().next()
+    }
+
+    fn advance(&mut self) {
+        self.at += self.peek().map_or(0, char::len_utf8);
+    }
+
+    fn take(&mut self, wanted: char) -> bool {
+        let found = self.peek() == Some(wanted);
+        if found {
+            self.advance();
+        }
+        found
+    }
+
+    fn text(&self, range: &Range<usize>) -> String {
+        self.source[range.clone()].to_owned()
+    }
+
+    /// A fault of what begins at `start`; what is marked ends with its line.
+    fn fault(&self, start: usize, kind: FaultKind) -> Fault {
+        let line = &self.source[start..];
+        let line = &line[..line.find('\n').unwrap_or(line.len())];
+        let length = line.find('}').map_or(2, |end| end + 1);
+        Fault { at: start..start + length, kind }
+    }
+
+    fn here(&self, kind: FaultKind) -> Fault {
+        let length = self.peek().map_or(0, char::len_utf8);
+        Fault { at: self.at..self.at + length, kind }
+    }
+}

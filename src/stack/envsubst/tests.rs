@@ -1,0 +1,385 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn variable(name: &str) -> Option<String> {
+    let value = match name {
+        "VERSION" => "1.2.3",
+        "PATHS" => "/srv/app/main.tar.gz",
+        "TEXT" => "Good Morning",
+        "WORD" => "release",
+        "N" => "2",
+        "BLANK" => "",
+        "ACCENT" => "éaé",
+        "7" => "seven",
+        "ñ" => "enye",
+        "STAR" => "*",
+        "TURKISH" => "İß",
+        _ => return None,
+    };
+    Some(value.to_owned())
+}
+
+fn become_bytes(source: &str) -> Vec<u8> {
+    substitute(source, &variable).expect(source).text
+}
+
+fn becomes(source: &str) -> String {
+    String::from_utf8(become_bytes(source)).expect(source)
+}
+
+fn faults(source: &str) -> Vec<FaultKind> {
+    let faults = substitute(source, &variable).expect_err(source);
+    faults.into_iter().map(|fault| fault.kind).collect()
+}
+
+fn check(rows: &[(&str, &str)]) {
+    for (source, expected) in rows {
+        assert_eq!(becomes(source), *expected, "{source}");
+    }
+}
+
+#[test]
+fn plain_names_are_replaced_and_the_rest_is_left_alone() {
+    check(&[
+        ("v${VERSION}!", "v1.2.3!"),
+        ("${VERSION}${WORD}", "1.2.3release"),
+        ("a${NONE}b${BLANK}c", "abc"),
+        ("$VERSION $(VERSION) $ {VERSION} 5$ $", "$VERSION $(VERSION) $ {VERSION} 5$ $"),
+        ("${7} ${ñ}", "seven enye"),
+        ("}{ } {", "}{ } {"),
+        ("", ""),
+    ]);
+}
+
+#[test]
+fn escapes_leave_their_second_character() {
+    check(&[
+        ("$$", "$"),
+        ("$$$", "$$"),
+        ("$$$$", "$$"),
+        ("$${VERSION}", "${VERSION}"),
+        ("$$${VERSION}", "$1.2.3"),
+        ("$${VERSION}${N}$$", "${VERSION}2$"),
+        (r"a\\b", r"a\b"),
+        (r"a\/b", "a/b"),
+        (r"a\b\n", r"a\b\n"),
+        (r"\\\\", r"\\"),
+        (r"\${N}", r"\2"),
+        (r"\\${N}", r"\2"),
+        ("\\", "\\"),
+    ]);
+}
+
+#[test]
+fn all_default_operators_give_their_text_where_the_value_is_empty() {
+    for operator in [":-", ":=", ":?", ":+", "="] {
+        let with = |name| becomes(&format!("<${{{name}{operator}other}}>"));
+        assert_eq!(with("NONE"), "<other>", "{operator}");
+        assert_eq!(with("BLANK"), "<other>", "{operator}");
+        assert_eq!(with("WORD"), "<release>", "{operator}");
+        assert_eq!(becomes(&format!("<${{NONE{operator}}}>")), "<>", "{operator}");
+    }
+}
+
+#[test]
+fn defaults_hold_text_and_expressions_but_no_escapes() {
+    check(&[
+        ("${NONE:-a:b=c/d e}", "a:b=c/d e"),
+        ("${NONE:-:-x}", ":-x"),
+        ("${NONE:-${WORD}}", "release"),
+        ("${NONE:-${NONE:-${N}}}", "2"),
+        ("${NONE:-a${WORD}b${N}}", "areleaseb2"),
+        ("${NONE:-$}", "$"),
+        ("${NONE:-$$}", "$$"),
+        ("${NONE:-$WORD}", "$WORD"),
+        (r"${NONE:-a\/b\\c}", r"a\/b\\c"),
+        ("${NONE:-a}b}", "ab}"),
+        ("${NONE:-{}}", "{}"),
+        ("${NONE:-a\nb}", "a\nb"),
+    ]);
+}
+
+#[test]
+fn lengths_and_offsets_count_bytes() {
+    check(&[
+        ("${#WORD} ${#NONE} ${#ACCENT}", "7 0 5"),
+        ("${WORD:2}", "lease"),
+        ("${WORD:2:3}", "lea"),
+        ("${WORD:+2}", "release"),
+        ("${WORD:0:99}", "release"),
+        ("<${WORD:99}>", "<>"),
+        ("<${WORD:99:1}>", "<>"),
+        ("${WORD: -2}", "release"),
+        ("${WORD:x}", "release"),
+        ("${WORD:1:x}", "release"),
+        ("${WORD:${N}}", "lease"),
+        ("${WORD:${N}:${N}}", "le"),
+        ("${WORD:1::2}", "el"),
+        ("${WORD:${NONE:--3}}", "ase"),
+        ("${WORD:${NONE:--30}:2}", "re"),
+    ]);
+    assert_eq!(become_bytes("${ACCENT:0:1}"), b"\xc3");
+    assert_eq!(becomes("${ACCENT:0:1}${ACCENT:1:1}"), "é");
+}
+
+#[test]
+fn patterns_are_trimmed_from_one_end() {
+    check(&[
+        ("${PATHS##*/}", "main.tar.gz"),
+        ("${PATHS#*/}", "srv/app/main.tar.gz"),
+        ("${PATHS%.*}", "/srv/app/main.tar"),
+        ("${PATHS%%.*}", "/srv/app/main"),
+        ("${PATHS%/*}", "/srv/app"),
+        ("${PATHS#/???/}", "app/main.tar.gz"),
+        ("${PATHS##*[ns]}", ".tar.gz"),
+        ("${PATHS##*[^a-y]}", ""),
+        ("${WORD#re}", "lease"),
+        ("${WORD%se}", "relea"),
+        ("${WORD#*}", "elease"),
+        ("${WORD%*}", "releas"),
+        ("<${WORD##*}><${WORD%%*}>", "<><>"),
+        ("${WORD#x}", "release"),
+        (r"${PATHS#\/srv}", "/app/main.tar.gz"),
+        ("${WORD###}", "release"),
+        ("${WORD#${NONE:-re}}", "lease"),
+        ("${WORD##*e*s}", "e"),
+        ("${ACCENT#é}", "aé"),
+        ("${ACCENT%é}", "éa"),
+        ("${ACCENT%?}", "éa\u{fffd}"),
+    ]);
+    assert_eq!(become_bytes("${ACCENT#?}"), b"\xa9a\xc3\xa9");
+}
+
+#[test]
+fn malformed_pattern_trims_nothing() {
+    for pattern in ["[", "[a", "[]a]", "[a-]*", "[^]", "*[", r"rele\", "[-a]"] {
+        let source = format!("${{WORD#{pattern}}}");
+        assert_eq!(becomes(&source), "release", "{pattern}");
+    }
+    // Read backwards, a class is none.
+    assert_eq!(becomes("${WORD%[a-z]*}"), "release");
+}
+
+#[test]
+fn text_is_replaced_literally() {
+    check(&[
+        ("${TEXT/o/0}", "G0od Morning"),
+        ("${TEXT//o/0}", "G00d M0rning"),
+        ("${TEXT/#Good/Bad}", "Bad Morning"),
+        ("${TEXT/#Morning/x}", "Good Morning"),
+        ("${TEXT/%Morning/Day}", "Good Day"),
+        ("${TEXT/%Good/x}", "Good Morning"),
+        ("${TEXT/o/}", "God Morning"),
+        ("${TEXT//o/}", "Gd Mrning"),
+        ("${TEXT/#Good/}", "Good Morning"),
+        ("${TEXT/*/x}", "Good Morning"),
+        (r"${PATHS//\//_}", "_srv_app_main.tar.gz"),
+        (r"${PATHS/srv\/app/x}", "/x/main.tar.gz"),
+        ("${TEXT/${NONE:-Good}/Bad}", "Bad Morning"),
+        ("${TEXT/Good/${WORD}}", "release Morning"),
+        ("${TEXT/Good//x}", "x Morning"),
+        ("${TEXT/$$/x}", "Good Morning"),
+        ("${TEXT/Good/$$}", "$ Morning"),
+        ("${NONE/a/b}", ""),
+        ("${N//${NONE}/-}", "-2-"),
+        ("${N/${NONE}/-}", "-2"),
+        ("${ACCENT//${NONE}/-}", "-é-a-é-"),
+        ("${NONE//${NONE}/-}", "-"),
+    ]);
+}
+
+#[test]
+fn case_is_changed_letter_by_letter() {
+    check(&[
+        ("${WORD^}", "Release"),
+        ("${WORD^^}", "RELEASE"),
+        ("${TEXT,}", "good Morning"),
+        ("${TEXT,,}", "good morning"),
+        ("${TEXT,^}${TEXT^,}", "Good MorningGood Morning"),
+        ("<${NONE^^}>", "<>"),
+        ("${ACCENT^}", "Éaé"),
+        ("${TURKISH,,}", "iß"),
+        ("${TURKISH^^}", "İß"),
+    ]);
+}
+
+#[test]
+fn each_fault_has_its_kind() {
+    let name = || "WORD".to_owned();
+    let rows = [
+        ("${}", FaultKind::NoName),
+        ("${ WORD }", FaultKind::NoName),
+        ("${{ secrets.X }}", FaultKind::NoName),
+        ("${!WORD}", FaultKind::NoName),
+        ("${", FaultKind::NoName),
+        ("${#}", FaultKind::NoName),
+        ("# ${...} in a comment", FaultKind::NoName),
+        ("${WORD", FaultKind::Unclosed),
+        ("${WORD\n}", FaultKind::Unclosed),
+        ("${WORD:-", FaultKind::Unclosed),
+        ("${WORD:-x", FaultKind::Unclosed),
+        ("${WORD:", FaultKind::Unexpected { name: name(), found: ':' }),
+        ("${WORD:é}", FaultKind::Unexpected { name: name(), found: ':' }),
+        ("${WORD-x}", FaultKind::Unexpected { name: name(), found: '-' }),
+        ("${WORD+x}", FaultKind::Unexpected { name: name(), found: '+' }),
+        ("${WORD.x}", FaultKind::Unexpected { name: name(), found: '.' }),
+        ("${WORD@Q}", FaultKind::Unexpected { name: name(), found: '@' }),
+        ("${WORD[0]}", FaultKind::Unexpected { name: name(), found: '[' }),
+        ("${WORD:}", FaultKind::NoArgument { name: name() }),
+        ("${WORD:1:}", FaultKind::NoArgument { name: name() }),
+        ("${WORD#}", FaultKind::NoArgument { name: name() }),
+        ("${WORD%%}", FaultKind::NoArgument { name: name() }),
+        ("${WORD///x}", FaultKind::NoArgument { name: name() }),
+        ("${WORD/x}", FaultKind::NoReplacement { name: name() }),
+        ("${WORD/a${N}/x}", FaultKind::NoReplacement { name: name() }),
+        ("${WORD/a/b${N}}", FaultKind::NotClosed { name: name() }),
+        ("${WORD#a${N}}", FaultKind::NotClosed { name: name() }),
+        ("${WORD:1${N}}", FaultKind::NotClosed { name: name() }),
+        ("${WORD^r}", FaultKind::NotClosed { name: name() }),
+        ("${WORD^^^}", FaultKind::NotClosed { name: name() }),
+        ("${#WORD:1}", FaultKind::NotClosed { name: name() }),
+        ("${WORD:3:-2}", FaultKind::NegativeLength { name: name() }),
+        ("${WORD:1:-9}", FaultKind::NegativeLength { name: name() }),
+        ("${WORD:9223372036854775807:1}", FaultKind::NegativeLength { name: name() }),
+    ];
+    for (source, kind) in rows {
+        assert_eq!(faults(source).first(), Some(&kind), "{source}");
+    }
+}
+
+#[test]
+fn all_faults_are_told_at_their_places() {
+    let source = "a: ${}\nb: ${WORD}\nc: ${WORD-x}\nd: ${OPENFAAS_PASSWORD:-x}\n";
+    let faults = substitute(source, &variable).expect_err("faults");
+    let marked: Vec<&str> = faults.iter().map(|fault| &source[fault.at.clone()]).collect();
+    assert_eq!(marked, ["${}", "-", "${OPENFAAS_PASSWORD:-x}"]);
+}
+
+#[test]
+fn secrets_are_refused_wherever_they_stand() {
+    for secret in SECRET_NAMES {
+        for source in [format!("${{{secret}}}"), format!("# ${{{secret}:-x}}"), format!("${{N:-${{#{secret}}}}}")] {
+            let expected = FaultKind::Secret { name: secret.to_owned() };
+            assert_eq!(faults(&source).first(), Some(&expected), "{source}");
+        }
+    }
+}
+
+#[test]
+fn names_without_value_and_default_are_noted_outside_of_comments() {
+    let source = "# ${COMMENTED}\nx: ${NONE} ${OTHER:-d} ${BLANK^} ${WORD:-${UNUSED}} ${A:-${USED}} ${WORD}\n";
+    let result = substitute(source, &variable).expect("substituted");
+    let missing: Vec<&str> =
+        result.names.iter().filter(|(_, used)| used.missing.is_some()).map(|(name, _)| name.as_str()).collect();
+    assert_eq!(missing, ["BLANK", "NONE", "USED"]);
+    let all: Vec<&str> = result.names.keys().map(String::as_str).collect();
+    assert_eq!(all, ["A", "BLANK", "COMMENTED", "NONE", "OTHER", "UNUSED", "USED", "WORD"]);
+}
+
+#[test]
+fn places_lead_back_to_the_source() {
+    let source = "ab${VERSION}c$$d${NONE}e";
+    let result = substitute(source, &variable).expect("substituted");
+    assert_eq!(result.text, b"ab1.2.3c$de");
+    let ranges: Vec<&str> = (0..result.text.len()).map(|at| &source[result.source_range(at)]).collect();
+    let expression = "${VERSION}";
+    let expected = ["", "", expression, expression, expression, expression, expression, "", "", "", "${NONE}"];
+    assert_eq!(ranges, expected);
+    assert_eq!(result.source_range(7), 12..12);
+    assert_eq!(result.source_range(8), 14..14);
+    assert_eq!(result.source_range(result.text.len()), source.len()..source.len());
+}
+
+#[test]
+fn replacements_tell_what_became_of_expressions() {
+    let source = "a ${VERSION} b ${NONE}\n${N}";
+    let result = substitute(source, &variable).expect("substituted");
+    let replacements: Vec<Replacement<'_>> = result.replacements(0..22).collect();
+    assert_eq!(
+        replacements,
+        [
+            Replacement { source: 2..12, value: b"1.2.3", missing: None },
+            Replacement { source: 15..22, value: b"", missing: Some(17..21) },
+        ]
+    );
+}
+
+#[test]
+fn deep_nesting_long_output_and_slow_patterns_end() {
+    let big = |_: &str| Some("v".repeat(100_000));
+    let kind = |source: &str| substitute(source, &big).expect_err("fault")[0].kind.clone();
+    assert_eq!(kind(&"${A:-".repeat(100_000)), FaultKind::TooDeep);
+    assert_eq!(kind(&"${A}".repeat(1000)), FaultKind::TooLong);
+    assert_eq!(kind("${A//v/${A}}"), FaultKind::TooLong);
+    assert_eq!(kind(&"${A##*a*b}".repeat(100)), FaultKind::TooSlow);
+}
+
+/// Text that is mostly made of what the grammar knows.
+fn expressive() -> impl Strategy<Value = String> {
+    let piece = prop_oneof![
+        Just("${".to_owned()),
+        Just("}".to_owned()),
+        "[$:/#%^,=+?*\\\\\\[\\]\\-]",
+        Just("WORD".to_owned()),
+        Just("ACCENT".to_owned()),
+        Just("NONE".to_owned()),
+        "[0-9]",
+        "\\PC",
+        "[ \n\ta-z{]",
+    ];
+    prop::collection::vec(piece, 0..40).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #[test]
+    fn nothing_panics_and_places_stay_within(source in expressive()) {
+        match substitute(&source, &variable) {
+            Ok(result) => {
+                let mut last = 0;
+                for at in 0..=result.text.len() {
+                    let range = result.source_range(at);
+                    prop_assert!(range.end <= source.len() && range.start >= last);
+                    prop_assert!(source.is_char_boundary(range.start) || range.is_empty());
+                    last = range.start;
+                }
+            }
+            Err(faults) => {
+                prop_assert!(!faults.is_empty());
+                for fault in faults {
+                    prop_assert!(source.get(fault.at).is_some());
+                    prop_assert!(!fault.kind.to_string().is_empty() && !fault.kind.hint().is_empty());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn text_without_dollar_and_backslash_is_unchanged(source in "[^$\\\\]*") {
+        prop_assert_eq!(becomes(&source), source);
+    }
+
+    #[test]
+    fn escaped_text_comes_out_as_it_was(text in "\\PC*") {
+        let source = text.replace('\\', "\\\\").replace('$', "$$");
+        prop_assert_eq!(becomes(&source), text);
+    }
+
+    #[test]
+    fn copied_text_maps_to_itself(source in expressive()) {
+        if let Ok(result) = substitute(&source, &variable) {
+            for (at, byte) in result.text.iter().enumerate() {
+                let range = result.source_range(at);
+                if range.is_empty() && range.start < source.len() {
+                    prop_assert_eq!(source.as_bytes()[range.start], *byte);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn substring_is_what_slicing_gives(start in 0usize..12, length in 0usize..12) {
+        let expected: String = "release".chars().skip(start).take(length).collect();
+        prop_assert_eq!(becomes(&format!("${{WORD:{start}:{length}}}")), expected);
+    }
+}

@@ -1,0 +1,100 @@
+//! Environment files and templates: read whole, at most 1 MiB, once each.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::path::Path;
+use std::rc::Rc;
+
+use super::decode::{Decoder, Entry};
+use super::envsubst::Substituted;
+use super::report::{Page, Problem};
+use super::yaml::{Document, NodeId};
+use super::{MAX_FILE, schema};
+
+/// The files read so far; `None` stands for one whose problems are told already, or a template that is not there.
+#[derive(Default)]
+pub(super) struct Files {
+    environments: BTreeMap<String, Option<Rc<BTreeMap<String, String>>>>,
+    templates: BTreeMap<String, Option<String>>,
+}
+
+impl Files {
+    /// The variables of an environment file; why it cannot be opened, or the problems within it.
+    pub(super) fn environment(&mut self, base: &Path, name: &str) -> Result<Rc<BTreeMap<String, String>>, FileFault> {
+        if let Some(known) = self.environments.get(name) {
+            return known.clone().ok_or(FileFault::Known);
+        }
+        let read = read_limited(&base.join(name)).map_err(FileFault::Open).and_then(|bytes| {
+            let mut environment = decode(name, &bytes, schema::environment_file).map_err(FileFault::Content)?;
+            Ok(Rc::new(
+                std::mem::take(&mut environment)
+                    .into_iter()
+                    .map(|(key, entry): (String, Entry)| (key, entry.value))
+                    .collect(),
+            ))
+        });
+        self.environments.insert(name.to_owned(), read.as_ref().ok().cloned());
+        read
+    }
+
+    /// The command of a language's template, where there is one.
+    pub(super) fn template_process(&mut self, base: &Path, language: &str) -> Result<Option<String>, FileFault> {
+        if let Some(known) = self.templates.get(language) {
+            return Ok(known.clone());
+        }
+        let is_name = !language.contains(['/', '\\', '\0']) && !matches!(language, "." | "..");
+        let read = if is_name { read_template(base, language) } else { Ok(None) };
+        self.templates.insert(language.to_owned(), read.as_ref().ok().cloned().flatten());
+        read
+    }
+}
+
+fn read_template(base: &Path, language: &str) -> Result<Option<String>, FileFault> {
+    let name = format!("template/{language}/template.yml");
+    match read_limited(&base.join(&name)) {
+        Ok(bytes) => decode(&name, &bytes, schema::template).map_err(FileFault::Content),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(FileFault::Open(error)),
+    }
+}
+
+/// Why a file gives nothing.
+#[derive(Debug)]
+pub(super) enum FileFault {
+    /// It was said before.
+    Known,
+    Open(io::Error),
+    Content(Vec<Problem>),
+}
+
+/// Reads a regular file of at most 1 MiB.
+fn read_limited(path: &Path) -> io::Result<Vec<u8>> {
+    // Asked before opening: to open a pipe is to wait for its writer.
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is not a file"));
+    }
+    let file = File::open(path)?;
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE as u64 + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > MAX_FILE {
+        return Err(io::Error::other("it is larger than 1 MiB"));
+    }
+    Ok(bytes)
+}
+
+fn decode<T>(name: &str, bytes: &[u8], read: fn(&mut Decoder<'_>, NodeId) -> T) -> Result<T, Vec<Problem>> {
+    let text = super::decode_text(name, bytes).map_err(|problem| vec![problem])?;
+    let page = Page::new(name, text);
+    let unchanged = Substituted::unchanged(text);
+    let document = Document::parse(text)
+        .map_err(|error| vec![page.problem(error.at..error.at, &error.message, error.hint.map(str::to_owned))])?;
+    let mut decoder = Decoder::new(&document);
+    let value = read(&mut decoder, document.root());
+    let problems = decoder.findings.iter().map(|finding| {
+        let at = document.offset(finding.node);
+        page.problem_after(&unchanged, at, &finding.message, finding.hint.clone())
+    });
+    let problems: Vec<Problem> = problems.collect();
+    if problems.is_empty() { Ok(value) } else { Err(problems) }
+}

@@ -1,0 +1,170 @@
+//! The fields of a stack file, of an environment file and of a template, as faas-cli's structs have them.
+
+use std::collections::BTreeMap;
+
+use super::decode::{Decoder, Entry, Pair, Text};
+use super::report::brief;
+use super::yaml::NodeId;
+
+/// The fields of a function.
+pub(super) const FIELDS: [&str; 18] = [
+    "image",
+    "lang",
+    "handler",
+    "fprocess",
+    "namespace",
+    "environment",
+    "environment_file",
+    "secrets",
+    "constraints",
+    "labels",
+    "annotations",
+    "limits",
+    "requests",
+    "readonly_root_filesystem",
+    "skip_build",
+    "build_args",
+    "build_options",
+    "platforms",
+];
+
+/// The stack file but for its functions' fields.
+#[derive(Debug, Default)]
+pub(super) struct Root {
+    pub(super) version: Option<Text>,
+    pub(super) provider: Option<NodeId>,
+    pub(super) provider_name: Option<Text>,
+    pub(super) gateway: Option<Text>,
+    pub(super) functions: Vec<Pair>,
+}
+
+/// A function as the stack file has it.
+#[derive(Debug, Default)]
+pub(super) struct Fields {
+    pub(super) image: Option<Text>,
+    /// The node of `image`, also where it holds no text.
+    pub(super) image_node: Option<NodeId>,
+    pub(super) language: Option<Text>,
+    pub(super) handler: Option<Text>,
+    pub(super) process: Option<Text>,
+    pub(super) namespace: Option<Text>,
+    pub(super) environment: BTreeMap<String, Entry>,
+    pub(super) environment_files: Vec<Text>,
+    pub(super) secrets: Vec<Text>,
+    pub(super) constraints: Option<Vec<Text>>,
+    pub(super) labels: BTreeMap<String, Entry>,
+    pub(super) annotations: BTreeMap<String, Entry>,
+    pub(super) limits: Amounts,
+    pub(super) requests: Amounts,
+    pub(super) read_only: bool,
+    /// Names of fields that faas-cli does not know.
+    pub(super) unknown: Vec<Text>,
+}
+
+/// Memory and CPU.
+#[derive(Debug, Default)]
+pub(super) struct Amounts {
+    pub(super) memory: Option<Text>,
+    pub(super) cpu: Option<Text>,
+}
+
+/// Reads the root of a stack file.
+pub(super) fn root(decoder: &mut Decoder<'_>, node: NodeId) -> Root {
+    let mut root = Root::default();
+    for pair in decoder.pairs(node, "the stack file").unwrap_or_default() {
+        match pair.name.as_str() {
+            "version" => root.version = text(decoder, &pair),
+            "provider" => {
+                root.provider = Some(pair.key);
+                for pair in decoder.pairs(pair.value, "`provider`").unwrap_or_default() {
+                    match pair.name.as_str() {
+                        "name" => root.provider_name = text(decoder, &pair),
+                        "gateway" => root.gateway = text(decoder, &pair),
+                        "network" => _ = text(decoder, &pair),
+                        _ => {}
+                    }
+                }
+            }
+            "functions" => root.functions = decoder.pairs(pair.value, "`functions`").unwrap_or_default(),
+            "configuration" => configuration(decoder, &pair),
+            _ => {}
+        }
+    }
+    root
+}
+
+/// What only a build reads, and faas-cli checks on a deploy too.
+fn configuration(decoder: &mut Decoder<'_>, pair: &Pair) {
+    for pair in decoder.pairs(pair.value, "`configuration`").unwrap_or_default() {
+        if pair.name == "copy" {
+            decoder.list(pair.value, "`copy`");
+        }
+    }
+}
+
+/// Reads a function.
+pub(super) fn function(decoder: &mut Decoder<'_>, node: NodeId, name: &str) -> Fields {
+    let mut fields = Fields::default();
+    let what = format!("function `{}`", brief(name));
+    for pair in decoder.pairs(node, &what).unwrap_or_default() {
+        let node = pair.value;
+        let what = format!("`{}`", pair.name);
+        match pair.name.as_str() {
+            "image" => {
+                fields.image_node = Some(node);
+                fields.image = text(decoder, &pair);
+            }
+            "lang" => fields.language = text(decoder, &pair),
+            "handler" => fields.handler = text(decoder, &pair),
+            "fprocess" => fields.process = text(decoder, &pair),
+            "namespace" => fields.namespace = text(decoder, &pair),
+            "environment" => fields.environment = decoder.map(node, &what).unwrap_or_default(),
+            "environment_file" => fields.environment_files = decoder.list(node, &what).unwrap_or_default(),
+            "secrets" => fields.secrets = decoder.list(node, &what).unwrap_or_default(),
+            "constraints" => fields.constraints = decoder.list(node, &what),
+            "labels" => fields.labels = decoder.map(node, &what).unwrap_or_default(),
+            "annotations" => fields.annotations = decoder.map(node, &what).unwrap_or_default(),
+            "limits" => fields.limits = amounts(decoder, node, &what),
+            "requests" => fields.requests = amounts(decoder, node, &what),
+            "readonly_root_filesystem" => fields.read_only = decoder.boolean(node, &what).unwrap_or_default(),
+            // These are for a build; faas-cli checks their types on a deploy too.
+            "skip_build" => _ = decoder.boolean(node, &what),
+            "build_args" => _ = decoder.map(node, &what),
+            "build_options" => _ = decoder.list(node, &what),
+            "platforms" => _ = text(decoder, &pair),
+            _ => fields.unknown.push(Text { value: pair.name, node: pair.key }),
+        }
+    }
+    fields
+}
+
+fn amounts(decoder: &mut Decoder<'_>, node: NodeId, what: &str) -> Amounts {
+    let mut amounts = Amounts::default();
+    for pair in decoder.pairs(node, what).unwrap_or_default() {
+        match pair.name.as_str() {
+            "memory" => amounts.memory = text(decoder, &pair),
+            "cpu" => amounts.cpu = text(decoder, &pair),
+            _ => {}
+        }
+    }
+    amounts
+}
+
+/// Reads the environment of an environment file.
+pub(super) fn environment_file(decoder: &mut Decoder<'_>, node: NodeId) -> BTreeMap<String, Entry> {
+    let pairs = decoder.pairs(node, "the environment file").unwrap_or_default();
+    let pair = pairs.into_iter().find(|pair| pair.name == "environment");
+    pair.and_then(|pair| decoder.map(pair.value, "`environment`")).unwrap_or_default()
+}
+
+/// Reads the command of a template.
+pub(super) fn template(decoder: &mut Decoder<'_>, node: NodeId) -> Option<String> {
+    let pairs = decoder.pairs(node, "the template").unwrap_or_default();
+    let pair = pairs.into_iter().find(|pair| pair.name == "fprocess")?;
+    decoder.text(pair.value, "`fprocess`")
+}
+
+fn text(decoder: &mut Decoder<'_>, pair: &Pair) -> Option<Text> {
+    let value = decoder.text(pair.value, &format!("`{}`", brief(&pair.name)))?;
+    Some(Text { value, node: pair.value })
+}

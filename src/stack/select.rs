@@ -1,0 +1,94 @@
+//! Which functions of a stack file a run is about.
+
+use regex_lite::Regex;
+
+/// What names are chosen by.
+#[derive(Debug)]
+pub(super) enum Selection {
+    All,
+    Wildcard(String),
+    Regex(Regex),
+}
+
+impl Selection {
+    /// From `FILTER` and `REGEX`; the wildcard where both are set, which the caller has refused before.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the regular expression.
+    pub(super) fn new(filter: Option<&str>, regex: Option<&str>) -> Result<Self, regex_lite::Error> {
+        match (filter, regex) {
+            (Some(filter), _) => Ok(Self::Wildcard(filter.to_owned())),
+            (None, Some(regex)) => Regex::new(regex).map(Self::Regex),
+            (None, None) => Ok(Self::All),
+        }
+    }
+
+    pub(super) fn takes(&self, name: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Wildcard(pattern) => matches_wildcard(pattern, name),
+            Self::Regex(regex) => regex.is_match(name),
+        }
+    }
+}
+
+/// `*` stands for any text; every other character for itself (ryanuber/go-glob).
+fn matches_wildcard(pattern: &str, name: &str) -> bool {
+    let Some((start, rest)) = pattern.split_once('*') else {
+        return pattern == name;
+    };
+    let Some(mut name) = name.strip_prefix(start) else {
+        return false;
+    };
+    let mut parts: Vec<&str> = rest.split('*').collect();
+    let end = parts.pop().unwrap_or_default();
+    for part in parts {
+        let Some(at) = name.find(part) else {
+            return false;
+        };
+        name = &name[at + part.len()..];
+    }
+    name.ends_with(end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wildcard_knows_the_star_only() {
+        let rows = [
+            ("fn1", "fn1", true),
+            ("fn1", "fn12", false),
+            ("", "", true),
+            ("", "a", false),
+            ("*", "", true),
+            ("*", "any", true),
+            ("fn*", "fn1", true),
+            ("*1", "fn1", true),
+            ("*n*", "fn1", true),
+            ("f*1", "fn1", true),
+            ("f*n1", "fn1n1", true),
+            ("*a*a", "a", false),
+            ("a*a", "a", false),
+            ("fn[12]", "fn1", false),
+            ("fn?", "fn1", false),
+            ("é*", "éa", true),
+        ];
+        for (pattern, name, expected) in rows {
+            assert_eq!(matches_wildcard(pattern, name), expected, "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn regular_expression_matches_anywhere() {
+        let selection = Selection::new(None, Some("n[12]")).expect("regex");
+        assert!(selection.takes("fn1") && selection.takes("xn2y") && !selection.takes("fn3"));
+    }
+
+    #[test]
+    fn wrong_regular_expression_is_refused() {
+        assert!(Selection::new(None, Some("fn[")).is_err());
+    }
+}

@@ -1,0 +1,246 @@
+use std::fs;
+
+use super::*;
+
+fn pairs(list: &[(&str, &str)]) -> Vec<(String, String)> {
+    list.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+fn texts(list: &[&str]) -> Vec<String> {
+    list.iter().map(|text| (*text).to_owned()).collect()
+}
+
+fn with(options: Options) -> Run<'static> {
+    Run { options, ..Run::default() }
+}
+
+const TWO: &str = "provider: {name: openfaas}\nfunctions:\n  zeta: {image: 'r/z:1'}\n  alpha: {image: 'r/a'}\n";
+
+#[test]
+fn all_fields_are_sent_and_empty_ones_are_not() {
+    let body = function(
+        "    fprocess: node index.js
+    namespace: staging
+    readonly_root_filesystem: true
+    secrets: [b, a]
+    constraints: ['os == linux']
+    labels: {scale: 2}
+    annotations: {topic: cron}
+    limits: {cpu: 0.5, memory: 128Mi}
+    requests: {cpu: 100m}
+    environment: {A: b}
+",
+    );
+    assert_eq!(
+        body,
+        json!({"service": "f", "image": "r/i:1", "namespace": "staging", "envProcess": "node index.js",
+            "envVars": {"A": "b"}, "constraints": ["os == linux"], "secrets": ["b", "a"], "labels": {"scale": "2"},
+            "annotations": {"topic": "cron"}, "limits": {"cpu": "0.5", "memory": "128Mi"}, "requests": {"cpu": "100m"},
+            "readOnlyRootFilesystem": true})
+    );
+    let empty =
+        "    fprocess: ''\n    namespace:\n    secrets: []\n    labels: {}\n    limits: {}\n    requests: {cpu: ''}\n";
+    assert_eq!(function(empty), json!({"service": "f", "image": "r/i:1", "labels": {}, "annotations": {}}));
+}
+
+#[test]
+fn functions_keep_the_order_of_the_file() {
+    let names: Vec<Value> = Run::default().bodies(TWO).iter().map(|body| body["service"].clone()).collect();
+    assert_eq!(names, ["zeta", "alpha"]);
+}
+
+#[test]
+fn options_are_merged_as_faas_cli_merges_them() {
+    let options = Options {
+        namespace: Some("given".to_owned()),
+        env_vars: pairs(&[("A", "given")]),
+        labels: pairs(&[("l", "given")]),
+        annotations: pairs(&[("n", "given")]),
+        secrets: texts(&["x", "b"]),
+        constraints: texts(&["given"]),
+        read_only: true,
+        ..Options::default()
+    };
+    let own = "    namespace: own\n    environment: {A: own, B: own}\n    labels: {l: own, m: own}\n    secrets: [b, c, c]\n    constraints: [own]\n";
+    assert_eq!(
+        with(options.clone()).bodies(format!("{HEAD}{own}"))[0],
+        json!({"service": "f", "image": "r/i:1", "namespace": "given", "envVars": {"A": "given", "B": "own"},
+            "constraints": ["own"], "secrets": ["x", "b", "c", "c"], "labels": {"l": "given", "m": "own"},
+            "annotations": {"n": "given"}, "readOnlyRootFilesystem": true})
+    );
+    let constraints = |fields: &str| with(options.clone()).bodies(format!("{HEAD}{fields}"))[0]["constraints"].clone();
+    assert_eq!(constraints(""), json!(["given"]));
+    assert_eq!(constraints("    constraints:\n"), json!(["given"]));
+    assert_eq!(constraints("    constraints: []\n"), Value::Null);
+}
+
+#[test]
+fn selection_takes_names_by_wildcard_or_regular_expression() {
+    let names = |options: Options| -> Vec<Value> {
+        with(options).bodies(TWO).iter().map(|body| body["service"].clone()).collect()
+    };
+    assert_eq!(names(Options { filter: Some("*pha".to_owned()), ..Options::default() }), ["alpha"]);
+    assert_eq!(names(Options { regex: Some("^[yz]".to_owned()), ..Options::default() }), ["zeta"]);
+    let none = with(Options { filter: Some("b*".to_owned()), ..Options::default() }).problems(TWO);
+    insta::assert_snapshot!(none, @r"
+    no function's name matches `FILTER` `b*`
+    hint: `stack.yml` has `zeta`, `alpha`
+    ");
+    let wrong = with(Options { regex: Some("a(".to_owned()), ..Options::default() }).problems(TWO);
+    assert!(wrong.starts_with("`REGEX` is not a regular expression: "), "{wrong}");
+}
+
+#[test]
+fn what_is_not_selected_is_not_checked_for_more_than_its_types() {
+    let text = format!("{TWO}  broken: {{environment_file: [none.yml]}}\n");
+    let filter = Options { filter: Some("*eta".to_owned()), ..Options::default() };
+    assert_eq!(with(filter.clone()).bodies(&text).len(), 1);
+    with(filter).problems(format!("{TWO}  broken: {{secrets: a}}\n"));
+}
+
+#[test]
+fn image_names_follow_the_tag_format() {
+    let digest = format!("r/i@sha256:{}", "0".repeat(64));
+    let rows = [
+        ("i", "i:latest", "i:latest-v", "i:latest-b-v", "i:hash-of-h"),
+        (
+            "r.io:5000/i",
+            "r.io:5000/i:latest",
+            "r.io:5000/i:latest-v",
+            "r.io:5000/i:latest-b-v",
+            "r.io:5000/i:hash-of-h",
+        ),
+        ("r/i:1.10", "r/i:1.10", "r/i:1.10-v", "r/i:1.10-b-v", "r/i:hash-of-h"),
+        ("1.10", "1.10:latest", "1.10:latest-v", "1.10:latest-b-v", "1.10:hash-of-h"),
+    ];
+    let run = |image: &str, tag: Tag| {
+        let text = format!("provider: {{name: openfaas}}\nfunctions: {{f: {{image: \"{image}\", handler: ./h}}}}\n");
+        with(Options { tag, ..Options::default() }).read(text).map(|stack| stack.functions[0].deployment.image.clone())
+    };
+    let version = || Tag::Version("v".to_owned());
+    let branch = || Tag::Branch { branch: "b".to_owned(), version: "v".to_owned() };
+    for (image, latest, sha, branched, hashed) in rows {
+        assert_eq!(run(image, Tag::Latest).as_deref(), Ok(latest));
+        assert_eq!(run(image, version()).as_deref(), Ok(sha));
+        assert_eq!(run(image, branch()).as_deref(), Ok(branched));
+        assert_eq!(run(image, Tag::Digest).as_deref(), Ok(hashed));
+    }
+    assert_eq!(run(&digest, Tag::Latest).as_deref(), Ok(digest.as_str()));
+    assert!(run(&digest, version()).is_err());
+}
+
+#[test]
+fn digest_needs_the_handler() {
+    let run = with(Options { tag: Tag::Digest, ..Options::default() });
+    insta::assert_snapshot!(run.problems(HEAD), @r"
+    stack.yml:5:3: `TAG_FORMAT: digest` needs the handler of `f`: it has none
+        5 |   f:
+          |   ^
+    hint: write `handler:` with the function's folder, or use another `TAG_FORMAT`
+    ");
+    let problems = run.problems(format!("{HEAD}    handler: ./missing\n"));
+    assert!(problems.contains("needs the handler of `f`: no such folder"), "{problems}");
+}
+
+#[test]
+fn environment_files_stand_between_inline_and_option_and_are_not_substituted() {
+    let folder = tempfile::tempdir().expect("folder");
+    fs::write(folder.path().join("one.yml"), "environment:\n  A: one\n  B: 1.10\n  D: ${X} $$\n").expect("write");
+    fs::write(folder.path().join("two.yml"), "other: [x]\nenvironment: {B: two, E: ~}\n").expect("write");
+    fs::write(folder.path().join("empty.yml"), "").expect("write");
+    let options = Options { env_vars: pairs(&[("C", "option")]), ..Options::default() };
+    let run = Run { options, variables: &[("X", "x"), ("FILE", "one")], base: folder.path() };
+    let fields = "    environment: {A: inline, C: inline, F: inline}\n    environment_file: [\"${FILE}.yml\", ~, two.yml, empty.yml]\n";
+    let expected = json!({"A": "one", "B": "two", "C": "option", "D": "${X} $$", "E": "", "F": "inline"});
+    assert_eq!(run.bodies(format!("{HEAD}{fields}"))[0]["envVars"], expected);
+}
+
+#[test]
+fn environment_files_that_cannot_be_read_are_told_at_their_place() {
+    let folder = tempfile::tempdir().expect("folder");
+    fs::write(folder.path().join(".env"), "A=1\nB=2\n").expect("write");
+    fs::write(folder.path().join("twice.yml"), "environment:\n  A: 1\n  A: 2\n").expect("write");
+    let run = Run { base: folder.path(), ..Run::default() };
+    let problems =
+        run.problems(format!("{HEAD}    environment_file:\n    - none.yml\n    - .env\n    - twice.yml\n    - .\n"));
+    insta::assert_snapshot!(problems, @r"
+    .env:1:1: the environment file is the text `A=1 B=2`, where names with values belong
+        1 | A=1
+          | ^
+    hint: write `NAME: value` lines; a space follows the colon
+    twice.yml:3:3: `A` stands here for the second time
+        3 |   A: 2
+          |   ^
+    hint: keep one of them
+    stack.yml:8:7: `none.yml` cannot be read: No such file or directory (os error 2)
+        8 |     - none.yml
+          |       ^
+    hint: a path is relative to the folder the pipe runs in; commit the file, or pass it as an artifact
+    stack.yml:11:7: `.` cannot be read: it is not a file
+       11 |     - .
+          |       ^
+    hint: a path is relative to the folder the pipe runs in; commit the file, or pass it as an artifact
+    ");
+}
+
+#[test]
+fn command_comes_from_the_file_else_from_the_template() {
+    let folder = tempfile::tempdir().expect("folder");
+    fs::create_dir_all(folder.path().join("template/go")).expect("folder");
+    fs::write(folder.path().join("template/go/template.yml"), "language: go\nfprocess: ./handler\n").expect("write");
+    let run = Run { base: folder.path(), ..Run::default() };
+    let process = |fields: &str| run.bodies(format!("{HEAD}{fields}"))[0]["envProcess"].clone();
+    assert_eq!(process("    lang: go\n"), "./handler");
+    assert_eq!(process("    lang: go\n    fprocess: own\n"), "own");
+    assert_eq!(process("    fprocess: own\n"), "own");
+    assert_eq!(process("    lang: Dockerfile\n    fprocess: own\n"), "own");
+    assert_eq!(process("    lang: python3\n"), Value::Null);
+    assert_eq!(process("    lang: ../template/go\n"), Value::Null);
+    fs::write(folder.path().join("template/go/template.yml"), "fprocess: [a]\n").expect("write");
+    assert!(
+        run.problems(format!("{HEAD}    lang: go\n"))
+            .starts_with("template/go/template.yml:1:11: `fprocess` is a list")
+    );
+}
+
+#[test]
+fn substitution_can_be_switched_off() {
+    let run = with(Options { envsubst: false, ..Options::default() });
+    let body = &run.bodies(format!("{HEAD}    environment: {{A: '${{X-y}} $$'}}\n"))[0];
+    assert_eq!(body["envVars"], json!({"A": "${X-y} $$"}));
+}
+
+#[test]
+fn substitution_runs_before_yaml_is_read() {
+    let run = Run {
+        variables: &[("NAME", "g"), ("LIST", "a, b"), ("HASH", "x #y"), ("LINES", "one\ntwo")],
+        ..Run::default()
+    };
+    let text = "version: 1.0\nprovider: {name: openfaas}\nfunctions:\n  ${NAME}:\n    image: r/i:${TAG:-1.0}\n    secrets: [${LIST}]\n    environment:\n      A: ${HASH}\n      B: \"${LINES}\"\n      C: ${NONE:-\"1.10\"}\n      ${K:-D}: $$\n";
+    assert_eq!(
+        run.bodies(text)[0],
+        json!({"service": "g", "image": "r/i:1.0", "secrets": ["a", "b"], "labels": {}, "annotations": {},
+            "envVars": {"A": "x", "B": "one two", "C": "1.10", "D": "$"}})
+    );
+}
+
+#[test]
+fn gateway_and_substituted_names_are_told() {
+    let run = Run { variables: &[("URL", "https://gw.example.com")], ..Run::default() };
+    let text = format!("# ${{NOTE}}\n{}", HEAD.replace("name: openfaas", "name: openfaas\n  gateway: ${URL}"));
+    let stack = run.read(text).expect("stack");
+    assert_eq!(stack.gateway.as_deref(), Some("https://gw.example.com"));
+    assert_eq!(stack.substituted.into_iter().collect::<Vec<_>>(), ["NOTE", "URL"]);
+    assert!(stack.warnings.is_empty());
+    assert_eq!(Run::default().read(HEAD).expect("stack").gateway, None);
+}
+
+#[test]
+fn lines_are_those_of_the_file() {
+    let run = Run { variables: &[("LINES", "one\ntwo")], ..Run::default() };
+    let text = format!("# ${{LINES:-x}}\n{HEAD}    secrets:\n      - a\n").replace("# ${LINES:-x}", "x: \"${LINES}\"");
+    let stack = run.read(text).expect("stack");
+    let function = &stack.functions[0];
+    assert_eq!((function.line, function.line_of("image"), function.line_of("secrets")), (6, 7, 9));
+    assert_eq!(function.line_of("labels"), 6);
+}

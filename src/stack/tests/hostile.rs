@@ -1,0 +1,103 @@
+use std::time::{Duration, Instant};
+
+use super::*;
+
+/// Reads a text within a bound that holds for a build without optimisation on a busy machine.
+fn soon(text: impl AsRef<[u8]>) -> Result<Stack, Problems> {
+    let big = "v".repeat(100_000);
+    let variables = [("BIG", big.as_str()), ("S", "s")];
+    let start = Instant::now();
+    let result = Run { variables: &variables, ..Run::default() }.read(text);
+    assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
+    result
+}
+
+fn cut(mut text: String) -> String {
+    text.truncate(MAX_FILE);
+    text
+}
+
+#[test]
+fn ten_thousand_functions_are_read() {
+    let functions: String = (0..10_000)
+        .map(|number| format!("  f{number}:\n    image: r/f{number}:${{TAG:-1}}\n    environment:\n      A: 'b'\n"))
+        .collect();
+    let stack = soon(format!("provider: {{name: openfaas}}\nfunctions:\n{functions}")).expect("stack");
+    assert_eq!(stack.functions.len(), 10_000);
+    assert_eq!(stack.functions[9_999].line, 3 + 4 * 9_999);
+}
+
+#[test]
+fn alias_bombs_end_in_an_error() {
+    let mut merges = "a0: &a0 {k: v}\n".to_owned();
+    let mut lists = "b0: &b0 [x]\n".to_owned();
+    for number in 1..30 {
+        let before = number - 1;
+        merges += &format!("a{number}: &a{number} {{<<: [*a{before}, *a{before}], k{number}: v}}\n");
+        lists += &format!("b{number}: &b{number} [*b{before}, *b{before}]\n");
+    }
+    soon(format!("{merges}{HEAD}    environment: *a29\n")).expect_err("merge bomb");
+    assert_eq!(soon(format!("{lists}{HEAD}")).expect("unused bomb").functions.len(), 1);
+    let keys: String = (0..20_000).map(|number| format!("      k{number}: *x\n")).collect();
+    let problems = soon(format!("x: &x {}\n{HEAD}    environment:\n{keys}", "v".repeat(100_000))).expect_err("large");
+    assert!(problems.to_string().contains("too large together"), "{problems}");
+}
+
+#[test]
+fn many_names_are_read_up_to_a_bound() {
+    let keys = |count: usize| -> String { (0..count).map(|number| format!("      k{number}: v\n")).collect() };
+    let stack = soon(format!("{HEAD}    environment:\n{}", keys(50_000))).expect("stack");
+    assert_eq!(stack.functions[0].deployment.env_vars.len(), 50_000);
+    let problems = soon(format!("{HEAD}    environment:\n{}", keys(66_000))).expect_err("too many");
+    assert!(problems.to_string().contains("more than 65536 names"), "{problems}");
+}
+
+#[test]
+fn many_problems_are_told_up_to_a_bound() {
+    let lines: String = (0..50_000).map(|number| format!("      k{number}: []\n")).collect();
+    let problems = soon(format!("{HEAD}    environment:\n{lines}")).expect_err("problems");
+    assert_eq!(problems.0.len(), 100);
+}
+
+#[test]
+fn large_scalars_are_read() {
+    let stack = soon(format!("{HEAD}    environment: {{A: {}}}\n", "x".repeat(1_000_000))).expect("stack");
+    assert_eq!(stack.functions[0].deployment.env_vars["A"].len(), 1_000_000);
+}
+
+#[test]
+fn everything_else_ends_in_an_error() {
+    let texts = [
+        "[".repeat(MAX_FILE),
+        "{".repeat(MAX_FILE),
+        "{a: ".repeat(MAX_FILE / 4),
+        "- ".repeat(MAX_FILE / 2),
+        "? ".repeat(MAX_FILE / 2),
+        ":\n".repeat(MAX_FILE / 2),
+        cut("[".to_owned() + &",".repeat(MAX_FILE)),
+        cut("[".to_owned() + &": ".repeat(MAX_FILE)),
+        "${".repeat(MAX_FILE / 2),
+        "${A".repeat(MAX_FILE / 3),
+        cut("${A:-".repeat(MAX_FILE / 4)),
+        cut("${A/x".repeat(MAX_FILE / 4)),
+        cut("# ${BIG##*a*b*c}\n".repeat(MAX_FILE / 16)),
+        cut("# ${BIG//v/${BIG}}\n".repeat(MAX_FILE / 16)),
+        cut("# ${BIG}\n".repeat(MAX_FILE / 9)),
+        "${A}".repeat(MAX_FILE / 4),
+        "$$".repeat(MAX_FILE / 2),
+        "\\\\".repeat(MAX_FILE / 2),
+        "\n".repeat(MAX_FILE),
+        "\r".repeat(MAX_FILE),
+        "\u{feff}".repeat(MAX_FILE / 3),
+        "\"".repeat(MAX_FILE),
+        "a: |\n".repeat(MAX_FILE / 5),
+        "---\n".repeat(MAX_FILE / 4),
+        "%TAG ! a\n".repeat(MAX_FILE / 9),
+        cut(format!("{HEAD}    environment:\n{}", "      a: \"b\nc\"\n".repeat(MAX_FILE / 8))),
+        cut(format!("{HEAD}    secrets: [{}", "\na,".repeat(MAX_FILE / 3))),
+    ];
+    for text in texts {
+        let start: String = text.chars().take(40).collect();
+        assert!(soon(&text).is_err(), "{start}");
+    }
+}

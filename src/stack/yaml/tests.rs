@@ -1,0 +1,263 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn parse(text: &str) -> Document {
+    Document::parse(text).expect(text)
+}
+
+fn refusal(text: &str) -> SyntaxError {
+    Document::parse(text).expect_err(text)
+}
+
+/// The value of the root's first key.
+fn value(document: &Document) -> NodeId {
+    document.pairs(document.root()).next().expect("a pair").1
+}
+
+/// A document in one line: lists in brackets, mappings in braces, scalars as they are.
+fn show(document: &Document, id: NodeId) -> String {
+    let all =
+        |document: &Document| -> Vec<String> { document.children(id).map(|child| show(document, child)).collect() };
+    match document.kind(id) {
+        Kind::Scalar(text) => text.to_owned(),
+        Kind::Sequence => format!("[{}]", all(document).join(",")),
+        Kind::Mapping => format!("{{{}}}", all(document).join(",")),
+        Kind::Alias(target) => format!("*{target}"),
+    }
+}
+
+fn shown(text: &str) -> String {
+    let document = parse(text);
+    show(&document, document.root())
+}
+
+#[test]
+fn meaning_is_that_of_yaml_v3() {
+    use Meaning::*;
+    let rows = [
+        ("", Null),
+        ("~", Null),
+        ("null", Null),
+        ("NULL", Null),
+        ("nUll", Text),
+        ("true", Boolean(true)),
+        ("True", Boolean(true)),
+        ("FALSE", Boolean(false)),
+        ("tRue", Text),
+        ("yes", Text),
+        ("off", Text),
+        ("1", Other),
+        ("-17", Other),
+        ("+7", Other),
+        ("1_000", Other),
+        ("010", Other),
+        ("09", Other),
+        ("0o17", Other),
+        ("0x1F", Other),
+        ("0xG", Text),
+        ("0b10", Other),
+        ("1.10", Other),
+        (".5", Other),
+        ("5.", Other),
+        ("1e3", Other),
+        ("-1E+3", Other),
+        (".inf", Other),
+        ("-.Inf", Other),
+        (".nan", Other),
+        ("inf", Text),
+        ("1.2.3", Text),
+        ("1:30", Text),
+        ("2001-01-01", Other),
+        ("2001-1-1", Other),
+        ("2001-01-01T10:20:30Z", Other),
+        ("2001-01", Text),
+        ("<<", Merge),
+        ("'<<'", Text),
+        ("\"1\"", Text),
+        ("''", Text),
+        ("!!str 1", Text),
+        ("!!str", Text),
+        ("! 1", Other),
+        ("!!int \"7\"", Other),
+        ("!!int x", Unfit),
+        ("!!float 3", Other),
+        ("!!float x", Unfit),
+        ("!!bool \"true\"", Boolean(true)),
+        ("!!bool yes", Unfit),
+        ("!!null ''", Null),
+        ("!!null x", Unfit),
+        ("!!timestamp 2001-01-01", Other),
+        ("!!binary aGk=", Binary),
+        ("!custom 1", Text),
+    ];
+    for (text, meaning) in rows {
+        let document = parse(&format!("k: {text}\n"));
+        assert_eq!(document.meaning(value(&document)), meaning, "{text}");
+    }
+}
+
+#[test]
+fn scalars_keep_their_source_text() {
+    let rows = [
+        ("k: 1.10\n", "{k,1.10}"),
+        ("k: 010\n", "{k,010}"),
+        ("k: word one\n  word two\n\n  three\n", "{k,word one word two\nthree}"),
+        ("k: |\n  a\n    b\n\n  c\n", "{k,a\n  b\n\nc\n}"),
+        ("k: |-\n  a\n", "{k,a}"),
+        ("k: |+\n  a\n\n", "{k,a\n\n}"),
+        ("k: >\n  a\n  b\n\n  c\n", "{k,a b\nc\n}"),
+        ("k: |1\n  a\n", "{k, a\n}"),
+        ("k: 'it''s'\n", "{k,it's}"),
+        (r#"k: "\t\x41\u00e9\U0001F600\/\e\0""#, "{k,\tA\u{e9}\u{1f600}/\u{1b}\0}"),
+        ("k: \"a \\\n  b\"\n", "{k,a b}"),
+        ("k: a#b # c\n", "{k,a#b}"),
+        ("k: http://h:80/?a=b&c\n", "{k,http://h:80/?a=b&c}"),
+        ("k:\tv\t\n", "{k,v}"),
+        ("k: v", "{k,v}"),
+        ("k: |\r\n  a\r\n  b\r\n", "{k,a\nb\n}"),
+    ];
+    for (text, expected) in rows {
+        assert_eq!(shown(text), expected, "{text}");
+    }
+}
+
+#[test]
+fn collections_nest_in_block_and_flow() {
+    let rows = [
+        ("a: {b: [c, d], e: }\n", "{a,{b,[c,d],e,}}"),
+        ("a:\n- b\n-  c: d\n   e: f\n", "{a,[b,{c,d,e,f}]}"),
+        ("{\"a\":\"b\",\"c\":1}", "{a,b,c,1}"),
+        ("? a\n: b\n", "{a,b}"),
+        ("a: [b, c,]\n", "{a,[b,c]}"),
+        ("{a:b, c: d}", "{a:b,,c,d}"),
+        ("", ""),
+        ("# only a comment\n", ""),
+        ("%YAML 1.1\n---\na: b\n...\n", "{a,b}"),
+    ];
+    for (text, expected) in rows {
+        assert_eq!(shown(text), expected, "{text}");
+    }
+}
+
+#[test]
+fn second_document_is_not_looked_at() {
+    assert_eq!(shown("a: b\n---\n[\n"), "{a,b}");
+    assert_eq!(shown("a: b\n...\n}\n"), "{a,b}");
+}
+
+#[test]
+fn aliases_lead_to_the_node_of_their_anchor() {
+    let document = parse("a: &x [1]\nb: *x\n");
+    let (_, second) = document.pairs(document.root()).nth(1).expect("pair");
+    assert_eq!(show(&document, document.resolve(second)), "[1]");
+}
+
+#[test]
+fn what_only_yaml_v3_reads_is_read() {
+    let rows = [
+        ("a:\n  b: \"c\nd\"\n  e: f\n", "{a,{b,c d,e,f}}"),
+        ("a:\n  b: 'it''s\n\n\nit'\n", "{a,{b,it's\n\nit}}"),
+        ("a:\n  b: \"x\\\"\ny\"\n", "{a,{b,x\" y}}"),
+        ("a:\n  b: [c,\nd\n]\n", "{a,{b,[c,d]}}"),
+        ("a:\n  b: {\nc: d\n}\n", "{a,{b,{c,d}}}"),
+        ("a:\tb\n", "{a,b}"),
+        ("a: \"b\"#c\n", "{a,b}"),
+        ("a: [b,#c\n  d]\n", "{a,[b,d]}"),
+    ];
+    for (text, expected) in rows {
+        assert_eq!(shown(text), expected, "{text}");
+    }
+}
+
+#[test]
+fn places_are_bytes_of_the_text_also_behind_repairs() {
+    let text = "é: \"x\ny\"\nü:\n  a: [b,\nc]\n  d:\te\n";
+    let document = parse(text);
+    let mut found = Vec::new();
+    for (key, _) in document.pairs(document.root()) {
+        found.push(&text[document.offset(key)..][..2]);
+    }
+    assert_eq!(found, ["é", "ü"]);
+    let (_, inner) = document.pairs(document.root()).nth(1).expect("pair");
+    let (key, value) = document.pairs(inner).nth(1).expect("pair");
+    assert_eq!(&text[document.offset(key)..document.offset(value)], "d:\t");
+}
+
+#[test]
+fn what_the_two_yamls_read_differently_is_refused() {
+    for text in ["{a:, b: c}", "[a:]", "a: b\u{85}c", "a: b\u{2028}c", "# \u{2029}"] {
+        refusal(text);
+    }
+}
+
+#[test]
+fn what_is_no_yaml_is_refused() {
+    let texts = [
+        "a: b: c\n",
+        "a: b:\n",
+        "a:\n\tb: c\n",
+        "a:\n  b: c\n d: e\n",
+        "a: @b\n",
+        "a: `b`\n",
+        "a: %b\n",
+        "a: *b\n",
+        "a: *\n",
+        "a: \"\\q\"\n",
+        "a: \"\\ud83d\"\n",
+        "a: \"b\n",
+        "a: 'b\n",
+        "a: \"b\" c\n",
+        "a: [b\n",
+        "a: {b: c\n",
+        "a: b\nc\n",
+        "- a\nb: c\n",
+        "a: b\0",
+        "a: \u{7f}",
+        "a: \u{1}",
+    ];
+    for text in texts {
+        let error = refusal(text);
+        assert!(error.at <= text.len() && !error.message.is_empty(), "{text}");
+    }
+}
+
+#[test]
+fn repairs_that_do_not_help_end() {
+    // Found by fuzzing: a lone carriage return ends a line too.
+    assert_eq!(shown("a:\n  b: [c,\rd\r]\n"), "{a,{b,[c,d]}}");
+    assert_eq!(shown("version:: {A: 2,\r\r\r  \r\re: [s2, 2]}"), "{version:,{A,2,e,[s2,2]}}");
+    refusal("a:\n  b: [c,\n]d\n");
+}
+
+#[test]
+fn hostile_texts_are_refused_soon() {
+    for text in ["[".repeat(1 << 20), "- ".repeat(1 << 19), "{a: ".repeat(1 << 18), "[a,".repeat(1 << 18)] {
+        refusal(&text);
+    }
+    refusal(&(0..2000).map(|number| format!("a{number}: !t{number} x\n")).collect::<String>());
+    refusal(&format!("a: {}", "\"b\"#\n".repeat(100_000)));
+}
+
+proptest! {
+    #[test]
+    fn nothing_panics_and_places_stay_within(text in "[-a:\\[\\]{}#&*!|>'\"%@`?, \t\né~<]{0,60}") {
+        match Document::parse(&text) {
+            Ok(document) => {
+                show(&document, document.root());
+                for id in 0..document.nodes.len() {
+                    let id = NodeId::try_from(id).expect("small");
+                    prop_assert!(text.is_char_boundary(document.offset(id)));
+                    document.meaning(id);
+                }
+            }
+            Err(error) => prop_assert!(error.at <= text.len()),
+        }
+    }
+
+    #[test]
+    fn quoted_text_comes_back(text in "[^\u{0}-\u{1f}\u{7f}-\u{9f}\u{2028}\u{2029}\u{feff}\u{fffe}\u{ffff}]*") {
+        let document = parse(&format!("k: '{}'", text.replace('\'', "''")));
+        prop_assert_eq!(document.kind(value(&document)), Kind::Scalar(&text));
+    }
+}

@@ -1,0 +1,317 @@
+//! Measures whole runs of the release binary against the local gateway.
+//!
+//! `cargo bench` runs every row, `cargo bench -- h2/50 payload` those whose names contain one of these texts. With
+//! `FAAS_CLI=path` deploys are also done by that program, in turn.
+//!
+//! The bound of a row is what no client can undercut: the round trips of its protocol and the processor time that the
+//! gateway's one thread took. Round trips are one for TCP, one for TLS 1.3, one for the exchange, and for each method (`PUT`,
+//! and `POST` where the function is new) as many as there are batches of `PARALLEL` functions.
+
+#![expect(clippy::print_stdout, reason = "a program for people")]
+
+mod build;
+mod measure;
+mod site;
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use base64::Engine as _;
+use measure::{Job, median, peak_memory_of, thread_time};
+use serde_json::json;
+use site::{GATEWAY_THREAD, PASSWORD, Protocol, Site, USER};
+use tempfile::TempDir;
+
+const GIGABYTE: u64 = 1_000_000_000;
+
+/// A row is run again until it has had this many runs …
+const RUNS: usize = 11;
+/// … or this time.
+const TIME: Duration = Duration::from_millis(1500);
+
+/// What a run does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Work {
+    /// From the start to the arrival of the first request.
+    Start,
+    Deploy {
+        functions: usize,
+        new: bool,
+        parallel: usize,
+    },
+    /// A guarded function with `AUTH: always`.
+    Guarded,
+    /// A payload of a gigabyte.
+    Upload,
+    /// An answer of a gigabyte.
+    Download,
+}
+
+struct Row {
+    name: String,
+    protocol: Protocol,
+    rtt: u32,
+    work: Work,
+}
+
+impl Row {
+    fn new(protocol: Protocol, rtt: u32, work: Work) -> Self {
+        let work_name = match work {
+            Work::Start => "first-request".to_owned(),
+            Work::Deploy { functions, new, parallel } => {
+                format!("deploy/{functions}/{}/p{parallel}", if new { "new" } else { "existing" })
+            }
+            Work::Guarded => "invoke/guarded".to_owned(),
+            Work::Upload => "payload/1GB-in".to_owned(),
+            Work::Download => "payload/1GB-out".to_owned(),
+        };
+        Self { name: format!("{}/{work_name}/{rtt}ms", protocol.name()), protocol, rtt, work }
+    }
+
+    /// Round trips that no client can do without.
+    fn round_trips(&self) -> usize {
+        let connect = if self.protocol == Protocol::Http1 { 1 } else { 2 };
+        let exchange = 1;
+        match self.work {
+            Work::Start => 0,
+            Work::Deploy { functions, new, parallel } => {
+                let methods = if new { 2 } else { 1 };
+                connect + exchange + methods * functions.div_ceil(parallel)
+            }
+            Work::Guarded => connect + exchange + 1,
+            Work::Upload | Work::Download => connect + 1,
+        }
+    }
+
+    fn bound(&self, gateway: Duration) -> Duration {
+        Duration::from_millis(self.rtt.into()) * u32::try_from(self.round_trips()).unwrap_or(u32::MAX) + gateway
+    }
+}
+
+fn rows() -> Vec<Row> {
+    let mut rows = Vec::new();
+    let deploy = |functions, new, parallel| Work::Deploy { functions, new, parallel };
+    for protocol in Protocol::ALL {
+        rows.push(Row::new(protocol, 0, Work::Start));
+        for rtt in [0, 20, 100] {
+            for functions in [1, 50, 200, 1000] {
+                rows.push(Row::new(protocol, rtt, deploy(functions, false, 16)));
+            }
+            for functions in [200, 1000] {
+                rows.push(Row::new(protocol, rtt, deploy(functions, false, 64)));
+            }
+            rows.push(Row::new(protocol, rtt, deploy(50, true, 16)));
+            rows.push(Row::new(protocol, rtt, Work::Guarded));
+        }
+        rows.push(Row::new(protocol, 0, deploy(1000, true, 16)));
+        rows.push(Row::new(protocol, 0, Work::Upload));
+        rows.push(Row::new(protocol, 0, Work::Download));
+    }
+    rows.push(Row::new(Protocol::Http1, 0, deploy(10_000, false, 16)));
+    rows
+}
+
+/// Puts the files and functions there that a run needs.
+fn prepare(site: &Site, row: &Row, run: usize, dir: &TempDir) -> anyhow::Result<()> {
+    match row.work {
+        Work::Start => site.deployable(1, "f", true, dir)?,
+        // New ones have names that no earlier run had.
+        Work::Deploy { functions, new: true, .. } => {
+            site.deployable(functions, &format!("f{run}"), false, dir)?;
+        }
+        Work::Deploy { functions, new: false, .. } => site.deployable(functions, "f", run == 0, dir)?,
+        Work::Guarded | Work::Upload | Work::Download => {
+            for (name, guarded) in [("echo", "true"), ("sink", "false"), ("source", "false")] {
+                site.gateway.put_function(&json!({
+                    "service": name, "namespace": "etl", "image": format!("example/{name}:1"),
+                    "labels": {}, "annotations": {}, "envVars": {"jwt_auth": guarded},
+                }));
+            }
+            if row.work == Work::Upload {
+                File::create(dir.path().join("payload"))?.set_len(GIGABYTE)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn by_pipe<'a>(site: &Site, program: &'a Path, row: &Row, dir: &'a TempDir) -> Job<'a> {
+    let mut variables = site.variables(dir);
+    let mut set = |name: &str, value: &str| variables.push((name.to_owned(), value.to_owned()));
+    let mut invoke = |function: &str, more: &[(&str, &str)]| {
+        set("COMMAND", "invoke");
+        set("OPENFAAS_NAMESPACE", "etl");
+        set("FUNCTION", function);
+        more.iter().for_each(|(name, value)| set(name, value));
+    };
+    match row.work {
+        Work::Start => {}
+        Work::Deploy { parallel, .. } => set("PARALLEL", &parallel.to_string()),
+        Work::Guarded => invoke("echo", &[("AUTH", "always"), ("PAYLOAD", "x")]),
+        Work::Upload => invoke("sink", &[("AUTH", "never"), ("PAYLOAD_FILE", "payload")]),
+        Work::Download => {
+            let query = format!("bytes={GIGABYTE}");
+            invoke("source", &[("AUTH", "never"), ("QUERY", &query), ("OUTPUT_FILE", "answer")]);
+        }
+    }
+    Job { program, arguments: Vec::new(), variables, dir }
+}
+
+/// The same deploy by faas-cli, with basic auth: what it does for IAM takes a person or a plugin.
+fn by_faas_cli<'a>(site: &Site, program: &'a Path, dir: &'a TempDir) -> anyhow::Result<Job<'a>> {
+    let token = base64::engine::general_purpose::STANDARD.encode(format!("{USER}:{PASSWORD}"));
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let config = format!("auths:\n- gateway: {}\n  auth: basic\n  token: {token}\n", site.url);
+    std::fs::write(path("config.yml"), config)?;
+    std::fs::write(path("ca.pem"), site.gateway.ca_pem())?;
+    let mut variables = vec![
+        ("HOME".to_owned(), path("")),
+        ("PATH".to_owned(), "/usr/local/bin:/usr/bin:/bin".to_owned()),
+        ("OPENFAAS_CONFIG".to_owned(), path("")),
+    ];
+    if !site.gateway.ca_pem().is_empty() {
+        variables.push(("SSL_CERT_FILE".to_owned(), path("ca.pem")));
+    }
+    let arguments = ["deploy", "-f", "stack.yml", "--gateway", &site.url].map(str::to_owned).to_vec();
+    Ok(Job { program, arguments, variables, dir })
+}
+
+/// What was measured of a row.
+struct Measured {
+    runs: usize,
+    took: Duration,
+    gateway: Duration,
+    faas_cli: Option<Duration>,
+    /// The largest log, in bytes.
+    log: usize,
+    memory: Option<u64>,
+    instructions: Option<u64>,
+    connections: Option<(usize, usize)>,
+}
+
+fn measure(row: &Row, pipe: &Path, faas_cli: Option<&Path>) -> anyhow::Result<Measured> {
+    let site = Site::new(row.protocol, row.rtt)?;
+    let dir = tempfile::tempdir()?;
+    let (mut took, mut gateway, mut theirs, mut log) = (Vec::new(), Vec::new(), Vec::new(), 0);
+    site.gateway.record(row.work == Work::Start);
+    let begun = Instant::now();
+    let mut run = 0;
+    while run < RUNS && (run == 0 || begun.elapsed() < TIME) {
+        prepare(&site, row, 2 * run, &dir)?;
+        site.gateway.clear_requests();
+        let before = thread_time(GATEWAY_THREAD);
+        let ran = by_pipe(&site, pipe, row, &dir).run().with_context(|| row.name.clone())?;
+        gateway.push(thread_time(GATEWAY_THREAD) - before);
+        log = log.max(ran.log);
+        took.push(match row.work {
+            Work::Start => site.gateway.requests().first().context("no request")?.arrived - ran.started,
+            _ => ran.took,
+        });
+        if let (Some(program), Work::Deploy { .. }) = (faas_cli, row.work) {
+            prepare(&site, row, 2 * run + 1, &dir)?;
+            theirs.push(by_faas_cli(&site, program, &dir)?.run().with_context(|| row.name.clone())?.took);
+        }
+        run += 1;
+    }
+    // Further runs, since what is counted here takes time itself.
+    let (mut memory, mut instructions, mut connections) = (None, None, None);
+    if row.rtt == 0 {
+        prepare(&site, row, 2 * run, &dir)?;
+        memory = Some(by_pipe(&site, pipe, row, &dir).peak_memory()?);
+        prepare(&site, row, 2 * run + 1, &dir)?;
+        instructions = by_pipe(&site, pipe, row, &dir).instructions();
+    }
+    if row.work == Work::Guarded {
+        site.gateway.clear_requests();
+        site.gateway.record(true);
+        by_pipe(&site, pipe, row, &dir).run()?;
+        let requests = site.gateway.requests();
+        let mut used: Vec<_> = requests.iter().map(|request| request.connection).collect();
+        used.dedup();
+        connections = Some((requests.len(), used.len()));
+    }
+    Ok(Measured {
+        runs: run,
+        took: median(&mut took).context("no run")?,
+        gateway: median(&mut gateway).unwrap_or_default(),
+        faas_cli: median(&mut theirs),
+        log,
+        memory,
+        instructions,
+        connections,
+    })
+}
+
+/// Milliseconds.
+fn ms(duration: Duration) -> String {
+    format!("{:.1}", duration.as_secs_f64() * 1000.0)
+}
+
+fn mb(bytes: u64) -> String {
+    format!("{:.1}", bytes as f64 / 1e6)
+}
+
+fn ratio(took: Duration, other: Duration) -> String {
+    format!("{:.2}", took.as_secs_f64() / other.as_secs_f64())
+}
+
+fn print(row: &Row, measured: &Measured) {
+    let Measured { took, gateway, .. } = *measured;
+    // Before the first request there is nothing to wait for.
+    let (bound, of_bound) = match row.work {
+        Work::Start => ("-".to_owned(), "-".to_owned()),
+        _ => (ms(row.bound(gateway)), ratio(took, row.bound(gateway))),
+    };
+    let (theirs, of_theirs) =
+        measured.faas_cli.map_or(("-".to_owned(), "-".to_owned()), |theirs| (ms(theirs), ratio(took, theirs)));
+    let memory = measured.memory.map_or("-".to_owned(), mb);
+    let instructions = measured.instructions.map_or("-".to_owned(), mb);
+    let log = format!("{:.1}", measured.log as f64 / 1000.0);
+    let note = measured.connections.map_or(String::new(), |(requests, connections)| {
+        format!("  {requests} requests, {connections} connection{}", if connections == 1 { "" } else { "s" })
+    });
+    println!(
+        "{:38} {:>4} {:>9} {:>9} {bound:>9} {of_bound:>6} {theirs:>9} {of_theirs:>6} {memory:>7} {instructions:>8} \
+         {log:>8}{note}",
+        row.name,
+        measured.runs,
+        ms(took),
+        ms(gateway),
+    );
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let mut arguments = std::env::args().skip(1);
+    let mut wanted = Vec::new();
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            measure::PEAK_MEMORY => return peak_memory_of(arguments),
+            // Cargo's own.
+            "--bench" => {}
+            _ => wanted.push(argument),
+        }
+    }
+    // Not the one that cargo builds for benchmarks: its dependencies have what their own tests need.
+    let pipe = build::pipe(true)?;
+    let faas_cli = std::env::var_os("FAAS_CLI").map(PathBuf::from);
+    println!(
+        "{:38} {:>4} {:>9} {:>9} {:>9} {:>6} {:>9} {:>6} {:>7} {:>8} {:>8}",
+        "row", "runs", "median", "gateway", "bound", "ratio", "faas-cli", "ratio", "peak MB", "M instr.", "log kB"
+    );
+    let mut counted = true;
+    for row in rows() {
+        if wanted.is_empty() || wanted.iter().any(|text| row.name.contains(text.as_str())) {
+            let measured = measure(&row, &pipe, faas_cli.as_deref())?;
+            counted &= row.rtt > 0 || measured.instructions.is_some();
+            print(&row, &measured);
+        }
+    }
+    println!("times in ms: medians of whole runs; gateway: processor time of its thread");
+    if !counted {
+        println!("instructions are not counted: `perf` is not there, or the machine has no counters for it");
+    }
+    Ok(ExitCode::SUCCESS)
+}

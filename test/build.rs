@@ -1,0 +1,21 @@
+//! The pipe's binary for programs that run it, which cargo builds for tests and benchmarks only.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context as _, ensure};
+
+/// Builds the pipe as it is shipped, or for debugging, and gives its path.
+pub(crate) fn pipe(release: bool) -> anyhow::Result<PathBuf> {
+    let program = std::env::current_exe()?;
+    let target = program.ancestors().nth(3).context("no target directory")?;
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo
+        .args(["build", "--quiet", "--locked", "--bin", "openfaas-pipe", "--manifest-path"])
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"));
+    if release {
+        cargo.arg("--release");
+    }
+    ensure!(cargo.status()?.success(), "`cargo build` failed");
+    Ok(target.join(if release { "release" } else { "debug" }).join("openfaas-pipe"))
+}

@@ -1,0 +1,130 @@
+//! Addresses at which no gateway answers as one, told so that a person in a hurry knows what to change.
+
+use local_gateway::{Certificate, Fault};
+
+use crate::support::{Pipe, deploy_once as deploy, open, permissive, start, told};
+
+#[test]
+fn host_name_that_is_none() {
+    let gateway = open();
+    let ran = deploy(&gateway).var("OPENFAAS_URL", "https://gw.exmaple.invalid").run().exits(4);
+    let log = told(&ran);
+    // Without any network the resolver cannot know.
+    let expected = ["the host name has no address\n", "the host name could not be looked up"];
+    assert!(expected.iter().any(|text| log.contains(text)), "{log}");
+    assert!(log.contains("`https://gw.exmaple.invalid`"), "{log}");
+}
+
+#[test]
+fn port_that_nobody_listens_on() {
+    let gateway = open();
+    let pipe = deploy(&gateway);
+    drop(gateway);
+    insta::assert_snapshot!(told(&pipe.run().exits(4)), @r"
+    ERROR: POST /oauth/token at `http://[GATEWAY]`: connection refused
+      hint: nothing listens on [NUMBER] of `127.0.0.1`: check `OPENFAAS_URL` (`http://[GATEWAY]`), and whether the gateway runs
+    ✖ nothing was deployed
+    ");
+}
+
+#[test]
+fn certificates_that_are_not_accepted() {
+    let told = [Certificate::UnknownAuthority, Certificate::WrongHost, Certificate::Expired].map(|certificate| {
+        let gateway = start(permissive().certificate(certificate));
+        told(&deploy(&gateway).var("CA_CERT", gateway.ca_pem()).run().exits(4))
+    });
+    insta::assert_snapshot!(told.join("\n"), @r"
+    ERROR: POST /oauth/token at `https://[GATEWAY]`: the certificate's authority is not trusted
+      hint: for a private authority, write its certificate as `CA_CERT` (PEM text, or the path of a file)
+    ✖ nothing was deployed
+
+    ERROR: POST /oauth/token at `https://[GATEWAY]`: the certificate is not for this host name, but for `elsewhere.example.com`
+      hint: write the host name that the certificate is for in `OPENFAAS_URL`
+    ✖ nothing was deployed
+
+    ERROR: POST /oauth/token at `https://[GATEWAY]`: the certificate has expired, or is not valid yet
+      hint: renew the gateway's certificate
+    ✖ nothing was deployed
+    ");
+}
+
+#[test]
+fn tls_and_plain_http_mixed_up() {
+    let (plain, secure) = (open(), start(permissive().tls()));
+    let tls_to_plain = deploy(&plain).var("OPENFAAS_URL", plain.url().replace("http://", "https://"));
+    let plain_to_tls = deploy(&secure).var("OPENFAAS_URL", secure.url().replace("https://", "http://"));
+    let told = [tls_to_plain, plain_to_tls].map(|pipe| told(&pipe.run().exits(4)));
+    insta::assert_snapshot!(told.join("\n"), @r"
+    ERROR: POST /oauth/token at `https://[GATEWAY]`: the port does not speak TLS
+      hint: `OPENFAAS_URL` (`https://[GATEWAY]`) begins with `https://`, but something other than TLS is spoken there: check the port; inside a cluster write `http://…`, with `ALLOW_HTTP: 'true'`
+    ✖ nothing was deployed
+
+    ERROR: POST /oauth/token at `http://[GATEWAY]`: the port speaks TLS, and plain HTTP was spoken to it
+      hint: write `OPENFAAS_URL: 'https://[GATEWAY]'`
+    ✖ nothing was deployed
+    ");
+}
+
+#[test]
+fn web_page_in_place_of_a_gateway() {
+    let gateway = open();
+    let page = "<!DOCTYPE html>\n<html><head><title>Welcome to nginx!</title></head></html>";
+    let told = [200, 404, 405].map(|status| {
+        gateway.clear_faults();
+        gateway.fault(Fault::any().status(status).header("Content-Type", "text/html").body(page));
+        let ran = deploy(&gateway).run();
+        assert_ne!(ran.code, 0);
+        told(&ran)
+    });
+    insta::assert_snapshot!(told.join("\n"), @r"
+    ERROR: POST /oauth/token: the answer is not what a gateway gives: it is a web page
+      hint: check that `OPENFAAS_URL` is the gateway's address, with its base path where it has one
+    ✖ nothing was deployed
+
+    ERROR: POST /oauth/token: 404 Not Found: a web page, `Welcome to nginx!`
+      hint: a web page answered at `http://[GATEWAY]`, not an OpenFaaS gateway: check `OPENFAAS_URL`, also for a missing base path
+    ✖ nothing was deployed
+
+    ERROR: POST /oauth/token: 405 Method Not Allowed: a web page, `Welcome to nginx!`
+      hint: a web page answered at `http://[GATEWAY]`, not an OpenFaaS gateway: check `OPENFAAS_URL`, also for a missing base path
+    ✖ nothing was deployed
+    ");
+}
+
+#[test]
+fn invoked_web_page_is_shown_as_what_the_function_answered() {
+    let gateway = open();
+    gateway.fault(Fault::any().status(404).header("Content-Type", "text/html").body("<html>nginx</html>"));
+    let ran = Pipe::at(&gateway).var("COMMAND", "invoke").var("FUNCTION", "f").run().exits(1);
+    insta::assert_snapshot!(told(&ran), @r"
+    ERROR: `f` answered 404 Not Found to POST /function/f: `<html>nginx</html>`
+      hint: unless the function made this page, it is not OpenFaaS that answers at `http://[GATEWAY]`: check `OPENFAAS_URL`, also for a missing base path
+    ✖ `f` answered with status 404
+    ");
+}
+
+#[test]
+fn base_path_that_is_missing() {
+    let gateway = start(permissive().base_path("/openfaas"));
+    let ran = deploy(&gateway).var("OPENFAAS_URL", gateway.url().replace("/openfaas", "")).run().exits(3);
+    insta::assert_snapshot!(told(&ran), @r"
+    ERROR: the gateway `http://[GATEWAY]` refused the step's ID token with status 404: `404 page not found`
+      hint: the gateway has no token exchange: OpenFaaS CE and Standard have no IAM, set `OPENFAAS_PASSWORD`; else see whether `OPENFAAS_URL` lacks a base path
+    ✖ nothing was deployed
+    ");
+}
+
+#[test]
+fn redirect_to_https() {
+    let gateway = open();
+    let there = format!("{}/oauth/token", gateway.url().replace("http://", "https://"));
+    gateway.fault(Fault::any().redirect(308, &there));
+    insta::assert_snapshot!(told(&deploy(&gateway).run().exits(1)), @r"
+    ERROR: POST /oauth/token: 308 Permanent Redirect, a redirect to `https://[GATEWAY]/oauth/token`
+      hint: the gateway wants HTTPS: write `OPENFAAS_URL: 'https://[GATEWAY]'`
+    ✖ nothing was deployed
+    ");
+    gateway.clear_faults();
+    gateway.fault(Fault::any().redirect(302, "https://login.example.com/?next=%2F"));
+    deploy(&gateway).run().exits(1).says("a redirect to `https://login.example.com/?next=%2F`");
+}

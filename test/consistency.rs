@@ -1,0 +1,184 @@
+//! What the repository says in several places is the same in all of them: variables, defaults, versions.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use openfaas_pipe::config::{Kind, VARIABLES};
+use serde_json::Value;
+
+const README: &str = include_str!("../README.md");
+const METADATA: &str = include_str!("../pipe.yml");
+const CHANGELOG: &str = include_str!("../CHANGELOG.md");
+const DOCKERFILE: &str = include_str!("../Dockerfile");
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// Bitbucket sets it.
+const TOKEN: &str = "BITBUCKET_STEP_OIDC_TOKEN";
+
+/// A section of the README, by its heading.
+fn section(heading: &str) -> &'static str {
+    let (_, section) = README.split_once(&format!("\n## {heading}\n")).expect(heading);
+    section.split("\n## ").next().expect("a section")
+}
+
+/// A row of the README's tables of variables.
+struct Row {
+    name: &'static str,
+    /// It has the mark of those that `pipe.yml` takes from the context.
+    from_context: bool,
+    default: &'static str,
+}
+
+fn rows() -> Vec<Row> {
+    let lines = section("Variables").lines().filter_map(|line| line.strip_prefix("| "));
+    let rows = lines.filter(|line| !line.starts_with("Variable |"));
+    rows.map(|line| {
+        let (name, usage) = line.split_once(" | ").expect("two cells");
+        let default = usage.split("Default: `").nth(1).and_then(|rest| rest.split('`').next());
+        Row {
+            name: name.split(' ').next().expect("a name"),
+            from_context: name.contains(r"(\*\*)"),
+            default: default.unwrap_or_default(),
+        }
+    })
+    .collect()
+}
+
+fn metadata() -> Value {
+    serde_saphyr::from_str(METADATA).expect("YAML")
+}
+
+/// The names of `pipe.yml`'s variables.
+fn from_context() -> Vec<String> {
+    let metadata = metadata();
+    let variables = metadata["variables"].as_array().expect("a list");
+    variables.iter().map(|variable| variable["name"].as_str().expect("a name").to_owned()).collect()
+}
+
+#[test]
+fn readme_tables_have_every_variable_with_its_default_and_no_other() {
+    let documented: Vec<_> = rows().iter().map(|row| (row.name, row.default)).collect();
+    let known: Vec<_> = VARIABLES.iter().map(|variable| (variable.name, variable.default)).collect();
+    assert_eq!(documented, known);
+}
+
+#[test]
+fn yaml_definition_has_every_variable_but_the_token() {
+    let mut expected = format!("```yaml\n- pipe: openfaas-pipe/openfaas-pipe:{VERSION}\n  variables:\n");
+    for variable in VARIABLES.iter().filter(|variable| variable.name != TOKEN) {
+        let value = match variable.kind {
+            Kind::Boolean => "'<boolean>'",
+            Kind::Duration => "'<duration>'",
+            Kind::Number => "'<number>'",
+            Kind::List => "['<string>']",
+            Kind::Text | Kind::Verbatim | Kind::Secret => "'<string>'",
+        };
+        let default = match variable.default {
+            "" => String::new(),
+            default => format!(" Default: '{default}'."),
+        };
+        let line = match variable.name {
+            "OPENFAAS_URL" => format!("    OPENFAAS_URL: {value}"),
+            name => format!("    # {name}: {value} # Optional.{default}"),
+        };
+        writeln!(expected, "{line}").expect("a line");
+    }
+    assert!(section("YAML Definition").contains(&(expected.clone() + "```\n")), "write\n{expected}");
+}
+
+#[test]
+fn metadata_takes_variables_of_the_same_name_that_the_pipe_knows() {
+    let metadata = metadata();
+    for variable in metadata["variables"].as_array().expect("a list") {
+        let name = variable["name"].as_str().expect("a name");
+        assert!(VARIABLES.iter().any(|known| known.name == name), "{name}");
+        assert_eq!(variable["default"], format!("${name}"));
+    }
+}
+
+#[test]
+fn readme_marks_the_variables_that_the_metadata_takes_from_the_context() {
+    let marked: BTreeSet<String> =
+        rows().iter().filter(|row| row.from_context).map(|row| row.name.to_owned()).collect();
+    assert_eq!(marked, BTreeSet::from_iter(from_context()));
+}
+
+#[test]
+fn metadata_has_what_the_catalogue_asks_for() {
+    let metadata = metadata();
+    for field in ["name", "image", "description", "category", "repository", "vendor", "maintainer", "tags", "variables"]
+    {
+        assert!(!metadata[field].is_null(), "{field}");
+    }
+    assert_eq!(metadata["repository"], env!("CARGO_PKG_REPOSITORY"));
+}
+
+#[test]
+fn versions_agree() {
+    let image = metadata()["image"].as_str().expect("an image").to_owned();
+    assert_eq!(image, format!("openfaaspipe/openfaas-pipe:{VERSION}"));
+    let entry = CHANGELOG.lines().find_map(|line| line.strip_prefix("## "));
+    assert_eq!(entry, Some(VERSION), "the changelog's first entry");
+    assert!(DOCKERFILE.contains(&format!("org.opencontainers.image.version=\"{VERSION}\"")));
+    for text in [README, include_str!("../bitbucket-pipelines.yml")] {
+        for reference in text.split("openfaas-pipe/openfaas-pipe:").skip(1) {
+            assert!(reference.starts_with(VERSION), "openfaas-pipe/openfaas-pipe:{}", &reference[..10]);
+        }
+    }
+}
+
+#[test]
+fn changelog_names_variables_that_the_pipe_knows() {
+    let entry = CHANGELOG.split("\n## ").nth(1).expect("an entry");
+    let names = entry
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|name| name.len() > 2 && name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_'));
+    for name in names {
+        assert!(VARIABLES.iter().any(|variable| variable.name == name), "{name}");
+    }
+}
+
+#[test]
+fn dockerfile_says_what_cargo_says() {
+    for (label, value) in [
+        ("title", env!("CARGO_PKG_NAME")),
+        ("description", env!("CARGO_PKG_DESCRIPTION")),
+        ("source", env!("CARGO_PKG_REPOSITORY")),
+        ("licenses", env!("CARGO_PKG_LICENSE")),
+    ] {
+        assert!(DOCKERFILE.contains(&format!("org.opencontainers.image.{label}=\"{value}\"")), "{label}");
+    }
+    let rust = format!("FROM rust:{}", env!("CARGO_PKG_RUST_VERSION"));
+    assert!(DOCKERFILE.contains(&rust), "{rust}");
+}
+
+#[test]
+fn exit_codes_of_the_readme_are_those_of_the_code() {
+    use openfaas_pipe::outcome::Failure;
+    let failures = [
+        Failure::Failed,
+        Failure::Input,
+        Failure::Permission,
+        Failure::Unreachable,
+        Failure::NotReady,
+        Failure::Differences,
+    ];
+    let details = section("Details");
+    for failure in failures {
+        assert!(details.contains(&format!("\n| {} | ", failure.exit_code())), "{}", failure.as_str());
+    }
+    let stopped = [Failure::Interrupted, Failure::Terminated].map(|failure| failure.exit_code().to_string());
+    assert!(details.contains(&format!("\n| {} | ", stopped.join(", "))));
+}
+
+#[test]
+fn result_fields_of_the_readme_are_those_of_the_schema() {
+    let schema: Value = serde_json::from_str(include_str!("../docs/result.schema.json")).expect("JSON");
+    let details = section("Details");
+    let fields = ["/properties", "/$defs/function/properties", "/$defs/invocation/properties"];
+    for field in fields.iter().flat_map(|path| schema.pointer(path).and_then(Value::as_object).expect("fields").keys())
+    {
+        assert!(details.contains(&format!("`{field}`")), "{field}");
+    }
+}

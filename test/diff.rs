@@ -1,0 +1,78 @@
+//! `COMMAND: diff`.
+
+use local_gateway::Gateway;
+use serde_json::json;
+
+use crate::support::{Pipe, changes, open, permitting, put, start};
+
+const STACK: &str = "provider: {name: openfaas}\nfunctions:\n  f:\n    image: example/f:2\n    environment:\n      \
+    MODE: fast\n      API_TOKEN: new-value\n    limits: {cpu: '0.5'}\n";
+
+fn running(gateway: &Gateway) {
+    gateway.put_function(&json!({
+        "service": "f", "namespace": "openfaas-fn", "image": "example/f:1",
+        "envVars": {"MODE": "slow", "API_TOKEN": "old-value"}, "limits": {"cpu": "500m"},
+        "labels": {"faas_function": "f", "uid": "123456", "tier": "web"},
+        "annotations": {"prometheus.io.scrape": "false"},
+    }));
+}
+
+fn diff(gateway: &Gateway, stack: &str) -> Pipe {
+    Pipe::at(gateway).stack(stack).var("COMMAND", "diff")
+}
+
+#[test]
+fn differences_are_shown_old_beside_new_and_nothing_is_changed() {
+    let gateway = open();
+    running(&gateway);
+    let ran = diff(&gateway, STACK).run().exits(6);
+    insta::assert_snapshot!(ran.scrubbed(), @r"
+    INFO: openfaas-pipe 0.1.0: diff
+    INFO: comparing 1 function of `stack.yml` with what runs at `http://[GATEWAY]`
+    INFO: exchanged the step's token at `http://[GATEWAY]`, valid for 30 min
+    ~ f
+        ~ image: example/f:1 -> example/f:2
+        ~ env API_TOKEN: changed (hidden)
+        ~ env MODE: slow -> fast
+        - label tier: web
+    ✖ a deploy would change 1 function: 1 updated
+    ");
+    assert_eq!(changes(&gateway), []);
+}
+
+#[test]
+fn equal_functions_end_with_zero() {
+    let gateway = open();
+    put(&gateway, "openfaas-fn", "f");
+    let stack = "provider: {name: openfaas}\nfunctions:\n  f: {image: example/f:1}\n";
+    diff(&gateway, stack).run().exits(0).says("✔ no differences");
+}
+
+#[test]
+fn new_function_and_those_to_be_pruned_are_shown() {
+    let gateway = open();
+    let stack = |names: &[&str]| {
+        let functions = names.iter().map(|name| format!("  {name}: {{image: example/{name}:1}}\n"));
+        format!("provider: {{name: openfaas}}\nfunctions:\n{}", functions.collect::<String>())
+    };
+    let owned = |pipe: Pipe| pipe.var("BITBUCKET_REPO_FULL_NAME", "acme/shop").var("OWNER_LABEL", "true");
+    owned(Pipe::at(&gateway).stack(&stack(&["kept", "gone"]))).run().exits(0);
+    let ran = owned(diff(&gateway, &stack(&["kept", "new"]))).var("PRUNE", "true").run().exits(6);
+    ran.says("\n+ new\n    + image: example/new:1\n    + label com.openfaas-pipe.owner: shop.63f64cafed7a4a86\n- gone.openfaas-fn\n")
+        .says("✖ a deploy would change 2 functions: 1 created, 1 removed")
+        .is_silent_about("kept\n");
+    assert!(gateway.function("openfaas-fn", "gone").is_some());
+}
+
+#[test]
+fn either_action_is_enough_and_neither_is_told() {
+    for action in ["Function:Get", "Function:List"] {
+        for names in ["  f: {image: example/f:1}\n", "  f: {image: example/f:1}\n  g: {image: example/g:1}\n"] {
+            let gateway = start(permitting(&[action]));
+            let stack = format!("provider: {{name: openfaas}}\nfunctions:\n{names}");
+            diff(&gateway, &stack).run().exits(6).says("+ f");
+        }
+    }
+    let gateway = start(permitting(&["Function:Create"]));
+    diff(&gateway, STACK).run().exits(3).says("the Policy lacks `Function:Get` on `openfaas-fn:f`");
+}

@@ -1,0 +1,461 @@
+//! What goes wrong, told so that a person in a hurry knows what to change.
+
+use local_gateway::{Fault, Gateway, Issuer, TokenBuilder};
+
+use crate::support::{Pipe, Ran, deploy_once as deploy, guide, issuer, open, permissive, permitting, put, start, told};
+
+/// A deploy with another token; nothing but the exchange is sent.
+fn with_token(gateway: &Gateway, token: &str) -> Ran {
+    let ran = deploy(gateway).var("BITBUCKET_STEP_OIDC_TOKEN", token).run().exits(3);
+    assert!(gateway.requests().iter().all(|request| request.path == "/oauth/token"), "{}", ran.log);
+    ran
+}
+
+/// The token of a step that the guide's gateway admits.
+fn token(gateway: &Gateway) -> TokenBuilder {
+    issuer().token().audience(gateway.public_url())
+}
+
+#[test]
+fn step_without_oidc_gets_the_block_to_paste() {
+    let gateway = guide(&issuer());
+    let ran = deploy(&gateway).without("BITBUCKET_STEP_OIDC_TOKEN").run().exits(3);
+    insta::assert_snapshot!(told(&ran), @r"
+    ERROR: no ID token: the step has no `oidc` block
+      hint: give the step an `oidc` block; Bitbucket then passes the token itself, so leave `BITBUCKET_STEP_OIDC_TOKEN` out of `variables:`
+      - step:
+          oidc:
+            audiences:
+              - http://[GATEWAY]
+          script:
+            - pipe: …
+      OpenFaaS CE and Standard have no IAM: set `OPENFAAS_PASSWORD` there instead
+    ✖ nothing was deployed
+    ");
+    assert!(gateway.requests().is_empty());
+    let invoke =
+        deploy(&gateway).without("BITBUCKET_STEP_OIDC_TOKEN").var("COMMAND", "invoke").var("FUNCTION", "f.etl");
+    invoke.var("AUTH", "always").run().exits(3).says("      oidc:\n        audiences:\n          - http://127.0.0.1:");
+    assert!(gateway.requests().is_empty());
+}
+
+#[test]
+fn invocation_needs_no_token_where_none_is_wanted() {
+    let gateway = open();
+    put(&gateway, "openfaas-fn", "echo");
+    for auth in ["auto", "never"] {
+        let pipe = Pipe::at(&gateway).without("BITBUCKET_STEP_OIDC_TOKEN").var("COMMAND", "invoke");
+        pipe.var("FUNCTION", "echo").var("AUTH", auth).run().exits(0);
+    }
+}
+
+#[test]
+fn token_without_the_custom_audience() {
+    let gateway = guide(&issuer());
+    insta::assert_snapshot!(told(&with_token(&gateway, &issuer().token().mint())), @r"
+    ERROR: the gateway `http://[GATEWAY]` refused the step's ID token with status 400: `invalid_request`, `Could not validate JWT token, audience is not valid`
+      hint: the ID token is not meant for `http://[GATEWAY]`: it has only Bitbucket's default audience; write, in place of `oidc: true`
+      - step:
+          oidc:
+            audiences:
+              - http://[GATEWAY]
+      the token says:
+        iss: https://api.bitbucket.org/2.0/workspaces/acme/pipelines-config/identity/oidc (`spec.iss` of a JwtIssuer must be the same)
+        aud: ari:cloud:bitbucket::workspace/7d9a2c4e-1f3b-4a58-9c6d-0e2f4b6a8c10 (does not name the gateway: the step has no `oidc: audiences:`)
+        sub: {b1f8e7d6-5c4b-4a39-8271-605f4e3d2c1b}:{0a1b2c3d-4e5f-4061-9273-8495a6b7c8d9} (new with every run: an exact condition on it never matches again)
+      `COMMAND: whoami` prints the JwtIssuer, Policy and Role that admit this step
+    ✖ nothing was deployed
+    ");
+}
+
+#[test]
+fn audience_that_is_nearly_right() {
+    let gateway = guide(&issuer());
+    let near = format!("{}/", gateway.public_url());
+    let ran = with_token(&gateway, &issuer().token().audience("https://other.example.com").audience(&near).mint());
+    insta::assert_snapshot!(told(&ran), @r"
+    ERROR: the gateway `http://[GATEWAY]` refused the step's ID token with status 400: `invalid_request`, `Could not validate JWT token, audience is not valid`
+      hint: the ID token's audience `http://[GATEWAY]/` is not quite `http://[GATEWAY]`: it ends with `/`; write the gateway's URL as the JwtIssuer's `aud` has it, character for character
+      - step:
+          oidc:
+            audiences:
+              - https://other.example.com
+              - http://[GATEWAY]
+      the token says:
+        iss: https://api.bitbucket.org/2.0/workspaces/acme/pipelines-config/identity/oidc (`spec.iss` of a JwtIssuer must be the same)
+        aud: ari:cloud:bitbucket::workspace/7d9a2c4e-1f3b-4a58-9c6d-0e2f4b6a8c10, https://other.example.com, http://[GATEWAY]/ (does not name the gateway: `http://[GATEWAY]/` ends with `/`)
+        sub: {b1f8e7d6-5c4b-4a39-8271-605f4e3d2c1b}:{0a1b2c3d-4e5f-4061-9273-8495a6b7c8d9} (new with every run: an exact condition on it never matches again)
+      `COMMAND: whoami` prints the JwtIssuer, Policy and Role that admit this step
+    ✖ nothing was deployed
+    ");
+}
+
+#[test]
+fn expired_token_is_not_even_sent() {
+    let gateway = guide(&issuer());
+    let ran = with_token(&gateway, &token(&gateway).expires_in(-120).mint());
+    insta::assert_snapshot!(told(&ran), @r"
+    ERROR: the ID token expired 2 min [TIME] ago
+      hint: the step ran longer than the token lives: put the pipe at the step's beginning, or into a step of its own
+    ✖ nothing was deployed
+    ");
+    let old = with_token(&gateway, &token(&gateway).expires_in(-100_000).mint());
+    old.says("delete the variable `BITBUCKET_STEP_OIDC_TOKEN` of repository, workspace or deployment");
+    assert!(gateway.requests().is_empty());
+}
+
+#[test]
+fn value_that_is_no_token_is_not_even_sent() {
+    let gateway = guide(&issuer());
+    insta::assert_snapshot!(told(&with_token(&gateway, "hunter2-hunter2")), @r"
+    ERROR: `BITBUCKET_STEP_OIDC_TOKEN` is not a JWT: it has one part instead of three, like a password or an opaque access token
+      hint: take `BITBUCKET_STEP_OIDC_TOKEN` out of the pipe's `variables:`, and out of the variables of repository and workspace; Bitbucket passes it itself, where the step has
+      - step:
+          oidc:
+            audiences:
+              - http://[GATEWAY]
+    ✖ nothing was deployed
+    ");
+    for (value, what) in [
+        ("$BITBUCKET_STEP_OIDC_TOKEN", "holds a variable's name, `$BITBUCKET_STEP_OIDC_TOKEN`, and not a token"),
+        ("Bearer eyJhbGciOiJSUzI1NiJ9.e30.c2ln", "begins with `Bearer`"),
+        ("eyJhbGciOiJSUzI1NiJ9.e30.", "has no signature; it was cut at its end"),
+    ] {
+        with_token(&gateway, value).says(what).is_silent_about("eyJ");
+    }
+    assert!(gateway.requests().is_empty());
+}
+
+#[test]
+fn token_of_another_workspace() {
+    let gateway = guide(&issuer());
+    let token = Issuer::bitbucket("globex").token().audience(gateway.public_url()).mint();
+    insta::assert_snapshot!(told(&with_token(&gateway, &token)), @r"
+    ERROR: the gateway `http://[GATEWAY]` refused the step's ID token with status 400: `invalid_request`, `Could not validate JWT token, issuer is not registered: https://api.bitbucket.org/2.0/workspaces/globex/pipelines-config/identity/oidc`
+      hint: the ID token is from workspace `globex`, but this step runs in `acme`; take `BITBUCKET_STEP_OIDC_TOKEN` out of all variables: Bitbucket passes the step's own token itself
+      the token says:
+        iss: https://api.bitbucket.org/2.0/workspaces/globex/pipelines-config/identity/oidc (`spec.iss` of a JwtIssuer must be the same)
+        aud: ari:cloud:bitbucket::workspace/7d9a2c4e-1f3b-4a58-9c6d-0e2f4b6a8c10, http://[GATEWAY] (names the gateway; `spec.aud` of the JwtIssuer must list it)
+        sub: {b1f8e7d6-5c4b-4a39-8271-605f4e3d2c1b}:{0a1b2c3d-4e5f-4061-9273-8495a6b7c8d9} (new with every run: an exact condition on it never matches again)
+      `COMMAND: whoami` prints the JwtIssuer, Policy and Role that admit this step
+    ✖ nothing was deployed
+    ");
+}
+
+#[test]
+fn token_of_another_issuer() {
+    let gateway = guide(&issuer());
+    let token = token(&gateway).claim("iss", "https://gitlab.com").mint();
+    let ran = with_token(&gateway, &token);
+    ran.says("hint: the ID token is from `https://gitlab.com`, which is not Bitbucket Pipelines; ");
+}
+
+#[test]
+fn issuer_that_is_not_registered() {
+    let gateway = start(Gateway::builder().iam_yaml(""));
+    insta::assert_snapshot!(told(&with_token(&gateway, &token(&gateway).mint())), @r"
+    ERROR: the gateway `http://[GATEWAY]` refused the step's ID token with status 400: `invalid_request`, `Could not validate JWT token, issuer is not registered: https://api.bitbucket.org/2.0/workspaces/acme/pipelines-config/identity/oidc`
+      hint: the gateway knows no such issuer: apply a JwtIssuer whose `spec.iss` is the token's `iss`, character for character; each Bitbucket workspace needs its own
+      apiVersion: iam.openfaas.com/v1
+      kind: JwtIssuer
+      metadata:
+        name: bitbucket-acme
+        namespace: openfaas
+      spec:
+        iss: https://api.bitbucket.org/2.0/workspaces/acme/pipelines-config/identity/oidc
+        aud:
+        - http://[GATEWAY]
+        tokenExpiry: 30m
+      the token says:
+        iss: https://api.bitbucket.org/2.0/workspaces/acme/pipelines-config/identity/oidc (`spec.iss` of a JwtIssuer must be the same)
+        aud: ari:cloud:bitbucket::workspace/7d9a2c4e-1f3b-4a58-9c6d-0e2f4b6a8c10, http://[GATEWAY] (names the gateway; `spec.aud` of the JwtIssuer must list it)
+        sub: {b1f8e7d6-5c4b-4a39-8271-605f4e3d2c1b}:{0a1b2c3d-4e5f-4061-9273-8495a6b7c8d9} (new with every run: an exact condition on it never matches again)
+      `COMMAND: whoami` prints the JwtIssuer, Policy and Role that admit this step
+    ✖ nothing was deployed
+    ");
+}
+
+#[test]
+fn keys_that_the_gateway_has_not_read() {
+    let gateway = guide(&issuer());
+    with_token(&gateway, &token(&gateway).kid("new").mint())
+        .says("hint: the gateway has not yet read the issuer's present keys");
+}
+
+#[test]
+fn signature_that_is_wrong() {
+    let gateway = guide(&issuer());
+    with_token(&gateway, &token(&gateway).forged().mint()).says("hint: the token was changed on its way");
+}
+
+#[test]
+fn tag_build_where_the_role_asks_for_a_branch() {
+    let gateway = guide(&issuer());
+    let ran =
+        deploy(&gateway).var("BITBUCKET_STEP_OIDC_TOKEN", token(&gateway).tag().mint()).var("BITBUCKET_TAG", "v1.2");
+    insta::assert_snapshot!(told(&ran.run().exits(3)), @r#"
+    ERROR: the gateway `http://[GATEWAY]` refused the step's ID token with status 400: `invalid_request`, `No policies found for subject: {b1f8e7d6-5c4b-4a39-8271-605f4e3d2c1b}:{0a1b2c3d-4e5f-4061-9273-8495a6b7c8d9}`
+      hint: the gateway trusts the issuer, but no Role matches the token: all conditions of one Role must hold, and UUIDs in them have braces
+      the ID token has no `branchName`: this is a build of tag `v1.2`; a Role with a condition on `jwt:branchName` does not admit this step: let the Role ask for `jwt:repositoryUuid` and `jwt:deploymentEnvironmentUuid`, and give the step a `deployment:`
+      a Role with this admits the step:
+        condition:
+          StringEqual:
+            jwt:iss: ["https://api.bitbucket.org/2.0/workspaces/acme/pipelines-config/identity/oidc"]
+            # This repository; the braces belong to the UUID.
+            jwt:repositoryUuid: ["{b1f8e7d6-5c4b-4a39-8271-605f4e3d2c1b}"]
+            # The token has neither branch nor environment, so this admits every step of the repository;
+            # give the step a `deployment:` and run `COMMAND: whoami` again to narrow it.
+      the token says:
+        iss: https://api.bitbucket.org/2.0/workspaces/acme/pipelines-config/identity/oidc (`spec.iss` of a JwtIssuer must be the same)
+        aud: ari:cloud:bitbucket::workspace/7d9a2c4e-1f3b-4a58-9c6d-0e2f4b6a8c10, http://[GATEWAY] (names the gateway; `spec.aud` of the JwtIssuer must list it)
+        sub: {b1f8e7d6-5c4b-4a39-8271-605f4e3d2c1b}:{0a1b2c3d-4e5f-4061-9273-8495a6b7c8d9} (new with every run: an exact condition on it never matches again)
+        repositoryUuid: {b1f8e7d6-5c4b-4a39-8271-605f4e3d2c1b} (the usual Role asks for it, with its braces)
+        branchName: - (absent, as in builds of tags: a Role with a condition on it does not match)
+        deploymentEnvironmentUuid: - (absent: a Role with a condition on it does not match; `deployment:` on the step adds it)
+      `COMMAND: whoami` prints the JwtIssuer, Policy and Role that admit this step
+    ✖ nothing was deployed
+    "#);
+}
+
+#[test]
+fn environment_that_the_role_does_not_know() {
+    let gateway = guide(&issuer());
+    let ran = with_token(&gateway, &token(&gateway).branch("feature/x").deployment("{e0}").mint());
+    ran.says("branchName: feature/x (the usual Role asks for it)")
+        .says("deploymentEnvironmentUuid: {e0} (a Role may ask for it, with its braces)");
+}
+
+#[test]
+fn repository_that_no_role_admits() {
+    let gateway = guide(&issuer());
+    let pipe = deploy(&gateway).var("BITBUCKET_STEP_OIDC_TOKEN", token(&gateway).repository("{0ther}").mint());
+    pipe.run().exits(3).says("repositoryUuid: {0ther} (the usual Role asks for it, with its braces)");
+    let ran = pipe.var("BITBUCKET_REPO_UUID", "{mine}").run().exits(3);
+    ran.says("the ID token is from repository `{0ther}`, but this step runs in `{mine}`");
+}
+
+#[test]
+fn gateway_without_iam() {
+    let gateway = start(Gateway::builder().basic_auth("admin", "s3cr3t-password"));
+    deploy(&gateway).run().exits(3).says("set `OPENFAAS_PASSWORD`");
+    let ran = deploy(&gateway).var("OPENFAAS_PASSWORD", "wrong-password").run().exits(3);
+    insta::assert_snapshot!(told(&ran), @r"
+    ERROR: `import-csv.etl`: PUT /system/functions: 401 Unauthorized: `invalid credentials`
+      hint: check `OPENFAAS_USERNAME` and `OPENFAAS_PASSWORD`
+    FUNCTION  NAMESPACE  IMAGE  RESULT  TIME  URL
+    import-csv  etl  docker.io/username/import-csv:latest  failed: PUT /system/functions: 401 Unauthorized: `invalid credentials`  [TIME]  http://[GATEWAY]/function/import-csv.etl
+    ✖ 1 of 1 function not deployed
+    ");
+}
+
+#[test]
+fn sign_in_page_before_the_gateway_is_not_iam() {
+    for status in [401, 403] {
+        let gateway = guide(&issuer());
+        let page = "<html><head><title>401 Authorization Required</title></head></html>";
+        gateway.fault(Fault::any().status(status).header("Content-Type", "text/html").body(page));
+        let ran = deploy(&gateway).run().exits(3);
+        let ran = ran.says("hint: a web page answered at `http://127.0.0.1:");
+        ran.says("not the gateway's IAM: a proxy or an ingress before it wants a sign-in of its own");
+        gateway.clear_faults();
+        gateway.fault(Fault::on("PUT", "/system/").status(status).header("Content-Type", "text/html").body(page));
+        deploy(&gateway).run().exits(3).says("not the gateway's IAM").is_silent_about("the Policy lacks");
+    }
+}
+
+#[test]
+fn token_that_is_refused_after_the_exchange() {
+    let gateway = open();
+    gateway.fault(Fault::on("PUT", "/system/").status(401).body("invalid or expired token"));
+    insta::assert_snapshot!(told(&deploy(&gateway).run().exits(3)), @r"
+    ERROR: `import-csv.etl`: PUT /system/functions: 401 Unauthorized: `invalid or expired token`
+      hint: the gateway exchanged the step's token, but does not accept the token it gave for it: see whether several gateways with different keys answer at this address, and whether their clocks are right
+    FUNCTION  NAMESPACE  IMAGE  RESULT  TIME  URL
+    import-csv  etl  docker.io/username/import-csv:latest  failed: PUT /system/functions: 401 Unauthorized: `invalid or expired token`  [TIME]  http://[GATEWAY]/function/import-csv.etl
+    ✖ 1 of 1 function not deployed
+    ");
+}
+
+#[test]
+fn function_that_is_not_there_is_told_with_names_like_it() {
+    let gateway = open();
+    put(&gateway, "etl", "import-csv");
+    put(&gateway, "etl", "unlike");
+    let pipe = Pipe::at(&gateway).var("COMMAND", "invoke").var("FUNCTION", "import-cvs.etl");
+    insta::assert_snapshot!(told(&pipe.run().exits(1)), @r"
+    ERROR: `import-cvs.etl` answered 404 Not Found to POST /function/import-cvs.etl: `error finding function import-cvs.etl: server returned non-200 status code (404) for function, import-cvs, body:`
+      hint: there is no function of that name in namespace `etl`; there is `import-csv`
+    ✖ `import-cvs` answered with status 404
+    ");
+    let ran = pipe.var("FUNCTION", "nothing-of-the-kind").run().exits(1);
+    insta::assert_snapshot!(told(&ran), @r"
+    ERROR: `nothing-of-the-kind` answered 404 Not Found to POST /function/nothing-of-the-kind: `error finding function nothing-of-the-kind.openfaas-fn: server returned non-200 status code (404) for function, nothing-of-the-kind, body:`
+      hint: there is no function of that name: check `FUNCTION` and `OPENFAAS_NAMESPACE`
+    ✖ `nothing-of-the-kind` answered with status 404
+    ");
+}
+
+#[test]
+fn function_that_is_not_there_is_told_where_listing_is_not_permitted() {
+    let gateway = guide(&issuer());
+    let pipe = Pipe::at(&gateway).var("COMMAND", "invoke").var("FUNCTION", "import-cvs.etl");
+    insta::assert_snapshot!(told(&pipe.run().exits(1)), @r"
+    ERROR: `import-cvs.etl` answered 404 Not Found to POST /function/import-cvs.etl: `error finding function import-cvs.etl: server returned non-200 status code (404) for function, import-cvs, body:`
+      hint: unless the function itself says so, there is none of that name: check `FUNCTION` and `OPENFAAS_NAMESPACE`, and that it was deployed
+    ✖ `import-cvs` answered with status 404
+    ");
+    let ran = pipe.without("BITBUCKET_STEP_OIDC_TOKEN").run().exits(1);
+    ran.says("404 Not Found").is_silent_about("ID token");
+}
+
+/// A stack file of many functions, in two namespaces.
+fn many() -> String {
+    let functions: String = ["api", "job", "worker"]
+        .iter()
+        .map(|name| format!("  {name}:\n    image: example/{name}:1\n    namespace: etl\n"))
+        .collect();
+    format!("version: 1.0\nprovider: {{name: openfaas}}\nfunctions:\n{functions}  web:\n    image: example/web:1\n")
+}
+
+#[test]
+fn action_that_is_missing_for_many_functions_is_one_statement_to_paste() {
+    let gateway = start(permitting(&["Function:List"]));
+    insta::assert_snapshot!(told(&deploy(&gateway).stack(&many()).run().exits(3)), @r#"
+    ERROR: `api.etl`: PUT /system/functions: 403 Forbidden: `insufficient permissions`
+    ERROR: `job.etl`: PUT /system/functions: 403 Forbidden: `insufficient permissions`
+    ERROR: `worker.etl`: PUT /system/functions: 403 Forbidden: `insufficient permissions`
+    ERROR: `web`: PUT /system/functions: 403 Forbidden: `insufficient permissions`
+    ERROR: the Policy lacks `Function:Update` on 4 functions; add to its `statement:`
+        - sid: openfaas-pipe
+          effect: Allow
+          action:
+          - Function:Update
+          resource:
+          - "etl:api"
+          - "etl:job"
+          - "etl:worker"
+          - "openfaas-fn:web"
+      `COMMAND: whoami` prints the whole Policy that this step needs
+    FUNCTION  NAMESPACE  IMAGE  RESULT  TIME  URL
+    api  etl  example/api:1  failed: PUT /system/functions: 403 Forbidden: `insufficient permissions`  [TIME]  http://[GATEWAY]/function/api.etl
+    job  etl  example/job:1  failed: PUT /system/functions: 403 Forbidden: `insufficient permissions`  [TIME]  http://[GATEWAY]/function/job.etl
+    worker  etl  example/worker:1  failed: PUT /system/functions: 403 Forbidden: `insufficient permissions`  [TIME]  http://[GATEWAY]/function/worker.etl
+    web  -  example/web:1  failed: PUT /system/functions: 403 Forbidden: `insufficient permissions`  [TIME]  http://[GATEWAY]/function/web
+    ✖ 4 of 4 functions not deployed
+    "#);
+}
+
+#[test]
+fn statement_to_paste_lets_the_deploy_pass() {
+    let gateway = start(permitting(&["Function:Create"]));
+    let pipe = deploy(&gateway).stack(&many());
+    let ran = pipe.run().exits(3);
+    let statement = ran.log.split_once("add to its `statement:`\n").expect("a statement").1;
+    let (statement, _) = statement.split_once("\n  `COMMAND: whoami`").expect("an end");
+    let iam = include_str!("iam/everything.yaml").replace("action: [\"*\"]", "action: [\"Function:Create\"]");
+    let iam = iam.replace("  statement:\n", &format!("  statement:\n{statement}\n"));
+    gateway.apply(&iam).expect("resources");
+    pipe.run().exits(0);
+}
+
+#[test]
+fn each_action_that_is_missing_is_named() {
+    for (permitted, strategy, missing) in [
+        (&["Function:Create"][..], "update", "Function:Update"),
+        (&["Function:Update"], "update", "Function:Create"),
+        (&["Function:Update"], "create", "Function:Create"),
+        (&["Function:Create"], "replace", "Function:Delete"),
+    ] {
+        let gateway = start(permitting(permitted));
+        let ran = deploy(&gateway).var("STRATEGY", strategy).run().exits(3);
+        let ran =
+            ran.says(&format!("ERROR: the Policy lacks `{missing}` on `etl:import-csv`; add to its `statement:`\n"));
+        ran.says(&format!("    - {missing}\n")).says("    - \"etl:import-csv\"\n");
+    }
+    let gateway = start(permitting(&["Function:Create", "Function:Update"]));
+    let ran = deploy(&gateway).var("WAIT", "true").run().exits(3);
+    ran.says("ERROR: the Policy lacks `Function:Get` on `etl:import-csv`");
+}
+
+#[test]
+fn invocation_that_no_policy_permits() {
+    let gateway = start(permitting(&["Function:Create", "Function:Update"]));
+    let pipe = deploy(&gateway);
+    pipe.run().exits(0);
+    let ran = pipe.var("COMMAND", "invoke").var("FUNCTION", "import-csv.etl").run().exits(3);
+    insta::assert_snapshot!(told(&ran), @r#"
+    ERROR: `import-csv.etl` answered 403 Forbidden to POST /function/import-csv.etl: `insufficient permissions`
+      hint: the Policy lacks `Function:Invoke` on `etl:import-csv`; add to its `statement:`
+        - sid: openfaas-pipe
+          effect: Allow
+          action:
+          - Function:Invoke
+          resource:
+          - "etl:import-csv"
+      `COMMAND: whoami` prints the whole Policy that this step needs
+    ✖ `import-csv` answered with status 403
+    "#);
+}
+
+#[test]
+fn function_that_refuses_by_itself_is_not_a_matter_of_policies() {
+    let gateway = open();
+    put(&gateway, "openfaas-fn", "echo");
+    let pipe = Pipe::at(&gateway).var("COMMAND", "invoke").var("FUNCTION", "echo");
+    for (status, hint) in
+        [(401, "which `HEADERS` can carry"), (403, "no token was asked for, so no Policy decides this")]
+    {
+        gateway.clear_faults();
+        gateway.fault(Fault::on("POST", "/function/").status(status).body("not you"));
+        pipe.run().exits(3).says("`not you`").says(hint).is_silent_about("Function:Invoke");
+        gateway.clear_faults();
+        let page = Fault::on("POST", "/function/").status(status).header("Content-Type", "text/html");
+        gateway.fault(page.body("<html><title>Sign in</title></html>"));
+        pipe.run().exits(3).says("a proxy or an ingress before the gateway wants a sign-in");
+    }
+    gateway.clear_faults();
+    gateway.fault(Fault::on("POST", "/function/").status(404).body("no such order"));
+    pipe.run().exits(1).says("hint: the function is there, and the answer is its own");
+}
+
+#[test]
+fn what_the_provider_refuses_is_told_with_its_line() {
+    let gateway = start(permissive().secrets(&["known"]).namespaces(&["openfaas-fn"]));
+    let stack = "version: 1.0
+provider: {name: openfaas}
+functions:
+  with-secret:
+    image: example/f:1
+    secrets:
+      - known
+      - unknown
+  elsewhere:
+    image: example/f:1
+    namespace: nowhere
+  labelled:
+    image: example/f:1
+    labels:
+      com.example/team: 'two words'
+";
+    insta::assert_snapshot!(told(&deploy(&gateway).stack(stack).run().exits(1)), @r#"
+    ERROR: `with-secret`: PUT /system/functions: 400 Bad Request: `unable to fetch secrets: secrets "unknown" not found`
+      hint: create the secret in namespace `openfaas-fn` first, or correct `secrets` at stack.yml:7
+    ERROR: `elsewhere.nowhere`: PUT /system/functions: 400 Bad Request: `namespace: nowhere not found or not annotated for use by OpenFaaS`
+      hint: create the namespace and annotate it for OpenFaaS, or correct `namespace` at stack.yml:11, which `OPENFAAS_NAMESPACE` overrides
+    ERROR: `labelled`: PUT /system/functions: 400 Bad Request: `Deployment.apps "labelled" is invalid: spec.template.labels: Invalid value: "two words": a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character`
+      hint: correct `labels` at stack.yml:15, or `LABELS`
+    FUNCTION  NAMESPACE  IMAGE  RESULT  TIME  URL
+    with-secret  -  example/f:1  failed: PUT /system/functions: 400 Bad Request: `unable to fetch secrets: secre…  [TIME]  http://[GATEWAY]/function/with-secret
+    elsewhere  nowhere  example/f:1  failed: PUT /system/functions: 400 Bad Request: `namespace: nowhere not found o…  [TIME]  http://[GATEWAY]/function/elsewhere.nowhere
+    labelled  -  example/f:1  failed: PUT /system/functions: 400 Bad Request: `Deployment.apps "labelled" is …  [TIME]  http://[GATEWAY]/function/labelled
+    ✖ 3 of 3 functions not deployed
+    "#);
+}
+
+#[test]
+fn function_that_exists_is_told_with_the_strategy_to_set() {
+    let gateway = open();
+    put(&gateway, "etl", "import-csv");
+    let ran = deploy(&gateway).var("STRATEGY", "create").run().exits(1);
+    ran.says("409 Conflict").says("hint: the function is there already: leave `STRATEGY` out");
+}

@@ -1,0 +1,307 @@
+//! The functions that are deployed, and how they become available, unavailable and gone as time passes.
+//!
+//! Nothing runs in the background: a function's state is worked out from the clock whenever somebody looks.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, Instant, SystemTime};
+
+use serde_json::{Map, Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::validate::Deployment;
+
+/// The namespace of a function that names none.
+pub const DEFAULT_NAMESPACE: &str = "openfaas-fn";
+
+/// When a function that was created or updated has an available replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ready {
+    /// After so long.
+    After(Duration),
+    /// Never: its image cannot be pulled, say.
+    Never,
+}
+
+/// A function as it stands.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct FunctionState {
+    /// Its name.
+    pub name: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// The deployment, as it was sent.
+    pub deployment: Value,
+    /// Replicas wanted.
+    pub replicas: u64,
+    /// Replicas that answer, old ones included.
+    pub available_replicas: u64,
+    /// How often it was invoked.
+    pub invocation_count: u64,
+    /// Whether it is being deleted.
+    pub terminating: bool,
+    /// The lines of its log.
+    pub log: Vec<String>,
+}
+
+/// Why a function was not changed.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    Exists,
+    NotFound,
+    Terminating,
+}
+
+/// All functions, by namespace and name.
+#[derive(Debug)]
+pub(crate) struct Functions {
+    functions: BTreeMap<(String, String), Function>,
+    ready: Ready,
+    /// By function name, `NAME.NAMESPACE` or image.
+    ready_of: HashMap<String, Ready>,
+    deletion: Duration,
+}
+
+#[derive(Debug)]
+struct Function {
+    raw: Value,
+    deployment: Deployment,
+    created: SystemTime,
+    replicas: u64,
+    /// Replicas of the version before, which answer until the new ones do.
+    old: u64,
+    /// When the present version answers; `None` for never.
+    ready: Option<Instant>,
+    /// When it is gone, where it was deleted.
+    gone: Option<Instant>,
+    invocations: u64,
+    log: Vec<String>,
+}
+
+impl Function {
+    fn available(&self, now: Instant) -> u64 {
+        match self.ready {
+            Some(ready) if ready <= now => self.replicas,
+            _ => self.old.min(self.replicas),
+        }
+    }
+}
+
+impl Functions {
+    pub(crate) fn new(ready: Ready, deletion: Duration) -> Self {
+        Self { functions: BTreeMap::new(), ready, ready_of: HashMap::new(), deletion }
+    }
+
+    /// Says when a function (by name, `NAME.NAMESPACE` or image) is ready after a deployment, one already under way
+    /// included.
+    pub(crate) fn set_ready(&mut self, which: &str, ready: Ready) {
+        self.ready_of.insert(which.to_owned(), ready);
+        let now = Instant::now();
+        for ((namespace, name), function) in &mut self.functions {
+            if which == name || which == format!("{name}.{namespace}") || which == function.deployment.image {
+                function.ready = instant(ready, now);
+            }
+        }
+    }
+
+    fn ready_of(&self, deployment: &Deployment, namespace: &str, now: Instant) -> Option<Instant> {
+        let name = &deployment.service;
+        let qualified = format!("{name}.{namespace}");
+        let known = [&deployment.image, &qualified, name].into_iter().find_map(|which| self.ready_of.get(which));
+        instant(*known.unwrap_or(&self.ready), now)
+    }
+
+    pub(crate) fn create(&mut self, deployment: Deployment, raw: Value) -> Result<(), Refused> {
+        let now = Instant::now();
+        let namespace = namespace_of(&deployment);
+        match self.get(&namespace, &deployment.service, now) {
+            Some(function) if function.gone.is_some() => return Err(Refused::Terminating),
+            Some(_) => return Err(Refused::Exists),
+            None => {}
+        }
+        let function = Function {
+            raw,
+            created: SystemTime::now(),
+            replicas: min_replicas(&deployment).unwrap_or(1),
+            old: 0,
+            ready: self.ready_of(&deployment, &namespace, now),
+            gone: None,
+            invocations: 0,
+            log: Vec::new(),
+            deployment,
+        };
+        self.functions.insert((namespace, function.deployment.service.clone()), function);
+        Ok(())
+    }
+
+    pub(crate) fn update(&mut self, deployment: Deployment, raw: Value) -> Result<(), Refused> {
+        let now = Instant::now();
+        let namespace = namespace_of(&deployment);
+        let ready = self.ready_of(&deployment, &namespace, now);
+        let function = self.get(&namespace, &deployment.service, now).ok_or(Refused::NotFound)?;
+        if function.gone.is_some() {
+            return Err(Refused::Terminating);
+        }
+        function.old = function.available(now);
+        function.ready = ready;
+        function.replicas = min_replicas(&deployment).unwrap_or(function.replicas);
+        (function.deployment, function.raw) = (deployment, raw);
+        Ok(())
+    }
+
+    /// Puts a function there, over one of its name, ready at once.
+    pub(crate) fn preset(&mut self, deployment: Deployment, raw: Value) {
+        let key = (namespace_of(&deployment), deployment.service.clone());
+        self.functions.remove(&key);
+        if self.create(deployment, raw).is_ok()
+            && let Some(function) = self.functions.get_mut(&key)
+        {
+            function.ready = Some(Instant::now());
+        }
+    }
+
+    pub(crate) fn delete(&mut self, namespace: &str, name: &str) -> Result<(), Refused> {
+        let now = Instant::now();
+        let deletion = self.deletion;
+        let function = self.get(namespace, name, now).ok_or(Refused::NotFound)?;
+        function.gone.get_or_insert(now + deletion);
+        Ok(())
+    }
+
+    pub(crate) fn scale(&mut self, namespace: &str, name: &str, replicas: u64) -> Result<(), Refused> {
+        let function = self.get(namespace, name, Instant::now()).ok_or(Refused::NotFound)?;
+        function.replicas = replicas;
+        Ok(())
+    }
+
+    /// The function's status as `GET /system/function/NAME` gives it: what is zero is left out.
+    pub(crate) fn status(&mut self, namespace: &str, name: &str) -> Option<Value> {
+        let now = Instant::now();
+        self.get(namespace, name, now).map(|function| status(function, namespace, now))
+    }
+
+    /// The status of every function of a namespace.
+    pub(crate) fn list(&mut self, namespace: &str) -> Vec<Value> {
+        let now = Instant::now();
+        self.sweep(now);
+        let of_namespace = self.functions.iter().filter(|((of, _), _)| of == namespace);
+        of_namespace.map(|(_, function)| status(function, namespace, now)).collect()
+    }
+
+    /// The namespaces that hold functions.
+    pub(crate) fn namespaces(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.functions.keys().map(|(namespace, _)| namespace.clone()).collect();
+        names.push(DEFAULT_NAMESPACE.to_owned());
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    /// The function to invoke, counted: its deployment and whether a replica answers. One scaled to zero is woken.
+    pub(crate) fn invoke(&mut self, namespace: &str, name: &str) -> Option<(Deployment, bool)> {
+        let now = Instant::now();
+        let function = self.get(namespace, name, now)?;
+        function.replicas = function.replicas.max(1);
+        function.invocations += 1;
+        Some((function.deployment.clone(), function.available(now) > 0))
+    }
+
+    /// Adds a line to a function's log.
+    pub(crate) fn log(&mut self, namespace: &str, name: &str, line: &str) -> Result<(), Refused> {
+        let function = self.get(namespace, name, Instant::now()).ok_or(Refused::NotFound)?;
+        function.log.push(line.to_owned());
+        Ok(())
+    }
+
+    /// The lines of a function's log from the given one on.
+    pub(crate) fn log_from(&mut self, namespace: &str, name: &str, from: usize) -> Option<Vec<String>> {
+        let function = self.get(namespace, name, Instant::now())?;
+        Some(function.log.get(from..).unwrap_or_default().to_vec())
+    }
+
+    pub(crate) fn states(&mut self) -> Vec<FunctionState> {
+        let now = Instant::now();
+        self.sweep(now);
+        let state = |((namespace, name), function): (&(String, String), &Function)| FunctionState {
+            name: name.clone(),
+            namespace: namespace.clone(),
+            deployment: function.raw.clone(),
+            replicas: function.replicas,
+            available_replicas: function.available(now),
+            invocation_count: function.invocations,
+            terminating: function.gone.is_some(),
+            log: function.log.clone(),
+        };
+        self.functions.iter().map(state).collect()
+    }
+
+    fn get(&mut self, namespace: &str, name: &str, now: Instant) -> Option<&mut Function> {
+        let key = (namespace.to_owned(), name.to_owned());
+        if self.functions.get(&key).is_some_and(|function| function.gone.is_some_and(|gone| gone <= now)) {
+            self.functions.remove(&key);
+        }
+        self.functions.get_mut(&key)
+    }
+
+    fn sweep(&mut self, now: Instant) {
+        self.functions.retain(|_, function| function.gone.is_none_or(|gone| gone > now));
+    }
+}
+
+/// The namespace a deployment goes to.
+pub(crate) fn namespace_of(deployment: &Deployment) -> String {
+    let given = Some(deployment.namespace.as_str()).filter(|namespace| !namespace.is_empty());
+    given.unwrap_or(DEFAULT_NAMESPACE).to_owned()
+}
+
+fn instant(ready: Ready, now: Instant) -> Option<Instant> {
+    match ready {
+        Ready::After(after) => Some(now + after),
+        Ready::Never => None,
+    }
+}
+
+fn min_replicas(deployment: &Deployment) -> Option<u64> {
+    let label = deployment.labels.as_ref()?.get("com.openfaas.scale.min")?;
+    label.parse().ok().filter(|min| *min > 0)
+}
+
+fn status(function: &Function, namespace: &str, now: Instant) -> Value {
+    let Function { raw, deployment, .. } = function;
+    let mut status = Map::new();
+    status.insert("name".to_owned(), json!(deployment.service));
+    status.insert("namespace".to_owned(), json!(namespace));
+    for field in ["image", "envProcess", "envVars", "constraints", "secrets", "labels", "annotations"] {
+        copy(raw, &mut status, field);
+    }
+    for field in ["limits", "requests", "readOnlyRootFilesystem"] {
+        copy(raw, &mut status, field);
+    }
+    for (field, count) in [
+        ("invocationCount", function.invocations),
+        ("replicas", function.replicas),
+        ("availableReplicas", function.available(now)),
+    ] {
+        if count > 0 {
+            status.insert(field.to_owned(), json!(count));
+        }
+    }
+    let created = OffsetDateTime::from(function.created).format(&Rfc3339).unwrap_or_default();
+    status.insert("createdAt".to_owned(), json!(created));
+    Value::Object(status)
+}
+
+/// Copies a field that is not Go's zero value.
+fn copy(from: &Value, to: &mut Map<String, Value>, field: &str) {
+    let zero = |value: &&Value| match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(members) => members.is_empty(),
+        _ => false,
+    };
+    if let Some(value) = from.get(field).filter(|value| !zero(value)) {
+        to.insert(field.to_owned(), value.clone());
+    }
+}

@@ -1,0 +1,195 @@
+//! Bitbucket as an OIDC issuer: its discovery document, its keys, and a step's ID token with any claim changed or removed.
+
+use serde_json::{Value, json};
+
+use crate::jwt::{self, Claims, Key};
+
+/// The default workspace's UUID, with the braces Bitbucket gives it.
+pub const WORKSPACE_UUID: &str = "{7d9a2c4e-1f3b-4a58-9c6d-0e2f4b6a8c10}";
+/// The default repository's UUID.
+pub const REPOSITORY_UUID: &str = "{b1f8e7d6-5c4b-4a39-8271-605f4e3d2c1b}";
+/// The UUID of the deployment environment that [`TokenBuilder::deployment`] is usually given.
+pub const ENVIRONMENT_UUID: &str = "{3c5e7a91-d2f4-4b68-8a0c-e1f3050709bd}";
+/// The default pipeline's UUID.
+pub const PIPELINE_UUID: &str = "{e4d3c2b1-a098-4f76-8e5d-4c3b2a190807}";
+/// The default step's UUID.
+pub const STEP_UUID: &str = "{0a1b2c3d-4e5f-4061-9273-8495a6b7c8d9}";
+
+/// A workspace's issuer of step tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Issuer {
+    iss: String,
+    workspace: String,
+}
+
+impl Issuer {
+    /// Bitbucket Cloud's issuer for a workspace.
+    #[must_use]
+    pub fn bitbucket(workspace: &str) -> Self {
+        let iss = format!("https://api.bitbucket.org/2.0/workspaces/{workspace}/pipelines-config/identity/oidc");
+        Self { iss, workspace: workspace.to_owned() }
+    }
+
+    /// The `iss` of its tokens: a URL below which Bitbucket serves the discovery document.
+    #[must_use]
+    pub fn iss(&self) -> &str {
+        &self.iss
+    }
+
+    /// The workspace's name.
+    #[must_use]
+    pub fn workspace(&self) -> &str {
+        &self.workspace
+    }
+
+    /// The public keys its tokens are signed with, as a JSON Web Key Set (RFC 7517).
+    #[must_use]
+    pub fn jwks(&self) -> Value {
+        json!({"keys": [Key::shared_rsa().jwk()]})
+    }
+
+    /// What `{iss}/.well-known/openid-configuration` says (OpenID Connect Discovery 1.0).
+    #[must_use]
+    pub fn discovery(&self) -> Value {
+        json!({
+            "issuer": self.iss,
+            "jwks_uri": format!("{}/keys.json", self.iss),
+            "subject_types_supported": ["public"],
+            "response_types_supported": ["id_token"],
+            "id_token_signing_alg_values_supported": ["RS256"],
+        })
+    }
+
+    /// The path of the discovery document's folder, for a server that stands in for Bitbucket's.
+    pub(crate) fn path(&self) -> &str {
+        self.iss.strip_prefix("https://api.bitbucket.org").unwrap_or(&self.iss)
+    }
+
+    /// A token as a step without `deployment:` on branch `main` gets it, good for an hour.
+    ///
+    /// Without [`TokenBuilder::audience`] its `aud` is a string, the workspace, which no gateway accepts.
+    pub fn token(&self) -> TokenBuilder {
+        let now = jwt::now();
+        let mut claims = Claims::new();
+        let mut set = |name: &str, value: Value| claims.insert(name.to_owned(), value);
+        set("iss", json!(self.iss));
+        set("aud", json!(format!("ari:cloud:bitbucket::workspace/{}", WORKSPACE_UUID.trim_matches(['{', '}']))));
+        set("sub", json!(format!("{REPOSITORY_UUID}:{STEP_UUID}")));
+        set("branchName", json!("main"));
+        set("repositoryUuid", json!(REPOSITORY_UUID));
+        set("workspaceUuid", json!(WORKSPACE_UUID));
+        set("pipelineUuid", json!(PIPELINE_UUID));
+        set("pipelineRunUuid", json!("{9f8e7d6c-5b4a-4938-a716-f5e4d3c2b1a0}"));
+        set("stepUuid", json!(STEP_UUID));
+        set("iat", json!(now));
+        set("exp", json!(now + 3600));
+        let header = json!({"alg": "RS256", "kid": Key::shared_rsa().kid(), "typ": "JWT"});
+        TokenBuilder { claims, header, key: Signature::Issuer }
+    }
+}
+
+/// Who signs.
+#[derive(Clone, Copy, Debug)]
+enum Signature {
+    Issuer,
+    Stranger,
+    Nobody,
+}
+
+/// A step's token before it is signed.
+#[derive(Clone, Debug)]
+#[must_use = "a token is made by `mint`"]
+pub struct TokenBuilder {
+    claims: Claims,
+    header: Value,
+    key: Signature,
+}
+
+impl TokenBuilder {
+    /// Adds a custom audience, as `oidc: audiences:` on the step does: `aud` becomes an array.
+    pub fn audience(mut self, audience: &str) -> Self {
+        let mut audiences = match self.claims.remove("aud") {
+            Some(Value::Array(audiences)) => audiences,
+            Some(one) => vec![one],
+            None => Vec::new(),
+        };
+        audiences.push(json!(audience));
+        self.claim("aud", Value::Array(audiences))
+    }
+
+    /// The token of a step with `deployment:`: the environment stands in `sub` and in a claim of its own.
+    pub fn deployment(self, environment: &str) -> Self {
+        let uuid = |name: &str| self.claims.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let sub = format!("{}:{environment}:{}", uuid("repositoryUuid"), uuid("stepUuid"));
+        self.claim("sub", sub).claim("deploymentEnvironmentUuid", environment)
+    }
+
+    /// The token of another repository; `sub` follows.
+    pub fn repository(self, uuid: &str) -> Self {
+        let step = self.claims.get("stepUuid").and_then(Value::as_str).unwrap_or_default();
+        let sub = format!("{uuid}:{step}");
+        self.claim("sub", sub).claim("repositoryUuid", uuid)
+    }
+
+    /// The token of a build of another branch.
+    pub fn branch(self, name: &str) -> Self {
+        self.claim("branchName", name)
+    }
+
+    /// The token of a tag's build, which has no `branchName`.
+    pub fn tag(self) -> Self {
+        self.without("branchName")
+    }
+
+    /// Seconds from now until the token expires; negative for one that has.
+    pub fn expires_in(self, seconds: i64) -> Self {
+        self.claim("exp", jwt::now() + seconds)
+    }
+
+    /// Sets any claim.
+    pub fn claim(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.claims.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// Leaves a claim out.
+    pub fn without(mut self, name: &str) -> Self {
+        self.claims.remove(name);
+        self
+    }
+
+    /// Signs with another key under the issuer's key id: the signature is wrong.
+    pub fn forged(mut self) -> Self {
+        self.key = Signature::Stranger;
+        self
+    }
+
+    /// Names a key id the issuer's JWKS lacks.
+    pub fn kid(mut self, kid: &str) -> Self {
+        self.header["kid"] = json!(kid);
+        self
+    }
+
+    /// Leaves the signature away and says so (`"alg": "none"`, RFC 7519 section 6).
+    pub fn unsigned(mut self) -> Self {
+        self.header["alg"] = json!("none");
+        self.key = Signature::Nobody;
+        self
+    }
+
+    /// The claims as they stand.
+    #[must_use]
+    pub fn claims(&self) -> &Claims {
+        &self.claims
+    }
+
+    /// The token, signed.
+    #[must_use]
+    pub fn mint(&self) -> String {
+        match self.key {
+            Signature::Issuer => Key::shared_rsa().sign_as(&self.header, &self.claims),
+            Signature::Stranger => Key::stranger_rsa().sign_as(&self.header, &self.claims),
+            Signature::Nobody => format!("{}.", jwt::unsigned(&self.header, &self.claims)),
+        }
+    }
+}

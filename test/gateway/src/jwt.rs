@@ -1,0 +1,233 @@
+//! Signing keys made at start, and the JSON Web Tokens (RFC 7519, compact form) signed with them.
+
+use std::sync::OnceLock;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::rsa::KeySize;
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, RSA_PKCS1_2048_8192_SHA256,
+    RSA_PKCS1_SHA256, RsaKeyPair, RsaPublicKeyComponents, UnparsedPublicKey,
+};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Map, Value, json};
+
+/// The claims of a token.
+pub type Claims = Map<String, Value>;
+
+/// A private key, with the id by which tokens name it.
+pub(crate) struct Key {
+    kid: String,
+    pair: Pair,
+}
+
+enum Pair {
+    Rsa(Box<RsaKeyPair>),
+    Ec(EcdsaKeyPair),
+}
+
+impl Key {
+    /// Makes an RSA key of 2048 bits for RS256.
+    pub(crate) fn rsa() -> Self {
+        let pair = RsaKeyPair::generate(KeySize::Rsa2048).expect("the system has random numbers");
+        Self { kid: uuid(), pair: Pair::Rsa(Box::new(pair)) }
+    }
+
+    /// Makes a P-256 key for ES256.
+    pub(crate) fn ec() -> Self {
+        let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).expect("the system has random numbers");
+        Self { kid: uuid(), pair: Pair::Ec(pair) }
+    }
+
+    /// The process's RSA key: making one takes a tenth of a second, and tests start many issuers.
+    pub(crate) fn shared_rsa() -> &'static Self {
+        static KEY: OnceLock<Key> = OnceLock::new();
+        KEY.get_or_init(Self::rsa)
+    }
+
+    /// A second RSA key, which no JWKS holds.
+    pub(crate) fn stranger_rsa() -> &'static Self {
+        static KEY: OnceLock<Key> = OnceLock::new();
+        KEY.get_or_init(Self::rsa)
+    }
+
+    /// The key's id.
+    pub(crate) fn kid(&self) -> &str {
+        &self.kid
+    }
+
+    /// The JWA name of the algorithm it signs with.
+    pub(crate) fn algorithm(&self) -> &'static str {
+        match self.pair {
+            Pair::Rsa(_) => "RS256",
+            Pair::Ec(_) => "ES256",
+        }
+    }
+
+    /// The public half as a JSON Web Key (RFC 7517).
+    pub(crate) fn jwk(&self) -> Value {
+        let mut jwk = json!({"kid": self.kid, "use": "sig", "alg": self.algorithm()});
+        let members = match &self.pair {
+            Pair::Rsa(pair) => {
+                let public = pair.public_key();
+                json!({
+                    "kty": "RSA",
+                    "n": base64url(public.modulus().big_endian_without_leading_zero()),
+                    "e": base64url(public.exponent().big_endian_without_leading_zero()),
+                })
+            }
+            Pair::Ec(pair) => {
+                let point = pair.public_key().as_ref();
+                json!({"kty": "EC", "crv": "P-256", "x": base64url(&point[1..33]), "y": base64url(&point[33..65])})
+            }
+        };
+        merge(&mut jwk, members);
+        jwk
+    }
+
+    /// Signs claims, with the usual header.
+    pub(crate) fn sign(&self, claims: &Claims) -> String {
+        self.sign_as(&json!({"alg": self.algorithm(), "kid": self.kid, "typ": "JWT"}), claims)
+    }
+
+    /// Signs claims under any header.
+    pub(crate) fn sign_as(&self, header: &Value, claims: &Claims) -> String {
+        let message = unsigned(header, claims);
+        let random = SystemRandom::new();
+        let signature = match &self.pair {
+            Pair::Rsa(pair) => {
+                let mut signature = vec![0; pair.public_modulus_len()];
+                pair.sign(&RSA_PKCS1_SHA256, &random, message.as_bytes(), &mut signature)
+                    .expect("the buffer has the modulus's length");
+                signature
+            }
+            Pair::Ec(pair) => pair.sign(&random, message.as_bytes()).expect("a P-256 key signs").as_ref().to_vec(),
+        };
+        format!("{message}.{}", base64url(&signature))
+    }
+}
+
+/// A token taken apart, its signature not verified.
+pub(crate) struct Token<'a> {
+    header: Value,
+    /// What it claims.
+    pub(crate) claims: Claims,
+    /// The first two parts, which the signature is about.
+    message: &'a str,
+    signature: Vec<u8>,
+}
+
+impl<'a> Token<'a> {
+    /// Takes a token in compact form apart; `None` where it is none.
+    pub(crate) fn parse(token: &'a str) -> Option<Self> {
+        let (message, signature) = token.rsplit_once('.')?;
+        let (header, claims) = message.split_once('.')?;
+        let decode = |part| URL_SAFE_NO_PAD.decode(part).ok();
+        Some(Self {
+            header: serde_json::from_slice(&decode(header)?).ok()?,
+            claims: serde_json::from_slice(&decode(claims)?).ok()?,
+            message,
+            signature: decode(signature)?,
+        })
+    }
+
+    /// The id of the key it says it is signed with.
+    pub(crate) fn kid(&self) -> Option<&str> {
+        self.header["kid"].as_str()
+    }
+
+    /// Whether the key's owner signed it. The key's type says how, and the token's `alg` must agree (RFC 8725
+    /// section 3.1).
+    pub(crate) fn is_signed_by(&self, jwk: &Value) -> bool {
+        self.verify(jwk).is_some()
+    }
+
+    fn verify(&self, jwk: &Value) -> Option<()> {
+        let member = |name: &str| URL_SAFE_NO_PAD.decode(jwk[name].as_str()?).ok();
+        let message = self.message.as_bytes();
+        match (self.header["alg"].as_str()?, jwk["kty"].as_str()?) {
+            ("RS256", "RSA") => {
+                let key = RsaPublicKeyComponents { n: member("n")?, e: member("e")? };
+                key.verify(&RSA_PKCS1_2048_8192_SHA256, message, &self.signature).ok()
+            }
+            ("ES256", "EC") => {
+                let point = [vec![0x04], member("x")?, member("y")?].concat();
+                UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).verify(message, &self.signature).ok()
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The first two parts of a token.
+pub(crate) fn unsigned(header: &Value, claims: &Claims) -> String {
+    let claims = serde_json::to_vec(claims).unwrap_or_default();
+    format!("{}.{}", base64url(header.to_string().as_bytes()), base64url(&claims))
+}
+
+/// Seconds since the epoch.
+pub(crate) fn now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs().cast_signed())
+}
+
+/// A random UUID (version 4).
+pub(crate) fn uuid() -> String {
+    let mut bytes = [0; 16];
+    aws_lc_rs::rand::fill(&mut bytes).expect("the system has random numbers");
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+}
+
+fn base64url(bytes: &[u8]) -> String {
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+fn merge(object: &mut Value, members: Value) {
+    if let (Value::Object(object), Value::Object(members)) = (object, members) {
+        object.extend(members);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claims() -> Claims {
+        Claims::from_iter([("sub".to_owned(), json!("somebody"))])
+    }
+
+    #[test]
+    fn a_token_is_verified_by_the_key_that_signed_it_and_no_other() {
+        let rsa = Key::shared_rsa();
+        for (key, other) in [(rsa, Key::stranger_rsa()), (&Key::ec(), &Key::ec()), (rsa, &Key::ec())] {
+            let signed = key.sign(&claims());
+            let token = Token::parse(&signed).unwrap();
+            assert_eq!((token.kid(), &token.claims), (Some(key.kid()), &claims()));
+            assert!(token.is_signed_by(&key.jwk()));
+            assert!(!token.is_signed_by(&other.jwk()));
+        }
+    }
+
+    #[test]
+    fn a_token_that_was_changed_is_not_verified() {
+        let key = Key::ec();
+        let signed = key.sign(&claims());
+        let (_, signature) = signed.rsplit_once('.').unwrap();
+        let other = Claims::from_iter([("sub".to_owned(), json!("somebody else"))]);
+        let header = json!({"alg": "ES256", "kid": key.kid()});
+        let changed = format!("{}.{signature}", unsigned(&header, &other));
+        assert!(!Token::parse(&changed).unwrap().is_signed_by(&key.jwk()));
+        let unsigned = format!("{}.", unsigned(&json!({"alg": "none", "kid": key.kid()}), &claims()));
+        assert!(!Token::parse(&unsigned).unwrap().is_signed_by(&key.jwk()));
+    }
+
+    #[test]
+    fn what_is_no_token_is_not_taken_apart() {
+        for text in ["", "a", "a.b.c", "e30.e30", "e30.W10.", "é.e30.", "e30.e30.e30.e30"] {
+            assert!(Token::parse(text).is_none(), "{text}");
+        }
+    }
+}

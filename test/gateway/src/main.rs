@@ -1,0 +1,234 @@
+//! The local gateway as a program: an OpenFaaS gateway to try the pipe against.
+
+use std::error::Error;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use lexopt::prelude::*;
+use local_gateway::issuer::{ENVIRONMENT_UUID, REPOSITORY_UUID};
+use local_gateway::{Gateway, Guide, Issuer, Ready};
+
+const HELP: &str = "\
+An OpenFaaS gateway on this machine, to try openfaas-pipe against.
+
+Usage: local-gateway [OPTION]...
+
+  --listen ADDRESS:PORT   where to listen [127.0.0.1:8080]
+  --tls                   serve HTTPS, with a certificate authority made at start
+  --host-name NAME        a further name for the certificate; the first is the public URL's host (repeatable)
+  --base-path PATH        serve everything below this path
+  --public-url URL        what the gateway calls itself, and the token's audience [its own URL]
+  --http1                 speak HTTP/1.1 only
+
+  --iam FILE              JwtIssuer, Policy and Role resources (repeatable); without it, and without --basic-auth,
+                          those of OpenFaaS' guide for Bitbucket. The guide's placeholders WORKSPACE, {REPO_UUID} and
+                          https://gw.example.com are filled in
+  --basic-auth USER:PASSWORD
+                          HTTP basic auth, as OpenFaaS CE and Standard have it
+  --ready-after DURATION  how long a deployed function takes to become available, such as 5s [0s]
+
+  --workspace NAME        the Bitbucket workspace whose tokens are trusted [acme]
+  --branch NAME           the token's branch [main]
+  --tag                   the token of a tag's build, which has no branch
+  --deployment            the token of a step with `deployment:`
+  --ca-file FILE          write the certificate authority there [with --tls: print it]
+  --token-file FILE       write a step's token there, good for 12 hours [print it]
+  --help                  print this
+
+Functions whose image or name is echo, echo-json, import-csv, status, sink or source do what that says; others echo.
+";
+
+/// How long the token of a program that is started by hand is good for, in seconds.
+const TOKEN_LIFE: i64 = 12 * 3600;
+
+struct Options {
+    listen: SocketAddr,
+    tls: bool,
+    host_names: Vec<String>,
+    base_path: String,
+    public_url: Option<String>,
+    http1: bool,
+    iam: Vec<PathBuf>,
+    basic_auth: Option<(String, String)>,
+    ready_after: Duration,
+    workspace: String,
+    branch: String,
+    tag: bool,
+    deployment: bool,
+    ca_file: Option<PathBuf>,
+    token_file: Option<PathBuf>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            tls: false,
+            host_names: Vec::new(),
+            base_path: String::new(),
+            public_url: None,
+            http1: false,
+            iam: Vec::new(),
+            basic_auth: None,
+            ready_after: Duration::ZERO,
+            workspace: "acme".to_owned(),
+            branch: "main".to_owned(),
+            tag: false,
+            deployment: false,
+            ca_file: None,
+            token_file: None,
+        }
+    }
+}
+
+impl Options {
+    /// Reads the arguments; `None` where help is asked for.
+    fn parse(mut parser: lexopt::Parser) -> Result<Option<Self>, lexopt::Error> {
+        let mut options = Self::default();
+        while let Some(argument) = parser.next()? {
+            match argument {
+                Long("listen") => options.listen = parser.value()?.parse()?,
+                Long("tls") => options.tls = true,
+                Long("host-name") => options.host_names.push(parser.value()?.string()?),
+                Long("base-path") => options.base_path = parser.value()?.string()?,
+                Long("public-url") => options.public_url = Some(parser.value()?.string()?),
+                Long("http1") => options.http1 = true,
+                Long("iam") => options.iam.push(parser.value()?.into()),
+                Long("basic-auth") => {
+                    let pair = parser.value()?.parse_with(|text| {
+                        let pair = text.split_once(':').ok_or("write USER:PASSWORD")?;
+                        Ok::<_, &str>((pair.0.to_owned(), pair.1.to_owned()))
+                    })?;
+                    options.basic_auth = Some(pair);
+                }
+                Long("ready-after") => {
+                    let duration =
+                        |text: &str| local_gateway::parse_duration(text).ok_or("write a duration such as 5s");
+                    options.ready_after = parser.value()?.parse_with(duration)?;
+                }
+                Long("workspace") => options.workspace = parser.value()?.string()?,
+                Long("branch") => options.branch = parser.value()?.string()?,
+                Long("tag") => options.tag = true,
+                Long("deployment") => options.deployment = true,
+                Long("ca-file") => options.ca_file = Some(parser.value()?.into()),
+                Long("token-file") => options.token_file = Some(parser.value()?.into()),
+                Long("help") | Short('h') => return Ok(None),
+                _ => return Err(argument.unexpected()),
+            }
+        }
+        Ok(Some(options))
+    }
+
+    /// Starts the gateway.
+    fn start(&self, issuer: &Issuer) -> Result<Gateway, Box<dyn Error>> {
+        let mut builder = Gateway::builder()
+            .bind(self.listen)
+            .base_path(&self.base_path)
+            .ready(Ready::After(self.ready_after))
+            .record(false);
+        if let Some(url) = &self.public_url {
+            builder = builder.public_url(url);
+        }
+        if self.tls {
+            builder = builder.tls();
+        }
+        if self.http1 {
+            builder = builder.http1_only();
+        }
+        for name in &self.host_names {
+            builder = builder.host_name(name);
+        }
+        if let Some((user, password)) = &self.basic_auth {
+            builder = builder.basic_auth(user, password);
+        }
+        if self.has_iam() {
+            builder = if self.iam.is_empty() { builder.guide(issuer) } else { builder.issuer(issuer) };
+        }
+        let gateway = builder.start()?;
+        let guide = Guide::new(issuer, gateway.public_url());
+        for path in &self.iam {
+            let wrong = |error: &dyn Error| format!("`{}`: {error}", path.display());
+            let yaml = std::fs::read_to_string(path).map_err(|error| wrong(&error))?;
+            gateway.apply(&guide.fill(&yaml)).map_err(|error| wrong(&error))?;
+        }
+        Ok(gateway)
+    }
+
+    /// CE and Standard have no IAM.
+    fn has_iam(&self) -> bool {
+        self.basic_auth.is_none() || !self.iam.is_empty()
+    }
+
+    /// A step's token, with the gateway as custom audience.
+    fn token(&self, issuer: &Issuer, audience: &str) -> String {
+        let mut token = issuer.token().audience(audience).expires_in(TOKEN_LIFE).branch(&self.branch);
+        if self.tag {
+            token = token.tag();
+        }
+        if self.deployment {
+            token = token.deployment(ENVIRONMENT_UUID);
+        }
+        token.mint()
+    }
+}
+
+fn main() -> ExitCode {
+    let result = Options::parse(lexopt::Parser::from_env()).map_err(Into::into).and_then(run);
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // With no place to tell, the exit code must do.
+            let _ = writeln!(std::io::stderr(), "local-gateway: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: Option<Options>) -> Result<(), Box<dyn Error>> {
+    let mut out = std::io::stdout();
+    let Some(options) = options else {
+        return Ok(out.write_all(HELP.as_bytes())?);
+    };
+    let issuer = Issuer::bitbucket(&options.workspace);
+    let gateway = options.start(&issuer)?;
+
+    writeln!(out, "gateway     {}", gateway.url())?;
+    writeln!(out, "audience    {}", gateway.public_url())?;
+    if options.has_iam() {
+        writeln!(out, "issuer      {}", issuer.iss())?;
+        writeln!(out, "repository  {REPOSITORY_UUID}")?;
+        tell(&mut out, "token", &options.token(&issuer, gateway.public_url()), options.token_file.as_deref())?;
+    }
+    if options.tls {
+        tell(&mut out, "CA", gateway.ca_pem(), options.ca_file.as_deref())?;
+    }
+    out.flush()?;
+    Ok(wait()?)
+}
+
+/// Writes a value to its file, or prints it where there is none.
+fn tell(out: &mut impl std::io::Write, name: &str, value: &str, file: Option<&Path>) -> Result<(), Box<dyn Error>> {
+    match file {
+        Some(path) => {
+            std::fs::write(path, value).map_err(|error| format!("`{}`: {error}", path.display()))?;
+            writeln!(out, "{name:11} in {}", path.display())?;
+        }
+        None => writeln!(out, "{name:11} {value}")?,
+    }
+    Ok(())
+}
+
+/// Waits for SIGINT or SIGTERM: as a container's first process it gets no default action for either.
+fn wait() -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    runtime.block_on(async {
+        let mut terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        tokio::select! {
+            interrupted = tokio::signal::ctrl_c() => interrupted,
+            _ = terminated.recv() => Ok(()),
+        }
+    })
+}

@@ -1,0 +1,141 @@
+//! What the gateway was asked: every request, with its body as far as that is kept.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::Bytes;
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use hyper::{HeaderMap, Version};
+use serde_json::Value;
+
+/// How much of a body is kept: an invocation of 1 GB is not.
+const KEPT: usize = 1024 * 1024;
+
+/// A request that arrived.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Request {
+    /// The method.
+    pub method: String,
+    /// The path as it was sent, percent-encoded, the base path included.
+    pub path: String,
+    /// The query as it was sent, without the `?`; `None` where there was none.
+    pub query: Option<String>,
+    /// The headers. On HTTP/2 `host` stands for `:authority`.
+    pub headers: HeaderMap,
+    /// The body: its first mebibyte at most.
+    pub body: Vec<u8>,
+    /// How many bytes of the body arrived.
+    pub body_length: u64,
+    /// HTTP/1.1 or HTTP/2.
+    pub version: Version,
+    /// Which connection it came over, counted from 1.
+    pub connection: u64,
+    /// When its head arrived.
+    pub arrived: Instant,
+    /// The status it was answered with; `None` where it was not (yet).
+    pub status: Option<u16>,
+}
+
+impl Request {
+    /// The value of a header, where there is one and it is text.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// The body as text; what is not UTF-8 is replaced.
+    #[must_use]
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// The body as JSON; `null` where it is none.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+
+    /// The fields of an `application/x-www-form-urlencoded` body.
+    #[must_use]
+    pub fn form(&self) -> Vec<(String, String)> {
+        form_urlencoded::parse(&self.body).into_owned().collect()
+    }
+
+    fn keep(&mut self, bytes: &[u8]) {
+        self.body_length += bytes.len() as u64;
+        let room = KEPT.saturating_sub(self.body.len());
+        self.body.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+}
+
+/// A request whose body may still be arriving.
+pub(crate) type Entry = Arc<Mutex<Request>>;
+
+/// The requests so far.
+#[derive(Debug, Default)]
+pub(crate) struct Record(Mutex<Vec<Entry>>);
+
+impl Record {
+    pub(crate) fn add(&self, request: Request) -> Entry {
+        let entry = Arc::new(Mutex::new(request));
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&entry));
+        entry
+    }
+
+    pub(crate) fn requests(&self) -> Vec<Request> {
+        let entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.iter().map(|entry| entry.lock().unwrap_or_else(PoisonError::into_inner).clone()).collect()
+    }
+
+    pub(crate) fn clear(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+/// Keeps the bytes of a body that arrived whole.
+pub(crate) fn keep(entry: &Entry, bytes: &[u8]) {
+    entry.lock().unwrap_or_else(PoisonError::into_inner).keep(bytes);
+}
+
+/// Notes what a request was answered with.
+pub(crate) fn answered(entry: &Entry, status: u16) {
+    entry.lock().unwrap_or_else(PoisonError::into_inner).status = Some(status);
+}
+
+/// A body that is kept while it passes.
+pub(crate) struct Recorded<B> {
+    body: B,
+    entry: Option<Entry>,
+}
+
+impl<B> Recorded<B> {
+    pub(crate) fn new(body: B, entry: Option<Entry>) -> Self {
+        Self { body, entry }
+    }
+}
+
+impl<B: HttpBody<Data = Bytes> + Unpin> HttpBody for Recorded<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        if let (Poll::Ready(Some(Ok(frame))), Some(entry)) = (&frame, &self.entry)
+            && let Some(bytes) = frame.data_ref()
+        {
+            keep(entry, bytes);
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,252 @@
+//! What a Kubernetes provider refuses to deploy, and the texts it refuses it with.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+/// The part of `types.FunctionDeployment` (faas-provider) that the gateway looks at.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Deployment {
+    pub(crate) service: String,
+    pub(crate) image: String,
+    pub(crate) namespace: String,
+    pub(crate) env_process: String,
+    pub(crate) env_vars: BTreeMap<String, String>,
+    pub(crate) constraints: Vec<String>,
+    pub(crate) secrets: Vec<String>,
+    pub(crate) labels: Option<BTreeMap<String, String>>,
+    pub(crate) annotations: Option<BTreeMap<String, String>>,
+    pub(crate) limits: Option<Resources>,
+    pub(crate) requests: Option<Resources>,
+    pub(crate) read_only_root_filesystem: bool,
+}
+
+/// Memory and CPU as Kubernetes quantities.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub(crate) struct Resources {
+    pub(crate) memory: String,
+    pub(crate) cpu: String,
+}
+
+impl Deployment {
+    /// Checks what the API server would check.
+    ///
+    /// # Errors
+    ///
+    /// The text of the refusal.
+    pub(crate) fn validate(&self) -> Result<(), String> {
+        if self.service.is_empty() {
+            return Err("validation failed: service: is required".to_owned());
+        }
+        if !is_dns_label(&self.service) {
+            return Err(format!(
+                "validation failed: service: ({}) is invalid, must be a valid DNS entry",
+                self.service
+            ));
+        }
+        if self.image.is_empty() {
+            return Err("validation failed: image: is required".to_owned());
+        }
+        if !is_image(&self.image) {
+            return Err(format!("unable to parse image reference: could not parse reference: {}", self.image));
+        }
+        let resources = [&self.limits, &self.requests].into_iter().flatten();
+        let mut quantities = resources.flat_map(|resources| [&resources.memory, &resources.cpu]);
+        if quantities.any(|quantity| !quantity.is_empty() && !is_quantity(quantity)) {
+            return Err(format!("failed create Deployment spec: {QUANTITY_RULE}"));
+        }
+        let invalid = |field: &str, value: &str, rule: &str| {
+            Err(format!("Deployment.apps \"{}\" is invalid: {field}: Invalid value: \"{value}\": {rule}", self.service))
+        };
+        for (key, value) in self.labels.iter().flatten() {
+            if !is_qualified_name(key) {
+                return invalid("spec.template.labels", key, NAME_RULE);
+            }
+            if !value.is_empty() && !is_label_name(value) {
+                return invalid("spec.template.labels", value, VALUE_RULE);
+            }
+        }
+        // Kubernetes reads annotation keys in lower case.
+        if let Some((key, _)) =
+            self.annotations.iter().flatten().find(|(key, _)| !is_qualified_name(&key.to_lowercase()))
+        {
+            return invalid("spec.template.annotations", key, NAME_RULE);
+        }
+        if let Some((key, _)) = self.env_vars.iter().find(|(key, _)| !is_env_name(key)) {
+            return invalid("spec.template.spec.containers[0].env[0].name", key, ENV_RULE);
+        }
+        Ok(())
+    }
+}
+
+const QUANTITY_RULE: &str =
+    "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
+const NAME_RULE: &str = "name part must consist of alphanumeric characters, '-', '_' or '.', \
+                         and must start and end with an alphanumeric character";
+const VALUE_RULE: &str = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', \
+                          and must start and end with an alphanumeric character";
+const ENV_RULE: &str =
+    "a valid environment variable name must consist only of printable ASCII characters other than '='";
+
+/// RFC 1123 label: what a function's and a namespace's name must be.
+pub(crate) fn is_dns_label(name: &str) -> bool {
+    let inside = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
+    name.len() <= 63 && name.bytes().all(inside) && !name.is_empty() && !name.starts_with('-') && !name.ends_with('-')
+}
+
+/// `[HOST[:PORT]/]PATH[:TAG][@DIGEST]` as the distribution project's grammar has it.
+fn is_image(image: &str) -> bool {
+    let (name, digest) = image.split_once('@').map_or((image, None), |(name, digest)| (name, Some(digest)));
+    let digest_is_fine = digest.is_none_or(|digest| {
+        digest.strip_prefix("sha256:").is_some_and(|hex| hex.len() == 64 && hex.bytes().all(|c| c.is_ascii_hexdigit()))
+    });
+    let slash = name.rfind('/').map_or(0, |at| at + 1);
+    let (path, tag) = match name[slash..].split_once(':') {
+        Some((last, tag)) => (format!("{}{last}", &name[..slash]), Some(tag)),
+        None => (name.to_owned(), None),
+    };
+    let tag_is_fine = tag.is_none_or(|tag| {
+        let inside = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'_' | b'.' | b'-');
+        !tag.is_empty() && tag.len() <= 128 && tag.bytes().all(inside) && !tag.starts_with(['.', '-'])
+    });
+    let mut parts: Vec<&str> = path.split('/').collect();
+    if parts.len() > 1 && (parts[0].contains(['.', ':']) || parts[0] == "localhost") {
+        let host = parts.remove(0);
+        if host.is_empty() || !host.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'.' | b':' | b'-')) {
+            return false;
+        }
+    }
+    let part_is_fine = |part: &&str| {
+        let inside = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, b'.' | b'_' | b'-');
+        let ends = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+        part.bytes().all(inside) && part.starts_with(ends) && part.ends_with(ends)
+    };
+    digest_is_fine && tag_is_fine && parts.iter().all(part_is_fine)
+}
+
+/// A Kubernetes quantity: `128Mi`, `0.5`, `100m`, `1e3`.
+fn is_quantity(quantity: &str) -> bool {
+    const SUFFIXES: [&str; 15] = ["", "n", "u", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi"];
+    let unsigned = quantity.strip_prefix(['+', '-']).unwrap_or(quantity);
+    let end = unsigned.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(unsigned.len());
+    let (number, suffix) = unsigned.split_at(end);
+    let exponent = suffix.strip_prefix(['e', 'E']).filter(|exponent| !exponent.is_empty());
+    number.parse::<f64>().is_ok()
+        && (SUFFIXES.contains(&suffix) || suffix == "Ei" || exponent.is_some_and(|e| e.parse::<i32>().is_ok()))
+}
+
+/// A label's key: `NAME`, or `PREFIX/NAME` with a DNS subdomain as prefix.
+fn is_qualified_name(key: &str) -> bool {
+    match key.split_once('/') {
+        Some((prefix, name)) => prefix.len() <= 253 && prefix.split('.').all(is_dns_label) && is_label_name(name),
+        None => is_label_name(key),
+    }
+}
+
+fn is_label_name(name: &str) -> bool {
+    let inside = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.');
+    let ends = |c: char| c.is_ascii_alphanumeric();
+    name.len() <= 63 && name.bytes().all(inside) && name.starts_with(ends) && name.ends_with(ends)
+}
+
+fn is_env_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|c| matches!(c, b' '..=b'~') && c != b'=')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn deployment() -> Deployment {
+        Deployment { service: "fn".to_owned(), image: "docker.io/acme/fn:1".to_owned(), ..Deployment::default() }
+    }
+
+    #[test]
+    fn a_function_name_is_a_dns_label() {
+        for (name, fine) in [
+            ("import-csv", true),
+            ("a", true),
+            ("1", true),
+            ("Import", false),
+            ("a_b", false),
+            ("-a", false),
+            ("a-", false),
+            ("a.b", false),
+            (&"a".repeat(64), false),
+        ] {
+            assert_eq!(is_dns_label(name), fine, "{name}");
+        }
+    }
+
+    #[test]
+    fn an_image_is_a_reference() {
+        let digest = format!("acme/fn:1@sha256:{}", "0a".repeat(32));
+        for (image, fine) in [
+            ("fn", true),
+            ("acme/fn:latest", true),
+            ("registry.example.com:5000/acme/fn:1-abc_d", true),
+            ("localhost/fn", true),
+            (digest.as_str(), true),
+            ("acme/fn@sha256:12", false),
+            ("Acme/fn", false),
+            ("acme/fn:", false),
+            ("acme//fn", false),
+            ("acme/fn:a b", false),
+            ("${REGISTRY}/fn", false),
+        ] {
+            assert_eq!(is_image(image), fine, "{image}");
+        }
+    }
+
+    #[test]
+    fn a_quantity_is_a_number_with_a_suffix() {
+        for (quantity, fine) in [
+            ("128Mi", true),
+            ("100m", true),
+            ("0.5", true),
+            ("1e3", true),
+            ("2Ei", true),
+            ("128MB", false),
+            ("lots", false),
+            ("", false),
+            ("1.2.3", false),
+        ] {
+            assert_eq!(is_quantity(quantity), fine, "{quantity}");
+        }
+    }
+
+    #[test]
+    fn a_label_key_may_have_a_prefix() {
+        for (key, fine) in [
+            ("com.openfaas.scale.min", true),
+            ("example.com/team", true),
+            ("team name", false),
+            ("/team", false),
+            ("a/b/c", false),
+            ("Example.com/team", false),
+            ("", false),
+        ] {
+            assert_eq!(is_qualified_name(key), fine, "{key}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_names_the_field() {
+        let mut bad = deployment();
+        bad.limits = Some(Resources { memory: "128MB".to_owned(), cpu: String::new() });
+        assert_eq!(
+            bad.validate().unwrap_err(),
+            "failed create Deployment spec: quantities must match the regular expression \
+             '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
+        );
+        let mut bad = deployment();
+        bad.service = "Import_CSV".to_owned();
+        assert_eq!(
+            bad.validate().unwrap_err(),
+            "validation failed: service: (Import_CSV) is invalid, must be a valid DNS entry"
+        );
+        assert_eq!(deployment().validate(), Ok(()));
+    }
+}

@@ -1,0 +1,139 @@
+//! Invocations: the watchdog's guard and the built-in functions.
+#![allow(clippy::unwrap_used, reason = "clippy spares the tests, not their helpers")]
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::{access, client, guide, import_csv};
+use local_gateway::{Gateway, Ready};
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+fn open() -> Gateway {
+    Gateway::builder().start().unwrap()
+}
+
+fn function(name: &str) -> Value {
+    json!({"service": name, "image": format!("docker.io/acme/{name}:1")})
+}
+
+#[tokio::test]
+async fn a_guarded_function_takes_function_tokens_for_itself_only() {
+    let (gateway, issuer) = guide();
+    gateway.put_function(&import_csv());
+    let id_token = issuer.token().audience(gateway.url()).mint();
+    for (fields, status) in [
+        (vec![("scope", "function")], StatusCode::OK),
+        (vec![("scope", "function"), ("audience", "etl:import-csv")], StatusCode::OK),
+        (vec![("scope", "function"), ("audience", "etl:other"), ("audience", "etl:*")], StatusCode::OK),
+        (vec![("scope", "function"), ("audience", "etl:other")], StatusCode::FORBIDDEN),
+        // An access token has no permissions as a function's.
+        (vec![], StatusCode::FORBIDDEN),
+    ] {
+        let token = access(&gateway, &id_token, &fields).await;
+        let url = format!("{}/function/import-csv.etl", gateway.url());
+        let answer = client(&gateway).post(url).bearer_auth(token).send().await.unwrap();
+        assert_eq!(answer.status(), status, "{fields:?}");
+        if status == StatusCode::FORBIDDEN {
+            assert_eq!(answer.headers()["x-openfaas-internal"], "faas-middleware");
+            assert_eq!(answer.text().await.unwrap(), "insufficient permissions\n");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_guarded_function_refuses_what_the_gateway_did_not_sign() {
+    let (gateway, issuer) = guide();
+    gateway.put_function(&import_csv());
+    let (other, _) = guide();
+    let foreign = access(&other, &issuer.token().audience(other.url()).mint(), &[("scope", "function")]).await;
+    for token in ["no token", &issuer.token().mint(), &foreign] {
+        let url = format!("{}/function/import-csv.etl", gateway.url());
+        let answer = client(&gateway).post(url).bearer_auth(token).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
+        assert_eq!(answer.headers()["www-authenticate"], "Bearer realm=IAM function invoke");
+        assert!(answer.text().await.unwrap().starts_with("failed to parse JWT token: "));
+    }
+}
+
+#[tokio::test]
+async fn a_function_that_is_not_there_is_not_found() {
+    let gateway = open();
+    let answer = client(&gateway).post(format!("{}/function/gone.etl", gateway.url())).send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::NOT_FOUND);
+    let text = "error finding function gone.etl: server returned non-200 status code (404) for function, gone";
+    assert!(answer.text().await.unwrap().starts_with(text));
+}
+
+#[tokio::test]
+async fn a_function_without_an_available_replica_cannot_be_reached() {
+    let gateway = open();
+    gateway.put_function(&function("echo"));
+    gateway.set_ready("echo", Ready::Never);
+    let answer = client(&gateway).post(format!("{}/function/echo", gateway.url())).send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::BAD_GATEWAY);
+}
+
+#[tokio::test]
+async fn echo_json_tells_the_request() {
+    let gateway = open();
+    gateway.put_function(&function("echo-json"));
+    let url = format!("{}/function/echo-json/a/b?x=%201", gateway.url());
+    let answer = client(&gateway).put(url).header("x-key", "value").body("text").send().await.unwrap();
+    let told: Value = answer.json().await.unwrap();
+    assert_eq!(
+        (&told["method"], &told["path"], &told["query"], &told["body"], &told["headers"]["x-key"]),
+        (&json!("PUT"), &json!("/a/b"), &json!("x=%201"), &json!("text"), &json!("value"))
+    );
+}
+
+#[tokio::test]
+async fn status_answers_with_what_it_is_asked_for_when_it_is_asked_for() {
+    let gateway = open();
+    gateway.put_function(&function("status"));
+    let started = Instant::now();
+    let url = format!("{}/function/status?status=503&delay=100ms&body=busy", gateway.url());
+    let answer = client(&gateway).get(url).send().await.unwrap();
+    assert!(started.elapsed() >= Duration::from_millis(100));
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(answer.text().await.unwrap(), "busy");
+}
+
+#[tokio::test]
+async fn sink_and_source_count_bytes() {
+    let gateway = open();
+    gateway.put_function(&function("sink"));
+    gateway.put_function(&function("source"));
+    let source = format!("{}/function/source?bytes=3000000", gateway.url());
+    let bytes = client(&gateway).get(source).send().await.unwrap().bytes().await.unwrap();
+    assert_eq!(bytes.len(), 3_000_000);
+    let sink = format!("{}/function/sink", gateway.url());
+    let told: Value = client(&gateway).post(sink).body(bytes).send().await.unwrap().json().await.unwrap();
+    assert_eq!(told["bytes"], 3_000_000);
+    assert_eq!(told["sha256"].as_str().unwrap().len(), 64);
+    let request = gateway.requests().pop().unwrap();
+    assert_eq!((request.body_length, request.body.len()), (3_000_000, 1024 * 1024));
+}
+
+#[tokio::test]
+async fn an_asynchronous_invocation_is_accepted_with_a_call_id() {
+    let gateway = open();
+    gateway.put_function(&function("echo"));
+    let url = format!("{}/async-function/echo", gateway.url());
+    let answer = client(&gateway).post(url).body("later").send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::ACCEPTED);
+    assert_eq!(answer.headers()["x-call-id"].len(), 36);
+    assert!(answer.bytes().await.unwrap().is_empty());
+    assert_eq!(gateway.requests()[0].text(), "later");
+}
+
+#[tokio::test]
+async fn an_annotation_says_what_a_function_does() {
+    let gateway = open();
+    let annotations = json!({"local-gateway/function": "status"});
+    gateway.put_function(&json!({"service": "echo", "image": "echo", "annotations": annotations}));
+    let url = format!("{}/function/echo?status=418", gateway.url());
+    assert_eq!(client(&gateway).get(url).send().await.unwrap().status(), StatusCode::IM_A_TEAPOT);
+    assert_eq!(gateway.function("openfaas-fn", "echo").unwrap().invocation_count, 1);
+}

@@ -1,0 +1,78 @@
+//! The program: what it prints is enough to try the pipe by hand.
+#![allow(clippy::unwrap_used, reason = "clippy spares the tests, not their helpers")]
+
+mod common;
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use common::client;
+
+/// A running program, with what it printed; it ends with the test.
+struct Program(Child, Vec<String>);
+
+impl Program {
+    fn start(arguments: &[&str], lines: usize) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_local-gateway"));
+        let mut child = command.args(arguments).stdout(Stdio::piped()).spawn().unwrap();
+        let out = BufReader::new(child.stdout.take().unwrap());
+        let printed = out.lines().take(lines).map(Result::unwrap).collect();
+        Self(child, printed)
+    }
+
+    fn said(&self, name: &str) -> &str {
+        self.1.iter().find_map(|line| line.strip_prefix(name)).unwrap().trim()
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn its_token_is_exchanged_at_its_url() {
+    let program = Program::start(&["--listen", "127.0.0.1:0", "--host-name", "gateway"], 5);
+    let exchange = [
+        ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+        ("subject_token_type", "urn:ietf:params:oauth:token-type:id_token"),
+        ("subject_token", program.said("token")),
+    ];
+    let gateway = local_gateway::Gateway::builder().start().unwrap();
+    let url = format!("{}/oauth/token", program.said("gateway"));
+    let answer = client(&gateway).post(url).form(&exchange).send().await.unwrap();
+    assert_eq!(answer.status(), 200, "{}", answer.text().await.unwrap());
+    assert!(program.said("audience").starts_with("http://gateway:"));
+}
+
+#[test]
+fn it_writes_authority_and_token_to_files() {
+    let folder = std::env::temp_dir().join(format!("local-gateway-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let (ca, token) = (folder.join("ca.pem"), folder.join("token"));
+    let files = ["--ca-file", ca.to_str().unwrap(), "--token-file", token.to_str().unwrap()];
+    let program = Program::start(&[&["--listen", "127.0.0.1:0", "--tls"][..], &files[..]].concat(), 6);
+    assert!(program.said("gateway").starts_with("https://127.0.0.1:"));
+    assert!(std::fs::read_to_string(&ca).unwrap().starts_with("-----BEGIN CERTIFICATE-----"));
+    assert_eq!(std::fs::read_to_string(&token).unwrap().split('.').count(), 3);
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn a_wrong_argument_is_told() {
+    for (arguments, message) in [
+        (&["--nonsense"][..], "local-gateway: invalid option '--nonsense'\n"),
+        (
+            &["--ready-after", "soon"][..],
+            "local-gateway: cannot parse argument \"soon\": write a duration such as 5s\n",
+        ),
+        (&["--listen", "127.0.0.1:0", "--iam", "/nowhere"][..], "local-gateway: `/nowhere`: No such file or directory"),
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_local-gateway")).args(arguments).output().unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(told.starts_with(message), "{told}");
+        assert_eq!(output.status.code(), Some(1));
+    }
+}

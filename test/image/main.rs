@@ -1,0 +1,134 @@
+//! Builds the image from the committed Dockerfile and runs it as Bitbucket does, in a real Docker engine.
+//!
+//! `cargo run --example image-test`: also measures the image, fails where there is no engine, and leaves nothing in it. With
+//! `-- --keep` it leaves the images, so that the next run builds only what changed.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, unreachable_pub, reason = "a program for the terminal")]
+
+mod base;
+mod checks;
+mod engine;
+mod measure;
+mod world;
+
+use std::fs::{self, File};
+use std::panic::{self, AssertUnwindSafe};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Context as _, ensure};
+
+use base::Origin;
+use engine::LABEL;
+use world::{IMAGE, World};
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(failed) => {
+            eprintln!("{failed} of {} checks failed", checks::CHECKS.len());
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("image-test: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs every check, and gives how many failed.
+fn run() -> anyhow::Result<usize> {
+    engine::check()?;
+    // One run at a time: they share the engine and the base image's name.
+    let lock = File::create(std::env::temp_dir().join("openfaas-pipe-image-test.lock"))?;
+    lock.lock()?;
+    let keep = std::env::args().any(|argument| argument == "--keep");
+    engine::clean(keep)?;
+    panic::set_hook(Box::new(|info| eprintln!("{info}")));
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let dockerfile = fs::read_to_string(repository.join("Dockerfile")).context("no Dockerfile")?;
+    let base = base::name(&dockerfile)?;
+    let origin = timed("base image provided", || base::provide(base))?;
+    if origin == Origin::StandIn {
+        println!("        `{base}` cannot be pulled: a stand-in is made of this machine's packages and toolchain");
+    }
+    let failed = check(repository);
+    engine::clean(keep)?;
+    if origin == Origin::Pulled && !keep {
+        engine::run(["image", "rm", base])?;
+    }
+    failed
+}
+
+/// Builds the image, runs every check on it and measures it.
+fn check(repository: &Path) -> anyhow::Result<usize> {
+    build(repository)?;
+    let world = timed("gateways started", || World::start(repository))?;
+    let failed = checks::CHECKS.iter().filter(|(name, check)| !passes(name, *check, &world)).count();
+    measure::report()?;
+    Ok(failed)
+}
+
+/// Does something, and says how long it took.
+fn timed<T>(what: &str, work: impl FnOnce() -> T) -> T {
+    let started = Instant::now();
+    let done = work();
+    println!("        {what} in {:.1} s", started.elapsed().as_secs_f64());
+    done
+}
+
+/// Builds the image, and checks that a changed source leaves the dependencies' layer as it is.
+fn build(repository: &Path) -> anyhow::Result<()> {
+    let dependencies = timed("dependencies built", || stage(repository, "dependencies"))?;
+    timed("image built", || {
+        stage(repository, "build")?;
+        engine::run(["build", "--quiet", "--label", LABEL, "--tag", IMAGE, path(repository)?])
+    })?;
+
+    let changed = tempfile::tempdir()?;
+    copy(repository, changed.path())?;
+    fs::write(changed.path().join("src/main.rs"), "fn main() { /* changed */ }\n")?;
+    let again = stage(changed.path(), "dependencies")?;
+    ensure!(again == dependencies, "a change of the sources builds the dependencies again");
+    println!("ok      a changed source leaves the layer of the dependencies as it is");
+    Ok(())
+}
+
+/// Builds one stage under a name of its own, so that it can be removed, and gives its id.
+fn stage(folder: &Path, stage: &str) -> anyhow::Result<String> {
+    let tag = format!("openfaas-pipe-test:{stage}");
+    engine::run(["build", "--quiet", "--label", LABEL, "--target", stage, "--tag", &tag, path(folder)?])
+}
+
+/// Copies what the image is built from.
+fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
+    for name in [
+        "Dockerfile",
+        ".dockerignore",
+        ".cargo",
+        "Cargo.toml",
+        "Cargo.lock",
+        "build.rs",
+        "src",
+        "test/gateway/Cargo.toml",
+    ] {
+        let target = to.join(name);
+        fs::create_dir_all(target.parent().context("no folder")?)?;
+        engine::finish(std::process::Command::new("cp").arg("-R").arg(from.join(name)).arg(target))?;
+    }
+    Ok(())
+}
+
+fn path(path: &Path) -> anyhow::Result<&str> {
+    path.to_str().context("the path is not UTF-8")
+}
+
+/// Runs one check, and says how it ended.
+fn passes(name: &str, check: fn(&World), world: &World) -> bool {
+    let started = Instant::now();
+    let passed = panic::catch_unwind(AssertUnwindSafe(|| check(world))).is_ok();
+    let result = if passed { "ok     " } else { "FAILED " };
+    println!("{result} {name} ({:.1} s)", started.elapsed().as_secs_f64());
+    passed
+}

@@ -1,0 +1,255 @@
+//! What a run of the image meets: a clone, Bitbucket's mounts and variables, a network with gateways.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context as _, bail, ensure};
+use tempfile::TempDir;
+
+use crate::engine::{self, LABEL, docker, ended, finish};
+
+/// The pipe's image.
+pub const IMAGE: &str = "openfaas-pipe-test:pipe";
+const GATEWAY_IMAGE: &str = "openfaas-pipe-test:gateway";
+const NETWORK: &str = "openfaas-pipe-test";
+/// Where Bitbucket mounts the clone.
+pub const CLONE: &str = "/opt/atlassian/pipelines/agent/build";
+/// Where Bitbucket keeps what pipes leave for later steps.
+pub const STORAGE: &str = "/opt/atlassian/pipelines/agent/build/.bitbucket/pipelines/generated/pipeline/pipes";
+/// Where that is in the clone, and the pipe's own folder in it.
+const PIPES: &str = ".bitbucket/pipelines/generated/pipeline/pipes/acme/openfaas-pipe";
+/// A domain to search for names in.
+pub const DOMAIN: &str = "pipes.internal";
+
+/// The test's network and its gateways.
+pub struct World {
+    shared: TempDir,
+    /// The gateway's address in the network, for `/etc/hosts`.
+    pub address: String,
+    gateways: Vec<Child>,
+}
+
+impl World {
+    /// Starts the gateways: `gateway`, and `slow`, whose functions never get ready.
+    pub fn start(repository: &Path) -> anyhow::Result<Self> {
+        gateway_image(repository)?;
+        engine::run(["network", "create", "--label", LABEL, NETWORK])?;
+        let shared = tempfile::tempdir()?;
+        // More than the guide's resources allow, for what the guide does not do.
+        fs::copy(repository.join("test/iam/bitbucket-guide.yaml"), shared.path().join("guide.yaml"))?;
+        fs::copy(repository.join("test/image/iam.yaml"), shared.path().join("more.yaml"))?;
+        let mut world = Self { shared, address: String::new(), gateways: Vec::new() };
+        world.gateway("gateway", &[])?;
+        world.gateway("slow", &["--ready-after", "1h"])?;
+        let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
+        world.address = engine::run(["inspect", "--format", format, "openfaas-pipe-test-gateway"])?;
+        Ok(world)
+    }
+
+    fn gateway(&mut self, name: &str, more: &[&str]) -> anyhow::Result<()> {
+        let alias = if name == "gateway" { "by-search" } else { name };
+        let mut command = docker();
+        command
+            .args(["run", "--rm", "--label", LABEL, "--network", NETWORK])
+            .args(["--name", &format!("openfaas-pipe-test-{name}"), "--network-alias", name])
+            .args(["--network-alias", &format!("{alias}.{DOMAIN}")])
+            .arg(format!("--volume={}:/shared", self.shared.path().display()))
+            .args([GATEWAY_IMAGE, "--listen", "0.0.0.0:443", "--tls", "--public-url", &format!("https://{name}")])
+            .args(["--host-name", name, "--host-name", "from-hosts", "--host-name", "by-search"])
+            .args(["--iam", "/shared/guide.yaml", "--iam", "/shared/more.yaml"])
+            .arg(format!("--ca-file=/shared/{name}.pem"))
+            .arg(format!("--token-file=/shared/{name}.token"))
+            .args(more);
+        let mut child = command.stdout(Stdio::piped()).spawn()?;
+        let stdout = child.stdout.take().context("no output")?;
+        self.gateways.push(child);
+        // It answers once it has said where its authority lies.
+        for line in BufReader::new(stdout).lines() {
+            if line?.starts_with("CA ") {
+                return Ok(());
+            }
+        }
+        bail!("the gateway `{name}` did not start")
+    }
+
+    /// The token that Bitbucket would give a step whose audience is that gateway.
+    pub fn token(&self, gateway: &str) -> String {
+        self.read(&format!("{gateway}.token"))
+    }
+
+    fn ca_cert(&self, gateway: &str) -> String {
+        self.read(&format!("{gateway}.pem"))
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.shared.path().join(name)).unwrap_or_default()
+    }
+
+    /// A step that runs the pipe against a gateway, with the guide's stack file in its clone.
+    pub fn step(&self, gateway: &str) -> Step {
+        let stack = include_str!("../stacks/import-csv/stack.yml");
+        Step::new(self.address.clone())
+            .file("stack.yml", stack)
+            .file("data.csv", include_str!("../stacks/import-csv/data.csv"))
+            .variable("OPENFAAS_URL", &format!("https://{gateway}"))
+            .variable("BITBUCKET_STEP_OIDC_TOKEN", &self.token(gateway))
+            .variable("CA_CERT", &self.ca_cert(gateway))
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        for gateway in &mut self.gateways {
+            // Its container goes with everything else; this ends the client that shows its log.
+            _ = gateway.kill();
+            _ = gateway.wait();
+        }
+    }
+}
+
+/// An image that holds the local gateway and nothing else.
+fn gateway_image(repository: &Path) -> anyhow::Result<()> {
+    let mut build = Command::new(env!("CARGO"));
+    build.args(["build", "--locked", "--package", "local-gateway", "--message-format=json"]);
+    let messages = finish(build.current_dir(repository))?;
+    let program = messages.lines().find_map(|line| {
+        let message: serde_json::Value = serde_json::from_str(line).ok()?;
+        message["executable"].as_str().map(PathBuf::from)
+    });
+    let program = program.context("cargo built no program")?;
+    let folder = program.parent().context("no folder")?;
+    let name = program.file_name().context("no name")?;
+    let mut tar = Command::new("tar");
+    let mut tar = tar.arg("--create").arg("--directory").arg(folder).arg(name).stdout(Stdio::piped()).spawn()?;
+    let archive = tar.stdout.take().context("no output")?;
+    let entrypoint = format!("ENTRYPOINT [\"/{}\"]", name.display());
+    let label = format!("LABEL {LABEL}=gateway");
+    let import = ["import", "--change", &entrypoint, "--change", &label, "-", GATEWAY_IMAGE];
+    finish(docker().args(import).stdin(archive))?;
+    ensure!(tar.wait()?.success(), "`tar` failed");
+    Ok(())
+}
+
+/// One step of a pipeline: its clone, its variables, and how the container is restricted.
+pub struct Step {
+    clone: TempDir,
+    outside: TempDir,
+    arguments: Vec<OsString>,
+}
+
+impl Step {
+    fn new(address: String) -> Self {
+        let directory = || {
+            let directory = tempfile::tempdir().expect("a directory");
+            // As Bitbucket's set-up does.
+            fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777)).expect("permissions");
+            directory
+        };
+        let (clone, outside) = (directory(), directory());
+        for folder in [PIPES, "deploy"] {
+            fs::create_dir_all(clone.path().join(folder)).expect("a directory");
+        }
+        for folder in clone.path().join(PIPES).ancestors().take(5) {
+            fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).expect("permissions");
+        }
+        for folder in ["ssh", "docker"] {
+            fs::create_dir(outside.path().join(folder)).expect("a directory");
+        }
+        let mut arguments: Vec<OsString> =
+            ["run", "--label", LABEL, "--network", NETWORK].into_iter().map(OsString::from).collect();
+        let mounts = [
+            format!("{}:{CLONE}", clone.path().display()),
+            format!("{}/ssh:/opt/atlassian/pipelines/agent/ssh:ro", outside.path().display()),
+            format!("{}/docker:/usr/local/bin/docker:ro", outside.path().display()),
+        ];
+        arguments.extend(mounts.map(|mount| format!("--volume={mount}").into()));
+        arguments.push("--label=org.bitbucket.pipelines.system=true".into());
+        arguments.push(format!("--add-host=host.docker.internal:{address}").into());
+        let step = Self { clone, outside, arguments };
+        let variables = [
+            ("CI", "true"),
+            ("BITBUCKET_BUILD_NUMBER", "7"),
+            ("BITBUCKET_BRANCH", "main"),
+            ("BITBUCKET_COMMIT", "0f4e1d2c3b4a59687766554433221100ffeeddcc"),
+            ("BITBUCKET_WORKSPACE", "acme"),
+            ("BITBUCKET_REPO_SLUG", "etl"),
+            ("BITBUCKET_REPO_FULL_NAME", "acme/etl"),
+            ("BITBUCKET_CLONE_DIR", CLONE),
+            ("BITBUCKET_PIPE_STORAGE_DIR", &format!("{STORAGE}/acme/openfaas-pipe")),
+            ("BITBUCKET_PIPE_SHARED_STORAGE_DIR", STORAGE),
+            ("BITBUCKET_DOCKER_HOST_INTERNAL", "10.39.145.17"),
+            ("DOCKER_HOST", "tcp://host.docker.internal:2375"),
+        ];
+        variables.into_iter().fold(step, |step, (name, value)| step.variable(name, value))
+    }
+
+    /// Sets a variable, as Bitbucket's command line does; of two the later one counts.
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.arguments.push(format!("--env={name}={value}").into());
+        self
+    }
+
+    /// Adds arguments to `docker run`.
+    pub fn with<'a>(mut self, arguments: impl IntoIterator<Item = &'a str>) -> Self {
+        self.arguments.extend(arguments.into_iter().map(OsString::from));
+        self
+    }
+
+    /// Puts a file into the clone.
+    pub fn file(self, path: &str, contents: &str) -> Self {
+        fs::write(self.clone.path().join(path), contents).expect("a file");
+        self
+    }
+
+    /// The clone directory as this machine sees it.
+    pub fn clone(&self) -> &Path {
+        self.clone.path()
+    }
+
+    /// The command that runs the container.
+    pub fn command(&self) -> Command {
+        debug_assert!(self.outside.path().is_dir());
+        let mut command = docker();
+        command.args(&self.arguments).arg(format!("--workdir={CLONE}")).arg(IMAGE);
+        command
+    }
+
+    /// Runs it to its end.
+    pub fn run(mut self) -> Ran {
+        self.arguments.push("--rm".into());
+        let (code, log) = ended(&self.command().output().expect("docker runs"));
+        Ran { code, log, step: self }
+    }
+}
+
+/// A step that has ended.
+pub struct Ran {
+    code: i32,
+    log: String,
+    step: Step,
+}
+
+impl Ran {
+    /// Checks the exit code, and shows the log where it is another.
+    #[track_caller]
+    pub fn exits(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "{}", self.log);
+        self
+    }
+
+    /// Checks that the log has a text.
+    #[track_caller]
+    pub fn says(self, text: &str) -> Self {
+        assert!(self.log.contains(text), "`{text}` is not in\n{}", self.log);
+        self
+    }
+
+    /// The step, with what it left in its clone.
+    pub fn step(&self) -> &Step {
+        &self.step
+    }
+}

@@ -1,0 +1,422 @@
+//! Secrets: whatever a gateway echoes back, none is in the log, in a file, in a report or in an argument list.
+
+use std::collections::HashSet;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use local_gateway::proxy::{self, Proxy};
+use local_gateway::{Fault, Gateway};
+
+use crate::support::{Pipe, Ran, issuer, open, permissive, put, start};
+
+const STACK: &str = "provider:\n  name: openfaas\nfunctions:\n  echo:\n    image: example/echo:2\n";
+
+const PASSWORD: &str = "c4nary-pass%word/with+all=kinds&of\"them";
+const SIGN_KEY: &str = "c4nary-key-for-signatures-0123456789";
+
+/// So many characters of a secret in a row are a leak.
+const WINDOW: usize = 20;
+
+/// The secrets of a run, with the tokens that the gateway gave for them.
+fn canaries(fixed: &[String], gateway: &Gateway) -> Vec<String> {
+    let mut secrets = fixed.to_vec();
+    for request in gateway.requests() {
+        let bearer = request.header("authorization").and_then(|value| value.strip_prefix("Bearer "));
+        secrets.extend(bearer.map(str::to_owned));
+    }
+    secrets.sort();
+    secrets.dedup();
+    secrets
+}
+
+/// Every piece of every secret in every encoding.
+struct Pieces {
+    pieces: HashSet<Vec<u8>>,
+    /// The pairs that they begin with, so that most of a text is passed over quickly.
+    begin: Vec<bool>,
+}
+
+impl Pieces {
+    fn of(secrets: &[String]) -> Self {
+        let mut all = Self { pieces: HashSet::new(), begin: vec![false; 1 << 16] };
+        for form in secrets.iter().flat_map(|secret| forms(secret)) {
+            // A JWT's header is the same for all. What the ends of base64 are depends on the neighbours.
+            let start = if form.starts_with("eyJ") { form.find('.').unwrap_or(4) } else { 4 };
+            let form = form.as_bytes().get(start..form.len().saturating_sub(4)).unwrap_or_default();
+            for piece in form.windows(WINDOW) {
+                all.begin[usize::from(u16::from_be_bytes([piece[0], piece[1]]))] = true;
+                all.pieces.insert(piece.to_vec());
+            }
+        }
+        all
+    }
+
+    /// What of them is in a text.
+    fn found_in(&self, text: &[u8]) -> Option<String> {
+        let mut windows = text.windows(WINDOW);
+        let found = windows.find(|window| {
+            self.begin[usize::from(u16::from_be_bytes([window[0], window[1]]))] && self.pieces.contains(*window)
+        });
+        found.map(|window| String::from_utf8_lossy(window).into_owned())
+    }
+}
+
+fn forms(secret: &str) -> Vec<String> {
+    let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let json = serde_json::to_string(secret).expect("JSON");
+    let mut forms = vec![
+        secret.to_owned(),
+        url::form_urlencoded::byte_serialize(secret.as_bytes()).collect(),
+        json.trim_matches('"').to_owned(),
+        hex.to_uppercase(),
+        hex,
+    ];
+    for before in ["", "a", "ab"] {
+        let bytes = format!("{before}{secret}");
+        forms.extend([STANDARD.encode(&bytes), URL_SAFE_NO_PAD.encode(&bytes)]);
+    }
+    forms
+}
+
+/// A gateway that answers with what it was asked, or was told.
+type Hostile = (&'static str, fn(Fault, &str) -> Fault);
+
+const HOSTILE: [Hostile; 13] = [
+    ("as usual", |fault, _| fault.after(u64::MAX / 2)),
+    ("echo", |fault, _| fault.echo()),
+    ("echo with 400", |fault, _| fault.echo().status(400)),
+    ("echo with 401", |fault, _| fault.echo().status(401)),
+    ("echo with 404", |fault, _| fault.echo().status(404)),
+    ("echo with 503", |fault, _| fault.echo().status(503).header("Retry-After", "0")),
+    ("every encoding", |fault, secrets| fault.status(400).body(secrets.to_owned())),
+    ("every encoding as success", |fault, secrets| fault.status(200).body(secrets.to_owned())),
+    ("in a list", |fault, secrets| {
+        let body = serde_json::json!([{"name": secrets, "image": secrets, "namespace": secrets, "labels": {secrets: secrets}}]);
+        fault.status(200).body(body.to_string())
+    }),
+    ("in an error of the exchange", |fault, secrets| {
+        let body = serde_json::json!({"error": secrets, "error_description": secrets, "access_token": [secrets]});
+        fault.status(400).body(body.to_string())
+    }),
+    ("in headers", |fault, secrets| {
+        let line: String = secrets.split_whitespace().collect();
+        let fault = fault.header("X-Call-Id", &line).header("X-Duration-Seconds", &line).header("Content-Type", &line);
+        fault.header("WWW-Authenticate", &format!("Bearer realm=\"{line}\"")).status(404)
+    }),
+    ("in headers of a success", |fault, secrets| {
+        let line: String = secrets.split_whitespace().collect();
+        fault.header("X-Call-Id", &line).header("X-Duration-Seconds", &line)
+    }),
+    ("in a redirect", |fault, secrets| {
+        let line: String = secrets.split_whitespace().collect();
+        fault.redirect(302, &format!("https://elsewhere.example.com/{line}"))
+    }),
+];
+
+/// What is run against it: its name, and the variables.
+type Work = (&'static str, &'static [(&'static str, &'static str)]);
+
+const INVOKE: (&str, &str) = ("COMMAND", "invoke");
+const FUNCTION: (&str, &str) = ("FUNCTION", "echo");
+
+const WORK: [Work; 12] = [
+    ("deploy", &[]),
+    ("replace", &[("STRATEGY", "replace")]),
+    ("wait", &[("WAIT", "true"), ("WAIT_TIMEOUT", "1s"), ("ROLLBACK", "true")]),
+    ("prune", &[("OWNER_LABEL", "true"), ("PRUNE", "true")]),
+    ("dry run", &[("DRY_RUN", "true")]),
+    ("remove", &[("COMMAND", "remove")]),
+    ("diff", &[("COMMAND", "diff")]),
+    ("whoami", &[("COMMAND", "whoami")]),
+    ("invoke", &[INVOKE, FUNCTION]),
+    ("invoke with a token", &[INVOKE, FUNCTION, ("AUTH", "always"), ("OUTPUT_FILE", "answer")]),
+    (
+        "invoke to a file",
+        &[INVOKE, FUNCTION, ("SIGN_HEADER", "X-Sign"), ("SIGN_KEY", SIGN_KEY), ("OUTPUT_FILE", "answer")],
+    ),
+    ("mistakes", &[("COMMAND", "invoke"), ("TIMEOUT", "soon")]),
+];
+
+/// One run: what of a secret it leaves where.
+fn check(work: &Work, hostile: &Hostile, exchange_too: bool, password: bool) -> Result<(), String> {
+    let proxy = proxy::start().expect("a proxy");
+    let builder = permissive();
+    let gateway = start(if password { builder.basic_auth("admin", PASSWORD) } else { builder });
+    put(&gateway, "openfaas-fn", "echo");
+    let token = issuer().token().audience(gateway.public_url()).mint();
+    let other = issuer().token().audience("ari:cloud:bitbucket::pipelines").mint();
+    let mut secrets = vec![token.clone(), other.clone(), SIGN_KEY.to_owned()];
+    if password {
+        secrets.push(PASSWORD.to_owned());
+    }
+    for token in [&token, &other] {
+        secrets.extend(token.split('.').skip(1).map(str::to_owned));
+    }
+    let mut said: Vec<String> = secrets.iter().flat_map(|secret| forms(secret)).collect();
+    // Some of the answers are JSON: what is escaped twice is not looked for.
+    said.retain(|form| !form.contains('\\'));
+    let (_, fault) = hostile;
+    let paths: &[&str] = if exchange_too { &[""] } else { &["/system", "/function"] };
+    for path in paths {
+        gateway.fault(fault(Fault::any().path_prefix(path), &said.join(" ")));
+    }
+    let mut pipe = Pipe::at(&gateway)
+        .stack(STACK)
+        .var("BITBUCKET_STEP_OIDC_TOKEN", token)
+        .var("PIPELINES_JWT_TOKEN", other)
+        .var("SIGN_KEY", SIGN_KEY)
+        .var("SIGN_HEADER", "X-Sign")
+        .var("PAYLOAD", "hello")
+        .var("DEBUG", "true")
+        .var("RETRIES", "1")
+        .var("REPORT", "true")
+        .var("REPORT_PROXY", proxy.url())
+        .var("BITBUCKET_WORKSPACE", "acme")
+        .var("BITBUCKET_REPO_SLUG", "shop")
+        .var("BITBUCKET_COMMIT", "0123456789012345678901234567890123456789")
+        .file("variables", "");
+    let dir = pipe.dir().to_owned();
+    for (name, path) in [
+        ("BITBUCKET_PIPE_STORAGE_DIR", "storage"),
+        ("BITBUCKET_PIPE_SHARED_STORAGE_DIR", "shared"),
+        ("BITBUCKET_PIPELINES_VARIABLES_PATH", "variables"),
+    ] {
+        pipe = pipe.var(name, dir.join(path).display().to_string());
+    }
+    for path in ["storage", "shared"] {
+        fs::create_dir(dir.join(path)).expect("a directory");
+    }
+    if password {
+        pipe = pipe.var("OPENFAAS_PASSWORD", PASSWORD);
+    }
+    for (name, value) in work.1 {
+        pipe = pipe.var(name, *value);
+    }
+    let child = pipe.command().spawn().expect("the pipe runs");
+    let arguments = fs::read(format!("/proc/{}/cmdline", child.id())).expect("arguments");
+    let ran = Ran::from(child.wait_with_output().expect("an end"));
+    if ran.log.contains("internal error") {
+        return Err(ran.log);
+    }
+    let pieces = Pieces::of(&canaries(&secrets, &gateway));
+    let mut places = vec![("the log".to_owned(), ran.log.into_bytes()), ("the arguments".to_owned(), arguments)];
+    read_all(&dir, &mut places);
+    for (place, text) in places {
+        if let Some(found) = pieces.found_in(&text) {
+            return Err(format!("`{found}` is in {place}:\n{}", String::from_utf8_lossy(&text)));
+        }
+    }
+    // Through the pipe's proxy for reports.
+    for request in proxy.requests() {
+        if let Some(found) = pieces.found_in(&request.body) {
+            return Err(format!("`{found}` is in the report:\n{}", request.text()));
+        }
+    }
+    Ok(())
+}
+
+/// Every file below a directory.
+fn read_all(dir: &Path, places: &mut Vec<(String, Vec<u8>)>) {
+    for entry in fs::read_dir(dir).expect("a directory") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            read_all(&path, places);
+        } else {
+            places.push((path.display().to_string(), fs::read(&path).expect("a file")));
+        }
+    }
+}
+
+#[test]
+fn no_secret_is_anywhere_whatever_the_gateway_echoes() {
+    let mut jobs = Vec::new();
+    for work in &WORK {
+        for hostile in &HOSTILE {
+            jobs.extend([false, true].map(|password| (work, hostile, false, password)));
+            // All end with the exchange.
+            if ["deploy", "whoami", "invoke with a token"].contains(&work.0) {
+                jobs.push((work, hostile, true, false));
+            }
+        }
+    }
+    let next = AtomicUsize::new(0);
+    let wrong = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                while let Some((work, hostile, exchange_too, password)) = jobs.get(next.fetch_add(1, Ordering::Relaxed))
+                {
+                    if let Err(error) = check(work, hostile, *exchange_too, *password) {
+                        let start: String = error.chars().take(4000).collect();
+                        let text = format!("{}, {}, {exchange_too}, {password}: {start}", work.0, hostile.0);
+                        wrong.lock().unwrap_or_else(PoisonError::into_inner).push(text);
+                    }
+                }
+            });
+        }
+    });
+    let wrong = wrong.into_inner().unwrap_or_else(PoisonError::into_inner);
+    assert!(wrong.is_empty(), "{} of {}\n{}", wrong.len(), jobs.len(), wrong[..wrong.len().min(3)].join("\n\n"));
+}
+
+#[test]
+fn search_finds_what_it_is_to_find() {
+    let pieces = Pieces::of(&[PASSWORD.to_owned()]);
+    for encoded in [PASSWORD.to_owned(), STANDARD.encode(format!("admin:{PASSWORD}")), URL_SAFE_NO_PAD.encode(PASSWORD)]
+    {
+        assert!(pieces.found_in(format!("< {encoded} >").as_bytes()).is_some(), "{encoded}");
+    }
+    assert_eq!(pieces.found_in(b"c4nary, and nothing else of it"), None);
+}
+
+#[test]
+fn redirect_takes_nothing_with_it() {
+    let elsewhere = open();
+    for status in [301, 302, 303, 307, 308] {
+        for path in ["/oauth/token", "/system/functions", "/function/echo"] {
+            let gateway = open();
+            put(&gateway, "openfaas-fn", "echo");
+            gateway.fault(Fault::any().path_prefix(path).redirect(status, &format!("{}{path}", elsewhere.url())));
+            let pipe = Pipe::at(&gateway).stack(STACK);
+            let pipe = if path == "/function/echo" {
+                pipe.var("COMMAND", "invoke").var("FUNCTION", "echo").var("AUTH", "always")
+            } else {
+                pipe
+            };
+            let ran = pipe.run();
+            assert_ne!(ran.code, 0, "{}", ran.log);
+            ran.says(&format!("a redirect to `{}{path}`", elsewhere.url()));
+        }
+    }
+    assert!(elsewhere.requests().is_empty());
+}
+
+/// A gateway with a name of its own, reached through a proxy alone.
+fn behind(proxy: &Proxy) -> (Gateway, Pipe) {
+    let gateway = start(permissive().tls().host_name("gw.example.com"));
+    proxy.resolve("gw.example.com", gateway.address());
+    let pipe = Pipe::at(&gateway)
+        .stack(STACK)
+        .var("OPENFAAS_URL", "https://gw.example.com")
+        .var("CA_CERT", gateway.ca_pem())
+        .var("HTTPS_PROXY", proxy.url().replace("http://", "http://someone:proxy-p4ssword-0123456789@"))
+        .var("DEBUG", "true");
+    (gateway, pipe)
+}
+
+#[test]
+fn proxy_sees_nothing_of_what_an_https_gateway_is_asked() {
+    let proxy = proxy::start().expect("a proxy");
+    let (gateway, pipe) = behind(&proxy);
+    let ran = pipe.run().exits(0);
+    ran.is_silent_about("proxy-p4ssword");
+    assert!(gateway.function("openfaas-fn", "echo").is_some());
+    let requests = proxy.requests();
+    assert!(!requests.is_empty());
+    for request in requests {
+        assert_eq!((request.method.as_str(), request.path.as_str()), ("CONNECT", "gw.example.com:443"));
+        assert_eq!(request.header("authorization"), None);
+        assert!(request.header("proxy-authorization").is_some_and(|value| value.starts_with("Basic ")));
+    }
+}
+
+#[test]
+fn proxy_that_fails_is_told_without_its_password() {
+    let proxy = proxy::start().expect("a proxy");
+    let (_gateway, pipe) = behind(&proxy);
+    let ran = pipe.var("OPENFAAS_URL", "https://other.example.com").var("RETRIES", "0").run().exits(4);
+    ran.says("proxy")
+        .is_silent_about("p4ssword")
+        .is_silent_about(&STANDARD.encode("someone:proxy-p4ssword-0123456789"));
+    for broken in ["http://someone:proxy-p4ssword-0123456789@127.0.0.1:1", "http://someone:proxy-p4ssword-0123456789@["]
+    {
+        let (_gateway, pipe) = behind(&proxy);
+        let ran = pipe.var("HTTPS_PROXY", broken).var("RETRIES", "0").run();
+        assert_ne!(ran.code, 0);
+        ran.is_silent_about("p4ssword");
+    }
+}
+
+#[test]
+fn loopback_is_reached_without_a_proxy() {
+    let proxy = proxy::start().expect("a proxy");
+    let gateway = open();
+    let pipe = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"]
+        .into_iter()
+        .fold(Pipe::at(&gateway).stack(STACK), |pipe, name| pipe.var(name, proxy.url()));
+    pipe.run().exits(0);
+    assert!(proxy.requests().is_empty());
+}
+
+#[test]
+fn plain_http_is_refused_before_anything_is_sent() {
+    for url in ["http://gw.example.com", "http://192.0.2.1:8080", "http://gw.localhost", "HTTP://gw.example.com"] {
+        let pipe = Pipe::new().stack(STACK).var("OPENFAAS_URL", url).var("BITBUCKET_STEP_OIDC_TOKEN", "a.b.c");
+        pipe.run().exits(2).says("is not encrypted, and the token would travel in the clear");
+    }
+}
+
+#[test]
+fn stack_file_cannot_have_the_secrets() {
+    for name in ["BITBUCKET_STEP_OIDC_TOKEN", "OPENFAAS_PASSWORD", "SIGN_KEY", "PIPELINES_JWT_TOKEN"] {
+        for expression in [format!("${{{name}}}"), format!("${{{name}:-x}}"), format!("${{{name}^^}}")] {
+            let gateway = open();
+            let stack = format!("{STACK}    environment:\n      LEAK: {expression}\n");
+            let ran = Pipe::at(&gateway).stack(&stack).var(name, "c4nary-0123456789").run().exits(2);
+            ran.says(name).is_silent_about("c4nary");
+            assert!(gateway.requests().is_empty());
+        }
+    }
+}
+
+#[test]
+fn secret_too_short_to_hide_is_told() {
+    let gateway = start(permissive().basic_auth("admin", "abc"));
+    let pipe = Pipe::at(&gateway).stack(STACK);
+    pipe.var("OPENFAAS_PASSWORD", "abc").run().exits(0).says("`OPENFAAS_PASSWORD` has fewer than 4 characters");
+    Pipe::at(&gateway).stack(STACK).run().is_silent_about("too short to be hidden");
+}
+
+#[test]
+fn terminal_cannot_be_steered_by_anything_from_outside() {
+    let steering = "\x1b[2J\x1b]0;title\x07\r\u{9b}31m\u{202e}\n✔ deployed\nINFO: fine";
+    let quiet = |ran: Ran| {
+        for character in ['\x1b', '\x07', '\r', '\u{9b}', '\u{202e}'] {
+            assert!(!ran.log.contains(character), "{character:?} is in\n{}", ran.log);
+        }
+        ran
+    };
+    let invoke = |gateway: &Gateway| Pipe::at(gateway).var("COMMAND", "invoke").var("FUNCTION", "echo");
+    for status in [400, 401, 403, 404, 409, 500, 503] {
+        let gateway = open();
+        put(&gateway, "openfaas-fn", "echo");
+        let list = serde_json::json!([{"name": format!("ech{steering}")}]).to_string();
+        gateway.fault(Fault::on("GET", "/system/functions").status(200).body(list));
+        gateway.fault(Fault::any().status(status).body(steering).header("X-Call-Id", "a\u{9b}31m"));
+        let ran = quiet(Pipe::at(&gateway).stack(STACK).var("RETRIES", "0").run());
+        assert_ne!(ran.code, 0);
+        assert!(!ran.log.lines().any(|line| line.starts_with("✔") || line == "INFO: fine"), "{}", ran.log);
+        quiet(invoke(&gateway).run()).is_silent_about("\nINFO: fine");
+    }
+    let gateway = open();
+    gateway.fault(Fault::on("POST", "/function/echo").status(200).body(steering));
+    // An answer is shown on its own lines as it is, but for what steers.
+    quiet(invoke(&gateway).run().exits(0)).says("\\u{1b}[2J");
+    let stack = "provider: {name: openfaas}\nfunctions:\n  \"a\\e[2J\\r\\nb\": {image: \"e\\e[2J\\rx\"}\n";
+    quiet(Pipe::at(&gateway).var("DEBUG", "true").stack(stack).run());
+}
+
+#[test]
+fn binary_takes_no_secret_as_an_argument() {
+    // It takes none at all: what is given is not looked at, and not shown.
+    let pipe = Pipe::new();
+    let output = Command::new(crate::support::binary()).env_clear().arg("c4nary").current_dir(pipe.dir()).output();
+    let output = output.expect("the pipe runs");
+    assert!(!String::from_utf8_lossy(&output.stdout).contains("c4nary"));
+}

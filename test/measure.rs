@@ -1,0 +1,103 @@
+//! Runs of a program, and what they took: time, memory, instructions.
+
+use std::path::Path;
+use std::process::{Command, ExitCode, Output, Stdio};
+use std::time::{Duration, Instant};
+use std::{fs, io};
+
+use anyhow::{Context as _, ensure};
+use nix::sys::resource::{UsageWho, getrusage};
+use tempfile::TempDir;
+
+/// The argument by which a benchmark asks itself for a run's peak memory.
+pub(crate) const PEAK_MEMORY: &str = "--peak-memory-of";
+
+/// A program in a working directory of its own, with these variables and no others.
+pub(crate) struct Job<'a> {
+    pub(crate) program: &'a Path,
+    pub(crate) arguments: Vec<String>,
+    pub(crate) variables: Vec<(String, String)>,
+    pub(crate) dir: &'a TempDir,
+}
+
+/// How a run went.
+pub(crate) struct Ran {
+    pub(crate) started: Instant,
+    pub(crate) took: Duration,
+    /// What it wrote, in bytes.
+    pub(crate) log: usize,
+}
+
+impl Job<'_> {
+    /// Runs it to its end, which has to be a good one.
+    pub(crate) fn run(&self) -> anyhow::Result<Ran> {
+        let mut command = self.command(self.program);
+        let started = Instant::now();
+        let output = command.args(&self.arguments).output()?;
+        let took = started.elapsed();
+        self.succeeded(&output)?;
+        Ok(Ran { started, took, log: output.stdout.len() })
+    }
+
+    /// The most memory that it had at once, in bytes.
+    ///
+    /// A process counts what its parent had when it was started; hence a small one between.
+    pub(crate) fn peak_memory(&self) -> anyhow::Result<u64> {
+        let mut command = self.command(&std::env::current_exe()?);
+        let output = command.arg(PEAK_MEMORY).arg(self.program).args(&self.arguments).output()?;
+        self.succeeded(&output)?;
+        let text = String::from_utf8_lossy(&output.stderr);
+        let kibibytes: u64 = text.trim().parse().with_context(|| format!("`{}` is no size", text.trim()))?;
+        Ok(kibibytes * 1024)
+    }
+
+    /// The instructions that it took, where the machine counts them.
+    pub(crate) fn instructions(&self) -> Option<u64> {
+        let mut perf = self.command(Path::new("perf"));
+        perf.args(["stat", "-x,", "-e", "instructions:u"]).arg(self.program).args(&self.arguments);
+        let output = perf.env("PATH", std::env::var_os("PATH")?).output().ok()?;
+        String::from_utf8_lossy(&output.stderr).split(',').next()?.trim().parse().ok()
+    }
+
+    fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        command.env_clear().envs(self.variables.iter().map(|(name, value)| (name, value)));
+        command.current_dir(self.dir).stdin(Stdio::null());
+        command
+    }
+
+    fn succeeded(&self, output: &Output) -> anyhow::Result<()> {
+        let log = String::from_utf8_lossy(&output.stdout);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{} {}\n{log}\n{errors}", self.program.display(), output.status);
+        Ok(())
+    }
+}
+
+/// Runs the program given after [`PEAK_MEMORY`], and writes the memory of this process's children to standard error.
+pub(crate) fn peak_memory_of(mut arguments: impl Iterator<Item = String>) -> anyhow::Result<ExitCode> {
+    let program = arguments.next().context("no program")?;
+    let status = Command::new(program).args(arguments).status()?;
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
+    io::Write::write_all(&mut io::stderr(), usage.max_rss().to_string().as_bytes())?;
+    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The processor time that the thread of this name has had.
+pub(crate) fn thread_time(name: &str) -> Duration {
+    let mut time = Duration::ZERO;
+    for thread in fs::read_dir("/proc/self/task").into_iter().flatten().flatten() {
+        let read = |file| fs::read_to_string(thread.path().join(file)).unwrap_or_default();
+        if read("comm").trim() == name {
+            let nanoseconds = read("schedstat").split(' ').next().and_then(|field| field.parse().ok());
+            time += Duration::from_nanos(nanoseconds.unwrap_or_default());
+        }
+    }
+    time
+}
+
+/// The middle of some values.
+pub(crate) fn median<T: Copy + Ord>(values: &mut [T]) -> Option<T> {
+    values.sort_unstable();
+    values.get(values.len() / 2).copied()
+}

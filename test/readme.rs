@@ -1,0 +1,419 @@
+//! Every YAML example of the README, run through the pipe as Bitbucket would run it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
+
+use local_gateway::issuer::ENVIRONMENT_UUID;
+use local_gateway::{Builder, Certificate, Gateway, Guide, Issuer, TokenBuilder};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::support::{GUIDE_CSV, GUIDE_STACK, Pipe, Ran, binary, changes, issuer, put, start};
+
+const README: &str = include_str!("../README.md");
+const METADATA: &str = include_str!("../pipe.yml");
+/// The address of the README's gateway.
+const GATEWAY: &str = "https://gw.example.com";
+
+/// Tests of the examples, by the heading that they stand under.
+macro_rules! examples {
+    ($($test:ident $heading:literal $check:expr;)*) => {
+        /// The headings of all examples that are tested.
+        const TESTED: &[&str] = &[$($heading),*];
+
+        $(#[test]
+        fn $test() {
+            let check: fn(&str) = $check;
+            check($heading);
+        })*
+    };
+}
+
+examples! {
+    authentication_explains_the_token "Authentication" |heading| {
+        Pipeline::of(heading).run(0).remove(0).says("kind: JwtIssuer");
+    };
+    basic_example_deploys "Basic example:" |heading| {
+        let pipeline = Pipeline::of(heading);
+        pipeline.run(0);
+        assert_eq!(pipeline.functions(), ["import-csv.etl docker.io/username/import-csv:latest"]);
+    };
+    images_are_deployed_as_they_were_built "Advanced example: build, then deploy several functions" |heading| {
+        let stack = "provider: {name: openfaas}\nfunctions:\n  \
+            resize: {image: registry.example.com/acme/resize:latest, namespace: etl, lang: dockerfile, handler: ./resize}\n  \
+            notify: {image: registry.example.com/acme/notify:latest, namespace: etl, lang: dockerfile, handler: ./notify}\n";
+        let pipeline = Pipeline::of(heading).file("functions.yml", stack).program("docker").commit();
+        pipeline.run(0);
+        let calls = pipeline.calls();
+        let functions = pipeline.functions();
+        for name in ["resize", "notify"] {
+            let deployed = functions.iter().find_map(|line| line.strip_prefix(&format!("{name}.etl ")));
+            let deployed = deployed.expect("it is deployed");
+            assert!(calls.contains(&format!("push {deployed}\n")), "`{deployed}` is not among\n{calls}");
+        }
+        let function = pipeline.gateway.function("etl", "resize").expect("a function");
+        assert_eq!(function.deployment["envVars"]["region"], "eu-west-1");
+        assert_eq!(function.deployment["labels"]["com.openfaas.scale.min"], "2");
+    };
+    environments_deploy_to_their_own_namespaces "Advanced example: a namespace for each deployment environment" |heading| {
+        let staging = "apiVersion: iam.openfaas.com/v1\nkind: Policy\nmetadata: {name: etl-ci}\nspec:\n  statement:\n  \
+            - {effect: Allow, action: ['Function:Create', 'Function:Update'], resource: ['staging:*']}\n";
+        let pipeline = Pipeline::of(heading).iam(staging);
+        let deploy = |environment: &str, namespace: &str| {
+            let mut steps = pipeline.steps();
+            steps.retain(|step| step["deployment"] == environment);
+            pipeline.step(&steps[0], &[("OPENFAAS_NAMESPACE", namespace)]).0
+        };
+        deploy("staging", "staging").exits(0);
+        deploy("production", "production").exits(0);
+        deploy("staging", "production").exits(3);
+        assert_eq!(pipeline.functions().len(), 2);
+    };
+    function_is_invoked_with_a_csv "Advanced example: invoke a function with a CSV" |heading| {
+        let pipeline = Pipeline::of(heading).deployed();
+        pipeline.run(0);
+        assert_eq!(fs::read_to_string(pipeline.clone.path().join("answer.txt")).expect("an answer"), GUIDE_CSV);
+    };
+    invocation_is_queued "Advanced example: invoke asynchronously" |heading| {
+        let pipeline = Pipeline::of(heading);
+        put(&pipeline.gateway, "etl", "import-csv");
+        pipeline.run(0);
+        let requests = pipeline.gateway.requests();
+        let request = requests.last().expect("a request");
+        assert_eq!(request.path, "/async-function/import-csv.etl");
+        assert_eq!(request.text(), "s3://acme-imports/nightly.csv");
+        assert_eq!(request.header("x-callback-url"), Some("https://hooks.example.com/imported"));
+    };
+    password_does_without_a_token "Advanced example: OpenFaaS CE with a password" |heading| {
+        let builder = Gateway::builder().basic_auth("admin", "correct horse");
+        let pipeline = Pipeline::at(heading, start(builder)).variable("OPENFAAS_PASSWORD", "correct horse");
+        pipeline.run(0);
+        assert_eq!(pipeline.functions().len(), 1);
+        assert!(pipeline.gateway.requests().iter().all(|request| request.path != "/oauth/token"));
+    };
+    private_authority_is_trusted "Advanced example: a private certificate authority" |heading| {
+        let pipeline = Pipeline::at(heading, start(with_iam(Gateway::builder().certificate(Certificate::Valid))));
+        let ca = pipeline.gateway.ca_pem().to_owned();
+        let pipeline = pipeline.variable("OUR_CA", &ca);
+        pipeline.run(0);
+        assert_eq!(pipeline.functions().len(), 1);
+    };
+    runner_in_the_cluster_names_the_public_audience "Advanced example: a self-hosted runner inside the cluster" |heading| {
+        let pipeline = Pipeline::at(heading, start(with_iam(Gateway::builder().public_url(GATEWAY))));
+        pipeline.run(0);
+        assert_eq!(pipeline.functions().len(), 1);
+    };
+    deploy_is_smoke_tested "Advanced example: deploy, wait, roll back, smoke-test" |heading| {
+        let pipeline = Pipeline::of(heading);
+        pipeline.run(0).remove(0).says("✔ deployed 1 function").says("✔ `import-csv` answered");
+        assert!(pipeline.clone.path().join("test-reports/openfaas-pipe.xml").is_file());
+    };
+    differences_end_with_6 "Advanced example: differences on pull requests" |heading| {
+        Pipeline::of(heading).run(6);
+        let pipeline = Pipeline::of(heading).deployed();
+        pipeline.run(0);
+        assert_eq!(changes(&pipeline.gateway), []);
+    };
+    preview_is_deployed_and_removed "Advanced example: a preview namespace for each pull request" |heading| {
+        let policy = "apiVersion: iam.openfaas.com/v1\nkind: Policy\nmetadata: {name: etl-ci}\nspec:\n  statement:\n  \
+            - {effect: Allow, action: ['Function:*'], resource: ['preview-*:*']}\n";
+        assert!(section(heading).contains("`action: [\"Function:*\"]` on `resource: [\"preview-*:*\"]`"));
+        let pipeline = Pipeline::of(heading).iam(policy).variable("BITBUCKET_PR_ID", "7");
+        let steps = pipeline.steps();
+        pipeline.step(&steps[0], &[]).0.exits(0);
+        assert_eq!(pipeline.functions(), ["import-csv.preview-7 docker.io/username/import-csv:latest"]);
+        pipeline.step(&steps[1], &[]).0.exits(0);
+        assert!(pipeline.functions().is_empty());
+    };
+    outputs_reach_the_next_step "Advanced example: output variables in the next step" |heading| {
+        let log = Pipeline::of(heading).run(0).pop().expect("two steps");
+        log.says("deployed import-csv from docker.io/username/import-csv:latest");
+    };
+}
+
+#[test]
+fn every_example_is_tested() {
+    let headings: Vec<&str> =
+        sections().filter(|(_, text)| text.contains("\npipelines:\n")).map(|(name, _)| name).collect();
+    assert_eq!(headings, TESTED);
+}
+
+#[test]
+fn start_resources_are_three() {
+    let resources = iam("Authentication");
+    let kinds: Vec<&str> = resources.lines().filter_map(|line| line.strip_prefix("kind: ")).collect();
+    assert_eq!(kinds, ["JwtIssuer", "Policy", "Role"]);
+}
+
+#[test]
+fn commonest_errors_are_told_in_these_words() {
+    let issuer = issuer();
+    let gateway = start(Gateway::builder().guide(&issuer));
+    let tls = start(Gateway::builder().guide(&issuer).tls());
+    let run = |change: &dyn Fn(Pipe) -> Pipe| change(Pipe::at(&gateway).stack(GUIDE_STACK)).run().log;
+    let token = |token: TokenBuilder| token.audience(gateway.url()).mint();
+    let logs = [
+        run(&|pipe| pipe.without("BITBUCKET_STEP_OIDC_TOKEN")),
+        run(&|pipe| pipe.var("OPENFAAS_URL", "")),
+        run(&|pipe| pipe.var("BITBUCKET_STEP_OIDC_TOKEN", token(issuer.token().branch("feature")))),
+        run(&|pipe| pipe.var("OPENFAAS_NAMESPACE", "production")),
+        run(&|pipe| pipe.var("OPENFAAS_URL", "http://127.0.0.1:1").var("RETRIES", "0")),
+        run(&|pipe| pipe.var("OPENFAAS_URL", tls.url())),
+    ];
+    let (_, table) = section("Details").split_once("\n| The log says | Do this |\n|---|---|\n").expect("a table");
+    let rows: Vec<&str> = table.lines().map_while(|line| line.strip_prefix("| ")).collect();
+    assert_eq!(rows.len(), logs.len());
+    for (row, log) in rows.iter().zip(logs) {
+        let words = row.split(" | ").next().expect("a cell").trim_matches('`').trim();
+        assert!(log.contains(words), "`{words}` is not in\n{log}");
+    }
+}
+
+/// The README's sections: heading and text.
+fn sections() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let starts = README.match_indices("\n##").map(|(start, _)| start);
+    let mut starts: Vec<usize> = starts.collect();
+    starts.push(README.len());
+    let sections: Vec<_> = starts.windows(2).map(|pair| &README[pair[0]..pair[1]]).collect();
+    sections.into_iter().map(|section| {
+        let (heading, text) = section[1..].split_once('\n').expect("a line");
+        (heading.trim_start_matches('#').trim(), text)
+    })
+}
+
+fn section(heading: &str) -> &'static str {
+    sections().find(|(name, _)| *name == heading).expect(heading).1
+}
+
+/// The YAML blocks of a section.
+fn blocks(heading: &str) -> impl Iterator<Item = &'static str> {
+    section(heading).split("```yaml\n").skip(1).filter_map(|block| block.split("```").next())
+}
+
+/// The IAM resources of a section.
+fn iam(heading: &str) -> String {
+    blocks(heading).filter(|block| block.starts_with("apiVersion:")).collect::<Vec<_>>().join("---\n")
+}
+
+/// A gateway with the README's resources for a start.
+fn with_iam(builder: Builder) -> Builder {
+    builder.issuer(&issuer())
+}
+
+/// One example: its pipeline, the clone it runs in, and the gateway that it meets.
+struct Pipeline {
+    yaml: String,
+    gateway: Gateway,
+    issuer: Issuer,
+    clone: TempDir,
+    outside: TempDir,
+    variables: BTreeMap<String, String>,
+}
+
+impl Pipeline {
+    /// The example under a heading, against a gateway with the README's resources.
+    fn of(heading: &str) -> Self {
+        Self::at(heading, start(with_iam(Gateway::builder())))
+    }
+
+    fn at(heading: &str, gateway: Gateway) -> Self {
+        let (clone, outside) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
+        fs::create_dir(outside.path().join("bin")).expect("a directory");
+        let yaml = blocks(heading).find(|block| block.starts_with("pipelines:")).expect("a pipeline");
+        let yaml = yaml.replace("http://gateway.openfaas:8080", gateway.url()).replace(GATEWAY, gateway.public_url());
+        let path = std::env::var("PATH").unwrap_or_default();
+        let variables = BTreeMap::from([
+            ("BITBUCKET_CLONE_DIR".to_owned(), clone.path().display().to_string()),
+            ("NO_COLOR".to_owned(), "1".to_owned()),
+            ("PATH".to_owned(), format!("{}:{path}", outside.path().join("bin").display())),
+        ]);
+        let pipeline = Self { yaml, gateway, issuer: issuer(), clone, outside, variables };
+        let resources = [iam("Authentication"), iam(heading)];
+        let pipeline =
+            resources.iter().filter(|yaml| !yaml.is_empty()).fold(pipeline, |pipeline, yaml| pipeline.iam(yaml));
+        pipeline.file("stack.yml", GUIDE_STACK).file("data.csv", GUIDE_CSV)
+    }
+
+    /// Applies resources, with the README's placeholders filled in.
+    fn iam(self, yaml: &str) -> Self {
+        let yaml = Guide::new(&self.issuer, self.gateway.public_url()).fill(yaml);
+        self.gateway.apply(&yaml.replace("{PRODUCTION_UUID}", ENVIRONMENT_UUID)).expect("resources");
+        self
+    }
+
+    /// A workspace, repository or deployment variable.
+    fn variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    fn file(self, path: &str, contents: &str) -> Self {
+        fs::write(self.clone.path().join(path), contents).expect("a file");
+        self
+    }
+
+    /// Deploys the guide's stack, and forgets the requests for it.
+    fn deployed(self) -> Self {
+        let deployment = serde_json::json!({
+            "service": "import-csv", "namespace": "etl", "image": "docker.io/username/import-csv:latest",
+            "envVars": {"jwt_auth": "true"}, "labels": {}, "annotations": {},
+        });
+        self.gateway.put_function(&deployment);
+        self
+    }
+
+    /// A program of that name that only notes what it is called with.
+    fn program(self, name: &str) -> Self {
+        let path = self.outside.path().join("bin").join(name);
+        let calls = self.outside.path().join("calls");
+        fs::write(&path, format!("#!/bin/sh\necho \"$@\" >> '{}'\n", calls.display())).expect("a program");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("permissions");
+        self
+    }
+
+    /// What such programs were called with.
+    fn calls(&self) -> String {
+        fs::read_to_string(self.outside.path().join("calls")).unwrap_or_default()
+    }
+
+    /// Makes the clone a git repository with one commit.
+    fn commit(self) -> Self {
+        let script =
+            "git init --quiet && git add . && git -c user.name=a -c user.email=a@b commit --quiet --message=first";
+        let status = Command::new("sh").args(["-c", script]).current_dir(self.clone.path()).status();
+        assert!(status.expect("git runs").success());
+        self
+    }
+
+    /// The steps in order.
+    fn steps(&self) -> Vec<Value> {
+        fn collect(value: &Value, steps: &mut Vec<Value>) {
+            match value {
+                Value::Array(items) => items.iter().for_each(|item| collect(item, steps)),
+                Value::Object(fields) => fields.iter().for_each(|(name, value)| match name.as_str() {
+                    "step" => steps.push(value.clone()),
+                    _ => collect(value, steps),
+                }),
+                _ => {}
+            }
+        }
+        let mut steps = Vec::new();
+        collect(&serde_saphyr::from_str(&self.yaml).expect("YAML"), &mut steps);
+        steps
+    }
+
+    /// Runs all steps, each with the output variables of those before, and checks their exit codes.
+    #[track_caller]
+    fn run(&self, code: i32) -> Vec<Ran> {
+        let mut outputs: Vec<(String, String)> = Vec::new();
+        let mut logs = Vec::new();
+        for step in self.steps() {
+            let variables: Vec<_> = outputs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            let (ran, written) = self.step(&step, &variables);
+            logs.push(ran.exits(code));
+            for name in step["output-variables"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+                outputs.push((name.to_owned(), written.get(name).expect(name).clone()));
+            }
+        }
+        assert!(!logs.is_empty());
+        logs
+    }
+
+    /// Runs one step as a script, and gives how it ended and the pipeline variables that it wrote.
+    fn step(&self, step: &Value, variables: &[(&str, &str)]) -> (Ran, BTreeMap<String, String>) {
+        let outputs = self.outside.path().join("pipeline-variables.env");
+        fs::write(&outputs, "").expect("a file");
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", &script(step)])
+            .env_clear()
+            .envs(&self.variables)
+            .envs(variables.iter().copied())
+            .env("BITBUCKET_PIPELINES_VARIABLES_PATH", &outputs)
+            .env("PIPE", binary())
+            .current_dir(self.clone.path());
+        if let Some(token) = self.token(step) {
+            command.env("BITBUCKET_STEP_OIDC_TOKEN", token);
+        }
+        let ran = Ran::from(command.output().expect("sh runs"));
+        let written = fs::read_to_string(&outputs).expect("a file");
+        let pairs = written.lines().filter_map(|line| line.split_once('='));
+        (ran, pairs.map(|(name, value)| (name.to_owned(), value.trim_matches(['"', '\'']).to_owned())).collect())
+    }
+
+    /// The token that Bitbucket gives the step: none without `oidc:`.
+    fn token(&self, step: &Value) -> Option<String> {
+        let audiences = step["oidc"]["audiences"].as_array()?;
+        let token = audiences
+            .iter()
+            .filter_map(Value::as_str)
+            .fold(self.issuer.token(), |token, audience| token.audience(audience));
+        let token = match step["deployment"].as_str() {
+            Some("production") => token.deployment(ENVIRONMENT_UUID),
+            Some(_) => token.deployment("{11111111-2222-4333-8444-555555555555}"),
+            None => token,
+        };
+        Some(token.mint())
+    }
+
+    /// The functions at the gateway: `name.namespace image`.
+    fn functions(&self) -> Vec<String> {
+        let functions = self.gateway.functions();
+        let line = |function: &local_gateway::FunctionState| {
+            let image = function.deployment["image"].as_str().unwrap_or_default();
+            format!("{}.{} {image}", function.name, function.namespace)
+        };
+        functions.iter().filter(|function| !function.terminating).map(line).collect()
+    }
+}
+
+/// The step as Bitbucket runs it: commands in one shell, each pipe in an environment of its own.
+fn script(step: &Value) -> String {
+    let mut script = "set -e\n".to_owned();
+    for line in step["script"].as_array().expect("a script") {
+        match line.as_str() {
+            Some(command) => script.push_str(command),
+            None => script.push_str(&pipe(line)),
+        }
+        script.push('\n');
+    }
+    script
+}
+
+/// The command that runs a pipe: its variables stand in double quotes, so that the shell expands them.
+fn pipe(call: &Value) -> String {
+    let name = call["pipe"].as_str().expect("a pipe");
+    assert_eq!(name, concat!("openfaas-pipe/openfaas-pipe:", env!("CARGO_PKG_VERSION")));
+    let mut command = "env -i".to_owned();
+    let mut set = |name: &str, value: &str| {
+        let value = value.replace('\\', "\\\\").replace('"', "\\\"").replace('`', "\\`");
+        // Writing to a string cannot fail.
+        _ = write!(command, " {name}=\"{value}\"");
+    };
+    for name in ["NO_COLOR", "BITBUCKET_CLONE_DIR", "BITBUCKET_STEP_OIDC_TOKEN", "BITBUCKET_PIPELINES_VARIABLES_PATH"] {
+        set(name, &format!("${name}"));
+    }
+    let variables = call["variables"].as_object().expect("variables");
+    let metadata: Value = serde_saphyr::from_str(METADATA).expect("YAML");
+    for variable in metadata["variables"].as_array().expect("a list") {
+        let name = variable["name"].as_str().expect("a name");
+        if !variables.contains_key(name) {
+            set(name, variable["default"].as_str().expect("a default"));
+        }
+    }
+    for (name, value) in variables {
+        match value {
+            Value::Array(items) => {
+                set(&format!("{name}_COUNT"), &items.len().to_string());
+                for (index, item) in items.iter().enumerate() {
+                    set(&format!("{name}_{index}"), item.as_str().expect("a text"));
+                }
+            }
+            value => set(name, value.as_str().expect("a text or a list of texts")),
+        }
+    }
+    command + " \"$PIPE\""
+}

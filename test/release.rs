@@ -1,0 +1,92 @@
+//! The release script's dry run, which needs no registry.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+const SCRIPT: &str = include_str!("../.ci/release");
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// A repository with the files that the script reads, and one commit.
+fn repository() -> TempDir {
+    let directory = tempfile::tempdir().expect("a directory");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    fs::create_dir(directory.path().join(".ci")).expect("a directory");
+    for file in [".ci/release", "Cargo.toml", "CHANGELOG.md", "pipe.yml"] {
+        fs::copy(root.join(file), directory.path().join(file)).expect(file);
+    }
+    let first = "git init --quiet && git add . && git -c user.name=a -c user.email=a@b commit --quiet --message=first";
+    assert!(shell(directory.path(), first).0);
+    directory
+}
+
+/// Runs a command, and gives whether it succeeded and what it printed.
+fn shell(directory: &Path, script: &str) -> (bool, String) {
+    let output = Command::new("bash").args(["-c", script]).current_dir(directory).output().expect("bash runs");
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8(text).expect("text"))
+}
+
+fn dry_run(directory: &Path, command: &str) -> String {
+    let (success, text) = shell(directory, &format!(".ci/release --dry-run {command}"));
+    assert!(success, "{text}");
+    text.replace(VERSION, "X.Y.Z")
+}
+
+#[test]
+fn every_command_that_others_see_is_only_printed() {
+    for line in SCRIPT.lines().map(str::trim) {
+        let reaches_out = ["docker ", "git push", "git tag"].iter().any(|command| line.starts_with(command));
+        assert!(!reaches_out, "{line}");
+    }
+}
+
+#[test]
+fn image_is_built_and_pushed_for_its_platform() {
+    let repository = repository();
+    let (_, commit) = shell(repository.path(), "git rev-parse HEAD");
+    let text = dry_run(repository.path(), "image arm64").replace(commit.trim(), "COMMIT");
+    insta::assert_snapshot!(text, @r"
+    + docker build --platform linux/arm64 --build-arg REVISION=COMMIT --tag openfaaspipe/openfaas-pipe:X.Y.Z-arm64 .
+    + docker push openfaaspipe/openfaas-pipe:X.Y.Z-arm64
+    ");
+}
+
+#[test]
+fn three_tags_are_published_and_the_commit_is_tagged_last() {
+    let text = dry_run(repository().path(), "publish");
+    let pushed: Vec<&str> =
+        text.lines().filter_map(|line| line.strip_prefix("+ docker manifest push --purge ")).collect();
+    let mut parts = VERSION.split('.');
+    let major = parts.next().expect("a number");
+    let minor = format!("{major}.{}", parts.next().expect("a number"));
+    let image = |tag: &str| format!("openfaaspipe/openfaas-pipe:{tag}");
+    assert_eq!(pushed, [image(major), image(&minor), image("X.Y.Z")]);
+    assert!(text.contains("--artifact-type application/vnd.cyclonedx+json docker.io/openfaaspipe/openfaas-pipe:X.Y.Z"));
+    assert!(text.ends_with("+ git tag --annotate --message Release X.Y.Z X.Y.Z\n+ git push origin X.Y.Z\n"), "{text}");
+}
+
+#[test]
+fn entry_of_the_changelog_is_what_is_released() {
+    let text = dry_run(repository().path(), "check");
+    assert!(text.starts_with("X.Y.Z is to be released as openfaaspipe/openfaas-pipe:X.Y.Z, with:\n- "), "{text}");
+}
+
+#[test]
+fn version_that_is_tagged_is_not_released_again() {
+    let repository = repository();
+    let (success, text) = shell(repository.path(), &format!("git tag {VERSION} && .ci/release check"));
+    assert!(!success);
+    assert_eq!(text, format!("release: `{VERSION}` is released already: add an entry to CHANGELOG.md\n"));
+}
+
+#[test]
+fn version_without_an_entry_is_not_released() {
+    let repository = repository();
+    let change = format!("sed -i.bak 's/^## {VERSION}$/## 9.9.9/' CHANGELOG.md && .ci/release check");
+    let (success, text) = shell(repository.path(), &change);
+    assert!(!success);
+    assert_eq!(text, format!("release: CHANGELOG.md begins with `9.9.9`, Cargo.toml has `{VERSION}`\n"));
+}

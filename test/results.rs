@@ -1,0 +1,172 @@
+//! What the built pipe leaves for later steps.
+
+use boon::{Compiler, Schemas};
+use local_gateway::{Fault, Gateway, proxy};
+use serde_json::{Value, json};
+
+use crate::support::{Pipe, guide, issuer, open, put};
+
+fn stack(names: &[String]) -> String {
+    let functions = names.iter().map(|name| format!("  {name}: {{image: example/{name}:1}}\n"));
+    format!("provider: {{name: openfaas}}\nfunctions:\n{}", functions.collect::<String>())
+}
+
+fn names(count: usize) -> Vec<String> {
+    (0..count).map(|number| format!("f{number}")).collect()
+}
+
+fn deploy(gateway: &Gateway, count: usize) -> Pipe {
+    Pipe::at(gateway).stack(&stack(&names(count))).var("BITBUCKET_PIPE_STORAGE_DIR", "storage")
+}
+
+/// The result of the run that was made last, checked against the published schema.
+fn result(pipe: &Pipe) -> Value {
+    let text = std::fs::read(pipe.dir().join("storage/openfaas-pipe.json")).expect("a result");
+    let result = serde_json::from_slice(&text).expect("JSON");
+    let schema = serde_json::from_str(include_str!("../docs/result.schema.json")).expect("a schema");
+    let mut schemas = Schemas::new();
+    let mut compiler = Compiler::new();
+    compiler.add_resource("result.json", schema).expect("a schema");
+    let index = compiler.compile("result.json", &mut schemas).expect("a schema");
+    schemas.validate(&result, index).unwrap_or_else(|error| panic!("{error:#}\n{result:#}"));
+    result
+}
+
+/// With a Code Insights report through a proxy.
+fn reporting(pipe: Pipe, proxy: &proxy::Proxy) -> Pipe {
+    pipe.var("REPORT", "true")
+        .var("REPORT_PROXY", proxy.url())
+        .var("BITBUCKET_WORKSPACE", "acme")
+        .var("BITBUCKET_REPO_SLUG", "shop")
+        .var("BITBUCKET_COMMIT", "0123456789abcdef0123456789abcdef01234567")
+        .var("BITBUCKET_BUILD_NUMBER", "7")
+}
+
+#[test]
+fn result_of_every_command_is_as_the_schema_says() {
+    let gateway = open();
+    put(&gateway, "openfaas-fn", "echo");
+    for (command, exit) in [("deploy", 0), ("diff", 0), ("invoke", 0), ("remove", 0), ("diff", 6), ("remove", 0)] {
+        let pipe = deploy(&gateway, 2).var("COMMAND", command);
+        let pipe = if command == "invoke" { pipe.var("FUNCTION", "echo") } else { pipe };
+        pipe.run().exits(exit);
+        let result = result(&pipe);
+        assert_eq!((&result["command"], &result["exitCode"]), (&json!(command), &json!(exit)));
+    }
+}
+
+#[test]
+fn refused_and_rejected_runs_leave_a_result_too() {
+    let gateway = guide(&issuer());
+    let pipe = deploy(&gateway, 1);
+    pipe.run().exits(3);
+    assert_eq!(result(&pipe)["functions"][0]["problem"]["kind"], "permission");
+    let pipe = pipe.var("RETRIES", "many");
+    pipe.run().exits(2);
+    assert_eq!(result(&pipe)["problem"]["kind"], "input");
+}
+
+#[test]
+fn pipeline_variables_are_appended_to_the_file_that_bitbucket_gives() {
+    let gateway = open();
+    let pipe = deploy(&gateway, 2).file("variables", "KEPT=1\n").var("BITBUCKET_PIPELINES_VARIABLES_PATH", "variables");
+    pipe.run().exits(0);
+    let text = std::fs::read_to_string(pipe.dir().join("variables")).expect("variables");
+    let url = gateway.url();
+    assert_eq!(
+        text,
+        format!("KEPT=1\nOPENFAAS_URL={url}\nOPENFAAS_FUNCTIONS=f0,f1\nOPENFAAS_IMAGES=example/f0:1,example/f1:1\n")
+    );
+}
+
+#[test]
+fn report_goes_in_absolute_form_through_the_proxy_without_a_token() {
+    let gateway = open();
+    gateway.fault(Fault::on("PUT", "/system/functions").containing("f1").status(400).body("no such secret"));
+    let proxy = proxy::start().expect("a proxy");
+    let pipe = reporting(deploy(&gateway, 2), &proxy);
+    pipe.run().exits(1).is_silent_about("report was not sent");
+    let requests = proxy.requests();
+    let methods: Vec<_> = requests.iter().map(|request| request.method.as_str()).collect();
+    assert_eq!(methods, ["DELETE", "PUT", "POST"]);
+    let start =
+        "http://api.bitbucket.org/2.0/repositories/acme/shop/commit/0123456789abcdef0123456789abcdef01234567/reports/";
+    for request in &requests {
+        assert!(request.path.starts_with(start), "{}", request.path);
+        assert_eq!(request.header("host"), Some("api.bitbucket.org"));
+        assert_eq!(request.header("authorization"), None);
+        assert_eq!(request.header("proxy-authorization"), None);
+    }
+    assert_eq!(requests[1].json()["result"], "FAILED");
+    let annotation = &requests[2].json()[0];
+    assert_eq!((&annotation["path"], &annotation["line"]), (&json!("stack.yml"), &json!(4)));
+    let junit = std::fs::read_to_string(pipe.dir().join("test-reports/openfaas-pipe.xml")).expect("a JUnit file");
+    assert!(junit.contains("no such secret"), "{junit}");
+}
+
+#[test]
+fn gateway_traffic_does_not_go_through_the_report_proxy() {
+    let gateway = open();
+    let proxy = proxy::start().expect("a proxy");
+    reporting(deploy(&gateway, 1), &proxy).run().exits(0);
+    assert!(proxy.requests().iter().all(|request| request.path.starts_with("http://api.bitbucket.org/")));
+    assert!(gateway.function("openfaas-fn", "f0").is_some());
+}
+
+#[test]
+fn report_that_is_refused_is_a_warning_and_fails_nothing() {
+    let gateway = open();
+    let proxy = proxy::start().expect("a proxy");
+    proxy.answer(403, "not here");
+    reporting(deploy(&gateway, 1), &proxy)
+        .run()
+        .exits(0)
+        .says("WARNING: the Code Insights report was not sent in full");
+}
+
+#[test]
+fn report_of_2500_failing_functions_keeps_to_the_documented_limits() {
+    let gateway = open();
+    gateway.record(false);
+    gateway.fault(Fault::on("PUT", "/system/functions").status(400).body("no such secret: \"".repeat(200)));
+    let proxy = proxy::start().expect("a proxy");
+    let pipe = reporting(deploy(&gateway, 2500).var("PARALLEL", "64"), &proxy);
+    pipe.run().exits(1).says("✖ 2500 of 2500 functions not deployed").is_silent_about("report was not sent");
+    let requests = proxy.requests();
+    let posts: Vec<_> = requests.iter().filter(|request| request.method == "POST").map(|r| r.json()).collect();
+    let sizes: Vec<_> = posts.iter().map(|post| post.as_array().map_or(0, Vec::len)).collect();
+    assert_eq!(sizes, [100; 10]);
+    assert!(requests[1].json()["data"].as_array().expect("data").len() <= 10);
+    let mut ids: Vec<_> = posts.iter().flat_map(|post| post.as_array().expect("annotations")).collect();
+    for annotation in &ids {
+        assert!(annotation["summary"].as_str().expect("a summary").chars().count() <= 450);
+        assert!(annotation["details"].as_str().expect("details").chars().count() <= 2000);
+    }
+    ids.dedup_by_key(|annotation| annotation["external_id"].clone());
+    assert_eq!(ids.len(), 1000);
+    assert_eq!(result(&pipe)["functions"].as_array().expect("functions").len(), 2500);
+}
+
+#[test]
+fn pipes_that_run_at_once_keep_each_others_shared_variables() {
+    let gateway = open();
+    put(&gateway, "openfaas-fn", "echo");
+    let shared = tempfile::tempdir().expect("a directory");
+    let file = shared.path().join("_shared_variables.json");
+    std::fs::write(&file, r#"{"other-pipe": {"n": 1.10}}"#).expect("a file");
+    let pipes: Vec<_> = (0..12)
+        .map(|_| deploy(&gateway, 1).var("BITBUCKET_PIPE_SHARED_STORAGE_DIR", shared.path().display().to_string()))
+        .collect();
+    let children: Vec<_> = pipes.iter().map(|pipe| pipe.command().spawn().expect("a pipe")).collect();
+    for child in children {
+        let output = child.wait_with_output().expect("its end");
+        let log = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{log}");
+        assert!(!log.contains("WARNING"), "{log}");
+    }
+    let text = std::fs::read_to_string(file).expect("shared variables");
+    let variables: Value = serde_json::from_str(&text).expect("JSON");
+    assert!(text.contains("1.10"), "{text}");
+    assert_eq!(variables["openfaas-pipe"]["command"], "deploy");
+    assert_eq!(variables.as_object().expect("an object").len(), 2);
+}

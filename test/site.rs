@@ -1,0 +1,99 @@
+//! A gateway to measure the pipe against, and what a run against it needs.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use local_gateway::relay::{self, Relay};
+use local_gateway::{Gateway, Issuer};
+use serde_json::json;
+use tempfile::TempDir;
+
+/// The name of the thread that the gateway runs in.
+pub(crate) const GATEWAY_THREAD: &str = "local-gateway";
+/// What the gateway takes beside tokens.
+pub(crate) const USER: &str = "admin";
+pub(crate) const PASSWORD: &str = "benchmark";
+
+/// What the gateway speaks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Http1,
+    Tls1,
+    Tls2,
+}
+
+impl Protocol {
+    pub(crate) const ALL: [Self; 3] = [Self::Http1, Self::Tls1, Self::Tls2];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Http1 => "http1",
+            Self::Tls1 => "tls-http1",
+            Self::Tls2 => "tls-h2",
+        }
+    }
+}
+
+/// A gateway with a relay before it.
+pub(crate) struct Site {
+    pub(crate) gateway: Gateway,
+    _relay: Option<Relay>,
+    pub(crate) url: String,
+    token: String,
+}
+
+impl Site {
+    pub(crate) fn new(protocol: Protocol, rtt: u32) -> anyhow::Result<Self> {
+        let issuer = Issuer::bitbucket("acme");
+        let iam = include_str!("iam/everything.yaml");
+        let mut builder = Gateway::builder().iam_yaml(iam).public_url("https://gw.example.com").issuer(&issuer);
+        builder = builder.record(false).basic_auth(USER, PASSWORD);
+        if protocol != Protocol::Http1 {
+            builder = builder.tls();
+        }
+        if protocol != Protocol::Tls2 {
+            builder = builder.http1_only();
+        }
+        let gateway = builder.start()?;
+        let delay = Duration::from_millis(rtt.into());
+        let relay = (rtt > 0).then(|| relay::start(gateway.address(), delay)).transpose()?;
+        let address = relay.as_ref().map_or(gateway.address(), Relay::address);
+        let scheme = if protocol == Protocol::Http1 { "http" } else { "https" };
+        let token = issuer.token().audience(gateway.public_url()).mint();
+        Ok(Self { gateway, _relay: relay, url: format!("{scheme}://{address}"), token })
+    }
+
+    /// Writes a stack file, and puts its functions there.
+    pub(crate) fn deployable(&self, functions: usize, prefix: &str, put: bool, dir: &TempDir) -> anyhow::Result<()> {
+        // What they share stands there once, so that ten thousand fit into a file that is read.
+        let mut stack = String::from(
+            "version: 1.0\nprovider:\n  name: openfaas\nshared: &shared\n  lang: dockerfile\n  handler: ./handler\n  \
+             namespace: etl\n  environment:\n    write_timeout: 30s\n  labels:\n    team: data\n  \
+             secrets: [database]\nfunctions:\n",
+        );
+        for number in 0..functions {
+            let name = format!("{prefix}-{number:05}");
+            writeln!(stack, "  {name}:\n    <<: *shared\n    image: registry.example.com/team/{name}:1.2.3")?;
+            if put {
+                self.gateway.put_function(&json!({
+                    "service": name, "namespace": "etl", "image": "example/echo:1", "labels": {}, "annotations": {},
+                }));
+            }
+        }
+        std::fs::write(dir.path().join("stack.yml"), stack)?;
+        Ok(())
+    }
+
+    /// The variables of a run in this directory.
+    pub(crate) fn variables(&self, dir: &TempDir) -> Vec<(String, String)> {
+        let mut variables = vec![
+            ("OPENFAAS_URL", self.url.clone()),
+            ("BITBUCKET_STEP_OIDC_TOKEN", self.token.clone()),
+            ("BITBUCKET_CLONE_DIR", dir.path().display().to_string()),
+        ];
+        if !self.gateway.ca_pem().is_empty() {
+            variables.push(("CA_CERT", self.gateway.ca_pem().to_owned()));
+        }
+        variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+}

@@ -1,0 +1,60 @@
+//! Environment files: where they are looked for, what they say, what wins.
+
+use super::*;
+
+#[test]
+fn files_win_over_the_function_and_later_files_over_earlier_ones() {
+    let stack = function("    environment: {A: own, B: own}\n    environment_file: [one.yml, sub/two.yml]");
+    let pipe = pipe(stack)
+        .file("one.yml", "environment:\n  B: one\n  C: one\n")
+        .file("sub/two.yml", "environment: {C: two, D: 1.10}\n");
+    let merged = json!({"A": "own", "B": "one", "C": "two", "D": "1.10"});
+    assert_eq!(check_sent(&pipe, &[body(json!({"envVars": merged}))]), None);
+}
+
+#[test]
+fn env_vars_win_over_files() {
+    let pipe = pipe(function("    environment_file: [one.yml]"))
+        .file("one.yml", "environment: {A: one, B: one}\n")
+        .list("ENV_VARS", &["A=given"]);
+    assert_eq!(check_sent(&pipe, &[body(json!({"envVars": {"A": "given", "B": "one"}}))]), None);
+}
+
+#[test]
+fn files_are_not_substituted() {
+    let pipe = pipe(function("    environment_file: ['${NAME}.yml']"))
+        .var("NAME", "one")
+        .file("one.yml", "environment:\n  A: ${NAME}\n  B: $$\n");
+    assert_eq!(check_sent(&pipe, &[body(json!({"envVars": {"A": "${NAME}", "B": "$$"}}))]), None);
+}
+
+#[test]
+fn files_without_an_environment_add_nothing() {
+    let pipe = pipe(function("    environment_file: [empty.yml, other.yml, ~]"))
+        .file("empty.yml", "")
+        .file("other.yml", "other: 1\nenvironment:\n");
+    assert_eq!(check_sent(&pipe, &[body(json!({}))]), None);
+}
+
+#[test]
+fn broken_files_are_refused_before_anything_is_sent() {
+    let reads = |path: &str| pipe(function(&format!("    environment_file: [{path}]")));
+    all([
+        ("missing", check_refused(&reads("none.yml"), "`none.yml` cannot be read")),
+        (
+            "dotenv",
+            check_refused(&reads(".env").file(".env", "A=1\nB=2\n"), ".env:1:1: the environment file is the text"),
+        ),
+        ("twice", check_refused(&reads("a.yml").file("a.yml", "environment: {A: 1, A: 2}\n"), "second time")),
+        ("list", check_refused(&reads("a.yml").file("a.yml", "environment: [A=1]\n"), "a.yml:1:")),
+        ("folder", check_refused(&reads("a").file("a/b.yml", ""), "`a` cannot be read")),
+        ("not UTF-8", check_refused(&reads("a.yml").file("a.yml", b"# \xff\n"), "a.yml:1:3")),
+    ]);
+    refused([("not a list", function("    environment_file: a.yml"), "`environment_file` is the text `a.yml`")]);
+}
+
+#[test]
+fn missing_file_of_a_function_that_is_not_selected_is_no_problem() {
+    let stack = format!("{HEAD}  g:\n    image: r/g:1\n    environment_file: [none.yml]\n");
+    assert_eq!(check_sent(&pipe(stack).var("FILTER", "f"), &[body(json!({}))]), None);
+}

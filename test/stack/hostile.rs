@@ -1,0 +1,95 @@
+//! Files that were made to cost time or memory end in a clear error, within bounds of both.
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::support::binary;
+
+/// The address space a run may take, in KiB: the debug build itself, its log and a multiple of what a file may cost.
+const MEMORY: &str = "262144";
+/// For a build without optimisation on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Runs the pipe on a file, with bounded memory.
+fn bounded(text: String) -> Ran {
+    let pipe = pipe(text).var("BIG", "v".repeat(100_000));
+    let command = pipe.command();
+    let variables = command.get_envs().filter_map(|(name, value)| Some((name, value?)));
+    let start = Instant::now();
+    let output = Command::new("/bin/sh")
+        .args(["-c", "ulimit -v \"$1\" && exec \"$0\"", &binary().display().to_string(), MEMORY])
+        .env_clear()
+        .envs(variables)
+        .current_dir(pipe.dir())
+        .stdin(Stdio::null())
+        .output()
+        .expect("the pipe runs");
+    assert!(start.elapsed() < PATIENCE, "{:?}", start.elapsed());
+    Ran::from(output)
+}
+
+/// Checks that a file is refused with this phrase.
+#[track_caller]
+fn ends(text: String, phrase: &str) {
+    let ran = bounded(text);
+    assert!(ran.log.len() < 100_000, "a log of {} bytes", ran.log.len());
+    ran.exits(2).says(phrase).says("nothing was sent");
+}
+
+#[test]
+fn alias_bombs() {
+    let mut merges = "m0: &m0 {k: v}\n".to_owned();
+    for number in 1..40 {
+        let before = number - 1;
+        merges += &format!("m{number}: &m{number} {{<<: [*m{before}, *m{before}], k{number}: v}}\n");
+    }
+    ends(format!("{merges}{}", function("    environment: *m39")), "stack.yml:");
+    let names: String = (0..20_000).map(|number| format!("      k{number}: *x\n")).collect();
+    ends(format!("x: &x {}\n{}", "v".repeat(100_000), environment(&names)), "too large together");
+}
+
+#[test]
+fn alias_bomb_that_nobody_uses_is_harmless() {
+    let mut lists = "l0: &l0 [x]\n".to_owned();
+    for number in 1..40 {
+        lists += &format!("l{number}: &l{number} [*l{0}, *l{0}]\n", number - 1);
+    }
+    assert_eq!(sent(bounded(format!("{lists}{HEAD}"))), Ok(vec![body(json!({}))]));
+}
+
+#[test]
+fn deep_nesting() {
+    ends(environment(&format!("      a: {}", "[".repeat(500_000))), "more than 65536 brackets");
+    ends(environment(&format!("      a: {}", "[".repeat(10_000))), "nested");
+    ends(environment(&format!("      a: {}", "{a: ".repeat(10_000))), "nested");
+    ends(format!("{HEAD}x: {}", "- ".repeat(400_000)), "stack.yml:");
+}
+
+#[test]
+fn hundred_thousand_names() {
+    let names: String = (0..100_000).map(|number| format!("{number}: ,")).collect();
+    ends(function(&format!("    environment: {{{names}}}")), "more than 65536 brackets and commas");
+}
+
+#[test]
+fn megabyte_scalar_is_read_and_a_larger_file_is_not() {
+    let ran = bounded(environment(&format!("      a: {}", "x".repeat(1_000_000))));
+    let sent = sent(ran).expect("a deployment");
+    assert_eq!(sent[0]["envVars"]["a"].as_str().map(str::len), Some(1_000_000));
+    let ran = bounded(environment(&format!("      a: {}", "x".repeat(1 << 20))));
+    ran.exits(2).says("`stack.yml` is larger than 1024 KiB");
+}
+
+#[test]
+fn thousands_of_unclosed_braces() {
+    ends(environment(&format!("      a: {}", "${".repeat(400_000))), "is not followed by the name");
+    ends(environment(&format!("      a: {}", "${A:-".repeat(100_000))), "stack.yml:8:");
+    ends(environment(&format!("      a: {}", "${A/x".repeat(100_000))), "stack.yml:8:");
+}
+
+#[test]
+fn substitutions_that_grow() {
+    ends(environment(&format!("      a: {}", "${BIG}".repeat(100_000))), "too long");
+    ends(environment(&format!("      a: {}", "${BIG##*a*b*c}".repeat(50_000))), "takes too long");
+}

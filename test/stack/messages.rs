@@ -1,0 +1,179 @@
+//! What a person reads in the log of a deploy that failed.
+
+use super::*;
+
+/// The log of a run that is refused.
+fn log(pipe: &Pipe) -> String {
+    pipe.run().exits(2).log
+}
+
+#[test]
+fn tag_that_is_not_set() {
+    insta::assert_snapshot!(log(&pipe(HEAD.replace("r/f:1", "example/api:${TAG}"))), @r"
+    INFO: openfaas-pipe 0.1.0: deploy
+    ERROR: stack.yml:6:23: `TAG` is empty or not set, which leaves `image: example/api:`
+          6 |     image: example/api:${TAG}
+            |                       ^
+            = a second `:` on this line
+            = `${TAG}` became nothing: `TAG` is empty or not set
+      hint: a pipe sees only the variables that are passed to it; add
+        variables:
+          TAG: $TAG
+    ✖ 1 problem in the stack file, nothing was sent
+    ");
+}
+
+#[test]
+fn tag_and_registry_that_are_not_set() {
+    insta::assert_snapshot!(log(&pipe(HEAD.replace("r/f:1", "${REGISTRY}/api:${TAG}"))), @r"
+    INFO: openfaas-pipe 0.1.0: deploy
+    ERROR: stack.yml:6:27: `REGISTRY` and `TAG` are empty or not set, which leaves `image: /api:`
+          6 |     image: ${REGISTRY}/api:${TAG}
+            |                           ^
+            = a second `:` on this line
+            = `${REGISTRY}` became nothing: `REGISTRY` is empty or not set
+            = `${TAG}` became nothing: `TAG` is empty or not set
+      hint: a pipe sees only the variables that are passed to it; add
+        variables:
+          REGISTRY: $REGISTRY
+          TAG: $TAG
+    ✖ 1 problem in the stack file, nothing was sent
+    ");
+}
+
+#[test]
+fn tag_that_is_not_set_in_quotes() {
+    insta::assert_snapshot!(log(&pipe(HEAD.replace("r/f:1", "'example/api:${TAG}'"))), @r"
+    INFO: openfaas-pipe 0.1.0: deploy
+    ERROR: stack.yml:6:12: `TAG` is empty or not set, which leaves `image: 'example/api:'`
+          6 |     image: 'example/api:${TAG}'
+            |            ^
+            = `example/api:` is not an image name: the tag after `:` is empty
+            = `${TAG}` became nothing: `TAG` is empty or not set
+      hint: a pipe sees only the variables that are passed to it; add
+        variables:
+          TAG: $TAG
+    ✖ 1 problem in the stack file, nothing was sent
+    ");
+}
+
+#[test]
+fn image_that_is_not_set() {
+    insta::assert_snapshot!(log(&pipe(HEAD.replace("r/f:1", "${IMAGE}"))), @r"
+    INFO: openfaas-pipe 0.1.0: deploy
+    ERROR: stack.yml:6:10: `IMAGE` is empty or not set, which leaves `image:`
+          6 |     image: ${IMAGE}
+            |          ^
+            = function `f` has no image
+            = `${IMAGE}` became nothing: `IMAGE` is empty or not set
+      hint: a pipe sees only the variables that are passed to it; add
+        variables:
+          IMAGE: $IMAGE
+    ✖ 1 problem in the stack file, nothing was sent
+    ");
+}
+
+#[test]
+fn broken_substitution() {
+    insta::assert_snapshot!(log(&pipe(HEAD.replace("r/f:1", "example/api:${TAG-latest}"))), @r"
+    INFO: openfaas-pipe 0.1.0: deploy
+    ERROR: stack.yml:6:29: `${TAG` is followed by `-`, where only `}` or an operator may stand
+          6 |     image: example/api:${TAG-latest}
+            |                             ^
+      hint: write `${TAG:-default}`: the form without `:` is bash, faas-cli does not know it
+    ✖ 1 problem in the stack file, nothing was sent
+    ");
+}
+
+#[test]
+fn bad_indentation() {
+    insta::assert_snapshot!(log(&pipe(environment("      A: one\n     B: two"))), @r"
+    INFO: openfaas-pipe 0.1.0: deploy
+    ERROR: stack.yml:9:6: this is not in line with the names above
+          9 |      B: two
+            |      ^
+      hint: check the indentation, and quotes that are not closed
+    ✖ 1 problem in the stack file, nothing was sent
+    ");
+}
+
+#[test]
+fn duplicate_name() {
+    insta::assert_snapshot!(log(&pipe(environment("      A: one\n      A: two"))), @r"
+    INFO: openfaas-pipe 0.1.0: deploy
+    ERROR: stack.yml:9:7: `A` stands here for the second time
+          9 |       A: two
+            |       ^
+            = the first one is on line 8
+      hint: keep one of them
+    ✖ 1 problem in the stack file, nothing was sent
+    ");
+}
+
+#[test]
+fn no_image() {
+    insta::assert_snapshot!(log(&pipe(HEAD.replace("image: r/f:1", "lang: go"))), @r"
+    INFO: openfaas-pipe 0.1.0: deploy
+    ERROR: stack.yml:5:3: function `f` has no image
+          5 |   f:
+            |   ^
+      hint: write `image: registry.example.com/name:tag`
+    ✖ 1 problem in the stack file, nothing was sent
+    ");
+}
+
+#[test]
+fn missing_environment_file() {
+    insta::assert_snapshot!(log(&pipe(function("    environment_file:\n      - prod.yml"))), @r"
+    INFO: openfaas-pipe 0.1.0: deploy
+    ERROR: stack.yml:8:9: `prod.yml` cannot be read: No such file or directory (os error 2)
+          8 |       - prod.yml
+            |         ^
+      hint: a path is relative to the folder the pipe runs in; commit the file, or pass it as an artifact
+    ✖ 1 problem in the stack file, nothing was sent
+    ");
+}
+
+#[test]
+fn wrong_provider() {
+    insta::assert_snapshot!(log(&pipe(HEAD.replace("openfaas", "faas"))), @r"
+    INFO: openfaas-pipe 0.1.0: deploy
+    ERROR: stack.yml:3:9: `provider.name` is `faas`, and faas-cli takes `openfaas` only
+          3 |   name: faas
+            |         ^
+      hint: write `name: openfaas`
+    ✖ 1 problem in the stack file, nothing was sent
+    ");
+}
+
+#[test]
+fn several_problems_at_once() {
+    let text = "version: 2.0\nprovider:\n  name: openfaas\nfunctions:\n  a:\n    image: r/a:1\n    secrets: one\n  b:\n    \
+                image: \"r/b:${TAG}\"\n    environment_file: [prod.yml]\n";
+    insta::assert_snapshot!(log(&pipe(text).var("TIMEOUT", "soon")), @r#"
+    INFO: openfaas-pipe 0.1.0: deploy
+    ERROR: stack.yml:1:10: `version` is `2.0`, and faas-cli takes `1.0` only
+          1 | version: 2.0
+            |          ^
+      hint: write `version: 1.0`
+    ERROR: stack.yml:7:14: `secrets` is the text `one`, where a list belongs
+          7 |     secrets: one
+            |              ^
+      hint: write `[one]`, or each item on a line of its own after `- `
+    ERROR: stack.yml:9:12: `TAG` is empty or not set, which leaves `image: "r/b:"`
+          9 |     image: "r/b:${TAG}"
+            |            ^
+            = `r/b:` is not an image name: the tag after `:` is empty
+            = `${TAG}` became nothing: `TAG` is empty or not set
+      hint: a pipe sees only the variables that are passed to it; add
+        variables:
+          TAG: $TAG
+    ERROR: stack.yml:10:24: `prod.yml` cannot be read: No such file or directory (os error 2)
+         10 |     environment_file: [prod.yml]
+            |                        ^
+      hint: a path is relative to the folder the pipe runs in; commit the file, or pass it as an artifact
+    ✖ Validation errors:
+    TIMEOUT:
+    - `soon` is not a duration: write for example '90s', '1m30s' or '500ms'
+    "#);
+}

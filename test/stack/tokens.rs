@@ -1,0 +1,75 @@
+//! The step's own tokens become part of no function, whatever name they come in under.
+
+use super::*;
+
+const TOKEN: &str = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhY21lIn0.c2lnbmF0dXJl";
+
+fn with_token(stack: String) -> Pipe {
+    pipe(stack).var("BITBUCKET_STEP_OIDC_TOKEN", TOKEN).var("MY_TOKEN", TOKEN)
+}
+
+#[test]
+fn token_under_another_name_is_refused_with_function_and_key() {
+    let fields = "    fprocess: run ${MY_TOKEN}\n    environment:\n      KEY: Bearer ${MY_TOKEN}\n    \
+                  labels: {one: '${MY_TOKEN}'}\n    annotations: {two: '${MY_TOKEN}'}";
+    let ran = with_token(function(fields)).run().exits(2).is_silent_about(TOKEN);
+    insta::assert_snapshot!(ran.log, @r"
+    INFO: openfaas-pipe 0.1.0: deploy
+    ERROR: stack.yml:5: `fprocess` of function `f` holds the step's `BITBUCKET_STEP_OIDC_TOKEN`, which never becomes part of a function
+      hint: give the function an OpenFaaS secret (`secrets:`) of its own instead
+    ERROR: stack.yml:9: `KEY` of `environment` of function `f` holds the step's `BITBUCKET_STEP_OIDC_TOKEN`, which never becomes part of a function
+      hint: give the function an OpenFaaS secret (`secrets:`) of its own instead
+    ERROR: stack.yml:10: `one` of `labels` of function `f` holds the step's `BITBUCKET_STEP_OIDC_TOKEN`, which never becomes part of a function
+      hint: give the function an OpenFaaS secret (`secrets:`) of its own instead
+    ERROR: stack.yml:11: `two` of `annotations` of function `f` holds the step's `BITBUCKET_STEP_OIDC_TOKEN`, which never becomes part of a function
+      hint: give the function an OpenFaaS secret (`secrets:`) of its own instead
+    ✖ 4 problems in the stack file, nothing was sent
+    ");
+}
+
+#[test]
+fn token_in_the_pipes_own_lists_is_told_of_the_variable() {
+    let pipe = with_token(HEAD.to_owned())
+        .list("ENV_VARS", &["A=1", &format!("KEY={TOKEN}")])
+        .list("LABELS", &[&format!("one={TOKEN}")])
+        .list("ANNOTATIONS", &[&format!("two=x{TOKEN}x")]);
+    let ran = pipe.run().exits(2).is_silent_about(TOKEN);
+    insta::assert_snapshot!(ran.log, @r"
+    INFO: openfaas-pipe 0.1.0: deploy
+    ✖ Validation errors:
+    ANNOTATIONS:
+    - `two` holds the step's `BITBUCKET_STEP_OIDC_TOKEN`, which never becomes part of a function; give the function an OpenFaaS secret (`secrets:`) of its own instead
+    ENV_VARS:
+    - `KEY` holds the step's `BITBUCKET_STEP_OIDC_TOKEN`, which never becomes part of a function; give the function an OpenFaaS secret (`secrets:`) of its own instead
+    LABELS:
+    - `one` holds the step's `BITBUCKET_STEP_OIDC_TOKEN`, which never becomes part of a function; give the function an OpenFaaS secret (`secrets:`) of its own instead
+    ");
+}
+
+#[test]
+fn token_in_an_environment_file_is_refused() {
+    let pipe = with_token(function("    environment_file: [one.yml]"))
+        .file("one.yml", format!("environment: {{KEY: {TOKEN}}}"));
+    pipe.run().exits(2).is_silent_about(TOKEN).says("`KEY` of `environment` of function `f` holds the step's");
+}
+
+#[test]
+fn token_of_bitbucket_itself_is_refused_too() {
+    let pipe = pipe(environment("      KEY: ${MY_TOKEN}")).var("PIPELINES_JWT_TOKEN", TOKEN).var("MY_TOKEN", TOKEN);
+    pipe.run()
+        .exits(2)
+        .is_silent_about(TOKEN)
+        .says("`KEY` of `environment` of function `f` holds the step's `PIPELINES_JWT_TOKEN`");
+}
+
+#[test]
+fn short_value_is_taken_for_no_token() {
+    let pipe = pipe(environment("      KEY: short")).var("PIPELINES_JWT_TOKEN", "short");
+    pipe.run().exits(0);
+}
+
+#[test]
+fn diff_refuses_it_as_a_deploy_does() {
+    let pipe = with_token(environment("      KEY: ${MY_TOKEN}")).without("DRY_RUN").var("COMMAND", "diff");
+    pipe.run().exits(2).says("`KEY` of `environment` of function `f` holds the step's").says("nothing was sent");
+}

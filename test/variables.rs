@@ -1,0 +1,174 @@
+//! The rules for variables, as the log tells them.
+
+use std::os::unix::ffi::OsStringExt as _;
+
+use crate::support::{Pipe, Ran, open};
+
+const STACK: &str = "provider:\n  name: openfaas\nfunctions:\n  f:\n    image: example/f:1.0\n";
+
+/// A deploy that only the variables can keep from succeeding.
+fn pipe() -> Pipe {
+    Pipe::new().var("OPENFAAS_URL", "https://gw.example.com").var("DRY_RUN", "true").stack(STACK)
+}
+
+#[test]
+fn all_problems_are_told_at_once_sorted_by_name_in_the_known_shape() {
+    let ran = pipe().var("TIMEOUT", "soon").var("DEBUG", "maybe").var("RETRIES", "-1").var("STRATEGY", "x").run();
+    let ran = ran.exits(2);
+    insta::assert_snapshot!(ran.scrubbed(), @r"
+    INFO: openfaas-pipe 0.1.0: deploy
+    ✖ Validation errors:
+    DEBUG:
+    - `maybe` is not a boolean: write 'true' or 'false'
+    RETRIES:
+    - `-1` is not a whole number from 0 to 20
+    STRATEGY:
+    - unallowed value `x`: write one of update, replace, create
+    TIMEOUT:
+    - `soon` is not a duration: write for example '90s', '1m30s' or '500ms'
+    ");
+}
+
+#[test]
+fn booleans_are_understood_in_every_spelling() {
+    for (text, dry) in [
+        ("true", true),
+        ("YES", true),
+        ("On", true),
+        ("1", true),
+        ("false", false),
+        ("no", false),
+        ("OFF", false),
+        ("0", false),
+    ] {
+        let gateway = open();
+        Pipe::at(&gateway).stack(STACK).var("DRY_RUN", text).run().exits(0);
+        assert_eq!(gateway.requests().is_empty(), dry, "{text}");
+    }
+}
+
+#[test]
+fn blank_value_is_not_set() {
+    pipe().var("STRATEGY", "").var("FILTER", " ").var("LABELS", "\n").run().exits(0);
+    Pipe::new().var("COMMAND", "invoke").var("FUNCTION", "").var("OPENFAAS_URL", "https://gw").run().exits(2).says(
+        "FUNCTION:\n- set but empty: is the variable that it takes its value from defined, also for this deployment environment?",
+    );
+}
+
+#[test]
+fn options_are_trimmed() {
+    pipe().var("STRATEGY", " update\n").var("PARALLEL", " 3 ").run().exits(0);
+}
+
+#[test]
+fn unknown_command_is_told_with_the_known_ones() {
+    pipe().var("COMMAND", "deplyo").run().exits(2).says("write one of deploy, invoke, whoami, diff, remove");
+}
+
+fn labels(ran: Ran) -> serde_json::Value {
+    let ran = ran.exits(0);
+    let json: String =
+        ran.log.lines().skip_while(|line| *line != "[").take_while(|line| !line.starts_with('✔')).collect();
+    let sent: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    sent[0]["labels"].clone()
+}
+
+#[test]
+fn list_is_the_same_in_each_of_its_forms() {
+    let expected = serde_json::json!({"a": "1", "b": "two words"});
+    assert_eq!(labels(pipe().list("LABELS", &["a=1", "b=two words"]).run()), expected);
+    assert_eq!(labels(pipe().var("LABELS", "a=1\nb=two words\n").run()), expected);
+    assert_eq!(labels(pipe().var("LABELS", "['a=1', \"b=two words\"]").run()), expected);
+}
+
+#[test]
+fn broken_lists_are_told_with_what_to_write() {
+    pipe()
+        .var("LABELS_COUNT", "two")
+        .run()
+        .exits(2)
+        .says("LABELS_COUNT:\n- `two` is not a whole number: write `LABELS` as a YAML list");
+    pipe()
+        .var("LABELS_COUNT", "2")
+        .var("LABELS_0", "a=1")
+        .run()
+        .exits(2)
+        .says("LABELS_1:\n- is missing: `LABELS_COUNT` says 2 items");
+    pipe().var("LABELS_0", "a=1").run().exits(2).says("LABELS_0:\n- is set, but `LABELS_COUNT` is not");
+    pipe().list("LABELS", &["a=1"]).var("LABELS", "a=1").run().exits(2).says("LABELS:\n- given twice");
+    pipe().var("LABELS", "['a=1'").run().exits(2).says("LABELS:\n- looks like a list and cannot be read as one");
+    pipe().var("LABELS", "a").run().exits(2).says("LABELS:\n- item 0 is not of the form `key=value`");
+    pipe().list("ENV_VARS", &["A="]).run().exits(2).says("ENV_VARS:\n- `A` has an empty value");
+    pipe().list("ENV_VARS", &["A=1", ""]).run().exits(2).says("ENV_VARS:\n- item 1 is not of the form `key=value`");
+}
+
+#[test]
+fn value_of_a_list_item_that_is_wrong_is_not_shown() {
+    // It may be a secret whose key was forgotten.
+    pipe().list("ENV_VARS", &["hunter2-hunter2"]).run().exits(2).is_silent_about("hunter2");
+}
+
+#[test]
+fn misspelt_names_get_a_warning_with_the_name_that_was_meant() {
+    let ran = pipe().var("STACK_FLIE", "x").var("openfaas_url", "y").run().exits(0);
+    let ran = ran.says("WARNING: `STACK_FLIE` is not a variable of this pipe: was `STACK_FILE` meant?");
+    ran.says("WARNING: `openfaas_url` is not a variable of this pipe: was `OPENFAAS_URL` meant?");
+}
+
+#[test]
+fn value_that_was_not_replaced_gets_a_warning() {
+    let ran = pipe().list("ENV_VARS", &["A=$SECRET"]).var("OPENFAAS_NAMESPACE", "$NAMESPACE").run();
+    ran.says("`OPENFAAS_NAMESPACE` is `$NAMESPACE` to the letter")
+        .says("item 0 of `ENV_VARS` holds `$SECRET` to the letter");
+}
+
+#[test]
+fn variable_of_another_command_gets_a_warning() {
+    pipe().var("FUNCTION", "f").run().exits(0).says("`FUNCTION` is not used by `COMMAND: deploy`, only by invoke");
+}
+
+#[test]
+fn value_that_is_not_utf8_is_an_error() {
+    let pipe = pipe();
+    let mut command = pipe.command();
+    command.env("STACK_FILE", std::ffi::OsString::from_vec(vec![b'a', 0xff]));
+    Ran::from(command.output().unwrap()).exits(2).says("STACK_FILE:\n- is not UTF-8 text");
+}
+
+#[test]
+fn colours_are_there_without_a_terminal_unless_no_color_is_set() {
+    let ran = pipe().without("NO_COLOR").run().exits(0);
+    ran.says("\x1b[34mINFO: openfaas-pipe ").says("\x1b[32m✔ ");
+    let ran = pipe().without("NO_COLOR").var("PARALLEL", "0").run().exits(2);
+    ran.says("\x1b[31m✖ Validation errors:\x1b[0m\n\x1b[31mPARALLEL:\x1b[0m\n");
+    pipe().var("NO_COLOR", "1").run().exits(0).is_silent_about("\x1b");
+}
+
+#[test]
+fn debug_shows_each_request_and_never_the_environment() {
+    let gateway = open();
+    let pipe = Pipe::at(&gateway).stack(STACK).var("OTHER_VARIABLE", "other-value");
+    pipe.run().exits(0).is_silent_about("DEBUG: ");
+    let ran = pipe.var("DEBUG", "true").run().exits(0);
+    let ran = ran
+        .says("DEBUG: POST http://127.0.0.1:")
+        .says("/oauth/token: 200 OK in ")
+        .says("/system/functions: 202 Accepted in ");
+    ran.is_silent_about("other-value");
+}
+
+#[test]
+fn plain_http_to_another_host_is_refused_before_anything_is_sent() {
+    let pipe = Pipe::new().var("OPENFAAS_URL", "http://gateway.openfaas:8080").stack(STACK);
+    pipe.run()
+        .exits(2)
+        .says("OPENFAAS_URL:\n- `http://gateway.openfaas:8080` is not encrypted")
+        .says("ALLOW_HTTP: 'true'");
+}
+
+#[test]
+fn authority_that_is_none_is_told_before_anything_is_sent() {
+    let pipe = || Pipe::new().var("OPENFAAS_URL", "https://gw.example.com").stack(STACK);
+    pipe().var("CA_CERT", "nope.pem").run().exits(2).says("CA_CERT:\n- `nope.pem` is not there");
+    pipe().file("ca.pem", "text").var("CA_CERT", "ca.pem").run().exits(2).says("CA_CERT:\n- holds no certificate");
+}

@@ -1,0 +1,266 @@
+//! `COMMAND: whoami`.
+
+use local_gateway::{Fault, Gateway};
+
+use crate::support::{GUIDE_STACK, Pipe, Ran, guide, issuer, open, start};
+
+/// `whoami` at a gateway, in a build of branch `main` of the token's repository.
+fn whoami(gateway: &Gateway) -> Pipe {
+    Pipe::at(gateway)
+        .var("COMMAND", "whoami")
+        .var("BITBUCKET_WORKSPACE", "acme")
+        .var("BITBUCKET_REPO_SLUG", "etl-jobs")
+        .var("BITBUCKET_REPO_UUID", local_gateway::issuer::REPOSITORY_UUID)
+        .var("BITBUCKET_BRANCH", "main")
+}
+
+/// The resources that a log proposes.
+fn proposed(log: &str) -> &str {
+    let start = log.find("# Whose tokens").expect("resources");
+    let end = log[start..].find("\nERROR: ").or(log[start..].find("\n✔ ")).expect("an end");
+    &log[start..start + end]
+}
+
+/// The log without what differs from run to run, with the times of the token.
+fn scrubbed(ran: &Ran) -> String {
+    let times = regex_lite::Regex::new(r"\b1\d{9}\b|expires in .*").expect("an expression");
+    times.replace_all(&ran.scrubbed(), "[TIME]").into_owned()
+}
+
+fn paths(gateway: &Gateway) -> Vec<String> {
+    gateway.requests().iter().map(|request| format!("{} {}", request.method, request.path)).collect()
+}
+
+#[test]
+fn step_of_the_guide_is_accepted_and_its_resources_are_shown() {
+    let gateway = guide(&issuer());
+    let ran = whoami(&gateway).stack(GUIDE_STACK).run().exits(0);
+    insta::assert_snapshot!(scrubbed(&ran), @r#"
+    INFO: openfaas-pipe 0.1.0: whoami
+    CLAIM  VALUE  WHAT IAM MAKES OF IT
+    iss  https://api.bitbucket.org/2.0/workspaces/acme/pipelines-config/identity/oidc  `spec.iss` of a JwtIssuer must be the same
+    aud  ari:cloud:bitbucket::workspace/7d9a2c4e-1f3b-4a58-9c6d-0e2f4b6a8c10, http://[GATEWAY]  names the gateway; `spec.aud` of the JwtIssuer must list it
+    sub  {b1f8e7d6-5c4b-4a39-8271-605f4e3d2c1b}:{0a1b2c3d-4e5f-4061-9273-8495a6b7c8d9}  new with every run: an exact condition on it never matches again
+    repositoryUuid  {b1f8e7d6-5c4b-4a39-8271-605f4e3d2c1b}  the usual Role asks for it, with its braces
+    branchName  main  the usual Role asks for it
+    deploymentEnvironmentUuid  -  absent: a Role with a condition on it does not match; `deployment:` on the step adds it
+    exp  [TIME]  [TIME]
+    iat  [TIME]  [TIME] ago
+    pipelineRunUuid  {9f8e7d6c-5b4a-4938-a716-f5e4d3c2b1a0}  new with every run: an exact condition on it never matches again
+    pipelineUuid  {e4d3c2b1-a098-4f76-8e5d-4c3b2a190807}  a Role may ask for it, with its braces
+    stepUuid  {0a1b2c3d-4e5f-4061-9273-8495a6b7c8d9}  new with every run: an exact condition on it never matches again
+    workspaceUuid  {7d9a2c4e-1f3b-4a58-9c6d-0e2f4b6a8c10}  a Role may ask for it, with its braces
+    INFO: the ID token has no `deploymentEnvironmentUuid`: the step has no `deployment:`
+      hint: a Role with a condition on `jwt:deploymentEnvironmentUuid` does not admit this step; give the step a `deployment:` where the Role wants one, and write the UUID in the Role with its braces
+    INFO: the exchange is accepted, valid for 30 min, with the policies `etl-deployer`, `etl-invoker`
+    INFO: these resources admit this step to what its variables ask for: save them as `iam.yaml`, then `kubectl apply -f iam.yaml`
+    # Whose tokens the gateway accepts. Where a JwtIssuer with this `iss` is there, add only the `aud` to it.
+    apiVersion: iam.openfaas.com/v1
+    kind: JwtIssuer
+    metadata:
+      name: bitbucket-acme
+      namespace: openfaas
+    spec:
+      iss: https://api.bitbucket.org/2.0/workspaces/acme/pipelines-config/identity/oidc
+      aud:
+      - http://[GATEWAY]
+      tokenExpiry: 30m
+    ---
+    # What may be done.
+    apiVersion: iam.openfaas.com/v1
+    kind: Policy
+    metadata:
+      name: bitbucket-etl-jobs
+      namespace: openfaas
+    spec:
+      statement:
+      - sid: pipe-1
+        effect: Allow
+        action:
+        - Function:Create
+        - Function:Update
+        resource:
+        - "etl:import-csv"
+    ---
+    # Who may do it: all conditions must hold; several values of one are alternatives.
+    apiVersion: iam.openfaas.com/v1
+    kind: Role
+    metadata:
+      name: bitbucket-etl-jobs-main
+      namespace: openfaas
+    spec:
+      policy:
+      - bitbucket-etl-jobs
+      condition:
+        StringEqual:
+          jwt:iss: ["https://api.bitbucket.org/2.0/workspaces/acme/pipelines-config/identity/oidc"]
+          # This repository; the braces belong to the UUID.
+          jwt:repositoryUuid: ["{b1f8e7d6-5c4b-4a39-8271-605f4e3d2c1b}"]
+          # Only builds of this branch; builds of tags have none.
+          jwt:branchName: ["main"]
+    ✔ `http://[GATEWAY]` accepts this step
+    "#);
+    assert_eq!(paths(&gateway), ["POST /oauth/token"]);
+}
+
+#[test]
+fn what_is_proposed_admits_the_step_to_a_gateway_that_refused_it() {
+    let (issuer, text) = (issuer(), "version: 1.0\nprovider: {name: openfaas}\nfunctions:\n  f:\n    image: a/f:1\n");
+    let gateway = start(Gateway::builder().iam_yaml("").issuer(&issuer).public_url("https://gw.example.com"));
+    let token = issuer.token().audience("https://gw.example.com").mint();
+    let pipe = whoami(&gateway).stack(text).var("BITBUCKET_STEP_OIDC_TOKEN", token);
+    pipe.run_with("COMMAND", "deploy").exits(3);
+    let ran = pipe.run().exits(3).says("issuer is not registered");
+    let resources = proposed(&ran.log).replace(gateway.url(), gateway.public_url());
+    gateway.apply(&resources).expect("resources");
+    pipe.run().exits(0).says("with the policies `bitbucket-etl-jobs`");
+    pipe.run_with("COMMAND", "deploy").exits(0);
+}
+
+#[test]
+fn actions_are_those_that_the_other_variables_ask_for() {
+    let gateway = guide(&issuer());
+    let pipe = whoami(&gateway)
+        .stack(GUIDE_STACK)
+        .var("STRATEGY", "replace")
+        .var("WAIT", "true")
+        .var("OWNER_LABEL", "true")
+        .var("PRUNE", "true")
+        .var("FUNCTION", "import-csv.etl")
+        .var("PAYLOAD", "x");
+    let ran = pipe.run().exits(0).is_silent_about("WARNING");
+    let (_, policy) = proposed(&ran.log).split_once("  statement:\n").unwrap();
+    let (policy, _) = policy.split_once("---").unwrap();
+    insta::assert_snapshot!(policy, @r#"
+    - sid: pipe-1
+      effect: Allow
+      action:
+      - Function:Create
+      - Function:Update
+      - Function:Delete
+      - Function:Get
+      resource:
+      - "etl:import-csv"
+    - sid: pipe-2
+      effect: Allow
+      action:
+      - Function:Delete
+      resource:
+      - "etl:*"
+    - sid: pipe-3
+      effect: Allow
+      action:
+      - Function:List
+      resource:
+      - "etl:*"
+    - sid: pipe-4
+      effect: Allow
+      action:
+      - Function:Invoke
+      resource:
+      - "etl:import-csv"
+    "#);
+}
+
+#[test]
+fn namespace_stands_in_for_a_stack_file() {
+    let gateway = guide(&issuer());
+    whoami(&gateway).var("OPENFAAS_NAMESPACE", "etl").run().exits(0).says("    resource:\n    - \"etl:*\"\n");
+    whoami(&gateway).run().exits(0).says("    resource:\n    - \"openfaas-fn:*\"\n");
+}
+
+#[test]
+fn broken_stack_file_is_a_warning() {
+    let gateway = guide(&issuer());
+    let ran = whoami(&gateway).stack("functions: [").run().exits(0);
+    ran.says("WARNING: stack.yml:1:").says("✔ ").is_silent_about("ERROR");
+    whoami(&gateway)
+        .var("STACK_FILE", "nope.yml")
+        .run()
+        .exits(0)
+        .says("WARNING: `STACK_FILE`: `nope.yml` is not there");
+}
+
+#[test]
+fn without_a_gateway_it_is_a_validation_error() {
+    let gateway = open();
+    let ran = whoami(&gateway).without("OPENFAAS_URL").run().exits(2);
+    ran.says("✖ Validation errors:\nOPENFAAS_URL:\n- ");
+    assert!(gateway.requests().is_empty());
+}
+
+#[test]
+fn token_that_no_role_matches_is_explained_and_not_accepted() {
+    let gateway = guide(&issuer());
+    let token = issuer().token().audience(gateway.public_url()).tag().deployment("{e0}").mint();
+    let ran = whoami(&gateway).var("BITBUCKET_STEP_OIDC_TOKEN", token).var("BITBUCKET_TAG", "v1").run().exits(3);
+    let ran = ran.says("✖ `http://127.0.0.1").says("does not accept this step").says("build of tag `v1`");
+    assert!(proposed(&ran.log).contains("jwt:deploymentEnvironmentUuid: [\"{e0}\"]"), "{}", ran.log);
+}
+
+#[test]
+fn expired_token_is_tried_all_the_same() {
+    let gateway = guide(&issuer());
+    let token = issuer().token().audience(gateway.public_url()).expires_in(-600).mint();
+    let ran = whoami(&gateway).var("BITBUCKET_STEP_OIDC_TOKEN", token).run().exits(3);
+    ran.says("ERROR: the ID token expired 10 min ").says("token is expired");
+    assert_eq!(paths(&gateway), ["POST /oauth/token"]);
+}
+
+#[test]
+fn missing_token_shows_what_to_write() {
+    let gateway = guide(&issuer());
+    let ran = whoami(&gateway).without("BITBUCKET_STEP_OIDC_TOKEN").run().exits(3);
+    insta::assert_snapshot!(scrubbed(&ran), @r"
+    INFO: openfaas-pipe 0.1.0: whoami
+    ERROR: no ID token: the step has no `oidc` block
+      hint: give the step an `oidc` block; Bitbucket then passes the token itself, so leave `BITBUCKET_STEP_OIDC_TOKEN` out of `variables:`
+      - step:
+          oidc:
+            audiences:
+              - http://[GATEWAY]
+          script:
+            - pipe: …
+      OpenFaaS CE and Standard have no IAM: set `OPENFAAS_PASSWORD` there instead
+    ✖ `http://[GATEWAY]` does not accept this step
+    ");
+    assert!(gateway.requests().is_empty());
+}
+
+#[test]
+fn unreachable_gateway_is_one_that_did_not_accept_the_step() {
+    let gateway = guide(&issuer());
+    let pipe = whoami(&gateway).var("RETRIES", "0");
+    drop(gateway);
+    pipe.run().exits(3).says("connection refused").says("apiVersion: iam.openfaas.com/v1");
+}
+
+#[test]
+fn password_is_checked_in_place_of_the_token() {
+    let gateway = start(Gateway::builder().basic_auth("admin", "s3cr3t-password"));
+    let ran = whoami(&gateway).var("OPENFAAS_PASSWORD", "s3cr3t-password").run().exits(0);
+    insta::assert_snapshot!(scrubbed(&ran), @r"
+    INFO: openfaas-pipe 0.1.0: whoami
+    INFO: `OPENFAAS_PASSWORD` is set: basic auth is used, not the step's token
+    INFO: `OPENFAAS_PASSWORD` is set: `admin` signs in with it, and neither the step's token nor any Role is used
+    ✔ `http://[GATEWAY]` accepts this step
+    ");
+    let ran = whoami(&gateway).var("OPENFAAS_PASSWORD", "another-password").run().exits(3);
+    ran.says("401 Unauthorized").says("hint: check `OPENFAAS_USERNAME` and `OPENFAAS_PASSWORD`");
+    assert_eq!(paths(&gateway), ["GET /system/info", "GET /system/info"]);
+}
+
+#[test]
+fn claims_of_a_token_cannot_forge_a_line_of_the_log() {
+    let gateway = guide(&issuer());
+    let token = issuer().token().claim("note", "x\nINFO: \u{1b}[2Jfine").mint();
+    let ran = whoami(&gateway).var("BITBUCKET_STEP_OIDC_TOKEN", token).run().exits(3);
+    ran.says("x\\nINFO: \\u{1b}[2Jfine");
+}
+
+#[test]
+fn token_of_the_gateway_is_never_shown() {
+    let gateway = guide(&issuer());
+    gateway.fault(Fault::on("POST", "/oauth/token").status(200).body(r#"{"access_token":"not-a-jwt-but-secret"}"#));
+    whoami(&gateway).run().exits(0).says("the exchange is accepted\n").is_silent_about("not-a-jwt-but-secret");
+}
