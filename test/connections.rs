@@ -1,6 +1,6 @@
 //! How many connections a run makes, and when.
 
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -67,10 +67,16 @@ fn http1_has_its_connections_before_the_token_is_there() {
             connections.push(listener.accept().unwrap().0);
             counter.fetch_add(1, Ordering::SeqCst);
         }
+        // An answer before the request would be an error of its own.
+        let mut exchange = BufReader::new(connections.remove(0));
+        let mut line = String::new();
+        while exchange.read_line(&mut line).unwrap() > "\r\n".len() {
+            line.clear();
+        }
         let answer = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 2\r\n\r\n{}";
-        connections[0].write_all(answer).unwrap();
+        exchange.get_mut().write_all(answer).unwrap();
         // Open until the pipe has read it.
-        let _ = connections[0].read_to_end(&mut Vec::new());
+        let _ = exchange.read_to_end(&mut Vec::new());
     });
     let token = issuer().token().audience(&url).mint();
     Pipe::new()
