@@ -5,7 +5,8 @@
 //!
 //! The bound of a row is what no client can undercut: the round trips of its protocol and the processor time that the
 //! gateway's one thread took. Round trips are one for TCP, one for TLS 1.3, one for the exchange, and for each method (`PUT`,
-//! and `POST` where the function is new) as many as there are batches of `PARALLEL` functions.
+//! and `POST` where the function is new) as many as there are batches of `PARALLEL` functions. A hostile stack file may take a
+//! second; before the first request there is only what it takes to start a program.
 
 #![expect(clippy::print_stdout, reason = "a program for people")]
 
@@ -13,7 +14,7 @@ mod build;
 mod measure;
 mod site;
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -26,6 +27,8 @@ use site::{GATEWAY_THREAD, PASSWORD, Protocol, Site, USER};
 use tempfile::TempDir;
 
 const GIGABYTE: u64 = 1_000_000_000;
+/// The largest stack file that is read, in bytes.
+const STACK_LIMIT: usize = 1024 * 1024;
 
 /// A row is run again until it has had this many runs …
 const RUNS: usize = 11;
@@ -48,7 +51,25 @@ enum Work {
     Upload,
     /// An answer of a gigabyte.
     Download,
+    /// A stack file that is made to take long, or much memory, and is refused: the one of this index in [`HOSTILE`].
+    Hostile(usize),
 }
+
+/// Names of hostile stack files, with their beginnings, and what is repeated after it until the file is as large as may be.
+const HOSTILE: [(&str, &str, &str); 12] = [
+    ("brackets", "", "["),
+    ("commas", "[", ","),
+    ("tags", "", "%TAG ! a\n"),
+    ("documents", "", "---\n"),
+    ("large-name", "functions:\n  f:\n    ? ", "e"),
+    ("problems", "functions:\n  f:\n    environment:\n", "      ? [a]\n      : []\n"),
+    ("defaults", "", "${A:-"),
+    ("substitutions", "A: >\n", "   ${A}"),
+    ("comment", "# ${A:-${A:-${A:-${A:-${A:-${A:-${A:-${A:-${A:-${A:-${A:-${A:-${A:-${A:-${A:-${A:-", "${B}"),
+    ("patterns", "", "# ${BIG##*a*b*c}\n"),
+    ("replacements", "", "# ${BIG//v/${BIG}}\n"),
+    ("growth", "", "# ${BIG}\n"),
+];
 
 struct Row {
     name: String,
@@ -67,6 +88,7 @@ impl Row {
             Work::Guarded => "invoke/guarded".to_owned(),
             Work::Upload => "payload/1GB-in".to_owned(),
             Work::Download => "payload/1GB-out".to_owned(),
+            Work::Hostile(index) => format!("hostile/{}", HOSTILE[index].0),
         };
         Self { name: format!("{}/{work_name}/{rtt}ms", protocol.name()), protocol, rtt, work }
     }
@@ -76,7 +98,7 @@ impl Row {
         let connect = if self.protocol == Protocol::Http1 { 1 } else { 2 };
         let exchange = 1;
         match self.work {
-            Work::Start => 0,
+            Work::Start | Work::Hostile(_) => 0,
             Work::Deploy { functions, new, parallel } => {
                 let methods = if new { 2 } else { 1 };
                 connect + exchange + methods * functions.div_ceil(parallel)
@@ -86,8 +108,15 @@ impl Row {
         }
     }
 
-    fn bound(&self, gateway: Duration) -> Duration {
-        Duration::from_millis(self.rtt.into()) * u32::try_from(self.round_trips()).unwrap_or(u32::MAX) + gateway
+    /// `start` is what it takes to start a program that does nothing.
+    fn bound(&self, gateway: Duration, start: Duration) -> Duration {
+        match self.work {
+            Work::Start => start,
+            Work::Hostile(_) => Duration::from_secs(1),
+            _ => {
+                Duration::from_millis(self.rtt.into()) * u32::try_from(self.round_trips()).unwrap_or(u32::MAX) + gateway
+            }
+        }
     }
 }
 
@@ -111,6 +140,7 @@ fn rows() -> Vec<Row> {
         rows.push(Row::new(protocol, 0, Work::Download));
     }
     rows.push(Row::new(Protocol::Http1, 0, deploy(10_000, false, 16)));
+    rows.extend((0..HOSTILE.len()).map(|index| Row::new(Protocol::Http1, 0, Work::Hostile(index))));
     rows
 }
 
@@ -134,6 +164,11 @@ fn prepare(site: &Site, row: &Row, run: usize, dir: &TempDir) -> anyhow::Result<
                 File::create(dir.path().join("payload"))?.set_len(GIGABYTE)?;
             }
         }
+        Work::Hostile(index) => {
+            let (_, start, rest) = HOSTILE[index];
+            let text = start.to_owned() + &rest.repeat((STACK_LIMIT - start.len()) / rest.len());
+            fs::write(dir.path().join("stack.yml"), text)?;
+        }
     }
     Ok(())
 }
@@ -156,8 +191,10 @@ fn by_pipe<'a>(site: &Site, program: &'a Path, row: &Row, dir: &'a TempDir) -> J
             let query = format!("bytes={GIGABYTE}");
             invoke("source", &[("AUTH", "never"), ("QUERY", &query), ("OUTPUT_FILE", "answer")]);
         }
+        Work::Hostile(_) => set("BIG", &"v".repeat(100_000)),
     }
-    Job { program, arguments: Vec::new(), variables, dir }
+    let exit_code = if let Work::Hostile(_) = row.work { 2 } else { 0 };
+    Job { program, arguments: Vec::new(), variables, dir, exit_code }
 }
 
 /// The same deploy by faas-cli, with basic auth: what it does for IAM takes a person or a plugin.
@@ -165,8 +202,8 @@ fn by_faas_cli<'a>(site: &Site, program: &'a Path, dir: &'a TempDir) -> anyhow::
     let token = base64::engine::general_purpose::STANDARD.encode(format!("{USER}:{PASSWORD}"));
     let path = |name: &str| dir.path().join(name).display().to_string();
     let config = format!("auths:\n- gateway: {}\n  auth: basic\n  token: {token}\n", site.url);
-    std::fs::write(path("config.yml"), config)?;
-    std::fs::write(path("ca.pem"), site.gateway.ca_pem())?;
+    fs::write(path("config.yml"), config)?;
+    fs::write(path("ca.pem"), site.gateway.ca_pem())?;
     let mut variables = vec![
         ("HOME".to_owned(), path("")),
         ("PATH".to_owned(), "/usr/local/bin:/usr/bin:/bin".to_owned()),
@@ -176,7 +213,7 @@ fn by_faas_cli<'a>(site: &Site, program: &'a Path, dir: &'a TempDir) -> anyhow::
         variables.push(("SSL_CERT_FILE".to_owned(), path("ca.pem")));
     }
     let arguments = ["deploy", "-f", "stack.yml", "--gateway", &site.url].map(str::to_owned).to_vec();
-    Ok(Job { program, arguments, variables, dir })
+    Ok(Job { program, arguments, variables, dir, exit_code: 0 })
 }
 
 /// What was measured of a row.
@@ -184,6 +221,7 @@ struct Measured {
     runs: usize,
     took: Duration,
     gateway: Duration,
+    bound: Duration,
     faas_cli: Option<Duration>,
     /// The largest log, in bytes.
     log: usize,
@@ -195,7 +233,15 @@ struct Measured {
 fn measure(row: &Row, pipe: &Path, faas_cli: Option<&Path>) -> anyhow::Result<Measured> {
     let site = Site::new(row.protocol, row.rtt)?;
     let dir = tempfile::tempdir()?;
-    let (mut took, mut gateway, mut theirs, mut log) = (Vec::new(), Vec::new(), Vec::new(), 0);
+    let (mut took, mut gateway, mut start, mut theirs, mut log) = (Vec::new(), Vec::new(), Vec::new(), Vec::new(), 0);
+    let nothing = std::env::current_exe()?;
+    let nothing = Job {
+        program: &nothing,
+        arguments: vec![measure::NOTHING.to_owned()],
+        variables: Vec::new(),
+        dir: &dir,
+        exit_code: 0,
+    };
     site.gateway.record(row.work == Work::Start);
     let begun = Instant::now();
     let mut run = 0;
@@ -210,6 +256,7 @@ fn measure(row: &Row, pipe: &Path, faas_cli: Option<&Path>) -> anyhow::Result<Me
             Work::Start => site.gateway.requests().first().context("no request")?.arrived - ran.started,
             _ => ran.took,
         });
+        start.push(nothing.run()?.took);
         if let (Some(program), Work::Deploy { .. }) = (faas_cli, row.work) {
             prepare(&site, row, 2 * run + 1, &dir)?;
             theirs.push(by_faas_cli(&site, program, &dir)?.run().with_context(|| row.name.clone())?.took);
@@ -233,10 +280,12 @@ fn measure(row: &Row, pipe: &Path, faas_cli: Option<&Path>) -> anyhow::Result<Me
         used.dedup();
         connections = Some((requests.len(), used.len()));
     }
+    let gateway = median(&mut gateway).unwrap_or_default();
     Ok(Measured {
         runs: run,
         took: median(&mut took).context("no run")?,
-        gateway: median(&mut gateway).unwrap_or_default(),
+        gateway,
+        bound: row.bound(gateway, median(&mut start).unwrap_or_default()),
         faas_cli: median(&mut theirs),
         log,
         memory,
@@ -259,12 +308,7 @@ fn ratio(took: Duration, other: Duration) -> String {
 }
 
 fn print(row: &Row, measured: &Measured) {
-    let Measured { took, gateway, .. } = *measured;
-    // Before the first request there is nothing to wait for.
-    let (bound, of_bound) = match row.work {
-        Work::Start => ("-".to_owned(), "-".to_owned()),
-        _ => (ms(row.bound(gateway)), ratio(took, row.bound(gateway))),
-    };
+    let Measured { took, gateway, bound, .. } = *measured;
     let (theirs, of_theirs) =
         measured.faas_cli.map_or(("-".to_owned(), "-".to_owned()), |theirs| (ms(theirs), ratio(took, theirs)));
     let memory = measured.memory.map_or("-".to_owned(), mb);
@@ -274,12 +318,13 @@ fn print(row: &Row, measured: &Measured) {
         format!("  {requests} requests, {connections} connection{}", if connections == 1 { "" } else { "s" })
     });
     println!(
-        "{:38} {:>4} {:>9} {:>9} {bound:>9} {of_bound:>6} {theirs:>9} {of_theirs:>6} {memory:>7} {instructions:>8} \
-         {log:>8}{note}",
+        "{:38} {:>4} {:>9} {:>9} {:>9} {:>6} {theirs:>9} {of_theirs:>6} {memory:>7} {instructions:>8} {log:>8}{note}",
         row.name,
         measured.runs,
         ms(took),
         ms(gateway),
+        ms(bound),
+        ratio(took, bound),
     );
 }
 
@@ -289,6 +334,7 @@ fn main() -> anyhow::Result<ExitCode> {
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             measure::PEAK_MEMORY => return peak_memory_of(arguments),
+            measure::NOTHING => return Ok(ExitCode::SUCCESS),
             // Cargo's own.
             "--bench" => {}
             _ => wanted.push(argument),

@@ -12,12 +12,17 @@ use tempfile::TempDir;
 /// The argument by which a benchmark asks itself for a run's peak memory.
 pub(crate) const PEAK_MEMORY: &str = "--peak-memory-of";
 
+/// The argument by which a benchmark asks itself to do nothing, which takes what the machine needs to start a program.
+pub(crate) const NOTHING: &str = "--nothing";
+
 /// A program in a working directory of its own, with these variables and no others.
 pub(crate) struct Job<'a> {
     pub(crate) program: &'a Path,
     pub(crate) arguments: Vec<String>,
     pub(crate) variables: Vec<(String, String)>,
     pub(crate) dir: &'a TempDir,
+    /// How it has to end.
+    pub(crate) exit_code: i32,
 }
 
 /// How a run went.
@@ -29,13 +34,13 @@ pub(crate) struct Ran {
 }
 
 impl Job<'_> {
-    /// Runs it to its end, which has to be a good one.
+    /// Runs it to its end.
     pub(crate) fn run(&self) -> anyhow::Result<Ran> {
         let mut command = self.command(self.program);
         let started = Instant::now();
         let output = command.args(&self.arguments).output()?;
         let took = started.elapsed();
-        self.succeeded(&output)?;
+        self.ended(&output)?;
         Ok(Ran { started, took, log: output.stdout.len() })
     }
 
@@ -45,7 +50,7 @@ impl Job<'_> {
     pub(crate) fn peak_memory(&self) -> anyhow::Result<u64> {
         let mut command = self.command(&std::env::current_exe()?);
         let output = command.arg(PEAK_MEMORY).arg(self.program).args(&self.arguments).output()?;
-        self.succeeded(&output)?;
+        self.ended(&output)?;
         let text = String::from_utf8_lossy(&output.stderr);
         let kibibytes: u64 = text.trim().parse().with_context(|| format!("`{}` is no size", text.trim()))?;
         Ok(kibibytes * 1024)
@@ -66,10 +71,11 @@ impl Job<'_> {
         command
     }
 
-    fn succeeded(&self, output: &Output) -> anyhow::Result<()> {
+    fn ended(&self, output: &Output) -> anyhow::Result<()> {
         let log = String::from_utf8_lossy(&output.stdout);
         let errors = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "{} {}\n{log}\n{errors}", self.program.display(), output.status);
+        let ended = output.status.code() == Some(self.exit_code);
+        ensure!(ended, "{} {}\n{log}\n{errors}", self.program.display(), output.status);
         Ok(())
     }
 }
@@ -80,7 +86,7 @@ pub(crate) fn peak_memory_of(mut arguments: impl Iterator<Item = String>) -> any
     let status = Command::new(program).args(arguments).status()?;
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
     io::Write::write_all(&mut io::stderr(), usage.max_rss().to_string().as_bytes())?;
-    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
 }
 
 /// The processor time that the thread of this name has had.
