@@ -5,10 +5,9 @@ mod advice;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures_util::StreamExt as _;
-use futures_util::stream;
 
 use crate::config::{Deploy, Strategy};
+use crate::each::{begun, each};
 use crate::function::Deployment;
 use crate::gateway::{Creation, Error, Found, Gateway, Target};
 use crate::log;
@@ -16,7 +15,7 @@ use crate::outcome::{Action, FunctionOutcome, Outcome, Problem};
 use crate::prune::left_over;
 use crate::remove::remove;
 use crate::rollback::roll_back;
-use crate::run::{self, Loaded, Rejected, Run};
+use crate::run::{Loaded, Rejected, Run};
 use crate::show::{self, Teller, count};
 use crate::stack::Function;
 use crate::statuses::{Reading, Statuses};
@@ -32,20 +31,8 @@ const GONE_PAUSE_MOST: Duration = Duration::from_secs(2);
 /// Deploys what the variables select.
 pub async fn run(mut run: Run<'_>, deploy: &Deploy) -> Result<Outcome, Rejected> {
     let loaded = run.stack(&deploy.selection, Some(deploy)).await;
-    if deploy.dry_run {
-        run.check()?;
-        let mut outcome = run.outcome(String::new());
-        if let Some(loaded) = loaded {
-            show(&loaded.stack.functions);
-            outcome.stack_file = Some(loaded.path);
-        }
-        return Ok(outcome);
-    }
     let gateway = run.gateway(loaded.as_ref().map(|loaded| &loaded.stack));
-    run.check()?;
-    let (Some(loaded), Some(gateway)) = (loaded, gateway) else {
-        return Ok(run.outcome(String::new()));
-    };
+    let (loaded, gateway) = run.ready(loaded.zip(gateway))?;
     let mut outcome = run.outcome(gateway.address());
     outcome.stack_file = Some(loaded.path.clone());
     tracing::info!("deploying {} of `{}` to `{}`", count(loaded.stack.functions.len()), loaded.path, gateway.address());
@@ -69,7 +56,7 @@ pub async fn run(mut run: Run<'_>, deploy: &Deploy) -> Result<Outcome, Rejected>
         Err(error) => outcome.problem = Some(error.problem()),
     }
     if let Some(problem) = &outcome.problem {
-        run::tell("", problem);
+        show::tell("", problem);
     }
     if !outcome.functions.is_empty() {
         show::table(&outcome.functions);
@@ -78,12 +65,15 @@ pub async fn run(mut run: Run<'_>, deploy: &Deploy) -> Result<Outcome, Rejected>
     Ok(outcome)
 }
 
-/// `DRY_RUN`: what would be sent.
-fn show(functions: &[Function]) {
+/// `DRY_RUN`: shows what would be sent.
+pub async fn dry_run(mut run: Run<'_>, deploy: &Deploy) -> Result<Outcome, Rejected> {
+    let loaded = run.stack(&deploy.selection, Some(deploy)).await;
+    let loaded = run.ready(loaded)?;
     tracing::info!("dry run: this would be sent, and nothing is");
-    let deployments: Vec<_> = functions.iter().map(|function| &function.deployment).collect();
+    let deployments: Vec<_> = loaded.stack.functions.iter().map(|function| &function.deployment).collect();
     // Maps of strings and lists of strings: nothing that JSON could not hold.
     log::plain(serde_json::to_string_pretty(&deployments).unwrap_or_default());
+    Ok(Outcome { stack_file: Some(loaded.path), ..run.outcome(String::new()) })
 }
 
 /// Deploys functions to a gateway.
@@ -154,41 +144,19 @@ impl Deployer<'_> {
         Ok(())
     }
 
-    /// Deploys all, some at once; the outcomes are in the order of the functions.
     async fn each(&self, functions: &[Function]) -> Vec<FunctionOutcome> {
-        let mut outcomes: Vec<_> = stream::iter(functions.iter().enumerate())
-            .map(|(index, function)| async move { (index, self.one(function).await) })
-            .buffer_unordered(self.parallel)
-            .inspect(|(_, outcome)| self.teller.ended(outcome))
-            .collect()
-            .await;
-        outcomes.sort_unstable_by_key(|(index, _)| *index);
-        outcomes.into_iter().map(|(_, outcome)| outcome).collect()
-    }
-
-    async fn one(&self, function: &Function) -> FunctionOutcome {
-        let started = Instant::now();
-        let deployment = &function.deployment;
-        let target = Target::from(deployment);
-        let (action, problem) = match self.stop.requested() {
-            Some(failure) => show::not_started(failure),
-            None => match self.send(&target, deployment).await {
-                Ok(action) => (action, None),
-                Err(error) => (Action::Failed, Some(self.failed(function, &error))),
-            },
-        };
-        FunctionOutcome {
-            url: self.gateway.function_url(&target).into(),
-            name: target.name,
-            namespace: target.namespace,
-            image: Some(deployment.image.clone()),
-            action,
-            problem,
-            duration: started.elapsed(),
-            line: Some(function.line),
-            ready: None,
-            replicas: None,
-        }
+        let begun = functions.iter().map(|function| {
+            let outcome = FunctionOutcome {
+                image: Some(function.deployment.image.clone()),
+                line: Some(function.line),
+                ..begun(self.gateway, Target::from(&function.deployment))
+            };
+            (outcome, function)
+        });
+        each(begun, self.parallel, self.stop, &self.teller, async |target, function: &Function| {
+            self.send(target, &function.deployment).await.map_err(|error| self.failed(function, &error))
+        })
+        .await
     }
 
     fn failed(&self, function: &Function, error: &Error) -> Problem {
@@ -279,11 +247,12 @@ impl Deployer<'_> {
     }
 }
 
+/// The last line of a dry run.
+pub fn dry_summary(_: &Outcome) -> String {
+    "dry run: nothing was sent".to_owned()
+}
+
 /// The last line of a deploy.
 pub fn summary(outcome: &Outcome) -> String {
-    // Only a dry run has no gateway.
-    if outcome.gateway.is_empty() {
-        return "dry run: nothing was sent".to_owned();
-    }
     show::summary(outcome, "deployed")
 }

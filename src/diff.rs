@@ -10,8 +10,8 @@ use crate::gateway::{Gateway, Target};
 use crate::log::{self, quote};
 use crate::outcome::{Failure, Outcome, Problem, full_name};
 use crate::prune::left_over;
-use crate::run::{self, Loaded, Rejected, Run};
-use crate::show::count;
+use crate::run::{Loaded, Rejected, Run};
+use crate::show::{self, count};
 use crate::statuses::Statuses;
 use compare::{Change, compare, fields_of};
 
@@ -19,10 +19,7 @@ use compare::{Change, compare, fields_of};
 pub async fn run(mut run: Run<'_>, deploy: &Deploy) -> Result<Outcome, Rejected> {
     let loaded = run.stack(&deploy.selection, Some(deploy)).await;
     let gateway = run.gateway(loaded.as_ref().map(|loaded| &loaded.stack));
-    run.check()?;
-    let (Some(loaded), Some(gateway)) = (loaded, gateway) else {
-        return Ok(run.outcome(String::new()));
-    };
+    let (loaded, gateway) = run.ready(loaded.zip(gateway))?;
     let mut outcome = run.outcome(gateway.address());
     outcome.stack_file = Some(loaded.path.clone());
     tracing::info!(
@@ -40,7 +37,7 @@ pub async fn run(mut run: Run<'_>, deploy: &Deploy) -> Result<Outcome, Rejected>
             outcome.problem = verdict(&differences);
         }
         Err(problem) => {
-            run::tell("", &problem);
+            show::tell("", &problem);
             outcome.problem = Some(problem);
         }
     }

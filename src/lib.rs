@@ -7,6 +7,7 @@ pub mod config;
 pub mod deploy;
 pub mod diff;
 pub mod digest;
+pub mod each;
 pub mod file;
 pub mod function;
 pub mod gateway;
@@ -74,7 +75,7 @@ fn start(environment: Environment) -> anyhow::Result<u8> {
             .spawn(move || sender.send(work(&environment, &working)))
             .context("the work could not be started")?;
         tokio::select! {
-            // Nothing is sent by a thread that panicked, which the hook told.
+            // A thread that panicked sends nothing, and the hook told of it; the shipped build has aborted by then.
             exit_code = ended => exit_code.unwrap_or(Ok(Failure::Failed.exit_code())),
             failure = stop.at_once() => {
                 log::failure(format!("stopped by {}, with work under way", stop::signal_name(failure)));
@@ -102,6 +103,7 @@ async fn command(run: Run<'_>) -> Option<Failure> {
     tracing::info!("openfaas-pipe {}: {}", env!("CARGO_PKG_VERSION"), run.config.command.name());
     let (config, stop) = (run.config, run.stop);
     let (ended, summary): (_, fn(&Outcome) -> String) = match &config.command {
+        Command::Deploy(deploy) if deploy.dry_run => (deploy::dry_run(run, deploy).await, deploy::dry_summary),
         Command::Deploy(deploy) => (deploy::run(run, deploy).await, deploy::summary),
         Command::Invoke(invoke) => (invoke::run(run, invoke).await, invoke::summary),
         Command::Whoami(whoami) => (whoami::run(run, whoami).await, whoami::summary),

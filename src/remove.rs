@@ -1,14 +1,10 @@
 //! `COMMAND: remove`, and the deletions of `PRUNE`: functions are deleted side by side.
 
-use std::time::Instant;
-
-use futures_util::StreamExt as _;
-use futures_util::stream;
-
 use crate::config::Selection;
+use crate::each::{begun, each};
 use crate::gateway::{Error, Found, Gateway, Target};
 use crate::outcome::{Action, FunctionOutcome, Outcome};
-use crate::run::{self, Rejected, Run};
+use crate::run::{Rejected, Run};
 use crate::show::{self, Teller, count};
 use crate::stop::Stop;
 
@@ -16,10 +12,7 @@ use crate::stop::Stop;
 pub async fn run(mut run: Run<'_>, selection: &Selection) -> Result<Outcome, Rejected> {
     let loaded = run.stack(selection, None).await;
     let gateway = run.gateway(loaded.as_ref().map(|loaded| &loaded.stack));
-    run.check()?;
-    let (Some(loaded), Some(gateway)) = (loaded, gateway) else {
-        return Ok(run.outcome(String::new()));
-    };
+    let (loaded, gateway) = run.ready(loaded.zip(gateway))?;
     let mut outcome = run.outcome(gateway.address());
     let functions = &loaded.stack.functions;
     tracing::info!("removing {} of `{}` from `{}`", count(functions.len()), loaded.path, gateway.address());
@@ -35,7 +28,7 @@ pub async fn run(mut run: Run<'_>, selection: &Selection) -> Result<Outcome, Rej
         }
         Err(error) => {
             let problem = error.problem();
-            run::tell("", &problem);
+            show::tell("", &problem);
             outcome.problem = Some(problem);
         }
     }
@@ -51,37 +44,13 @@ pub async fn remove(
     targets: Vec<(Target, Option<usize>)>,
     teller: &Teller,
 ) -> Vec<FunctionOutcome> {
-    let mut outcomes: Vec<_> = stream::iter(targets.into_iter().enumerate())
-        .map(|(index, (target, line))| async move {
-            let started = Instant::now();
-            let (action, problem) = match stop.requested() {
-                Some(failure) => show::not_started(failure),
-                None => match gateway.delete(&target).await {
-                    Ok(Found::Accepted) => (Action::Removed, None),
-                    Ok(Found::Absent) => (Action::Absent, None),
-                    Err(error) => (Action::Failed, Some(teller.failed(&error))),
-                },
-            };
-            let outcome = FunctionOutcome {
-                url: gateway.function_url(&target).into(),
-                name: target.name,
-                namespace: target.namespace,
-                image: None,
-                action,
-                problem,
-                duration: started.elapsed(),
-                line,
-                ready: None,
-                replicas: None,
-            };
-            (index, outcome)
-        })
-        .buffer_unordered(parallel)
-        .inspect(|(_, outcome)| teller.ended(outcome))
-        .collect()
-        .await;
-    outcomes.sort_unstable_by_key(|(index, _)| *index);
-    outcomes.into_iter().map(|(_, outcome)| outcome).collect()
+    let begun = targets.into_iter().map(|(target, line)| (FunctionOutcome { line, ..begun(gateway, target) }, ()));
+    each(begun, parallel, stop, teller, async |target, ()| match gateway.delete(target).await {
+        Ok(Found::Accepted) => Ok(Action::Removed),
+        Ok(Found::Absent) => Ok(Action::Absent),
+        Err(error) => Err(teller.failed(&error)),
+    })
+    .await
 }
 
 /// The last line.

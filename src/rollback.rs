@@ -34,7 +34,7 @@ pub async fn roll_back(
     let concerned = outcomes.iter().enumerate().zip(before).filter_map(|((index, outcome), before)| {
         let status = before.as_ref().ok()?.as_ref();
         let failed = outcome.action == Action::Failed && status.is_some();
-        (failed || outcome.ready == Some(false)).then(|| (index, show::target(outcome), failed, status))
+        (failed || outcome.ready == Some(false)).then(|| (index, Target::from(outcome), failed, status))
     });
     let concerned: Vec<_> = concerned.collect();
     let statuses = &Statuses::new(gateway, parallel);
@@ -95,14 +95,14 @@ fn note(outcome: &mut FunctionOutcome, result: Result<Undone, Error>) {
         Err(error) if was_new && error.is_forbidden() => {
             let Problem { message, hint, .. } = error.problem();
             let left = format!("new, and left as it is, since it may not be deleted: {message}");
-            crate::run::tell(&name, &Problem { failure: Failure::NotReady, message: left, hint: hint.clone() });
+            show::tell(&name, &Problem { failure: Failure::NotReady, message: left, hint: hint.clone() });
             problem.message.push_str("; left as it is, since it may not be deleted");
             problem.hint = hint;
         }
         Err(error) => {
             let Problem { failure, message, hint } = error.problem();
             let failed = format!("the rollback failed: {message}");
-            crate::run::tell(&name, &Problem { failure, message: failed.clone(), hint: hint.clone() });
+            show::tell(&name, &Problem { failure, message: failed.clone(), hint: hint.clone() });
             problem.message.push_str(&format!("; {failed}"));
             problem.hint = hint;
             problem.failure = Failure::worst([problem.failure, failure]).unwrap_or(failure);

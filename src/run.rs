@@ -11,7 +11,7 @@ use crate::gateway::{Gateway, Target, fetch};
 use crate::git;
 use crate::leak::Tokens;
 use crate::log::quote;
-use crate::outcome::{Outcome, Problem};
+use crate::outcome::Outcome;
 use crate::stack::{self, Stack, Surroundings, Tag};
 use crate::stop::Stop;
 use crate::{digest, input, owner};
@@ -70,12 +70,12 @@ impl<'a> Run<'a> {
         self.variables.add(name, message);
     }
 
-    /// Ends the preparation: goes on only where nothing is wrong.
-    pub fn check(&mut self) -> Result<(), Rejected> {
-        if self.variables.is_empty() && self.stack.is_empty() {
-            return Ok(());
-        }
-        Err(Rejected { variables: std::mem::take(&mut self.variables), stack: std::mem::take(&mut self.stack) })
+    /// Ends the preparation: goes on only where nothing is wrong, and with all that was prepared.
+    pub fn ready<T>(&mut self, prepared: Option<T>) -> Result<T, Rejected> {
+        let rejected =
+            Rejected { variables: std::mem::take(&mut self.variables), stack: std::mem::take(&mut self.stack) };
+        let is_well = rejected.variables.is_empty() && rejected.stack.is_empty();
+        prepared.filter(|_| is_well).ok_or(rejected)
     }
 
     /// An outcome with nothing in it yet.
@@ -85,7 +85,7 @@ impl<'a> Run<'a> {
 
     /// Reads the stack file that the variables select; `deploy` is what they put over it.
     ///
-    /// Gives nothing where something is wrong, which is kept for [`Run::check`].
+    /// Gives nothing where something is wrong, which is kept for [`Run::ready`].
     pub async fn stack(&mut self, selection: &Selection, deploy: Option<&Deploy>) -> Option<Loaded> {
         let source = match self.source(selection).await {
             Ok(source) => source,
@@ -329,14 +329,4 @@ pub struct Loaded {
 fn read_source(path: &Path, base: std::path::PathBuf) -> Result<stack::Source, String> {
     let text = input::read(path, stack::MAX_FILE).map_err(|error| error.to_string())?;
     Ok(stack::Source { name: path.display().to_string(), text, base })
-}
-
-/// Writes a problem into the log: what happened, and on lines of its own what to change.
-pub fn tell(about: &str, problem: &Problem) {
-    let Problem { message, hint, .. } = problem;
-    let about = if about.is_empty() { String::new() } else { format!("`{about}`: ") };
-    match hint {
-        Some(hint) => tracing::error!("{about}{message}\nhint: {hint}"),
-        None => tracing::error!("{about}{message}"),
-    }
 }

@@ -9,7 +9,6 @@ use crate::gateway::{Error, Target};
 use crate::log;
 use crate::oidc;
 use crate::outcome::{Action, Failure, FunctionOutcome, Outcome, Problem};
-use crate::run;
 pub use table::print as table;
 
 /// `1 function`, `2 functions`.
@@ -69,18 +68,18 @@ impl Teller {
         if told_later || !self.given.borrow_mut().insert((problem.failure.exit_code(), kind)) {
             problem.hint = None;
         }
-        run::tell(&outcome.full_name(), &problem);
+        tell(&outcome.full_name(), &problem);
     }
 }
 
-/// The outcome of a function that nothing was done with, since the run was stopped.
-pub fn not_started(failure: Failure) -> (Action, Option<Problem>) {
-    (Action::NotStarted, Some(Problem { failure, message: "the run was stopped".to_owned(), hint: None }))
-}
-
-/// The function that an outcome is about.
-pub fn target(outcome: &FunctionOutcome) -> Target {
-    Target { name: outcome.name.clone(), namespace: outcome.namespace.clone() }
+/// Writes a problem into the log: what happened, and on lines of its own what to change.
+pub fn tell(about: &str, problem: &Problem) {
+    let Problem { message, hint, .. } = problem;
+    let about = if about.is_empty() { String::new() } else { format!("`{about}`: ") };
+    match hint {
+        Some(hint) => tracing::error!("{about}{message}\nhint: {hint}"),
+        None => tracing::error!("{about}{message}"),
+    }
 }
 
 /// The last line of a command that does the same with several functions: `done` is the word for it.

@@ -21,7 +21,7 @@ use tokio::time::{Duration, Instant, Interval, interval_at, sleep, sleep_until};
 use crate::gateway::{Error, Gateway, Target};
 use crate::log::{self, quote};
 use crate::outcome::{Action, Failure, FunctionOutcome, Problem, Replicas, full_name};
-use crate::show::{self, Teller, count};
+use crate::show::{Teller, count};
 use crate::statuses::{Reading, Statuses};
 use crate::stop::Stop;
 use watch::{Old, Watch};
@@ -281,7 +281,7 @@ fn watched(outcomes: &[FunctionOutcome], before: &[Reading]) -> Vec<Waiting> {
             _ => Old::UNKNOWN,
         };
         let watch = Watch::new(outcome.image.as_deref().unwrap_or_default(), old);
-        Waiting { index, target: show::target(outcome), watch, error: None }
+        Waiting { index, target: Target::from(outcome), watch, error: None }
     });
     watched.collect()
 }

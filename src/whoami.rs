@@ -10,15 +10,14 @@ use crate::gateway::{Error, Gateway, Granted};
 use crate::log::{self, quote};
 use crate::oidc::{self, Action, Claims, Facts, Grant, IdToken, Severity};
 use crate::outcome::{Failure, Outcome, Problem};
-use crate::run::{self, Loaded, Rejected, Run};
-use crate::table;
+use crate::run::{Loaded, Rejected, Run};
+use crate::{show, table};
 
 /// Explains the step's token; changes nothing.
 pub async fn run(mut run: Run<'_>, whoami: &Whoami) -> Result<Outcome, Rejected> {
     let loaded = run.stack_if_any(&whoami.deploy).await;
     let gateway = run.gateway(loaded.as_ref().map(|loaded| &loaded.stack));
-    run.check()?;
-    let Some(gateway) = gateway else { return Ok(run.outcome(String::new())) };
+    let gateway = run.ready(gateway)?;
     let result = match &run.config.credentials {
         Credentials::Password { username, .. } => password(&gateway, username).await,
         Credentials::IdToken(Err(error)) => Err(error.problem(&gateway.address())),
@@ -29,7 +28,7 @@ pub async fn run(mut run: Run<'_>, whoami: &Whoami) -> Result<Outcome, Rejected>
     let mut outcome = run.outcome(gateway.address());
     outcome.stack_file = loaded.map(|loaded| loaded.path);
     if let Err(problem) = result {
-        run::tell("", &problem);
+        show::tell("", &problem);
         outcome.problem = Some(problem);
     }
     Ok(outcome)

@@ -149,7 +149,7 @@ impl Reader<'_> {
             ("diff", Name::Diff),
             ("remove", Name::Remove),
         ];
-        // The Code Insights report is for any command.
+        // Already followed; here only for what is wrong with it.
         self.found.debug().boolean(problems);
         match self.found.command().choice(&names, problems) {
             Some(Name::Invoke) => Command::Invoke(Box::new(self.invoke(problems))),

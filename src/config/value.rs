@@ -138,7 +138,7 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// A list of `key=value`, split at the first `=`.
+    /// A list of keys and values, each item split at its first separator.
     pub(super) fn pairs(
         &self,
         separator: char,
