@@ -122,16 +122,18 @@ async fn command(run: Run<'_>) -> Option<Failure> {
         }
     };
     // Also where all was done in time: whoever stopped the run is not to take it for a whole one.
-    if let Some(failure) = stop.requested() {
-        let message = format!("stopped by {}", stop::signal_name(failure));
-        last_line = format!("{message}: {last_line}");
-        outcome.problem = Some(Problem { failure, message, hint: None });
-    }
-    result::write(&outcome, &config.places);
+    outcome.problem = stop.problem().or(outcome.problem);
     if let Some(context) = &config.places.insights {
         report::send(&outcome, context).await;
+        outcome.problem = stop.problem().or(outcome.problem);
     }
-    let failure = outcome.worst();
+    // Last, so that no stop is missing in them.
+    result::write(&outcome, &config.places);
+    let stopped = stop.problem();
+    if let Some(stopped) = &stopped {
+        last_line = format!("{}: {last_line}", stopped.message);
+    }
+    let failure = stopped.map(|stopped| stopped.failure).or_else(|| outcome.worst());
     match failure {
         None => log::success(last_line),
         Some(_) => log::failure(last_line),

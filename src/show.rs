@@ -84,32 +84,97 @@ pub fn tell(about: &str, problem: &Problem) {
 
 /// The last line of a command that does the same with several functions: `done` is the word for it.
 pub fn summary(outcome: &Outcome, done: &str) -> String {
-    let functions = &outcome.functions;
-    let all = functions.len();
-    let with = |failure: Failure| {
-        let problems = functions.iter().filter_map(|function| function.problem.as_ref());
-        problems.filter(|problem| problem.failure == failure).count()
-    };
-    let failed = functions.iter().filter(|function| function.problem.is_some()).count();
-    let not_ready = with(Failure::NotReady);
-    let took = log::duration(outcome.duration);
-    match outcome.worst() {
+    // What is pruned has no line in the stack file.
+    let (asked, pruned): (Vec<_>, Vec<_>) = outcome.functions.iter().partition(|function| function.line.is_some());
+    let number = |is: fn(&FunctionOutcome) -> bool| asked.iter().filter(|function| is(function)).count();
+    let missing = number(|function| matches!(function.action, Action::Failed | Action::NotStarted));
+    let restored = number(|function| function.action == Action::RolledBack);
+    let left = pruned.iter().filter(|function| function.problem.is_some()).count();
+    let unready = asked.iter().filter(|function| is_there(function) && function.problem.is_some());
+    let is_known = unready.clone().all(|function| function.ready == Some(false));
+    let (unready, readiness) = (unready.count(), if is_known { "not ready" } else { "not known to be ready" });
+    let of = count(asked.len());
+    let (head, told) = match outcome.worst() {
         None => {
-            let number = |action| functions.iter().filter(|function| function.action == action).count();
-            let (absent, removed) = (number(Action::Absent), number(Action::Removed));
-            let absent = if absent == 0 { String::new() } else { format!(", {absent} not there") };
-            let pruned = if done == "deployed" { removed } else { 0 };
-            let removed = if pruned == 0 { String::new() } else { format!(", {pruned} removed") };
-            let rest = all - number(Action::Absent) - pruned;
-            format!("{done} {}{absent}{removed} in {took}", count(rest))
+            let absent = number(|function| function.action == Action::Absent);
+            let more = also(&[(absent, "not there"), (pruned.len(), "removed")]);
+            return format!("{done} {}{more} in {}", count(asked.len() - absent), log::duration(outcome.duration));
         }
-        Some(Failure::Terminated | Failure::Interrupted) => {
-            format!("{} of {} {done}", all - failed, count(all))
+        Some(_) if outcome.functions.is_empty() => return format!("nothing was {done}"),
+        Some(Failure::Terminated | Failure::Interrupted) => (format!("{} of {of} {done}", asked.len() - missing), 0),
+        Some(_) if missing > 0 => (format!("{missing} of {of} not {done}"), 0),
+        Some(_) if unready > 0 => (format!("{unready} of {of} {done}, but {readiness}"), 1),
+        Some(_) if restored > 0 => (format!("{restored} of {of} rolled back"), 2),
+        Some(_) if left > 0 => (format!("{done} {of}"), 2),
+        Some(_) => (format!("{done} {of}, but not all was done"), 2),
+    };
+    head + &also(&[(unready, readiness), (restored, "rolled back"), (left, "not removed")][told..])
+}
+
+/// Whether the new version was deployed, and is still there.
+fn is_there(function: &FunctionOutcome) -> bool {
+    matches!(function.action, Action::Created | Action::Updated | Action::Replaced)
+}
+
+/// What else is counted, as far as there is any.
+fn also(counts: &[(usize, &str)]) -> String {
+    let some = counts.iter().filter(|(number, _)| *number > 0);
+    some.map(|(number, what)| format!(", {number} {what}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outcome::FunctionOutcome;
+
+    /// The last line of a deploy of these functions: what was done, what is wrong, and whether it got ready.
+    fn last_line(functions: &[(Action, Option<Failure>, Option<bool>)], pruned: &[Option<Failure>]) -> String {
+        let problem = |failure| Problem { failure, message: String::new(), hint: None };
+        let function = |action, failure: Option<Failure>| FunctionOutcome {
+            action,
+            problem: failure.map(problem),
+            ..FunctionOutcome::new(String::new(), None, String::new())
+        };
+        let asked = functions.iter().map(|(action, failure, ready)| FunctionOutcome {
+            ready: *ready,
+            line: Some(1),
+            ..function(*action, *failure)
+        });
+        let pruned = pruned.iter().map(|failure| match failure {
+            None => function(Action::Removed, None),
+            failure => function(Action::Failed, *failure),
+        });
+        let functions = asked.chain(pruned).collect();
+        summary(&Outcome { functions, ..Outcome::new("deploy", String::new()) }, "deployed")
+    }
+
+    #[test]
+    fn last_line_counts_what_is_not_deployed_apart_from_what_is_wrong_otherwise() {
+        use Action::*;
+        use Failure::{NotReady, Permission, Terminated};
+        let fine = (Updated, None, Some(true));
+        let refused = (Action::Failed, Some(Permission), None);
+        let late = (Created, Some(NotReady), Some(false));
+        let unseen = (Updated, Some(Permission), None);
+        let restored = (RolledBack, Some(NotReady), Some(false));
+        let not_started = (NotStarted, Some(Terminated), None);
+        let stopped = (Updated, Some(Terminated), None);
+        for (functions, pruned, expected) in [
+            (&[fine, fine][..], &[][..], "deployed 2 functions in 0 ms"),
+            (&[fine], &[None, None], "deployed 1 function, 2 removed in 0 ms"),
+            (&[], &[], "deployed 0 functions in 0 ms"),
+            (&[refused, fine], &[], "1 of 2 functions not deployed"),
+            (&[refused, late, restored], &[], "1 of 3 functions not deployed, 1 not ready, 1 rolled back"),
+            (&[late, fine], &[], "1 of 2 functions deployed, but not ready"),
+            (&[unseen, unseen], &[], "2 of 2 functions deployed, but not known to be ready"),
+            (&[unseen, late], &[], "2 of 2 functions deployed, but not known to be ready"),
+            (&[restored], &[], "1 of 1 function rolled back"),
+            (&[late, restored, fine], &[], "1 of 3 functions deployed, but not ready, 1 rolled back"),
+            (&[fine, fine], &[Some(Permission), None], "deployed 2 functions, 1 not removed"),
+            (&[fine, not_started], &[], "1 of 2 functions deployed"),
+            (&[stopped, stopped], &[], "2 of 2 functions deployed, 2 not known to be ready"),
+        ] {
+            assert_eq!(last_line(functions, pruned), expected);
         }
-        Some(_) if all == 0 => format!("nothing was {done}"),
-        Some(_) if failed == 0 => format!("{done} {}, but not all was done", count(all)),
-        Some(Failure::NotReady) => format!("{not_ready} of {} {done}, but not ready", count(all)),
-        Some(_) if not_ready == 0 => format!("{failed} of {} not {done}", count(all)),
-        Some(_) => format!("{} of {} not {done}, {not_ready} not ready", failed - not_ready, count(all)),
     }
 }

@@ -102,7 +102,8 @@ fn missing_permission_is_told_with_the_action_and_what_was_deployed_stays() {
         .run()
         .exits(3)
         .says("`f`: deployed, but whether it gets ready cannot be seen: GET /system/function/f: 403 Forbidden")
-        .says("the Policy lacks `Function:Get` on `openfaas-fn:f`");
+        .says("the Policy lacks `Function:Get` on `openfaas-fn:f`")
+        .says("✖ 1 of 1 function deployed, but not known to be ready\n");
     assert!(gateway.function("openfaas-fn", "f").is_some());
 }
 
