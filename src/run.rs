@@ -1,5 +1,6 @@
 //! What every command begins with: the stack file read, the gateway known, and every problem found before anything is sent.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Instant;
@@ -91,6 +92,7 @@ impl<'a> Run<'a> {
             Ok(source) => source,
             Err(message) => {
                 self.variables.add("STACK_FILE", message);
+                self.warn(&BTreeSet::new());
                 return None;
             }
         };
@@ -107,8 +109,12 @@ impl<'a> Run<'a> {
             constraints: deploy.map(|deploy| deploy.constraints.clone()).unwrap_or_default(),
             read_only: deploy.is_some_and(|deploy| deploy.read_only),
         };
+        let substituted = RefCell::default();
         let surroundings = Surroundings {
-            variable: &|name| self.environment.get(name).map(str::to_owned),
+            variable: &|name| {
+                BTreeSet::insert(&mut substituted.borrow_mut(), name.to_owned());
+                self.environment.get(name).map(str::to_owned)
+            },
             folder_digest: &|folder| digest::folder(folder).map_err(|error| format!("{error}; {}", error.hint())),
         };
         let read = stack::read(&source, &options, &surroundings).and_then(|stack| {
@@ -122,6 +128,10 @@ impl<'a> Run<'a> {
             };
             Ok((stack, whole))
         });
+        let substituted = substituted.take();
+        for name in substituted.iter().filter(|name| self.environment.is_garbled(name)) {
+            self.variables.add(name, config::NOT_TEXT);
+        }
         let tokens = Tokens::new(self.environment);
         if let Some(deploy) = deploy {
             tokens.check_variables(deploy, &mut self.variables);
@@ -134,6 +144,7 @@ impl<'a> Run<'a> {
             Ok(read) => read,
             Err(problems) => {
                 self.stack = problems;
+                self.warn(&substituted);
                 return None;
             }
         };
@@ -164,9 +175,6 @@ impl<'a> Run<'a> {
         }
         let before = std::mem::take(&mut self.variables);
         let loaded = self.stack(&selection, Some(deploy)).await;
-        if loaded.is_none() {
-            self.warn(&BTreeSet::new());
-        }
         let wrong = std::mem::replace(&mut self.variables, before);
         for line in wrong.lines() {
             tracing::warn!("{line}");
@@ -280,8 +288,8 @@ impl<'a> Run<'a> {
                 })
                 .ok();
         }
-        // Where it was given and is wrong, that has been told.
-        if !self.config.url_is_given {
+        // Where it was given and is wrong, that has been told; a stack file that is wrong may name it.
+        if !self.config.url_is_given && self.stack.is_empty() {
             let message = config::missing(self.config.url_is_blank);
             self.variables.add(
                 "OPENFAAS_URL",

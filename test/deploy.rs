@@ -225,6 +225,8 @@ fn gateway_of_the_stack_file_serves_where_no_url_is_set() {
     let text = stack(&["f"]).replace("name: openfaas", "name: openfaas\n  gateway: http://127.0.0.1:8080");
     let pipe = Pipe::at(&gateway).stack(&text);
     pipe.without("OPENFAAS_URL").run().exits(2).says("OPENFAAS_URL:\n- required field");
+    let pipe = Pipe::at(&gateway).stack(&(text.replace(":8080", ":80") + "    image: twice\n")).without("OPENFAAS_URL");
+    pipe.run().exits(2).says("twice").is_silent_about("OPENFAAS_URL");
     let pipe = Pipe::at(&gateway).stack(&stack(&["f"])).var("OPENFAAS_URL", "");
     pipe.run().exits(2).says("OPENFAAS_URL:\n- set but empty");
 }

@@ -7,8 +7,8 @@ use url::Url;
 
 use super::variables::{Entry, Found};
 use super::{
-    Auth, Command, Config, Credentials, Deploy, Environment, Invoke, Kind, Payload, Problems, Selection, Strategy,
-    TagFormat, VARIABLES, Whoami, build, gateway_address, hints, missing, unaddressable,
+    Auth, Command, Config, Credentials, Deploy, Environment, Invoke, Kind, NOT_TEXT, Payload, Problems, Selection,
+    Strategy, TagFormat, VARIABLES, Whoami, build, gateway_address, hints, missing, unaddressable,
 };
 use crate::oidc::IdToken;
 use crate::result::{Places, insights};
@@ -26,7 +26,7 @@ pub fn read(environment: &Environment) -> (Config, Problems) {
     let mut problems = Problems::default();
     for variable in VARIABLES {
         if environment.is_garbled(variable.name) {
-            problems.add(variable.name, "is not UTF-8 text");
+            problems.add(variable.name, NOT_TEXT);
         }
     }
     hide_secrets(environment);
