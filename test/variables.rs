@@ -135,6 +135,13 @@ fn value_that_was_not_replaced_gets_a_warning() {
     let ran = pipe().list("ENV_VARS", &["A=$SECRET"]).var("OPENFAAS_NAMESPACE", "$NAMESPACE").run();
     ran.says("`OPENFAAS_NAMESPACE` is `$NAMESPACE` to the letter")
         .says("item 0 of `ENV_VARS` holds `$SECRET` to the letter");
+    let ran = pipe().var("LABELS", "a=1\nb=${LABEL}").var("ANNOTATIONS", "['c=$NOTE']").var("SECRETS", "$KEYS").run();
+    ran.says("item 1 of `LABELS` holds `${LABEL}` to the letter")
+        .says("item 0 of `ANNOTATIONS` holds `$NOTE` to the letter")
+        .says("`SECRETS` is `$KEYS` to the letter")
+        .is_silent_about("item 0 of `SECRETS`");
+    let invoke = Pipe::new().var("COMMAND", "invoke").list("HEADERS", &["X-Api-Key: $KEY"]);
+    invoke.run().exits(2).says("item 0 of `HEADERS` holds `$KEY` to the letter");
 }
 
 #[test]

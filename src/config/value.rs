@@ -228,7 +228,7 @@ fn numbered_items(variable: &Variable, environment: &Environment) -> Result<Opti
 }
 
 /// The list as one text: a YAML list, or one item a line.
-fn text_items(text: &str) -> Result<Vec<String>, String> {
+pub(super) fn text_items(text: &str) -> Result<Vec<String>, String> {
     let start = text.trim_start();
     if start.starts_with('[') || start.starts_with("- ") {
         return yaml_items(text.trim()).ok_or_else(|| {
