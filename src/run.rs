@@ -208,7 +208,8 @@ impl<'a> Run<'a> {
             return Err(format!("`{}` is not encrypted: write an `https://` URL", quote(wanted)));
         }
         if wanted.starts_with("https://") {
-            let url = Url::parse(wanted).map_err(|error| format!("`{}` is not a URL: {error}", quote(wanted)))?;
+            // Not quoted: what makes it none may be a password.
+            let url = Url::parse(wanted).map_err(|error| format!("is not a URL: {error}"))?;
             let ca_cert = self.ca_cert()?;
             let text = tokio::select! {
                 text = fetch(&url, ca_cert.as_deref(), self.config.timeout, stack::MAX_FILE) => text,

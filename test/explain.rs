@@ -29,7 +29,7 @@ fn step_without_oidc_gets_the_block_to_paste() {
               - http://[GATEWAY]
           script:
             - pipe: …
-      OpenFaaS CE and Standard have no IAM: set `OPENFAAS_PASSWORD` there instead
+      OpenFaaS CE and Standard have no IAM: set `OPENFAAS_PASSWORD` there instead (blank counts as not set)
     ✖ nothing was deployed
     ");
     assert!(gateway.requests().is_empty());
