@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use regex_lite::Regex;
 use url::Url;
 
 pub use address::{gateway_address, is_loopback};
@@ -107,7 +108,7 @@ pub struct Selection {
     /// `FILTER`.
     pub filter: Option<String>,
     /// `REGEX`.
-    pub regex: Option<String>,
+    pub regex: Option<Regex>,
     /// `TAG_FORMAT`.
     pub tag_format: TagFormat,
     /// `ENVSUBST`.

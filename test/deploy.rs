@@ -134,6 +134,9 @@ fn filter_and_regex_select() {
     pipe.run_with("FILTER", "api-*").exits(0);
     assert_eq!(gateway.functions().len(), 2);
     pipe.run_with("REGEX", "^job$").exits(0);
+    pipe.run_with("REGEX", "(").exits(2).says("✖ Validation errors:\nREGEX:\n- is not a regular expression: ");
+    let ran = Pipe::at(&gateway).var("REGEX", "(").run().exits(2);
+    ran.says("\nREGEX:\n- is not a regular expression: ").says("\nSTACK_FILE:\n- neither ");
     assert_eq!(gateway.functions().len(), 3);
     gateway.clear_requests();
     pipe.run_with("FILTER", "nothing").exits(2);

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use regex_lite::Regex;
 use url::Url;
 
 use super::variables::{Entry, Found};
@@ -15,6 +16,7 @@ use crate::result::{Places, insights};
 use crate::secret::Secret;
 use crate::{git, log};
 
+const REGEX_LIMITS: &str = "look-around and `\\p{…}` are not known, and `FILTER` takes a wildcard instead";
 /// More tries than this only hide that something is broken.
 const MOST_RETRIES: usize = 20;
 /// As many deployments as a gateway takes at once without refusing some.
@@ -189,7 +191,13 @@ impl Reader<'_> {
             stack_file: found.stack_file().value.map(str::to_owned),
             namespace: self.namespace(problems),
             filter: filter.map(str::to_owned),
-            regex: regex.map(str::to_owned),
+            regex: regex.and_then(|regex| {
+                let wrong = |error: regex_lite::Error| {
+                    let error = log::quote(&error.to_string());
+                    problems.add("REGEX", format!("is not a regular expression: {error}; {REGEX_LIMITS}"));
+                };
+                Regex::new(regex).map_err(wrong).ok()
+            }),
             tag_format: found.tag_format().choice(&formats, problems).unwrap_or(TagFormat::Latest),
             envsubst: found.envsubst().boolean(problems),
         }
