@@ -10,7 +10,6 @@ use crate::config::{Deploy, Strategy};
 use crate::each::{begun, each};
 use crate::function::Deployment;
 use crate::gateway::{Creation, Error, Found, Gateway, Target};
-use crate::log;
 use crate::outcome::{Action, FunctionOutcome, Outcome, Problem};
 use crate::prune::left_over;
 use crate::remove::remove;
@@ -21,6 +20,7 @@ use crate::stack::Function;
 use crate::statuses::{Reading, Statuses};
 use crate::stop::Stop;
 use crate::wait::Waiter;
+use crate::{grants, log};
 
 /// How long a function that is being deleted may take to be gone.
 const GONE_TIMEOUT: Duration = Duration::from_secs(120);
@@ -36,6 +36,8 @@ pub async fn run(mut run: Run<'_>, deploy: &Deploy) -> Result<Outcome, Rejected>
     let mut outcome = run.outcome(gateway.address());
     outcome.stack_file = Some(loaded.path.clone());
     tracing::info!("deploying {} of `{}` to `{}`", count(loaded.stack.functions.len()), loaded.path, gateway.address());
+    let needs = |functions| grants::of_deploy(deploy, functions);
+    let teller = &Teller::new(&needs);
     match gateway.sign_in(loaded.stack.functions.len()).await {
         // The table is to say that nothing was started.
         Ok(()) | Err(Error::Stopped(_)) => {
@@ -45,18 +47,14 @@ pub async fn run(mut run: Run<'_>, deploy: &Deploy) -> Result<Outcome, Rejected>
                 deploy,
                 parallel: run.config.parallel,
                 stop: run.stop,
-                teller: Teller::default(),
+                teller,
             };
-            match deployer.all(&loaded, &mut outcome.functions).await {
-                Ok(()) => {}
-                Err(error) => outcome.problem = Some(error.problem()),
+            if let Err(error) = deployer.all(&loaded, &mut outcome.functions).await {
+                outcome.problem = Some(teller.run_failed(&error));
             }
-            deployer.teller.lacking();
+            teller.lacking(loaded.names());
         }
-        Err(error) => outcome.problem = Some(error.problem()),
-    }
-    if let Some(problem) = &outcome.problem {
-        show::tell("", problem);
+        Err(error) => outcome.problem = Some(teller.run_failed(&error)),
     }
     if !outcome.functions.is_empty() {
         show::table(&outcome.functions);
@@ -84,7 +82,7 @@ struct Deployer<'a> {
     deploy: &'a Deploy,
     parallel: usize,
     stop: &'a Stop,
-    teller: Teller,
+    teller: &'a Teller<'a>,
 }
 
 impl Deployer<'_> {
@@ -95,10 +93,10 @@ impl Deployer<'_> {
         *outcomes = self.each(functions).await;
         if let Some(limit) = self.deploy.wait {
             let Self { gateway, stop, parallel, .. } = *self;
-            Waiter { gateway, stop, limit, parallel }.wait(outcomes, &before, &self.teller).await;
+            Waiter { gateway, stop, limit, parallel }.wait(outcomes, &before, self.teller).await;
         }
         if self.deploy.rollback {
-            roll_back(self.gateway, self.stop, self.parallel, outcomes, &before).await;
+            roll_back(self.gateway, self.stop, self.parallel, outcomes, &before, self.teller).await;
         }
         if self.deploy.prune && self.stop.requested().is_none() {
             self.prune(loaded, outcomes).await?;
@@ -118,7 +116,7 @@ impl Deployer<'_> {
         let targets: Vec<_> = targets.iter().collect();
         let before = Statuses::new(self.gateway, self.parallel).read(&targets).await;
         if self.deploy.rollback
-            && let Some(error) = before.iter().find_map(|reading| reading.as_ref().err())
+            && let Some(error) = self.teller.first(before.iter().filter_map(|reading| reading.as_ref().err()))
         {
             tracing::error!("nothing is deployed: `ROLLBACK` has to know what runs before");
             return Err(error.clone());
@@ -140,7 +138,7 @@ impl Deployer<'_> {
         }
         tracing::info!("pruning {} that `{}` no longer names", count(left_over.len()), loaded.path);
         let targets = left_over.into_iter().map(|target| (target, None)).collect();
-        outcomes.append(&mut remove(self.gateway, self.stop, self.parallel, targets, &self.teller).await);
+        outcomes.append(&mut remove(self.gateway, self.stop, self.parallel, targets, self.teller).await);
         Ok(())
     }
 
@@ -153,7 +151,7 @@ impl Deployer<'_> {
             };
             (outcome, function)
         });
-        each(begun, self.parallel, self.stop, &self.teller, async |target, function: &Function| {
+        each(begun, self.parallel, self.stop, self.teller, async |target, function: &Function| {
             self.send(target, &function.deployment).await.map_err(|error| self.failed(function, &error))
         })
         .await

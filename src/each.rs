@@ -22,7 +22,7 @@ pub async fn each<T>(
     functions: impl IntoIterator<Item = (FunctionOutcome, T)>,
     parallel: usize,
     stop: &Stop,
-    teller: &Teller,
+    teller: &Teller<'_>,
     act: impl AsyncFn(&Target, T) -> Result<Action, Problem>,
 ) -> Vec<FunctionOutcome> {
     let act = &act;

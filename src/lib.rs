@@ -12,6 +12,7 @@ pub mod file;
 pub mod function;
 pub mod gateway;
 pub mod git;
+pub mod grants;
 pub mod input;
 pub mod invoke;
 pub mod leak;

@@ -7,6 +7,7 @@ use crate::outcome::{Action, FunctionOutcome, Outcome};
 use crate::run::{Rejected, Run};
 use crate::show::{self, Teller, count};
 use crate::stop::Stop;
+use crate::{grants, oidc};
 
 /// Deletes what the variables select.
 pub async fn run(mut run: Run<'_>, selection: &Selection) -> Result<Outcome, Rejected> {
@@ -16,21 +17,18 @@ pub async fn run(mut run: Run<'_>, selection: &Selection) -> Result<Outcome, Rej
     let mut outcome = run.outcome(gateway.address());
     let functions = &loaded.stack.functions;
     tracing::info!("removing {} of `{}` from `{}`", count(functions.len()), loaded.path, gateway.address());
-    outcome.stack_file = Some(loaded.path);
+    outcome.stack_file = Some(loaded.path.clone());
+    let needs = |functions| grants::of_all(oidc::Action::FunctionDelete, functions);
+    let teller = &Teller::new(&needs);
     match gateway.sign_in(functions.len()).await {
         // The table is to say that nothing was started.
         Ok(()) | Err(Error::Stopped(_)) => {
             let targets = functions.iter().map(|function| (Target::from(&function.deployment), Some(function.line)));
-            let teller = Teller::default();
-            outcome.functions = remove(&gateway, run.stop, run.config.parallel, targets.collect(), &teller).await;
-            teller.lacking();
+            outcome.functions = remove(&gateway, run.stop, run.config.parallel, targets.collect(), teller).await;
+            teller.lacking(loaded.names());
             show::table(&outcome.functions);
         }
-        Err(error) => {
-            let problem = error.problem();
-            show::tell("", &problem);
-            outcome.problem = Some(problem);
-        }
+        Err(error) => outcome.problem = Some(teller.run_failed(&error)),
     }
     outcome.duration = run.started.elapsed();
     Ok(outcome)
@@ -42,7 +40,7 @@ pub async fn remove(
     stop: &Stop,
     parallel: usize,
     targets: Vec<(Target, Option<usize>)>,
-    teller: &Teller,
+    teller: &Teller<'_>,
 ) -> Vec<FunctionOutcome> {
     let begun = targets.into_iter().map(|(target, line)| (FunctionOutcome { line, ..begun(gateway, target) }, ()));
     each(begun, parallel, stop, teller, async |target, ()| match gateway.delete(target).await {

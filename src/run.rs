@@ -335,6 +335,14 @@ pub struct Loaded {
     pub named: Vec<Target>,
 }
 
+impl Loaded {
+    /// The functions that are selected, by namespace and name.
+    pub fn names(&self) -> impl Iterator<Item = (Option<String>, String)> {
+        let functions = self.stack.functions.iter().map(|function| &function.deployment);
+        functions.map(|function| (function.namespace.clone(), function.service.clone()))
+    }
+}
+
 fn read_source(path: &Path, base: std::path::PathBuf) -> Result<stack::Source, String> {
     let text = input::read(path, stack::MAX_FILE).map_err(|error| error.to_string())?;
     Ok(stack::Source { name: path.display().to_string(), text, base })

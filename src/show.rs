@@ -3,11 +3,11 @@
 mod table;
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::gateway::{Error, Target};
 use crate::log;
-use crate::oidc;
+use crate::oidc::{self, Functions, Grant, Lacking};
 use crate::outcome::{Action, Failure, FunctionOutcome, Outcome, Problem};
 pub use table::print as table;
 
@@ -17,34 +17,52 @@ pub fn count(number: usize) -> String {
 }
 
 /// Tells functions' problems; the same advice is not given twice.
-#[derive(Default)]
-pub struct Teller {
+pub struct Teller<'a> {
     given: RefCell<BTreeSet<(u8, String)>>,
-    /// What the Policy lacks, and on which functions (namespace, name).
-    lacking: RefCell<BTreeMap<oidc::Action, Functions>>,
+    /// What the Policy lacks.
+    lacking: RefCell<Lacking>,
+    /// What it has to permit for the whole run, if that is about these functions.
+    needs: &'a dyn Fn(Functions) -> Vec<Grant>,
 }
 
-type Functions = BTreeSet<(Option<String>, String)>;
-
-impl Teller {
-    /// An error about a function as its problem. What the Policy lacks is told at the end for all functions together.
-    pub fn failed(&self, error: &Error) -> Problem {
-        if let Some((action, Target { name, namespace })) = error.lacks() {
-            self.lacking.borrow_mut().entry(action).or_default().insert((namespace.clone(), name.clone()));
-        }
-        error.problem()
+impl<'a> Teller<'a> {
+    /// Nothing is told yet.
+    pub fn new(needs: &'a dyn Fn(Functions) -> Vec<Grant>) -> Self {
+        Self { given: RefCell::default(), lacking: RefCell::default(), needs }
     }
 
-    /// Tells what the Policy lacks, as statements to paste.
-    pub fn lacking(&self) {
-        let mut by_functions: BTreeMap<Functions, BTreeSet<oidc::Action>> = BTreeMap::new();
-        for (action, functions) in self.lacking.take() {
-            by_functions.entry(functions).or_default().insert(action);
+    /// An error about a function as its problem. What the Policy lacks is told at the end for all functions together.
+    pub fn failed(&self, error: &Error) -> Problem {
+        let mut problem = error.problem();
+        if let Some((action, Target { name, namespace })) = error.lacks() {
+            let function = (namespace.clone(), name.clone());
+            if action != oidc::Action::FunctionList {
+                let lacking = Lacking::from([(action, BTreeSet::from([function.clone()]))]);
+                problem.hint = Some(oidc::missing(&lacking, &(self.needs)(vec![function.clone()])));
+            }
+            self.lacking.borrow_mut().entry(action).or_default().insert(function);
         }
-        for (functions, actions) in by_functions {
-            let functions: Vec<_> =
-                functions.iter().map(|(namespace, name)| (namespace.as_deref(), name.as_str())).collect();
-            tracing::error!("{}", oidc::missing_actions(&actions, &functions));
+        problem
+    }
+
+    /// The first of several errors, all of which count for what the Policy lacks.
+    pub fn first<'e>(&self, errors: impl Iterator<Item = &'e Error>) -> Option<&'e Error> {
+        errors.inspect(|error| _ = self.failed(error)).reduce(|first, _| first)
+    }
+
+    /// Tells an error of the run as a whole, and gives it as its problem.
+    pub fn run_failed(&self, error: &Error) -> Problem {
+        let problem = self.failed(error);
+        let hint = problem.hint.clone().filter(|_| error.lacks().is_none());
+        tell("", &Problem { hint, ..problem.clone() });
+        problem
+    }
+
+    /// Tells what the Policy lacks for a run about these functions, as statements to paste.
+    pub fn lacking(&self, functions: impl Iterator<Item = (Option<String>, String)>) {
+        let lacking = self.lacking.take();
+        if !lacking.is_empty() {
+            tracing::error!("{}", oidc::missing(&lacking, &(self.needs)(functions.collect())));
         }
     }
 

@@ -75,7 +75,7 @@ enum Round {
 impl Waiter<'_> {
     /// Waits for all functions that were deployed, and notes on each what came of it. `before` are the functions as they
     /// were before the deploy, in the same order.
-    pub async fn wait(&self, outcomes: &mut [FunctionOutcome], before: &[Reading], teller: &Teller) {
+    pub async fn wait(&self, outcomes: &mut [FunctionOutcome], before: &[Reading], teller: &Teller<'_>) {
         let started = Instant::now();
         let settle = SETTLE.min(self.limit / 2);
         let statuses = Statuses::new(self.gateway, self.parallel).paced(GAP);
@@ -159,7 +159,7 @@ impl Waiter<'_> {
         waiting: &[Waiting],
         outcomes: &mut [FunctionOutcome],
         started: Instant,
-        teller: &Teller,
+        teller: &Teller<'_>,
     ) {
         for function in waiting {
             let Some(outcome) = outcomes.get_mut(function.index) else { continue };
@@ -195,7 +195,7 @@ impl Waiting {
         now: Instant,
         settle: Duration,
         started: Instant,
-        teller: &Teller,
+        teller: &Teller<'_>,
     ) -> bool {
         match reading {
             Ok(status) => {

@@ -255,7 +255,8 @@ fn rollback_brings_back_what_a_replacement_deleted_and_could_not_create() {
 fn rollback_deploys_nothing_where_it_cannot_know_what_runs() {
     let gateway = start(permitting(&["Function:Create", "Function:Update", "Function:Delete"]));
     let ran = waiting(&gateway, &["f", "g"], "1m").var("ROLLBACK", "true").run().exits(3);
-    ran.says("nothing is deployed: `ROLLBACK` has to know what runs before").says("the Policy lacks `Function:Get`");
+    ran.says("nothing is deployed: `ROLLBACK` has to know what runs before")
+        .says("lacks `Function:Get` on 2 functions");
     assert_eq!(changes(&gateway), []);
 }
 
