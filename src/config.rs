@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use regex_lite::Regex;
 use url::Url;
 
 pub use address::{gateway_address, is_loopback};
@@ -107,7 +108,7 @@ pub struct Selection {
     /// `FILTER`.
     pub filter: Option<String>,
     /// `REGEX`.
-    pub regex: Option<String>,
+    pub regex: Option<Regex>,
     /// `TAG_FORMAT`.
     pub tag_format: TagFormat,
     /// `ENVSUBST`.
@@ -250,6 +251,9 @@ pub fn missing(blank: bool) -> &'static str {
         "required field"
     }
 }
+
+/// What is said of a value that is no text.
+pub const NOT_TEXT: &str = "is not UTF-8 text";
 
 /// The first character that cannot stand in a name within a URL's path.
 pub fn unaddressable(name: &str) -> Option<char> {

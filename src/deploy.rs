@@ -5,23 +5,22 @@ mod advice;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures_util::StreamExt as _;
-use futures_util::stream;
 
 use crate::config::{Deploy, Strategy};
+use crate::each::{begun, each};
 use crate::function::Deployment;
 use crate::gateway::{Creation, Error, Found, Gateway, Target};
-use crate::log;
 use crate::outcome::{Action, FunctionOutcome, Outcome, Problem};
 use crate::prune::left_over;
 use crate::remove::remove;
 use crate::rollback::roll_back;
-use crate::run::{self, Loaded, Rejected, Run};
+use crate::run::{Loaded, Rejected, Run};
 use crate::show::{self, Teller, count};
 use crate::stack::Function;
 use crate::statuses::{Reading, Statuses};
 use crate::stop::Stop;
 use crate::wait::Waiter;
+use crate::{grants, log};
 
 /// How long a function that is being deleted may take to be gone.
 const GONE_TIMEOUT: Duration = Duration::from_secs(120);
@@ -32,23 +31,13 @@ const GONE_PAUSE_MOST: Duration = Duration::from_secs(2);
 /// Deploys what the variables select.
 pub async fn run(mut run: Run<'_>, deploy: &Deploy) -> Result<Outcome, Rejected> {
     let loaded = run.stack(&deploy.selection, Some(deploy)).await;
-    if deploy.dry_run {
-        run.check()?;
-        let mut outcome = run.outcome(String::new());
-        if let Some(loaded) = loaded {
-            show(&loaded.stack.functions);
-            outcome.stack_file = Some(loaded.path);
-        }
-        return Ok(outcome);
-    }
     let gateway = run.gateway(loaded.as_ref().map(|loaded| &loaded.stack));
-    run.check()?;
-    let (Some(loaded), Some(gateway)) = (loaded, gateway) else {
-        return Ok(run.outcome(String::new()));
-    };
+    let (loaded, gateway) = run.ready(loaded.zip(gateway))?;
     let mut outcome = run.outcome(gateway.address());
     outcome.stack_file = Some(loaded.path.clone());
     tracing::info!("deploying {} of `{}` to `{}`", count(loaded.stack.functions.len()), loaded.path, gateway.address());
+    let needs = |functions| grants::of_deploy(deploy, functions);
+    let teller = &Teller::new(&needs);
     match gateway.sign_in(loaded.stack.functions.len()).await {
         // The table is to say that nothing was started.
         Ok(()) | Err(Error::Stopped(_)) => {
@@ -58,18 +47,14 @@ pub async fn run(mut run: Run<'_>, deploy: &Deploy) -> Result<Outcome, Rejected>
                 deploy,
                 parallel: run.config.parallel,
                 stop: run.stop,
-                teller: Teller::default(),
+                teller,
             };
-            match deployer.all(&loaded, &mut outcome.functions).await {
-                Ok(()) => {}
-                Err(error) => outcome.problem = Some(error.problem()),
+            if let Err(error) = deployer.all(&loaded, &mut outcome.functions).await {
+                outcome.problem = Some(teller.run_failed(&error));
             }
-            deployer.teller.lacking();
+            teller.lacking(loaded.names());
         }
-        Err(error) => outcome.problem = Some(error.problem()),
-    }
-    if let Some(problem) = &outcome.problem {
-        run::tell("", problem);
+        Err(error) => outcome.problem = Some(teller.run_failed(&error)),
     }
     if !outcome.functions.is_empty() {
         show::table(&outcome.functions);
@@ -78,12 +63,15 @@ pub async fn run(mut run: Run<'_>, deploy: &Deploy) -> Result<Outcome, Rejected>
     Ok(outcome)
 }
 
-/// `DRY_RUN`: what would be sent.
-fn show(functions: &[Function]) {
+/// `DRY_RUN`: shows what would be sent.
+pub async fn dry_run(mut run: Run<'_>, deploy: &Deploy) -> Result<Outcome, Rejected> {
+    let loaded = run.stack(&deploy.selection, Some(deploy)).await;
+    let loaded = run.ready(loaded)?;
     tracing::info!("dry run: this would be sent, and nothing is");
-    let deployments: Vec<_> = functions.iter().map(|function| &function.deployment).collect();
+    let deployments: Vec<_> = loaded.stack.functions.iter().map(|function| &function.deployment).collect();
     // Maps of strings and lists of strings: nothing that JSON could not hold.
     log::plain(serde_json::to_string_pretty(&deployments).unwrap_or_default());
+    Ok(Outcome { stack_file: Some(loaded.path), ..run.outcome(String::new()) })
 }
 
 /// Deploys functions to a gateway.
@@ -94,7 +82,7 @@ struct Deployer<'a> {
     deploy: &'a Deploy,
     parallel: usize,
     stop: &'a Stop,
-    teller: Teller,
+    teller: &'a Teller<'a>,
 }
 
 impl Deployer<'_> {
@@ -105,10 +93,10 @@ impl Deployer<'_> {
         *outcomes = self.each(functions).await;
         if let Some(limit) = self.deploy.wait {
             let Self { gateway, stop, parallel, .. } = *self;
-            Waiter { gateway, stop, limit, parallel }.wait(outcomes, &before, &self.teller).await;
+            Waiter { gateway, stop, limit, parallel }.wait(outcomes, &before, self.teller).await;
         }
         if self.deploy.rollback {
-            roll_back(self.gateway, self.stop, self.parallel, outcomes, &before).await;
+            roll_back(self.gateway, self.stop, self.parallel, outcomes, &before, self.teller).await;
         }
         if self.deploy.prune && self.stop.requested().is_none() {
             self.prune(loaded, outcomes).await?;
@@ -128,7 +116,7 @@ impl Deployer<'_> {
         let targets: Vec<_> = targets.iter().collect();
         let before = Statuses::new(self.gateway, self.parallel).read(&targets).await;
         if self.deploy.rollback
-            && let Some(error) = before.iter().find_map(|reading| reading.as_ref().err())
+            && let Some(error) = self.teller.first(before.iter().filter_map(|reading| reading.as_ref().err()))
         {
             tracing::error!("nothing is deployed: `ROLLBACK` has to know what runs before");
             return Err(error.clone());
@@ -150,45 +138,23 @@ impl Deployer<'_> {
         }
         tracing::info!("pruning {} that `{}` no longer names", count(left_over.len()), loaded.path);
         let targets = left_over.into_iter().map(|target| (target, None)).collect();
-        outcomes.append(&mut remove(self.gateway, self.stop, self.parallel, targets, &self.teller).await);
+        outcomes.append(&mut remove(self.gateway, self.stop, self.parallel, targets, self.teller).await);
         Ok(())
     }
 
-    /// Deploys all, some at once; the outcomes are in the order of the functions.
     async fn each(&self, functions: &[Function]) -> Vec<FunctionOutcome> {
-        let mut outcomes: Vec<_> = stream::iter(functions.iter().enumerate())
-            .map(|(index, function)| async move { (index, self.one(function).await) })
-            .buffer_unordered(self.parallel)
-            .inspect(|(_, outcome)| self.teller.ended(outcome))
-            .collect()
-            .await;
-        outcomes.sort_unstable_by_key(|(index, _)| *index);
-        outcomes.into_iter().map(|(_, outcome)| outcome).collect()
-    }
-
-    async fn one(&self, function: &Function) -> FunctionOutcome {
-        let started = Instant::now();
-        let deployment = &function.deployment;
-        let target = Target::from(deployment);
-        let (action, problem) = match self.stop.requested() {
-            Some(failure) => show::not_started(failure),
-            None => match self.send(&target, deployment).await {
-                Ok(action) => (action, None),
-                Err(error) => (Action::Failed, Some(self.failed(function, &error))),
-            },
-        };
-        FunctionOutcome {
-            url: self.gateway.function_url(&target).into(),
-            name: target.name,
-            namespace: target.namespace,
-            image: Some(deployment.image.clone()),
-            action,
-            problem,
-            duration: started.elapsed(),
-            line: Some(function.line),
-            ready: None,
-            replicas: None,
-        }
+        let begun = functions.iter().map(|function| {
+            let outcome = FunctionOutcome {
+                image: Some(function.deployment.image.clone()),
+                line: Some(function.line),
+                ..begun(self.gateway, Target::from(&function.deployment))
+            };
+            (outcome, function)
+        });
+        each(begun, self.parallel, self.stop, self.teller, async |target, function: &Function| {
+            self.send(target, &function.deployment).await.map_err(|error| self.failed(function, &error))
+        })
+        .await
     }
 
     fn failed(&self, function: &Function, error: &Error) -> Problem {
@@ -279,11 +245,12 @@ impl Deployer<'_> {
     }
 }
 
+/// The last line of a dry run.
+pub fn dry_summary(_: &Outcome) -> String {
+    "dry run: nothing was sent".to_owned()
+}
+
 /// The last line of a deploy.
 pub fn summary(outcome: &Outcome) -> String {
-    // Only a dry run has no gateway.
-    if outcome.gateway.is_empty() {
-        return "dry run: nothing was sent".to_owned();
-    }
     show::summary(outcome, "deployed")
 }

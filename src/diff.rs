@@ -6,12 +6,13 @@ mod quantity;
 use std::fmt::Write as _;
 
 use crate::config::Deploy;
-use crate::gateway::{Gateway, Target};
+use crate::gateway::{Error, Gateway, Target};
+use crate::grants;
 use crate::log::{self, quote};
 use crate::outcome::{Failure, Outcome, Problem, full_name};
 use crate::prune::left_over;
-use crate::run::{self, Loaded, Rejected, Run};
-use crate::show::count;
+use crate::run::{Loaded, Rejected, Run};
+use crate::show::{Teller, count};
 use crate::statuses::Statuses;
 use compare::{Change, compare, fields_of};
 
@@ -19,10 +20,7 @@ use compare::{Change, compare, fields_of};
 pub async fn run(mut run: Run<'_>, deploy: &Deploy) -> Result<Outcome, Rejected> {
     let loaded = run.stack(&deploy.selection, Some(deploy)).await;
     let gateway = run.gateway(loaded.as_ref().map(|loaded| &loaded.stack));
-    run.check()?;
-    let (Some(loaded), Some(gateway)) = (loaded, gateway) else {
-        return Ok(run.outcome(String::new()));
-    };
+    let (loaded, gateway) = run.ready(loaded.zip(gateway))?;
     let mut outcome = run.outcome(gateway.address());
     outcome.stack_file = Some(loaded.path.clone());
     tracing::info!(
@@ -31,7 +29,9 @@ pub async fn run(mut run: Run<'_>, deploy: &Deploy) -> Result<Outcome, Rejected>
         loaded.path,
         gateway.address()
     );
-    match differences(&gateway, run.config.parallel, &loaded, deploy.prune).await {
+    let needs = |functions| grants::of_diff(deploy, functions);
+    let teller = Teller::new(&needs);
+    match differences(&gateway, run.config.parallel, &loaded, deploy.prune, &teller).await {
         Ok(differences) => {
             let shown = render(&differences);
             if !shown.is_empty() {
@@ -39,11 +39,9 @@ pub async fn run(mut run: Run<'_>, deploy: &Deploy) -> Result<Outcome, Rejected>
             }
             outcome.problem = verdict(&differences);
         }
-        Err(problem) => {
-            run::tell("", &problem);
-            outcome.problem = Some(problem);
-        }
+        Err(error) => outcome.problem = Some(teller.run_failed(&error)),
     }
+    teller.lacking(loaded.names());
     outcome.duration = run.started.elapsed();
     Ok(outcome)
 }
@@ -64,17 +62,21 @@ async fn differences(
     parallel: usize,
     loaded: &Loaded,
     prune: bool,
-) -> Result<Vec<(String, Difference)>, Problem> {
+    teller: &Teller<'_>,
+) -> Result<Vec<(String, Difference)>, Error> {
     // One listing a namespace, as a rule, and of most stack files that is one request.
-    gateway.sign_in(1).await.map_err(|error| error.problem())?;
+    gateway.sign_in(1).await?;
     let functions = &loaded.stack.functions;
     let targets: Vec<_> = functions.iter().map(|function| Target::from(&function.deployment)).collect();
     let targets: Vec<_> = targets.iter().collect();
     let readings = Statuses::new(gateway, parallel).read(&targets).await;
+    if let Some(error) = teller.first(readings.iter().filter_map(|reading| reading.as_ref().err())) {
+        return Err(error.clone());
+    }
     let mut differences = Vec::new();
     for (function, reading) in functions.iter().zip(readings) {
         let deployment = &function.deployment;
-        let difference = match reading.map_err(|error| error.problem())? {
+        let difference = match reading? {
             None => Difference::New(fields_of(deployment)),
             Some(status) => match compare(&status.deployment(), deployment) {
                 changes if changes.is_empty() => Difference::None,
@@ -84,7 +86,7 @@ async fn differences(
         differences.push((full_name(&deployment.service, deployment.namespace.as_deref()), difference));
     }
     if let Some(owner) = loaded.owner.as_ref().filter(|_| prune) {
-        let left_over = left_over(gateway, owner, &loaded.named).await.map_err(|error| error.problem())?;
+        let left_over = left_over(gateway, owner, &loaded.named).await?;
         let pruned = left_over.iter().map(|target| full_name(&target.name, target.namespace.as_deref()));
         differences.extend(pruned.map(|name| (name, Difference::Pruned)));
     }

@@ -39,7 +39,7 @@ impl Access {
             }
         });
         if let Err(error) = granted {
-            tracing::debug!("a result file keeps the pipe's own user: {error}");
+            tracing::debug!("a file or directory keeps the pipe's own user: {error}");
         }
     }
 }

@@ -29,6 +29,7 @@ use crate::config::{Config, is_loopback};
 use crate::function::{Deployment, Status};
 use crate::log::quote;
 use crate::oidc::{Action, Facts};
+use crate::outcome::FunctionOutcome;
 use crate::stop::Stop;
 
 /// What every request names itself.
@@ -55,6 +56,12 @@ pub struct Target {
 impl From<&Deployment> for Target {
     fn from(deployment: &Deployment) -> Self {
         Self { name: deployment.service.clone(), namespace: deployment.namespace.clone() }
+    }
+}
+
+impl From<&FunctionOutcome> for Target {
+    fn from(outcome: &FunctionOutcome) -> Self {
+        Self { name: outcome.name.clone(), namespace: outcome.namespace.clone() }
     }
 }
 

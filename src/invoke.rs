@@ -14,7 +14,8 @@ use crate::gateway::{self, Error, FunctionToken, Gateway, Target, may_be_set};
 use crate::log::{self, quote};
 use crate::oidc::{Action, missing_action};
 use crate::outcome::{Failure, Invocation, Outcome, Problem, full_name};
-use crate::run::{self, Rejected, Run};
+use crate::run::{Rejected, Run};
+use crate::show;
 use answer::Answer;
 use payload::Payload;
 
@@ -36,11 +37,8 @@ pub async fn run(mut run: Run<'_>, invoke: &Invoke) -> Result<Outcome, Rejected>
         run.problem("OUTPUT_FILE", obstacle);
     }
     let gateway = run.gateway(None);
-    run.check()?;
     run.warn(&std::collections::BTreeSet::new());
-    let (Some(payload), Some(gateway)) = (payload, gateway) else {
-        return Ok(run.outcome(String::new()));
-    };
+    let (payload, gateway) = run.ready(payload.zip(gateway))?;
     let target = Target { name: invoke.function.clone(), namespace: invoke.namespace.clone() };
     let started = Instant::now();
     let mut invocation = Invocation {
@@ -57,7 +55,7 @@ pub async fn run(mut run: Run<'_>, invoke: &Invoke) -> Result<Outcome, Rejected>
     tracing::info!("invoking `{}`", gateway.function_url(&target));
     let invoker = Invoker { gateway: &gateway, invoke, target: &target, payload: &payload };
     if let Err(problem) = invoker.call(&mut invocation, &run).await {
-        run::tell("", &problem);
+        show::tell("", &problem);
         invocation.problem = Some(problem);
     }
     invocation.duration = started.elapsed();

@@ -7,10 +7,12 @@ pub mod config;
 pub mod deploy;
 pub mod diff;
 pub mod digest;
+pub mod each;
 pub mod file;
 pub mod function;
 pub mod gateway;
 pub mod git;
+pub mod grants;
 pub mod input;
 pub mod invoke;
 pub mod leak;
@@ -74,7 +76,7 @@ fn start(environment: Environment) -> anyhow::Result<u8> {
             .spawn(move || sender.send(work(&environment, &working)))
             .context("the work could not be started")?;
         tokio::select! {
-            // Nothing is sent by a thread that panicked, which the hook told.
+            // A thread that panicked sends nothing, and the hook told of it; the shipped build has aborted by then.
             exit_code = ended => exit_code.unwrap_or(Ok(Failure::Failed.exit_code())),
             failure = stop.at_once() => {
                 log::failure(format!("stopped by {}, with work under way", stop::signal_name(failure)));
@@ -102,6 +104,7 @@ async fn command(run: Run<'_>) -> Option<Failure> {
     tracing::info!("openfaas-pipe {}: {}", env!("CARGO_PKG_VERSION"), run.config.command.name());
     let (config, stop) = (run.config, run.stop);
     let (ended, summary): (_, fn(&Outcome) -> String) = match &config.command {
+        Command::Deploy(deploy) if deploy.dry_run => (deploy::dry_run(run, deploy).await, deploy::dry_summary),
         Command::Deploy(deploy) => (deploy::run(run, deploy).await, deploy::summary),
         Command::Invoke(invoke) => (invoke::run(run, invoke).await, invoke::summary),
         Command::Whoami(whoami) => (whoami::run(run, whoami).await, whoami::summary),
@@ -120,16 +123,18 @@ async fn command(run: Run<'_>) -> Option<Failure> {
         }
     };
     // Also where all was done in time: whoever stopped the run is not to take it for a whole one.
-    if let Some(failure) = stop.requested() {
-        let message = format!("stopped by {}", stop::signal_name(failure));
-        last_line = format!("{message}: {last_line}");
-        outcome.problem = Some(Problem { failure, message, hint: None });
-    }
-    result::write(&outcome, &config.places);
+    outcome.problem = stop.problem().or(outcome.problem);
     if let Some(context) = &config.places.insights {
         report::send(&outcome, context).await;
+        outcome.problem = stop.problem().or(outcome.problem);
     }
-    let failure = outcome.worst();
+    // Last, so that no stop is missing in them.
+    result::write(&outcome, &config.places);
+    let stopped = stop.problem();
+    if let Some(stopped) = &stopped {
+        last_line = format!("{}: {last_line}", stopped.message);
+    }
+    let failure = stopped.map(|stopped| stopped.failure).or_else(|| outcome.worst());
     match failure {
         None => log::success(last_line),
         Some(_) => log::failure(last_line),

@@ -17,7 +17,7 @@ pub use audience::Audience;
 pub use claims::{Claims, decode_unverified};
 pub use explain::{Refusal, Row, claims_table, explain_refusal, missing_token};
 pub use findings::{Facts, Finding, Severity, Subject, findings};
-pub use resources::{Action, Grant, missing_action, missing_actions, resources};
+pub use resources::{Action, Functions, Grant, Lacking, missing, missing_action, resources};
 
 /// The namespace of a function where none is given.
 pub const DEFAULT_NAMESPACE: &str = "openfaas-fn";

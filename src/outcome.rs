@@ -111,7 +111,7 @@ impl Action {
 pub struct Problem {
     /// The kind, for the exit code.
     pub failure: Failure,
-    /// What happened; one line.
+    /// What happened: one line, or the list of what is wrong with the variables.
     pub message: String,
     /// What to change; may have several lines.
     pub hint: Option<String>,
@@ -163,6 +163,22 @@ pub struct FunctionOutcome {
 }
 
 impl FunctionOutcome {
+    /// A function that nothing was done with yet.
+    pub fn new(name: String, namespace: Option<String>, url: String) -> Self {
+        Self {
+            name,
+            namespace,
+            image: None,
+            action: Action::NotStarted,
+            problem: None,
+            duration: Duration::ZERO,
+            url,
+            line: None,
+            ready: None,
+            replicas: None,
+        }
+    }
+
     /// Whether it went well.
     pub fn verdict(&self) -> Verdict {
         match self.action {
@@ -276,19 +292,7 @@ mod tests {
     #[test]
     fn function_passed_only_where_it_was_tried_and_nothing_is_wrong() {
         let verdict = |action, problem| {
-            let function = FunctionOutcome {
-                name: String::new(),
-                namespace: None,
-                image: None,
-                action,
-                problem,
-                duration: Duration::ZERO,
-                url: String::new(),
-                line: None,
-                ready: None,
-                replicas: None,
-            };
-            function.verdict()
+            FunctionOutcome { action, problem, ..FunctionOutcome::new(String::new(), None, String::new()) }.verdict()
         };
         let problem = Problem { failure: Failure::NotReady, message: String::new(), hint: None };
         assert_eq!(verdict(Action::Updated, None), Verdict::Passed);

@@ -8,7 +8,7 @@ use crate::function::{Deployment, Status};
 use crate::gateway::{Creation, Error, Found, Gateway, Target};
 use crate::log::quote;
 use crate::outcome::{Action, Failure, FunctionOutcome, Problem};
-use crate::show;
+use crate::show::Teller;
 use crate::statuses::{Reading, Statuses};
 use crate::stop::Stop;
 
@@ -30,11 +30,12 @@ pub async fn roll_back(
     parallel: usize,
     outcomes: &mut [FunctionOutcome],
     before: &[Reading],
+    teller: &Teller<'_>,
 ) {
     let concerned = outcomes.iter().enumerate().zip(before).filter_map(|((index, outcome), before)| {
         let status = before.as_ref().ok()?.as_ref();
         let failed = outcome.action == Action::Failed && status.is_some();
-        (failed || outcome.ready == Some(false)).then(|| (index, show::target(outcome), failed, status))
+        (failed || outcome.ready == Some(false)).then(|| (index, Target::from(outcome), failed, status))
     });
     let concerned: Vec<_> = concerned.collect();
     let statuses = &Statuses::new(gateway, parallel);
@@ -56,7 +57,7 @@ pub async fn roll_back(
         .await;
     for (index, result) in undone {
         if let Some(outcome) = outcomes.get_mut(index) {
-            note(outcome, result);
+            note(outcome, result, teller);
         }
     }
 }
@@ -76,10 +77,10 @@ async fn undo(gateway: &Gateway, target: &Target, before: Option<&Status>) -> Re
     Ok(Undone::Restored(status.image.clone()))
 }
 
-fn note(outcome: &mut FunctionOutcome, result: Result<Undone, Error>) {
+fn note(outcome: &mut FunctionOutcome, result: Result<Undone, Error>, teller: &Teller<'_>) {
     let name = outcome.full_name();
     let was_new = outcome.action == Action::Created;
-    let Some(problem) = &mut outcome.problem else { return };
+    let Some(mut problem) = outcome.problem.take() else { return };
     match result {
         Ok(Undone::Restored(image)) => {
             let image = quote(&image);
@@ -93,19 +94,20 @@ fn note(outcome: &mut FunctionOutcome, result: Result<Undone, Error>) {
             outcome.action = Action::RolledBack;
         }
         Err(error) if was_new && error.is_forbidden() => {
-            let Problem { message, hint, .. } = error.problem();
+            let Problem { message, hint, .. } = teller.failed(&error);
             let left = format!("new, and left as it is, since it may not be deleted: {message}");
-            crate::run::tell(&name, &Problem { failure: Failure::NotReady, message: left, hint: hint.clone() });
+            teller.problem(outcome, &Problem { failure: Failure::NotReady, message: left, hint: hint.clone() });
             problem.message.push_str("; left as it is, since it may not be deleted");
             problem.hint = hint;
         }
         Err(error) => {
-            let Problem { failure, message, hint } = error.problem();
+            let Problem { failure, message, hint } = teller.failed(&error);
             let failed = format!("the rollback failed: {message}");
-            crate::run::tell(&name, &Problem { failure, message: failed.clone(), hint: hint.clone() });
+            teller.problem(outcome, &Problem { failure, message: failed.clone(), hint: hint.clone() });
             problem.message.push_str(&format!("; {failed}"));
             problem.hint = hint;
             problem.failure = Failure::worst([problem.failure, failure]).unwrap_or(failure);
         }
     }
+    outcome.problem = Some(problem);
 }

@@ -1,5 +1,6 @@
 //! What every command begins with: the stack file read, the gateway known, and every problem found before anything is sent.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Instant;
@@ -11,7 +12,7 @@ use crate::gateway::{Gateway, Target, fetch};
 use crate::git;
 use crate::leak::Tokens;
 use crate::log::quote;
-use crate::outcome::{Outcome, Problem};
+use crate::outcome::Outcome;
 use crate::stack::{self, Stack, Surroundings, Tag};
 use crate::stop::Stop;
 use crate::{digest, input, owner};
@@ -70,12 +71,12 @@ impl<'a> Run<'a> {
         self.variables.add(name, message);
     }
 
-    /// Ends the preparation: goes on only where nothing is wrong.
-    pub fn check(&mut self) -> Result<(), Rejected> {
-        if self.variables.is_empty() && self.stack.is_empty() {
-            return Ok(());
-        }
-        Err(Rejected { variables: std::mem::take(&mut self.variables), stack: std::mem::take(&mut self.stack) })
+    /// Ends the preparation: goes on only where nothing is wrong, and with all that was prepared.
+    pub fn ready<T>(&mut self, prepared: Option<T>) -> Result<T, Rejected> {
+        let rejected =
+            Rejected { variables: std::mem::take(&mut self.variables), stack: std::mem::take(&mut self.stack) };
+        let is_well = rejected.variables.is_empty() && rejected.stack.is_empty();
+        prepared.filter(|_| is_well).ok_or(rejected)
     }
 
     /// An outcome with nothing in it yet.
@@ -85,12 +86,13 @@ impl<'a> Run<'a> {
 
     /// Reads the stack file that the variables select; `deploy` is what they put over it.
     ///
-    /// Gives nothing where something is wrong, which is kept for [`Run::check`].
+    /// Gives nothing where something is wrong, which is kept for [`Run::ready`].
     pub async fn stack(&mut self, selection: &Selection, deploy: Option<&Deploy>) -> Option<Loaded> {
         let source = match self.source(selection).await {
             Ok(source) => source,
             Err(message) => {
                 self.variables.add("STACK_FILE", message);
+                self.warn(&BTreeSet::new());
                 return None;
             }
         };
@@ -107,8 +109,12 @@ impl<'a> Run<'a> {
             constraints: deploy.map(|deploy| deploy.constraints.clone()).unwrap_or_default(),
             read_only: deploy.is_some_and(|deploy| deploy.read_only),
         };
+        let substituted = RefCell::default();
         let surroundings = Surroundings {
-            variable: &|name| self.environment.get(name).map(str::to_owned),
+            variable: &|name| {
+                BTreeSet::insert(&mut substituted.borrow_mut(), name.to_owned());
+                self.environment.get(name).map(str::to_owned)
+            },
             folder_digest: &|folder| digest::folder(folder).map_err(|error| format!("{error}; {}", error.hint())),
         };
         let read = stack::read(&source, &options, &surroundings).and_then(|stack| {
@@ -122,6 +128,10 @@ impl<'a> Run<'a> {
             };
             Ok((stack, whole))
         });
+        let substituted = substituted.take();
+        for name in substituted.iter().filter(|name| self.environment.is_garbled(name)) {
+            self.variables.add(name, config::NOT_TEXT);
+        }
         let tokens = Tokens::new(self.environment);
         if let Some(deploy) = deploy {
             tokens.check_variables(deploy, &mut self.variables);
@@ -134,6 +144,7 @@ impl<'a> Run<'a> {
             Ok(read) => read,
             Err(problems) => {
                 self.stack = problems;
+                self.warn(&substituted);
                 return None;
             }
         };
@@ -164,9 +175,6 @@ impl<'a> Run<'a> {
         }
         let before = std::mem::take(&mut self.variables);
         let loaded = self.stack(&selection, Some(deploy)).await;
-        if loaded.is_none() {
-            self.warn(&BTreeSet::new());
-        }
         let wrong = std::mem::replace(&mut self.variables, before);
         for line in wrong.lines() {
             tracing::warn!("{line}");
@@ -200,7 +208,8 @@ impl<'a> Run<'a> {
             return Err(format!("`{}` is not encrypted: write an `https://` URL", quote(wanted)));
         }
         if wanted.starts_with("https://") {
-            let url = Url::parse(wanted).map_err(|error| format!("`{}` is not a URL: {error}", quote(wanted)))?;
+            // Not quoted: what makes it none may be a password.
+            let url = Url::parse(wanted).map_err(|error| format!("is not a URL: {error}"))?;
             let ca_cert = self.ca_cert()?;
             let text = tokio::select! {
                 text = fetch(&url, ca_cert.as_deref(), self.config.timeout, stack::MAX_FILE) => text,
@@ -280,8 +289,8 @@ impl<'a> Run<'a> {
                 })
                 .ok();
         }
-        // Where it was given and is wrong, that has been told.
-        if !self.config.url_is_given {
+        // Where it was given and is wrong, that has been told; a stack file that is wrong may name it.
+        if !self.config.url_is_given && self.stack.is_empty() {
             let message = config::missing(self.config.url_is_blank);
             self.variables.add(
                 "OPENFAAS_URL",
@@ -326,17 +335,15 @@ pub struct Loaded {
     pub named: Vec<Target>,
 }
 
+impl Loaded {
+    /// The functions that are selected, by namespace and name.
+    pub fn names(&self) -> impl Iterator<Item = (Option<String>, String)> {
+        let functions = self.stack.functions.iter().map(|function| &function.deployment);
+        functions.map(|function| (function.namespace.clone(), function.service.clone()))
+    }
+}
+
 fn read_source(path: &Path, base: std::path::PathBuf) -> Result<stack::Source, String> {
     let text = input::read(path, stack::MAX_FILE).map_err(|error| error.to_string())?;
     Ok(stack::Source { name: path.display().to_string(), text, base })
-}
-
-/// Writes a problem into the log: what happened, and on lines of its own what to change.
-pub fn tell(about: &str, problem: &Problem) {
-    let Problem { message, hint, .. } = problem;
-    let about = if about.is_empty() { String::new() } else { format!("`{about}`: ") };
-    match hint {
-        Some(hint) => tracing::error!("{about}{message}\nhint: {hint}"),
-        None => tracing::error!("{about}{message}"),
-    }
 }

@@ -3,13 +3,12 @@
 mod table;
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::gateway::{Error, Target};
 use crate::log;
-use crate::oidc;
+use crate::oidc::{self, Functions, Grant, Lacking};
 use crate::outcome::{Action, Failure, FunctionOutcome, Outcome, Problem};
-use crate::run;
 pub use table::print as table;
 
 /// `1 function`, `2 functions`.
@@ -18,34 +17,52 @@ pub fn count(number: usize) -> String {
 }
 
 /// Tells functions' problems; the same advice is not given twice.
-#[derive(Default)]
-pub struct Teller {
+pub struct Teller<'a> {
     given: RefCell<BTreeSet<(u8, String)>>,
-    /// What the Policy lacks, and on which functions (namespace, name).
-    lacking: RefCell<BTreeMap<oidc::Action, Functions>>,
+    /// What the Policy lacks.
+    lacking: RefCell<Lacking>,
+    /// What it has to permit for the whole run, if that is about these functions.
+    needs: &'a dyn Fn(Functions) -> Vec<Grant>,
 }
 
-type Functions = BTreeSet<(Option<String>, String)>;
-
-impl Teller {
-    /// An error about a function as its problem. What the Policy lacks is told at the end for all functions together.
-    pub fn failed(&self, error: &Error) -> Problem {
-        if let Some((action, Target { name, namespace })) = error.lacks() {
-            self.lacking.borrow_mut().entry(action).or_default().insert((namespace.clone(), name.clone()));
-        }
-        error.problem()
+impl<'a> Teller<'a> {
+    /// Nothing is told yet.
+    pub fn new(needs: &'a dyn Fn(Functions) -> Vec<Grant>) -> Self {
+        Self { given: RefCell::default(), lacking: RefCell::default(), needs }
     }
 
-    /// Tells what the Policy lacks, as statements to paste.
-    pub fn lacking(&self) {
-        let mut by_functions: BTreeMap<Functions, BTreeSet<oidc::Action>> = BTreeMap::new();
-        for (action, functions) in self.lacking.take() {
-            by_functions.entry(functions).or_default().insert(action);
+    /// An error about a function as its problem. What the Policy lacks is told at the end for all functions together.
+    pub fn failed(&self, error: &Error) -> Problem {
+        let mut problem = error.problem();
+        if let Some((action, Target { name, namespace })) = error.lacks() {
+            let function = (namespace.clone(), name.clone());
+            if action != oidc::Action::FunctionList {
+                let lacking = Lacking::from([(action, BTreeSet::from([function.clone()]))]);
+                problem.hint = Some(oidc::missing(&lacking, &(self.needs)(vec![function.clone()])));
+            }
+            self.lacking.borrow_mut().entry(action).or_default().insert(function);
         }
-        for (functions, actions) in by_functions {
-            let functions: Vec<_> =
-                functions.iter().map(|(namespace, name)| (namespace.as_deref(), name.as_str())).collect();
-            tracing::error!("{}", oidc::missing_actions(&actions, &functions));
+        problem
+    }
+
+    /// The first of several errors, all of which count for what the Policy lacks.
+    pub fn first<'e>(&self, errors: impl Iterator<Item = &'e Error>) -> Option<&'e Error> {
+        errors.inspect(|error| _ = self.failed(error)).reduce(|first, _| first)
+    }
+
+    /// Tells an error of the run as a whole, and gives it as its problem.
+    pub fn run_failed(&self, error: &Error) -> Problem {
+        let problem = self.failed(error);
+        let hint = problem.hint.clone().filter(|_| error.lacks().is_none());
+        tell("", &Problem { hint, ..problem.clone() });
+        problem
+    }
+
+    /// Tells what the Policy lacks for a run about these functions, as statements to paste.
+    pub fn lacking(&self, functions: impl Iterator<Item = (Option<String>, String)>) {
+        let lacking = self.lacking.take();
+        if !lacking.is_empty() {
+            tracing::error!("{}", oidc::missing(&lacking, &(self.needs)(functions.collect())));
         }
     }
 
@@ -69,48 +86,113 @@ impl Teller {
         if told_later || !self.given.borrow_mut().insert((problem.failure.exit_code(), kind)) {
             problem.hint = None;
         }
-        run::tell(&outcome.full_name(), &problem);
+        tell(&outcome.full_name(), &problem);
     }
 }
 
-/// The outcome of a function that nothing was done with, since the run was stopped.
-pub fn not_started(failure: Failure) -> (Action, Option<Problem>) {
-    (Action::NotStarted, Some(Problem { failure, message: "the run was stopped".to_owned(), hint: None }))
-}
-
-/// The function that an outcome is about.
-pub fn target(outcome: &FunctionOutcome) -> Target {
-    Target { name: outcome.name.clone(), namespace: outcome.namespace.clone() }
+/// Writes a problem into the log: what happened, and on lines of its own what to change.
+pub fn tell(about: &str, problem: &Problem) {
+    let Problem { message, hint, .. } = problem;
+    let about = if about.is_empty() { String::new() } else { format!("`{about}`: ") };
+    match hint {
+        Some(hint) => tracing::error!("{about}{message}\nhint: {hint}"),
+        None => tracing::error!("{about}{message}"),
+    }
 }
 
 /// The last line of a command that does the same with several functions: `done` is the word for it.
 pub fn summary(outcome: &Outcome, done: &str) -> String {
-    let functions = &outcome.functions;
-    let all = functions.len();
-    let with = |failure: Failure| {
-        let problems = functions.iter().filter_map(|function| function.problem.as_ref());
-        problems.filter(|problem| problem.failure == failure).count()
-    };
-    let failed = functions.iter().filter(|function| function.problem.is_some()).count();
-    let not_ready = with(Failure::NotReady);
-    let took = log::duration(outcome.duration);
-    match outcome.worst() {
+    // What is pruned has no line in the stack file.
+    let (asked, pruned): (Vec<_>, Vec<_>) = outcome.functions.iter().partition(|function| function.line.is_some());
+    let number = |is: fn(&FunctionOutcome) -> bool| asked.iter().filter(|function| is(function)).count();
+    let missing = number(|function| matches!(function.action, Action::Failed | Action::NotStarted));
+    let restored = number(|function| function.action == Action::RolledBack);
+    let left = pruned.iter().filter(|function| function.problem.is_some()).count();
+    let unready = asked.iter().filter(|function| is_there(function) && function.problem.is_some());
+    let is_known = unready.clone().all(|function| function.ready == Some(false));
+    let (unready, readiness) = (unready.count(), if is_known { "not ready" } else { "not known to be ready" });
+    let of = count(asked.len());
+    let (head, told) = match outcome.worst() {
         None => {
-            let number = |action| functions.iter().filter(|function| function.action == action).count();
-            let (absent, removed) = (number(Action::Absent), number(Action::Removed));
-            let absent = if absent == 0 { String::new() } else { format!(", {absent} not there") };
-            let pruned = if done == "deployed" { removed } else { 0 };
-            let removed = if pruned == 0 { String::new() } else { format!(", {pruned} removed") };
-            let rest = all - number(Action::Absent) - pruned;
-            format!("{done} {}{absent}{removed} in {took}", count(rest))
+            let absent = number(|function| function.action == Action::Absent);
+            let more = also(&[(absent, "not there"), (pruned.len(), "removed")]);
+            return format!("{done} {}{more} in {}", count(asked.len() - absent), log::duration(outcome.duration));
         }
-        Some(Failure::Terminated | Failure::Interrupted) => {
-            format!("{} of {} {done}", all - failed, count(all))
+        Some(_) if outcome.functions.is_empty() => return format!("nothing was {done}"),
+        Some(Failure::Terminated | Failure::Interrupted) => (format!("{} of {of} {done}", asked.len() - missing), 0),
+        Some(_) if missing > 0 => (format!("{missing} of {of} not {done}"), 0),
+        Some(_) if unready > 0 => (format!("{unready} of {of} {done}, but {readiness}"), 1),
+        Some(_) if restored > 0 => (format!("{restored} of {of} rolled back"), 2),
+        Some(_) if left > 0 => (format!("{done} {of}"), 2),
+        Some(_) => (format!("{done} {of}, but not all was done"), 2),
+    };
+    head + &also(&[(unready, readiness), (restored, "rolled back"), (left, "not removed")][told..])
+}
+
+/// Whether the new version was deployed, and is still there.
+fn is_there(function: &FunctionOutcome) -> bool {
+    matches!(function.action, Action::Created | Action::Updated | Action::Replaced)
+}
+
+/// What else is counted, as far as there is any.
+fn also(counts: &[(usize, &str)]) -> String {
+    let some = counts.iter().filter(|(number, _)| *number > 0);
+    some.map(|(number, what)| format!(", {number} {what}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outcome::FunctionOutcome;
+
+    /// The last line of a deploy of these functions: what was done, what is wrong, and whether it got ready.
+    fn last_line(functions: &[(Action, Option<Failure>, Option<bool>)], pruned: &[Option<Failure>]) -> String {
+        let problem = |failure| Problem { failure, message: String::new(), hint: None };
+        let function = |action, failure: Option<Failure>| FunctionOutcome {
+            action,
+            problem: failure.map(problem),
+            ..FunctionOutcome::new(String::new(), None, String::new())
+        };
+        let asked = functions.iter().map(|(action, failure, ready)| FunctionOutcome {
+            ready: *ready,
+            line: Some(1),
+            ..function(*action, *failure)
+        });
+        let pruned = pruned.iter().map(|failure| match failure {
+            None => function(Action::Removed, None),
+            failure => function(Action::Failed, *failure),
+        });
+        let functions = asked.chain(pruned).collect();
+        summary(&Outcome { functions, ..Outcome::new("deploy", String::new()) }, "deployed")
+    }
+
+    #[test]
+    fn last_line_counts_what_is_not_deployed_apart_from_what_is_wrong_otherwise() {
+        use Action::*;
+        use Failure::{NotReady, Permission, Terminated};
+        let fine = (Updated, None, Some(true));
+        let refused = (Action::Failed, Some(Permission), None);
+        let late = (Created, Some(NotReady), Some(false));
+        let unseen = (Updated, Some(Permission), None);
+        let restored = (RolledBack, Some(NotReady), Some(false));
+        let not_started = (NotStarted, Some(Terminated), None);
+        let stopped = (Updated, Some(Terminated), None);
+        for (functions, pruned, expected) in [
+            (&[fine, fine][..], &[][..], "deployed 2 functions in 0 ms"),
+            (&[fine], &[None, None], "deployed 1 function, 2 removed in 0 ms"),
+            (&[], &[], "deployed 0 functions in 0 ms"),
+            (&[refused, fine], &[], "1 of 2 functions not deployed"),
+            (&[refused, late, restored], &[], "1 of 3 functions not deployed, 1 not ready, 1 rolled back"),
+            (&[late, fine], &[], "1 of 2 functions deployed, but not ready"),
+            (&[unseen, unseen], &[], "2 of 2 functions deployed, but not known to be ready"),
+            (&[unseen, late], &[], "2 of 2 functions deployed, but not known to be ready"),
+            (&[restored], &[], "1 of 1 function rolled back"),
+            (&[late, restored, fine], &[], "1 of 3 functions deployed, but not ready, 1 rolled back"),
+            (&[fine, fine], &[Some(Permission), None], "deployed 2 functions, 1 not removed"),
+            (&[fine, not_started], &[], "1 of 2 functions deployed"),
+            (&[stopped, stopped], &[], "2 of 2 functions deployed, 2 not known to be ready"),
+        ] {
+            assert_eq!(last_line(functions, pruned), expected);
         }
-        Some(_) if all == 0 => format!("nothing was {done}"),
-        Some(_) if failed == 0 => format!("{done} {}, but not all was done", count(all)),
-        Some(Failure::NotReady) => format!("{not_ready} of {} {done}, but not ready", count(all)),
-        Some(_) if not_ready == 0 => format!("{failed} of {} not {done}", count(all)),
-        Some(_) => format!("{} of {} not {done}, {not_ready} not ready", failed - not_ready, count(all)),
     }
 }

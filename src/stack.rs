@@ -19,8 +19,9 @@ pub mod yaml;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use regex_lite::Regex;
+
 use crate::function::Deployment;
-use crate::log::quote;
 use decode::Decoder;
 use envsubst::{Fault, Substituted};
 pub use image::Tag;
@@ -43,7 +44,7 @@ pub struct Options {
     /// `FILTER`: a wildcard that names must match.
     pub filter: Option<String>,
     /// `REGEX`: a regular expression that must be found in names. Only one of the two is set.
-    pub regex: Option<String>,
+    pub regex: Option<Regex>,
     /// `ENV_VARS`, over what the file says.
     pub env_vars: Vec<(String, String)>,
     /// `LABELS`, over what the file says.
@@ -139,10 +140,6 @@ impl Function {
 /// All problems that can be found at once; nothing may be sent then.
 pub fn read(source: &Source, options: &Options, surroundings: &Surroundings<'_>) -> Result<Stack, Problems> {
     let text = decode_text(&source.name, &source.text)?;
-    let selection = Selection::new(options.filter.as_deref(), options.regex.as_deref()).map_err(|error| {
-        let hint = "look-around and `\\p{…}` are not known; `FILTER` takes a wildcard instead";
-        Problem::new(format!("`REGEX` is not a regular expression: {}", quote(&error.to_string())), Some(hint))
-    });
     let page = Page::new(&source.name, text);
     let substituted = if options.envsubst {
         envsubst::substitute(text, surroundings.variable).map_err(|faults| substitution_problems(&page, &faults))?
@@ -158,7 +155,7 @@ pub fn read(source: &Source, options: &Options, surroundings: &Surroundings<'_>)
 
     let mut decoder = Decoder::new(&document);
     let root = schema::root(&mut decoder, document.root());
-    let selection = selection?;
+    let selection = Selection::new(options.filter.as_deref(), options.regex.as_ref());
     let place = assemble::Place { page: &page, substituted: &substituted, document: &document };
     let mut assembly = assemble::Assembly::new(source, options, surroundings, place);
     let functions = assembly.stack(decoder, &root, &selection);

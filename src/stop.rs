@@ -7,7 +7,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::outcome::Failure;
+use crate::outcome::{Failure, Problem};
 
 /// How long requests under way may take to finish once a stop is asked for.
 const GRACE: Duration = Duration::from_secs(5);
@@ -46,20 +46,20 @@ impl Stop {
                     Some(()) = interrupt.recv() => Failure::Interrupted,
                     else => break,
                 };
-                sender.send_modify(|state| match state.reason {
-                    None => {
-                        state.reason = Some(reason);
-                        state.deadline = Some(Instant::now() + GRACE);
-                    }
-                    Some(_) => state.again = true,
-                });
-                if !sender.borrow().again {
-                    tracing::warn!(
-                        "{} received: nothing new is started, what is under way has {} s to finish",
-                        signal_name(reason),
-                        GRACE.as_secs()
-                    );
+                if sender.borrow().reason.is_some() {
+                    sender.send_modify(|state| state.again = true);
+                    continue;
                 }
+                // Said first, since the run may end as soon as it knows.
+                tracing::warn!(
+                    "{} received: nothing new is started, what is under way has {} s to finish",
+                    signal_name(reason),
+                    GRACE.as_secs()
+                );
+                sender.send_modify(|state| {
+                    state.reason = Some(reason);
+                    state.deadline = Some(Instant::now() + GRACE);
+                });
             }
         });
         Ok(Self(receiver))
@@ -68,6 +68,12 @@ impl Stop {
     /// Why the run is to stop, where it is.
     pub fn requested(&self) -> Option<Failure> {
         self.0.borrow().reason
+    }
+
+    /// That the run is to stop, as its problem.
+    pub fn problem(&self) -> Option<Problem> {
+        let failure = self.requested()?;
+        Some(Problem { failure, message: format!("stopped by {}", signal_name(failure)), hint: None })
     }
 
     /// Ends when the run is to stop.

@@ -21,7 +21,7 @@ use tokio::time::{Duration, Instant, Interval, interval_at, sleep, sleep_until};
 use crate::gateway::{Error, Gateway, Target};
 use crate::log::{self, quote};
 use crate::outcome::{Action, Failure, FunctionOutcome, Problem, Replicas, full_name};
-use crate::show::{self, Teller, count};
+use crate::show::{Teller, count};
 use crate::statuses::{Reading, Statuses};
 use crate::stop::Stop;
 use watch::{Old, Watch};
@@ -75,7 +75,7 @@ enum Round {
 impl Waiter<'_> {
     /// Waits for all functions that were deployed, and notes on each what came of it. `before` are the functions as they
     /// were before the deploy, in the same order.
-    pub async fn wait(&self, outcomes: &mut [FunctionOutcome], before: &[Reading], teller: &Teller) {
+    pub async fn wait(&self, outcomes: &mut [FunctionOutcome], before: &[Reading], teller: &Teller<'_>) {
         let started = Instant::now();
         let settle = SETTLE.min(self.limit / 2);
         let statuses = Statuses::new(self.gateway, self.parallel).paced(GAP);
@@ -159,7 +159,7 @@ impl Waiter<'_> {
         waiting: &[Waiting],
         outcomes: &mut [FunctionOutcome],
         started: Instant,
-        teller: &Teller,
+        teller: &Teller<'_>,
     ) {
         for function in waiting {
             let Some(outcome) = outcomes.get_mut(function.index) else { continue };
@@ -195,7 +195,7 @@ impl Waiting {
         now: Instant,
         settle: Duration,
         started: Instant,
-        teller: &Teller,
+        teller: &Teller<'_>,
     ) -> bool {
         match reading {
             Ok(status) => {
@@ -281,7 +281,7 @@ fn watched(outcomes: &[FunctionOutcome], before: &[Reading]) -> Vec<Waiting> {
             _ => Old::UNKNOWN,
         };
         let watch = Watch::new(outcome.image.as_deref().unwrap_or_default(), old);
-        Waiting { index, target: show::target(outcome), watch, error: None }
+        Waiting { index, target: Target::from(outcome), watch, error: None }
     });
     watched.collect()
 }

@@ -1,35 +1,33 @@
 //! `COMMAND: whoami`: what the step's token says, what the gateway makes of it, and the resources that would admit it.
 
-use std::collections::BTreeSet;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
-use crate::config::{Credentials, Strategy, Whoami};
+use crate::config::{Credentials, Whoami};
 use crate::gateway::{Error, Gateway, Granted};
 use crate::log::{self, quote};
 use crate::oidc::{self, Action, Claims, Facts, Grant, IdToken, Severity};
 use crate::outcome::{Failure, Outcome, Problem};
-use crate::run::{self, Loaded, Rejected, Run};
-use crate::table;
+use crate::run::{Loaded, Rejected, Run};
+use crate::{grants, show, table};
 
 /// Explains the step's token; changes nothing.
 pub async fn run(mut run: Run<'_>, whoami: &Whoami) -> Result<Outcome, Rejected> {
     let loaded = run.stack_if_any(&whoami.deploy).await;
     let gateway = run.gateway(loaded.as_ref().map(|loaded| &loaded.stack));
-    run.check()?;
-    let Some(gateway) = gateway else { return Ok(run.outcome(String::new())) };
+    let gateway = run.ready(gateway)?;
     let result = match &run.config.credentials {
         Credentials::Password { username, .. } => password(&gateway, username).await,
         Credentials::IdToken(Err(error)) => Err(error.problem(&gateway.address())),
         Credentials::IdToken(Ok(token)) => {
-            explain(&gateway, token, &run.config.facts, &grants(whoami, loaded.as_ref())).await
+            explain(&gateway, token, &run.config.facts, &needs(whoami, loaded.as_ref())).await
         }
     };
     let mut outcome = run.outcome(gateway.address());
     outcome.stack_file = loaded.map(|loaded| loaded.path);
     if let Err(problem) = result {
-        run::tell("", &problem);
+        show::tell("", &problem);
         outcome.problem = Some(problem);
     }
     Ok(outcome)
@@ -118,41 +116,16 @@ fn not_accepted(error: Error) -> Problem {
     }
 }
 
-/// What the Policy has to permit for what the variables ask for.
-fn grants(whoami: &Whoami, loaded: Option<&Loaded>) -> Vec<Grant> {
+/// What the Policy has to permit for the command in whose place this one stands: a deploy, an invocation, or both.
+fn needs(whoami: &Whoami, loaded: Option<&Loaded>) -> Vec<Grant> {
     let Whoami { deploy, function } = whoami;
     let mut grants = Vec::new();
     if loaded.is_some() || function.is_none() {
-        let functions: Vec<_> = match loaded {
-            Some(Loaded { stack, .. }) => {
-                let named = stack.functions.iter().map(|function| &function.deployment);
-                named.map(|function| (function.namespace.clone(), function.service.clone())).collect()
-            }
-            None => vec![(deploy.selection.namespace.clone(), "*".to_owned())],
-        };
-        let mut actions = vec![Action::FunctionCreate];
-        match deploy.strategy {
-            Strategy::Update => actions.push(Action::FunctionUpdate),
-            Strategy::Replace => actions.extend([Action::FunctionUpdate, Action::FunctionDelete]),
-            Strategy::Create => {}
-        }
-        if deploy.wait.is_some() {
-            actions.push(Action::FunctionGet);
-        }
-        if deploy.rollback {
-            actions.extend([Action::FunctionUpdate, Action::FunctionDelete]);
-        }
-        grants.push(Grant { actions, functions: functions.clone() });
-        if deploy.prune {
-            // What is removed is what the stack file no longer names.
-            let namespaces: BTreeSet<_> = functions.iter().map(|(namespace, _)| namespace.clone()).collect();
-            let functions = namespaces.into_iter().map(|namespace| (namespace, "*".to_owned())).collect();
-            grants.push(Grant { actions: vec![Action::FunctionList, Action::FunctionDelete], functions });
-        }
+        let all = || vec![(deploy.selection.namespace.clone(), "*".to_owned())];
+        grants = grants::of_deploy(deploy, loaded.map_or_else(all, |loaded| loaded.names().collect()));
     }
     if let Some((name, namespace)) = function {
-        let functions = vec![(namespace.clone(), name.clone())];
-        grants.push(Grant { actions: vec![Action::FunctionInvoke], functions });
+        grants.extend(grants::of_all(Action::FunctionInvoke, vec![(namespace.clone(), name.clone())]));
     }
     grants
 }

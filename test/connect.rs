@@ -109,7 +109,7 @@ fn base_path_that_is_missing() {
     let ran = deploy(&gateway).var("OPENFAAS_URL", gateway.url().replace("/openfaas", "")).run().exits(3);
     insta::assert_snapshot!(told(&ran), @r"
     ERROR: the gateway `http://[GATEWAY]` refused the step's ID token with status 404: `404 page not found`
-      hint: the gateway has no token exchange: OpenFaaS CE and Standard have no IAM, set `OPENFAAS_PASSWORD`; else see whether `OPENFAAS_URL` lacks a base path
+      hint: the gateway has no token exchange: OpenFaaS CE and Standard have no IAM, set `OPENFAAS_PASSWORD` (blank counts as not set); else see whether `OPENFAAS_URL` lacks a base path
     ✖ nothing was deployed
     ");
 }

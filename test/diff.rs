@@ -75,4 +75,6 @@ fn either_action_is_enough_and_neither_is_told() {
     }
     let gateway = start(permitting(&["Function:Create"]));
     diff(&gateway, STACK).run().exits(3).says("the Policy lacks `Function:Get` on `openfaas-fn:f`");
+    let two = format!("{STACK}  g: {{image: example/g:1}}\n");
+    diff(&gateway, &two).run().exits(3).says("the Policy lacks `Function:Get` on 2 functions");
 }

@@ -29,7 +29,7 @@ fn step_without_oidc_gets_the_block_to_paste() {
               - http://[GATEWAY]
           script:
             - pipe: …
-      OpenFaaS CE and Standard have no IAM: set `OPENFAAS_PASSWORD` there instead
+      OpenFaaS CE and Standard have no IAM: set `OPENFAAS_PASSWORD` there instead (blank counts as not set)
     ✖ nothing was deployed
     ");
     assert!(gateway.requests().is_empty());
@@ -326,9 +326,10 @@ fn action_that_is_missing_for_many_functions_is_one_statement_to_paste() {
     ERROR: `worker.etl`: PUT /system/functions: 403 Forbidden: `insufficient permissions`
     ERROR: `web`: PUT /system/functions: 403 Forbidden: `insufficient permissions`
     ERROR: the Policy lacks `Function:Update` on 4 functions; add to its `statement:`
-        - sid: openfaas-pipe
+        - sid: openfaas-pipe-1
           effect: Allow
           action:
+          - Function:Create
           - Function:Update
           resource:
           - "etl:api"
@@ -345,17 +346,55 @@ fn action_that_is_missing_for_many_functions_is_one_statement_to_paste() {
     "#);
 }
 
+/// The statements that a log has to paste, put into a gateway's Policy, which permitted only this.
+fn paste(gateway: &Gateway, permitted: &str, log: &str) {
+    let statements = log.split_once("add to its `statement:`\n").expect("a statement").1;
+    let end = statements.find("\n  `COMMAND: whoami`").or(statements.find("\nFUNCTION ")).or(statements.find("\n✖"));
+    let iam = include_str!("iam/everything.yaml").replace("action: [\"*\"]", &format!("action: [{permitted:?}]"));
+    let statements = &statements[..end.expect("an end")];
+    gateway.apply(&iam.replace("  statement:\n", &format!("  statement:\n{statements}\n"))).expect("resources");
+}
+
 #[test]
-fn statement_to_paste_lets_the_deploy_pass() {
-    let gateway = start(permitting(&["Function:Create"]));
-    let pipe = deploy(&gateway).stack(&many());
-    let ran = pipe.run().exits(3);
-    let statement = ran.log.split_once("add to its `statement:`\n").expect("a statement").1;
-    let (statement, _) = statement.split_once("\n  `COMMAND: whoami`").expect("an end");
-    let iam = include_str!("iam/everything.yaml").replace("action: [\"*\"]", "action: [\"Function:Create\"]");
-    let iam = iam.replace("  statement:\n", &format!("  statement:\n{statement}\n"));
-    gateway.apply(&iam).expect("resources");
-    pipe.run().exits(0);
+fn one_statement_to_paste_is_enough_for_all_that_a_deploy_asks_for() {
+    for permitted in ["Function:Logs", "Function:Create", "Function:Get"] {
+        for (variables, is_there) in [
+            (&[][..], true),
+            (&[("STRATEGY", "replace")], true),
+            (&[("STRATEGY", "create")], false),
+            // Where nothing runs before, there is nothing to wait for.
+            (&[("WAIT", "true"), ("ROLLBACK", "true")], false),
+            (&[("OWNER_LABEL", "true"), ("PRUNE", "true"), ("BITBUCKET_REPO_FULL_NAME", "acme/shop")], true),
+        ] {
+            let gateway = start(permitting(&[permitted]));
+            if is_there {
+                put(&gateway, "etl", "api");
+            }
+            let pipe = |stack: &str| {
+                variables.iter().fold(deploy(&gateway).stack(stack), |pipe, (name, value)| pipe.var(name, *value))
+            };
+            // What is permitted may be enough.
+            let ran = pipe(&many()).run();
+            if ran.code != 0 {
+                paste(&gateway, permitted, &ran.exits(3).log);
+                pipe(&many()).run().exits(0);
+            }
+            if is_there {
+                pipe(&many().replace("  web:\n    image: example/web:1\n", "")).run().exits(0);
+            }
+        }
+    }
+}
+
+#[test]
+fn statement_to_paste_lets_a_removal_and_a_comparison_pass() {
+    for (command, exit) in [("remove", 0), ("diff", 6)] {
+        let gateway = start(permitting(&["Function:Logs"]));
+        let pipe = deploy(&gateway).stack(&many()).var("COMMAND", command);
+        let ran = pipe.run().exits(3).is_silent_about("COMMAND: whoami");
+        paste(&gateway, "Function:Logs", &ran.log);
+        pipe.run().exits(exit);
+    }
 }
 
 #[test]
@@ -386,7 +425,7 @@ fn invocation_that_no_policy_permits() {
     insta::assert_snapshot!(told(&ran), @r#"
     ERROR: `import-csv.etl` answered 403 Forbidden to POST /function/import-csv.etl: `insufficient permissions`
       hint: the Policy lacks `Function:Invoke` on `etl:import-csv`; add to its `statement:`
-        - sid: openfaas-pipe
+        - sid: openfaas-pipe-1
           effect: Allow
           action:
           - Function:Invoke

@@ -327,6 +327,21 @@ fn proxy_sees_nothing_of_what_an_https_gateway_is_asked() {
 }
 
 #[test]
+fn password_in_an_address_is_not_shown() {
+    let run = |name: &str, value: &str| Pipe::new().var(name, value).var("COMMAND", "whoami").run().exits(2);
+    for address in ["https://someone:p4ssword@127.0.0.1:1", "https://someone:p4ssword@gw:99999", "someone:p4ssword@gw"]
+    {
+        run("OPENFAAS_URL", address).says("use `OPENFAAS_USERNAME`").is_silent_about("p4ssword");
+    }
+    for address in ["https://someone:p4ssword@127.0.0.1:1/stack.yml", "https://someone:p4ssword@["] {
+        run("STACK_FILE", address).says("WARNING: `STACK_FILE`: ").is_silent_about("p4ssword");
+    }
+    run("STACK_FILE", "https://t0ken-t0ken@127.0.0.1:1/stack.yml")
+        .says("could not be fetched")
+        .is_silent_about("t0ken");
+}
+
+#[test]
 fn proxy_that_fails_is_told_without_its_password() {
     let proxy = proxy::start().expect("a proxy");
     let (_gateway, pipe) = behind(&proxy);

@@ -71,6 +71,15 @@ fn nothing_is_pruned_where_a_function_failed() {
 }
 
 #[test]
+fn function_that_cannot_be_removed_is_none_that_was_not_deployed() {
+    let gateway = open();
+    deploy(&gateway, &["a", "gone"]).run().exits(0);
+    gateway.fault(Fault::on("DELETE", "/system/functions").status(400).body("no"));
+    deploy(&gateway, &["a"]).run().exits(1).says("✖ deployed 1 function, 1 not removed\n");
+    assert_eq!(left(&gateway), ["a", "gone"]);
+}
+
+#[test]
 fn missing_permission_to_list_is_told_and_the_functions_are_deployed() {
     let gateway = start(permitting(&["Function:Create", "Function:Update", "Function:Delete"]));
     deploy(&gateway, &["a"]).run().exits(3).says("the Policy lacks `Function:List` on `openfaas-fn:*`");

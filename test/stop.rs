@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Lines};
+use std::net::TcpListener;
 use std::process::{Child, ChildStdout, Command};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -261,4 +262,31 @@ fn waiting_for_readiness_ends() {
     assert_eq!(row(&log, "a")[0], "a");
     // Whether it works is not known: it is left as it is.
     assert!(gateway.function("openfaas-fn", "a").is_some());
+    assert!(log.ends_with("✖ stopped by SIGTERM: 1 of 1 function deployed, 1 not known to be ready\n"), "{log}");
+}
+
+#[test]
+fn stop_during_the_report_is_told_by_exit_code_last_line_and_result() {
+    let gateway = open();
+    let proxy = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let pipe = Pipe::at(&gateway)
+        .stack(&stack(&["a"]))
+        .var("BITBUCKET_PIPE_STORAGE_DIR", "storage")
+        .var("REPORT", "true")
+        .var("REPORT_PROXY", format!("http://{}", proxy.local_addr().expect("an address")))
+        .var("BITBUCKET_WORKSPACE", "acme")
+        .var("BITBUCKET_REPO_SLUG", "shop")
+        .var("BITBUCKET_COMMIT", "0123456789abcdef0123456789abcdef01234567");
+    let mut running = Running::of(pipe);
+    // It is asked, and does not answer.
+    let connection = proxy.accept().expect("a connection");
+    running.signal("TERM");
+    running.read_to("SIGTERM received");
+    drop((connection, proxy));
+    let (code, log, _) = running.end();
+    assert_eq!(code, 143, "{log}");
+    let last = log.lines().last().expect("a line");
+    assert!(last.starts_with("✖ stopped by SIGTERM: deployed 1 function in "), "{log}");
+    let result = std::fs::read_to_string(running.pipe.dir().join("storage/openfaas-pipe.json")).expect("a result file");
+    assert!(result.contains("stopped by SIGTERM") && result.contains("143"), "{result}");
 }

@@ -116,10 +116,32 @@ fn misspelt_names_get_a_warning_with_the_name_that_was_meant() {
 }
 
 #[test]
+fn misspelt_names_are_told_also_where_they_are_why_nothing_is_sent() {
+    let warning = "WARNING: `STACK_FLIE` is not a variable of this pipe: was `STACK_FILE` meant?";
+    for command in ["deploy", "diff", "remove"] {
+        let pipe = Pipe::new().var("OPENFAAS_URL", "https://gw.example.com").var("COMMAND", command);
+        pipe.var("STACK_FLIE", "x").run().exits(2).says(warning).says("STACK_FILE:\n- neither");
+    }
+    Pipe::new().var("COMMAND", "whoami").var("STACK_FLIE", "x").run().exits(2).says(warning).says("OPENFAAS_URL:\n- ");
+    let invoke = Pipe::new().var("OPENFAAS_URL", "https://gw.example.com").var("COMMAND", "invoke");
+    let ran = invoke.var("FUNCTOIN", "f").run().exits(2).says("FUNCTION:\n- required field");
+    ran.says("WARNING: `FUNCTOIN` is not a variable of this pipe: was `FUNCTION` meant?");
+    let broken = pipe().stack("functions: ${STACKFILE}").var("STACK_FLIE", "x").var("STACKFILE", "[");
+    broken.run().exits(2).says(warning).is_silent_about("`STACKFILE` is not a variable");
+}
+
+#[test]
 fn value_that_was_not_replaced_gets_a_warning() {
     let ran = pipe().list("ENV_VARS", &["A=$SECRET"]).var("OPENFAAS_NAMESPACE", "$NAMESPACE").run();
     ran.says("`OPENFAAS_NAMESPACE` is `$NAMESPACE` to the letter")
         .says("item 0 of `ENV_VARS` holds `$SECRET` to the letter");
+    let ran = pipe().var("LABELS", "a=1\nb=${LABEL}").var("ANNOTATIONS", "['c=$NOTE']").var("SECRETS", "$KEYS").run();
+    ran.says("item 1 of `LABELS` holds `${LABEL}` to the letter")
+        .says("item 0 of `ANNOTATIONS` holds `$NOTE` to the letter")
+        .says("`SECRETS` is `$KEYS` to the letter")
+        .is_silent_about("item 0 of `SECRETS`");
+    let invoke = Pipe::new().var("COMMAND", "invoke").list("HEADERS", &["X-Api-Key: $KEY"]);
+    invoke.run().exits(2).says("item 0 of `HEADERS` holds `$KEY` to the letter");
 }
 
 #[test]
@@ -133,6 +155,16 @@ fn value_that_is_not_utf8_is_an_error() {
     let mut command = pipe.command();
     command.env("STACK_FILE", std::ffi::OsString::from_vec(vec![b'a', 0xff]));
     Ran::from(command.output().unwrap()).exits(2).says("STACK_FILE:\n- is not UTF-8 text");
+}
+
+#[test]
+fn substituted_value_that_is_not_utf8_is_an_error() {
+    for image in ["example/f:1.0${GARBLED}", "${GARBLED}"] {
+        let pipe = pipe().stack(&STACK.replace("example/f:1.0", image));
+        let mut command = pipe.command();
+        command.env("GARBLED", std::ffi::OsString::from_vec(vec![b'a', 0xff]));
+        Ran::from(command.output().unwrap()).exits(2).says("GARBLED:\n- is not UTF-8 text");
+    }
 }
 
 #[test]

@@ -102,7 +102,8 @@ fn missing_permission_is_told_with_the_action_and_what_was_deployed_stays() {
         .run()
         .exits(3)
         .says("`f`: deployed, but whether it gets ready cannot be seen: GET /system/function/f: 403 Forbidden")
-        .says("the Policy lacks `Function:Get` on `openfaas-fn:f`");
+        .says("the Policy lacks `Function:Get` on `openfaas-fn:f`")
+        .says("✖ 1 of 1 function deployed, but not known to be ready\n");
     assert!(gateway.function("openfaas-fn", "f").is_some());
 }
 
@@ -254,7 +255,8 @@ fn rollback_brings_back_what_a_replacement_deleted_and_could_not_create() {
 fn rollback_deploys_nothing_where_it_cannot_know_what_runs() {
     let gateway = start(permitting(&["Function:Create", "Function:Update", "Function:Delete"]));
     let ran = waiting(&gateway, &["f", "g"], "1m").var("ROLLBACK", "true").run().exits(3);
-    ran.says("nothing is deployed: `ROLLBACK` has to know what runs before").says("the Policy lacks `Function:Get`");
+    ran.says("nothing is deployed: `ROLLBACK` has to know what runs before")
+        .says("lacks `Function:Get` on 2 functions");
     assert_eq!(changes(&gateway), []);
 }
 

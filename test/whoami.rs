@@ -221,7 +221,7 @@ fn missing_token_shows_what_to_write() {
               - http://[GATEWAY]
           script:
             - pipe: …
-      OpenFaaS CE and Standard have no IAM: set `OPENFAAS_PASSWORD` there instead
+      OpenFaaS CE and Standard have no IAM: set `OPENFAAS_PASSWORD` there instead (blank counts as not set)
     ✖ `http://[GATEWAY]` does not accept this step
     ");
     assert!(gateway.requests().is_empty());

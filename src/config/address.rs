@@ -2,7 +2,10 @@
 
 use url::{Host, Url};
 
+use super::hints::{UNREPLACED, is_reference};
 use crate::log;
+
+const CREDENTIALS: &str = "holds a user name or a password: use `OPENFAAS_USERNAME` and `OPENFAAS_PASSWORD`";
 
 /// Reads a gateway's URL; a base path is kept, a slash at its end is not.
 ///
@@ -12,7 +15,13 @@ pub fn gateway_address(text: &str, allow_http: bool) -> Result<Url, String> {
     let url = Url::parse(text).ok().filter(|url| text.contains("://") && url.has_host());
     let Some(mut url) = url else {
         return Err(match Url::parse(&format!("https://{text}")) {
+            _ if is_reference(text) => format!("is `{quoted}` {UNREPLACED}"),
+            // Not quoted: nobody knows where in it the password is.
+            _ if text.contains('@') => CREDENTIALS.to_owned(),
             Ok(_) if !text.contains("://") => format!("`{quoted}` is not a URL: write `https://{quoted}`"),
+            _ if !text.is_ascii() => {
+                format!("`{quoted}` is not a URL: write a host's name that is not ASCII in punycode, `xn--…`")
+            }
             _ => format!("`{quoted}` is not a URL: write for example `https://gw.example.com`"),
         });
     };
@@ -20,7 +29,7 @@ pub fn gateway_address(text: &str, allow_http: bool) -> Result<Url, String> {
         return Err(format!("`{}` is not a scheme of a gateway: write `https://…`", url.scheme()));
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err("holds a user name or a password: use `OPENFAAS_USERNAME` and `OPENFAAS_PASSWORD`".to_owned());
+        return Err(CREDENTIALS.to_owned());
     }
     if url.query().is_some() || url.fragment().is_some() {
         return Err(format!("`{quoted}` has a query or a fragment: write the gateway's address only"));
@@ -74,6 +83,12 @@ mod tests {
         insta::assert_snapshot!(refused("https://"), @"`https://` is not a URL: write for example `https://gw.example.com`");
         insta::assert_snapshot!(refused("https://gw?x=1"), @"`https://gw?x=1` has a query or a fragment: write the gateway's address only");
         insta::assert_snapshot!(refused("http://gateway.openfaas:8080"), @"`http://gateway.openfaas:8080` is not encrypted, and the token would travel in the clear: write `https://…`, or set `ALLOW_HTTP: 'true'` where the network between is trusted");
-        assert!(!refused("https://admin:hunter22@gw").contains("hunter22"));
+        insta::assert_snapshot!(refused("$GW"), @"is `$GW` to the letter: it was not replaced by a value");
+        insta::assert_snapshot!(refused("https://bücher.example"), @"`https://bücher.example` is not a URL: write a host's name that is not ASCII in punycode, `xn--…`");
+        for text in ["https://admin:pw@gw", "admin:pw@gw", "https://admin:pw@gw:99999", "https://admin:p/w@gw"] {
+            insta::allow_duplicates! {
+                insta::assert_snapshot!(refused(text), @"holds a user name or a password: use `OPENFAAS_USERNAME` and `OPENFAAS_PASSWORD`");
+            }
+        }
     }
 }

@@ -2,11 +2,15 @@
 
 use std::collections::BTreeSet;
 
+use super::value::text_items;
 use super::variables::{Environment, Kind, VARIABLES};
 use crate::secret;
 
 /// How many characters may differ from the name that was meant.
 const NEAR: usize = 2;
+
+/// What is said of a value that is a variable's name.
+pub(super) const UNREPLACED: &str = "to the letter: it was not replaced by a value";
 
 /// What is set and probably not what was meant. `substituted` are the names that the stack file takes from the
 /// environment, which may look like anything.
@@ -28,20 +32,16 @@ pub fn warnings(environment: &Environment, command: &str, substituted: &BTreeSet
             && is_reference(value)
         {
             warnings.push(format!(
-                "`{name}` is `{value}` to the letter: it was not replaced by a value; \
+                "`{name}` is `{value}` {UNREPLACED}; \
                  write it in `variables:` without single quotes within double ones and without a backslash"
             ));
-        }
-        if listed {
-            for index in 0.. {
-                let Some(item) = environment.get(&format!("{name}_{index}")) else {
-                    break;
-                };
-                let part = item.split_once('=').map_or(item, |(_, value)| value);
+        } else if variable.kind == Kind::List {
+            let numbered = (0..).map_while(|index| environment.get(&format!("{name}_{index}")).map(str::to_owned));
+            let items = value.and_then(|text| text_items(text).ok()).unwrap_or_else(|| numbered.collect());
+            for (index, item) in items.iter().enumerate() {
+                let part = item.split_once(['=', ':']).map_or(item.as_str(), |(_, value)| value).trim();
                 if is_reference(part) {
-                    warnings.push(format!(
-                        "item {index} of `{name}` holds `{part}` to the letter: it was not replaced by a value"
-                    ));
+                    warnings.push(format!("item {index} of `{name}` holds `{part}` {UNREPLACED}"));
                 }
             }
         }
@@ -84,15 +84,18 @@ fn near_miss(name: &str) -> Option<&'static str> {
         return None;
     }
     let bare = |name: &str| name.replace(['_', '-'], "").to_ascii_uppercase();
-    let written = bare(name);
-    let candidates = VARIABLES.iter().filter_map(|variable| {
-        let known = bare(variable.name);
-        // A difference in length is a distance already, and cheaper to find.
-        let is_close = known.len().abs_diff(written.len()) <= NEAR;
-        is_close.then(|| (strsim::osa_distance(&written, &known), variable.name))
-    });
+    let (written, letters_written) = (bare(name), letters(name));
+    // One character in place of another changes two letters at most: seldom so few, and cheaper to find than a distance.
+    let close = VARIABLES.iter().map(|variable| variable.name);
+    let close = close.filter(|known| (letters(known) ^ letters_written).count_ones() <= 2 * NEAR as u32);
+    let candidates = close.map(|known| (strsim::osa_distance(&written, &bare(known)), known));
     let (distance, nearest) = candidates.min_by_key(|(distance, _)| *distance)?;
     (distance <= NEAR.min(nearest.len() / 4)).then_some(nearest)
+}
+
+/// The letters that a name has, a bit each, whatever their case.
+fn letters(name: &str) -> u32 {
+    name.bytes().filter(u8::is_ascii_alphabetic).fold(0, |letters, letter| letters | 1 << (letter & 31))
 }
 
 /// A variable's name, or that of an item of a list.

@@ -3,18 +3,20 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use regex_lite::Regex;
 use url::Url;
 
 use super::variables::{Entry, Found};
 use super::{
-    Auth, Command, Config, Credentials, Deploy, Environment, Invoke, Kind, Payload, Problems, Selection, Strategy,
-    TagFormat, VARIABLES, Whoami, build, gateway_address, hints, missing, unaddressable,
+    Auth, Command, Config, Credentials, Deploy, Environment, Invoke, Kind, NOT_TEXT, Payload, Problems, Selection,
+    Strategy, TagFormat, VARIABLES, Whoami, build, gateway_address, hints, missing, unaddressable,
 };
 use crate::oidc::IdToken;
 use crate::result::{Places, insights};
 use crate::secret::Secret;
 use crate::{git, log};
 
+const REGEX_LIMITS: &str = "look-around and `\\p{…}` are not known, and `FILTER` takes a wildcard instead";
 /// More tries than this only hide that something is broken.
 const MOST_RETRIES: usize = 20;
 /// As many deployments as a gateway takes at once without refusing some.
@@ -26,11 +28,11 @@ pub fn read(environment: &Environment) -> (Config, Problems) {
     let mut problems = Problems::default();
     for variable in VARIABLES {
         if environment.is_garbled(variable.name) {
-            problems.add(variable.name, "is not UTF-8 text");
+            problems.add(variable.name, NOT_TEXT);
         }
     }
     hide_secrets(environment);
-    hide_proxy_passwords(environment);
+    hide_passwords_in_urls(environment);
     let found = match Found::new(environment) {
         Ok(found) => found,
         Err(error) => {
@@ -43,17 +45,26 @@ pub fn read(environment: &Environment) -> (Config, Problems) {
     (config, problems)
 }
 
-/// A proxy's address may hold a password, and is told of where the proxy does not do its work.
-fn hide_proxy_passwords(environment: &Environment) {
-    for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy", "REPORT_PROXY"] {
-        let url = environment.text(name).and_then(|text| Url::parse(text).ok());
-        let Some((username, password)) = url.as_ref().and_then(|url| Some((url.username(), url.password()?))) else {
-            continue;
-        };
-        let _ = Secret::new(password.to_owned());
-        let decode = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
-        let _ = Secret::new(decode(password));
-        let _ = Secret::new(format!("{}:{}", decode(username), decode(password)));
+/// The address of a proxy, a gateway or a stack file may hold a password, and is told of where it does not serve.
+fn hide_passwords_in_urls(environment: &Environment) {
+    const PROXIES: [&str; 6] = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"];
+    for name in PROXIES.into_iter().chain(["REPORT_PROXY", "OPENFAAS_URL", "STACK_FILE"]) {
+        let Some((userinfo, password)) = environment.text(name).and_then(password_in_url) else { continue };
+        for text in [userinfo, password] {
+            let _ = Secret::new(text.to_owned());
+            let _ = Secret::new(percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned());
+        }
+    }
+}
+
+/// What stands before a URL's host, and the password in it (RFC 3986, section 3.2.1), also where it is no valid URL. A name
+/// by itself may be a token.
+fn password_in_url(text: &str) -> Option<(&str, &str)> {
+    let (has_scheme, rest) = text.split_once("://").map_or((false, text), |(_, rest)| (true, rest));
+    let (userinfo, _) = rest.split(['/', '?', '#']).next()?.rsplit_once('@')?;
+    match userinfo.split_once(':') {
+        Some((_, password)) => Some((userinfo, password)),
+        None => has_scheme.then_some((userinfo, userinfo)),
     }
 }
 
@@ -149,7 +160,7 @@ impl Reader<'_> {
             ("diff", Name::Diff),
             ("remove", Name::Remove),
         ];
-        // The Code Insights report is for any command.
+        // Already followed; here only for what is wrong with it.
         self.found.debug().boolean(problems);
         match self.found.command().choice(&names, problems) {
             Some(Name::Invoke) => Command::Invoke(Box::new(self.invoke(problems))),
@@ -180,7 +191,13 @@ impl Reader<'_> {
             stack_file: found.stack_file().value.map(str::to_owned),
             namespace: self.namespace(problems),
             filter: filter.map(str::to_owned),
-            regex: regex.map(str::to_owned),
+            regex: regex.and_then(|regex| {
+                let wrong = |error: regex_lite::Error| {
+                    let error = log::quote(&error.to_string());
+                    problems.add("REGEX", format!("is not a regular expression: {error}; {REGEX_LIMITS}"));
+                };
+                Regex::new(regex).map_err(wrong).ok()
+            }),
             tag_format: found.tag_format().choice(&formats, problems).unwrap_or(TagFormat::Latest),
             envsubst: found.envsubst().boolean(problems),
         }
@@ -378,4 +395,26 @@ fn required<'a>(entry: &Entry<'a>, problems: &mut Problems) -> Option<&'a str> {
         problems.add(entry.variable.name, missing(entry.blank));
     }
     entry.value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn password_is_found_in_what_is_a_url_and_in_what_is_none() {
+        for (text, password) in [
+            ("https://user:secret@host/stack.yml", Some("secret")),
+            ("user:secret@host:3128", Some("secret")),
+            ("https://user:secret@host:99999", Some("secret")),
+            ("https://user:se:cr@et@host", Some("se:cr@et")),
+            ("https://token@host", Some("token")),
+            ("https://host/a@b:c", None),
+            ("https://host:8080", None),
+            ("stack@v1.yml", None),
+            ("dir:1/stack@v1.yml", None),
+        ] {
+            assert_eq!(password_in_url(text).map(|(_, password)| password), password, "{text}");
+        }
+    }
 }

@@ -14,9 +14,9 @@ fn all_problems_are_told_at_once_by_name() {
         ("TIMEOUT", "soon"),
         ("PARALLEL", "65"),
         ("FILTER", "a"),
-        ("REGEX", "b"),
         ("DEBUG", "maybe"),
         ("STRATEGY", "yolo"),
+        ("REGEX", "("),
         ("OPENFAAS_URL", "gw"),
         ("LABELS_COUNT", "two"),
         ("ENV_VARS", "a"),
@@ -35,6 +35,8 @@ fn all_problems_are_told_at_once_by_name() {
     - `gw` is not a URL: write `https://gw`
     PARALLEL:
     - `65` is not a whole number from 1 to 64
+    REGEX:
+    - is not a regular expression: found open group without closing ')'; look-around and `\p{…}` are not known, and `FILTER` takes a wildcard instead
     ROLLBACK:
     - needs `WAIT: 'true'`: without waiting nothing is known to have failed
     STRATEGY:
@@ -113,9 +115,14 @@ fn defaults_are_valid_values() {
 fn value_that_is_not_utf8_is_a_problem_and_no_panic() {
     use std::os::unix::ffi::OsStringExt as _;
     let garbled = std::ffi::OsString::from_vec(vec![0x66, 0xff]);
-    let environment = Environment::new([("STACK_FILE".into(), garbled.clone()), ("OTHER".into(), garbled)]);
+    let names = ["STACK_FILE", "OTHER", "LABELS_COUNT", "SECRETS_0"];
+    let environment = Environment::new(names.map(|name| (name.into(), garbled.clone())));
     insta::assert_snapshot!(read(&environment).1.report(), @r"
     Validation errors:
+    LABELS_COUNT:
+    - is not UTF-8 text
+    SECRETS_0:
+    - is set, but `SECRETS_COUNT` is not: write `SECRETS` as a YAML list
     STACK_FILE:
     - is not UTF-8 text
     ");

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use saphyr_parser::{Event, Parser};
 
-use super::Environment;
 use super::variables::{Entry, Variable};
+use super::{Environment, NOT_TEXT};
 
 /// Items of one list beyond which it is taken for a mistake.
 const MOST_ITEMS: usize = 10_000;
@@ -138,7 +138,7 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// A list of `key=value`, split at the first `=`.
+    /// A list of keys and values, each item split at its first separator.
     pub(super) fn pairs(
         &self,
         separator: char,
@@ -198,11 +198,14 @@ fn numbered_items(variable: &Variable, environment: &Environment) -> Result<Opti
     let name = variable.name;
     let count_name = format!("{name}_COUNT");
     let Some(count) = environment.text(&count_name) else {
+        if environment.is_garbled(&count_name) {
+            return Err((count_name, NOT_TEXT.to_owned()));
+        }
         let first = format!("{name}_0");
-        return match environment.get(&first) {
-            Some(_) => Err((first, format!("is set, but `{count_name}` is not: write `{name}` as a YAML list"))),
-            None => Ok(None),
-        };
+        if environment.get(&first).is_some() || environment.is_garbled(&first) {
+            return Err((first, format!("is set, but `{count_name}` is not: write `{name}` as a YAML list")));
+        }
+        return Ok(None);
     };
     let count = match count.parse::<usize>() {
         Ok(count) if count <= MOST_ITEMS => count,
@@ -217,7 +220,7 @@ fn numbered_items(variable: &Variable, environment: &Environment) -> Result<Opti
         let item = format!("{name}_{index}");
         match environment.get(&item) {
             Some(value) => Ok(value.to_owned()),
-            None if environment.is_garbled(&item) => Err((item, "is not UTF-8 text".to_owned())),
+            None if environment.is_garbled(&item) => Err((item, NOT_TEXT.to_owned())),
             None => Err((item, format!("is missing: `{count_name}` says {count} items"))),
         }
     };
@@ -225,7 +228,7 @@ fn numbered_items(variable: &Variable, environment: &Environment) -> Result<Opti
 }
 
 /// The list as one text: a YAML list, or one item a line.
-fn text_items(text: &str) -> Result<Vec<String>, String> {
+pub(super) fn text_items(text: &str) -> Result<Vec<String>, String> {
     let start = text.trim_start();
     if start.starts_with('[') || start.starts_with("- ") {
         return yaml_items(text.trim()).ok_or_else(|| {

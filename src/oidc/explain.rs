@@ -19,7 +19,7 @@ pub fn missing_token(gateway: &str) -> Problem {
         hint: Some(format!(
             "give the step an `oidc` block; Bitbucket then passes the token itself, so leave `{VARIABLE}` out of `variables:`\n\
              {}\n    script:\n      - pipe: …\n\
-             OpenFaaS CE and Standard have no IAM: set `OPENFAAS_PASSWORD` there instead",
+             OpenFaaS CE and Standard have no IAM: set `OPENFAAS_PASSWORD` there instead (blank counts as not set)",
             audience::block(&[audience::wanted(gateway)])
         )),
     }
@@ -98,8 +98,8 @@ fn with_yaml(remedy: &str, yaml: Option<String>) -> String {
     yaml.map_or_else(|| remedy.to_owned(), |yaml| format!("{remedy}\n{}", yaml.trim_end()))
 }
 
-const NO_IAM: &str = "the gateway has no token exchange: OpenFaaS CE and Standard have no IAM, set `OPENFAAS_PASSWORD`; \
-    else see whether `OPENFAAS_URL` lacks a base path";
+const NO_IAM: &str = "the gateway has no token exchange: OpenFaaS CE and Standard have no IAM, set `OPENFAAS_PASSWORD` \
+    (blank counts as not set); else see whether `OPENFAAS_URL` lacks a base path";
 const NO_ROLE: &str = "the gateway trusts the issuer, but no Role matches the token: all conditions of one Role must hold, \
     and UUIDs in them have braces";
 const UNKNOWN_ISSUER: &str = "the gateway knows no such issuer: apply a JwtIssuer whose `spec.iss` is the token's `iss`, \

@@ -1,6 +1,6 @@
 //! The IAM resources that would admit a step, as YAML to paste (`iam.openfaas.com/v1`).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
 
 use super::audience::{self, Audience};
@@ -42,39 +42,57 @@ impl fmt::Display for Action {
     }
 }
 
+/// The actions that the gateway refused, and on which functions, by namespace and name.
+pub type Lacking = BTreeMap<Action, BTreeSet<(Option<String>, String)>>;
+
 /// What to add to a Policy where the gateway answered 403.
 ///
 /// A listing is permitted on a whole namespace, whatever the function.
 pub fn missing_action(action: Action, namespace: Option<&str>, function: &str) -> String {
-    missing_actions(&BTreeSet::from([action]), &[(namespace, function)])
+    let function = (namespace.map(str::to_owned), function.to_owned());
+    missing(&BTreeMap::from([(action, BTreeSet::from([function]))]), &[])
 }
 
-/// [`missing_action`] for several actions on several functions (namespace, name), as one statement.
-pub fn missing_actions(actions: &BTreeSet<Action>, functions: &[(Option<&str>, &str)]) -> String {
-    let listing = actions.iter().all(|action| *action == Action::FunctionList);
-    let single = if listing { Action::FunctionList } else { Action::FunctionGet };
+/// What to add to a Policy where the gateway answered 403 and the run needs these grants: also what it was not refused yet,
+/// so that one change is enough.
+pub fn missing(lacking: &Lacking, grants: &[Grant]) -> String {
+    let names: Vec<_> = lacking.keys().map(|action| format!("`{action}`")).collect();
+    let each = lacking.iter().flat_map(|(action, functions)| functions.iter().map(|function| (*action, function)));
     let on: BTreeSet<_> =
-        functions.iter().map(|(namespace, function)| resource(single, *namespace, function)).collect();
-    let names: Vec<_> = actions.iter().map(|action| format!("`{action}`")).collect();
+        each.map(|(action, (namespace, name))| resource(action, namespace.as_deref(), name)).collect();
     let resources = match on.first() {
         Some(one) if on.len() == 1 => format!("`{}`", crate::log::quote(one)),
         _ => format!("{} functions", on.len()),
     };
+    let unforeseen = lacking.iter().filter(|(action, _)| !grants.iter().any(|grant| grant.actions.contains(action)));
+    let unforeseen = unforeseen
+        .map(|(action, functions)| Grant { actions: vec![*action], functions: functions.iter().cloned().collect() });
+    let grants: Vec<_> = grants.iter().cloned().chain(unforeseen).collect();
+    // `whoami` stands in for a deploy or an invocation only.
+    let is_told =
+        |action: &Action| matches!(action, Action::FunctionCreate | Action::FunctionUpdate | Action::FunctionInvoke);
+    let whoami = if grants.iter().flat_map(|grant| &grant.actions).any(is_told) {
+        "\n`COMMAND: whoami` prints the whole Policy that this step needs"
+    } else {
+        ""
+    };
     format!(
-        "the Policy lacks {} on {resources}; add to its `statement:`\n{}\n\
-         `COMMAND: whoami` prints the whole Policy that this step needs",
+        "the Policy lacks {} on {resources}; add to its `statement:`\n{}{whoami}",
         names.join(" and "),
-        statement("openfaas-pipe", actions, &on)
+        statements("openfaas-pipe", &grants).trim_end()
     )
 }
+
+/// Functions by namespace and name; `*` stands for all of a namespace.
+pub type Functions = Vec<(Option<String>, String)>;
 
 /// Actions that are to be permitted on functions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
     /// What may be done.
     pub actions: Vec<Action>,
-    /// The functions, by namespace and name; `*` stands for all of a namespace.
-    pub functions: Vec<(Option<String>, String)>,
+    /// On what.
+    pub functions: Functions,
 }
 
 /// The JwtIssuer, Policy and Role that permit the grants to this step and to those like it: of the same repository and
@@ -92,7 +110,7 @@ pub fn resources(claims: &Claims, gateway: &str, facts: &Facts, grants: &[Grant]
          # Who may do it: all conditions must hold; several values of one are alternatives.\n\
          {}",
         jwt_issuer(claims, issuer, gateway),
-        head("Policy", &policy) + "  statement:\n" + &statements(grants),
+        head("Policy", &policy) + "  statement:\n" + &statements("pipe", grants),
         role(claims, &policy, facts, &condition(claims)?),
     ))
 }
@@ -160,7 +178,7 @@ fn role(claims: &Claims, policy: &str, facts: &Facts, condition: &str) -> String
 }
 
 /// The Policy's statements, one a grant, and apart from them the listing of whole namespaces.
-fn statements(grants: &[Grant]) -> String {
+fn statements(sid: &str, grants: &[Grant]) -> String {
     let mut yaml = String::new();
     let mut number = 0;
     for Grant { actions, functions } in grants {
@@ -174,7 +192,7 @@ fn statements(grants: &[Grant]) -> String {
                 resource(action, namespace.as_deref(), if named { function } else { "*" })
             });
             number += 1;
-            yaml.push_str(&statement(&format!("pipe-{number}"), &actions, &on.collect()));
+            yaml.push_str(&statement(&format!("{sid}-{number}"), &actions, &on.collect()));
             yaml.push('\n');
         }
     }

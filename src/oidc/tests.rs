@@ -152,7 +152,7 @@ fn a_missing_token_is_explained_with_the_yaml_of_the_step() {
             - https://gw.example.com/faas
         script:
           - pipe: …
-    OpenFaaS CE and Standard have no IAM: set `OPENFAAS_PASSWORD` there instead
+    OpenFaaS CE and Standard have no IAM: set `OPENFAAS_PASSWORD` there instead (blank counts as not set)
     "#);
 }
 

@@ -4,7 +4,7 @@ use crate::log;
 use crate::outcome::{Action, FunctionOutcome};
 use crate::table;
 
-/// No cell is wider, so that one long text does not push all others out of sight; URLs and images are never cut.
+/// No reason is longer, so that one does not push the columns behind it out of sight; the line above has all of it.
 const REASON_WIDTH: usize = 72;
 
 const HEAD: [&str; 6] = ["FUNCTION", "NAMESPACE", "IMAGE", "RESULT", "TIME", "URL"];

@@ -174,7 +174,7 @@ impl<'a> Assembly<'a> {
     fn none_selected(&self, root: &Root) -> Problem {
         let wanted = match (&self.options.filter, &self.options.regex) {
             (Some(filter), _) => format!("`FILTER` `{}`", brief(filter)),
-            (None, Some(regex)) => format!("`REGEX` `{}`", brief(regex)),
+            (None, Some(regex)) => format!("`REGEX` `{}`", brief(regex.as_str())),
             (None, None) => "the selection".to_owned(),
         };
         let names: Vec<String> =

@@ -93,7 +93,7 @@ fn a_gateway_without_token_exchange_has_no_iam() {
     let problem = explain_refusal(refusal, &claims(json!({})), GATEWAY, NOW, &facts());
     assert_snapshot!(show_problem(problem), @r#"
     the gateway `https://gw.example.com` refused the step's ID token with status 404
-    hint: the gateway has no token exchange: OpenFaaS CE and Standard have no IAM, set `OPENFAAS_PASSWORD`; else see whether `OPENFAAS_URL` lacks a base path
+    hint: the gateway has no token exchange: OpenFaaS CE and Standard have no IAM, set `OPENFAAS_PASSWORD` (blank counts as not set); else see whether `OPENFAAS_URL` lacks a base path
     "#);
 }
 

@@ -80,14 +80,12 @@ fn selection_takes_names_by_wildcard_or_regular_expression() {
         with(options).bodies(TWO).iter().map(|body| body["service"].clone()).collect()
     };
     assert_eq!(names(Options { filter: Some("*pha".to_owned()), ..Options::default() }), ["alpha"]);
-    assert_eq!(names(Options { regex: Some("^[yz]".to_owned()), ..Options::default() }), ["zeta"]);
+    assert_eq!(names(Options { regex: regex_lite::Regex::new("^[yz]").ok(), ..Options::default() }), ["zeta"]);
     let none = with(Options { filter: Some("b*".to_owned()), ..Options::default() }).problems(TWO);
     insta::assert_snapshot!(none, @r"
     no function's name matches `FILTER` `b*`
     hint: `stack.yml` has `zeta`, `alpha`
     ");
-    let wrong = with(Options { regex: Some("a(".to_owned()), ..Options::default() }).problems(TWO);
-    assert!(wrong.starts_with("`REGEX` is not a regular expression: "), "{wrong}");
 }
 
 #[test]
