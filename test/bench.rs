@@ -1,7 +1,7 @@
 //! Measures whole runs of the release binary against the local gateway.
 //!
-//! `cargo bench` runs every row, `cargo bench -- h2/50 payload` those whose names contain one of these texts. With
-//! `FAAS_CLI=path` deploys are also done by that program, in turn.
+//! `cargo bench` runs every row, `cargo bench -- http1/deploy/50 payload` those whose names have one of these parts, between
+//! slashes. With `FAAS_CLI=path` deploys are also done by that program, in turn.
 //!
 //! The bound of a row is what no client can undercut: the round trips of its protocol and the processor time that the
 //! gateway's one thread took. Round trips are one for TCP, one for TLS 1.3, one for the exchange, and for each method (`PUT`,
@@ -349,7 +349,8 @@ fn main() -> anyhow::Result<ExitCode> {
     );
     let mut counted = true;
     for row in rows() {
-        if wanted.is_empty() || wanted.iter().any(|text| row.name.contains(text.as_str())) {
+        let name = format!("/{}/", row.name);
+        if wanted.is_empty() || wanted.iter().any(|part| name.contains(&format!("/{part}/"))) {
             let measured = measure(&row, &pipe, faas_cli.as_deref())?;
             counted &= row.rtt > 0 || measured.instructions.is_some();
             print(&row, &measured);

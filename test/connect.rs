@@ -18,8 +18,7 @@ fn host_name_that_is_none() {
 #[test]
 fn port_that_nobody_listens_on() {
     let gateway = open();
-    let pipe = deploy(&gateway);
-    drop(gateway);
+    let pipe = deploy(&gateway).var("OPENFAAS_URL", "http://127.0.0.1:1");
     insta::assert_snapshot!(told(&pipe.run().exits(4)), @r"
     ERROR: POST /oauth/token at `http://[GATEWAY]`: connection refused
       hint: nothing listens on [NUMBER] of `127.0.0.1`: check `OPENFAAS_URL` (`http://[GATEWAY]`), and whether the gateway runs

@@ -5,11 +5,10 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
 
-use local_gateway::{Fault, Gateway};
+use local_gateway::{Fault, Gateway, Latch};
 
-use crate::support::{Pipe, changes, issuer, permissive, start};
+use crate::support::{Pipe, Running, changes, issuer, permissive, start, until};
 
 const PASSWORD: &str = "s3cret-password";
 
@@ -83,7 +82,7 @@ fn http1_has_its_connections_before_the_token_is_there() {
         .var("OPENFAAS_URL", url)
         .var("BITBUCKET_STEP_OIDC_TOKEN", token)
         .var("PARALLEL", "8")
-        .var("TIMEOUT", "10s")
+        .var("TIMEOUT", "30s")
         .stack(&stack(20))
         .run()
         .exits(3);
@@ -95,8 +94,13 @@ fn connections_made_ahead_are_the_ones_that_are_used() {
     for builder in [permissive().tls().http1_only(), permissive().http1_only()] {
         let gateway = start(builder);
         // Answers so late that no connection is free for a second request.
-        gateway.fault(Fault::on("PUT", "/system/functions").delay(Duration::from_millis(200)));
-        Pipe::at(&gateway).var("CA_CERT", gateway.ca_pem()).var("PARALLEL", "8").stack(&stack(8)).run().exits(0);
+        let latch = Latch::closed();
+        gateway.fault(Fault::on("PUT", "/system/functions").held_by(&latch));
+        let pipe = Pipe::at(&gateway).var("CA_CERT", gateway.ca_pem()).var("PARALLEL", "8").stack(&stack(8));
+        let mut running = Running::of(pipe);
+        until("eighth request", || changes(&gateway).len() == 8);
+        latch.open();
+        running.end().exits(0);
         assert_eq!((connections(&gateway), opened(&gateway)), (8, 8));
     }
 }

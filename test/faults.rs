@@ -1,15 +1,14 @@
 //! What goes wrong between pipe and gateway, and what the pipe does then. [`ROWS`] is what `docs/faults.md` shows.
 
-use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use local_gateway::{Certificate, Fault, Gateway, Version};
+use local_gateway::{Certificate, Fault, Gateway, Latch, Version};
 
-use crate::support::{Pipe, Ran, changes, issuer, open, permissive, put, start};
+use crate::support::{Pipe, Ran, Running, changes, issuer, open, permissive, put, start, until};
 
 const STACK: &str = "provider:\n  name: openfaas\nfunctions:\n  echo:\n    image: example/echo:2\n";
 
@@ -165,9 +164,8 @@ fn check(row: &Row, command: Command, version: Version) -> Result<(), String> {
     let (Again(code) | Ends(code)) = expected;
     let ensure = |met: bool, what: &str, ran: &Ran| if met { Ok(()) } else { Err(format!("{what}\n{}", ran.log)) };
     let Wrong::Fault(fault) = row.wrong else {
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port();
         let url = match row.wrong {
-            Wrong::Nobody => format!("{}://127.0.0.1:{port}", if tls { "https" } else { "http" }),
+            Wrong::Nobody => format!("{}://127.0.0.1:1", if tls { "https" } else { "http" }),
             Wrong::Scheme => gateway.url().replace("http:", "https:"),
             Wrong::Name => {
                 pipe = pipe.var("ALLOW_HTTP", "true");
@@ -184,7 +182,7 @@ fn check(row: &Row, command: Command, version: Version) -> Result<(), String> {
     };
 
     // Long enough for a slow machine; only one row waits for it.
-    let timeout = if row.says.contains("within") { "1500ms" } else { "60s" };
+    let timeout = if row.says.contains("within") { "4s" } else { "60s" };
     pipe = pipe.var("TIMEOUT", timeout).var("RETRIES", "1");
     let always = row.what.contains("at every try");
     let struck = fault(Fault::on(method, path));
@@ -261,7 +259,8 @@ fn document_shows_the_table() {
 
 #[test]
 fn gateway_that_comes_up_late_is_reached() {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    // No other test is at this address: none gets the port while nobody listens there.
+    let listener = TcpListener::bind("127.0.0.2:0").expect("a port");
     let address = listener.local_addr().expect("an address");
     drop(listener);
     let token = issuer().token().audience("https://gw.example.com").mint();
@@ -270,12 +269,11 @@ fn gateway_that_comes_up_late_is_reached() {
         .var("BITBUCKET_STEP_OIDC_TOKEN", token)
         .var("RETRIES", "10")
         .stack(STACK);
-    let mut child = pipe.command().spawn().expect("the pipe runs");
-    let mut lines = BufReader::new(child.stdout.take().expect("a log")).lines().map(|line| line.expect("a line"));
-    assert!(lines.any(|line| line.contains("connection refused; trying again in")));
+    let mut running = Running::of(pipe);
+    running.read_to("connection refused; trying again in");
     let gateway = start(permissive().bind(address));
-    assert!(lines.any(|line| line.starts_with("✔ deployed 1 function")));
-    assert!(child.wait().expect("an end").success());
+    running.read_to("✔ deployed 1 function");
+    running.end().exits(0);
     assert!(gateway.function("openfaas-fn", "echo").is_some());
 }
 
@@ -359,12 +357,12 @@ fn short_lived(seconds: u64) -> local_gateway::Builder {
 
 #[test]
 fn token_that_runs_out_during_a_deploy_is_exchanged_anew() {
-    let gateway = start(short_lived(2));
+    let gateway = start(short_lived(6));
     for name in ["a", "b"] {
         put(&gateway, "openfaas-fn", name);
     }
     // Half of its life is over when the second begins.
-    gateway.fault(Fault::on("PUT", "/system/functions").nth(1).delay_answer(Duration::from_millis(1200)));
+    gateway.fault(Fault::on("PUT", "/system/functions").nth(1).delay_answer(Duration::from_millis(3500)));
     Pipe::at(&gateway).stack(&stack(&["a", "b"])).var("PARALLEL", "1").run().exits(0);
     assert_eq!(exchanges(&gateway), 2);
     assert_eq!(methods(&gateway), ["PUT", "PUT"]);
@@ -382,7 +380,11 @@ fn token_whose_life_is_not_told_is_used_until_it_is_refused() {
 #[test]
 fn many_functions_with_a_refused_token_share_the_new_exchange() {
     let gateway = open();
-    gateway.fault(Fault::on("PUT", "/system/functions").times(4).status(401).delay(Duration::from_millis(200)));
-    Pipe::at(&gateway).stack(&stack(&["a", "b", "c", "d"])).run().exits(0);
+    let latch = Latch::closed();
+    gateway.fault(Fault::on("PUT", "/system/functions").times(4).status(401).held_by(&latch));
+    let mut running = Running::of(Pipe::at(&gateway).stack(&stack(&["a", "b", "c", "d"])));
+    until("fourth request", || changes(&gateway).len() == 4);
+    latch.open();
+    running.end().exits(0);
     assert_eq!(exchanges(&gateway), 2);
 }

@@ -49,9 +49,32 @@ fn image_is_built_and_pushed_for_its_platform() {
     let (_, commit) = shell(repository.path(), "git rev-parse HEAD");
     let text = dry_run(repository.path(), "image arm64").replace(commit.trim(), "COMMIT");
     insta::assert_snapshot!(text, @r"
-    + docker build --platform linux/arm64 --build-arg REVISION=COMMIT --tag openfaaspipe/openfaas-pipe:X.Y.Z-arm64 .
+    + docker build --build-arg REVISION=COMMIT --tag openfaaspipe/openfaas-pipe:X.Y.Z-arm64 .
     + docker push openfaaspipe/openfaas-pipe:X.Y.Z-arm64
     ");
+}
+
+#[test]
+fn image_is_not_built_on_a_machine_of_another_platform() {
+    let (other, machine) = if cfg!(target_arch = "x86_64") { ("arm64", "aarch64") } else { ("amd64", "x86_64") };
+    let (success, text) = shell(repository().path(), &format!(".ci/release image {other}"));
+    assert!(!success);
+    assert_eq!(text, format!("release: {other} is built on {machine}, this is {}\n", std::env::consts::ARCH));
+}
+
+#[test]
+fn nothing_is_published_without_a_login() {
+    let (success, text) = shell(repository().path(), "env -u DOCKERHUB_TOKEN .ci/release publish");
+    assert!(!success);
+    assert_eq!(text, "release: set DOCKERHUB_USERNAME and DOCKERHUB_TOKEN\n");
+}
+
+#[test]
+fn login_to_the_registry_is_neither_printed_nor_an_argument() {
+    let publish = "DOCKERHUB_USERNAME=user DOCKERHUB_TOKEN=hunter2 .ci/release --dry-run publish";
+    let (success, text) = shell(repository().path(), publish);
+    assert!(success && text.contains(" attach --username user --password-stdin "), "{text}");
+    assert!(!text.contains("hunter2"), "{text}");
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! `COMMAND: remove`.
 
-use local_gateway::{Fault, Gateway};
+use local_gateway::{Fault, Gateway, Latch};
 use serde_json::Value;
 
-use crate::support::{Pipe, open, permitting, put, start};
+use crate::support::{Pipe, Running, changes, open, permitting, put, start, until};
 
 const STACK: &str = "provider: {name: openfaas}\nfunctions:\n  a: {image: example/a:1}\n  b: {image: example/b:1, \
     namespace: etl}\n  absent: {image: example/absent:1}\n";
@@ -61,11 +61,10 @@ fn missing_permission_is_told_with_the_action() {
 #[test]
 fn deletions_are_under_way_side_by_side() {
     let gateway = open();
-    let delay = std::time::Duration::from_secs(1);
-    gateway.fault(Fault::on("DELETE", "/system/functions").delay(delay));
-    remove(&gateway).run().exits(0);
-    let arrived: Vec<_> =
-        gateway.requests().iter().filter(|request| request.method == "DELETE").map(|request| request.arrived).collect();
-    assert_eq!(arrived.len(), 3);
-    assert!(arrived[2].duration_since(arrived[0]) < delay, "each waited for the one before");
+    let latch = Latch::closed();
+    gateway.fault(Fault::on("DELETE", "/system/functions").held_by(&latch));
+    let mut running = Running::of(remove(&gateway));
+    until("third deletion beside the two before", || changes(&gateway).len() == 3);
+    latch.open();
+    running.end().exits(0);
 }

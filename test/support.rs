@@ -1,7 +1,10 @@
 //! The built pipe as Bitbucket runs it: a working directory, variables and nothing else in its environment.
 
+use std::io::{BufRead as _, BufReader, Lines};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use local_gateway::{Builder, Gateway, Issuer};
 use tempfile::TempDir;
@@ -137,6 +140,71 @@ impl Pipe {
 /// The built binary.
 pub(crate) fn binary() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_openfaas-pipe"))
+}
+
+/// A pipe that runs.
+pub(crate) struct Running {
+    pub(crate) pipe: Pipe,
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+    log: String,
+    /// When it got the last signal, else when it began.
+    signalled: Instant,
+}
+
+impl Running {
+    pub(crate) fn of(pipe: Pipe) -> Self {
+        let mut child = pipe.command().spawn().expect("the pipe runs");
+        let lines = BufReader::new(child.stdout.take().expect("a log")).lines();
+        Self { pipe, child, lines, log: String::new(), signalled: Instant::now() }
+    }
+
+    /// Sends a signal, such as `TERM`.
+    pub(crate) fn signal(&mut self, name: &str) {
+        self.signalled = Instant::now();
+        let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().expect("kill runs");
+        assert!(sent.success());
+    }
+
+    /// Reads the log up to a line with this text.
+    pub(crate) fn read_to(&mut self, text: &str) {
+        for line in self.lines.by_ref() {
+            let line = line.expect("a line");
+            let found = line.contains(text);
+            self.log.push_str(&line);
+            self.log.push('\n');
+            if found {
+                return;
+            }
+        }
+        panic!("`{text}` is not in\n{}", self.log);
+    }
+
+    /// Waits for its end.
+    pub(crate) fn end(&mut self) -> Ran {
+        for line in self.lines.by_ref() {
+            self.log.push_str(&line.expect("a line"));
+            self.log.push('\n');
+        }
+        let status = self.child.wait().expect("an end");
+        let code = status.code().unwrap_or_else(|| panic!("{status}\n{}", self.log));
+        Ran { code, log: std::mem::take(&mut self.log) }
+    }
+
+    /// How long ago it was told to end.
+    pub(crate) fn since_signal(&self) -> Duration {
+        self.signalled.elapsed()
+    }
+}
+
+/// Waits until something is there, for as long as a slow machine may need.
+#[track_caller]
+pub(crate) fn until(what: &str, is_there: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !is_there() {
+        assert!(Instant::now() < deadline, "no {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// How a run ended.

@@ -33,7 +33,6 @@ pub const CHECKS: &[(&str, Check)] = &[
                 "--memory-swap=32m",
                 "--user=10001:10001",
                 "--cap-drop=ALL",
-                "--security-opt=no-new-privileges",
                 "--pids-limit=16",
             ],
         );

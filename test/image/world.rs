@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::io::{BufRead as _, BufReader};
+use std::io::{self, BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -38,7 +38,7 @@ impl World {
     pub fn start(repository: &Path) -> anyhow::Result<Self> {
         gateway_image(repository)?;
         engine::run(["network", "create", "--label", LABEL, NETWORK])?;
-        let shared = tempfile::tempdir()?;
+        let shared = directory()?;
         // More than the guide's resources allow, for what the guide does not do.
         fs::copy(repository.join("test/iam/bitbucket-guide.yaml"), shared.path().join("guide.yaml"))?;
         fs::copy(repository.join("test/image/iam.yaml"), shared.path().join("more.yaml"))?;
@@ -111,6 +111,13 @@ impl Drop for World {
     }
 }
 
+/// A directory for containers to mount: in Bitbucket's pipelines they mount only what lies in the clone.
+fn directory() -> io::Result<TempDir> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tmp");
+    fs::create_dir_all(&folder)?;
+    tempfile::tempdir_in(folder)
+}
+
 /// An image that holds the local gateway and nothing else.
 fn gateway_image(repository: &Path) -> anyhow::Result<()> {
     let mut build = Command::new(env!("CARGO"));
@@ -144,7 +151,7 @@ pub struct Step {
 impl Step {
     fn new(address: String) -> Self {
         let directory = || {
-            let directory = tempfile::tempdir().expect("a directory");
+            let directory = directory().expect("a directory");
             // As Bitbucket's set-up does.
             fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777)).expect("permissions");
             directory

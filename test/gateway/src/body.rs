@@ -10,7 +10,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use thiserror::Error;
-use tokio::time::{Interval, MissedTickBehavior, Sleep};
+use tokio::time::{Instant, Interval, MissedTickBehavior, Sleep};
 
 /// Why a body ended before its end.
 #[derive(Debug, Error)]
@@ -124,6 +124,7 @@ impl HttpBody for CutOff {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if let Some(first) = self.first.take().filter(|first| !first.is_empty()) {
+            self.flushed.as_mut().reset(Instant::now() + FLUSH);
             return Poll::Ready(Some(Ok(Frame::data(first))));
         }
         self.flushed.as_mut().poll(cx).map(|()| Some(Err(BodyError::CutOff)))

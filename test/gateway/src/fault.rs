@@ -1,9 +1,10 @@
 //! Faults: what goes wrong with which request, how often, and how.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::Semaphore;
 
 /// Something that goes wrong with the requests it matches.
 ///
@@ -29,6 +30,7 @@ pub struct Fault {
     skip: u64,
     times: Option<u64>,
     pub(crate) delay: Duration,
+    pub(crate) latch: Option<Latch>,
     pub(crate) delay_answer: Duration,
     pub(crate) status: Option<u16>,
     pub(crate) headers: Vec<(String, String)>,
@@ -76,6 +78,7 @@ impl Fault {
             skip: 0,
             times: None,
             delay: Duration::ZERO,
+            latch: None,
             delay_answer: Duration::ZERO,
             status: None,
             headers: Vec::new(),
@@ -125,6 +128,12 @@ impl Fault {
     /// Waits before the request is processed.
     pub fn delay(mut self, delay: Duration) -> Self {
         self.delay = delay;
+        self
+    }
+
+    /// Waits before the request is processed until the latch is opened, however long a test takes until then.
+    pub fn held_by(mut self, latch: &Latch) -> Self {
+        self.latch = Some(latch.clone());
         self
     }
 
@@ -229,6 +238,28 @@ impl Fault {
         path_matches
             && self.method.as_ref().is_none_or(|wanted| wanted == method)
             && self.containing.as_ref().is_none_or(contains)
+    }
+}
+
+/// Holds requests back ([`Fault::held_by`]) until it is opened.
+#[derive(Clone, Debug)]
+pub struct Latch(Arc<Semaphore>);
+
+impl Latch {
+    /// One that is closed.
+    #[must_use]
+    pub fn closed() -> Self {
+        Self(Arc::new(Semaphore::new(0)))
+    }
+
+    /// Lets through what it holds, and whatever comes later.
+    pub fn open(&self) {
+        self.0.close();
+    }
+
+    pub(crate) async fn opened(&self) {
+        // It never has a permit: what ends the wait is that it is closed for good.
+        let _ = self.0.acquire().await;
     }
 }
 

@@ -68,7 +68,7 @@ mod token;
 mod validate;
 mod wire;
 
-pub use fault::Fault;
+pub use fault::{Fault, Latch};
 pub use functions::{DEFAULT_NAMESPACE, FunctionState, Ready};
 pub use gateway::{Builder, Gateway, StartError};
 pub use guide::Guide;

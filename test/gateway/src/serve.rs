@@ -191,6 +191,9 @@ async fn strike(
     fault: Fault,
 ) -> Result<Answer, NoAnswer> {
     tokio::time::sleep(fault.delay).await;
+    if let Some(latch) = &fault.latch {
+        latch.opened().await;
+    }
     let mut answer = match fault.effect {
         Effect::Reset => return Err(end(breaker, fault.orderly).await),
         Effect::Hang => std::future::pending().await,

@@ -5,10 +5,11 @@ mod common;
 
 use std::error::Error as _;
 use std::io;
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use common::{client, client_builder, import_csv};
-use local_gateway::{Certificate, Fault, Gateway, Version};
+use local_gateway::{Certificate, Fault, Gateway, Latch, Version};
 use reqwest::{Client, Response, StatusCode};
 use serde_json::json;
 
@@ -167,12 +168,38 @@ async fn bodies_without_end_keep_coming() {
     }
 }
 
+/// Waits until the gateway has a request, which must not be answered meanwhile.
+async fn until_asked(gateway: &Gateway, unanswered: impl Future<Output = reqwest::Result<Response>>) {
+    let asked = async {
+        while gateway.requests().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::select! {
+        answer = unanswered => panic!("{answer:?}"),
+        asked = tokio::time::timeout(Duration::from_secs(30), asked) => asked.expect("a request"),
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_is_held_is_processed_once_it_is_let_go() {
+    for (gateway, client, _) in ways() {
+        let latch = Latch::closed();
+        gateway.fault(Fault::any().held_by(&latch));
+        let mut held = pin!(create(&gateway, &client));
+        until_asked(&gateway, &mut held).await;
+        assert!(gateway.functions().is_empty());
+        latch.open();
+        assert_eq!(held.await.unwrap().status(), StatusCode::ACCEPTED);
+    }
+}
+
 #[tokio::test]
 async fn a_request_that_hangs_hangs_alone() {
     for (gateway, client, _) in ways() {
-        gateway.fault(Fault::any().nth(1).hang());
-        let hanging = create(&gateway, &client);
-        assert!(tokio::time::timeout(Duration::from_millis(50), hanging).await.is_err());
+        gateway.fault(Fault::on("GET", "/healthz").hang());
+        let mut hanging = pin!(client.get(format!("{}/healthz", gateway.url())).send());
+        until_asked(&gateway, &mut hanging).await;
         assert_eq!(create(&gateway, &client).await.unwrap().status(), StatusCode::ACCEPTED);
     }
 }

@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "each test program uses its part")]
 
 use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use local_gateway::{Builder, Gateway, Issuer};
 use reqwest::{Client, Response, StatusCode};
@@ -32,6 +34,15 @@ pub(crate) fn client(gateway: &Gateway) -> Client {
 pub(crate) fn client_builder(gateway: &Gateway) -> reqwest::ClientBuilder {
     let client = Client::builder().tls_backend_preconfigured(tls(gateway));
     client.redirect(reqwest::redirect::Policy::none()).no_proxy()
+}
+
+/// Waits until something that another thread does is there, for as long as a slow machine may need.
+pub(crate) fn until(what: &str, is_there: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !is_there() {
+        assert!(Instant::now() < deadline, "no {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
 }
 
 pub(crate) fn tls(gateway: &Gateway) -> ClientConfig {
