@@ -282,7 +282,10 @@ fn parse<T: for<'a> Deserialize<'a>>(call: &Call<'_>, answer: &Answer) -> Result
         return Err(shape("it is longer than the pipe can hold".to_owned()));
     }
     serde_json::from_slice(&answer.body).map_err(|error| {
-        let is_web_page = retry::is_web_page(&answer.headers, &answer.body);
-        shape(if is_web_page { "it is a web page".to_owned() } else { quote(&error.to_string()) })
+        if retry::is_web_page(&answer.headers, &answer.body) {
+            return shape("it is a web page".to_owned());
+        }
+        // Not in the words of the error, which may quote a token.
+        shape(format!("it is not the JSON that was expected (line {}, column {})", error.line(), error.column()))
     })
 }
