@@ -1,4 +1,4 @@
-//! The gateway over HTTP: token exchange, functions, invocations; tries again what may pass. The only user of reqwest and rustls.
+//! The gateway over HTTP: token exchange, functions, invocations; tries again what may pass.
 
 mod connect;
 mod error;
@@ -134,7 +134,8 @@ impl Gateway {
         self.invocation_url(target, false)
     }
 
-    fn invocation_url(&self, target: &Target, asynchronous: bool) -> Url {
+    /// Where it is invoked: answered, or queued.
+    pub fn invocation_url(&self, target: &Target, asynchronous: bool) -> Url {
         let name = match &target.namespace {
             Some(namespace) => format!("{}.{namespace}", target.name),
             None => target.name.clone(),

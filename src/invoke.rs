@@ -28,8 +28,10 @@ const FUNCTION_REALM: &str = "IAM function invoke";
 pub async fn run(mut run: Run<'_>, invoke: &Invoke) -> Result<Outcome, Rejected> {
     let payload = Payload::open(&invoke.payload, run.config.places.clone_dir.as_deref());
     let payload = payload.map_err(|error| run.problem("PAYLOAD_FILE", error.to_string())).ok();
-    for name in invoke.headers.keys().filter(|name| !may_be_set(name)) {
-        run.problem("HEADERS", format!("`{name}` is set by the connection itself: leave it out"));
+    let names = invoke.headers.keys().map(|name| ("HEADERS", name));
+    let names = names.chain(invoke.sign.as_ref().map(|(name, _)| ("SIGN_HEADER", name)));
+    for (variable, name) in names.filter(|(_, name)| !may_be_set(name)) {
+        run.problem(variable, format!("`{name}` is set by the connection itself: write another, or leave it out"));
     }
     // Found before the function runs, rather than when its answer is lost.
     if let Some(obstacle) = invoke.output_file.as_deref().and_then(file::obstacle) {
@@ -54,7 +56,7 @@ pub async fn run(mut run: Run<'_>, invoke: &Invoke) -> Result<Outcome, Rejected>
         problem: None,
         duration: started.elapsed(),
     };
-    tracing::info!("invoking `{}`", gateway.function_url(&target));
+    tracing::info!("invoking `{}`", gateway.invocation_url(&target, invoke.asynchronous));
     let invoker = Invoker { gateway: &gateway, invoke, target: &target, payload: &payload };
     if let Err(problem) = invoker.call(&mut invocation, &run).await {
         run::tell("", &problem);
@@ -127,10 +129,10 @@ impl Invoker<'_> {
             drop(response);
         }
         let token = self.gateway.function_token(self.target).await?;
-        Ok((self.once(Some(&token)).await?, true))
+        Ok((self.once(Some(token)).await?, true))
     }
 
-    async fn once(&self, token: Option<&FunctionToken>) -> Result<reqwest::Response, Error> {
+    async fn once(&self, token: Option<FunctionToken>) -> Result<reqwest::Response, Error> {
         let mut headers = HeaderMap::new();
         if let Ok(value) = HeaderValue::from_str(&self.invoke.content_type) {
             headers.insert(CONTENT_TYPE, value);

@@ -371,6 +371,21 @@ fn token_that_runs_out_during_a_deploy_is_exchanged_anew() {
 }
 
 #[test]
+fn function_token_that_runs_out_between_two_tries_is_exchanged_anew() {
+    let gateway = start(short_lived(2));
+    put(&gateway, "openfaas-fn", "echo");
+    // Half of its life is over after that.
+    gateway.fault(Fault::on("POST", "/function/").nth(1).status(503).header("Retry-After", "1"));
+    let pipe = Pipe::at(&gateway).var("COMMAND", "invoke").var("FUNCTION", "echo").var("AUTH", "always");
+    pipe.var("IDEMPOTENT", "true").run().exits(0);
+    let requests = gateway.requests();
+    let invocations = requests.iter().filter(|request| request.path == "/function/echo");
+    let tokens: Vec<_> = invocations.map(|request| request.header("authorization")).collect();
+    assert_eq!(tokens.len(), 2);
+    assert_ne!(tokens[0], tokens[1]);
+}
+
+#[test]
 fn token_whose_life_is_not_told_is_used_until_it_is_refused() {
     for expires_in in [local_gateway::ExpiresIn::Zero, local_gateway::ExpiresIn::Absent] {
         let gateway = start(permissive().expires_in(expires_in));

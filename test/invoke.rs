@@ -87,6 +87,8 @@ fn headers_of_the_connection_itself_are_refused() {
     let gateway = open();
     let ran = invoke(&gateway, "echo").list("HEADERS", &["Content-Length: 3", "Host: other"]).run();
     ran.exits(2).says("HEADERS:\n- `content-length` is set by the connection itself");
+    let ran = invoke(&gateway, "echo").var("SIGN_HEADER", "Host").var("SIGN_KEY", "0123456789").run();
+    ran.exits(2).says("SIGN_HEADER:\n- `host` is set by the connection itself");
     assert!(gateway.requests().is_empty());
 }
 
@@ -104,7 +106,7 @@ fn each_method_is_understood() {
 fn asynchronous_invocation_prints_the_call_id() {
     let gateway = open();
     let ran = invoke(&gateway, "echo").var("ASYNC", "yes").run();
-    ran.exits(0).says("queued: 202 Accepted, call id `").says("✔ `echo` is queued");
+    ran.exits(0).says("/async-function/echo`\n").says("queued: 202 Accepted, call id `").says("✔ `echo` is queued");
     assert_eq!(paths(&gateway), ["POST /async-function/echo"]);
 }
 
@@ -126,6 +128,20 @@ fn guarded_function_is_called_once_where_a_token_is_always_wanted() {
     let (gateway, pipe) = guarded();
     pipe.var("AUTH", "always").run().exits(0);
     assert_eq!(paths(&gateway), ["POST /oauth/token", "POST /function/import-csv.etl"]);
+}
+
+#[test]
+fn function_token_takes_the_place_of_a_header_of_the_user() {
+    let (gateway, pipe) = guarded();
+    pipe.list("HEADERS", &["Authorization: Basic mine"]).run().exits(0);
+    let requests = gateway.requests();
+    let authorizations = |index: usize| {
+        let values = requests[index].headers.get_all("authorization").iter();
+        values.map(|value| value.to_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(authorizations(0), ["Basic mine"]);
+    let with_token = authorizations(2);
+    assert!(with_token.len() == 1 && with_token[0].starts_with("Bearer "), "{with_token:?}");
 }
 
 #[test]

@@ -24,12 +24,12 @@ pub struct Invocation<'a> {
 }
 
 impl Gateway {
-    /// Invokes a function. The body is made anew for each try; a try beyond the first is made only where nobody received
-    /// the one before, or where sending it twice does no harm.
+    /// Invokes a function, with this token or, once that is about to run out, another. The body is made anew for each try;
+    /// a try beyond the first is made only where nobody received the one before, or where sending it twice does no harm.
     pub async fn invoke<B, F>(
         &self,
         invocation: &Invocation<'_>,
-        token: Option<&FunctionToken>,
+        mut token: Option<FunctionToken>,
         body: B,
     ) -> Result<reqwest::Response, Error>
     where
@@ -43,15 +43,20 @@ impl Gateway {
         self.not_stopped()?;
         let mut number = 0;
         loop {
-            let mut request = self
+            if token.as_ref().is_some_and(|token| !token.is_good()) {
+                token = Some(self.function_token(invocation.target).await?);
+            }
+            let mut headers = invocation.headers.clone();
+            if let Some(token) = &token {
+                // In place of one that the user set.
+                headers.insert(AUTHORIZATION, token.header().clone());
+            }
+            let request = self
                 .http
                 .request(invocation.method.clone(), url.clone())
                 .timeout(self.timeout)
-                .headers(invocation.headers.clone())
+                .headers(headers)
                 .body(body().await?);
-            if let Some(token) = token {
-                request = request.header(AUTHORIZATION, token.header());
-            }
             let result = self.once(invocation.method, &url, request).await;
             let again = match &result {
                 Err(Error::Transport(transport)) => {

@@ -45,6 +45,10 @@ impl FunctionToken {
     pub(super) fn header(&self) -> &HeaderValue {
         &self.0.header
     }
+
+    pub(super) fn is_good(&self) -> bool {
+        self.0.is_good()
+    }
 }
 
 impl SystemToken {
