@@ -92,6 +92,18 @@ fn web_page_in_place_of_a_gateway() {
 }
 
 #[test]
+fn web_page_of_a_proxy_that_does_not_reach_the_gateway() {
+    let gateway = open();
+    let page = "<html><head><title>502 Bad Gateway</title></head><center>nginx</center></html>";
+    gateway.fault(Fault::any().status(502).header("Content-Type", "text/html").body(page));
+    insta::assert_snapshot!(told(&deploy(&gateway).run().exits(1)), @r"
+    ERROR: POST /oauth/token: 502 Bad Gateway: a web page, `502 Bad Gateway`
+      hint: something before the gateway could not pass the request on: see whether the gateway runs, or raise `RETRIES`
+    ✖ nothing was deployed
+    ");
+}
+
+#[test]
 fn invoked_web_page_is_shown_as_what_the_function_answered() {
     let gateway = open();
     gateway.fault(Fault::any().status(404).header("Content-Type", "text/html").body("<html>nginx</html>"));

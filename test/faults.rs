@@ -87,6 +87,7 @@ fn rows() -> Vec<Row> {
         row("502 Bad Gateway", F(|f| busy(f, 502)), Again(1), Ends(1), Again(1), "502 Bad Gateway"),
         row("503 Service Unavailable", F(|f| busy(f, 503)), Again(1), Ends(1), Again(1), "503 Service Unavailable"),
         row("504 Gateway Timeout", F(|f| busy(f, 504)), Again(1), Ends(1), Again(1), "504 Gateway Timeout"),
+        row("503 with a proxy's web page", F(|f| busy(f, 503).header("Content-Type", "text/html").body("<html>oops</html>")), Again(1), Ends(1), Again(1), "503 Service Unavailable"),
         row("400 Bad Request", F(|f| f.status(400).body("no")), Ends(1), Ends(1), Ends(1), "400 Bad Request"),
         row("401 Unauthorized, at every try", F(|f| f.status(401)), Ends(3), Ends(3), Ends(3), "401 Unauthorized"),
         row("403 Forbidden", F(|f| f.status(403)), Ends(3), Ends(3), Ends(3), "403 Forbidden"),

@@ -145,6 +145,9 @@ fn redirect(request: &str, gateway: &Url, status: StatusCode, location: &str) ->
     }
 }
 
+const NOT_PASSED_ON: &str =
+    "something before the gateway could not pass the request on: see whether the gateway runs, or raise `RETRIES`";
+
 fn web_page(gateway: &Url) -> String {
     format!(
         "a web page answered at `{}`, not an OpenFaaS gateway: check `OPENFAAS_URL`, also for a missing base path",
@@ -167,7 +170,6 @@ impl Refused {
         let Self { request, status, text, .. } = self;
         let failure = match status.as_u16() {
             401 | 403 => Failure::Permission,
-            502..=504 if self.is_web_page => Failure::Unreachable,
             _ => Failure::Failed,
         };
         let said = match text.as_str() {
@@ -190,24 +192,23 @@ impl Refused {
                  own, or lets only some addresses in; let `/oauth/token` and `/system/` through there",
                 shown(&self.gateway)
             )),
-            (401 | 403, ..) if self.password => {
-                Some("check `OPENFAAS_USERNAME` and `OPENFAAS_PASSWORD`".to_owned())
-            }
+            (401 | 403, ..) if self.password => Some("check `OPENFAAS_USERNAME` and `OPENFAAS_PASSWORD`".to_owned()),
             (401, Some(_)) => Some(
                 "the gateway exchanged the step's token, but does not accept the token it gave for it: see whether \
                  several gateways with different keys answer at this address, and whether their clocks are right"
                     .to_owned(),
             ),
+            (429, ..) => Some("the gateway is busy: lower `PARALLEL`, or raise `RETRIES`".to_owned()),
+            (502..=504, ..) => Some(NOT_PASSED_ON.to_owned()),
+            (500, ..) if self.is_web_page => Some(NOT_PASSED_ON.to_owned()),
             _ if self.is_web_page => Some(web_page(&self.gateway)),
             (404, Some(Action::FunctionCreate | Action::FunctionUpdate | Action::FunctionList)) => Some(format!(
                 "nothing answers to this path at `{}`: check `OPENFAAS_URL`, also for a missing base path",
                 shown(&self.gateway)
             )),
-            (409, Some(Action::FunctionCreate)) if !self.text.contains("being deleted") => {
-                Some("the function is there already: leave `STRATEGY` out, or set it to `update` or `replace`".to_owned())
-            }
-            (429, ..) => Some("the gateway is busy: lower `PARALLEL`, or raise `RETRIES`".to_owned()),
-            (502..=504, ..) => Some("something before the gateway could not reach it in time: see whether the gateway runs, or raise `RETRIES`".to_owned()),
+            (409, Some(Action::FunctionCreate)) if !self.text.contains("being deleted") => Some(
+                "the function is there already: leave `STRATEGY` out, or set it to `update` or `replace`".to_owned(),
+            ),
             _ => None,
         }
     }
