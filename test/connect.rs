@@ -28,6 +28,24 @@ fn port_that_nobody_listens_on() {
 }
 
 #[test]
+fn proxy_that_is_not_there() {
+    let gateway = open();
+    let told = ["http://127.0.0.1:1".to_owned(), format!("http://{}.example:3128", "a".repeat(64))].map(|proxy| {
+        let pipe = deploy(&gateway).var("OPENFAAS_URL", "https://gw.example.com").var("HTTPS_PROXY", proxy);
+        told(&pipe.run().exits(4))
+    });
+    insta::assert_snapshot!(told.join("\n"), @r"
+    ERROR: POST /oauth/token at `https://gw.example.com`: the request did not get through the proxy: connection refused
+      hint: check `HTTPS_PROXY`, or name the gateway's host in `NO_PROXY`
+    ✖ nothing was deployed
+
+    ERROR: POST /oauth/token at `https://gw.example.com`: the request did not get through the proxy: the host name has no address
+      hint: check `HTTPS_PROXY`, or name the gateway's host in `NO_PROXY`
+    ✖ nothing was deployed
+    ");
+}
+
+#[test]
 fn certificates_that_are_not_accepted() {
     let told = [Certificate::UnknownAuthority, Certificate::WrongHost, Certificate::Expired].map(|certificate| {
         let gateway = start(permissive().certificate(certificate));
