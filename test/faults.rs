@@ -294,6 +294,32 @@ fn each_try_is_told_with_the_reason_and_no_more_are_made_than_allowed() {
     assert_eq!(changes(&gateway).len(), 4);
 }
 
+#[test]
+fn stack_file_from_the_web_is_fetched_again_where_that_may_help() {
+    let gateway = start(permissive().tls());
+    gateway.fault(Fault::on("GET", "/stack.yml").nth(1).status(503).header("Retry-After", "0"));
+    gateway.fault(Fault::on("GET", "/stack.yml").nth(2).reset());
+    gateway.fault(Fault::on("GET", "/stack.yml").nth(3).status(200).body(STACK).cut_off(9));
+    gateway.fault(Fault::on("GET", "/stack.yml").status(200).body(STACK));
+    let url = format!("{}/stack.yml", gateway.url());
+    let pipe = Pipe::at(&gateway).var("CA_CERT", gateway.ca_pem()).var("STACK_FILE", &url);
+    let ran = pipe.run().exits(0);
+    ran.says(&format!(
+        "`{url}` could not be fetched: the server answered 503 Service Unavailable; trying again in 0 ms"
+    ))
+    .says("could not be fetched: the connection was closed before the answer was complete; trying again in ")
+    .says(" (3 of 4)");
+    gateway.clear_faults();
+    gateway.fault(Fault::on("GET", "/stack.yml").status(503).header("Retry-After", "0"));
+    gateway.clear_requests();
+    pipe.var("RETRIES", "2")
+        .run()
+        .exits(2)
+        .says("STACK_FILE:\n- ")
+        .says("could not be fetched: the server answered 503");
+    assert_eq!(gateway.requests().len(), 3);
+}
+
 fn methods(gateway: &Gateway) -> Vec<String> {
     changes(gateway).into_iter().map(|(method, _)| method).collect()
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, PROXY_AUTHORIZATION, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, Method};
 
-use super::send::wait_of;
+use super::send::{may_pass, pause, wait_of};
 use super::{Error, FunctionToken, Gateway, Target, error, retry};
 
 /// One invocation, as it is sent.
@@ -71,7 +71,7 @@ impl Gateway {
                 Err(_) => None,
             };
             match again {
-                Some((wait, said)) if number < self.retries && self.pause(&said, wait, number + 1).await => number += 1,
+                Some((wait, said)) if pause(&self.stop, &said, wait, number + 1, self.retries).await => number += 1,
                 _ => return result,
             }
         }
@@ -85,12 +85,6 @@ impl Gateway {
             failure = self.stop.grace_over() => Err(Error::Stopped(failure)),
         }
     }
-}
-
-/// [`retry::may_pass`] for an answer whose body is not read yet.
-fn may_pass(response: &reqwest::Response) -> bool {
-    let body: &[u8] = if response.content_length() == Some(0) { b"" } else { b"unread" };
-    retry::may_pass(response.status(), response.headers(), body)
 }
 
 /// Whether a user may set this header on an invocation; the others are the connection's own.

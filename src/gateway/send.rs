@@ -11,6 +11,7 @@ use super::error::{self, Cause, Error, Refused, Transport};
 use super::{Gateway, Target, retry};
 use crate::log::{self, quote};
 use crate::oidc::Action;
+use crate::stop::Stop;
 
 /// One request to the gateway's own interface.
 pub(super) struct Call<'a> {
@@ -70,31 +71,17 @@ impl Gateway {
                 }
                 Err(_) => None,
             };
-            if let Some(wait) = wait
-                && number < self.retries
-            {
+            if let Some(wait) = wait {
                 let said = match &result {
                     Ok(answer) => self.refused(call, answer).problem().message,
                     Err(error) => error.problem().message,
                 };
-                if self.pause(&said, wait, number + 1).await {
+                if pause(&self.stop, &said, wait, number + 1, self.retries).await {
                     number += 1;
                     continue;
                 }
             }
             return result.map(|answer| Answer { answer_lost, ..answer });
-        }
-    }
-
-    /// Waits before the next try; says whether there is to be one.
-    pub(super) async fn pause(&self, said: &str, wait: Duration, number: u32) -> bool {
-        if self.stop.requested().is_some() {
-            return false;
-        }
-        tracing::warn!("{said}; trying again in {} ({number} of {})", log::duration(wait), self.retries);
-        tokio::select! {
-            () = tokio::time::sleep(wait) => true,
-            _ = self.stop.wait() => false,
         }
     }
 
@@ -227,6 +214,24 @@ impl Call<'_> {
     pub(super) fn name(&self) -> String {
         error::request_name(&self.method, &self.url)
     }
+}
+
+/// Waits before further try `number`; says whether there is to be one.
+pub(super) async fn pause(stop: &Stop, said: &str, wait: Duration, number: u32, retries: u32) -> bool {
+    if number > retries || stop.requested().is_some() {
+        return false;
+    }
+    tracing::warn!("{said}; trying again in {} ({number} of {retries})", log::duration(wait));
+    tokio::select! {
+        () = tokio::time::sleep(wait) => true,
+        _ = stop.wait() => false,
+    }
+}
+
+/// [`retry::may_pass`] for an answer whose body is not read yet.
+pub(super) fn may_pass(response: &reqwest::Response) -> bool {
+    let body: &[u8] = if response.content_length() == Some(0) { b"" } else { b"unread" };
+    retry::may_pass(response.status(), response.headers(), body)
 }
 
 /// How long to wait after an answer.
