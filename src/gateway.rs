@@ -19,7 +19,7 @@ use url::Url;
 
 pub use error::{Cause, Certificate, Error, Refused, Transport, shown};
 pub use fetch::fetch;
-pub use invocation::{Invocation, may_be_set};
+pub use invocation::{Invocation, Unanswered, may_be_set};
 pub use retry::is_web_page;
 use send::{Answer, Call};
 use token::Authority;

@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::config::{Auth, Invoke};
 use crate::file::{self, Access};
-use crate::gateway::{self, Error, FunctionToken, Gateway, Target, may_be_set};
+use crate::gateway::{self, Error, FunctionToken, Gateway, Target, Unanswered, may_be_set};
 use crate::log::{self, quote};
 use crate::oidc::{Action, missing_action};
 use crate::outcome::{Failure, Invocation, Outcome, Problem, full_name};
@@ -48,6 +48,7 @@ pub async fn run(mut run: Run<'_>, invoke: &Invoke) -> Result<Outcome, Rejected>
     let mut invocation = Invocation {
         function: target.name.clone(),
         namespace: target.namespace.clone(),
+        sent: false,
         status: None,
         call_id: None,
         asynchronous: invoke.asynchronous,
@@ -77,7 +78,17 @@ struct Invoker<'a> {
 
 impl Invoker<'_> {
     async fn call(&self, invocation: &mut Invocation, run: &Run<'_>) -> Result<(), Problem> {
-        let (mut response, with_token) = self.response().await.map_err(|error| error.problem())?;
+        let (mut response, with_token) = match self.response().await {
+            Ok(answered) => answered,
+            Err(Unanswered { error, sent }) => {
+                invocation.sent = sent;
+                if let Error::Redirect { status, .. } = &error {
+                    invocation.status = sent.then_some(status.as_u16());
+                }
+                return Err(error.problem());
+            }
+        };
+        invocation.sent = true;
         invocation.status = Some(response.status().as_u16());
         invocation.call_id = text(response.headers(), &CALL_ID);
         invocation.function_seconds = text(response.headers(), &DURATION).and_then(|seconds| seconds.parse().ok());
@@ -117,7 +128,7 @@ impl Invoker<'_> {
     }
 
     /// The answer, with a function token where it is wanted; says whether there was one.
-    async fn response(&self) -> Result<(reqwest::Response, bool), Error> {
+    async fn response(&self) -> Result<(reqwest::Response, bool), Unanswered> {
         if self.invoke.auth != Auth::Always {
             let response = self.once(None).await?;
             let wanted = response.status() == StatusCode::UNAUTHORIZED && asks_for_function_token(response.headers());
@@ -132,7 +143,7 @@ impl Invoker<'_> {
         Ok((self.once(Some(token)).await?, true))
     }
 
-    async fn once(&self, token: Option<FunctionToken>) -> Result<reqwest::Response, Error> {
+    async fn once(&self, token: Option<FunctionToken>) -> Result<reqwest::Response, Unanswered> {
         let mut headers = HeaderMap::new();
         if let Ok(value) = HeaderValue::from_str(&self.invoke.content_type) {
             headers.insert(CONTENT_TYPE, value);
@@ -284,7 +295,9 @@ pub fn summary(outcome: &Outcome) -> String {
     match (&invocation.problem, invocation.status) {
         (None, _) if invocation.asynchronous => format!("`{name}` is queued"),
         (None, _) => format!("`{name}` answered in {took}"),
+        (Some(_), Some(200..=299)) => format!("the answer of `{name}` was not received or stored whole"),
         (Some(_), Some(status)) => format!("`{name}` answered with status {status}"),
+        (Some(_), None) if invocation.sent => format!("no answer from `{name}`"),
         (Some(_), None) => format!("`{name}` was not invoked"),
     }
 }

@@ -1,6 +1,6 @@
 //! `COMMAND: invoke`.
 
-use local_gateway::{Gateway, Version};
+use local_gateway::{Fault, Gateway, Version};
 
 use crate::support::{GUIDE_CSV, Pipe, Ran, binary, guide, issuer, open, permissive, put, start};
 
@@ -155,7 +155,7 @@ fn guarded_function_without_token_says_which_variable_to_change() {
 fn quoted_realm_is_understood_too() {
     let (gateway, pipe) = guarded();
     gateway.fault(
-        local_gateway::Fault::on("POST", "/function/")
+        Fault::on("POST", "/function/")
             .times(1)
             .status(401)
             .header("WWW-Authenticate", "Bearer realm=\"IAM function invoke\""),
@@ -166,9 +166,7 @@ fn quoted_realm_is_understood_too() {
 #[test]
 fn other_401_does_not_lead_to_a_token() {
     let (gateway, pipe) = guarded();
-    gateway.fault(
-        local_gateway::Fault::on("POST", "/function/").status(401).header("WWW-Authenticate", "Basic realm=\"x\""),
-    );
+    gateway.fault(Fault::on("POST", "/function/").status(401).header("WWW-Authenticate", "Basic realm=\"x\""));
     pipe.run().exits(3);
     assert_eq!(gateway.requests().len(), 1);
 }
@@ -298,6 +296,32 @@ fn status_other_than_2xx_fails_with_the_start_of_the_answer() {
     let ran = invoke(&gateway, "status").list("QUERY", &["status=422", "body=no such column"]).run();
     ran.exits(1).says("`status` answered 422 Unprocessable Entity to POST /function/status: `no such column`");
     assert_eq!(gateway.requests().len(), 1);
+}
+
+#[test]
+fn last_line_tells_how_far_an_invocation_got() {
+    let gateway = open();
+    let pipe = invoke(&gateway, "echo").var("BITBUCKET_PIPE_STORAGE_DIR", "storage").var("RETRIES", "0");
+    let last_line = |pipe: &Pipe, fault: fn(Fault) -> Fault| {
+        gateway.clear_faults();
+        gateway.fault(fault(Fault::on("POST", "/function/echo")));
+        let ran = pipe.run();
+        let result = std::fs::read_to_string(pipe.dir().join("storage/openfaas-pipe.json")).unwrap();
+        let status = serde_json::from_str::<serde_json::Value>(&result).unwrap()["invocation"]["status"].clone();
+        format!("{} {status} {}", ran.code, ran.log.lines().last().unwrap_or_default())
+    };
+    assert_eq!(last_line(&pipe, |fault| fault.reset()), "4 null ✖ no answer from `echo`");
+    assert_eq!(last_line(&pipe, |fault| fault.redirect(302, "/elsewhere")), "1 302 ✖ `echo` answered with status 302");
+    let cut = |fault: Fault| fault.raw("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe");
+    assert_eq!(last_line(&pipe, cut), "4 200 ✖ the answer of `echo` was not received or stored whole");
+    let pipe = pipe.var("OUTPUT_FILE", "/proc/answer").var("PAYLOAD", "x");
+    assert_eq!(last_line(&pipe, |fault| fault), "1 200 ✖ the answer of `echo` was not received or stored whole");
+    // What its watchdog refuses does not get to the function.
+    let pipe = pipe.without("OUTPUT_FILE").var("BITBUCKET_STEP_OIDC_TOKEN", "none");
+    let guarded = |fault: Fault| fault.status(401).header("WWW-Authenticate", "Bearer realm=IAM function invoke");
+    assert_eq!(last_line(&pipe, guarded), "3 null ✖ `echo` was not invoked");
+    let pipe = pipe.var("OPENFAAS_URL", "http://127.0.0.1:1");
+    assert_eq!(last_line(&pipe, |fault| fault), "4 null ✖ `echo` was not invoked");
 }
 
 #[test]

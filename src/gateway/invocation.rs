@@ -23,6 +23,21 @@ pub struct Invocation<'a> {
     pub idempotent: bool,
 }
 
+/// Why an invocation has no answer to hand on.
+pub struct Unanswered {
+    /// What went wrong.
+    pub error: Error,
+    /// Whether the function may have received it.
+    pub sent: bool,
+}
+
+/// What goes wrong before anything is sent.
+impl From<Error> for Unanswered {
+    fn from(error: Error) -> Self {
+        Self { error, sent: false }
+    }
+}
+
 impl Gateway {
     /// Invokes a function, with this token or, once that is about to run out, another. The body is made anew for each try;
     /// a try beyond the first is made only where nobody received the one before, or where sending it twice does no harm.
@@ -31,7 +46,7 @@ impl Gateway {
         invocation: &Invocation<'_>,
         mut token: Option<FunctionToken>,
         body: B,
-    ) -> Result<reqwest::Response, Error>
+    ) -> Result<reqwest::Response, Unanswered>
     where
         B: Fn() -> F,
         F: Future<Output = Result<reqwest::Body, Error>>,
@@ -42,9 +57,10 @@ impl Gateway {
         }
         self.not_stopped()?;
         let mut number = 0;
+        let mut sent = false;
         loop {
             if token.as_ref().is_some_and(|token| !token.is_good()) {
-                token = Some(self.function_token(invocation.target).await?);
+                token = Some(self.function_token(invocation.target).await.map_err(|error| Unanswered { error, sent })?);
             }
             let mut headers = invocation.headers.clone();
             if let Some(token) = &token {
@@ -56,8 +72,9 @@ impl Gateway {
                 .request(invocation.method.clone(), url.clone())
                 .timeout(self.timeout)
                 .headers(headers)
-                .body(body().await?);
+                .body(body().await.map_err(|error| Unanswered { error, sent })?);
             let result = self.once(invocation.method, &url, request).await;
+            sent |= !matches!(&result, Err(Error::Transport(transport)) if transport.unsent);
             let again = match &result {
                 Err(Error::Transport(transport)) => {
                     let harmless = invocation.idempotent || transport.unsent;
@@ -72,7 +89,7 @@ impl Gateway {
             };
             match again {
                 Some((wait, said)) if pause(&self.stop, &said, wait, number + 1, self.retries).await => number += 1,
-                _ => return result,
+                _ => return result.map_err(|error| Unanswered { error, sent }),
             }
         }
     }
