@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::config::{Auth, Invoke};
 use crate::file::{self, Access};
+use crate::function::Status;
 use crate::gateway::{self, Error, FunctionToken, Gateway, Target, Unanswered, may_be_set};
 use crate::log::{self, quote};
 use crate::oidc::{Action, missing_action};
@@ -224,7 +225,10 @@ impl Invoker<'_> {
 
     /// Names close to one that is not there, where listing is permitted.
     async fn not_found(&self, refused: &Refused<'_>) -> String {
-        let Ok(functions) = self.gateway.list(self.target.namespace.as_deref()).await else {
+        let wanted = &self.target.name;
+        let distance = |function: &Status| strsim::osa_distance(&function.name, wanted);
+        let is_near = |function: &Status| distance(function) <= function.name.len() / 3 + 1;
+        let Ok(functions) = self.gateway.list(self.target.namespace.as_deref(), is_near).await else {
             return if refused.is_web_page() {
                 format!(
                     "unless the function made this page, it is not OpenFaaS that answers at `{}`: check `OPENFAAS_URL`, also for a missing base path",
@@ -236,15 +240,10 @@ impl Invoker<'_> {
                     .to_owned()
             };
         };
-        let wanted = &self.target.name;
         if functions.iter().any(|function| function.name == *wanted) {
             return "the function is there, and the answer is its own".to_owned();
         }
-        let mut near: Vec<_> = functions
-            .iter()
-            .map(|function| (strsim::osa_distance(&function.name, wanted), &function.name))
-            .filter(|(distance, name)| *distance <= name.len() / 3 + 1)
-            .collect();
+        let mut near: Vec<_> = functions.iter().map(|function| (distance(function), &function.name)).collect();
         near.sort_unstable();
         let namespace =
             self.target.namespace.as_deref().map(|name| format!(" in namespace `{name}`")).unwrap_or_default();

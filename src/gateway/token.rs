@@ -213,6 +213,7 @@ impl Gateway {
             body: Bytes::from(form),
             authenticated: false,
             limit: ANSWER_LIMIT,
+            keep: None,
             whole: true,
             action: None,
             target: None,
