@@ -1,5 +1,7 @@
 //! `COMMAND: invoke`.
 
+use std::io::{BufRead as _, BufReader};
+
 use local_gateway::{Fault, Gateway, Version};
 
 use crate::support::{GUIDE_CSV, Pipe, Ran, binary, guide, issuer, open, permissive, put, start};
@@ -212,6 +214,25 @@ fn payload_file_that_is_none_is_refused_before_anything_is_sent() {
     invoke(&gateway, "echo").var("PAYLOAD_FILE", "/dev/zero").run().exits(2).says("is a pipe or a device");
     invoke(&gateway, "echo").var("PAYLOAD_FILE", ".").run().exits(2).says("is a directory");
     assert!(gateway.requests().is_empty());
+}
+
+#[test]
+fn payload_file_that_is_gone_before_a_later_try_is_told_as_that() {
+    let gateway = open();
+    gateway.fault(Fault::on("POST", "/function/").status(503).header("Retry-After", "1"));
+    let pipe = invoke(&gateway, "echo")
+        .file("body", "x")
+        .var("PAYLOAD_FILE", "body")
+        .var("IDEMPOTENT", "true")
+        .var("RETRIES", "20");
+    let body = pipe.dir().join("body");
+    let mut child = pipe.command().spawn().expect("the pipe runs");
+    let mut lines = BufReader::new(child.stdout.take().expect("a log")).lines().map(|line| line.expect("a line"));
+    assert!(lines.any(|line| line.contains("trying again in 1 s")));
+    std::fs::remove_file(body).expect("a file");
+    assert!(lines.any(|line| line.starts_with("ERROR: the request was not sent: `body` cannot be read")));
+    assert!(lines.any(|line| line.contains("hint: `PAYLOAD_FILE` could be read when")));
+    assert_eq!(child.wait().expect("an end").code(), Some(1));
 }
 
 #[test]

@@ -32,8 +32,8 @@ pub enum Error {
         /// Where it points to.
         location: String,
     },
-    /// No token to authenticate with, or none was got for it.
-    Token(Box<Problem>),
+    /// What it takes was not to be had: a token, or its body.
+    Unsent(Box<Problem>),
     /// An answer of another shape than the gateway's interface has.
     Shape {
         /// What was asked.
@@ -73,7 +73,7 @@ impl Error {
             Self::Transport(transport) => transport.problem(),
             Self::Refused(refused) => refused.problem(),
             Self::Redirect { request, gateway, status, location } => redirect(request, gateway, *status, location),
-            Self::Token(problem) => (**problem).clone(),
+            Self::Unsent(problem) => (**problem).clone(),
             Self::Shape { request, detail } => Problem {
                 failure: Failure::Failed,
                 message: format!("{request}: the answer is not what a gateway gives: {detail}"),
