@@ -1,4 +1,4 @@
-//! The gateway over HTTP: token exchange, functions, invocations; tries again what may pass. The only user of reqwest and rustls.
+//! The gateway over HTTP: token exchange, functions, invocations; tries again what may pass.
 
 mod connect;
 mod error;
@@ -7,6 +7,7 @@ mod invocation;
 mod logs;
 mod retry;
 mod send;
+mod sieve;
 mod tls;
 mod token;
 
@@ -19,7 +20,7 @@ use url::Url;
 
 pub use error::{Cause, Certificate, Error, Refused, Transport, shown};
 pub use fetch::fetch;
-pub use invocation::{Invocation, may_be_set};
+pub use invocation::{Invocation, Unanswered, may_be_set};
 pub use retry::is_web_page;
 use send::{Answer, Call};
 use token::Authority;
@@ -39,8 +40,10 @@ pub(crate) const USER_AGENT: &str = concat!("openfaas-pipe/", env!("CARGO_PKG_VE
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How much of an answer is read where only its beginning is of use, in bytes.
 const ANSWER_LIMIT: usize = 64 * 1024;
-/// How much of a list of functions is read, in bytes: some thousands of them.
-const LIST_LIMIT: usize = 4 * 1024 * 1024;
+/// How long a list of functions may be, in bytes: many ten thousands of them.
+const LIST_LIMIT: usize = 64 * 1024 * 1024;
+/// How much of what it says is kept, in bytes: some thousands of functions.
+const KEPT_LIMIT: usize = 4 * 1024 * 1024;
 /// How much memory a list may take once it is read, in bytes, as [`weight`] has it.
 const LIST_WEIGHT: usize = 8 * 1024 * 1024;
 
@@ -141,7 +144,8 @@ impl Gateway {
         self.invocation_url(target, false)
     }
 
-    fn invocation_url(&self, target: &Target, asynchronous: bool) -> Url {
+    /// Where it is invoked: answered, or queued.
+    pub fn invocation_url(&self, target: &Target, asynchronous: bool) -> Url {
         let name = match &target.namespace {
             Some(namespace) => format!("{}.{namespace}", target.name),
             None => target.name.clone(),
@@ -206,6 +210,7 @@ impl Gateway {
             body,
             authenticated: true,
             limit: ANSWER_LIMIT,
+            keep: None,
             whole: false,
             action: Some(action),
             target: Some(target),
@@ -218,7 +223,7 @@ impl Gateway {
         if let Some(namespace) = &target.namespace {
             url.query_pairs_mut().append_pair("namespace", namespace);
         }
-        let call = self.question(url, Some(Action::FunctionGet), Some(target), LIST_LIMIT);
+        let call = self.question(url, Some(Action::FunctionGet), Some(target), KEPT_LIMIT);
         let answer = self.send(&call).await?;
         match answer.status.as_u16() {
             200 => parse(&call, &answer).map(Some),
@@ -227,15 +232,20 @@ impl Gateway {
         }
     }
 
-    /// `GET /system/functions`: the functions of a namespace.
-    pub async fn list(&self, namespace: Option<&str>) -> Result<Vec<Status>, Error> {
+    /// `GET /system/functions`: the functions of a namespace that are wanted. Of the others nothing is held in memory.
+    pub async fn list(&self, namespace: Option<&str>, wanted: impl Fn(&Status) -> bool) -> Result<Vec<Status>, Error> {
         let mut url = self.path(&["system", "functions"]);
         if let Some(namespace) = namespace {
             url.query_pairs_mut().append_pair("namespace", namespace);
         }
         // A listing is permitted on a whole namespace.
         let target = Target { name: "*".to_owned(), namespace: namespace.map(str::to_owned) };
-        let call = self.question(url, Some(Action::FunctionList), Some(&target), LIST_LIMIT);
+        // What cannot be read is left for the end, where it is told.
+        let keep = |json: &[u8]| {
+            weight(json) > LIST_WEIGHT || serde_json::from_slice(json).map_or(true, |status| wanted(&status))
+        };
+        let question = self.question(url, Some(Action::FunctionList), Some(&target), KEPT_LIMIT);
+        let call = Call { keep: Some(&keep), ..question };
         let answer = self.send(&call).await?;
         match answer.status.as_u16() {
             200 => parse(&call, &answer),
@@ -261,6 +271,7 @@ impl Gateway {
             body: Bytes::new(),
             authenticated: true,
             limit,
+            keep: None,
             whole: true,
             action,
             target,
@@ -289,7 +300,10 @@ fn parse<T: for<'a> Deserialize<'a>>(call: &Call<'_>, answer: &Answer) -> Result
         return Err(shape("it is longer than the pipe can hold".to_owned()));
     }
     serde_json::from_slice(&answer.body).map_err(|error| {
-        let is_web_page = retry::is_web_page(&answer.headers, &answer.body);
-        shape(if is_web_page { "it is a web page".to_owned() } else { quote(&error.to_string()) })
+        if retry::is_web_page(&answer.headers, &answer.body) {
+            return shape("it is a web page".to_owned());
+        }
+        // Not in the words of the error, which may quote a token.
+        shape(format!("it is not the JSON that was expected (line {}, column {})", error.line(), error.column()))
     })
 }

@@ -10,7 +10,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::config::{Auth, Invoke};
 use crate::file::{self, Access};
-use crate::gateway::{self, Error, FunctionToken, Gateway, Target, may_be_set};
+use crate::function::Status;
+use crate::gateway::{self, Error, FunctionToken, Gateway, Target, Unanswered, may_be_set};
 use crate::log::{self, quote};
 use crate::oidc::{Action, missing_action};
 use crate::outcome::{Failure, Invocation, Outcome, Problem, full_name};
@@ -29,8 +30,10 @@ const FUNCTION_REALM: &str = "IAM function invoke";
 pub async fn run(mut run: Run<'_>, invoke: &Invoke) -> Result<Outcome, Rejected> {
     let payload = Payload::open(&invoke.payload, run.config.places.clone_dir.as_deref());
     let payload = payload.map_err(|error| run.problem("PAYLOAD_FILE", error.to_string())).ok();
-    for name in invoke.headers.keys().filter(|name| !may_be_set(name)) {
-        run.problem("HEADERS", format!("`{name}` is set by the connection itself: leave it out"));
+    let names = invoke.headers.keys().map(|name| ("HEADERS", name));
+    let names = names.chain(invoke.sign.as_ref().map(|(name, _)| ("SIGN_HEADER", name)));
+    for (variable, name) in names.filter(|(_, name)| !may_be_set(name)) {
+        run.problem(variable, format!("`{name}` is set by the connection itself: write another, or leave it out"));
     }
     // Found before the function runs, rather than when its answer is lost.
     if let Some(obstacle) = invoke.output_file.as_deref().and_then(file::obstacle) {
@@ -44,6 +47,7 @@ pub async fn run(mut run: Run<'_>, invoke: &Invoke) -> Result<Outcome, Rejected>
     let mut invocation = Invocation {
         function: target.name.clone(),
         namespace: target.namespace.clone(),
+        sent: false,
         status: None,
         call_id: None,
         asynchronous: invoke.asynchronous,
@@ -52,7 +56,7 @@ pub async fn run(mut run: Run<'_>, invoke: &Invoke) -> Result<Outcome, Rejected>
         problem: None,
         duration: started.elapsed(),
     };
-    tracing::info!("invoking `{}`", gateway.function_url(&target));
+    tracing::info!("invoking `{}`", gateway.invocation_url(&target, invoke.asynchronous));
     let invoker = Invoker { gateway: &gateway, invoke, target: &target, payload: &payload };
     if let Err(problem) = invoker.call(&mut invocation, &run).await {
         show::tell("", &problem);
@@ -73,7 +77,17 @@ struct Invoker<'a> {
 
 impl Invoker<'_> {
     async fn call(&self, invocation: &mut Invocation, run: &Run<'_>) -> Result<(), Problem> {
-        let (mut response, with_token) = self.response().await.map_err(|error| error.problem())?;
+        let (mut response, with_token) = match self.response().await {
+            Ok(answered) => answered,
+            Err(Unanswered { error, sent }) => {
+                invocation.sent = sent;
+                if let Error::Redirect { status, .. } = &error {
+                    invocation.status = sent.then_some(status.as_u16());
+                }
+                return Err(error.problem());
+            }
+        };
+        invocation.sent = true;
         invocation.status = Some(response.status().as_u16());
         invocation.call_id = text(response.headers(), &CALL_ID);
         invocation.function_seconds = text(response.headers(), &DURATION).and_then(|seconds| seconds.parse().ok());
@@ -113,7 +127,7 @@ impl Invoker<'_> {
     }
 
     /// The answer, with a function token where it is wanted; says whether there was one.
-    async fn response(&self) -> Result<(reqwest::Response, bool), Error> {
+    async fn response(&self) -> Result<(reqwest::Response, bool), Unanswered> {
         if self.invoke.auth != Auth::Always {
             let response = self.once(None).await?;
             let wanted = response.status() == StatusCode::UNAUTHORIZED && asks_for_function_token(response.headers());
@@ -125,10 +139,10 @@ impl Invoker<'_> {
             drop(response);
         }
         let token = self.gateway.function_token(self.target).await?;
-        Ok((self.once(Some(&token)).await?, true))
+        Ok((self.once(Some(token)).await?, true))
     }
 
-    async fn once(&self, token: Option<&FunctionToken>) -> Result<reqwest::Response, Error> {
+    async fn once(&self, token: Option<FunctionToken>) -> Result<reqwest::Response, Unanswered> {
         let mut headers = HeaderMap::new();
         if let Ok(value) = HeaderValue::from_str(&self.invoke.content_type) {
             headers.insert(CONTENT_TYPE, value);
@@ -209,7 +223,10 @@ impl Invoker<'_> {
 
     /// Names close to one that is not there, where listing is permitted.
     async fn not_found(&self, refused: &Refused<'_>) -> String {
-        let Ok(functions) = self.gateway.list(self.target.namespace.as_deref()).await else {
+        let wanted = &self.target.name;
+        let distance = |function: &Status| strsim::osa_distance(&function.name, wanted);
+        let is_near = |function: &Status| distance(function) <= function.name.len() / 3 + 1;
+        let Ok(functions) = self.gateway.list(self.target.namespace.as_deref(), is_near).await else {
             return if refused.is_web_page() {
                 format!(
                     "unless the function made this page, it is not OpenFaaS that answers at `{}`: check `OPENFAAS_URL`, also for a missing base path",
@@ -221,15 +238,10 @@ impl Invoker<'_> {
                     .to_owned()
             };
         };
-        let wanted = &self.target.name;
         if functions.iter().any(|function| function.name == *wanted) {
             return "the function is there, and the answer is its own".to_owned();
         }
-        let mut near: Vec<_> = functions
-            .iter()
-            .map(|function| (strsim::osa_distance(&function.name, wanted), &function.name))
-            .filter(|(distance, name)| *distance <= name.len() / 3 + 1)
-            .collect();
+        let mut near: Vec<_> = functions.iter().map(|function| (distance(function), &function.name)).collect();
         near.sort_unstable();
         let namespace =
             self.target.namespace.as_deref().map(|name| format!(" in namespace `{name}`")).unwrap_or_default();
@@ -280,7 +292,9 @@ pub fn summary(outcome: &Outcome) -> String {
     match (&invocation.problem, invocation.status) {
         (None, _) if invocation.asynchronous => format!("`{name}` is queued"),
         (None, _) => format!("`{name}` answered in {took}"),
+        (Some(_), Some(200..=299)) => format!("the answer of `{name}` was not received or stored whole"),
         (Some(_), Some(status)) => format!("`{name}` answered with status {status}"),
+        (Some(_), None) if invocation.sent => format!("no answer from `{name}`"),
         (Some(_), None) => format!("`{name}` was not invoked"),
     }
 }

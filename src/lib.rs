@@ -117,7 +117,11 @@ async fn command(run: Run<'_>) -> Option<Failure> {
             (outcome, last_line)
         }
         Err(rejected) => {
-            let last_line = rejected.tell();
+            // A stop is not a mistake in the variables, though what could not be read then looks like one.
+            let last_line = match stop.requested() {
+                Some(_) => "nothing was sent".to_owned(),
+                None => rejected.tell(),
+            };
             let problem = Problem { failure: Failure::Input, message: last_line.clone(), hint: None };
             (Outcome { problem: Some(problem), ..Outcome::new(config.command.name(), String::new()) }, last_line)
         }

@@ -202,6 +202,8 @@ pub struct Invocation {
     pub function: String,
     /// Its namespace, where one was given.
     pub namespace: Option<String>,
+    /// Whether the function may have received it.
+    pub sent: bool,
     /// The HTTP status of the answer; absent where none came.
     pub status: Option<u16>,
     /// The gateway's id of the call (`X-Call-Id`).

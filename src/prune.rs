@@ -12,11 +12,9 @@ pub async fn left_over(gateway: &Gateway, owner: &str, named: &[Target]) -> Resu
     let namespaces: BTreeSet<Option<&str>> = named.iter().map(|target| target.namespace.as_deref()).collect();
     let mut found = BTreeSet::new();
     for namespace in namespaces {
-        for status in gateway.list(namespace).await? {
-            if is_left_over(&status, namespace, owner, named) {
-                let reported = Some(status.namespace).filter(|reported| !reported.is_empty());
-                found.insert((namespace.map(str::to_owned).or(reported), status.name));
-            }
+        for status in gateway.list(namespace, |status| is_left_over(status, namespace, owner, named)).await? {
+            let reported = Some(status.namespace).filter(|reported| !reported.is_empty());
+            found.insert((namespace.map(str::to_owned).or(reported), status.name));
         }
     }
     Ok(found.into_iter().map(|(namespace, name)| Target { name, namespace }).collect())

@@ -1,4 +1,4 @@
-//! Sends the Code Insights report through the pipeline's proxy: the one HTTP that does not go to the gateway.
+//! Sends the Code Insights report through the pipeline's proxy.
 //!
 //! The client is one of its own, so that no token meant for the gateway can travel with it, and it has no root
 //! certificates, since the proxy takes plain HTTP only.
@@ -6,10 +6,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use reqwest::header::USER_AGENT;
 use reqwest::{Client, Proxy, Response, Url};
 use rustls::{ClientConfig, RootCertStore};
 
+use crate::gateway::USER_AGENT;
 use crate::log;
 use crate::outcome::Outcome;
 use crate::result::insights::{self, Context, Method, Request};
@@ -59,7 +59,6 @@ async fn post_all(requests: &[Request], proxy: &str) -> Result<(), Error> {
             Method::Put => ("PUT", client.put(&request.url)),
             Method::Post => ("POST", client.post(&request.url)),
         };
-        let builder = builder.header(USER_AGENT, concat!("openfaas-pipe/", env!("CARGO_PKG_VERSION")));
         let builder = match &request.body {
             Some(body) => builder.json(body),
             None => builder,
@@ -93,6 +92,7 @@ fn client(proxy: &str) -> Result<Client, Error> {
         .with_root_certificates(RootCertStore::empty())
         .with_no_client_auth();
     Client::builder()
+        .user_agent(USER_AGENT)
         .proxy(Proxy::http(proxy).map_err(|error| fail(&error))?)
         .tls_backend_preconfigured(tls)
         .redirect(reqwest::redirect::Policy::none())

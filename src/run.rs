@@ -210,12 +210,11 @@ impl<'a> Run<'a> {
         if wanted.starts_with("https://") {
             // Not quoted: what makes it none may be a password.
             let url = Url::parse(wanted).map_err(|error| format!("is not a URL: {error}"))?;
-            let ca_cert = self.ca_cert()?;
+            let ca_cert = self.ca_cert().map_err(|error| format!("`CA_CERT`: {error}"))?;
             let text = tokio::select! {
-                text = fetch(&url, ca_cert.as_deref(), self.config.timeout, stack::MAX_FILE) => text,
-                _ = self.stop.grace_over() => Err("the run was stopped".to_owned()),
+                text = fetch(&url, ca_cert.as_deref(), self.config, self.stop, stack::MAX_FILE) => text?,
+                _ = self.stop.grace_over() => return Err("the run was stopped".to_owned()),
             };
-            let text = text.map_err(|error| format!("`{}` could not be fetched: {error}", quote(wanted)))?;
             return Ok(stack::Source { name: wanted.clone(), text, base: ".".into() });
         }
         let (path, base) = input::find(wanted, clone_dir).map_err(|error| error.to_string())?;

@@ -1,7 +1,7 @@
 //! The statuses of many functions at little cost: a listing of a namespace where that is permitted, else one request each.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -94,8 +94,10 @@ impl<'a> Statuses<'a> {
 
     async fn list(&self, namespace: Option<&str>, targets: &[&Target]) -> Result<Vec<Reading>, Error> {
         let _permit = self.turn().await;
+        let names: BTreeSet<&str> = targets.iter().map(|target| target.name.as_str()).collect();
+        let statuses = self.gateway.list(namespace, |status| names.contains(status.name.as_str())).await?;
         let mut statuses: BTreeMap<String, Status> =
-            self.gateway.list(namespace).await?.into_iter().map(|status| (status.name.clone(), status)).collect();
+            statuses.into_iter().map(|status| (status.name.clone(), status)).collect();
         Ok(targets.iter().map(|target| Ok(statuses.remove(&target.name))).collect())
     }
 

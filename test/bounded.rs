@@ -154,6 +154,38 @@ fn list_of_functions_takes_no_more_than_its_bounds() {
     }
 }
 
+#[test]
+fn list_of_twenty_thousand_functions_is_read_in_little_memory() {
+    let function = |name: &str, image: &str, label: &str| {
+        format!(
+            r#"{{"name":"{name}","namespace":"openfaas-fn","image":"{image}","labels":{{"com.openfaas-pipe.owner":"{label}"}},
+            "annotations":{{"about":"{}"}},"replicas":1,"availableReplicas":1}}"#,
+            "x".repeat(200)
+        )
+    };
+    let mut list: Vec<_> =
+        (0..20_000).map(|number| function(&format!("other{number}"), "example/f:1", "theirs")).collect();
+    list.extend([function("echo", "example/echo:2", "theirs"), function("two", "example/two:1", "theirs")]);
+    let gateway = open();
+    gateway.fault(Fault::on("GET", "/system/functions").status(200).body(format!("[{}]", list.join(","))));
+    let stack = format!("{STACK}  two: {{image: 'example/two:1'}}\n");
+    let diff = || Pipe::at(&gateway).stack(&stack).var("COMMAND", "diff").var("RETRIES", "0");
+    let (ran, peak) = measured(&diff());
+    ran.exits(6).says("~ echo\n").says("~ two\n");
+    assert!(peak < ordinary() + ROOM, "{peak} KiB");
+    assert!(!gateway.requests().iter().any(|request| request.path.starts_with("/system/function/")));
+}
+
+#[test]
+fn list_that_does_not_end_is_given_up() {
+    let gateway = open();
+    for body in [r#"[{"name":"x"},"#, "[ ", r#"{"name":"echo"},"#] {
+        gateway.clear_faults();
+        gateway.fault(Fault::on("GET", "/system/functions").status(200).body(body).endless_body());
+        bounded(body, invoke(Pipe::at(&gateway))).exits(1).says("404 Not Found");
+    }
+}
+
 /// A deploy with this as its stack file's path.
 fn stack_file(pipe: Pipe, path: &str) -> Ran {
     let gateway = open();

@@ -27,6 +27,24 @@ fn port_that_nobody_listens_on() {
 }
 
 #[test]
+fn proxy_that_is_not_there() {
+    let gateway = open();
+    let told = ["http://127.0.0.1:1".to_owned(), format!("http://{}.example:3128", "a".repeat(64))].map(|proxy| {
+        let pipe = deploy(&gateway).var("OPENFAAS_URL", "https://gw.example.com").var("HTTPS_PROXY", proxy);
+        told(&pipe.run().exits(4))
+    });
+    insta::assert_snapshot!(told.join("\n"), @r"
+    ERROR: POST /oauth/token at `https://gw.example.com`: the request did not get through the proxy: connection refused
+      hint: check `HTTPS_PROXY`, or name the gateway's host in `NO_PROXY`
+    ✖ nothing was deployed
+
+    ERROR: POST /oauth/token at `https://gw.example.com`: the request did not get through the proxy: the host name has no address
+      hint: check `HTTPS_PROXY`, or name the gateway's host in `NO_PROXY`
+    ✖ nothing was deployed
+    ");
+}
+
+#[test]
 fn certificates_that_are_not_accepted() {
     let told = [Certificate::UnknownAuthority, Certificate::WrongHost, Certificate::Expired].map(|certificate| {
         let gateway = start(permissive().certificate(certificate));
@@ -86,6 +104,18 @@ fn web_page_in_place_of_a_gateway() {
 
     ERROR: POST /oauth/token: 405 Method Not Allowed: a web page, `Welcome to nginx!`
       hint: a web page answered at `http://[GATEWAY]`, not an OpenFaaS gateway: check `OPENFAAS_URL`, also for a missing base path
+    ✖ nothing was deployed
+    ");
+}
+
+#[test]
+fn web_page_of_a_proxy_that_does_not_reach_the_gateway() {
+    let gateway = open();
+    let page = "<html><head><title>502 Bad Gateway</title></head><center>nginx</center></html>";
+    gateway.fault(Fault::any().status(502).header("Content-Type", "text/html").body(page));
+    insta::assert_snapshot!(told(&deploy(&gateway).run().exits(1)), @r"
+    ERROR: POST /oauth/token: 502 Bad Gateway: a web page, `502 Bad Gateway`
+      hint: something before the gateway could not pass the request on: see whether the gateway runs, or raise `RETRIES`
     ✖ nothing was deployed
     ");
 }

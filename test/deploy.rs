@@ -364,4 +364,5 @@ fn stack_file_is_fetched_from_the_web() {
     gateway.clear_requests();
     pipe.run().exits(2).says("could not be fetched: the server answered 404 Not Found");
     assert_eq!(gateway.requests().len(), 1);
+    pipe.var("CA_CERT", "none").run().exits(2).says("STACK_FILE:\n- `CA_CERT`: `none` is not there");
 }

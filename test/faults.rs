@@ -86,6 +86,7 @@ fn rows() -> Vec<Row> {
         row("502 Bad Gateway", F(|f| busy(f, 502)), Again(1), Ends(1), Again(1), "502 Bad Gateway"),
         row("503 Service Unavailable", F(|f| busy(f, 503)), Again(1), Ends(1), Again(1), "503 Service Unavailable"),
         row("504 Gateway Timeout", F(|f| busy(f, 504)), Again(1), Ends(1), Again(1), "504 Gateway Timeout"),
+        row("503 with a proxy's web page", F(|f| busy(f, 503).header("Content-Type", "text/html").body("<html>oops</html>")), Again(1), Ends(1), Again(1), "503 Service Unavailable"),
         row("400 Bad Request", F(|f| f.status(400).body("no")), Ends(1), Ends(1), Ends(1), "400 Bad Request"),
         row("401 Unauthorized, at every try", F(|f| f.status(401)), Ends(3), Ends(3), Ends(3), "401 Unauthorized"),
         row("403 Forbidden", F(|f| f.status(403)), Ends(3), Ends(3), Ends(3), "403 Forbidden"),
@@ -291,6 +292,32 @@ fn each_try_is_told_with_the_reason_and_no_more_are_made_than_allowed() {
     assert_eq!(changes(&gateway).len(), 4);
 }
 
+#[test]
+fn stack_file_from_the_web_is_fetched_again_where_that_may_help() {
+    let gateway = start(permissive().tls());
+    gateway.fault(Fault::on("GET", "/stack.yml").nth(1).status(503).header("Retry-After", "0"));
+    gateway.fault(Fault::on("GET", "/stack.yml").nth(2).reset());
+    gateway.fault(Fault::on("GET", "/stack.yml").nth(3).status(200).body(STACK).cut_off(9));
+    gateway.fault(Fault::on("GET", "/stack.yml").status(200).body(STACK));
+    let url = format!("{}/stack.yml", gateway.url());
+    let pipe = Pipe::at(&gateway).var("CA_CERT", gateway.ca_pem()).var("STACK_FILE", &url);
+    let ran = pipe.run().exits(0);
+    ran.says(&format!(
+        "`{url}` could not be fetched: the server answered 503 Service Unavailable; trying again in 0 ms"
+    ))
+    .says("could not be fetched: the connection was closed before the answer was complete; trying again in ")
+    .says(" (3 of 4)");
+    gateway.clear_faults();
+    gateway.fault(Fault::on("GET", "/stack.yml").status(503).header("Retry-After", "0"));
+    gateway.clear_requests();
+    pipe.var("RETRIES", "2")
+        .run()
+        .exits(2)
+        .says("STACK_FILE:\n- ")
+        .says("could not be fetched: the server answered 503");
+    assert_eq!(gateway.requests().len(), 3);
+}
+
 fn methods(gateway: &Gateway) -> Vec<String> {
     changes(gateway).into_iter().map(|(method, _)| method).collect()
 }
@@ -366,6 +393,21 @@ fn token_that_runs_out_during_a_deploy_is_exchanged_anew() {
     Pipe::at(&gateway).stack(&stack(&["a", "b"])).var("PARALLEL", "1").run().exits(0);
     assert_eq!(exchanges(&gateway), 2);
     assert_eq!(methods(&gateway), ["PUT", "PUT"]);
+}
+
+#[test]
+fn function_token_that_runs_out_between_two_tries_is_exchanged_anew() {
+    let gateway = start(short_lived(2));
+    put(&gateway, "openfaas-fn", "echo");
+    // Half of its life is over after that.
+    gateway.fault(Fault::on("POST", "/function/").nth(1).status(503).header("Retry-After", "1"));
+    let pipe = Pipe::at(&gateway).var("COMMAND", "invoke").var("FUNCTION", "echo").var("AUTH", "always");
+    pipe.var("IDEMPOTENT", "true").run().exits(0);
+    let requests = gateway.requests();
+    let invocations = requests.iter().filter(|request| request.path == "/function/echo");
+    let tokens: Vec<_> = invocations.map(|request| request.header("authorization")).collect();
+    assert_eq!(tokens.len(), 2);
+    assert_ne!(tokens[0], tokens[1]);
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! `COMMAND: invoke`.
 
-use local_gateway::{Gateway, Version};
+use std::io::{BufRead as _, BufReader};
+
+use local_gateway::{Fault, Gateway, Version};
 
 use crate::support::{GUIDE_CSV, Pipe, Ran, binary, guide, issuer, open, permissive, put, start};
 
@@ -87,6 +89,8 @@ fn headers_of_the_connection_itself_are_refused() {
     let gateway = open();
     let ran = invoke(&gateway, "echo").list("HEADERS", &["Content-Length: 3", "Host: other"]).run();
     ran.exits(2).says("HEADERS:\n- `content-length` is set by the connection itself");
+    let ran = invoke(&gateway, "echo").var("SIGN_HEADER", "Host").var("SIGN_KEY", "0123456789").run();
+    ran.exits(2).says("SIGN_HEADER:\n- `host` is set by the connection itself");
     assert!(gateway.requests().is_empty());
 }
 
@@ -104,7 +108,7 @@ fn each_method_is_understood() {
 fn asynchronous_invocation_prints_the_call_id() {
     let gateway = open();
     let ran = invoke(&gateway, "echo").var("ASYNC", "yes").run();
-    ran.exits(0).says("queued: 202 Accepted, call id `").says("✔ `echo` is queued");
+    ran.exits(0).says("/async-function/echo`\n").says("queued: 202 Accepted, call id `").says("✔ `echo` is queued");
     assert_eq!(paths(&gateway), ["POST /async-function/echo"]);
 }
 
@@ -129,6 +133,20 @@ fn guarded_function_is_called_once_where_a_token_is_always_wanted() {
 }
 
 #[test]
+fn function_token_takes_the_place_of_a_header_of_the_user() {
+    let (gateway, pipe) = guarded();
+    pipe.list("HEADERS", &["Authorization: Basic mine"]).run().exits(0);
+    let requests = gateway.requests();
+    let authorizations = |index: usize| {
+        let values = requests[index].headers.get_all("authorization").iter();
+        values.map(|value| value.to_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(authorizations(0), ["Basic mine"]);
+    let with_token = authorizations(2);
+    assert!(with_token.len() == 1 && with_token[0].starts_with("Bearer "), "{with_token:?}");
+}
+
+#[test]
 fn guarded_function_without_token_says_which_variable_to_change() {
     let (gateway, pipe) = guarded();
     pipe.var("AUTH", "never").run().exits(3).says("401 Unauthorized").says("set `AUTH: auto`");
@@ -139,7 +157,7 @@ fn guarded_function_without_token_says_which_variable_to_change() {
 fn quoted_realm_is_understood_too() {
     let (gateway, pipe) = guarded();
     gateway.fault(
-        local_gateway::Fault::on("POST", "/function/")
+        Fault::on("POST", "/function/")
             .times(1)
             .status(401)
             .header("WWW-Authenticate", "Bearer realm=\"IAM function invoke\""),
@@ -150,9 +168,7 @@ fn quoted_realm_is_understood_too() {
 #[test]
 fn other_401_does_not_lead_to_a_token() {
     let (gateway, pipe) = guarded();
-    gateway.fault(
-        local_gateway::Fault::on("POST", "/function/").status(401).header("WWW-Authenticate", "Basic realm=\"x\""),
-    );
+    gateway.fault(Fault::on("POST", "/function/").status(401).header("WWW-Authenticate", "Basic realm=\"x\""));
     pipe.run().exits(3);
     assert_eq!(gateway.requests().len(), 1);
 }
@@ -198,6 +214,25 @@ fn payload_file_that_is_none_is_refused_before_anything_is_sent() {
     invoke(&gateway, "echo").var("PAYLOAD_FILE", "/dev/zero").run().exits(2).says("is a pipe or a device");
     invoke(&gateway, "echo").var("PAYLOAD_FILE", ".").run().exits(2).says("is a directory");
     assert!(gateway.requests().is_empty());
+}
+
+#[test]
+fn payload_file_that_is_gone_before_a_later_try_is_told_as_that() {
+    let gateway = open();
+    gateway.fault(Fault::on("POST", "/function/").status(503).header("Retry-After", "1"));
+    let pipe = invoke(&gateway, "echo")
+        .file("body", "x")
+        .var("PAYLOAD_FILE", "body")
+        .var("IDEMPOTENT", "true")
+        .var("RETRIES", "20");
+    let body = pipe.dir().join("body");
+    let mut child = pipe.command().spawn().expect("the pipe runs");
+    let mut lines = BufReader::new(child.stdout.take().expect("a log")).lines().map(|line| line.expect("a line"));
+    assert!(lines.any(|line| line.contains("trying again in 1 s")));
+    std::fs::remove_file(body).expect("a file");
+    assert!(lines.any(|line| line.starts_with("ERROR: the request was not sent: `body` cannot be read")));
+    assert!(lines.any(|line| line.contains("hint: `PAYLOAD_FILE` could be read when")));
+    assert_eq!(child.wait().expect("an end").code(), Some(1));
 }
 
 #[test]
@@ -282,6 +317,32 @@ fn status_other_than_2xx_fails_with_the_start_of_the_answer() {
     let ran = invoke(&gateway, "status").list("QUERY", &["status=422", "body=no such column"]).run();
     ran.exits(1).says("`status` answered 422 Unprocessable Entity to POST /function/status: `no such column`");
     assert_eq!(gateway.requests().len(), 1);
+}
+
+#[test]
+fn last_line_tells_how_far_an_invocation_got() {
+    let gateway = open();
+    let pipe = invoke(&gateway, "echo").var("BITBUCKET_PIPE_STORAGE_DIR", "storage").var("RETRIES", "0");
+    let last_line = |pipe: &Pipe, fault: fn(Fault) -> Fault| {
+        gateway.clear_faults();
+        gateway.fault(fault(Fault::on("POST", "/function/echo")));
+        let ran = pipe.run();
+        let result = std::fs::read_to_string(pipe.dir().join("storage/openfaas-pipe.json")).unwrap();
+        let status = serde_json::from_str::<serde_json::Value>(&result).unwrap()["invocation"]["status"].clone();
+        format!("{} {status} {}", ran.code, ran.log.lines().last().unwrap_or_default())
+    };
+    assert_eq!(last_line(&pipe, |fault| fault.reset()), "4 null ✖ no answer from `echo`");
+    assert_eq!(last_line(&pipe, |fault| fault.redirect(302, "/elsewhere")), "1 302 ✖ `echo` answered with status 302");
+    let cut = |fault: Fault| fault.raw("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe");
+    assert_eq!(last_line(&pipe, cut), "4 200 ✖ the answer of `echo` was not received or stored whole");
+    let pipe = pipe.var("OUTPUT_FILE", "/proc/answer").var("PAYLOAD", "x");
+    assert_eq!(last_line(&pipe, |fault| fault), "1 200 ✖ the answer of `echo` was not received or stored whole");
+    // What its watchdog refuses does not get to the function.
+    let pipe = pipe.without("OUTPUT_FILE").var("BITBUCKET_STEP_OIDC_TOKEN", "none");
+    let guarded = |fault: Fault| fault.status(401).header("WWW-Authenticate", "Bearer realm=IAM function invoke");
+    assert_eq!(last_line(&pipe, guarded), "3 null ✖ `echo` was not invoked");
+    let pipe = pipe.var("OPENFAAS_URL", "http://127.0.0.1:1");
+    assert_eq!(last_line(&pipe, |fault| fault), "4 null ✖ `echo` was not invoked");
 }
 
 #[test]

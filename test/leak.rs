@@ -266,6 +266,29 @@ fn no_secret_is_anywhere_whatever_the_gateway_echoes() {
 }
 
 #[test]
+fn token_in_an_answer_of_another_shape_is_not_shown() {
+    // No run has seen it before, so that it is not hidden as a known secret.
+    let token = issuer().token().audience("c4nary-never-seen-before").mint();
+    for answer in [
+        format!("\"{token}\""),
+        format!("{{\"access_token\": [\"{token}\"]}}"),
+        format!("{{\"access_token\": {{\"{token}\": 1}}}}"),
+        format!("{{\"access_token\": \"a\", \"expires_in\": \"{token}\"}}"),
+    ] {
+        let gateway = open();
+        gateway.fault(Fault::on("POST", "/oauth/token").status(200).body(answer));
+        let pipe = Pipe::at(&gateway).stack(STACK).var("DEBUG", "true").var("BITBUCKET_PIPE_STORAGE_DIR", "storage");
+        let ran = pipe.run().exits(1).says("it is not the JSON that was expected (line 1, column ");
+        let mut places = vec![("the log".to_owned(), ran.log.into_bytes())];
+        read_all(pipe.dir(), &mut places);
+        let pieces = Pieces::of(std::slice::from_ref(&token));
+        for (place, text) in places {
+            assert_eq!(pieces.found_in(&text), None, "{place}");
+        }
+    }
+}
+
+#[test]
 fn search_finds_what_it_is_to_find() {
     let pieces = Pieces::of(&[PASSWORD.to_owned()]);
     for encoded in [PASSWORD.to_owned(), STANDARD.encode(format!("admin:{PASSWORD}")), URL_SAFE_NO_PAD.encode(PASSWORD)]

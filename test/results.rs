@@ -71,6 +71,9 @@ fn pipeline_variables_are_appended_to_the_file_that_bitbucket_gives() {
     let gateway = open();
     let pipe = deploy(&gateway, 2).file("variables", "KEPT=1\n").var("BITBUCKET_PIPELINES_VARIABLES_PATH", "variables");
     pipe.run().exits(0);
+    // Neither says anything of what is deployed.
+    pipe.run_with("DRY_RUN", "true").exits(0);
+    pipe.run_with("RETRIES", "many").exits(2);
     let text = std::fs::read_to_string(pipe.dir().join("variables")).expect("variables");
     let url = gateway.url();
     assert_eq!(
@@ -111,6 +114,28 @@ fn gateway_traffic_does_not_go_through_the_report_proxy() {
     reporting(deploy(&gateway, 1), &proxy).run().exits(0);
     assert!(proxy.requests().iter().all(|request| request.path.starts_with("http://api.bitbucket.org/")));
     assert!(gateway.function("openfaas-fn", "f0").is_some());
+}
+
+#[test]
+fn report_takes_the_place_of_that_of_a_rejected_run_and_of_no_other() {
+    let gateway = open();
+    put(&gateway, "openfaas-fn", "echo");
+    let path = |pipe: Pipe, code: i32| {
+        let proxy = proxy::start().expect("a proxy");
+        reporting(pipe, &proxy).run().exits(code);
+        proxy.requests()[0].path.clone()
+    };
+    let base = path(deploy(&gateway, 1), 0);
+    assert_eq!(path(deploy(&gateway, 1).var("RETRIES", "many"), 2), base);
+    assert_eq!(path(deploy(&gateway, 1).stack("functions: ["), 2), base);
+    let others = [
+        deploy(&gateway, 1).var("FILTER", "f*"),
+        deploy(&gateway, 1).var("STACK_FILE", "stack.yml"),
+        deploy(&gateway, 1).var("OPENFAAS_URL", format!("{}/", gateway.url())),
+        deploy(&gateway, 1).var("COMMAND", "invoke").var("FUNCTION", "echo"),
+        deploy(&gateway, 1).var("BITBUCKET_DEPLOYMENT_ENVIRONMENT", "production"),
+    ];
+    assert!(others.into_iter().all(|pipe| path(pipe, 0) != base));
 }
 
 #[test]

@@ -124,6 +124,18 @@ fn pause_before_the_next_try_ends_and_long_pauses_that_are_asked_for_are_capped(
 }
 
 #[test]
+fn stop_while_the_stack_file_is_fetched_is_no_mistake_in_the_variables() {
+    let gateway = start(permissive().tls());
+    gateway.fault(Fault::on("GET", "/stack.yml").status(503).header("Retry-After", "60"));
+    let pipe = Pipe::at(&gateway).var("CA_CERT", gateway.ca_pem()).without("OPENFAAS_URL");
+    let mut running = Running::of(pipe.var("STACK_FILE", format!("{}/stack.yml", gateway.url())));
+    running.read_to("trying again in 1 min");
+    running.signal("TERM");
+    let log = running.end().exits(143).log;
+    assert!(log.ends_with("✖ stopped by SIGTERM: nothing was sent\n"), "{log}");
+}
+
+#[test]
 fn request_that_hangs_is_given_five_seconds() {
     let gateway = open();
     gateway.fault(Fault::on("PUT", "/system/functions").hang());

@@ -117,7 +117,8 @@ impl Reader<'_> {
         if Url::parse(proxy).ok().is_none_or(|url| !url.has_host()) {
             problems.add("REPORT_PROXY", "is not a URL: write for example `http://host.docker.internal:29418`");
         }
-        let selection = ["OPENFAAS_NAMESPACE", "FILTER", "REGEX"].map(|name| text(name).unwrap_or_default());
+        let selection = ["OPENFAAS_URL", "STACK_FILE", "FUNCTION", "OPENFAAS_NAMESPACE", "FILTER", "REGEX"]
+            .map(|name| text(name).unwrap_or_default());
         Some(insights::Context {
             workspace: text("BITBUCKET_WORKSPACE")?,
             repository: text("BITBUCKET_REPO_SLUG")?,

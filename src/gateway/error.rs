@@ -1,6 +1,6 @@
 //! What can go wrong between the pipe and the gateway, and what to change then.
 
-use std::error::Error as _;
+use std::error::Error as StdError;
 use std::fmt;
 use std::io;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::log::{self, quote};
 use crate::oidc::{Action, missing_action};
 use crate::outcome::{Failure, Problem};
 
-use super::Target;
+use super::{CONNECT_TIMEOUT, Target};
 
 /// Why a request did not do what it was for.
 #[derive(Clone, Debug)]
@@ -32,8 +32,8 @@ pub enum Error {
         /// Where it points to.
         location: String,
     },
-    /// No token to authenticate with, or none was got for it.
-    Token(Box<Problem>),
+    /// What it takes was not to be had: a token, or its body.
+    Unsent(Box<Problem>),
     /// An answer of another shape than the gateway's interface has.
     Shape {
         /// What was asked.
@@ -73,7 +73,7 @@ impl Error {
             Self::Transport(transport) => transport.problem(),
             Self::Refused(refused) => refused.problem(),
             Self::Redirect { request, gateway, status, location } => redirect(request, gateway, *status, location),
-            Self::Token(problem) => (**problem).clone(),
+            Self::Unsent(problem) => (**problem).clone(),
             Self::Shape { request, detail } => Problem {
                 failure: Failure::Failed,
                 message: format!("{request}: the answer is not what a gateway gives: {detail}"),
@@ -145,6 +145,9 @@ fn redirect(request: &str, gateway: &Url, status: StatusCode, location: &str) ->
     }
 }
 
+const NOT_PASSED_ON: &str =
+    "something before the gateway could not pass the request on: see whether the gateway runs, or raise `RETRIES`";
+
 fn web_page(gateway: &Url) -> String {
     format!(
         "a web page answered at `{}`, not an OpenFaaS gateway: check `OPENFAAS_URL`, also for a missing base path",
@@ -167,7 +170,6 @@ impl Refused {
         let Self { request, status, text, .. } = self;
         let failure = match status.as_u16() {
             401 | 403 => Failure::Permission,
-            502..=504 if self.is_web_page => Failure::Unreachable,
             _ => Failure::Failed,
         };
         let said = match text.as_str() {
@@ -190,24 +192,23 @@ impl Refused {
                  own, or lets only some addresses in; let `/oauth/token` and `/system/` through there",
                 shown(&self.gateway)
             )),
-            (401 | 403, ..) if self.password => {
-                Some("check `OPENFAAS_USERNAME` and `OPENFAAS_PASSWORD`".to_owned())
-            }
+            (401 | 403, ..) if self.password => Some("check `OPENFAAS_USERNAME` and `OPENFAAS_PASSWORD`".to_owned()),
             (401, Some(_)) => Some(
                 "the gateway exchanged the step's token, but does not accept the token it gave for it: see whether \
                  several gateways with different keys answer at this address, and whether their clocks are right"
                     .to_owned(),
             ),
+            (429, ..) => Some("the gateway is busy: lower `PARALLEL`, or raise `RETRIES`".to_owned()),
+            (502..=504, ..) => Some(NOT_PASSED_ON.to_owned()),
+            (500, ..) if self.is_web_page => Some(NOT_PASSED_ON.to_owned()),
             _ if self.is_web_page => Some(web_page(&self.gateway)),
             (404, Some(Action::FunctionCreate | Action::FunctionUpdate | Action::FunctionList)) => Some(format!(
                 "nothing answers to this path at `{}`: check `OPENFAAS_URL`, also for a missing base path",
                 shown(&self.gateway)
             )),
-            (409, Some(Action::FunctionCreate)) if !self.text.contains("being deleted") => {
-                Some("the function is there already: leave `STRATEGY` out, or set it to `update` or `replace`".to_owned())
-            }
-            (429, ..) => Some("the gateway is busy: lower `PARALLEL`, or raise `RETRIES`".to_owned()),
-            (502..=504, ..) => Some("something before the gateway could not reach it in time: see whether the gateway runs, or raise `RETRIES`".to_owned()),
+            (409, Some(Action::FunctionCreate)) if !self.text.contains("being deleted") => Some(
+                "the function is there already: leave `STRATEGY` out, or set it to `update` or `replace`".to_owned(),
+            ),
             _ => None,
         }
     }
@@ -241,6 +242,8 @@ pub enum Cause {
     NoRoute,
     /// `TIMEOUT` was reached.
     TimedOut(Duration),
+    /// No connection was made in the time that one may take.
+    NotConnected(Duration),
     /// The certificate was not accepted.
     Certificate(Certificate),
     /// The other side does not speak TLS.
@@ -251,8 +254,13 @@ pub enum Cause {
     NotHttp(String),
     /// Plain HTTP was spoken to it, and it answered that it speaks TLS.
     WantsTls,
-    /// The proxy did not let the request through.
-    Proxy(String),
+    /// The proxy was not reached, or did not let the request through.
+    Proxy {
+        /// What happened.
+        words: String,
+        /// Whether the same request may succeed later.
+        may_pass: bool,
+    },
     /// Anything else, in the words of the library.
     Other(String),
 }
@@ -275,33 +283,45 @@ impl Cause {
     pub(super) fn of(error: &reqwest::Error, timeout: Duration) -> Self {
         let mut source = error.source();
         let mut chain = Vec::new();
+        let mut found = None;
         while let Some(cause) = source {
-            if let Some(found) = cause.downcast_ref::<rustls::Error>().map(Self::of_tls) {
-                return found;
-            }
-            if let Some(found) = cause.downcast_ref::<io::Error>().and_then(|error| Self::of_io(error, timeout)) {
-                return found;
-            }
-            if let Some(found) = cause.downcast_ref::<hyper::Error>().and_then(Self::of_http) {
-                return found;
-            }
-            if let Some(found) = cause.downcast_ref::<h2::Error>().and_then(|error| Self::of_http2(error, timeout)) {
-                return found;
+            found = Self::of_source(cause, timeout);
+            if found.is_some() {
+                break;
             }
             chain.push(cause.to_string());
             source = cause.source();
         }
-        if error.is_timeout() {
-            return Self::TimedOut(timeout);
+        if found.is_none() && error.is_timeout() {
+            found = Some(Self::TimedOut(timeout));
         }
         let text = chain.join(": ");
-        if text.contains("tunnel") || text.contains("proxy") {
-            return Self::Proxy(quote(&text));
+        match found.or_else(|| Self::of_lookup(&text)) {
+            // What is wrong on the way to a proxy, or in it, is told within an error of the tunnel through it.
+            Some(found) if text.contains("tunnel") => {
+                Self::Proxy { words: found.to_string(), may_pass: found.may_pass() }
+            }
+            Some(Self::TimedOut(_)) if error.is_connect() => Self::NotConnected(CONNECT_TIMEOUT.min(timeout)),
+            Some(found) => found,
+            None if text.contains("tunnel") || text.contains("proxy") => {
+                Self::Proxy { words: quote(&text), may_pass: false }
+            }
+            None => Self::Other(quote(if text.is_empty() { "no reason is known" } else { &text })),
         }
-        if let Some(found) = Self::of_lookup(&text) {
-            return found;
+    }
+
+    fn of_source(cause: &(dyn StdError + 'static), timeout: Duration) -> Option<Self> {
+        if let Some(error) = cause.downcast_ref() {
+            Some(Self::of_tls(error))
+        } else if let Some(error) = cause.downcast_ref() {
+            Self::of_io(error, timeout)
+        } else if let Some(error) = cause.downcast_ref() {
+            Self::of_http(error)
+        } else if let Some(error) = cause.downcast_ref() {
+            Self::of_http2(error, timeout)
+        } else {
+            None
         }
-        Self::Other(quote(if text.is_empty() { "no reason is known" } else { &text }))
     }
 
     fn of_tls(error: &rustls::Error) -> Self {
@@ -384,7 +404,12 @@ impl Cause {
 
     /// Whether the same request may succeed later.
     pub(super) fn may_pass(&self) -> bool {
-        matches!(self, Self::NameLookup(_) | Self::Refused | Self::Closed | Self::NoRoute | Self::TimedOut(_))
+        match self {
+            Self::NameLookup(_) | Self::Refused | Self::Closed | Self::NoRoute => true,
+            Self::TimedOut(_) | Self::NotConnected(_) => true,
+            Self::Proxy { may_pass, .. } => *may_pass,
+            _ => false,
+        }
     }
 }
 
@@ -397,6 +422,7 @@ impl fmt::Display for Cause {
             Self::Closed => f.write_str("the connection was closed before the answer was complete"),
             Self::NoRoute => f.write_str("no route to the host"),
             Self::TimedOut(timeout) => write!(f, "no complete answer within {}", log::duration(*timeout)),
+            Self::NotConnected(limit) => write!(f, "no connection within {}", log::duration(*limit)),
             Self::Certificate(Certificate::UnknownIssuer) => f.write_str("the certificate's authority is not trusted"),
             Self::Certificate(Certificate::WrongName(names)) if names.is_empty() => {
                 f.write_str("the certificate is for another host name")
@@ -410,7 +436,7 @@ impl fmt::Display for Cause {
             Self::Tls(words) => write!(f, "TLS failed: {words}"),
             Self::NotHttp(words) => write!(f, "the answer is not HTTP: {words}"),
             Self::WantsTls => f.write_str("the port speaks TLS, and plain HTTP was spoken to it"),
-            Self::Proxy(words) => write!(f, "the proxy did not let the request through: {words}"),
+            Self::Proxy { words, .. } => write!(f, "the request did not get through the proxy: {words}"),
             Self::Other(words) => write!(f, "the request failed: {words}"),
         }
     }
@@ -433,6 +459,9 @@ impl Transport {
             Cause::TimedOut(_) => Some(format!(
                 "see whether a firewall lets Bitbucket's addresses through to `{host}`, or raise `TIMEOUT`"
             )),
+            Cause::NotConnected(_) => {
+                Some(format!("see whether a firewall lets Bitbucket's addresses through to `{host}`"))
+            }
             Cause::Certificate(Certificate::UnknownIssuer) => Some(
                 "for a private authority, write its certificate as `CA_CERT` (PEM text, or the path of a file)"
                     .to_owned(),
@@ -449,7 +478,7 @@ impl Transport {
                 Some(format!("if TLS is spoken there, write `OPENFAAS_URL: '{}'`", with_https(&self.gateway)))
             }
             Cause::NotHttp(_) => Some(format!("see what answers at `{url}`: is it the gateway?")),
-            Cause::Proxy(_) => Some("check `HTTPS_PROXY`, or name the gateway's host in `NO_PROXY`".to_owned()),
+            Cause::Proxy { .. } => Some("check `HTTPS_PROXY`, or name the gateway's host in `NO_PROXY`".to_owned()),
             _ => None,
         };
         Problem { failure: Failure::Unreachable, message: self.to_string(), hint }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, PROXY_AUTHORIZATION, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, Method};
 
-use super::send::wait_of;
+use super::send::{may_pass, pause, wait_of};
 use super::{Error, FunctionToken, Gateway, Target, error, retry};
 
 /// One invocation, as it is sent.
@@ -23,15 +23,30 @@ pub struct Invocation<'a> {
     pub idempotent: bool,
 }
 
+/// Why an invocation has no answer to hand on.
+pub struct Unanswered {
+    /// What went wrong.
+    pub error: Error,
+    /// Whether the function may have received it.
+    pub sent: bool,
+}
+
+/// What goes wrong before anything is sent.
+impl From<Error> for Unanswered {
+    fn from(error: Error) -> Self {
+        Self { error, sent: false }
+    }
+}
+
 impl Gateway {
-    /// Invokes a function. The body is made anew for each try; a try beyond the first is made only where nobody received
-    /// the one before, or where sending it twice does no harm.
+    /// Invokes a function, with this token or, once that is about to run out, another. The body is made anew for each try;
+    /// a try beyond the first is made only where nobody received the one before, or where sending it twice does no harm.
     pub async fn invoke<B, F>(
         &self,
         invocation: &Invocation<'_>,
-        token: Option<&FunctionToken>,
+        mut token: Option<FunctionToken>,
         body: B,
-    ) -> Result<reqwest::Response, Error>
+    ) -> Result<reqwest::Response, Unanswered>
     where
         B: Fn() -> F,
         F: Future<Output = Result<reqwest::Body, Error>>,
@@ -42,17 +57,24 @@ impl Gateway {
         }
         self.not_stopped()?;
         let mut number = 0;
+        let mut sent = false;
         loop {
-            let mut request = self
+            if token.as_ref().is_some_and(|token| !token.is_good()) {
+                token = Some(self.function_token(invocation.target).await.map_err(|error| Unanswered { error, sent })?);
+            }
+            let mut headers = invocation.headers.clone();
+            if let Some(token) = &token {
+                // In place of one that the user set.
+                headers.insert(AUTHORIZATION, token.header().clone());
+            }
+            let request = self
                 .http
                 .request(invocation.method.clone(), url.clone())
                 .timeout(self.timeout)
-                .headers(invocation.headers.clone())
-                .body(body().await?);
-            if let Some(token) = token {
-                request = request.header(AUTHORIZATION, token.header());
-            }
+                .headers(headers)
+                .body(body().await.map_err(|error| Unanswered { error, sent })?);
             let result = self.once(invocation.method, &url, request).await;
+            sent |= !matches!(&result, Err(Error::Transport(transport)) if transport.unsent);
             let again = match &result {
                 Err(Error::Transport(transport)) => {
                     let harmless = invocation.idempotent || transport.unsent;
@@ -66,8 +88,8 @@ impl Gateway {
                 Err(_) => None,
             };
             match again {
-                Some((wait, said)) if number < self.retries && self.pause(&said, wait, number + 1).await => number += 1,
-                _ => return result,
+                Some((wait, said)) if pause(&self.stop, &said, wait, number + 1, self.retries).await => number += 1,
+                _ => return result.map_err(|error| Unanswered { error, sent }),
             }
         }
     }
@@ -80,12 +102,6 @@ impl Gateway {
             failure = self.stop.grace_over() => Err(Error::Stopped(failure)),
         }
     }
-}
-
-/// [`retry::may_pass`] for an answer whose body is not read yet.
-fn may_pass(response: &reqwest::Response) -> bool {
-    let body: &[u8] = if response.content_length() == Some(0) { b"" } else { b"unread" };
-    retry::may_pass(response.status(), response.headers(), body)
 }
 
 /// Whether a user may set this header on an invocation; the others are the connection's own.

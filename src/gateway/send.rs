@@ -8,9 +8,11 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use url::Url;
 
 use super::error::{self, Cause, Error, Refused, Transport};
-use super::{Gateway, Target, retry};
+use super::sieve::{Keep, Sieve};
+use super::{Gateway, LIST_LIMIT, Target, retry};
 use crate::log::{self, quote};
 use crate::oidc::Action;
+use crate::stop::Stop;
 
 /// One request to the gateway's own interface.
 pub(super) struct Call<'a> {
@@ -20,8 +22,10 @@ pub(super) struct Call<'a> {
     pub(super) body: Bytes,
     /// Whether the system token goes with it.
     pub(super) authenticated: bool,
-    /// How much of the answer is read, in bytes.
+    /// How much of the answer is kept, in bytes.
     pub(super) limit: usize,
+    /// Which elements of an answer that is a list are kept; of any other all is.
+    pub(super) keep: Option<Keep<'a>>,
     /// Whether an answer of which a part is missing is of no use.
     pub(super) whole: bool,
     /// What the Policy has to permit for it.
@@ -70,31 +74,17 @@ impl Gateway {
                 }
                 Err(_) => None,
             };
-            if let Some(wait) = wait
-                && number < self.retries
-            {
+            if let Some(wait) = wait {
                 let said = match &result {
                     Ok(answer) => self.refused(call, answer).problem().message,
                     Err(error) => error.problem().message,
                 };
-                if self.pause(&said, wait, number + 1).await {
+                if pause(&self.stop, &said, wait, number + 1, self.retries).await {
                     number += 1;
                     continue;
                 }
             }
             return result.map(|answer| Answer { answer_lost, ..answer });
-        }
-    }
-
-    /// Waits before the next try; says whether there is to be one.
-    pub(super) async fn pause(&self, said: &str, wait: Duration, number: u32) -> bool {
-        if self.stop.requested().is_some() {
-            return false;
-        }
-        tracing::warn!("{said}; trying again in {} ({number} of {})", log::duration(wait), self.retries);
-        tokio::select! {
-            () = tokio::time::sleep(wait) => true,
-            _ = self.stop.wait() => false,
         }
     }
 
@@ -108,9 +98,12 @@ impl Gateway {
         }
         let mut response = self.once(&call.method, &call.url, request).await?;
         let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
-        let (body, cut) = self.read(&call.method, &call.url, &mut response, call.limit).await?;
+        let (body, cut) = self.read(call, &mut response).await?;
         if cut && status.is_success() && call.whole {
-            let detail = format!("it is longer than {} KiB", call.limit / 1024);
+            let detail = match call.keep {
+                Some(_) => "it is longer than the pipe can hold".to_owned(),
+                None => format!("it is longer than {} KiB", call.limit / 1024),
+            };
             return Err(Error::Shape { request: call.name(), detail });
         }
         match self.wants_tls(&call.method, &call.url, status, &body) {
@@ -155,26 +148,26 @@ impl Gateway {
         Ok(response)
     }
 
-    /// The body up to a limit, and whether there was more.
-    async fn read(
-        &self,
-        method: &Method,
-        url: &Url,
-        response: &mut reqwest::Response,
-        limit: usize,
-    ) -> Result<(Bytes, bool), Error> {
+    /// What is kept of the body, and whether there was more than the limits allow.
+    async fn read(&self, call: &Call<'_>, response: &mut reqwest::Response) -> Result<(Bytes, bool), Error> {
+        let mut sieve = call.keep.filter(|_| response.status().is_success()).map(Sieve::new);
+        let mut room = if sieve.is_some() { LIST_LIMIT } else { call.limit };
         let mut body = Vec::new();
         loop {
             let chunk = tokio::select! {
-                chunk = response.chunk() => chunk.map_err(|error| self.transport(method, url, &error))?,
+                chunk = response.chunk() => chunk.map_err(|error| self.transport(&call.method, &call.url, &error))?,
                 failure = self.stop.grace_over() => return Err(Error::Stopped(failure)),
             };
             let Some(chunk) = chunk else {
                 return Ok((body.into(), false));
             };
-            let room = limit - body.len();
-            body.extend_from_slice(&chunk[..chunk.len().min(room)]);
-            if chunk.len() > room {
+            let piece = &chunk[..chunk.len().min(room)];
+            match &mut sieve {
+                Some(sieve) => sieve.take(piece, &mut body),
+                None => body.extend_from_slice(piece),
+            }
+            room -= piece.len();
+            if piece.len() < chunk.len() || body.len() > call.limit {
                 return Ok((body.into(), true));
             }
         }
@@ -227,6 +220,24 @@ impl Call<'_> {
     pub(super) fn name(&self) -> String {
         error::request_name(&self.method, &self.url)
     }
+}
+
+/// Waits before further try `number`; says whether there is to be one.
+pub(super) async fn pause(stop: &Stop, said: &str, wait: Duration, number: u32, retries: u32) -> bool {
+    if number > retries || stop.requested().is_some() {
+        return false;
+    }
+    tracing::warn!("{said}; trying again in {} ({number} of {retries})", log::duration(wait));
+    tokio::select! {
+        () = tokio::time::sleep(wait) => true,
+        _ = stop.wait() => false,
+    }
+}
+
+/// [`retry::may_pass`] for an answer whose body is not read yet.
+pub(super) fn may_pass(response: &reqwest::Response) -> bool {
+    let body: &[u8] = if response.content_length() == Some(0) { b"" } else { b"unread" };
+    retry::may_pass(response.status(), response.headers(), body)
 }
 
 /// How long to wait after an answer.

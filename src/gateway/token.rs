@@ -45,6 +45,10 @@ impl FunctionToken {
     pub(super) fn header(&self) -> &HeaderValue {
         &self.0.header
     }
+
+    pub(super) fn is_good(&self) -> bool {
+        self.0.is_good()
+    }
 }
 
 impl SystemToken {
@@ -117,9 +121,9 @@ impl Gateway {
         self.not_stopped()?;
         let id_token = match &self.authority {
             Authority::IdToken { id_token, .. } => id_token,
-            Authority::Unusable(error) => return Err(Error::Token(Box::new(error.problem(&self.address())))),
+            Authority::Unusable(error) => return Err(Error::Unsent(Box::new(error.problem(&self.address())))),
             Authority::Password(_) => {
-                return Err(Error::Token(Box::new(Problem {
+                return Err(Error::Unsent(Box::new(Problem {
                     failure: Failure::Permission,
                     message: format!(
                         "`{}` wants a function token, and with `OPENFAAS_PASSWORD` there is none",
@@ -141,7 +145,7 @@ impl Gateway {
     pub(super) async fn authorization(&self) -> Result<SystemToken, Error> {
         match &self.authority {
             Authority::Password(token) => Ok(token.clone()),
-            Authority::Unusable(error) => Err(Error::Token(Box::new(error.problem(&self.address())))),
+            Authority::Unusable(error) => Err(Error::Unsent(Box::new(error.problem(&self.address())))),
             Authority::IdToken { id_token, system } => {
                 // Held while exchanging, so that many requests at once lead to one exchange.
                 let mut system = system.lock().await;
@@ -182,10 +186,10 @@ impl Gateway {
 
     /// Spares the gateway a token that every gateway refuses.
     fn check(&self, id_token: &IdToken) -> Result<(), Error> {
-        let claims = id_token.claims().map_err(|error| Error::Token(Box::new(error.problem(&self.address()))))?;
+        let claims = id_token.claims().map_err(|error| Error::Unsent(Box::new(error.problem(&self.address()))))?;
         let findings = oidc::findings(&claims, &self.address(), seconds_since_1970(), &self.facts);
         match findings.into_iter().find(|finding| finding.severity == Severity::Error) {
-            Some(finding) => Err(Error::Token(Box::new(finding.into()))),
+            Some(finding) => Err(Error::Unsent(Box::new(finding.into()))),
             None => Ok(()),
         }
     }
@@ -209,6 +213,7 @@ impl Gateway {
             body: Bytes::from(form),
             authenticated: false,
             limit: ANSWER_LIMIT,
+            keep: None,
             whole: true,
             action: None,
             target: None,
@@ -240,7 +245,7 @@ impl Gateway {
         }
         let claims = match id_token.claims() {
             Ok(claims) => claims,
-            Err(error) => return Error::Token(Box::new(error.problem(&self.address()))),
+            Err(error) => return Error::Unsent(Box::new(error.problem(&self.address()))),
         };
         let refusal: Option<Refusal> = serde_json::from_slice(&answer.body).ok();
         let text = String::from_utf8_lossy(&answer.body);
@@ -251,7 +256,7 @@ impl Gateway {
         let refused = oidc::Refusal { status: answer.status.as_u16(), error, description };
         let now = seconds_since_1970();
         let problem = oidc::explain_refusal(refused, &claims, &self.address(), now, &self.facts);
-        Error::Token(Box::new(problem))
+        Error::Unsent(Box::new(problem))
     }
 }
 

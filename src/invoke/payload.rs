@@ -87,7 +87,10 @@ impl Payload {
     }
 }
 
-/// The file was there when the run began.
 fn unreadable(error: &input::Error) -> Error {
-    Error::Token(Box::new(Problem { failure: Failure::Failed, message: error.to_string(), hint: None }))
+    Error::Unsent(Box::new(Problem {
+        failure: Failure::Failed,
+        message: format!("the request was not sent: {error}"),
+        hint: Some("`PAYLOAD_FILE` could be read when the run began: see what changes it meanwhile".to_owned()),
+    }))
 }

@@ -2,6 +2,7 @@
 //!
 //! Pure: [`crate::report`] sends them. The form and its limits are those of Bitbucket Cloud's REST API, "Reports".
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -32,7 +33,7 @@ pub struct Context {
     pub build_number: Option<String>,
     /// `BITBUCKET_DEPLOYMENT_ENVIRONMENT`; reports of several environments stand side by side.
     pub environment: Option<String>,
-    /// What else tells this run from others on the commit: `FILTER`, `REGEX`, `OPENFAAS_NAMESPACE`.
+    /// What else tells this run from others on the commit: the variables that say where, and what of which stack file.
     pub selection: String,
     /// The URL of the forward proxy (`REPORT_PROXY`).
     pub proxy: String,
@@ -67,9 +68,9 @@ pub fn requests(outcome: &Outcome, context: &Context) -> Vec<Request> {
     let id = report_id(outcome, context);
     let url = format!(
         "{API}/repositories/{}/{}/commit/{}/reports/{id}",
-        Segment(&context.workspace),
-        Segment(&context.repository),
-        Segment(&context.commit),
+        segment(&context.workspace),
+        segment(&context.repository),
+        segment(&context.commit),
     );
     let annotations = annotations(outcome, &id);
     let mut requests = vec![
@@ -129,9 +130,9 @@ fn report<'a>(outcome: &Outcome, context: &Context, id: &'a str) -> Report<'a> {
     let link = context.build_number.as_ref().map(|number| {
         format!(
             "https://bitbucket.org/{}/{}/pipelines/results/{}",
-            Segment(&context.workspace),
-            Segment(&context.repository),
-            Segment(number)
+            segment(&context.workspace),
+            segment(&context.repository),
+            segment(number)
         )
     });
     Report {
@@ -252,16 +253,11 @@ fn path_in_clone(path: &str) -> Option<&str> {
 }
 
 /// The same for each run of the same step, another for what else may run on the commit.
+///
+/// It is made of what was configured, which a run that was rejected knows as well as the one that takes its place.
 fn report_id(outcome: &Outcome, context: &Context) -> String {
-    let function = outcome.invocation.as_ref().map(|invocation| invocation.full_name());
-    let parts = [
-        Some(outcome.gateway.as_str()),
-        outcome.stack_file.as_deref(),
-        function.as_deref(),
-        context.environment.as_deref(),
-        Some(context.selection.as_str()),
-    ];
-    let bytes = parts.iter().flat_map(|part| part.unwrap_or_default().bytes().chain([0]));
+    let parts = [context.environment.as_deref().unwrap_or_default(), &context.selection];
+    let bytes = parts.iter().flat_map(|part| part.bytes().chain([0]));
     format!("openfaas-pipe-{}-{:016x}", outcome.command, fnv1a(bytes))
 }
 
@@ -280,19 +276,9 @@ fn cut(text: &str, limit: usize) -> String {
 }
 
 /// A segment of a URL's path (RFC 3986, 3.3).
-struct Segment<'a>(&'a str);
-
-impl std::fmt::Display for Segment<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for byte in self.0.bytes() {
-            if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-                write!(f, "{}", char::from(byte))?;
-            } else {
-                write!(f, "%{byte:02X}")?;
-            }
-        }
-        Ok(())
-    }
+fn segment(text: &str) -> PercentEncode<'_> {
+    const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+    utf8_percent_encode(text, ENCODED)
 }
 
 #[cfg(test)]

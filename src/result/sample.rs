@@ -69,6 +69,7 @@ pub(crate) fn invoke() -> Outcome {
         invocation: Some(Invocation {
             function: "hello".to_owned(),
             namespace: Some("staging".to_owned()),
+            sent: true,
             status: Some(200),
             call_id: Some("0b2f8a7e-5a3c".to_owned()),
             asynchronous: false,

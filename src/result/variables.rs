@@ -13,7 +13,12 @@ const MOST_VARIABLES: usize = 50;
 const MOST_BYTES: usize = 100_000;
 
 /// Appends the variables, where the file is there and may be written.
+///
+/// A run that had no gateway did nothing, and leaves alone what an earlier one of the step handed on.
 pub(super) fn append(path: &Path, outcome: &Outcome) {
+    if outcome.gateway.is_empty() {
+        return;
+    }
     let (mut file, before) = match open(path) {
         Ok(opened) => opened,
         Err(error) => {
@@ -139,6 +144,12 @@ mod tests {
         OPENFAAS_STATUS=200
         OPENFAAS_CALL_ID=0b2f8a7e-5a3c
         ");
+    }
+
+    #[test]
+    fn run_without_a_gateway_leaves_alone_what_an_earlier_one_handed_on() {
+        let before = "OPENFAAS_URL=https://gateway.example.com\nOPENFAAS_FUNCTIONS=hello\n";
+        assert_eq!(appended(before, &Outcome::new("deploy", String::new())), before);
     }
 
     #[test]

@@ -26,6 +26,20 @@ fn address_that_cannot_be_reached_is_told_as_one() {
 }
 
 #[test]
+fn time_to_connect_is_told_from_time_to_answer() {
+    // Takes connections, and says nothing.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap());
+    let tls = super::super::tls::config(None, false).unwrap();
+    let builder = reqwest::Client::builder().tls_backend_preconfigured(tls).no_proxy();
+    let client = builder.connect_timeout(Duration::from_millis(50)).build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let cause = Cause::of(&runtime.block_on(client.get(url).send()).unwrap_err(), TIMEOUT);
+    assert_eq!(cause, Cause::NotConnected(CONNECT_TIMEOUT));
+    assert!(cause.may_pass());
+}
+
+#[test]
 fn every_cause_says_what_to_change() {
     let causes = [
         Cause::NoSuchName,
@@ -34,7 +48,8 @@ fn every_cause_says_what_to_change() {
         Cause::NoRoute,
         Cause::TimedOut(TIMEOUT),
         Cause::NotHttp("invalid HTTP version parsed".into()),
-        Cause::Proxy("tunnel error".into()),
+        Cause::NotConnected(Duration::from_secs(10)),
+        Cause::Proxy { words: "tunnel error".into(), may_pass: false },
     ];
     let told = causes.map(|cause| {
         let gateway = Url::parse("http://gw.example.com:8080/base/").unwrap();
@@ -55,7 +70,9 @@ fn every_cause_says_what_to_change() {
     hint: see whether a firewall lets Bitbucket's addresses through to `gw.example.com`, or raise `TIMEOUT`
     PUT /system/functions at `http://gw.example.com:8080/base`: the answer is not HTTP: invalid HTTP version parsed
     hint: if TLS is spoken there, write `OPENFAAS_URL: 'https://gw.example.com:8080/base'`
-    PUT /system/functions at `http://gw.example.com:8080/base`: the proxy did not let the request through: tunnel error
+    PUT /system/functions at `http://gw.example.com:8080/base`: no connection within 10 s
+    hint: see whether a firewall lets Bitbucket's addresses through to `gw.example.com`
+    PUT /system/functions at `http://gw.example.com:8080/base`: the request did not get through the proxy: tunnel error
     hint: check `HTTPS_PROXY`, or name the gateway's host in `NO_PROXY`
     ");
 }
