@@ -230,7 +230,7 @@ pub fn substitute(source: &str, variable: &dyn Fn(&str) -> Option<String>) -> Re
         values: BTreeMap::new(),
         effort: Effort::default(),
         missing: Vec::new(),
-        line: (0, 0),
+        line: (0, is_comment(source)),
         out: Substituted::default(),
     };
     let mut faults = Vec::new();
@@ -239,16 +239,13 @@ pub fn substitute(source: &str, variable: &dyn Fn(&str) -> Option<String>) -> Re
         let length = run.out.text.len();
         let result = parser.expression().and_then(|expression| run.put(start, &expression));
         if let Err(fault) = result {
-            // One within another is met again.
-            if !faults.contains(&fault) {
-                faults.push(fault);
-            }
+            // What follows the fault is looked at as if all before it were text: what it stands within is not met again.
+            run.out.text.truncate(length);
+            parser.at = fault.at.end;
+            faults.push(fault);
             if faults.len() >= MAX_FAULTS {
                 break;
             }
-            // What follows is looked at as if this `${` were text.
-            run.out.text.truncate(length);
-            parser.at = start + 2;
         }
     }
     run.segment(source.len(), false);
@@ -262,8 +259,8 @@ struct Run<'a> {
     effort: Effort,
     /// The names that were missing in the expression at hand.
     missing: Vec<Range<usize>>,
-    /// A place in the source, and where its line begins.
-    line: (usize, usize),
+    /// A place in the source, and whether its line is a comment.
+    line: (usize, bool),
     out: Substituted,
 }
 
@@ -325,12 +322,12 @@ impl Run<'_> {
 
     /// Whether a place is on a line that is a comment as a whole. Places are asked for in order.
     fn in_comment(&mut self, at: usize) -> bool {
-        let (known, mut line) = self.line;
+        let (known, mut verdict) = self.line;
         if let Some(end) = self.source[known..at].rfind('\n') {
-            line = known + end + 1;
+            verdict = is_comment(&self.source[known + end + 1..]);
         }
-        self.line = (at, line);
-        self.source.as_bytes()[line..].iter().find(|byte| !matches!(byte, b' ' | b'\t')) == Some(&b'#')
+        self.line = (at, verdict);
+        verdict
     }
 
     fn value(&mut self, name: Range<usize>) -> &str {
@@ -374,4 +371,9 @@ impl Run<'_> {
             })
         })
     }
+}
+
+/// Whether the first line of a text is a comment.
+fn is_comment(text: &str) -> bool {
+    text.trim_start_matches([' ', '\t']).starts_with('#')
 }
