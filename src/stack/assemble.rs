@@ -9,12 +9,13 @@ use super::decode::{Decoder, Entry, Finding, Pair, Text};
 use super::envsubst::Substituted;
 use super::files::{FileFault, Files};
 use super::image::{self, Tag};
-use super::report::{Page, Problem, brief};
+use super::report::{Page, Problem};
 use super::schema::{self, Amounts, Fields, Root};
 use super::select::Selection;
 use super::yaml::{Document, NodeId};
 use super::{Function, Options, Source, Surroundings};
 use crate::function::{Deployment, Resources};
+use crate::log::brief;
 
 /// After so many problems or warnings no more are kept.
 const MAX_PROBLEMS: usize = 100;

@@ -1,14 +1,14 @@
 //! Problems of a stack file as a person reads them: the place, the line with a marker under it, and what to write.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
 use super::envsubst::{Replacement, Substituted};
 use super::yaml::SyntaxError;
-use crate::log::quote;
+use crate::log::brief;
+use crate::secret;
 
-/// How many characters of a text from the file are repeated within a message.
-const BRIEF: usize = 80;
 /// How far from a place on the same line expressions are told about, and how many.
 const NEAR: usize = 200;
 const MAX_NOTES: usize = 8;
@@ -227,14 +227,6 @@ struct Changes<'a> {
     replacements: Vec<Replacement<'a>>,
 }
 
-/// A text from the file within a message: [`quote`]d, and cut where it is long.
-pub(super) fn brief(text: &str) -> String {
-    match text.char_indices().nth(BRIEF) {
-        Some((end, _)) => format!("{}…", quote(&text[..end])),
-        None => quote(text),
-    }
-}
-
 /// How to pass variables to the pipe.
 pub(super) fn pass_variables(names: &[&str]) -> String {
     let lines: String = names.iter().map(|name| format!("\n    {name}: ${name}")).collect();
@@ -246,6 +238,10 @@ const GUTTER: usize = 5;
 
 /// The line, cut to what surrounds the marked part, and the marker.
 fn excerpt(number: usize, line: &str, before: &str, marked: &str) -> Vec<String> {
+    // No part of a secret may be left at a cut. What is hidden moves what is marked.
+    if let Cow::Owned(hidden) = secret::redact(line) {
+        return vec![format!("{number:GUTTER$} | {}", brief(&hidden))];
+    }
     let skipped = before.char_indices().rev().nth(CONTEXT).map_or(0, |(offset, _)| offset);
     let rest = &line[before.len()..];
     let length = rest.char_indices().nth(2 * CONTEXT).map_or(rest.len(), |(offset, _)| offset);
