@@ -107,9 +107,11 @@ impl<'a> Run<'a> {
             constraints: deploy.map(|deploy| deploy.constraints.clone()).unwrap_or_default(),
             read_only: deploy.is_some_and(|deploy| deploy.read_only),
         };
+        let tokens = Tokens::new(self.environment);
         let surroundings = Surroundings {
             variable: &|name| self.environment.get(name).map(str::to_owned),
             folder_digest: &|folder| digest::folder(folder).map_err(|error| format!("{error}; {}", error.hint())),
+            token_fault: &|text| deploy.and_then(|_| tokens.fault(text)),
         };
         let read = stack::read(&source, &options, &surroundings).and_then(|stack| {
             // What a selection leaves out is not to be pruned.
@@ -122,18 +124,13 @@ impl<'a> Run<'a> {
             };
             Ok((stack, whole))
         });
-        let tokens = Tokens::new(self.environment);
         if let Some(deploy) = deploy {
             tokens.check_variables(deploy, &mut self.variables);
         }
-        let read = read.map_err(|problems| problems.0).and_then(|(stack, whole)| {
-            let leaks = deploy.map(|deploy| tokens.check_functions(&source.name, &stack.functions, deploy));
-            leaks.filter(|leaks| !leaks.is_empty()).map_or(Ok((stack, whole)), Err)
-        });
         let (mut stack, whole) = match read {
             Ok(read) => read,
             Err(problems) => {
-                self.stack = problems;
+                self.stack = problems.0;
                 return None;
             }
         };

@@ -97,6 +97,8 @@ pub struct Surroundings<'a> {
     pub variable: &'a dyn Fn(&str) -> Option<String>,
     /// The hash of a handler's folder, for [`Tag::Digest`]; else what is wrong with the folder.
     pub folder_digest: &'a dyn Fn(&Path) -> Result<String, String>,
+    /// What is wrong with a text that holds one of the step's tokens.
+    pub token_fault: &'a dyn Fn(&str) -> Option<String>,
 }
 
 /// What a stack file asks for.

@@ -50,8 +50,8 @@ pub(super) struct Assembly<'a> {
     files: Files,
     digests: BTreeMap<String, Option<String>>,
     environment_bytes: usize,
-    /// Nodes that were warned about, which several functions may share.
-    warned: BTreeSet<(NodeId, String)>,
+    /// What was said of nodes that several functions may share.
+    told: BTreeSet<(NodeId, String)>,
     pub(super) problems: Vec<Problem>,
     pub(super) warnings: Vec<Problem>,
 }
@@ -71,7 +71,7 @@ impl<'a> Assembly<'a> {
             files: Files::default(),
             digests: BTreeMap::new(),
             environment_bytes: 0,
-            warned: BTreeSet::new(),
+            told: BTreeSet::new(),
             problems: Vec::new(),
             warnings: Vec::new(),
         }
@@ -141,9 +141,9 @@ impl<'a> Assembly<'a> {
     }
 
     fn warn(&mut self, node: NodeId, message: String, hint: Option<String>) {
-        if self.warnings.len() < MAX_PROBLEMS && !self.warned.contains(&(node, message.clone())) {
+        if self.warnings.len() < MAX_PROBLEMS && !self.told.contains(&(node, message.clone())) {
             self.warnings.push(self.place.problem(node, &message, hint));
-            self.warned.insert((node, message));
+            self.told.insert((node, message));
         }
     }
 
@@ -191,6 +191,7 @@ impl<'a> Assembly<'a> {
         self.check_name(name, pair.key);
         self.check_fields(name, fields);
         self.check_kubernetes(fields);
+        self.check_tokens(pair, fields);
         let namespace = self.options.namespace.clone().or_else(|| non_empty(fields.namespace.as_ref()));
         let image = self.image(pair, fields, is_whole);
         let env_vars = self.environment(fields);
@@ -309,6 +310,10 @@ impl<'a> Assembly<'a> {
                         self.problem(file.node, "the environment files up to here are too large together", None);
                         return environment;
                     }
+                    for (name, value) in variables.iter() {
+                        let what = format!("`{}` of this file", brief(name));
+                        self.check_token(file.node, &what, &format!("{name}={value}"));
+                    }
                     environment.extend(variables.iter().map(|(name, value)| (name.clone(), value.clone())));
                 }
                 Err(fault) => self.file_problem(file.node, &file.value, fault),
@@ -350,7 +355,9 @@ impl<'a> Assembly<'a> {
             return own;
         }
         match self.files.template_process(self.base(), &language.value) {
-            Ok(process) => process.filter(|process| !process.is_empty()),
+            Ok(process) => process.filter(|process| !process.is_empty()).inspect(|process| {
+                self.check_token(language.node, "the template's `fprocess`", process);
+            }),
             Err(fault) => {
                 self.file_problem(language.node, &format!("template/{}/template.yml", language.value), fault);
                 None

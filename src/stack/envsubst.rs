@@ -34,9 +34,13 @@ use thiserror::Error;
 use functions::{Effort, Stop};
 use parse::{Expression, Operator, Parser, Piece};
 
-/// Names that hold secrets: a token never becomes a function's environment.
-pub const SECRET_NAMES: [&str; 4] =
-    ["BITBUCKET_STEP_OIDC_TOKEN", "OPENFAAS_PASSWORD", "SIGN_KEY", "PIPELINES_JWT_TOKEN"];
+/// The step's own tokens, which no function gets under any name.
+pub const TOKENS: [&str; 2] = ["BITBUCKET_STEP_OIDC_TOKEN", "PIPELINES_JWT_TOKEN"];
+/// All names that hold secrets of the pipe. The password and the key are looked for by name alone: their values may be
+/// short, and a function of the same team may rightly have one under another name.
+pub const SECRET_NAMES: [&str; 4] = [TOKENS[0], TOKENS[1], "OPENFAAS_PASSWORD", "SIGN_KEY"];
+/// What to do in place of giving a function one of these.
+pub const OWN_SECRET: &str = "give the function an OpenFaaS secret (`secrets:`) of its own instead";
 
 /// The longest text that may come out, in bytes. A stack file is at most 1 MiB; what is twice that is no stack file.
 const MAX_OUTPUT: usize = 2 << 20;
@@ -99,9 +103,7 @@ impl FaultKind {
             Self::NegativeLength { name } => {
                 format!("write `${{{name}:offset:length}}` with a length of 0 or more")
             }
-            Self::Secret { .. } => {
-                "give the function an OpenFaaS secret (`secrets:`) rather than the pipe's own token".to_owned()
-            }
+            Self::Secret { .. } => OWN_SECRET.to_owned(),
             Self::TooDeep | Self::TooLong | Self::TooSlow => {
                 "a stack file needs only short values; pass large ones as OpenFaaS secrets or files".to_owned()
             }

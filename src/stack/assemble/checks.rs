@@ -1,7 +1,8 @@
 //! What is checked of a function beside what is put together of it.
 
 use super::super::check;
-use super::super::decode::Text;
+use super::super::decode::{Pair, Text};
+use super::super::envsubst::OWN_SECRET;
 use super::super::schema::{FIELDS, Fields};
 use super::super::yaml::NodeId;
 use super::{Assembly, MAX_PROBLEMS};
@@ -35,6 +36,30 @@ impl Assembly<'_> {
             if let Some((_, field)) = distances.filter(|(distance, _)| *distance <= SLIP).min() {
                 let message = format!("function `{}` has the unknown field `{}`", brief(function), brief(value));
                 self.warn(*node, message, Some(format!("write `{field}`")));
+            }
+        }
+    }
+
+    /// Refuses what holds one of the step's tokens, whatever name it came in under.
+    pub(super) fn check_tokens(&mut self, pair: &Pair, fields: &Fields) {
+        let Fields { image, namespace, process, limits, requests, secrets, constraints, .. } = fields;
+        let single = [image, namespace, process, &limits.memory, &limits.cpu, &requests.memory, &requests.cpu];
+        let texts = single.into_iter().flatten().chain(secrets).chain(constraints.iter().flatten());
+        let maps = [&fields.environment, &fields.labels, &fields.annotations];
+        let entries = maps.into_iter().flatten();
+        let entries = entries.flat_map(|(name, entry)| [(entry.key, name), (entry.node, &entry.value)]);
+        let all = texts.map(|text| (text.node, &text.value)).chain(entries).chain([(pair.key, &pair.name)]);
+        for (node, text) in all {
+            self.check_token(node, "this", text);
+        }
+    }
+
+    /// The same for one text.
+    pub(super) fn check_token(&mut self, node: NodeId, what: &str, text: &str) {
+        if let Some(fault) = (self.surroundings.token_fault)(text) {
+            let message = format!("{what} {fault}");
+            if self.told.insert((node, message.clone())) {
+                self.problem(node, &message, Some(OWN_SECRET.to_owned()));
             }
         }
     }

@@ -44,7 +44,7 @@ fn faults_of_substitution_are_told_at_once_in_the_original_text() {
     stack.yml:9:11: `SIGN_KEY` is a secret of the pipe and is never put into a stack file
         9 |     lang: ${SIGN_KEY}
           |           ^^^^^^^^^^^
-    hint: give the function an OpenFaaS secret (`secrets:`) rather than the pipe's own token
+    hint: give the function an OpenFaaS secret (`secrets:`) of its own instead
     ");
 }
 
@@ -289,4 +289,58 @@ fn nothing_of_a_secret_is_left_where_a_text_is_cut() {
     let fields = format!("    environment: {{A: '{secret}{}', B: [x]}}\n", "a".repeat(50));
     let problems = run.problems(format!("{HEAD}{fields}"));
     assert!(problems.contains("***aaa") && !problems.contains("-abcd"), "{problems}");
+}
+
+#[test]
+fn token_is_refused_wherever_it_would_be_sent() {
+    let text = "\
+x: &x {l: the.step.token}
+provider: {name: openfaas}
+functions:
+  f:
+    image: r/i:${T}
+    namespace: ${T}
+    fprocess: run ${T}
+    environment:
+      A: plain
+      B: ${T}
+      ${T}: c
+    secrets: [a, '${T}']
+    constraints: ['${T}']
+    labels: *x
+    annotations: {two: '${T}'}
+    limits: {cpu: '${T}'}
+    requests: {memory: '${T}'}
+  g: {image: 'r/i:1', labels: *x, handler: '${T}'}
+  h${T}: {image: 'r/i:1'}
+";
+    let run = Run { variables: &[("T", TOKEN)], ..Run::default() };
+    let problems = run.read(text).expect_err("problems");
+    let places: Vec<&str> =
+        problems.0.iter().filter_map(|problem| problem.message.strip_suffix(" this holds a token")).collect();
+    let expected = [
+        "1:11:", "5:12:", "6:16:", "7:15:", "10:10:", "11:7:", "12:18:", "13:19:", "15:24:", "16:19:", "17:24:",
+        "19:3:",
+    ];
+    assert_eq!(places, expected.map(|place| format!("stack.yml:{place}")), "{problems}");
+    insta::assert_snapshot!(problems.0[4], @r"
+    stack.yml:10:10: this holds a token
+       10 |       B: ${T}
+          |          ^^^^
+          = `${T}` became `the.step.token`
+    hint: give the function an OpenFaaS secret (`secrets:`) of its own instead
+    ");
+}
+
+#[test]
+fn token_in_an_environment_file_is_told_where_the_stack_file_names_it() {
+    let folder = tempfile::tempdir().expect("folder");
+    std::fs::write(folder.path().join("one.yml"), format!("environment: {{KEY: x{TOKEN}}}\n")).expect("write");
+    let run = Run { base: folder.path(), ..Run::default() };
+    insta::assert_snapshot!(run.problems(format!("{HEAD}    environment_file: [one.yml]\n")), @r"
+    stack.yml:7:24: `KEY` of this file holds a token
+        7 |     environment_file: [one.yml]
+          |                        ^
+    hint: give the function an OpenFaaS secret (`secrets:`) of its own instead
+    ");
 }
