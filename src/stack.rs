@@ -20,7 +20,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::function::Deployment;
-use crate::log::quote;
+use crate::log::{brief, quote};
 use decode::Decoder;
 use envsubst::{Fault, Substituted};
 pub use image::Tag;
@@ -183,6 +183,7 @@ pub fn read(source: &Source, options: &Options, surroundings: &Surroundings<'_>)
 
 /// The text of a file without its byte order mark.
 fn decode_text<'a>(name: &str, bytes: &'a [u8]) -> Result<&'a str, Problem> {
+    let name = &quote(name);
     if bytes.len() > MAX_FILE {
         let hint = "a stack file holds settings only; is this the right file?";
         return Err(Problem::new(format!("`{name}` is larger than 1 MiB"), Some(hint)));
@@ -212,10 +213,11 @@ fn unset_variables(page: &Page<'_>, substituted: &Substituted) -> Vec<Problem> {
     let missing = substituted.names.iter().filter_map(|(name, used)| Some((name, used.missing?))).take(MAX_WARNINGS);
     missing
         .map(|(name, at)| {
+            let (length, name) = (name.len(), brief(name));
             let message = format!("`{name}` is empty or not set, and nothing is put in its place");
-            let mut hint = report::pass_variables(&[name]);
+            let mut hint = report::pass_variables(std::slice::from_ref(&name));
             hint.push_str(&format!("\nor give it a default: `${{{name}:-default}}`"));
-            page.problem(at..at + name.len(), &message, Some(hint))
+            page.problem(at..at + length, &message, Some(hint))
         })
         .collect()
 }

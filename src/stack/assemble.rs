@@ -105,7 +105,7 @@ impl<'a> Assembly<'a> {
             self.check_root(root);
             if root.functions.is_empty() {
                 let hint = "write `functions:` with the name of a function and its `image:` below it";
-                self.add(Problem::new(format!("`{}` has no functions", self.source.name), Some(hint)));
+                self.add(Problem::new(format!("`{}` has no functions", self.place.page.name), Some(hint)));
             } else if !is_any_selected {
                 self.add(self.none_selected(root));
             }
@@ -160,7 +160,7 @@ impl<'a> Assembly<'a> {
                 let hint = "write\nprovider:\n  name: openfaas";
                 match root.provider {
                     Some(node) => self.problem(node, message, Some(hint.to_owned())),
-                    None => self.add(Problem::new(format!("{}: {message}", self.source.name), Some(hint))),
+                    None => self.add(Problem::new(format!("{}: {message}", self.place.page.name), Some(hint))),
                 }
             }
         }
@@ -181,7 +181,7 @@ impl<'a> Assembly<'a> {
         let names: Vec<String> =
             root.functions.iter().take(20).map(|pair| format!("`{}`", brief(&pair.name))).collect();
         let more = if root.functions.len() > 20 { ", …" } else { "" };
-        let hint = format!("`{}` has {}{more}", self.source.name, names.join(", "));
+        let hint = format!("`{}` has {}{more}", self.place.page.name, names.join(", "));
         Problem::new(format!("no function's name matches {wanted}"), Some(&hint))
     }
 

@@ -31,6 +31,7 @@ use std::ops::Range;
 
 use thiserror::Error;
 
+use crate::log::brief;
 use functions::{Effort, Stop};
 use parse::{Expression, Operator, Parser, Piece};
 
@@ -365,7 +366,7 @@ impl Run<'_> {
             self.missing.truncate(missing_before);
         }
         functions::apply(expression.operator, &value, &arguments, MAX_OUTPUT, &mut self.effort).map_err(|stop| {
-            let name = self.source[expression.name.clone()].to_owned();
+            let name = brief(&self.source[expression.name.clone()]);
             expression.fault(match stop {
                 Stop::NegativeLength => FaultKind::NegativeLength { name },
                 Stop::TooLong => FaultKind::TooLong,

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::envsubst::{Replacement, Substituted};
 use super::yaml::SyntaxError;
-use crate::log::brief;
+use crate::log::{brief, quote};
 use crate::secret;
 
 /// How far from a place on the same line expressions are told about, and how many.
@@ -68,17 +68,17 @@ impl From<Problem> for Problems {
 
 /// The text of a file, by lines.
 pub(super) struct Page<'a> {
-    name: &'a str,
+    pub(super) name: String,
     source: &'a str,
     /// Where each line begins, in bytes.
     lines: Vec<u32>,
 }
 
 impl<'a> Page<'a> {
-    pub(super) fn new(name: &'a str, source: &'a str) -> Self {
+    pub(super) fn new(name: &str, source: &'a str) -> Self {
         let ends = source.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
         let starts = ends.map(|(offset, _)| u32::try_from(offset + 1).unwrap_or(u32::MAX));
-        Self { name, source, lines: std::iter::once(0).chain(starts).collect() }
+        Self { name: quote(name), source, lines: std::iter::once(0).chain(starts).collect() }
     }
 
     /// The number of the line, from 1.
@@ -166,10 +166,10 @@ impl<'a> Page<'a> {
     }
 
     /// The names that had no value, each once.
-    fn missing(&self, changes: &Changes<'_>) -> Vec<&str> {
-        let mut names: Vec<&str> = Vec::new();
+    fn missing(&self, changes: &Changes<'_>) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
         for name in changes.replacements.iter().filter_map(|change| change.missing.clone()) {
-            let name = &self.source[name];
+            let name = brief(&self.source[name]);
             if !names.contains(&name) {
                 names.push(name);
             }
@@ -205,7 +205,7 @@ impl<'a> Page<'a> {
             let value = String::from_utf8_lossy(value);
             let became = if value.is_empty() { "nothing".to_owned() } else { format!("`{}`", brief(&value)) };
             let why = match missing {
-                Some(name) => format!(": `{}` is empty or not set", &self.source[name.clone()]),
+                Some(name) => format!(": `{}` is empty or not set", brief(&self.source[name.clone()])),
                 None => String::new(),
             };
             problem.note(&format!("`{expression}` became {became}{why}"));
@@ -228,7 +228,7 @@ struct Changes<'a> {
 }
 
 /// How to pass variables to the pipe.
-pub(super) fn pass_variables(names: &[&str]) -> String {
+pub(super) fn pass_variables(names: &[String]) -> String {
     let lines: String = names.iter().map(|name| format!("\n    {name}: ${name}")).collect();
     format!("a pipe sees only the variables that are passed to it; add\n  variables:{lines}")
 }

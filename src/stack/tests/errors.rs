@@ -344,3 +344,29 @@ fn token_in_an_environment_file_is_told_where_the_stack_file_names_it() {
     hint: give the function an OpenFaaS secret (`secrets:`) of its own instead
     ");
 }
+
+#[test]
+fn texts_of_the_file_stand_on_one_line_and_cut() {
+    let long = "x".repeat(100_000);
+    let label = format!("{HEAD}    labels: {{\"foo\\nERROR: forged/b\": c, \"{long}/b\": c}}\n");
+    let image = |image: &str| HEAD.replace("r/i:1", image);
+    let quantity = format!("{HEAD}    limits: {{memory: {}MB}}\n", "1".repeat(100_000));
+    let texts = [
+        label,
+        quantity,
+        image(&format!("r/i:{long}")),
+        image(&format!("r/i@{long}")),
+        image(&format!("R{long}_/i:1")),
+        image(&format!("r/A{long}:1")),
+        image(&format!("r/_{long}:1")),
+        format!("{HEAD}    namespace: ${{{long}}}\n"),
+    ];
+    for text in texts {
+        let warnings = Run::default().warnings(&text);
+        assert!(warnings.len() < 3000 && !warnings.contains("\nERROR"), "{}", &warnings[..3000.min(warnings.len())]);
+    }
+    for text in [format!("${{{long}.}}"), image(&format!("r/i:${{{long}}}"))] {
+        let problems = refused(&text);
+        assert!(problems.len() < 3000, "{}", &problems[..3000]);
+    }
+}
