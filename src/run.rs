@@ -130,7 +130,10 @@ impl<'a> Run<'a> {
         let (mut stack, whole) = match read {
             Ok(read) => read,
             Err(problems) => {
-                self.stack = problems.0;
+                for warning in &problems.warnings {
+                    tracing::warn!("{warning}");
+                }
+                self.stack = problems.problems;
                 return None;
             }
         };

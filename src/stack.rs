@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use crate::function::Deployment;
 use crate::log::{brief, quote};
 use decode::Decoder;
-use envsubst::{Fault, Substituted};
+use envsubst::{Fault, Replacement, Substituted};
 pub use image::Tag;
 use report::Page;
 pub use report::{Problem, Problems};
@@ -156,7 +156,17 @@ pub fn read(source: &Source, options: &Options, surroundings: &Surroundings<'_>)
         let hint = "offsets and lengths count bytes, and `é` has two of them".to_owned();
         page.problem_after(&substituted, error.valid_up_to(), message, Some(hint))
     })?;
-    let document = Document::parse(yaml).map_err(|error| page.syntax_problem(&substituted, &error))?;
+    let mut substitutions = unset_variables(&page, &substituted);
+    substitutions.extend(several_lines(&page, &substituted));
+    let document = match Document::parse(yaml) {
+        Ok(document) => document,
+        Err(error) => return Err(refuse(vec![page.syntax_problem(&substituted, &error)], substitutions, Vec::new())),
+    };
+    let rest = document.rest().map(|at| {
+        let message = "faas-cli reads the first document only; what follows is ignored";
+        let hint = "move it into the first document, or into a file of its own".to_owned();
+        page.warning_after(&substituted, at, message, Some(hint))
+    });
 
     let mut decoder = Decoder::new(&document);
     let root = schema::root(&mut decoder, document.root());
@@ -164,11 +174,11 @@ pub fn read(source: &Source, options: &Options, surroundings: &Surroundings<'_>)
     let place = assemble::Place { page: &page, substituted: &substituted, document: &document };
     let mut assembly = assemble::Assembly::new(source, options, surroundings, place);
     let functions = assembly.stack(decoder, &root, &selection);
-    let mut warnings = unset_variables(&page, &substituted);
-    warnings.append(&mut assembly.warnings);
-    warnings.sort_by_key(|warning| warning.line);
-    let mut problems = assembly.problems;
+    let (problems, mut warnings) = (assembly.problems, assembly.warnings);
+    warnings.extend(rest);
     if problems.is_empty() {
+        warnings.append(&mut substitutions);
+        warnings.sort_by_key(|warning| warning.line);
         Ok(Stack {
             gateway: root.gateway.map(|gateway| gateway.value).filter(|gateway| !gateway.is_empty()),
             functions,
@@ -176,9 +186,17 @@ pub fn read(source: &Source, options: &Options, surroundings: &Surroundings<'_>)
             substituted: substituted.names.into_keys().collect(),
         })
     } else {
-        problems.sort_by_key(|problem| problem.line);
-        Err(Problems(problems))
+        Err(refuse(problems, substitutions, warnings))
     }
+}
+
+/// The problems, with the warnings that may explain them; of those about substitutions, what no problem tells already.
+fn refuse(mut problems: Vec<Problem>, mut substitutions: Vec<Problem>, mut warnings: Vec<Problem>) -> Problems {
+    substitutions.retain(|warning| !problems.iter().any(|problem| problem.tells_too(warning)));
+    warnings.append(&mut substitutions);
+    warnings.sort_by_key(|warning| warning.line);
+    problems.sort_by_key(|problem| problem.line);
+    Problems { problems, warnings }
 }
 
 /// The text of a file without its byte order mark.
@@ -205,7 +223,20 @@ fn decode_text<'a>(name: &str, bytes: &'a [u8]) -> Result<&'a str, Problem> {
 
 fn substitution_problems(page: &Page<'_>, faults: &[Fault]) -> Problems {
     let problem = |fault: &Fault| page.problem(fault.at.clone(), &fault.kind.to_string(), Some(fault.kind.hint()));
-    Problems(faults.iter().map(problem).collect())
+    Problems { problems: faults.iter().map(problem).collect(), warnings: Vec::new() }
+}
+
+/// One warning for each expression whose value YAML takes apart.
+fn several_lines(page: &Page<'_>, substituted: &Substituted) -> Vec<Problem> {
+    let broken = substituted.replacements(0..usize::MAX).filter(Replacement::has_several_lines).take(MAX_WARNINGS);
+    broken
+        .map(|change| {
+            let expression = &page.source[change.source.clone()];
+            let message =
+                format!("`{}` has several lines, which do not reach the function as they are", brief(expression));
+            page.problem(change.source, &message, Some(report::several_lines(expression)))
+        })
+        .collect()
 }
 
 /// One warning for each name that has neither a value nor a default.

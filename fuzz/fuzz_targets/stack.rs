@@ -27,8 +27,8 @@ fuzz_target!(|input: (bool, bool, &[u8])| {
             }
         }
         Err(problems) => {
-            assert!(!problems.0.is_empty() && !problems.to_string().is_empty());
-            for problem in &problems.0 {
+            assert!(!problems.problems.is_empty() && !problems.to_string().is_empty());
+            for problem in problems.problems.iter().chain(&problems.warnings) {
                 assert!(problem.line.is_none_or(|line| (1..=lines).contains(&line)));
             }
         }

@@ -36,6 +36,11 @@ impl Place<'_> {
         self.page.problem_after(self.substituted, at, message, hint)
     }
 
+    fn warning(&self, node: NodeId, message: &str, hint: Option<String>) -> Problem {
+        let at = self.document.offset(node);
+        self.page.warning_after(self.substituted, at, message, hint)
+    }
+
     fn line(&self, node: NodeId) -> usize {
         let at = self.document.offset(node);
         self.page.line(self.substituted.source_range(at).start)
@@ -142,7 +147,7 @@ impl<'a> Assembly<'a> {
 
     fn warn(&mut self, node: NodeId, message: String, hint: Option<String>) {
         if self.warnings.len() < MAX_PROBLEMS && !self.told.contains(&(node, message.clone())) {
-            self.warnings.push(self.place.problem(node, &message, hint));
+            self.warnings.push(self.place.warning(node, &message, hint));
             self.told.insert((node, message));
         }
     }

@@ -169,6 +169,13 @@ pub struct Replacement<'a> {
     pub missing: Option<Range<usize>>,
 }
 
+impl Replacement<'_> {
+    /// Whether the value has line breaks that are not at its ends.
+    pub fn has_several_lines(&self) -> bool {
+        self.value.trim_ascii().contains(&b'\n')
+    }
+}
+
 impl Substituted {
     /// A text in which nothing is substituted.
     pub fn unchanged(source: &str) -> Self {

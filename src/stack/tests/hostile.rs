@@ -56,11 +56,11 @@ fn many_names_are_read_up_to_a_bound() {
 fn many_problems_are_told_up_to_a_bound() {
     let lines: String = (0..50_000).map(|number| format!("      k{number}: []\n")).collect();
     let problems = soon(format!("{HEAD}    environment:\n{lines}")).expect_err("problems");
-    assert_eq!(problems.0.len(), 100);
+    assert_eq!(problems.problems.len(), 100);
     let pairs: String = (0..30_000).map(|number| format!("k{number}: [],")).collect();
     let problems =
         soon(format!("{HEAD}    environment: {{A: {}, {pairs}}}\n", "x".repeat(400_000))).expect_err("problems");
-    assert_eq!(problems.0.len(), 100);
+    assert_eq!(problems.problems.len(), 100);
 }
 
 #[test]
