@@ -22,6 +22,8 @@ const PLAIN: &str = "plain";
 
 /// How much of a foreign text is quoted, in bytes.
 const QUOTE_LIMIT: usize = 2048;
+/// How much of a text from the stack file is quoted, in characters.
+const BRIEF: usize = 80;
 
 /// How the log looks.
 #[derive(Clone, Copy, Debug)]
@@ -87,6 +89,15 @@ pub fn quote(text: &str) -> String {
         let _ = write!(quoted, "… ({} more bytes)", text.len() - end);
     }
     quoted
+}
+
+/// [`quote`], cut where the text is long.
+pub fn brief(text: &str) -> String {
+    let text = secret::redact(text);
+    match text.char_indices().nth(BRIEF) {
+        Some((end, _)) => format!("{}…", quote(&text[..end])),
+        None => quote(&text),
+    }
 }
 
 /// A duration as people write it: `340 ms`, `1.2 s`, `5 min 3 s`.

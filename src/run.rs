@@ -110,12 +110,14 @@ impl<'a> Run<'a> {
             read_only: deploy.is_some_and(|deploy| deploy.read_only),
         };
         let substituted = RefCell::default();
+        let tokens = Tokens::new(self.environment);
         let surroundings = Surroundings {
             variable: &|name| {
                 BTreeSet::insert(&mut substituted.borrow_mut(), name.to_owned());
                 self.environment.get(name).map(str::to_owned)
             },
             folder_digest: &|folder| digest::folder(folder).map_err(|error| format!("{error}; {}", error.hint())),
+            token_fault: &|text| deploy.and_then(|_| tokens.fault(text)),
         };
         let read = stack::read(&source, &options, &surroundings).and_then(|stack| {
             // What a selection leaves out is not to be pruned.
@@ -132,19 +134,17 @@ impl<'a> Run<'a> {
         for name in substituted.iter().filter(|name| self.environment.is_garbled(name)) {
             self.variables.add(name, config::NOT_TEXT);
         }
-        let tokens = Tokens::new(self.environment);
         if let Some(deploy) = deploy {
             tokens.check_variables(deploy, &mut self.variables);
         }
-        let read = read.map_err(|problems| problems.0).and_then(|(stack, whole)| {
-            let leaks = deploy.map(|deploy| tokens.check_functions(&source.name, &stack.functions, deploy));
-            leaks.filter(|leaks| !leaks.is_empty()).map_or(Ok((stack, whole)), Err)
-        });
         let (mut stack, whole) = match read {
             Ok(read) => read,
             Err(problems) => {
-                self.stack = problems;
                 self.warn(&substituted);
+                for warning in &problems.warnings {
+                    tracing::warn!("{warning}");
+                }
+                self.stack = problems.problems;
                 return None;
             }
         };

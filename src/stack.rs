@@ -22,8 +22,9 @@ use std::path::{Path, PathBuf};
 use regex_lite::Regex;
 
 use crate::function::Deployment;
+use crate::log::{brief, quote};
 use decode::Decoder;
-use envsubst::{Fault, Substituted};
+use envsubst::{Fault, Replacement, Substituted};
 pub use image::Tag;
 use report::Page;
 pub use report::{Problem, Problems};
@@ -98,6 +99,8 @@ pub struct Surroundings<'a> {
     pub variable: &'a dyn Fn(&str) -> Option<String>,
     /// The hash of a handler's folder, for [`Tag::Digest`]; else what is wrong with the folder.
     pub folder_digest: &'a dyn Fn(&Path) -> Result<String, String>,
+    /// What is wrong with a text that holds one of the step's tokens.
+    pub token_fault: &'a dyn Fn(&str) -> Option<String>,
 }
 
 /// What a stack file asks for.
@@ -151,7 +154,17 @@ pub fn read(source: &Source, options: &Options, surroundings: &Surroundings<'_>)
         let hint = "offsets and lengths count bytes, and `é` has two of them".to_owned();
         page.problem_after(&substituted, error.valid_up_to(), message, Some(hint))
     })?;
-    let document = Document::parse(yaml).map_err(|error| page.syntax_problem(&substituted, &error))?;
+    let mut substitutions = unset_variables(&page, &substituted);
+    substitutions.extend(several_lines(&page, &substituted));
+    let document = match Document::parse(yaml) {
+        Ok(document) => document,
+        Err(error) => return Err(refuse(vec![page.syntax_problem(&substituted, &error)], substitutions, Vec::new())),
+    };
+    let rest = document.rest().map(|at| {
+        let message = "faas-cli reads the first document only; what follows is ignored";
+        let hint = "move it into the first document, or into a file of its own".to_owned();
+        page.warning_after(&substituted, at, message, Some(hint))
+    });
 
     let mut decoder = Decoder::new(&document);
     let root = schema::root(&mut decoder, document.root());
@@ -159,11 +172,11 @@ pub fn read(source: &Source, options: &Options, surroundings: &Surroundings<'_>)
     let place = assemble::Place { page: &page, substituted: &substituted, document: &document };
     let mut assembly = assemble::Assembly::new(source, options, surroundings, place);
     let functions = assembly.stack(decoder, &root, &selection);
-    let mut warnings = unset_variables(&page, &substituted);
-    warnings.append(&mut assembly.warnings);
-    warnings.sort_by_key(|warning| warning.line);
-    let mut problems = assembly.problems;
+    let (problems, mut warnings) = (assembly.problems, assembly.warnings);
+    warnings.extend(rest);
     if problems.is_empty() {
+        warnings.append(&mut substitutions);
+        warnings.sort_by_key(|warning| warning.line);
         Ok(Stack {
             gateway: root.gateway.map(|gateway| gateway.value).filter(|gateway| !gateway.is_empty()),
             functions,
@@ -171,13 +184,22 @@ pub fn read(source: &Source, options: &Options, surroundings: &Surroundings<'_>)
             substituted: substituted.names.into_keys().collect(),
         })
     } else {
-        problems.sort_by_key(|problem| problem.line);
-        Err(Problems(problems))
+        Err(refuse(problems, substitutions, warnings))
     }
+}
+
+/// The problems, with the warnings that may explain them; of those about substitutions, what no problem tells already.
+fn refuse(mut problems: Vec<Problem>, mut substitutions: Vec<Problem>, mut warnings: Vec<Problem>) -> Problems {
+    substitutions.retain(|warning| !problems.iter().any(|problem| problem.tells_too(warning)));
+    warnings.append(&mut substitutions);
+    warnings.sort_by_key(|warning| warning.line);
+    problems.sort_by_key(|problem| problem.line);
+    Problems { problems, warnings }
 }
 
 /// The text of a file without its byte order mark.
 fn decode_text<'a>(name: &str, bytes: &'a [u8]) -> Result<&'a str, Problem> {
+    let name = &quote(name);
     if bytes.len() > MAX_FILE {
         let hint = "a stack file holds settings only; is this the right file?";
         return Err(Problem::new(format!("`{name}` is larger than 1 MiB"), Some(hint)));
@@ -199,7 +221,20 @@ fn decode_text<'a>(name: &str, bytes: &'a [u8]) -> Result<&'a str, Problem> {
 
 fn substitution_problems(page: &Page<'_>, faults: &[Fault]) -> Problems {
     let problem = |fault: &Fault| page.problem(fault.at.clone(), &fault.kind.to_string(), Some(fault.kind.hint()));
-    Problems(faults.iter().map(problem).collect())
+    Problems { problems: faults.iter().map(problem).collect(), warnings: Vec::new() }
+}
+
+/// One warning for each expression whose value YAML takes apart.
+fn several_lines(page: &Page<'_>, substituted: &Substituted) -> Vec<Problem> {
+    let broken = substituted.replacements(0..usize::MAX).filter(Replacement::has_several_lines).take(MAX_WARNINGS);
+    broken
+        .map(|change| {
+            let expression = &page.source[change.source.clone()];
+            let message =
+                format!("`{}` has several lines, which do not reach the function as they are", brief(expression));
+            page.problem(change.source, &message, Some(report::several_lines(expression)))
+        })
+        .collect()
 }
 
 /// One warning for each name that has neither a value nor a default.
@@ -207,10 +242,11 @@ fn unset_variables(page: &Page<'_>, substituted: &Substituted) -> Vec<Problem> {
     let missing = substituted.names.iter().filter_map(|(name, used)| Some((name, used.missing?))).take(MAX_WARNINGS);
     missing
         .map(|(name, at)| {
+            let (length, name) = (name.len(), brief(name));
             let message = format!("`{name}` is empty or not set, and nothing is put in its place");
-            let mut hint = report::pass_variables(&[name]);
+            let mut hint = report::pass_variables(std::slice::from_ref(&name));
             hint.push_str(&format!("\nor give it a default: `${{{name}:-default}}`"));
-            page.problem(at..at + name.len(), &message, Some(hint))
+            page.problem(at..at + length, &message, Some(hint))
         })
         .collect()
 }

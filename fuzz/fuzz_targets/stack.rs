@@ -13,7 +13,9 @@ fuzz_target!(|input: (bool, bool, &[u8])| {
     let variable = |name: &str| (name.len() % 2 == 0).then(|| name.repeat(2));
     let folder_digest = |_: &std::path::Path| Ok("0".repeat(32));
     let lines = text.iter().filter(|byte| **byte == b'\n').count() + 1;
-    match read(&source, &options, &Surroundings { variable: &variable, folder_digest: &folder_digest }) {
+    let token_fault = |text: &str| text.contains("token").then(|| "holds a token".to_owned());
+    let surroundings = Surroundings { variable: &variable, folder_digest: &folder_digest, token_fault: &token_fault };
+    match read(&source, &options, &surroundings) {
         Ok(stack) => {
             assert!(!stack.functions.is_empty());
             for function in &stack.functions {
@@ -25,8 +27,8 @@ fuzz_target!(|input: (bool, bool, &[u8])| {
             }
         }
         Err(problems) => {
-            assert!(!problems.0.is_empty() && !problems.to_string().is_empty());
-            for problem in &problems.0 {
+            assert!(!problems.problems.is_empty() && !problems.to_string().is_empty());
+            for problem in problems.problems.iter().chain(&problems.warnings) {
                 assert!(problem.line.is_none_or(|line| (1..=lines).contains(&line)));
             }
         }

@@ -9,12 +9,13 @@ use super::decode::{Decoder, Entry, Finding, Pair, Text};
 use super::envsubst::Substituted;
 use super::files::{FileFault, Files};
 use super::image::{self, Tag};
-use super::report::{Page, Problem, brief};
+use super::report::{Page, Problem};
 use super::schema::{self, Amounts, Fields, Root};
 use super::select::Selection;
 use super::yaml::{Document, NodeId};
 use super::{Function, Options, Source, Surroundings};
 use crate::function::{Deployment, Resources};
+use crate::log::brief;
 
 /// After so many problems or warnings no more are kept.
 const MAX_PROBLEMS: usize = 100;
@@ -35,6 +36,11 @@ impl Place<'_> {
         self.page.problem_after(self.substituted, at, message, hint)
     }
 
+    fn warning(&self, node: NodeId, message: &str, hint: Option<String>) -> Problem {
+        let at = self.document.offset(node);
+        self.page.warning_after(self.substituted, at, message, hint)
+    }
+
     fn line(&self, node: NodeId) -> usize {
         let at = self.document.offset(node);
         self.page.line(self.substituted.source_range(at).start)
@@ -49,8 +55,8 @@ pub(super) struct Assembly<'a> {
     files: Files,
     digests: BTreeMap<String, Option<String>>,
     environment_bytes: usize,
-    /// Nodes that were warned about, which several functions may share.
-    warned: BTreeSet<(NodeId, String)>,
+    /// What was said of nodes that several functions may share.
+    told: BTreeSet<(NodeId, String)>,
     pub(super) problems: Vec<Problem>,
     pub(super) warnings: Vec<Problem>,
 }
@@ -70,7 +76,7 @@ impl<'a> Assembly<'a> {
             files: Files::default(),
             digests: BTreeMap::new(),
             environment_bytes: 0,
-            warned: BTreeSet::new(),
+            told: BTreeSet::new(),
             problems: Vec::new(),
             warnings: Vec::new(),
         }
@@ -104,7 +110,7 @@ impl<'a> Assembly<'a> {
             self.check_root(root);
             if root.functions.is_empty() {
                 let hint = "write `functions:` with the name of a function and its `image:` below it";
-                self.add(Problem::new(format!("`{}` has no functions", self.source.name), Some(hint)));
+                self.add(Problem::new(format!("`{}` has no functions", self.place.page.name), Some(hint)));
             } else if !is_any_selected {
                 self.add(self.none_selected(root));
             }
@@ -140,9 +146,9 @@ impl<'a> Assembly<'a> {
     }
 
     fn warn(&mut self, node: NodeId, message: String, hint: Option<String>) {
-        if self.warnings.len() < MAX_PROBLEMS && !self.warned.contains(&(node, message.clone())) {
-            self.warnings.push(self.place.problem(node, &message, hint));
-            self.warned.insert((node, message));
+        if self.warnings.len() < MAX_PROBLEMS && !self.told.contains(&(node, message.clone())) {
+            self.warnings.push(self.place.warning(node, &message, hint));
+            self.told.insert((node, message));
         }
     }
 
@@ -159,7 +165,7 @@ impl<'a> Assembly<'a> {
                 let hint = "write\nprovider:\n  name: openfaas";
                 match root.provider {
                     Some(node) => self.problem(node, message, Some(hint.to_owned())),
-                    None => self.add(Problem::new(format!("{}: {message}", self.source.name), Some(hint))),
+                    None => self.add(Problem::new(format!("{}: {message}", self.place.page.name), Some(hint))),
                 }
             }
         }
@@ -180,7 +186,7 @@ impl<'a> Assembly<'a> {
         let names: Vec<String> =
             root.functions.iter().take(20).map(|pair| format!("`{}`", brief(&pair.name))).collect();
         let more = if root.functions.len() > 20 { ", …" } else { "" };
-        let hint = format!("`{}` has {}{more}", self.source.name, names.join(", "));
+        let hint = format!("`{}` has {}{more}", self.place.page.name, names.join(", "));
         Problem::new(format!("no function's name matches {wanted}"), Some(&hint))
     }
 
@@ -190,6 +196,7 @@ impl<'a> Assembly<'a> {
         self.check_name(name, pair.key);
         self.check_fields(name, fields);
         self.check_kubernetes(fields);
+        self.check_tokens(pair, fields);
         let namespace = self.options.namespace.clone().or_else(|| non_empty(fields.namespace.as_ref()));
         let image = self.image(pair, fields, is_whole);
         let env_vars = self.environment(fields);
@@ -308,6 +315,10 @@ impl<'a> Assembly<'a> {
                         self.problem(file.node, "the environment files up to here are too large together", None);
                         return environment;
                     }
+                    for (name, value) in variables.iter() {
+                        let what = format!("`{}` of this file", brief(name));
+                        self.check_token(file.node, &what, &format!("{name}={value}"));
+                    }
                     environment.extend(variables.iter().map(|(name, value)| (name.clone(), value.clone())));
                 }
                 Err(fault) => self.file_problem(file.node, &file.value, fault),
@@ -349,7 +360,9 @@ impl<'a> Assembly<'a> {
             return own;
         }
         match self.files.template_process(self.base(), &language.value) {
-            Ok(process) => process.filter(|process| !process.is_empty()),
+            Ok(process) => process.filter(|process| !process.is_empty()).inspect(|process| {
+                self.check_token(language.node, "the template's `fprocess`", process);
+            }),
             Err(fault) => {
                 self.file_problem(language.node, &format!("template/{}/template.yml", language.value), fault);
                 None

@@ -1,5 +1,7 @@
 //! What Kubernetes would refuse of a function: names, labels, quantities. Each check says what is wrong, if anything.
 
+use crate::log::brief;
+
 /// The longest label value, label name or DNS label.
 const MAX_LABEL: usize = 63;
 /// The longest DNS subdomain: names of secrets, prefixes of label keys.
@@ -8,6 +10,8 @@ const MAX_SUBDOMAIN: usize = 253;
 const MAX_ANNOTATIONS: usize = 256 << 10;
 /// Less memory than this starts no container.
 const LEAST_MEMORY: f64 = 1024.0 * 1024.0;
+/// Nobody means more than this: 1 PiB.
+const MOST_MEMORY: f64 = LEAST_MEMORY * LEAST_MEMORY * 1024.0;
 
 /// Why a function's name cannot be part of a URL's path as it is (RFC 3986, `pchar` without percent-encoding).
 pub(super) fn unaddressable(name: &str) -> Option<String> {
@@ -63,7 +67,7 @@ pub(super) fn label_key(key: &str) -> Option<String> {
     if let Some(prefix) = prefix
         && (prefix.is_empty() || dns_subdomain(prefix).is_some())
     {
-        return Some(format!("what stands before its `/`, `{prefix}`, is not a DNS name"));
+        return Some(format!("what stands before its `/`, `{}`, is not a DNS name", brief(prefix)));
     }
     if name.is_empty() {
         return Some("it has no name".to_owned());
@@ -141,8 +145,9 @@ fn likely_memory(text: &str) -> String {
         Some('g') => "Gi",
         _ => "Mi",
     };
-    let digits = if digits.starts_with(['.', '0']) || digits.is_empty() { "128" } else { digits };
-    format!("`{digits}{unit}`")
+    let likely = format!("{digits}{unit}");
+    let is_taken = quantity(&likely).is_some_and(|bytes| (LEAST_MEMORY..MOST_MEMORY).contains(&bytes));
+    format!("`{}`", if is_taken { brief(&likely) } else { "128Mi".to_owned() })
 }
 
 /// The number that a Kubernetes quantity stands for (`resource.ParseQuantity`).
@@ -266,9 +271,21 @@ mod tests {
     fn memory_that_was_meant_is_proposed() {
         let hint = |text: &str| memory(text).map(|fault| fault.hint);
         assert_eq!(hint("128Mi"), None);
-        for (text, expected) in
-            [("128MB", "128Mi"), ("64m", "64Mi"), ("1GB", "1Gi"), ("512 kb", "512Ki"), ("128", "128Mi"), ("x", "128Mi")]
-        {
+        let rows = [
+            ("128MB", "128Mi"),
+            ("64m", "64Mi"),
+            ("1GB", "1Gi"),
+            (".5 GB", ".5Gi"),
+            ("2048 kb", "2048Ki"),
+            ("128", "128Mi"),
+            // What would be refused again is not proposed.
+            ("512 kb", "128Mi"),
+            ("1.2.3", "128Mi"),
+            ("0GB", "128Mi"),
+            (&("1".repeat(400) + "MB"), "128Mi"),
+            ("x", "128Mi"),
+        ];
+        for (text, expected) in rows {
             assert_eq!(hint(text), Some(format!("write `{expected}`")), "{text}");
         }
         assert!(cpu("half").is_some() && cpu("100m").is_none());

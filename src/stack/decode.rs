@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::report::brief;
 use super::yaml::{Document, Kind, Meaning, NodeId};
+use crate::log::brief;
 
 /// How deep merge keys may lead to merge keys.
 const MAX_MERGES: usize = 32;

@@ -31,12 +31,17 @@ use std::ops::Range;
 
 use thiserror::Error;
 
+use crate::log::brief;
 use functions::{Effort, Stop};
 use parse::{Expression, Operator, Parser, Piece};
 
-/// Names that hold secrets: a token never becomes a function's environment.
-pub const SECRET_NAMES: [&str; 4] =
-    ["BITBUCKET_STEP_OIDC_TOKEN", "OPENFAAS_PASSWORD", "SIGN_KEY", "PIPELINES_JWT_TOKEN"];
+/// The step's own tokens, which no function gets under any name.
+pub const TOKENS: [&str; 2] = ["BITBUCKET_STEP_OIDC_TOKEN", "PIPELINES_JWT_TOKEN"];
+/// All names that hold secrets of the pipe. The password and the key are looked for by name alone: their values may be
+/// short, and a function of the same team may rightly have one under another name.
+pub const SECRET_NAMES: [&str; 4] = [TOKENS[0], TOKENS[1], "OPENFAAS_PASSWORD", "SIGN_KEY"];
+/// What to do in place of giving a function one of these.
+pub const OWN_SECRET: &str = "give the function an OpenFaaS secret (`secrets:`) of its own instead";
 
 /// The longest text that may come out, in bytes. A stack file is at most 1 MiB; what is twice that is no stack file.
 const MAX_OUTPUT: usize = 2 << 20;
@@ -99,9 +104,7 @@ impl FaultKind {
             Self::NegativeLength { name } => {
                 format!("write `${{{name}:offset:length}}` with a length of 0 or more")
             }
-            Self::Secret { .. } => {
-                "give the function an OpenFaaS secret (`secrets:`) rather than the pipe's own token".to_owned()
-            }
+            Self::Secret { .. } => OWN_SECRET.to_owned(),
             Self::TooDeep | Self::TooLong | Self::TooSlow => {
                 "a stack file needs only short values; pass large ones as OpenFaaS secrets or files".to_owned()
             }
@@ -164,6 +167,13 @@ pub struct Replacement<'a> {
     pub value: &'a [u8],
     /// Where in the source the name stands that had no value and no default.
     pub missing: Option<Range<usize>>,
+}
+
+impl Replacement<'_> {
+    /// Whether the value has line breaks that are not at its ends.
+    pub fn has_several_lines(&self) -> bool {
+        self.value.trim_ascii().contains(&b'\n')
+    }
 }
 
 impl Substituted {
@@ -230,7 +240,7 @@ pub fn substitute(source: &str, variable: &dyn Fn(&str) -> Option<String>) -> Re
         values: BTreeMap::new(),
         effort: Effort::default(),
         missing: Vec::new(),
-        line: (0, 0),
+        line: (0, is_comment(source)),
         out: Substituted::default(),
     };
     let mut faults = Vec::new();
@@ -239,16 +249,13 @@ pub fn substitute(source: &str, variable: &dyn Fn(&str) -> Option<String>) -> Re
         let length = run.out.text.len();
         let result = parser.expression().and_then(|expression| run.put(start, &expression));
         if let Err(fault) = result {
-            // One within another is met again.
-            if !faults.contains(&fault) {
-                faults.push(fault);
-            }
+            // What follows the fault is looked at as if all before it were text: what it stands within is not met again.
+            run.out.text.truncate(length);
+            parser.at = fault.at.end;
+            faults.push(fault);
             if faults.len() >= MAX_FAULTS {
                 break;
             }
-            // What follows is looked at as if this `${` were text.
-            run.out.text.truncate(length);
-            parser.at = start + 2;
         }
     }
     run.segment(source.len(), false);
@@ -262,8 +269,8 @@ struct Run<'a> {
     effort: Effort,
     /// The names that were missing in the expression at hand.
     missing: Vec<Range<usize>>,
-    /// A place in the source, and where its line begins.
-    line: (usize, usize),
+    /// A place in the source, and whether its line is a comment.
+    line: (usize, bool),
     out: Substituted,
 }
 
@@ -325,12 +332,12 @@ impl Run<'_> {
 
     /// Whether a place is on a line that is a comment as a whole. Places are asked for in order.
     fn in_comment(&mut self, at: usize) -> bool {
-        let (known, mut line) = self.line;
+        let (known, mut verdict) = self.line;
         if let Some(end) = self.source[known..at].rfind('\n') {
-            line = known + end + 1;
+            verdict = is_comment(&self.source[known + end + 1..]);
         }
-        self.line = (at, line);
-        self.source.as_bytes()[line..].iter().find(|byte| !matches!(byte, b' ' | b'\t')) == Some(&b'#')
+        self.line = (at, verdict);
+        verdict
     }
 
     fn value(&mut self, name: Range<usize>) -> &str {
@@ -366,7 +373,7 @@ impl Run<'_> {
             self.missing.truncate(missing_before);
         }
         functions::apply(expression.operator, &value, &arguments, MAX_OUTPUT, &mut self.effort).map_err(|stop| {
-            let name = self.source[expression.name.clone()].to_owned();
+            let name = brief(&self.source[expression.name.clone()]);
             expression.fault(match stop {
                 Stop::NegativeLength => FaultKind::NegativeLength { name },
                 Stop::TooLong => FaultKind::TooLong,
@@ -374,4 +381,9 @@ impl Run<'_> {
             })
         })
     }
+}
+
+/// Whether the first line of a text is a comment.
+fn is_comment(text: &str) -> bool {
+    text.trim_start_matches([' ', '\t']).starts_with('#')
 }

@@ -1,5 +1,7 @@
 //! Image names: the tag that faas-cli gives them, and whether a container runtime can read them.
 
+use crate::log::brief;
+
 /// What `TAG_FORMAT` makes of image names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Tag {
@@ -73,13 +75,13 @@ pub fn warning(image: &str) -> Option<String> {
     if let Some(host) = host
         && !is_registry(host)
     {
-        return Some(format!("`{host}` is not a registry's host name"));
+        return Some(format!("`{}` is not a registry's host name", brief(host)));
     }
     if let Some(part) = path.split('/').find(|part| !is_path_component(part)) {
         return Some(match part {
             "" => "a part between two `/` is empty".to_owned(),
-            _ if part.chars().any(char::is_uppercase) => format!("`{part}` has capital letters"),
-            _ => format!("`{part}` may hold only lower case letters, digits, and `.`, `_`, `-` between them"),
+            _ if part.chars().any(char::is_uppercase) => format!("`{}` has capital letters", brief(part)),
+            _ => format!("`{}` may hold only lower case letters, digits, and `.`, `_`, `-` between them", brief(part)),
         });
     }
     if name.len() > 255 {
@@ -87,10 +89,10 @@ pub fn warning(image: &str) -> Option<String> {
     }
     match (tag, digest) {
         (Some(tag), _) if !is_tag(tag) => {
-            Some(format!("the tag `{tag}` is not at most 128 letters, digits, `_`, `.` and `-`"))
+            Some(format!("the tag `{}` is not at most 128 letters, digits, `_`, `.` and `-`", brief(tag)))
         }
         (_, Some(digest)) if !is_digest(digest) => {
-            Some(format!("the digest `{digest}` is not `sha256:` with 64 hex digits"))
+            Some(format!("the digest `{}` is not `sha256:` with 64 hex digits", brief(digest)))
         }
         _ => None,
     }

@@ -1,17 +1,19 @@
 //! Problems of a stack file as a person reads them: the place, the line with a marker under it, and what to write.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
 use super::envsubst::{Replacement, Substituted};
 use super::yaml::SyntaxError;
-use crate::log::quote;
+use crate::log::{brief, quote};
+use crate::secret;
 
-/// How many characters of a text from the file are repeated within a message.
-const BRIEF: usize = 80;
 /// How far from a place on the same line expressions are told about, and how many.
 const NEAR: usize = 200;
 const MAX_NOTES: usize = 8;
+/// How many names without a value are listed beside those of the line.
+const MAX_NAMES: usize = 20;
 /// How many characters of a line are shown on each side of the marker at least.
 const CONTEXT: usize = 60;
 
@@ -33,12 +35,16 @@ impl Problem {
     pub fn new(message: impl Into<String>, hint: Option<&str>) -> Self {
         Self { message: message.into(), excerpt: Vec::new(), hint: hint.map(str::to_owned), line: None }
     }
-}
 
-impl Problem {
     /// Adds a line below the excerpt.
     pub(super) fn note(&mut self, note: &str) {
         self.excerpt.push(format!("{:GUTTER$} = {note}", ""));
+    }
+
+    /// Whether the hint tells what that of a warning about a substitution does: how to pass all variables, or this one.
+    pub(super) fn tells_too(&self, warning: &Self) -> bool {
+        let is_about_passing = |hint: &Option<String>| hint.as_ref().is_some_and(|hint| hint.starts_with(PASSED));
+        self.hint == warning.hint || is_about_passing(&self.hint) && is_about_passing(&warning.hint)
     }
 }
 
@@ -55,30 +61,35 @@ impl fmt::Display for Problem {
     }
 }
 
-/// All problems of a stack file.
+/// All that is to be said of a stack file that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}", .0.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n"))]
-pub struct Problems(pub Vec<Problem>);
+#[error("{}", .problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n"))]
+pub struct Problems {
+    /// What is wrong.
+    pub problems: Vec<Problem>,
+    /// What may explain it.
+    pub warnings: Vec<Problem>,
+}
 
 impl From<Problem> for Problems {
     fn from(problem: Problem) -> Self {
-        Self(vec![problem])
+        Self { problems: vec![problem], warnings: Vec::new() }
     }
 }
 
 /// The text of a file, by lines.
 pub(super) struct Page<'a> {
-    name: &'a str,
-    source: &'a str,
+    pub(super) name: String,
+    pub(super) source: &'a str,
     /// Where each line begins, in bytes.
     lines: Vec<u32>,
 }
 
 impl<'a> Page<'a> {
-    pub(super) fn new(name: &'a str, source: &'a str) -> Self {
+    pub(super) fn new(name: &str, source: &'a str) -> Self {
         let ends = source.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
         let starts = ends.map(|(offset, _)| u32::try_from(offset + 1).unwrap_or(u32::MAX));
-        Self { name, source, lines: std::iter::once(0).chain(starts).collect() }
+        Self { name: quote(name), source, lines: std::iter::once(0).chain(starts).collect() }
     }
 
     /// The number of the line, from 1.
@@ -136,6 +147,21 @@ impl<'a> Page<'a> {
         } else {
             self.note(&mut problem, &changes);
         }
+        self.advise(&mut problem, substituted, &changes);
+        problem
+    }
+
+    /// A warning there: what expressions became stands below it, and what it says and advises is its own.
+    pub(super) fn warning_after(
+        &self,
+        substituted: &Substituted,
+        text: usize,
+        message: &str,
+        hint: Option<String>,
+    ) -> Problem {
+        let at = substituted.source_range(text);
+        let mut problem = self.problem(at.clone(), message, hint);
+        self.note(&mut problem, &self.changes(substituted, &at, self.line(at.start)));
         problem
     }
 
@@ -144,15 +170,16 @@ impl<'a> Page<'a> {
         let at = substituted.source_range(error.at);
         let mut problem = self.problem(at.clone(), &error.message, error.hint.map(str::to_owned));
         let line = self.line(at.start);
-        let changes = self.changes(substituted, &at, line);
-        if changes.replacements.iter().any(|change| change.missing.is_some()) {
+        let mut changes = self.changes(substituted, &at, line);
+        if changes.replacements.is_empty() && line > 1 {
+            changes = self.changes(substituted, &self.line_range(line - 1), line - 1);
+        } else if changes.replacements.iter().any(|change| change.missing.is_some()) {
             self.blame(&mut problem, &changes, &at, &error.message);
-        } else if changes.replacements.is_empty() && line > 1 {
-            let before = self.line_range(line - 1);
-            self.note(&mut problem, &self.changes(substituted, &before, line - 1));
-        } else {
-            self.note(&mut problem, &changes);
+            self.advise(&mut problem, substituted, &changes);
+            return problem;
         }
+        self.note(&mut problem, &changes);
+        self.advise(&mut problem, substituted, &changes);
         problem
     }
 
@@ -166,10 +193,10 @@ impl<'a> Page<'a> {
     }
 
     /// The names that had no value, each once.
-    fn missing(&self, changes: &Changes<'_>) -> Vec<&str> {
-        let mut names: Vec<&str> = Vec::new();
+    fn missing(&self, changes: &Changes<'_>) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
         for name in changes.replacements.iter().filter_map(|change| change.missing.clone()) {
-            let name = &self.source[name];
+            let name = brief(&self.source[name]);
             if !names.contains(&name) {
                 names.push(name);
             }
@@ -198,24 +225,31 @@ impl<'a> Page<'a> {
         self.note(problem, changes);
     }
 
-    /// Says what expressions became, and how to pass what is missing.
+    /// Says what expressions became.
     fn note(&self, problem: &mut Problem, changes: &Changes<'_>) {
         for Replacement { source, value, missing } in &changes.replacements {
             let expression = brief(&self.source[source.clone()]);
             let value = String::from_utf8_lossy(value);
             let became = if value.is_empty() { "nothing".to_owned() } else { format!("`{}`", brief(&value)) };
             let why = match missing {
-                Some(name) => format!(": `{}` is empty or not set", &self.source[name.clone()]),
+                Some(name) => format!(": `{}` is empty or not set", brief(&self.source[name.clone()])),
                 None => String::new(),
             };
             problem.note(&format!("`{expression}` became {became}{why}"));
-            if value.trim_end().contains('\n') {
-                problem.hint = Some(format!("`{expression}` has several lines: write it in double quotes"));
-            }
         }
-        let missing = self.missing(changes);
+    }
+
+    /// Says how to pass what is missing there, with all else that is, or what has several lines.
+    fn advise(&self, problem: &mut Problem, substituted: &Substituted, changes: &Changes<'_>) {
+        let mut missing = self.missing(changes);
         if !missing.is_empty() {
+            let unset = substituted.names.iter().filter(|(_, used)| used.missing.is_some());
+            let others = unset.map(|(name, _)| brief(name)).filter(|name| !missing.contains(name));
+            let others: Vec<String> = others.take(MAX_NAMES).collect();
+            missing.extend(others);
             problem.hint = Some(pass_variables(&missing));
+        } else if let Some(change) = changes.replacements.iter().find(|change| change.has_several_lines()) {
+            problem.hint = Some(several_lines(&self.source[change.source.clone()]));
         }
     }
 }
@@ -227,18 +261,22 @@ struct Changes<'a> {
     replacements: Vec<Replacement<'a>>,
 }
 
-/// A text from the file within a message: [`quote`]d, and cut where it is long.
-pub(super) fn brief(text: &str) -> String {
-    match text.char_indices().nth(BRIEF) {
-        Some((end, _)) => format!("{}…", quote(&text[..end])),
-        None => quote(text),
-    }
-}
+/// What a hint to pass variables begins with.
+const PASSED: &str = "a pipe sees only the variables that are passed to it";
 
 /// How to pass variables to the pipe.
-pub(super) fn pass_variables(names: &[&str]) -> String {
+pub(super) fn pass_variables(names: &[String]) -> String {
     let lines: String = names.iter().map(|name| format!("\n    {name}: ${name}")).collect();
-    format!("a pipe sees only the variables that are passed to it; add\n  variables:{lines}")
+    format!("{PASSED}; add\n  variables:{lines}")
+}
+
+/// How a value with line breaks reaches a function.
+pub(super) fn several_lines(expression: &str) -> String {
+    format!(
+        "the line breaks of `{}` would become spaces even in double quotes: pass it with `ENV_VARS`, or as an OpenFaaS \
+         secret",
+        brief(expression)
+    )
 }
 
 /// The width of the line numbers.
@@ -246,6 +284,10 @@ const GUTTER: usize = 5;
 
 /// The line, cut to what surrounds the marked part, and the marker.
 fn excerpt(number: usize, line: &str, before: &str, marked: &str) -> Vec<String> {
+    // No part of a secret may be left at a cut. What is hidden moves what is marked.
+    if let Cow::Owned(hidden) = secret::redact(line) {
+        return vec![format!("{number:GUTTER$} | {}", brief(&hidden))];
+    }
     let skipped = before.char_indices().rev().nth(CONTEXT).map_or(0, |(offset, _)| offset);
     let rest = &line[before.len()..];
     let length = rest.char_indices().nth(2 * CONTEXT).map_or(rest.len(), |(offset, _)| offset);

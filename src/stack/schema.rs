@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::decode::{Decoder, Entry, Pair, Text};
-use super::report::brief;
 use super::yaml::NodeId;
+use crate::log::brief;
 
 /// The fields of a function.
 pub(super) const FIELDS: [&str; 18] = [

@@ -14,6 +14,9 @@ use super::*;
 /// The start of a stack file, up to the fields of function `f`.
 const HEAD: &str = "version: 1.0\nprovider:\n  name: openfaas\nfunctions:\n  f:\n    image: r/i:1\n";
 
+/// What no function may get.
+const TOKEN: &str = "the.step.token";
+
 struct Run<'a> {
     options: Options,
     variables: &'a [(&'a str, &'a str)],
@@ -37,7 +40,10 @@ impl Run<'_> {
             Some(name) if name == "missing" => Err("no such folder".to_owned()),
             name => Ok(format!("hash-of-{}", name.unwrap_or_default().to_string_lossy())),
         };
-        read(&source, &self.options, &Surroundings { variable: &variable, folder_digest: &folder_digest })
+        let token_fault = |text: &str| text.contains(TOKEN).then(|| "holds a token".to_owned());
+        let surroundings =
+            Surroundings { variable: &variable, folder_digest: &folder_digest, token_fault: &token_fault };
+        read(&source, &self.options, &surroundings)
     }
 
     /// The bodies that would be sent.

@@ -36,6 +36,8 @@ pub struct Document {
     /// The texts of all scalars.
     values: String,
     tags: Vec<String>,
+    /// Where a further document begins that holds something, in bytes of the text.
+    rest: Option<usize>,
 }
 
 #[derive(Debug)]
@@ -94,7 +96,7 @@ pub enum Meaning {
 }
 
 impl Document {
-    /// Reads the first document of a text; what follows it is not looked at, as faas-cli does.
+    /// Reads the first document of a text, as faas-cli does.
     ///
     /// # Errors
     ///
@@ -106,6 +108,11 @@ impl Document {
     /// The root node.
     pub fn root(&self) -> NodeId {
         0
+    }
+
+    /// Where what follows the document begins, in bytes of the text; it is not looked at further.
+    pub fn rest(&self) -> Option<usize> {
+        self.rest
     }
 
     fn node(&self, id: NodeId) -> &Node {

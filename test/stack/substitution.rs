@@ -190,7 +190,13 @@ fn value_that_breaks_the_file_is_told_with_the_expression() {
     let at = |lines: &str, phrase: &str| check_refused(&with_variables(environment(lines)), phrase);
     all([
         ("a pair", at("      a: ${PAIR}", "`${PAIR}` became `k: v`")),
-        ("lines", at("      a: ${LINES}\n      b: c", "`${LINES}` has several lines")),
+        (
+            "lines",
+            at(
+                "      a: ${LINES}\n      b: c",
+                "the line breaks of `${LINES}` would become spaces even in double quotes",
+            ),
+        ),
         ("a brace behind a default", at("      a: ${NONE:-{}}", "`a` of `environment`")),
     ]);
 }

@@ -9,19 +9,31 @@ fn with_token(stack: String) -> Pipe {
 }
 
 #[test]
-fn token_under_another_name_is_refused_with_function_and_key() {
+fn token_under_another_name_is_refused_at_its_place() {
     let fields = "    fprocess: run ${MY_TOKEN}\n    environment:\n      KEY: Bearer ${MY_TOKEN}\n    \
                   labels: {one: '${MY_TOKEN}'}\n    annotations: {two: '${MY_TOKEN}'}";
     let ran = with_token(function(fields)).run().exits(2).is_silent_about(TOKEN);
     insta::assert_snapshot!(ran.log, @r"
     INFO: openfaas-pipe 0.1.0: deploy
-    ERROR: stack.yml:5: `fprocess` of function `f` holds the step's `BITBUCKET_STEP_OIDC_TOKEN`, which never becomes part of a function
+    ERROR: stack.yml:7:15: this holds the step's `BITBUCKET_STEP_OIDC_TOKEN`, which never becomes part of a function
+          7 |     fprocess: run ${MY_TOKEN}
+            |               ^
+            = `${MY_TOKEN}` became `***`
       hint: give the function an OpenFaaS secret (`secrets:`) of its own instead
-    ERROR: stack.yml:9: `KEY` of `environment` of function `f` holds the step's `BITBUCKET_STEP_OIDC_TOKEN`, which never becomes part of a function
+    ERROR: stack.yml:9:12: this holds the step's `BITBUCKET_STEP_OIDC_TOKEN`, which never becomes part of a function
+          9 |       KEY: Bearer ${MY_TOKEN}
+            |            ^
+            = `${MY_TOKEN}` became `***`
       hint: give the function an OpenFaaS secret (`secrets:`) of its own instead
-    ERROR: stack.yml:10: `one` of `labels` of function `f` holds the step's `BITBUCKET_STEP_OIDC_TOKEN`, which never becomes part of a function
+    ERROR: stack.yml:10:19: this holds the step's `BITBUCKET_STEP_OIDC_TOKEN`, which never becomes part of a function
+         10 |     labels: {one: '${MY_TOKEN}'}
+            |                   ^
+            = `${MY_TOKEN}` became `***`
       hint: give the function an OpenFaaS secret (`secrets:`) of its own instead
-    ERROR: stack.yml:11: `two` of `annotations` of function `f` holds the step's `BITBUCKET_STEP_OIDC_TOKEN`, which never becomes part of a function
+    ERROR: stack.yml:11:24: this holds the step's `BITBUCKET_STEP_OIDC_TOKEN`, which never becomes part of a function
+         11 |     annotations: {two: '${MY_TOKEN}'}
+            |                        ^
+            = `${MY_TOKEN}` became `***`
       hint: give the function an OpenFaaS secret (`secrets:`) of its own instead
     ✖ 4 problems in the stack file, nothing was sent
     ");
@@ -32,17 +44,26 @@ fn token_in_the_pipes_own_lists_is_told_of_the_variable() {
     let pipe = with_token(HEAD.to_owned())
         .list("ENV_VARS", &["A=1", &format!("KEY={TOKEN}")])
         .list("LABELS", &[&format!("one={TOKEN}")])
-        .list("ANNOTATIONS", &[&format!("two=x{TOKEN}x")]);
+        .list("ANNOTATIONS", &[&format!("two=x{TOKEN}x")])
+        .list("SECRETS", &["a", TOKEN])
+        .list("CONSTRAINTS", &[&format!("zone={TOKEN}")])
+        .var("OPENFAAS_NAMESPACE", TOKEN);
     let ran = pipe.run().exits(2).is_silent_about(TOKEN);
     insta::assert_snapshot!(ran.log, @r"
     INFO: openfaas-pipe 0.1.0: deploy
     ✖ Validation errors:
     ANNOTATIONS:
     - `two` holds the step's `BITBUCKET_STEP_OIDC_TOKEN`, which never becomes part of a function; give the function an OpenFaaS secret (`secrets:`) of its own instead
+    CONSTRAINTS:
+    - an item holds the step's `BITBUCKET_STEP_OIDC_TOKEN`, which never becomes part of a function; give the function an OpenFaaS secret (`secrets:`) of its own instead
     ENV_VARS:
     - `KEY` holds the step's `BITBUCKET_STEP_OIDC_TOKEN`, which never becomes part of a function; give the function an OpenFaaS secret (`secrets:`) of its own instead
     LABELS:
     - `one` holds the step's `BITBUCKET_STEP_OIDC_TOKEN`, which never becomes part of a function; give the function an OpenFaaS secret (`secrets:`) of its own instead
+    OPENFAAS_NAMESPACE:
+    - the value holds the step's `BITBUCKET_STEP_OIDC_TOKEN`, which never becomes part of a function; give the function an OpenFaaS secret (`secrets:`) of its own instead
+    SECRETS:
+    - an item holds the step's `BITBUCKET_STEP_OIDC_TOKEN`, which never becomes part of a function; give the function an OpenFaaS secret (`secrets:`) of its own instead
     ");
 }
 
@@ -50,16 +71,13 @@ fn token_in_the_pipes_own_lists_is_told_of_the_variable() {
 fn token_in_an_environment_file_is_refused() {
     let pipe = with_token(function("    environment_file: [one.yml]"))
         .file("one.yml", format!("environment: {{KEY: {TOKEN}}}"));
-    pipe.run().exits(2).is_silent_about(TOKEN).says("`KEY` of `environment` of function `f` holds the step's");
+    pipe.run().exits(2).is_silent_about(TOKEN).says("stack.yml:7:24: `KEY` of this file holds the step's");
 }
 
 #[test]
 fn token_of_bitbucket_itself_is_refused_too() {
     let pipe = pipe(environment("      KEY: ${MY_TOKEN}")).var("PIPELINES_JWT_TOKEN", TOKEN).var("MY_TOKEN", TOKEN);
-    pipe.run()
-        .exits(2)
-        .is_silent_about(TOKEN)
-        .says("`KEY` of `environment` of function `f` holds the step's `PIPELINES_JWT_TOKEN`");
+    pipe.run().exits(2).is_silent_about(TOKEN).says("stack.yml:8:12: this holds the step's `PIPELINES_JWT_TOKEN`");
 }
 
 #[test]
@@ -71,5 +89,5 @@ fn short_value_is_taken_for_no_token() {
 #[test]
 fn diff_refuses_it_as_a_deploy_does() {
     let pipe = with_token(environment("      KEY: ${MY_TOKEN}")).without("DRY_RUN").var("COMMAND", "diff");
-    pipe.run().exits(2).says("`KEY` of `environment` of function `f` holds the step's").says("nothing was sent");
+    pipe.run().exits(2).says("stack.yml:8:12: this holds the step's").says("nothing was sent");
 }

@@ -1,10 +1,12 @@
 //! What is checked of a function beside what is put together of it.
 
 use super::super::check;
-use super::super::report::brief;
+use super::super::decode::{Pair, Text};
+use super::super::envsubst::OWN_SECRET;
 use super::super::schema::{FIELDS, Fields};
 use super::super::yaml::NodeId;
-use super::Assembly;
+use super::{Assembly, MAX_PROBLEMS};
+use crate::log::brief;
 
 /// A field this near to a known one is a slip of the pen.
 const SLIP: usize = 2;
@@ -24,12 +26,40 @@ impl Assembly<'_> {
 
     /// Warns about fields that faas-cli would silently pass over and that look like others.
     pub(super) fn check_fields(&mut self, function: &str, fields: &Fields) {
-        for unknown in &fields.unknown {
-            let distance = |field: &&&str| strsim::damerau_levenshtein(field, &unknown.value);
-            if let Some(field) = FIELDS.iter().min_by_key(distance).filter(|field| distance(field) <= SLIP) {
-                let message =
-                    format!("function `{}` has the unknown field `{}`", brief(function), brief(&unknown.value));
-                self.warn(unknown.node, message, Some(format!("write `{field}`")));
+        for Text { value, node } in &fields.unknown {
+            if self.warnings.len() >= MAX_PROBLEMS {
+                break;
+            }
+            // Names may be long: only of those that can be near is the distance worked out.
+            let near = FIELDS.iter().filter(|field| field.len().abs_diff(value.len()) <= SLIP);
+            let distances = near.map(|field| (strsim::osa_distance(field, value), field));
+            if let Some((_, field)) = distances.filter(|(distance, _)| *distance <= SLIP).min() {
+                let message = format!("function `{}` has the unknown field `{}`", brief(function), brief(value));
+                self.warn(*node, message, Some(format!("write `{field}`")));
+            }
+        }
+    }
+
+    /// Refuses what holds one of the step's tokens, whatever name it came in under.
+    pub(super) fn check_tokens(&mut self, pair: &Pair, fields: &Fields) {
+        let Fields { image, namespace, process, limits, requests, secrets, constraints, .. } = fields;
+        let single = [image, namespace, process, &limits.memory, &limits.cpu, &requests.memory, &requests.cpu];
+        let texts = single.into_iter().flatten().chain(secrets).chain(constraints.iter().flatten());
+        let maps = [&fields.environment, &fields.labels, &fields.annotations];
+        let entries = maps.into_iter().flatten();
+        let entries = entries.flat_map(|(name, entry)| [(entry.key, name), (entry.node, &entry.value)]);
+        let all = texts.map(|text| (text.node, &text.value)).chain(entries).chain([(pair.key, &pair.name)]);
+        for (node, text) in all {
+            self.check_token(node, "this", text);
+        }
+    }
+
+    /// The same for one text.
+    pub(super) fn check_token(&mut self, node: NodeId, what: &str, text: &str) {
+        if let Some(fault) = (self.surroundings.token_fault)(text) {
+            let message = format!("{what} {fault}");
+            if self.told.insert((node, message.clone())) {
+                self.problem(node, &message, Some(OWN_SECRET.to_owned()));
             }
         }
     }

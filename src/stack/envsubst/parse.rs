@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::{Fault, FaultKind, SECRET_NAMES};
+use crate::log::brief;
 
 /// How deep expressions may stand within expressions. faas-cli has no limit; nobody writes more than three.
 const MAX_DEPTH: usize = 64;
@@ -242,8 +243,9 @@ impl<'a> Parser<'a> {
         found
     }
 
+    /// A text within a message.
     fn text(&self, range: &Range<usize>) -> String {
-        self.source[range.clone()].to_owned()
+        brief(&self.source[range.clone()])
     }
 
     /// A fault of what begins at `start`; what is marked ends with its line.

@@ -257,6 +257,14 @@ fn all_faults_are_told_at_their_places() {
 }
 
 #[test]
+fn fault_within_others_is_told_once_and_what_follows_it_is_looked_at() {
+    let source = "${A:-${B:-${C.}}} ${D.} ${E:-${";
+    let faults = substitute(source, &variable).expect_err("faults");
+    let places: Vec<_> = faults.iter().map(|fault| fault.at.clone()).collect();
+    assert_eq!(places, [13..14, 21..22, 29..31]);
+}
+
+#[test]
 fn secrets_are_refused_wherever_they_stand() {
     for secret in SECRET_NAMES {
         for source in [format!("${{{secret}}}"), format!("# ${{{secret}:-x}}"), format!("${{N:-${{#{secret}}}}}")] {

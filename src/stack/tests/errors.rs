@@ -44,7 +44,7 @@ fn faults_of_substitution_are_told_at_once_in_the_original_text() {
     stack.yml:9:11: `SIGN_KEY` is a secret of the pipe and is never put into a stack file
         9 |     lang: ${SIGN_KEY}
           |           ^^^^^^^^^^^
-    hint: give the function an OpenFaaS secret (`secrets:`) rather than the pipe's own token
+    hint: give the function an OpenFaaS secret (`secrets:`) of its own instead
     ");
 }
 
@@ -114,12 +114,14 @@ fn faults_of_all_functions_and_of_the_provider_are_told_at_once() {
 #[test]
 fn value_with_several_lines_is_told() {
     let run = Run { variables: &[("CERT", "one\ntwo")], ..Run::default() };
-    insta::assert_snapshot!(run.problems(format!("{HEAD}    environment:\n      A: ${{CERT}}\n      B: c\n")), @r"
+    let problems = run.read(format!("{HEAD}    environment:\n      A: ${{CERT}}\n      B: c\n")).expect_err("problems");
+    assert_eq!(problems.warnings, []);
+    insta::assert_snapshot!(problems, @r"
     stack.yml:9:8: a name without `: ` stands before this
         9 |       B: c
           |        ^
           = `${CERT}` became `one\ntwo`
-    hint: `${CERT}` has several lines: write it in double quotes
+    hint: the line breaks of `${CERT}` would become spaces even in double quotes: pass it with `ENV_VARS`, or as an OpenFaaS secret
     ");
 }
 
@@ -277,4 +279,173 @@ fn field_that_looks_like_another_is_warned_about() {
           |     ^
     hint: write `secrets`
     ");
+}
+
+#[test]
+fn nothing_of_a_secret_is_left_where_a_text_is_cut() {
+    let secret = "hunter2-abcd";
+    crate::secret::Secret::new(secret.to_owned());
+    let run = Run { variables: &[("PW", "xxxxxhunter2-abcd")], ..Run::default() };
+    let problems = run.problems(HEAD.replace("r/i:1", &format!("\"x y/{}${{PW}}:1\"", "a".repeat(64))));
+    assert!(problems.contains("axxxxx***:1` is not an image name"), "{problems}");
+    let fields = format!("    environment: {{A: '{secret}{}', B: [x]}}\n", "a".repeat(50));
+    let problems = run.problems(format!("{HEAD}{fields}"));
+    assert!(problems.contains("***aaa") && !problems.contains("-abcd"), "{problems}");
+}
+
+#[test]
+fn token_is_refused_wherever_it_would_be_sent() {
+    let text = "\
+x: &x {l: the.step.token}
+provider: {name: openfaas}
+functions:
+  f:
+    image: r/i:${T}
+    namespace: ${T}
+    fprocess: run ${T}
+    environment:
+      A: plain
+      B: ${T}
+      ${T}: c
+    secrets: [a, '${T}']
+    constraints: ['${T}']
+    labels: *x
+    annotations: {two: '${T}'}
+    limits: {cpu: '${T}'}
+    requests: {memory: '${T}'}
+  g: {image: 'r/i:1', labels: *x, handler: '${T}'}
+  h${T}: {image: 'r/i:1'}
+";
+    let run = Run { variables: &[("T", TOKEN)], ..Run::default() };
+    let problems = run.read(text).expect_err("problems");
+    let places: Vec<&str> =
+        problems.problems.iter().filter_map(|problem| problem.message.strip_suffix(" this holds a token")).collect();
+    let expected = [
+        "1:11:", "5:12:", "6:16:", "7:15:", "10:10:", "11:7:", "12:18:", "13:19:", "15:24:", "16:19:", "17:24:",
+        "19:3:",
+    ];
+    assert_eq!(places, expected.map(|place| format!("stack.yml:{place}")), "{problems}");
+    insta::assert_snapshot!(problems.problems[4], @r"
+    stack.yml:10:10: this holds a token
+       10 |       B: ${T}
+          |          ^^^^
+          = `${T}` became `the.step.token`
+    hint: give the function an OpenFaaS secret (`secrets:`) of its own instead
+    ");
+}
+
+#[test]
+fn token_in_an_environment_file_is_told_where_the_stack_file_names_it() {
+    let folder = tempfile::tempdir().expect("folder");
+    std::fs::write(folder.path().join("one.yml"), format!("environment: {{KEY: x{TOKEN}}}\n")).expect("write");
+    let run = Run { base: folder.path(), ..Run::default() };
+    insta::assert_snapshot!(run.problems(format!("{HEAD}    environment_file: [one.yml]\n")), @r"
+    stack.yml:7:24: `KEY` of this file holds a token
+        7 |     environment_file: [one.yml]
+          |                        ^
+    hint: give the function an OpenFaaS secret (`secrets:`) of its own instead
+    ");
+}
+
+#[test]
+fn texts_of_the_file_stand_on_one_line_and_cut() {
+    let long = "x".repeat(100_000);
+    let label = format!("{HEAD}    labels: {{\"foo\\nERROR: forged/b\": c, \"{long}/b\": c}}\n");
+    let image = |image: &str| HEAD.replace("r/i:1", image);
+    let quantity = format!("{HEAD}    limits: {{memory: {}MB}}\n", "1".repeat(100_000));
+    let texts = [
+        label,
+        quantity,
+        image(&format!("r/i:{long}")),
+        image(&format!("r/i@{long}")),
+        image(&format!("R{long}_/i:1")),
+        image(&format!("r/A{long}:1")),
+        image(&format!("r/_{long}:1")),
+        format!("{HEAD}    namespace: ${{{long}}}\n"),
+    ];
+    for text in texts {
+        let warnings = Run::default().warnings(&text);
+        assert!(warnings.len() < 3000 && !warnings.contains("\nERROR"), "{}", &warnings[..3000.min(warnings.len())]);
+    }
+    for text in [format!("${{{long}.}}"), image(&format!("r/i:${{{long}}}"))] {
+        let problems = refused(&text);
+        assert!(problems.len() < 3000, "{}", &problems[..3000]);
+    }
+}
+
+#[test]
+fn value_with_several_lines_is_warned_about_where_it_is_taken_apart() {
+    let run = Run { variables: &[("CERT", "one\ntwo: 2"), ("END", "one\n")], ..Run::default() };
+    let text = format!("# ${{END}}\n{HEAD}    environment:\n      A: \"${{CERT}}\"\n      B: ${{END}}\n");
+    insta::assert_snapshot!(run.warnings(text), @r#"
+    stack.yml:9:11: `${CERT}` has several lines, which do not reach the function as they are
+        9 |       A: "${CERT}"
+          |           ^^^^^^^
+    hint: the line breaks of `${CERT}` would become spaces even in double quotes: pass it with `ENV_VARS`, or as an OpenFaaS secret
+    "#);
+}
+
+#[test]
+fn second_document_is_warned_about() {
+    let text = format!("{HEAD}---\nfunctions:\n  g: {{image: 'r/g:1'}}\n");
+    insta::assert_snapshot!(Run::default().warnings(text), @r"
+    stack.yml:7:1: faas-cli reads the first document only; what follows is ignored
+        7 | ---
+          | ^
+    hint: move it into the first document, or into a file of its own
+    ");
+}
+
+#[test]
+fn warnings_that_explain_a_problem_come_with_it() {
+    let problems = Run::default().read(HEAD.replace("image", "imaeg")).expect_err("problems");
+    insta::assert_snapshot!(problems.warnings[0], @r"
+    stack.yml:6:5: function `f` has the unknown field `imaeg`
+        6 |     imaeg: r/i:1
+          |     ^
+    hint: write `image`
+    ");
+    let problems = Run::default()
+        .read(format!("{HEAD}  g: {{image: 'r/g:1', secrets: a}}\n  h: {{image: 'r/h:1', fprocess: ${{A}}}}\n"));
+    let warnings = problems.expect_err("problems").warnings;
+    assert!(warnings[0].message.contains("`A` is empty or not set"), "{}", warnings[0]);
+}
+
+#[test]
+fn all_names_without_a_value_are_told_at_once() {
+    let text = format!("{}  g:\n    image: r/g:${{TAG_B}}\n# ${{NOTE}}\n", HEAD.replace("r/i:1", "r/i:${TAG_A}"));
+    let problems = Run::default().read(text).expect_err("problems");
+    assert_eq!(problems.warnings, []);
+    insta::assert_snapshot!(problems, @r"
+    stack.yml:6:15: `TAG_A` is empty or not set, which leaves `image: r/i:`
+        6 |     image: r/i:${TAG_A}
+          |               ^
+          = a second `:` on this line
+          = `${TAG_A}` became nothing: `TAG_A` is empty or not set
+    hint: a pipe sees only the variables that are passed to it; add
+      variables:
+        TAG_A: $TAG_A
+        TAG_B: $TAG_B
+    ");
+}
+
+#[test]
+fn name_without_a_value_is_told_once_where_several_functions_use_it() {
+    let functions: String =
+        ["a", "b", "c"].map(|name| format!("  {name}: {{image: \"${{REG}}/{name}:1\"}}\n")).concat();
+    let warnings = Run::default().warnings(format!("provider: {{name: openfaas}}\nfunctions:\n{functions}"));
+    assert_eq!(warnings.matches("`REG` is empty or not set, and").count(), 1, "{warnings}");
+    assert_eq!(warnings.matches("REG: $REG").count(), 1, "{warnings}");
+    insta::assert_snapshot!(warnings.split("\nstack.yml:4").nth(1).unwrap_or_default(), @r#"
+    :14: no container runtime takes the image name `/b:1`: a part between two `/` is empty
+        4 |   b: {image: "${REG}/b:1"}
+          |              ^
+          = `${REG}` became nothing: `REG` is empty or not set
+    hint: write `image: registry.example.com/name:tag`
+    stack.yml:5:14: no container runtime takes the image name `/c:1`: a part between two `/` is empty
+        5 |   c: {image: "${REG}/c:1"}
+          |              ^
+          = `${REG}` became nothing: `REG` is empty or not set
+    hint: write `image: registry.example.com/name:tag`
+    "#);
 }

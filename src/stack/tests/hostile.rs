@@ -56,7 +56,21 @@ fn many_names_are_read_up_to_a_bound() {
 fn many_problems_are_told_up_to_a_bound() {
     let lines: String = (0..50_000).map(|number| format!("      k{number}: []\n")).collect();
     let problems = soon(format!("{HEAD}    environment:\n{lines}")).expect_err("problems");
-    assert_eq!(problems.0.len(), 100);
+    assert_eq!(problems.problems.len(), 100);
+    let pairs: String = (0..30_000).map(|number| format!("k{number}: [],")).collect();
+    let problems =
+        soon(format!("{HEAD}    environment: {{A: {}, {pairs}}}\n", "x".repeat(400_000))).expect_err("problems");
+    assert_eq!(problems.problems.len(), 100);
+}
+
+#[test]
+fn many_unknown_fields_are_read() {
+    let fields: String = (0..30_000).map(|number| format!("    environmen{number}: v\n")).collect();
+    let stack = soon(format!("{HEAD}{fields}")).expect("stack");
+    assert_eq!(stack.warnings.len(), 100);
+    let functions: String = (0..4).map(|number| format!("  f{number}: {{image: 'r/i:1', *k : x}}\n")).collect();
+    soon(format!("x: &k {}\nprovider: {{name: openfaas}}\nfunctions:\n{functions}", "k".repeat(900_000)))
+        .expect("stack");
 }
 
 #[test]
@@ -84,6 +98,10 @@ fn everything_else_ends_in_an_error() {
         cut("# ${BIG//v/${BIG}}\n".repeat(MAX_FILE / 16)),
         cut("# ${BIG}\n".repeat(MAX_FILE / 9)),
         "${A}".repeat(MAX_FILE / 4),
+        format!("A: >\n{}{}", " ".repeat(500_000), "${A}".repeat(130_000)),
+        format!("# {}{}${{B.}}", "${A:-".repeat(63), "${X}".repeat(250_000)),
+        "${A:-".repeat(63) + &"x".repeat(1_000_000),
+        format!("{HEAD}  ? {}\n  : {{}}\n", "e".repeat(1_000_000)),
         "$$".repeat(MAX_FILE / 2),
         "\\\\".repeat(MAX_FILE / 2),
         "\n".repeat(MAX_FILE),

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Tag};
+use saphyr_parser::{Event, Input, Parser, ScalarStyle, ScanError, Tag};
 
 use super::repair::Repair;
 use super::{Document, MAX_DEPTH, MAX_TAGS, Node, NodeId, RawKind, SyntaxError};
@@ -82,18 +82,35 @@ enum Refusal {
 
 fn read(repair: &Repair<'_>) -> Result<Document, Refusal> {
     let mut builder = Builder::new(repair);
-    for event in Parser::new_from_str(repair.text()) {
+    let mut parser = Parser::new_from_str(repair.text());
+    for event in parser.by_ref() {
         let (event, span) = event.map_err(Refusal::Parser)?;
         if matches!(event, Event::DocumentEnd | Event::StreamEnd) {
             break;
         }
         builder.event(event, span.start.index(), span.end.index()).map_err(Refusal::Ours)?;
     }
-    let mut document = builder.document;
+    let rest = rest(parser).map(|character| repair.original(builder.offsets.byte(character)));
+    let mut document = Document { rest, ..builder.document };
     if document.nodes.is_empty() {
         document.nodes.push(Node { kind: RawKind::Plain, tag: 0, at: 0, first: 0, last: 0, end: 1 });
     }
     Ok(document)
+}
+
+/// Where the next document begins that is not empty, in characters.
+fn rest(parser: Parser<'_, impl Input>) -> Option<usize> {
+    let mut start = 0;
+    for event in parser {
+        match event {
+            Ok((Event::DocumentStart(_), span)) => start = span.start.index(),
+            Ok((Event::Scalar(value, ..), _)) if value.is_empty() => {}
+            Ok((Event::DocumentEnd | Event::StreamEnd, _)) => {}
+            Ok(_) => return Some(start),
+            Err(error) => return Some(error.marker().index()),
+        }
+    }
+    None
 }
 
 /// Leads from characters, which the parser counts, to bytes; fast where one asks for places near each other.
@@ -143,7 +160,7 @@ impl<'r> Builder<'r> {
         Self {
             repair,
             offsets: Offsets::new(repair.text()),
-            document: Document { nodes: Vec::new(), values: String::new(), tags: Vec::new() },
+            document: Document { nodes: Vec::new(), values: String::new(), tags: Vec::new(), rest: None },
             open: Vec::new(),
             anchors: HashMap::new(),
             tag_ids: HashMap::new(),
