@@ -3,12 +3,12 @@
 use super::super::check;
 use super::super::decode::{Pair, Text};
 use super::super::envsubst::OWN_SECRET;
-use super::super::schema::{FIELDS, Fields};
+use super::super::schema::{Fields, Unknown};
 use super::super::yaml::NodeId;
 use super::{Assembly, MAX_PROBLEMS};
 use crate::log::brief;
 
-/// A field this near to a known one is a slip of the pen.
+/// A field this near to a known one is a slip of the pen; so is the start of one.
 const SLIP: usize = 2;
 
 impl Assembly<'_> {
@@ -25,16 +25,20 @@ impl Assembly<'_> {
     }
 
     /// Warns about fields that faas-cli would silently pass over and that look like others.
-    pub(super) fn check_fields(&mut self, function: &str, fields: &Fields) {
-        for Text { value, node } in &fields.unknown {
+    pub(super) fn check_fields(&mut self, unknown: &[Unknown]) {
+        for Unknown { name: Text { value, node }, owner, known } in unknown {
             if self.warnings.len() >= MAX_PROBLEMS {
                 break;
             }
+            let is_start = |field: &str| value.len() > SLIP && field.starts_with(value);
             // Names may be long: only of those that can be near is the distance worked out.
-            let near = FIELDS.iter().filter(|field| field.len().abs_diff(value.len()) <= SLIP);
-            let distances = near.map(|field| (strsim::osa_distance(field, value), field));
-            if let Some((_, field)) = distances.filter(|(distance, _)| *distance <= SLIP).min() {
-                let message = format!("function `{}` has the unknown field `{}`", brief(function), brief(value));
+            let distances = known
+                .iter()
+                .filter(|field| is_start(field) || field.len().abs_diff(value.len()) <= SLIP)
+                .map(|field| (strsim::osa_distance(field, value), field));
+            let near = distances.filter(|(distance, field)| *distance <= SLIP || is_start(field)).min();
+            if let Some((_, field)) = near {
+                let message = format!("{owner} has the unknown field `{}`", brief(value));
                 self.warn(*node, message, Some(format!("write `{field}`")));
             }
         }
