@@ -83,7 +83,7 @@ fn show(functions: &[Function]) {
     tracing::info!("dry run: this would be sent, and nothing is");
     let deployments: Vec<_> = functions.iter().map(|function| &function.deployment).collect();
     // Maps of strings and lists of strings: nothing that JSON could not hold.
-    log::plain(serde_json::to_string_pretty(&deployments).unwrap_or_default());
+    log::plain(log::json(&serde_json::to_string_pretty(&deployments).unwrap_or_default()));
 }
 
 /// Deploys functions to a gateway.
