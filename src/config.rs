@@ -251,10 +251,5 @@ pub fn missing(blank: bool) -> &'static str {
     }
 }
 
-/// The first character that cannot stand in a name within a URL's path.
-pub fn unaddressable(name: &str) -> Option<char> {
-    name.chars().find(|character| !character.is_ascii_alphanumeric() && !"-_.~".contains(*character))
-}
-
 #[cfg(test)]
 mod tests;

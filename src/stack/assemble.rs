@@ -46,6 +46,13 @@ impl Place<'_> {
     }
 }
 
+/// What a warning is about: a place in the stack file, or one of the pipe's variables.
+#[derive(Clone, Copy)]
+enum At {
+    Node(NodeId),
+    Variable(&'static str),
+}
+
 pub(super) struct Assembly<'a> {
     source: &'a Source,
     options: &'a Options,
@@ -86,6 +93,7 @@ impl<'a> Assembly<'a> {
         let mut functions = Vec::new();
         let mut is_any_selected = false;
         let is_root_whole = decoder.findings.is_empty();
+        self.check_options();
         self.check_fields(&root.unknown);
         for pair in &root.functions {
             let before = decoder.findings.len();
@@ -145,10 +153,17 @@ impl<'a> Assembly<'a> {
         self.problems.len() >= MAX_PROBLEMS
     }
 
-    fn warn(&mut self, node: NodeId, message: String, hint: Option<String>) {
-        if self.warnings.len() < MAX_PROBLEMS && !self.told.contains(&(node, message.clone())) {
-            self.warnings.push(self.place.warning(node, &message, hint));
-            self.told.insert((node, message));
+    fn warn(&mut self, at: At, message: String, hint: Option<String>) {
+        if self.warnings.len() >= MAX_PROBLEMS {
+            return;
+        }
+        match at {
+            At::Variable(name) => self.warnings.push(Problem::new(format!("`{name}`: {message}"), hint.as_deref())),
+            At::Node(node) if self.told.contains(&(node, message.clone())) => {}
+            At::Node(node) => {
+                self.warnings.push(self.place.warning(node, &message, hint));
+                self.told.insert((node, message));
+            }
         }
     }
 
@@ -276,7 +291,7 @@ impl<'a> Assembly<'a> {
             self.problem(text.node, &message, Some(hint));
         } else if let Some(fault) = image::warning(&text.value) {
             let message = format!("no container runtime takes the image name `{}`: {fault}", brief(&text.value));
-            self.warn(text.node, message, Some(hint));
+            self.warn(At::Node(text.node), message, Some(hint));
         } else if let Some(fault) = image::fault(&tagged).or_else(|| image::warning(&tagged)) {
             let message = format!("with `TAG_FORMAT` the image becomes `{}`: {fault}", brief(&tagged));
             let hint = match self.options.tag.unfit() {

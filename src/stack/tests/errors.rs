@@ -485,3 +485,29 @@ fn web_page_is_no_stack_file() {
     ");
     assert_eq!(Run::default().bodies(format!("<<: {{a: b}}\n{HEAD}")).len(), 1);
 }
+
+#[test]
+fn what_kubernetes_would_refuse_of_variables_is_warned_about_once() {
+    let pairs = |name: &str, value: &str| vec![(name.to_owned(), value.to_owned())];
+    let options = Options {
+        namespace: Some("a.b".to_owned()),
+        env_vars: pairs("", "x"),
+        labels: pairs("a b", "not good"),
+        annotations: pairs("c d", "any value"),
+        secrets: vec!["Bad_Secret".to_owned()],
+        ..Options::default()
+    };
+    let run = Run { options, ..Run::default() };
+    insta::assert_snapshot!(run.warnings(format!("{HEAD}  g: {{image: 'r/g:1', environment: {{A=B: c}}}}\n")), @r"
+    `OPENFAAS_NAMESPACE`: Kubernetes has no namespace `a.b`: it holds `.`, where only lower case letters, digits and `-` may stand
+    `ENV_VARS`: Kubernetes takes no environment variable named ``: it is empty
+    `LABELS`: Kubernetes takes no label named `a b`: it holds ` `, where only letters, digits, `-`, `_` and `.` may stand
+    `LABELS`: Kubernetes does not take this value of the label `a b`: it holds ` `, where only letters, digits, `-`, `_` and `.` may stand
+    hint: annotations take any value
+    `ANNOTATIONS`: Kubernetes takes no annotation named `c d`: it holds ` `, where only letters, digits, `-`, `_` and `.` may stand
+    `SECRETS`: Kubernetes has no secret `Bad_Secret`: it may hold only lower case letters, digits, `-` and `.`, and begin and end with a letter or digit
+    stack.yml:7:37: Kubernetes takes no environment variable named `A=B`: it holds `=`
+        7 |   g: {image: 'r/g:1', environment: {A=B: c}}
+          |                                     ^
+    ");
+}
