@@ -255,10 +255,5 @@ pub fn missing(blank: bool) -> &'static str {
 /// What is said of a value that is no text.
 pub const NOT_TEXT: &str = "is not UTF-8 text";
 
-/// The first character that cannot stand in a name within a URL's path.
-pub fn unaddressable(name: &str) -> Option<char> {
-    name.chars().find(|character| !character.is_ascii_alphanumeric() && !"-_.~".contains(*character))
-}
-
 #[cfg(test)]
 mod tests;

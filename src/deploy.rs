@@ -70,7 +70,7 @@ pub async fn dry_run(mut run: Run<'_>, deploy: &Deploy) -> Result<Outcome, Rejec
     tracing::info!("dry run: this would be sent, and nothing is");
     let deployments: Vec<_> = loaded.stack.functions.iter().map(|function| &function.deployment).collect();
     // Maps of strings and lists of strings: nothing that JSON could not hold.
-    log::plain(serde_json::to_string_pretty(&deployments).unwrap_or_default());
+    log::plain(log::json(&serde_json::to_string_pretty(&deployments).unwrap_or_default()));
     Ok(Outcome { stack_file: Some(loaded.path), ..run.outcome(String::new()) })
 }
 

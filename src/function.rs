@@ -173,6 +173,11 @@ where
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
+/// The first character that cannot stand in a name within a URL's path.
+pub fn unaddressable(name: &str) -> Option<char> {
+    name.chars().find(|character| !character.is_ascii_alphanumeric() && !"-_.~".contains(*character))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

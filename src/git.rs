@@ -169,6 +169,9 @@ impl Error {
             Self::NoCommit { .. } => "commit before you deploy",
             Self::Abbrev { .. } => "set a number of at least 4, `auto` or `no`",
             Self::Unsupported { .. } => "clone it with `git clone` in its default form, or set `TAG_FORMAT: latest`",
+            Self::Read { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                "let every user read the clone: `chmod -R a+rX .` in the step's script, before the pipe"
+            }
             Self::Read { .. } | Self::Damaged { .. } | Self::Missing { .. } | Self::NotACommit { .. } => {
                 "clone the repository anew: what the step before this one left in `.git` is not whole"
             }

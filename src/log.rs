@@ -124,6 +124,19 @@ pub fn visible(bytes: &[u8]) -> String {
     text
 }
 
+/// JSON that is fit for [`plain`]: what would be made visible there is escaped as JSON has it, and stays JSON.
+pub fn json(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character != '\n' && (character.is_control() || is_invisible(character)) {
+            let _ = write!(out, "\\u{:04x}", u32::from(character));
+        } else {
+            out.push(character);
+        }
+    }
+    out
+}
+
 /// Appends `text` with every character made visible that could move a terminal's cursor or change its state.
 fn clean(text: &str, out: &mut String, keep: impl Fn(char) -> bool) {
     for character in text.chars() {

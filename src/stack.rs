@@ -93,6 +93,14 @@ pub struct Source {
     pub base: PathBuf,
 }
 
+impl Source {
+    /// The path of a file that it names.
+    fn path(&self, name: &str) -> PathBuf {
+        // Without a `./` that nobody wrote.
+        if self.base == Path::new(".") { name.into() } else { self.base.join(name) }
+    }
+}
+
 /// What a stack file needs from outside of it.
 pub struct Surroundings<'a> {
     /// The value of a variable that is set.
@@ -144,6 +152,11 @@ impl Function {
 pub fn read(source: &Source, options: &Options, surroundings: &Surroundings<'_>) -> Result<Stack, Problems> {
     let text = decode_text(&source.name, &source.text)?;
     let page = Page::new(&source.name, text);
+    let start = text.trim_start();
+    if start.starts_with('<') && !start.starts_with("<<") {
+        let hint = "take the address that leads to the file's text alone, which is often called raw";
+        return Err(Problem::new(format!("`{}` is a web page, not a stack file", page.name), Some(hint)).into());
+    }
     let substituted = if options.envsubst {
         envsubst::substitute(text, surroundings.variable).map_err(|faults| substitution_problems(&page, &faults))?
     } else {

@@ -215,7 +215,7 @@ fn pipe_in_place_of_a_file_that_a_stack_file_names_is_refused() {
         let path = pipe.dir().join(path);
         fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
         assert!(Command::new("mkfifo").arg(&path).status().expect("mkfifo runs").success());
-        pipe.run().exits(2).says("it is not a file");
+        pipe.run().exits(2).says("is a pipe or a device, not a file");
         assert!(gateway.requests().is_empty());
     }
 }

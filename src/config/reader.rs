@@ -9,8 +9,9 @@ use url::Url;
 use super::variables::{Entry, Found};
 use super::{
     Auth, Command, Config, Credentials, Deploy, Environment, Invoke, Kind, NOT_TEXT, Payload, Problems, Selection,
-    Strategy, TagFormat, VARIABLES, Whoami, build, gateway_address, hints, missing, unaddressable,
+    Strategy, TagFormat, VARIABLES, Whoami, build, gateway_address, hints, missing,
 };
+use crate::function::unaddressable;
 use crate::oidc::IdToken;
 use crate::result::{Places, insights};
 use crate::secret::Secret;

@@ -3,7 +3,6 @@
 mod checks;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
 use super::decode::{Decoder, Entry, Finding, Pair, Text};
 use super::envsubst::Substituted;
@@ -15,7 +14,7 @@ use super::select::Selection;
 use super::yaml::{Document, NodeId};
 use super::{Function, Options, Source, Surroundings};
 use crate::function::{Deployment, Resources};
-use crate::log::brief;
+use crate::log::{brief, quote};
 
 /// After so many problems or warnings no more are kept.
 const MAX_PROBLEMS: usize = 100;
@@ -45,6 +44,13 @@ impl Place<'_> {
         let at = self.document.offset(node);
         self.page.line(self.substituted.source_range(at).start)
     }
+}
+
+/// What a warning is about: a place in the stack file, or one of the pipe's variables.
+#[derive(Clone, Copy)]
+enum At {
+    Node(NodeId),
+    Variable(&'static str),
 }
 
 pub(super) struct Assembly<'a> {
@@ -87,6 +93,8 @@ impl<'a> Assembly<'a> {
         let mut functions = Vec::new();
         let mut is_any_selected = false;
         let is_root_whole = decoder.findings.is_empty();
+        self.check_options();
+        self.check_fields(&root.unknown);
         for pair in &root.functions {
             let before = decoder.findings.len();
             let fields = schema::function(&mut decoder, pair.value, &pair.name);
@@ -145,10 +153,17 @@ impl<'a> Assembly<'a> {
         self.problems.len() >= MAX_PROBLEMS
     }
 
-    fn warn(&mut self, node: NodeId, message: String, hint: Option<String>) {
-        if self.warnings.len() < MAX_PROBLEMS && !self.told.contains(&(node, message.clone())) {
-            self.warnings.push(self.place.warning(node, &message, hint));
-            self.told.insert((node, message));
+    fn warn(&mut self, at: At, message: String, hint: Option<String>) {
+        if self.warnings.len() >= MAX_PROBLEMS {
+            return;
+        }
+        match at {
+            At::Variable(name) => self.warnings.push(Problem::new(format!("`{name}`: {message}"), hint.as_deref())),
+            At::Node(node) if self.told.contains(&(node, message.clone())) => {}
+            At::Node(node) => {
+                self.warnings.push(self.place.warning(node, &message, hint));
+                self.told.insert((node, message));
+            }
         }
     }
 
@@ -194,7 +209,7 @@ impl<'a> Assembly<'a> {
     fn function(&mut self, pair: &Pair, fields: &Fields, is_whole: bool) -> Function {
         let name = &pair.name;
         self.check_name(name, pair.key);
-        self.check_fields(name, fields);
+        self.check_fields(&fields.unknown);
         self.check_kubernetes(fields);
         self.check_tokens(pair, fields);
         let namespace = self.options.namespace.clone().or_else(|| non_empty(fields.namespace.as_ref()));
@@ -276,10 +291,13 @@ impl<'a> Assembly<'a> {
             self.problem(text.node, &message, Some(hint));
         } else if let Some(fault) = image::warning(&text.value) {
             let message = format!("no container runtime takes the image name `{}`: {fault}", brief(&text.value));
-            self.warn(text.node, message, Some(hint));
+            self.warn(At::Node(text.node), message, Some(hint));
         } else if let Some(fault) = image::fault(&tagged).or_else(|| image::warning(&tagged)) {
             let message = format!("with `TAG_FORMAT` the image becomes `{}`: {fault}", brief(&tagged));
-            let hint = "leave `TAG_FORMAT` out, or give the image a plain tag".to_owned();
+            let hint = match self.options.tag.unfit() {
+                Some(unfit) => format!("use `TAG_FORMAT: sha`: `{}` cannot stand in an image tag", brief(unfit)),
+                None => "leave `TAG_FORMAT` out, or give the image a plain tag".to_owned(),
+            };
             self.problem(text.node, &message, Some(hint));
         }
         tagged
@@ -293,9 +311,9 @@ impl<'a> Assembly<'a> {
         if let Some(known) = self.digests.get(&handler) {
             return known.clone().ok_or(None);
         }
-        let digest = (self.surroundings.folder_digest)(&self.source.base.join(&handler));
+        let digest = (self.surroundings.folder_digest)(&self.source.path(&handler));
         self.digests.insert(handler, digest.as_ref().ok().cloned());
-        digest.map_err(|message| Some(brief(&message)))
+        digest.map_err(|message| Some(quote(&message)))
     }
 
     /// Inline, then environment files in order, then the option.
@@ -307,7 +325,7 @@ impl<'a> Assembly<'a> {
             if self.is_full() {
                 break;
             }
-            match self.files.environment(self.base(), &file.value) {
+            match self.files.environment(self.source, &file.value) {
                 Ok(variables) => {
                     self.environment_bytes +=
                         variables.iter().map(|(name, value)| name.len() + value.len() + 64).sum::<usize>();
@@ -321,26 +339,21 @@ impl<'a> Assembly<'a> {
                     }
                     environment.extend(variables.iter().map(|(name, value)| (name.clone(), value.clone())));
                 }
-                Err(fault) => self.file_problem(file.node, &file.value, fault),
+                Err(fault) => self.file_problem(file.node, fault),
             }
         }
         environment.extend(self.options.env_vars.iter().cloned());
         environment
     }
 
-    fn base(&self) -> &'a Path {
-        &self.source.base
-    }
-
-    fn file_problem(&mut self, node: NodeId, name: &str, fault: FileFault) {
+    fn file_problem(&mut self, node: NodeId, fault: FileFault) {
         match fault {
             FileFault::Known => {}
             FileFault::Open(error) => {
-                let message = format!("`{}` cannot be read: {error}", brief(name));
                 let hint =
                     "a path is relative to the folder the pipe runs in; commit the file, or pass it as an artifact"
                         .to_owned();
-                self.problem(node, &message, Some(hint));
+                self.problem(node, &error.to_string(), Some(hint));
             }
             FileFault::Content(problems) => {
                 for problem in problems {
@@ -359,12 +372,12 @@ impl<'a> Assembly<'a> {
         if own.is_some() || language.value.is_empty() || language.value.eq_ignore_ascii_case("dockerfile") {
             return own;
         }
-        match self.files.template_process(self.base(), &language.value) {
+        match self.files.template_process(self.source, &language.value) {
             Ok(process) => process.filter(|process| !process.is_empty()).inspect(|process| {
                 self.check_token(language.node, "the template's `fprocess`", process);
             }),
             Err(fault) => {
-                self.file_problem(language.node, &format!("template/{}/template.yml", language.value), fault);
+                self.file_problem(language.node, fault);
                 None
             }
         }

@@ -1,5 +1,6 @@
 //! What Kubernetes would refuse of a function: names, labels, quantities. Each check says what is wrong, if anything.
 
+use crate::function;
 use crate::log::brief;
 
 /// The longest label value, label name or DNS label.
@@ -13,16 +14,12 @@ const LEAST_MEMORY: f64 = 1024.0 * 1024.0;
 /// Nobody means more than this: 1 PiB.
 const MOST_MEMORY: f64 = LEAST_MEMORY * LEAST_MEMORY * 1024.0;
 
-/// Why a function's name cannot be part of a URL's path as it is (RFC 3986, `pchar` without percent-encoding).
+/// Why a URL cannot name a function.
 pub(super) fn unaddressable(name: &str) -> Option<String> {
-    let is_path_character = |c: char| c.is_ascii_alphanumeric() || "-._~!$&'()*+,;=:@".contains(c);
     match name {
         "" => Some("it is empty".to_owned()),
         "." | ".." => Some("in a URL it means a folder".to_owned()),
-        _ => name
-            .chars()
-            .find(|character| !is_path_character(*character))
-            .map(|character| format!("it holds `{}`", character.escape_default())),
+        _ => function::unaddressable(name).map(|character| format!("it holds `{}`", character.escape_default())),
     }
 }
 
@@ -95,6 +92,14 @@ fn label_text(text: &str) -> Option<String> {
     let ends = [text.bytes().next(), text.bytes().last()];
     let ends_well = ends.iter().all(|byte| byte.is_some_and(is_word));
     (!ends_well).then(|| "it must begin and end with a letter or digit".to_owned())
+}
+
+/// The name of an environment variable.
+pub(super) fn environment_name(name: &str) -> Option<String> {
+    match name {
+        "" => Some("it is empty".to_owned()),
+        _ => name.contains('=').then(|| "it holds `=`".to_owned()),
+    }
 }
 
 /// The size of all annotations together.
@@ -188,11 +193,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_characters_of_a_path_segment_can_be_addressed() {
-        for name in ["a", "A_b.c~-1", "a:b@c", "..."] {
+    fn names_that_need_no_encoding_in_a_url_can_be_addressed() {
+        for name in ["a", "A_b.c~-1", "..."] {
             assert_eq!(unaddressable(name), None, "{name}");
         }
-        for name in ["", ".", "..", "a/b", "a b", "a?b", "a#b", "a%b", "é", "a\u{1}"] {
+        for name in ["", ".", "..", "a/b", "a b", "a?b", "a#b", "a%b", "a:b@c", "é", "a\u{1}"] {
             assert!(unaddressable(name).is_some(), "{name}");
         }
     }

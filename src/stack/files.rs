@@ -1,16 +1,15 @@
 //! Environment files and templates: read whole, at most 1 MiB, once each.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Read as _};
-use std::path::Path;
+use std::io;
 use std::rc::Rc;
 
-use super::decode::{Decoder, Entry};
+use super::decode::Decoder;
 use super::envsubst::Substituted;
 use super::report::{Page, Problem};
 use super::yaml::{Document, NodeId};
-use super::{MAX_FILE, schema};
+use super::{MAX_FILE, Source, schema};
+use crate::input;
 
 /// The files read so far; `None` stands for one whose problems are told already, or a template that is not there.
 #[derive(Default)]
@@ -21,40 +20,39 @@ pub(super) struct Files {
 
 impl Files {
     /// The variables of an environment file; why it cannot be opened, or the problems within it.
-    pub(super) fn environment(&mut self, base: &Path, name: &str) -> Result<Rc<BTreeMap<String, String>>, FileFault> {
+    pub(super) fn environment(
+        &mut self,
+        source: &Source,
+        name: &str,
+    ) -> Result<Rc<BTreeMap<String, String>>, FileFault> {
         if let Some(known) = self.environments.get(name) {
             return known.clone().ok_or(FileFault::Known);
         }
-        let read = read_limited(&base.join(name)).map_err(FileFault::Open).and_then(|bytes| {
-            let mut environment = decode(name, &bytes, schema::environment_file).map_err(FileFault::Content)?;
-            Ok(Rc::new(
-                std::mem::take(&mut environment)
-                    .into_iter()
-                    .map(|(key, entry): (String, Entry)| (key, entry.value))
-                    .collect(),
-            ))
+        let read = input::read(&source.path(name), MAX_FILE).map_err(FileFault::Open).and_then(|bytes| {
+            let environment = decode(name, &bytes, schema::environment_file).map_err(FileFault::Content)?;
+            Ok(Rc::new(environment.into_iter().map(|(key, entry)| (key, entry.value)).collect()))
         });
         self.environments.insert(name.to_owned(), read.as_ref().ok().cloned());
         read
     }
 
     /// The command of a language's template, where there is one.
-    pub(super) fn template_process(&mut self, base: &Path, language: &str) -> Result<Option<String>, FileFault> {
+    pub(super) fn template_process(&mut self, source: &Source, language: &str) -> Result<Option<String>, FileFault> {
         if let Some(known) = self.templates.get(language) {
             return Ok(known.clone());
         }
         let is_name = !language.contains(['/', '\\', '\0']) && !matches!(language, "." | "..");
-        let read = if is_name { read_template(base, language) } else { Ok(None) };
+        let read = if is_name { read_template(source, language) } else { Ok(None) };
         self.templates.insert(language.to_owned(), read.as_ref().ok().cloned().flatten());
         read
     }
 }
 
-fn read_template(base: &Path, language: &str) -> Result<Option<String>, FileFault> {
+fn read_template(source: &Source, language: &str) -> Result<Option<String>, FileFault> {
     let name = format!("template/{language}/template.yml");
-    match read_limited(&base.join(&name)) {
+    match input::read(&source.path(&name), MAX_FILE) {
         Ok(bytes) => decode(&name, &bytes, schema::template).map_err(FileFault::Content),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(input::Error::Unreadable { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(FileFault::Open(error)),
     }
 }
@@ -64,23 +62,8 @@ fn read_template(base: &Path, language: &str) -> Result<Option<String>, FileFaul
 pub(super) enum FileFault {
     /// It was said before.
     Known,
-    Open(io::Error),
+    Open(input::Error),
     Content(Vec<Problem>),
-}
-
-/// Reads a regular file of at most 1 MiB.
-fn read_limited(path: &Path) -> io::Result<Vec<u8>> {
-    // Asked before opening: to open a pipe is to wait for its writer.
-    if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("it is not a file"));
-    }
-    let file = File::open(path)?;
-    let mut bytes = Vec::new();
-    file.take(MAX_FILE as u64 + 1).read_to_end(&mut bytes)?;
-    if bytes.len() > MAX_FILE {
-        return Err(io::Error::other("it is larger than 1 MiB"));
-    }
-    Ok(bytes)
 }
 
 fn decode<T>(name: &str, bytes: &[u8], read: fn(&mut Decoder<'_>, NodeId) -> T) -> Result<T, Vec<Problem>> {

@@ -21,6 +21,18 @@ pub enum Tag {
     Digest,
 }
 
+impl Tag {
+    /// What of it, as the clone has it, cannot stand in an image's tag.
+    pub(super) fn unfit(&self) -> Option<&str> {
+        let texts: [&str; 2] = match self {
+            Self::Version(version) => [version, ""],
+            Self::Branch { branch, version } => [branch, version],
+            Self::Latest | Self::Digest => return None,
+        };
+        texts.into_iter().find(|text| !text.bytes().all(is_tag_byte))
+    }
+}
+
 /// The image's name as `faas-cli --tag` makes it; `digest` is the handler's hash, which only [`Tag::Digest`] uses.
 pub fn tagged(image: &str, tag: &Tag, digest: &str) -> String {
     let last = image.rsplit('/').next().unwrap_or_default();
@@ -129,10 +141,11 @@ fn is_path_component(part: &str) -> bool {
 }
 
 fn is_tag(tag: &str) -> bool {
-    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    tag.len() <= 128
-        && tag.bytes().next().is_some_and(is_word)
-        && tag.bytes().all(|byte| is_word(byte) || matches!(byte, b'.' | b'-'))
+    tag.len() <= 128 && !tag.is_empty() && !tag.starts_with(['.', '-']) && tag.bytes().all(is_tag_byte)
+}
+
+fn is_tag_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-')
 }
 
 fn is_digest(digest: &str) -> bool {

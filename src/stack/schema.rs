@@ -7,7 +7,7 @@ use super::yaml::NodeId;
 use crate::log::brief;
 
 /// The fields of a function.
-pub(super) const FIELDS: [&str; 18] = [
+const FIELDS: [&str; 18] = [
     "image",
     "lang",
     "handler",
@@ -28,6 +28,29 @@ pub(super) const FIELDS: [&str; 18] = [
     "platforms",
 ];
 
+/// The fields of limits and requests.
+const AMOUNTS: [&str; 2] = ["memory", "cpu"];
+/// The fields of the provider.
+const PROVIDER: [&str; 3] = ["name", "gateway", "network"];
+/// The fields of the stack file itself.
+const ROOT: [&str; 4] = ["version", "provider", "functions", "configuration"];
+
+/// A field that faas-cli does not know, and passes over.
+#[derive(Debug)]
+pub(super) struct Unknown {
+    pub(super) name: Text,
+    /// What it is a field of, for messages.
+    pub(super) owner: String,
+    /// The fields that are known there.
+    pub(super) known: &'static [&'static str],
+}
+
+impl Unknown {
+    fn new(pair: Pair, owner: &str, known: &'static [&'static str]) -> Self {
+        Self { name: Text { value: pair.name, node: pair.key }, owner: owner.to_owned(), known }
+    }
+}
+
 /// The stack file but for its functions' fields.
 #[derive(Debug, Default)]
 pub(super) struct Root {
@@ -36,6 +59,7 @@ pub(super) struct Root {
     pub(super) provider_name: Option<Text>,
     pub(super) gateway: Option<Text>,
     pub(super) functions: Vec<Pair>,
+    pub(super) unknown: Vec<Unknown>,
 }
 
 /// A function as the stack file has it.
@@ -57,8 +81,7 @@ pub(super) struct Fields {
     pub(super) limits: Amounts,
     pub(super) requests: Amounts,
     pub(super) read_only: bool,
-    /// Names of fields that faas-cli does not know.
-    pub(super) unknown: Vec<Text>,
+    pub(super) unknown: Vec<Unknown>,
 }
 
 /// Memory and CPU.
@@ -81,13 +104,13 @@ pub(super) fn root(decoder: &mut Decoder<'_>, node: NodeId) -> Root {
                         "name" => root.provider_name = text(decoder, &pair),
                         "gateway" => root.gateway = text(decoder, &pair),
                         "network" => _ = text(decoder, &pair),
-                        _ => {}
+                        _ => root.unknown.push(Unknown::new(pair, "`provider`", &PROVIDER)),
                     }
                 }
             }
             "functions" => root.functions = decoder.pairs(pair.value, "`functions`").unwrap_or_default(),
             "configuration" => configuration(decoder, &pair),
-            _ => {}
+            _ => root.unknown.push(Unknown::new(pair, "the stack file", &ROOT)),
         }
     }
     root
@@ -105,8 +128,8 @@ fn configuration(decoder: &mut Decoder<'_>, pair: &Pair) {
 /// Reads a function.
 pub(super) fn function(decoder: &mut Decoder<'_>, node: NodeId, name: &str) -> Fields {
     let mut fields = Fields::default();
-    let what = format!("function `{}`", brief(name));
-    for pair in decoder.pairs(node, &what).unwrap_or_default() {
+    let owner = format!("function `{}`", brief(name));
+    for pair in decoder.pairs(node, &owner).unwrap_or_default() {
         let node = pair.value;
         let what = format!("`{}`", pair.name);
         match pair.name.as_str() {
@@ -124,27 +147,27 @@ pub(super) fn function(decoder: &mut Decoder<'_>, node: NodeId, name: &str) -> F
             "constraints" => fields.constraints = decoder.list(node, &what),
             "labels" => fields.labels = decoder.map(node, &what).unwrap_or_default(),
             "annotations" => fields.annotations = decoder.map(node, &what).unwrap_or_default(),
-            "limits" => fields.limits = amounts(decoder, node, &what),
-            "requests" => fields.requests = amounts(decoder, node, &what),
+            "limits" => fields.limits = amounts(decoder, node, &what, &mut fields.unknown),
+            "requests" => fields.requests = amounts(decoder, node, &what, &mut fields.unknown),
             "readonly_root_filesystem" => fields.read_only = decoder.boolean(node, &what).unwrap_or_default(),
             // These are for a build; faas-cli checks their types on a deploy too.
             "skip_build" => _ = decoder.boolean(node, &what),
             "build_args" => _ = decoder.map(node, &what),
             "build_options" => _ = decoder.list(node, &what),
             "platforms" => _ = text(decoder, &pair),
-            _ => fields.unknown.push(Text { value: pair.name, node: pair.key }),
+            _ => fields.unknown.push(Unknown::new(pair, &owner, &FIELDS)),
         }
     }
     fields
 }
 
-fn amounts(decoder: &mut Decoder<'_>, node: NodeId, what: &str) -> Amounts {
+fn amounts(decoder: &mut Decoder<'_>, node: NodeId, what: &str, unknown: &mut Vec<Unknown>) -> Amounts {
     let mut amounts = Amounts::default();
     for pair in decoder.pairs(node, what).unwrap_or_default() {
         match pair.name.as_str() {
             "memory" => amounts.memory = text(decoder, &pair),
             "cpu" => amounts.cpu = text(decoder, &pair),
-            _ => {}
+            _ => unknown.push(Unknown::new(pair, what, &AMOUNTS)),
         }
     }
     amounts

@@ -37,7 +37,7 @@ impl Run<'_> {
             found.map(|(_, value)| (*value).to_owned())
         };
         let folder_digest = |path: &Path| match path.file_name() {
-            Some(name) if name == "missing" => Err("no such folder".to_owned()),
+            Some(name) if name == "missing" => Err(format!("no such folder at {}", path.display())),
             name => Ok(format!("hash-of-{}", name.unwrap_or_default().to_string_lossy())),
         };
         let token_fault = |text: &str| text.contains(TOKEN).then(|| "holds a token".to_owned());

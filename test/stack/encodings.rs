@@ -44,3 +44,12 @@ fn other_encodings_are_refused() {
         ("NUL", with(b"\0\n"), "NUL"),
     ]);
 }
+
+#[test]
+fn what_a_terminal_does_not_show_is_printed_as_json_has_it() {
+    environments_become([(
+        "invisible",
+        "      a: \"x\\u200fy\\x85\\u2028\\ufeff\\x7f\\x9b\"",
+        json!({"a": "x\u{200f}y\u{85}\u{2028}\u{feff}\u{7f}\u{9b}"}),
+    )]);
+}

@@ -47,7 +47,7 @@ fn broken_files_are_refused_before_anything_is_sent() {
         ),
         ("twice", check_refused(&reads("a.yml").file("a.yml", "environment: {A: 1, A: 2}\n"), "second time")),
         ("list", check_refused(&reads("a.yml").file("a.yml", "environment: [A=1]\n"), "a.yml:1:")),
-        ("folder", check_refused(&reads("a").file("a/b.yml", ""), "`a` cannot be read")),
+        ("folder", check_refused(&reads("a").file("a/b.yml", ""), "`a` is a directory, not a file")),
         ("not UTF-8", check_refused(&reads("a.yml").file("a.yml", b"# \xff\n"), "a.yml:1:3")),
     ]);
     refused([("not a list", function("    environment_file: a.yml"), "`environment_file` is the text `a.yml`")]);

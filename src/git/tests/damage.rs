@@ -147,3 +147,9 @@ fn a_message_of_more_than_what_is_read_is_an_error() {
     sandbox.git("repo", &["repack", "-q", "-ad"]);
     assert!(sandbox.facts("repo").is_err());
 }
+
+#[test]
+fn what_may_not_be_read_is_not_taken_for_damage() {
+    let error = Error::read(Path::new(".git/HEAD"))(io::ErrorKind::PermissionDenied.into());
+    assert!(error.hint().starts_with("let every user read the clone"), "{}", error.hint());
+}

@@ -3,12 +3,12 @@
 use super::super::check;
 use super::super::decode::{Pair, Text};
 use super::super::envsubst::OWN_SECRET;
-use super::super::schema::{FIELDS, Fields};
+use super::super::schema::{Fields, Unknown};
 use super::super::yaml::NodeId;
-use super::{Assembly, MAX_PROBLEMS};
+use super::{Assembly, At, MAX_PROBLEMS};
 use crate::log::brief;
 
-/// A field this near to a known one is a slip of the pen.
+/// A field this near to a known one is a slip of the pen; so is the start of one.
 const SLIP: usize = 2;
 
 impl Assembly<'_> {
@@ -20,22 +20,26 @@ impl Assembly<'_> {
             self.problem(node, &message, Some(hint));
         } else if let Some(fault) = check::function_name(name) {
             let message = format!("Kubernetes takes no function named `{}`: {fault}", brief(name));
-            self.warn(node, message, None);
+            self.warn(At::Node(node), message, None);
         }
     }
 
     /// Warns about fields that faas-cli would silently pass over and that look like others.
-    pub(super) fn check_fields(&mut self, function: &str, fields: &Fields) {
-        for Text { value, node } in &fields.unknown {
+    pub(super) fn check_fields(&mut self, unknown: &[Unknown]) {
+        for Unknown { name: Text { value, node }, owner, known } in unknown {
             if self.warnings.len() >= MAX_PROBLEMS {
                 break;
             }
+            let is_start = |field: &str| value.len() > SLIP && field.starts_with(value);
             // Names may be long: only of those that can be near is the distance worked out.
-            let near = FIELDS.iter().filter(|field| field.len().abs_diff(value.len()) <= SLIP);
-            let distances = near.map(|field| (strsim::osa_distance(field, value), field));
-            if let Some((_, field)) = distances.filter(|(distance, _)| *distance <= SLIP).min() {
-                let message = format!("function `{}` has the unknown field `{}`", brief(function), brief(value));
-                self.warn(*node, message, Some(format!("write `{field}`")));
+            let distances = known
+                .iter()
+                .filter(|field| is_start(field) || field.len().abs_diff(value.len()) <= SLIP)
+                .map(|field| (strsim::osa_distance(field, value), field));
+            let near = distances.filter(|(distance, field)| *distance <= SLIP || is_start(field)).min();
+            if let Some((_, field)) = near {
+                let message = format!("{owner} has the unknown field `{}`", brief(value));
+                self.warn(At::Node(*node), message, Some(format!("write `{field}`")));
             }
         }
     }
@@ -64,38 +68,83 @@ impl Assembly<'_> {
         }
     }
 
-    /// Warns about what Kubernetes would not take.
+    /// Warns about what Kubernetes would not take of the pipe's variables.
+    pub(super) fn check_options(&mut self) {
+        let options = self.options;
+        if let Some(namespace) = &options.namespace {
+            self.check_namespace(At::Variable("OPENFAAS_NAMESPACE"), namespace);
+        }
+        for (name, _) in &options.env_vars {
+            self.check_environment(At::Variable("ENV_VARS"), name);
+        }
+        for (name, value) in &options.labels {
+            self.check_label([At::Variable("LABELS"); 2], name, value);
+        }
+        for (name, _) in &options.annotations {
+            self.check_annotation(At::Variable("ANNOTATIONS"), name);
+        }
+        for secret in &options.secrets {
+            self.check_secret(At::Variable("SECRETS"), secret);
+        }
+    }
+
+    fn check_namespace(&mut self, at: At, name: &str) {
+        if let Some(fault) = check::dns_label(name) {
+            self.warn(at, format!("Kubernetes has no namespace `{}`: {fault}", brief(name)), None);
+        }
+    }
+
+    fn check_environment(&mut self, at: At, name: &str) {
+        if let Some(fault) = check::environment_name(name) {
+            let message = format!("Kubernetes takes no environment variable named `{}`: {fault}", brief(name));
+            self.warn(at, message, None);
+        }
+    }
+
+    fn check_label(&mut self, [key_at, value_at]: [At; 2], name: &str, value: &str) {
+        if let Some(fault) = check::label_key(name) {
+            self.warn(key_at, format!("Kubernetes takes no label named `{}`: {fault}", brief(name)), None);
+        }
+        if let Some(fault) = check::label_value(value) {
+            let message = format!("Kubernetes does not take this value of the label `{}`: {fault}", brief(name));
+            self.warn(value_at, message, Some("annotations take any value".to_owned()));
+        }
+    }
+
+    fn check_annotation(&mut self, at: At, name: &str) {
+        if let Some(fault) = check::label_key(&name.to_lowercase()) {
+            self.warn(at, format!("Kubernetes takes no annotation named `{}`: {fault}", brief(name)), None);
+        }
+    }
+
+    fn check_secret(&mut self, at: At, name: &str) {
+        if let Some(fault) = check::dns_subdomain(name) {
+            self.warn(at, format!("Kubernetes has no secret `{}`: {fault}", brief(name)), None);
+        }
+    }
+
+    /// The same of a function in the stack file.
     pub(super) fn check_kubernetes(&mut self, fields: &Fields) {
         if let (None, Some(text)) = (&self.options.namespace, &fields.namespace)
             && !text.value.is_empty()
-            && let Some(fault) = check::dns_label(&text.value)
         {
-            let message = format!("Kubernetes has no namespace `{}`: {fault}", brief(&text.value));
-            self.warn(text.node, message, None);
+            self.check_namespace(At::Node(text.node), &text.value);
+        }
+        for (name, entry) in &fields.environment {
+            self.check_environment(At::Node(entry.key), name);
         }
         for (name, entry) in &fields.labels {
-            if let Some(fault) = check::label_key(name) {
-                self.warn(entry.key, format!("Kubernetes takes no label named `{}`: {fault}", brief(name)), None);
-            }
-            if let Some(fault) = check::label_value(&entry.value) {
-                let message = format!("Kubernetes does not take this value of the label `{}`: {fault}", brief(name));
-                self.warn(entry.node, message, Some("annotations take any value".to_owned()));
-            }
+            self.check_label([At::Node(entry.key), At::Node(entry.node)], name, &entry.value);
         }
-        let mut size = 0;
         for (name, entry) in &fields.annotations {
-            size += name.len() + entry.value.len();
-            if let Some(fault) = check::label_key(&name.to_lowercase()) {
-                self.warn(entry.key, format!("Kubernetes takes no annotation named `{}`: {fault}", brief(name)), None);
-            }
+            self.check_annotation(At::Node(entry.key), name);
         }
+        let size = fields.annotations.iter().map(|(name, entry)| name.len() + entry.value.len()).sum();
         if let (Some(fault), Some(entry)) = (check::annotations_size(size), fields.annotations.values().next()) {
-            self.warn(entry.key, fault, None);
+            self.warn(At::Node(entry.key), fault, None);
         }
         for secret in &fields.secrets {
-            if let Some(fault) = check::dns_subdomain(&secret.value) {
-                self.warn(secret.node, format!("Kubernetes has no secret `{}`: {fault}", brief(&secret.value)), None);
-            }
+            self.check_secret(At::Node(secret.node), &secret.value);
         }
         for amounts in [&fields.limits, &fields.requests] {
             let memory =
@@ -103,7 +152,11 @@ impl Assembly<'_> {
             let cpu = amounts.cpu.as_ref().map(|text| (text, check::cpu as fn(&str) -> Option<check::QuantityFault>));
             for (text, check) in [memory, cpu].into_iter().flatten().filter(|(text, _)| !text.value.is_empty()) {
                 if let Some(fault) = check(&text.value) {
-                    self.warn(text.node, format!("`{}` {}", brief(&text.value), fault.message), Some(fault.hint));
+                    self.warn(
+                        At::Node(text.node),
+                        format!("`{}` {}", brief(&text.value), fault.message),
+                        Some(fault.hint),
+                    );
                 }
             }
         }

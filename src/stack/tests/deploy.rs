@@ -137,7 +137,21 @@ fn digest_needs_the_handler() {
     hint: write `handler:` with the function's folder, or use another `TAG_FORMAT`
     ");
     let problems = run.problems(format!("{HEAD}    handler: ./missing\n"));
-    assert!(problems.contains("needs the handler of `f`: no such folder"), "{problems}");
+    assert!(problems.contains("needs the handler of `f`: no such folder at /nonexistent/./missing"), "{problems}");
+    let here = Run { base: Path::new("."), ..run };
+    let path = format!("./{}missing", "long/".repeat(20));
+    let problems = here.problems(format!("{HEAD}    handler: {path}\n"));
+    assert!(problems.contains(&format!("no such folder at {path}\n")), "{problems}");
+}
+
+#[test]
+fn branch_that_no_tag_can_hold_is_told() {
+    let branch = Tag::Branch { branch: "feature/x".to_owned(), version: "v".to_owned() };
+    for (tag, unfit) in [(branch, "feature/x"), (Tag::Version("v1/2-3-gab".to_owned()), "v1/2-3-gab")] {
+        let problems = with(Options { tag, ..Options::default() }).problems(HEAD);
+        let hint = format!("hint: use `TAG_FORMAT: sha`: `{unfit}` cannot stand in an image tag");
+        assert!(problems.ends_with(&hint), "{problems}");
+    }
 }
 
 #[test]
@@ -161,7 +175,8 @@ fn environment_files_that_cannot_be_read_are_told_at_their_place() {
     let run = Run { base: folder.path(), ..Run::default() };
     let problems =
         run.problems(format!("{HEAD}    environment_file:\n    - none.yml\n    - .env\n    - twice.yml\n    - .\n"));
-    insta::assert_snapshot!(problems, @r"
+    let folder = format!("{}/", folder.path().display());
+    insta::assert_snapshot!(problems.replace(&folder, ""), @r"
     .env:1:1: the environment file is the text `A=1 B=2`, where names with values belong
         1 | A=1
           | ^
@@ -174,7 +189,7 @@ fn environment_files_that_cannot_be_read_are_told_at_their_place() {
         8 |     - none.yml
           |       ^
     hint: a path is relative to the folder the pipe runs in; commit the file, or pass it as an artifact
-    stack.yml:11:7: `.` cannot be read: it is not a file
+    stack.yml:11:7: `.` is a directory, not a file
        11 |     - .
           |       ^
     hint: a path is relative to the folder the pipe runs in; commit the file, or pass it as an artifact

@@ -104,7 +104,7 @@ fn faults_of_all_functions_and_of_the_provider_are_told_at_once() {
         9 |     image: r/c@
           |            ^
     hint: write `image: registry.example.com/name:tag`
-    stack.yml:10:24: `none.yml` cannot be read: No such file or directory (os error 2)
+    stack.yml:10:24: `/nonexistent/none.yml` cannot be read: No such file or directory (os error 2)
        10 |     environment_file: [none.yml]
           |                        ^
     hint: a path is relative to the folder the pipe runs in; commit the file, or pass it as an artifact
@@ -448,4 +448,66 @@ fn name_without_a_value_is_told_once_where_several_functions_use_it() {
           = `${REG}` became nothing: `REG` is empty or not set
     hint: write `image: registry.example.com/name:tag`
     "#);
+}
+
+#[test]
+fn field_outside_of_functions_that_looks_like_another_is_warned_about() {
+    let text = "function:\n  f:\n    image: r/i:1\nprovider:\n  name: openfaas\n  gatway: x\nx-mine: y\n";
+    let problems = Run::default().read(text).expect_err("problems");
+    let warnings: Vec<String> = problems.warnings.iter().map(Problem::to_string).collect();
+    insta::assert_snapshot!(warnings.join("\n"), @r"
+    stack.yml:1:1: the stack file has the unknown field `function`
+        1 | function:
+          | ^
+    hint: write `functions`
+    stack.yml:6:3: `provider` has the unknown field `gatway`
+        6 |   gatway: x
+          |   ^
+    hint: write `gateway`
+    ");
+    insta::assert_snapshot!(Run::default().warnings(format!("{HEAD}    limits: {{mem: 5Mi}}\n    env: {{A: b}}\n")), @r"
+    stack.yml:7:14: `limits` has the unknown field `mem`
+        7 |     limits: {mem: 5Mi}
+          |              ^
+    hint: write `memory`
+    stack.yml:8:5: function `f` has the unknown field `env`
+        8 |     env: {A: b}
+          |     ^
+    hint: write `environment`
+    ");
+}
+
+#[test]
+fn web_page_is_no_stack_file() {
+    insta::assert_snapshot!(refused("\n<!DOCTYPE html>\n<html>\n"), @r"
+    `stack.yml` is a web page, not a stack file
+    hint: take the address that leads to the file's text alone, which is often called raw
+    ");
+    assert_eq!(Run::default().bodies(format!("<<: {{a: b}}\n{HEAD}")).len(), 1);
+}
+
+#[test]
+fn what_kubernetes_would_refuse_of_variables_is_warned_about_once() {
+    let pairs = |name: &str, value: &str| vec![(name.to_owned(), value.to_owned())];
+    let options = Options {
+        namespace: Some("a.b".to_owned()),
+        env_vars: pairs("", "x"),
+        labels: pairs("a b", "not good"),
+        annotations: pairs("c d", "any value"),
+        secrets: vec!["Bad_Secret".to_owned()],
+        ..Options::default()
+    };
+    let run = Run { options, ..Run::default() };
+    insta::assert_snapshot!(run.warnings(format!("{HEAD}  g: {{image: 'r/g:1', environment: {{A=B: c}}}}\n")), @r"
+    `OPENFAAS_NAMESPACE`: Kubernetes has no namespace `a.b`: it holds `.`, where only lower case letters, digits and `-` may stand
+    `ENV_VARS`: Kubernetes takes no environment variable named ``: it is empty
+    `LABELS`: Kubernetes takes no label named `a b`: it holds ` `, where only letters, digits, `-`, `_` and `.` may stand
+    `LABELS`: Kubernetes does not take this value of the label `a b`: it holds ` `, where only letters, digits, `-`, `_` and `.` may stand
+    hint: annotations take any value
+    `ANNOTATIONS`: Kubernetes takes no annotation named `c d`: it holds ` `, where only letters, digits, `-`, `_` and `.` may stand
+    `SECRETS`: Kubernetes has no secret `Bad_Secret`: it may hold only lower case letters, digits, `-` and `.`, and begin and end with a letter or digit
+    stack.yml:7:37: Kubernetes takes no environment variable named `A=B`: it holds `=`
+        7 |   g: {image: 'r/g:1', environment: {A=B: c}}
+          |                                     ^
+    ");
 }

@@ -61,13 +61,17 @@ pub(super) fn document(text: &str) -> Result<Document, SyntaxError> {
             Err(Refusal::Ours(error)) => return Err(error),
             Err(Refusal::Parser(error)) => {
                 if !repair.apply(&error) {
-                    let (message, hint) = explain(error.info());
                     let mut at = repair.original(Offsets::new(repair.text()).byte(error.marker().index()));
                     let line = text[..at].rfind('\n').map_or(0, |end| end + 1);
                     // A tab below a text is told at the start of the text.
                     if error.info().contains("tab") && !text[line..at].contains('\t') {
                         at = text[at..].find("\n\t").map_or(at, |end| at + end + 1);
                     }
+                    // The end of the text is told where the last of it stands.
+                    if text[at..].trim().is_empty() {
+                        at = text.trim_end().len();
+                    }
+                    let (message, hint) = explain(error.info(), &text[line.min(at)..at]);
                     return Err(SyntaxError { at, message, hint });
                 }
             }
@@ -268,9 +272,15 @@ impl<'r> Builder<'r> {
     }
 }
 
-/// The parser's message in the words of someone who writes a stack file.
-fn explain(info: &str) -> (String, Option<&'static str>) {
+const CLOSE: &str = "close the bracket that was opened before, or write `,` between its items";
+
+/// The parser's message in the words of someone who writes a stack file; `before` is the line up to the place.
+fn explain(info: &str, before: &str) -> (String, Option<&'static str>) {
     let (message, hint) = match info {
+        "mapping values are not allowed in this context" if !before.contains(": ") => (
+            "the line above has no `: `, or has a value and names below it",
+            Some("write `name: value` there, or remove its value"),
+        ),
         "mapping values are not allowed in this context" => {
             ("a second `:` on this line", Some("quote the value that holds `: ` or ends with `:`"))
         }
@@ -302,9 +312,17 @@ fn explain(info: &str) -> (String, Option<&'static str>) {
             ("an unknown escape in these double quotes", Some("write `\\\\` for `\\`, or use single quotes"))
         }
         "while parsing a flow mapping, did not find expected ',' or '}'" => {
-            ("a `,` or `}` is missing before this", None)
+            ("a `,` or `}` is missing before this", Some(CLOSE))
         }
-        "while parsing a flow sequence, expected ',' or ']'" => ("a `,` or `]` is missing before this", None),
+        "while parsing a flow sequence, expected ',' or ']'" => ("a `,` or `]` is missing before this", Some(CLOSE)),
+        "illegal placement of ':' indicator" => ("a `]` or `}` is missing before this", Some(CLOSE)),
+        "misplaced bracket" => ("this closes nothing", Some("remove it, or quote the value")),
+        "block sequence entries are not allowed in this context" => {
+            ("a list cannot begin on this line", Some("write each `- item` on a line of its own below the name"))
+        }
+        "comment intercepting the multiline text" => {
+            ("the value before this comment goes on below it", Some("check the indentation of the line below"))
+        }
         "while parsing a node, did not find expected node content" => ("a value is missing before this", None),
         "recursion limit exceeded" => ("nested too deep", None),
         "invalid indentation" | "invalid indentation in flow construct" | "invalid indentation in quoted scalar" => {

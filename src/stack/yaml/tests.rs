@@ -230,6 +230,29 @@ fn what_is_no_yaml_is_refused() {
 }
 
 #[test]
+fn common_slips_are_told_with_what_to_write() {
+    let above = "the line above has no `: `, or has a value and names below it";
+    let rows = [
+        ("f:\n  secrets: - a\n", 14, "a list cannot begin on this line"),
+        ("f:\n  secrets: [a, b\n  c: d\n", 23, "a `]` or `}` is missing before this"),
+        ("f:\n  secrets: [a, b\n\n", 19, "a `,` or `]` is missing before this"),
+        ("f: {a: b\n", 8, "a `,` or `}` is missing before this"),
+        ("f: [a]]\n", 6, "this closes nothing"),
+        ("f: {}}\n", 5, "this closes nothing"),
+        ("environment:\n  A b\n  C: d\n", 22, above),
+        ("labels: foo\n  a: b\n", 15, above),
+        ("labels: foo # one\n  a: b\n", 12, "the value before this comment goes on below it"),
+        ("a: b: c\n", 4, "a second `:` on this line"),
+        ("a: 1\nb c\n", 8, "a name without `: ` stands before this"),
+    ];
+    for (text, at, message) in rows {
+        let error = refusal(text);
+        assert_eq!((error.at, error.message.as_str()), (at, message), "{text}");
+        assert!(error.hint.is_some(), "{text}");
+    }
+}
+
+#[test]
 fn repairs_that_do_not_help_end() {
     // Found by fuzzing: a lone carriage return ends a line too.
     assert_eq!(shown("a:\n  b: [c,\rd\r]\n"), "{a,{b,[c,d]}}");
