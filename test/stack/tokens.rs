@@ -51,6 +51,8 @@ fn token_in_the_pipes_own_lists_is_told_of_the_variable() {
     let ran = pipe.run().exits(2).is_silent_about(TOKEN);
     insta::assert_snapshot!(ran.log, @r"
     INFO: openfaas-pipe 0.1.0: deploy
+    WARNING: `OPENFAAS_NAMESPACE`: Kubernetes has no namespace `***`: it holds `J`, where only lower case letters, digits and `-` may stand
+    WARNING: `SECRETS`: Kubernetes has no secret `***`: it may hold only lower case letters, digits, `-` and `.`, and begin and end with a letter or digit
     ✖ Validation errors:
     ANNOTATIONS:
     - `two` holds the step's `BITBUCKET_STEP_OIDC_TOKEN`, which never becomes part of a function; give the function an OpenFaaS secret (`secrets:`) of its own instead
