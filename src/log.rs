@@ -100,6 +100,15 @@ pub fn brief(text: &str) -> String {
     }
 }
 
+/// A text that is [`brief`] where it is shown: most messages never are.
+pub struct Brief<'a>(pub &'a str);
+
+impl fmt::Display for Brief<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&brief(self.0))
+    }
+}
+
 /// A duration as people write it: `340 ms`, `1.2 s`, `5 min 3 s`.
 pub fn duration(duration: std::time::Duration) -> String {
     let seconds = duration.as_secs();

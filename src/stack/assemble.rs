@@ -14,7 +14,7 @@ use super::select::Selection;
 use super::yaml::{Document, NodeId};
 use super::{Function, Options, Source, Surroundings};
 use crate::function::{Deployment, Resources};
-use crate::log::{brief, quote};
+use crate::log::{Brief, brief, quote};
 
 /// After so many problems or warnings no more are kept.
 const MAX_PROBLEMS: usize = 100;
@@ -259,7 +259,7 @@ impl<'a> Assembly<'a> {
     }
 
     fn image(&mut self, pair: &Pair, fields: &Fields, is_whole: bool) -> String {
-        let name = brief(&pair.name);
+        let name = Brief(&pair.name);
         let Some(text) = fields.image.as_ref().filter(|text| !text.value.is_empty()) else {
             if is_whole {
                 let node = fields.image_node.unwrap_or(pair.key);

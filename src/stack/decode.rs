@@ -1,12 +1,13 @@
 //! Nodes to values, as Go's yaml.v3 decodes them into faas-cli's structs: merge keys, aliases, nulls, all problems at once.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::yaml::{Document, Kind, Meaning, NodeId};
-use crate::log::brief;
+use crate::log::{Brief, brief};
 
 /// How deep merge keys may lead to merge keys.
 const MAX_MERGES: usize = 32;
@@ -110,7 +111,7 @@ impl<'d> Decoder<'d> {
     }
 
     /// A text; `None` where it is null, or wrong, which is noted. `what` names it in messages.
-    pub fn text(&mut self, node: NodeId, what: &str) -> Option<String> {
+    pub fn text(&mut self, node: NodeId, what: fmt::Arguments<'_>) -> Option<String> {
         let target = self.document.resolve(node);
         let Kind::Scalar(text) = self.document.kind(target) else {
             let hint = match self.document.kind(target) {
@@ -173,9 +174,9 @@ impl<'d> Decoder<'d> {
         match self.document.kind(target) {
             Kind::Sequence => {
                 let document = self.document;
-                let item = format!("an item of {what}");
                 let items = document.children(target);
-                Some(items.filter_map(|node| Some(Text { value: self.text(node, &item)?, node })).collect())
+                let text = |node| Some(Text { value: self.text(node, format_args!("an item of {what}"))?, node });
+                Some(items.filter_map(text).collect())
             }
             _ if self.is_null(target) => None,
             kind => {
@@ -196,8 +197,7 @@ impl<'d> Decoder<'d> {
         let mut map = BTreeMap::new();
         for pair in self.pairs(node, what)? {
             let before = self.findings.len();
-            let label = format!("`{}` of {what}", brief(&pair.name));
-            let value = self.text(pair.value, &label);
+            let value = self.text(pair.value, format_args!("`{}` of {what}", Brief(&pair.name)));
             if value.is_none() && self.findings.len() > before {
                 continue;
             }
@@ -304,7 +304,7 @@ impl Flatten<'_, '_> {
                 merge = Some(value);
                 continue;
             }
-            let Some(name) = self.decoder.text(key, &format!("a name in {}", self.what)) else {
+            let Some(name) = self.decoder.text(key, format_args!("a name in {}", self.what)) else {
                 continue;
             };
             if let Some(taken) = &mut taken

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::decode::{Decoder, Entry, Pair, Text};
 use super::yaml::NodeId;
-use crate::log::brief;
+use crate::log::{Brief, brief};
 
 /// The fields of a function.
 const FIELDS: [&str; 18] = [
@@ -184,10 +184,10 @@ pub(super) fn environment_file(decoder: &mut Decoder<'_>, node: NodeId) -> BTree
 pub(super) fn template(decoder: &mut Decoder<'_>, node: NodeId) -> Option<String> {
     let pairs = decoder.pairs(node, "the template").unwrap_or_default();
     let pair = pairs.into_iter().find(|pair| pair.name == "fprocess")?;
-    decoder.text(pair.value, "`fprocess`")
+    decoder.text(pair.value, format_args!("`fprocess`"))
 }
 
 fn text(decoder: &mut Decoder<'_>, pair: &Pair) -> Option<Text> {
-    let value = decoder.text(pair.value, &format!("`{}`", brief(&pair.name)))?;
+    let value = decoder.text(pair.value, format_args!("`{}`", Brief(&pair.name)))?;
     Some(Text { value, node: pair.value })
 }

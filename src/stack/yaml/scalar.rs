@@ -8,6 +8,10 @@ pub(super) fn implicit(text: &str) -> (Meaning, &'static str) {
         "" | "~" | "null" | "Null" | "NULL" => (Meaning::Null, "!!null"),
         "true" | "True" | "TRUE" => (Meaning::Boolean(true), "!!bool"),
         "false" | "False" | "FALSE" => (Meaning::Boolean(false), "!!bool"),
+        // What begins otherwise is not looked at as a number.
+        _ if !text.starts_with(|first: char| first.is_ascii_digit() || "+-.".contains(first)) => {
+            (Meaning::Text, "!!str")
+        }
         _ if is_timestamp(text) => (Meaning::Other, "!!timestamp"),
         _ if is_integer(text) => (Meaning::Other, "!!int"),
         _ if is_float(text) => (Meaning::Other, "!!float"),
@@ -17,9 +21,6 @@ pub(super) fn implicit(text: &str) -> (Meaning, &'static str) {
 
 fn is_integer(text: &str) -> bool {
     let plain = text.replace('_', "");
-    if !text.starts_with(|first: char| first.is_ascii_digit() || first == '-' || first == '+') {
-        return false;
-    }
     let digits = plain.strip_prefix(['-', '+']).unwrap_or(&plain);
     let (radix, digits) = match digits.as_bytes() {
         [b'0', b'x' | b'X', ..] => (16, &digits[2..]),
