@@ -140,18 +140,12 @@ impl<'a> Run<'a> {
         let (mut stack, whole) = match read {
             Ok(read) => read,
             Err(problems) => {
-                self.warn(&substituted);
-                for warning in &problems.warnings {
-                    tracing::warn!("{warning}");
-                }
+                self.warn_of_stack(&substituted, &problems.warnings);
                 self.stack = problems.problems;
                 return None;
             }
         };
-        self.warn(&stack.substituted);
-        for warning in &stack.warnings {
-            tracing::warn!("{warning}");
-        }
+        self.warn_of_stack(&stack.substituted, &stack.warnings);
         let named = whole.as_ref().unwrap_or(&stack).functions.iter();
         let named = named.map(|function| Target::from(&function.deployment)).collect();
         let path = self.shown_path(&source);
@@ -188,6 +182,14 @@ impl<'a> Run<'a> {
     /// Tells what is set and probably not what was meant.
     pub fn warn(&self, substituted: &BTreeSet<String>) {
         for warning in config::warnings(self.environment, self.config.command.name(), substituted) {
+            tracing::warn!("{warning}");
+        }
+    }
+
+    /// The same, and what a person should look at in the stack file.
+    fn warn_of_stack(&self, substituted: &BTreeSet<String>, warnings: &[stack::Problem]) {
+        self.warn(substituted);
+        for warning in warnings {
             tracing::warn!("{warning}");
         }
     }
