@@ -1,39 +1,36 @@
 //! Deploys and invokes OpenFaaS functions from a Bitbucket pipeline.
 //!
-//! Imports run one way: the commands ([`deploy`], [`invoke`], …) begin with a [`run::Run`], use [`stack`], [`gateway`],
-//! [`oidc`] and [`git`], and account for what they did in an [`outcome::Outcome`], which [`result`] leaves for later steps.
+//! # Layout
+//!
+//! One run: [`config`] reads the variables, [`commands`] prepares and carries out what `COMMAND` asks for, [`report`] leaves
+//! the result for later steps. Imports run down this list only.
+//!
+//! - [`commands`]: what a user asks for, one file per `COMMAND`; `prepare.rs` finds every problem before anything is sent,
+//!   and `deploy/` holds the checks before a deploy, waiting, rollback and pruning.
+//! - [`report`]: what a run leaves behind: JSON, JUnit, Code Insights, output variables, shared variables.
+//! - [`gateway`]: HTTP requests to OpenFaaS: token exchange, functions, invocations, logs. Knows nothing of YAML or variables.
+//! - [`config`]: the environment, read once: the table of variables, their values, the warnings about them.
+//! - [`http`]: what all HTTP clients share: TLS, `User-Agent`, retries, the causes of a failed request.
+//! - [`image_tag`]: what `TAG_FORMAT` needs: the git repository, the digest of a handler's folder.
+//! - [`stack`]: the stack file: YAML, substitution, checks, and what a deploy sends for each function. Pure but for reading files.
+//! - [`oidc`]: the step's ID token: its claims, why it may be refused, the resources that would admit it. Pure.
+//! - [`shutdown`]: SIGTERM, SIGINT and the grace period.
+//! - [`function`]: the vocabulary: OpenFaaS' function resource, quantities, what became of a function.
+//! - [`files`]: reading and writing files.
+//! - [`console`]: the one way to standard output: the log, tables, and the redaction of secrets.
 
+mod commands;
 pub mod config;
-pub mod deploy;
-pub mod diff;
-pub mod digest;
-pub mod each;
-pub mod file;
+mod console;
+mod files;
 pub mod function;
-pub mod gateway;
-pub mod git;
-pub mod grants;
-pub mod input;
-pub mod invoke;
-pub mod leak;
-pub mod log;
+mod gateway;
+mod http;
+mod image_tag;
 pub mod oidc;
-pub mod outcome;
-pub mod owner;
-pub mod prune;
-pub mod remove;
-pub mod report;
-pub mod result;
-pub mod rollback;
-pub mod run;
-pub mod secret;
-pub mod show;
+mod report;
+mod shutdown;
 pub mod stack;
-pub mod statuses;
-pub mod stop;
-pub mod table;
-pub mod wait;
-pub mod whoami;
 
 use std::ffi::OsString;
 use std::{panic, thread};
@@ -42,10 +39,12 @@ use anyhow::Context as _;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
+use commands::prepare::Run;
+use commands::{deploy, diff, invoke, remove, whoami};
 use config::{Command, Environment};
-use outcome::{Failure, Outcome, Problem};
-use run::Run;
-use stop::Stop;
+use console::log;
+use function::outcome::{Failure, Outcome, Problem};
+use shutdown::Stop;
 
 /// Runs the pipe with these variables, and gives the process's exit code.
 pub fn run(variables: impl IntoIterator<Item = (OsString, OsString)>) -> u8 {
@@ -79,7 +78,7 @@ fn start(environment: Environment) -> anyhow::Result<u8> {
             // A thread that panicked sends nothing, and the hook told of it; the shipped build has aborted by then.
             exit_code = ended => exit_code.unwrap_or(Ok(Failure::Failed.exit_code())),
             failure = stop.at_once() => {
-                log::failure(format!("stopped by {}, with work under way", stop::signal_name(failure)));
+                log::failure(format!("stopped by {}, with work under way", shutdown::signal_name(failure)));
                 Ok(failure.exit_code())
             }
         }
@@ -129,11 +128,11 @@ async fn command(run: Run<'_>) -> Option<Failure> {
     // Also where all was done in time: whoever stopped the run is not to take it for a whole one.
     outcome.problem = stop.problem().or(outcome.problem);
     if let Some(context) = &config.places.insights {
-        report::send(&outcome, context).await;
+        report::insights::send::send(&outcome, context).await;
         outcome.problem = stop.problem().or(outcome.problem);
     }
     // Last, so that no stop is missing in them.
-    result::write(&outcome, &config.places);
+    report::write(&outcome, &config.places);
     let stopped = stop.problem();
     if let Some(stopped) = &stopped {
         last_line = format!("{}: {last_line}", stopped.message);

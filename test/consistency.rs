@@ -155,7 +155,7 @@ fn dockerfile_says_what_cargo_says() {
 
 #[test]
 fn exit_codes_of_the_readme_are_those_of_the_code() {
-    use openfaas_pipe::outcome::Failure;
+    use openfaas_pipe::function::outcome::Failure;
     let failures = [
         Failure::Failed,
         Failure::Input,

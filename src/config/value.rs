@@ -67,8 +67,9 @@ impl<'a> Entry<'a> {
     /// `true`, `yes`, `on`, `1` and their opposites, in any case.
     pub(super) fn boolean(&self, problems: &mut Problems) -> bool {
         self.parsed(problems, |text| {
-            boolean(text)
-                .ok_or_else(|| format!("`{}` is not a boolean: write 'true' or 'false'", crate::log::quote(text)))
+            boolean(text).ok_or_else(|| {
+                format!("`{}` is not a boolean: write 'true' or 'false'", crate::console::log::quote(text))
+            })
         })
     }
 
@@ -79,7 +80,7 @@ impl<'a> Entry<'a> {
             Some(_) => Err("must be more than 0".to_owned()),
             None => Err(format!(
                 "`{}` is not a duration: write for example '90s', '1m30s' or '500ms'",
-                crate::log::quote(text)
+                crate::console::log::quote(text)
             )),
         })
     }
@@ -89,7 +90,7 @@ impl<'a> Entry<'a> {
         self.parsed(problems, |text| {
             text.parse().ok().filter(|number| bounds.contains(number)).ok_or_else(|| {
                 let (from, to) = bounds.clone().into_inner();
-                format!("`{}` is not a whole number from {from} to {to}", crate::log::quote(text))
+                format!("`{}` is not a whole number from {from} to {to}", crate::console::log::quote(text))
             })
         })
     }
@@ -102,7 +103,7 @@ impl<'a> Entry<'a> {
             let words: Vec<_> = choices.iter().map(|(word, _)| *word).collect();
             problems.add(
                 self.variable.name,
-                format!("unallowed value `{}`: write one of {}", crate::log::quote(text), words.join(", ")),
+                format!("unallowed value `{}`: write one of {}", crate::console::log::quote(text), words.join(", ")),
             );
         }
         found.map(|(_, value)| *value)
@@ -212,7 +213,7 @@ fn numbered_items(variable: &Variable, environment: &Environment) -> Result<Opti
         Ok(_) => return Err((count_name, format!("more than {MOST_ITEMS} items"))),
         Err(_) => {
             let message =
-                format!("`{}` is not a whole number: write `{name}` as a YAML list", crate::log::quote(count));
+                format!("`{}` is not a whole number: write `{name}` as a YAML list", crate::console::log::quote(count));
             return Err((count_name, message));
         }
     };

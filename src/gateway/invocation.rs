@@ -4,11 +4,11 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, PROXY_AUTHORIZATION, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, Method};
 
-use super::send::{may_pass, pause, wait_of};
-use super::{Error, FunctionToken, Gateway, Target, error, retry};
+use super::{Error, FunctionToken, Gateway, Target, error};
+use crate::http::retry::{self, pause, response_may_pass, wait_of};
 
 /// One invocation, as it is sent.
-pub struct Invocation<'a> {
+pub(crate) struct Invocation<'a> {
     /// The method.
     pub method: &'a Method,
     /// The function.
@@ -24,7 +24,7 @@ pub struct Invocation<'a> {
 }
 
 /// Why an invocation has no answer to hand on.
-pub struct Unanswered {
+pub(crate) struct Unanswered {
     /// What went wrong.
     pub error: Error,
     /// Whether the function may have received it.
@@ -41,7 +41,7 @@ impl From<Error> for Unanswered {
 impl Gateway {
     /// Invokes a function, with this token or, once that is about to run out, another. The body is made anew for each try;
     /// a try beyond the first is made only where nobody received the one before, or where sending it twice does no harm.
-    pub async fn invoke<B, F>(
+    pub(crate) async fn invoke<B, F>(
         &self,
         invocation: &Invocation<'_>,
         mut token: Option<FunctionToken>,
@@ -81,7 +81,7 @@ impl Gateway {
                     let wait = (harmless && transport.cause.may_pass()).then(|| retry::backoff(number + 1));
                     wait.map(|wait| (wait, transport.to_string()))
                 }
-                Ok(response) => (invocation.idempotent && may_pass(response)).then(|| {
+                Ok(response) => (invocation.idempotent && response_may_pass(response)).then(|| {
                     let name = error::request_name(invocation.method, &url);
                     (wait_of(response.headers(), number + 1), format!("{name}: {}", response.status()))
                 }),
@@ -95,7 +95,11 @@ impl Gateway {
     }
 
     /// The next piece of a body.
-    pub async fn chunk(&self, method: &Method, response: &mut reqwest::Response) -> Result<Option<Bytes>, Error> {
+    pub(crate) async fn chunk(
+        &self,
+        method: &Method,
+        response: &mut reqwest::Response,
+    ) -> Result<Option<Bytes>, Error> {
         let url = response.url().clone();
         tokio::select! {
             chunk = response.chunk() => chunk.map_err(|error| self.transport(method, &url, &error)),
@@ -105,6 +109,6 @@ impl Gateway {
 }
 
 /// Whether a user may set this header on an invocation; the others are the connection's own.
-pub fn may_be_set(name: &HeaderName) -> bool {
+pub(crate) fn may_be_set(name: &HeaderName) -> bool {
     ![HOST, CONTENT_LENGTH, TRANSFER_ENCODING, PROXY_AUTHORIZATION].contains(name)
 }

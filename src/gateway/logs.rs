@@ -14,7 +14,7 @@ struct Message {
 
 impl Gateway {
     /// `GET /system/logs`: the last `count` lines of a function, oldest first.
-    pub async fn logs(&self, target: &Target, count: usize) -> Result<Vec<String>, Error> {
+    pub(crate) async fn logs(&self, target: &Target, count: usize) -> Result<Vec<String>, Error> {
         let mut url = self.path(&["system", "logs"]);
         url.query_pairs_mut()
             .append_pair("name", &target.name)

@@ -1,18 +1,19 @@
 //! One request: sent, its answer read up to a limit, and sent again where what went wrong may pass.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use url::Url;
 
-use super::error::{self, Cause, Error, Refused, Transport};
+use super::error::{self, Error, Refused, Transport};
 use super::sieve::{Keep, Sieve};
-use super::{Gateway, LIST_LIMIT, Target, retry};
-use crate::log::{self, quote};
+use super::{Gateway, LIST_LIMIT, Target};
+use crate::console::log::{self, quote};
+use crate::http::cause::Cause;
+use crate::http::retry::{self, pause, wait_of};
 use crate::oidc::Action;
-use crate::stop::Stop;
 
 /// One request to the gateway's own interface.
 pub(super) struct Call<'a> {
@@ -220,27 +221,4 @@ impl Call<'_> {
     pub(super) fn name(&self) -> String {
         error::request_name(&self.method, &self.url)
     }
-}
-
-/// Waits before further try `number`; says whether there is to be one.
-pub(super) async fn pause(stop: &Stop, said: &str, wait: Duration, number: u32, retries: u32) -> bool {
-    if number > retries || stop.requested().is_some() {
-        return false;
-    }
-    tracing::warn!("{said}; trying again in {} ({number} of {retries})", log::duration(wait));
-    tokio::select! {
-        () = tokio::time::sleep(wait) => true,
-        _ = stop.wait() => false,
-    }
-}
-
-/// [`retry::may_pass`] for an answer whose body is not read yet.
-pub(super) fn may_pass(response: &reqwest::Response) -> bool {
-    let body: &[u8] = if response.content_length() == Some(0) { b"" } else { b"unread" };
-    retry::may_pass(response.status(), response.headers(), body)
-}
-
-/// How long to wait after an answer.
-pub(super) fn wait_of(headers: &HeaderMap, number: u32) -> Duration {
-    retry::asked_wait(headers, SystemTime::now()).unwrap_or_else(|| retry::backoff(number))
 }

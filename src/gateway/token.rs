@@ -10,12 +10,13 @@ use http::{HeaderValue, Method};
 use serde::Deserialize;
 use tokio::sync::Mutex;
 
-use super::{ANSWER_LIMIT, Answer, Call, Error, Gateway, Target, retry};
+use super::{ANSWER_LIMIT, Answer, Call, Error, Gateway, Target};
 use crate::config::Credentials;
-use crate::log;
+use crate::console::log;
+use crate::console::redact::Secret;
+use crate::function::outcome::{Failure, Problem};
+use crate::http::retry;
 use crate::oidc::{self, Claims, IdToken, Severity, TokenError};
-use crate::outcome::{Failure, Problem};
-use crate::secret::Secret;
 
 /// A token is not used within this time of its end, so that it is still good when the request arrives.
 const MARGIN: Duration = Duration::from_secs(10);
@@ -39,7 +40,7 @@ pub(super) struct SystemToken {
 }
 
 /// A token that one function accepts.
-pub struct FunctionToken(SystemToken);
+pub(crate) struct FunctionToken(SystemToken);
 
 impl FunctionToken {
     pub(super) fn header(&self) -> &HeaderValue {
@@ -58,7 +59,7 @@ impl SystemToken {
 }
 
 /// What the gateway gave for the step's token.
-pub struct Granted {
+pub(crate) struct Granted {
     /// How long it is good, where the gateway says so.
     pub lifetime: Option<Duration>,
     /// What it says; absent where it is no JWT. Not verified.
@@ -100,7 +101,7 @@ impl Authority {
 impl Gateway {
     /// Gets what the gateway's own interface wants to see, once; so many later requests use it, for which connections are
     /// made meanwhile.
-    pub async fn sign_in(&self, requests: usize) -> Result<(), Error> {
+    pub(crate) async fn sign_in(&self, requests: usize) -> Result<(), Error> {
         self.not_stopped()?;
         tokio::select! {
             token = self.authorization() => token.map(|_| ()),
@@ -109,7 +110,7 @@ impl Gateway {
     }
 
     /// Exchanges the step's token whatever can be told of it beforehand, for its sake alone.
-    pub async fn try_exchange(&self, id_token: &IdToken) -> Result<Granted, Error> {
+    pub(crate) async fn try_exchange(&self, id_token: &IdToken) -> Result<Granted, Error> {
         self.not_stopped()?;
         let (token, lifetime) = self.exchange(id_token, &[]).await?;
         let claims = oidc::decode_unverified(token.reveal().as_bytes()).ok();
@@ -117,7 +118,7 @@ impl Gateway {
     }
 
     /// A token for one function, exchanged directly for the step's.
-    pub async fn function_token(&self, target: &Target) -> Result<FunctionToken, Error> {
+    pub(crate) async fn function_token(&self, target: &Target) -> Result<FunctionToken, Error> {
         self.not_stopped()?;
         let id_token = match &self.authority {
             Authority::IdToken { id_token, .. } => id_token,

@@ -5,8 +5,8 @@ use serde_json::Value;
 use super::audience::{self, Audience};
 use super::findings::{Facts, Subject, findings, list, span};
 use super::{Claims, Severity, VARIABLE, resources};
-use crate::log::quote;
-use crate::outcome::{Failure, Problem};
+use crate::console::log::quote;
+use crate::function::outcome::{Failure, Problem};
 
 /// The claims that a JwtIssuer (the first three) and the usual Role look at: shown even where they are absent.
 const MATCHED: [&str; 6] = ["iss", "aud", "sub", "repositoryUuid", "branchName", "deploymentEnvironmentUuid"];

@@ -2,8 +2,8 @@
 
 use super::audience::{self, Audience};
 use super::{Claims, VARIABLE};
-use crate::log::quote;
-use crate::outcome::{Failure, Problem};
+use crate::console::log::quote;
+use crate::function::outcome::{Failure, Problem};
 
 /// How far two machines' clocks may be apart, in seconds.
 const LEEWAY: u64 = 60;

@@ -61,7 +61,7 @@ pub fn missing(lacking: &Lacking, grants: &[Grant]) -> String {
     let on: BTreeSet<_> =
         each.map(|(action, (namespace, name))| resource(action, namespace.as_deref(), name)).collect();
     let resources = match on.first() {
-        Some(one) if on.len() == 1 => format!("`{}`", crate::log::quote(one)),
+        Some(one) if on.len() == 1 => format!("`{}`", crate::console::log::quote(one)),
         _ => format!("{} functions", on.len()),
     };
     let unforeseen = lacking.iter().filter(|(action, _)| !grants.iter().any(|grant| grant.actions.contains(action)));

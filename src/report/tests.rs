@@ -1,118 +1,127 @@
-use std::io::{BufReader, Write as _};
-use std::net::TcpListener;
-use std::thread::{self, JoinHandle};
-
-use serde_json::json;
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, symlink};
+use std::path::Path;
 
 use super::*;
 
-/// A proxy that answers as many requests as there are statuses, over any number of connections; gives their heads.
-fn proxy(statuses: &'static [u16]) -> (String, JoinHandle<Vec<String>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let thread = thread::spawn(move || {
-        let mut heads = Vec::new();
-        let mut statuses = statuses.iter();
-        while statuses.len() > 0 {
-            let mut stream = BufReader::new(listener.accept().unwrap().0);
-            while let Some(head) = head(&mut stream) {
-                let status = statuses.next().unwrap();
-                let answer = format!("HTTP/1.1 {status} x\r\ncontent-length: 4\r\n\r\nbusy");
-                stream.get_mut().write_all(answer.as_bytes()).unwrap();
-                heads.push(head);
-                if statuses.len() == 0 {
-                    break;
-                }
+fn places(dir: &Path) -> Places {
+    fs::write(dir.join("variables"), "").unwrap();
+    Places {
+        storage_dir: Some(dir.join("own/pipe")),
+        shared_storage_dir: Some(dir.join("shared")),
+        variables_path: Some(dir.join("variables")),
+        clone_dir: Some(dir.to_owned()),
+        junit: true,
+        insights: None,
+    }
+}
+
+/// All files below a directory, by path.
+fn files(dir: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut open = vec![dir.to_owned()];
+    while let Some(next) = open.pop() {
+        for entry in fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else {
+                found.push(path.strip_prefix(dir).unwrap().display().to_string());
             }
         }
-        heads
-    });
-    (url, thread)
-}
-
-fn head(stream: &mut impl std::io::BufRead) -> Option<String> {
-    let mut head = String::new();
-    while !head.ends_with("\r\n\r\n") {
-        if stream.read_line(&mut head).ok()? == 0 {
-            return None;
-        }
     }
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
-    let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
-    stream.read_exact(&mut body).ok()?;
-    Some(head)
-}
-
-fn requests() -> Vec<Request> {
-    let request = |method, body| Request { method, url: "http://api.bitbucket.org/2.0/report".to_owned(), body };
-    vec![
-        request(Method::Delete, None),
-        request(Method::Put, Some(json!({"a": 1}))),
-        request(Method::Post, Some(json!([1]))),
-    ]
-}
-
-fn post(proxy: &str) -> Result<(), Error> {
-    post_in(Duration::from_secs(60), proxy)
-}
-
-fn post_in(limit: Duration, proxy: &str) -> Result<(), Error> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(post_within(limit, &requests(), proxy))
+    found.sort();
+    found
 }
 
 #[test]
-fn requests_go_to_the_proxy_with_the_whole_address_and_without_a_token() {
-    let (url, thread) = proxy(&[404, 200, 200]);
-    post(&url).unwrap();
-    let heads = thread.join().unwrap();
-    let first_lines: Vec<&str> = heads.iter().filter_map(|head| head.lines().next()).collect();
+fn everything_is_written_and_nothing_else_is_left() {
+    let dir = tempfile::tempdir().unwrap();
+    write(&sample::deploy(), &places(dir.path()));
     assert_eq!(
-        first_lines,
+        files(dir.path()),
         [
-            "DELETE http://api.bitbucket.org/2.0/report HTTP/1.1",
-            "PUT http://api.bitbucket.org/2.0/report HTTP/1.1",
-            "POST http://api.bitbucket.org/2.0/report HTTP/1.1",
+            "own/pipe/openfaas-pipe.json",
+            "shared/.openfaas-pipe.lock",
+            "shared/_shared_variables.json",
+            "shared/openfaas-pipe.json",
+            "test-reports/openfaas-pipe.xml",
+            "variables",
         ]
     );
-    for head in heads {
-        assert!(head.contains("host: api.bitbucket.org\r\n"), "{head}");
-        assert!(!head.contains("authorization"), "{head}");
+    let read = |path| serde_json::from_slice::<serde_json::Value>(&fs::read(dir.path().join(path)).unwrap()).unwrap();
+    let result = read("own/pipe/openfaas-pipe.json");
+    assert_eq!(result["exitCode"], 3);
+    assert_eq!(read("shared/openfaas-pipe.json"), result);
+    assert_eq!(read("shared/_shared_variables.json")["openfaas-pipe"], result);
+}
+
+#[test]
+fn nothing_is_written_where_no_place_is_given() {
+    let dir = tempfile::tempdir().unwrap();
+    let places = Places { clone_dir: Some(dir.path().to_owned()), ..Places::default() };
+    write(&sample::deploy(), &places);
+    assert!(files(dir.path()).is_empty());
+}
+
+#[test]
+fn place_that_cannot_be_written_spoils_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let places = places(dir.path());
+    fs::write(dir.path().join("own"), "a file where a directory should be").unwrap();
+    fs::create_dir_all(dir.path().join("test-reports/openfaas-pipe.xml")).unwrap();
+    write(&sample::deploy(), &places);
+    assert_eq!(
+        files(dir.path()),
+        [
+            "own",
+            "shared/.openfaas-pipe.lock",
+            "shared/_shared_variables.json",
+            "shared/openfaas-pipe.json",
+            "variables",
+        ]
+    );
+}
+
+#[test]
+fn failure_says_what_and_where_and_that_the_run_is_not_affected() {
+    let error = atomic::write(Path::new("/proc/openfaas-pipe.json"), b"", atomic::Access::like(None))
+        .map_err(Error::write("/proc/openfaas-pipe.json"))
+        .unwrap_err();
+    insta::assert_snapshot!(format!("{error}\nhint: {}", error.hint()), @r"
+    the result was not written to `/proc/openfaas-pipe.json`: No such file or directory (os error 2)
+    hint: the run itself is not affected; where later steps need the result, see that the directory is writable and has room
+    ");
+}
+
+#[test]
+fn planted_link_is_replaced_and_not_followed() {
+    let dir = tempfile::tempdir().unwrap();
+    let target = dir.path().join("target");
+    fs::write(&target, "precious").unwrap();
+    let path = dir.path().join("openfaas-pipe.json");
+    symlink(&target, &path).unwrap();
+    atomic::write(&path, b"{}", atomic::Access::like(None)).unwrap();
+    assert_eq!(fs::read_to_string(&target).unwrap(), "precious");
+    assert!(fs::symlink_metadata(&path).unwrap().is_file());
+}
+
+#[test]
+fn files_belong_to_whom_the_clone_belongs() {
+    let dir = tempfile::tempdir().unwrap();
+    // Only root may give a directory away; anyone else sees that his own files stay his.
+    let _ = std::os::unix::fs::chown(dir.path(), Some(10_001), Some(10_001));
+    let owner = fs::metadata(dir.path()).unwrap();
+    write(&sample::deploy(), &places(dir.path()));
+    for (path, mode) in [
+        ("own/pipe/openfaas-pipe.json", 0o644),
+        ("shared/.openfaas-pipe.lock", 0o644),
+        ("shared/_shared_variables.json", 0o644),
+        ("test-reports", 0o755),
+        ("test-reports/openfaas-pipe.xml", 0o644),
+    ] {
+        let metadata = fs::metadata(dir.path().join(path)).unwrap();
+        assert_eq!((metadata.uid(), metadata.gid()), (owner.uid(), owner.gid()), "{path}");
+        assert_eq!(metadata.mode() & 0o777, mode, "{path}");
     }
-}
-
-#[test]
-fn refused_report_ends_it_and_names_the_proxy_without_its_password() {
-    let (url, thread) = proxy(&[204, 403]);
-    let address = url.trim_start_matches("http://").to_owned();
-    let error = post(&url.replace("http://", "http://me:pass@")).unwrap_err();
-    thread.join().unwrap();
-    assert_eq!(error.to_string(), format!("proxy `{address}` answered PUT with 403: `busy`"));
-}
-
-#[test]
-fn proxy_needs_no_scheme() {
-    let (url, thread) = proxy(&[204, 200, 201]);
-    post(url.trim_start_matches("http://")).unwrap();
-    assert_eq!(thread.join().unwrap().len(), 3);
-    assert_eq!(shown("me:pass@proxy.example.com:8080"), "proxy.example.com:8080");
-}
-
-#[test]
-fn proxy_that_is_not_there_is_named() {
-    let error = post("http://127.0.0.1:1").unwrap_err();
-    assert_eq!(error.to_string(), "no answer through proxy `127.0.0.1:1`: Connection refused (os error 111)");
-}
-
-#[test]
-fn text_that_is_no_proxy_is_told() {
-    assert!(matches!(post("http://").unwrap_err(), Error::Proxy(_)));
-}
-
-#[test]
-fn proxy_that_does_not_answer_is_not_waited_for() {
-    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = silent.local_addr().unwrap();
-    let error = post_in(Duration::from_millis(30), &format!("http://{address}")).unwrap_err();
-    assert_eq!(error.to_string(), format!("proxy `{address}` took longer than 30ms"));
 }

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::yaml::{Document, Kind, Meaning, NodeId};
-use crate::log::{Brief, brief};
+use crate::console::log::{Brief, brief};
 
 /// How deep merge keys may lead to merge keys.
 const MAX_MERGES: usize = 32;

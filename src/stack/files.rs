@@ -5,11 +5,11 @@ use std::io;
 use std::rc::Rc;
 
 use super::decode::Decoder;
+use super::diagnostics::{Page, Problem};
 use super::envsubst::Substituted;
-use super::report::{Page, Problem};
 use super::yaml::{Document, NodeId};
 use super::{MAX_FILE, Source, schema};
-use crate::input;
+use crate::files::input;
 
 /// The files read so far; `None` stands for one whose problems are told already, or a template that is not there.
 #[derive(Default)]

@@ -1,6 +1,6 @@
 //! Image names: the tag that faas-cli gives them, and whether a container runtime can read them.
 
-use crate::log::brief;
+use crate::console::log::brief;
 
 /// What `TAG_FORMAT` makes of image names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

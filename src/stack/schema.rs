@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::decode::{Decoder, Entry, Pair, Text};
 use super::yaml::NodeId;
-use crate::log::{Brief, brief};
+use crate::console::log::{Brief, brief};
 
 /// The fields of a function.
 const FIELDS: [&str; 18] = [

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::{Fault, FaultKind, SECRET_NAMES};
-use crate::log::brief;
+use crate::console::log::brief;
 
 /// How deep expressions may stand within expressions. faas-cli has no limit; nobody writes more than three.
 const MAX_DEPTH: usize = 64;

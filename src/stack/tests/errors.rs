@@ -284,7 +284,7 @@ fn field_that_looks_like_another_is_warned_about() {
 #[test]
 fn nothing_of_a_secret_is_left_where_a_text_is_cut() {
     let secret = "hunter2-abcd";
-    crate::secret::Secret::new(secret.to_owned());
+    crate::console::redact::Secret::new(secret.to_owned());
     let run = Run { variables: &[("PW", "xxxxxhunter2-abcd")], ..Run::default() };
     let problems = run.problems(HEAD.replace("r/i:1", &format!("\"x y/{}${{PW}}:1\"", "a".repeat(64))));
     assert!(problems.contains("axxxxx***:1` is not an image name"), "{problems}");

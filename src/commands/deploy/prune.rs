@@ -1,0 +1,73 @@
+//! `PRUNE`: which functions came from the stack file once and are no longer in it.
+
+use std::collections::BTreeSet;
+
+use crate::function::api::Status;
+use crate::gateway::{Error, Gateway, Target};
+use crate::stack::owner_label;
+
+/// The functions in the namespaces of `named` that carry the owner label with this value, and are not among `named`, which
+/// are all functions of the stack file whatever selection is deployed.
+pub(crate) async fn left_over(gateway: &Gateway, owner: &str, named: &[Target]) -> Result<Vec<Target>, Error> {
+    let namespaces: BTreeSet<Option<&str>> = named.iter().map(|target| target.namespace.as_deref()).collect();
+    let mut found = BTreeSet::new();
+    for namespace in namespaces {
+        for status in gateway.list(namespace, |status| is_left_over(status, namespace, owner, named)).await? {
+            let reported = Some(status.namespace).filter(|reported| !reported.is_empty());
+            found.insert((namespace.map(str::to_owned).or(reported), status.name));
+        }
+    }
+    Ok(found.into_iter().map(|(namespace, name)| Target { name, namespace }).collect())
+}
+
+/// Whether a function that was listed in `namespace` is one to remove.
+///
+/// Where a namespace is left to the gateway, a function of the same name in any namespace is taken for the one that the
+/// stack file names: rather one too many is kept.
+fn is_left_over(status: &Status, namespace: Option<&str>, owner: &str, named: &[Target]) -> bool {
+    let is_named = named.iter().filter(|target| target.name == status.name).any(|target| {
+        let of_target = target.namespace.as_deref();
+        of_target.is_none() || of_target == namespace || of_target == Some(status.namespace.as_str())
+    });
+    status.labels.get(owner_label::LABEL).is_some_and(|value| value == owner) && !is_named
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(name: &str, label: Option<&str>) -> Status {
+        let labels = label.map(|value| (owner_label::LABEL.to_owned(), value.to_owned()));
+        Status {
+            name: name.to_owned(),
+            namespace: "openfaas-fn".to_owned(),
+            labels: labels.into_iter().collect(),
+            ..Status::default()
+        }
+    }
+
+    fn named(namespace: Option<&str>) -> [Target; 1] {
+        [Target { name: "kept".to_owned(), namespace: namespace.map(str::to_owned) }]
+    }
+
+    #[test]
+    fn only_what_carries_the_very_label_and_is_not_named_is_left_over() {
+        let left_over = |name, label| is_left_over(&status(name, label), None, "shop.1", &named(None));
+        assert!(left_over("gone", Some("shop.1")));
+        assert!(!left_over("kept", Some("shop.1")));
+        for label in [None, Some(""), Some("shop.2"), Some("shop.11"), Some("SHOP.1")] {
+            assert!(!left_over("gone", label), "{label:?}");
+        }
+    }
+
+    #[test]
+    fn function_is_kept_by_any_way_to_write_its_namespace() {
+        for (listed, written) in
+            [(None, None), (None, Some("openfaas-fn")), (Some("openfaas-fn"), None), (Some("a"), Some("a"))]
+        {
+            let kept = !is_left_over(&status("kept", Some("shop.1")), listed, "shop.1", &named(written));
+            assert!(kept, "{listed:?} {written:?}");
+        }
+        assert!(is_left_over(&status("kept", Some("shop.1")), None, "shop.1", &named(Some("other"))));
+    }
+}

@@ -1,0 +1,342 @@
+//! `WAIT`: watches deployed functions side by side until each has an available replica of the new version.
+//!
+//! The gateway tells a function's image, how many replicas are wanted and how many are available, but not which image the
+//! available ones run: the image is that of the newest version, while old replicas count until they are gone. faas-netes
+//! rolls with `maxUnavailable: 0` and `maxSurge: 1`, so the count of a version that never starts looks like that of one
+//! that runs well. [`watch::Watch`] therefore takes these for the new version, once the gateway shows its image:
+//!
+//! - any available replica where there was none before the deploy (new, replaced, or not ready before);
+//! - one more than were wanted at any time: the surge of a rolling update;
+//! - one that became available after old ones went;
+//! - else as many as are wanted, steadily for [`SETTLE`]: long enough for a provider that takes old replicas away first,
+//!   and all that can be known where it keeps them.
+//!
+//! A function with no replicas wanted is scaled to zero, which is as ready as it gets.
+
+use futures_util::future::join_all;
+use tokio::time::{Duration, Instant, Interval, interval_at, sleep, sleep_until};
+
+use super::readiness::{Old, Watch};
+use crate::commands::progress::{Teller, count};
+use crate::console::log::{self, quote};
+use crate::function::outcome::{Action, Failure, FunctionOutcome, Problem, Replicas, full_name};
+use crate::gateway::statuses::{Reading, Statuses};
+use crate::gateway::{Error, Gateway, Target};
+use crate::shutdown::Stop;
+
+/// How long replicas have to stay available where nothing else tells that they are new; at most half of `WAIT_TIMEOUT`.
+const SETTLE: Duration = Duration::from_secs(10);
+/// Between two rounds of looks; it grows to [`PAUSE_MOST`].
+const PAUSE: Duration = Duration::from_millis(100);
+const PAUSE_MOST: Duration = Duration::from_secs(2);
+/// Between two requests: 40 a second, which one gateway serves easily.
+const GAP: Duration = Duration::from_millis(25);
+/// How often the log says what is still waited for.
+const TELL: Duration = Duration::from_secs(10);
+/// More functions are not named in one line.
+const MOST_NAMED: usize = 10;
+/// How much of a function's log is shown, in lines, and of how many functions.
+const LOG_LINES: usize = 10;
+const MOST_LOGS: usize = 10;
+/// A log that takes longer to read is left.
+const LOG_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What is waited with.
+pub(super) struct Waiter<'a> {
+    /// The gateway that was deployed to.
+    pub gateway: &'a Gateway,
+    /// Whether to stop.
+    pub stop: &'a Stop,
+    /// `WAIT_TIMEOUT`.
+    pub limit: Duration,
+    /// Requests under way at once.
+    pub parallel: usize,
+}
+
+/// One function that is waited for.
+struct Waiting {
+    /// Its place among the outcomes.
+    index: usize,
+    target: Target,
+    watch: Watch,
+    /// Why it could not be looked at last.
+    error: Option<Error>,
+}
+
+/// Why a round of looks ended.
+enum Round {
+    Readings(Vec<Reading>),
+    TimeIsUp,
+    Stopped(Failure),
+}
+
+impl Waiter<'_> {
+    /// Waits for all functions that were deployed, and notes on each what came of it. `before` are the functions as they
+    /// were before the deploy, in the same order.
+    pub(super) async fn wait(&self, outcomes: &mut [FunctionOutcome], before: &[Reading], teller: &Teller<'_>) {
+        let started = Instant::now();
+        let settle = SETTLE.min(self.limit / 2);
+        let statuses = Statuses::new(self.gateway, self.parallel).paced(GAP);
+        let mut waiting = watched(outcomes, before);
+        let mut ticks = interval_at(started + TELL, TELL);
+        let mut pause = Duration::ZERO;
+        let mut guessed = 0;
+        if !waiting.is_empty() {
+            tracing::info!(
+                "waiting until {} {} ready, at most {}",
+                count(waiting.len()),
+                if waiting.len() == 1 { "is" } else { "are" },
+                log::duration(self.limit)
+            );
+        }
+        while !waiting.is_empty() {
+            match self.round(&statuses, &waiting, pause, &mut ticks, started).await {
+                Round::Readings(readings) => {
+                    let now = Instant::now();
+                    let mut readings = readings.into_iter();
+                    waiting.retain_mut(|function| {
+                        let (Some(reading), Some(outcome)) = (readings.next(), outcomes.get_mut(function.index)) else {
+                            return true;
+                        };
+                        let goes_on = function.take(reading, outcome, now, settle, started, teller);
+                        guessed += usize::from(function.watch.guessed);
+                        goes_on
+                    });
+                }
+                Round::TimeIsUp => {
+                    self.not_ready(&waiting, outcomes, started, teller).await;
+                    break;
+                }
+                Round::Stopped(failure) => {
+                    stopped(failure, &waiting, outcomes, started);
+                    break;
+                }
+            }
+            // The last look is shortly before the time is up.
+            let left = self.limit.saturating_sub(started.elapsed()).saturating_sub(PAUSE);
+            pause = (pause * 3 / 2).clamp(PAUSE, PAUSE_MOST).min(left);
+        }
+        if guessed > 0 {
+            tracing::info!(
+                "{} taken for ready, since as many replicas as wanted stayed available for {}: \
+                 the gateway does not tell old replicas from new ones",
+                count(guessed),
+                log::duration(settle)
+            );
+        }
+    }
+
+    /// Looks at all functions once, after a pause; the log is kept up to date meanwhile.
+    async fn round(
+        &self,
+        statuses: &Statuses<'_>,
+        waiting: &[Waiting],
+        pause: Duration,
+        ticks: &mut Interval,
+        started: Instant,
+    ) -> Round {
+        let targets: Vec<&Target> = waiting.iter().map(|function| &function.target).collect();
+        let look = async {
+            sleep(pause).await;
+            statuses.read(&targets).await
+        };
+        tokio::pin!(look);
+        loop {
+            tokio::select! {
+                readings = &mut look => return Round::Readings(readings),
+                _ = ticks.tick() => tracing::info!("{}", progress(waiting, started.elapsed(), self.limit)),
+                () = sleep_until(started + self.limit) => return Round::TimeIsUp,
+                failure = self.stop.wait() => return Round::Stopped(failure),
+            }
+        }
+    }
+
+    /// Reports what is not ready when the time is up, with what the gateway knows of it.
+    async fn not_ready(
+        &self,
+        waiting: &[Waiting],
+        outcomes: &mut [FunctionOutcome],
+        started: Instant,
+        teller: &Teller<'_>,
+    ) {
+        for function in waiting {
+            let Some(outcome) = outcomes.get_mut(function.index) else { continue };
+            function.note(outcome, Some(false), started);
+            let problem = function.problem(self.limit);
+            teller.problem(outcome, &problem);
+            outcome.problem = Some(problem);
+        }
+        join_all(waiting.iter().take(MOST_LOGS).map(|function| self.show_log(&function.target))).await;
+    }
+
+    /// The function's last log lines, where they may be read.
+    async fn show_log(&self, target: &Target) {
+        let name = full_name(&target.name, target.namespace.as_deref());
+        match tokio::time::timeout(LOG_TIMEOUT, self.gateway.logs(target, LOG_LINES)).await {
+            Ok(Ok(lines)) if lines.is_empty() => tracing::info!("`{name}` has written nothing to its log"),
+            Ok(Ok(lines)) => {
+                let lines: String = lines.iter().map(|line| format!("\n{}", quote(line))).collect();
+                tracing::info!("the end of the log of `{name}`:{lines}");
+            }
+            Ok(Err(error)) => tracing::debug!("the log of `{name}` cannot be read: {}", error.problem().message),
+            Err(_) => tracing::debug!("the log of `{name}` could not be read in {}", log::duration(LOG_TIMEOUT)),
+        }
+    }
+}
+
+impl Waiting {
+    /// Takes in what the gateway says; gives whether to go on waiting.
+    fn take(
+        &mut self,
+        reading: Reading,
+        outcome: &mut FunctionOutcome,
+        now: Instant,
+        settle: Duration,
+        started: Instant,
+        teller: &Teller<'_>,
+    ) -> bool {
+        match reading {
+            Ok(status) => {
+                self.error = None;
+                if !self.watch.is_ready(status.as_ref(), now, settle) {
+                    return true;
+                }
+                self.note(outcome, Some(true), started);
+                tracing::info!(
+                    "`{}` is ready after {}: {} available",
+                    outcome.full_name(),
+                    log::duration(started.elapsed()),
+                    self.count()
+                );
+                false
+            }
+            Err(error) if error.problem().failure == Failure::Permission => {
+                self.note(outcome, None, started);
+                let Problem { failure, message, hint } = teller.failed(&error);
+                let message = format!("deployed, but whether it gets ready cannot be seen: {message}");
+                let problem = Problem { failure, message, hint };
+                teller.problem(outcome, &problem);
+                outcome.problem = Some(problem);
+                false
+            }
+            // It may pass before the time is up.
+            Err(error) => {
+                self.error = Some(error);
+                true
+            }
+        }
+    }
+
+    fn note(&self, outcome: &mut FunctionOutcome, ready: Option<bool>, started: Instant) {
+        outcome.ready = ready;
+        outcome.replicas = self.watch.seen.as_ref().map(|(replicas, _)| *replicas);
+        outcome.duration += started.elapsed();
+    }
+
+    /// Available replicas of those that are wanted.
+    fn count(&self) -> String {
+        match &self.watch.seen {
+            Some((Replicas { desired: 0, .. }, _)) => "scaled to zero, no replica".to_owned(),
+            Some((Replicas { desired, available }, _)) => format!("{available}/{desired}"),
+            None => "-".to_owned(),
+        }
+    }
+
+    fn problem(&self, limit: Duration) -> Problem {
+        let limit = log::duration(limit);
+        let (known, hint) = match (&self.error, &self.watch.seen) {
+            (Some(error), _) => {
+                let Problem { message, hint, .. } = error.problem();
+                (message, hint)
+            }
+            (None, None) => {
+                ("the gateway does not have it".to_owned(), Some("was it deleted by something else?".to_owned()))
+            }
+            (None, Some((Replicas { desired, available }, image))) => (
+                format!("{available} of {desired} replicas available, image `{}`", quote(image)),
+                Some(
+                    "see whether the image is there and can be pulled, and whether the function starts; \
+                     where it only needs longer, raise `WAIT_TIMEOUT`"
+                        .to_owned(),
+                ),
+            ),
+        };
+        Problem {
+            failure: Failure::NotReady,
+            message: format!("deployed, but not ready within {limit}: {known}"),
+            hint,
+        }
+    }
+}
+
+/// The functions that were deployed, with what was there before.
+fn watched(outcomes: &[FunctionOutcome], before: &[Reading]) -> Vec<Waiting> {
+    let deployed = outcomes.iter().enumerate().filter(|(_, outcome)| outcome.problem.is_none());
+    let watched = deployed.map(|(index, outcome)| {
+        let old = match (outcome.action, before.get(index)) {
+            (Action::Created | Action::Replaced, _) => Old::NONE,
+            (_, Some(Ok(Some(status)))) => Old::from(status),
+            _ => Old::UNKNOWN,
+        };
+        let watch = Watch::new(outcome.image.as_deref().unwrap_or_default(), old);
+        Waiting { index, target: Target::from(outcome), watch, error: None }
+    });
+    watched.collect()
+}
+
+/// `still waiting for 2 functions, 10 s of 5 min: a 0/1, b 1/2`.
+fn progress(waiting: &[Waiting], elapsed: Duration, limit: Duration) -> String {
+    let named = waiting.iter().take(MOST_NAMED).map(|function| {
+        let name = full_name(&function.target.name, function.target.namespace.as_deref());
+        format!("`{name}` {}", function.count())
+    });
+    let named: Vec<_> = named.collect();
+    let more = waiting.len().saturating_sub(MOST_NAMED);
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    format!(
+        "still waiting for {}, {} of {}: {}{more} available",
+        count(waiting.len()),
+        log::duration(Duration::from_secs(elapsed.as_secs())),
+        log::duration(limit),
+        named.join(", ")
+    )
+}
+
+fn stopped(failure: Failure, waiting: &[Waiting], outcomes: &mut [FunctionOutcome], started: Instant) {
+    for function in waiting {
+        let Some(outcome) = outcomes.get_mut(function.index) else { continue };
+        function.note(outcome, None, started);
+        let message = "deployed; the run was stopped before it was ready".to_owned();
+        outcome.problem = Some(Problem { failure, message, hint: None });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::function::api::Status;
+
+    fn waiting(name: &str, seen: Option<(u64, u64)>) -> Waiting {
+        let mut watch = Watch::new("acme/f:2", Old::UNKNOWN);
+        let status = seen.map(|(available_replicas, replicas)| Status {
+            image: "acme/f:2".to_owned(),
+            available_replicas,
+            replicas,
+            ..Status::default()
+        });
+        watch.is_ready(status.as_ref(), Instant::now(), SETTLE);
+        Waiting { index: 0, target: Target { name: name.to_owned(), namespace: None }, watch, error: None }
+    }
+
+    #[test]
+    fn progress_is_one_line_with_replica_counts() {
+        let some = [waiting("a", Some((0, 1))), waiting("b", Some((1, 2))), waiting("c", None)];
+        insta::assert_snapshot!(
+            progress(&some, Duration::from_millis(10_004), Duration::from_secs(300)),
+            @"still waiting for 3 functions, 10 s of 5 min: `a` 0/1, `b` 1/2, `c` - available"
+        );
+        let many: Vec<_> = (0..200).map(|number| waiting(&format!("f{number}"), Some((0, 1)))).collect();
+        let line = progress(&many, Duration::from_secs(20), Duration::from_secs(300));
+        assert!(line.ends_with("`f9` 0/1 and 190 more available"), "{line}");
+    }
+}

@@ -1,0 +1,215 @@
+//! `COMMAND: diff`: what a deploy would change, function by function and field by field, without changing anything.
+
+mod compare;
+
+use std::fmt::Write as _;
+
+use crate::commands::deploy::prune::left_over;
+use crate::commands::permissions;
+use crate::commands::prepare::{Loaded, Rejected, Run};
+use crate::commands::progress::{Teller, count};
+use crate::config::Deploy;
+use crate::console::log::{self, quote};
+use crate::function::outcome::{Failure, Outcome, Problem, full_name};
+use crate::gateway::statuses::Statuses;
+use crate::gateway::{Error, Gateway, Target};
+use compare::{Change, compare, fields_of};
+
+/// Shows what a deploy with the same variables would change.
+pub(crate) async fn run(mut run: Run<'_>, deploy: &Deploy) -> Result<Outcome, Rejected> {
+    let loaded = run.stack(&deploy.selection, Some(deploy)).await;
+    let gateway = run.gateway(loaded.as_ref().map(|loaded| &loaded.stack));
+    let (loaded, gateway) = run.ready(loaded.zip(gateway))?;
+    let mut outcome = run.outcome(gateway.address());
+    outcome.stack_file = Some(loaded.path.clone());
+    tracing::info!(
+        "comparing {} of `{}` with what runs at `{}`",
+        count(loaded.stack.functions.len()),
+        loaded.path,
+        gateway.address()
+    );
+    let needs = |functions| permissions::of_diff(deploy, functions);
+    let teller = Teller::new(&needs);
+    match differences(&gateway, run.config.parallel, &loaded, deploy.prune, &teller).await {
+        Ok(differences) => {
+            let shown = render(&differences);
+            if !shown.is_empty() {
+                log::plain(shown);
+            }
+            outcome.problem = verdict(&differences);
+        }
+        Err(error) => outcome.problem = Some(teller.run_failed(&error)),
+    }
+    teller.lacking(loaded.names());
+    outcome.duration = run.started.elapsed();
+    Ok(outcome)
+}
+
+/// How one function differs.
+enum Difference {
+    /// It is not there yet.
+    New(Vec<Change>),
+    /// Some of its fields differ.
+    Changed(Vec<Change>),
+    /// It is there, and the stack file no longer names it.
+    Pruned,
+    None,
+}
+
+async fn differences(
+    gateway: &Gateway,
+    parallel: usize,
+    loaded: &Loaded,
+    prune: bool,
+    teller: &Teller<'_>,
+) -> Result<Vec<(String, Difference)>, Error> {
+    // One listing a namespace, as a rule, and of most stack files that is one request.
+    gateway.sign_in(1).await?;
+    let functions = &loaded.stack.functions;
+    let targets: Vec<_> = functions.iter().map(|function| Target::from(&function.deployment)).collect();
+    let targets: Vec<_> = targets.iter().collect();
+    let readings = Statuses::new(gateway, parallel).read(&targets).await;
+    if let Some(error) = teller.first(readings.iter().filter_map(|reading| reading.as_ref().err())) {
+        return Err(error.clone());
+    }
+    let mut differences = Vec::new();
+    for (function, reading) in functions.iter().zip(readings) {
+        let deployment = &function.deployment;
+        let difference = match reading? {
+            None => Difference::New(fields_of(deployment)),
+            Some(status) => match compare(&status.deployment(), deployment) {
+                changes if changes.is_empty() => Difference::None,
+                changes => Difference::Changed(changes),
+            },
+        };
+        differences.push((full_name(&deployment.service, deployment.namespace.as_deref()), difference));
+    }
+    if let Some(owner) = loaded.owner.as_ref().filter(|_| prune) {
+        let left_over = left_over(gateway, owner, &loaded.named).await?;
+        let pruned = left_over.iter().map(|target| full_name(&target.name, target.namespace.as_deref()));
+        differences.extend(pruned.map(|name| (name, Difference::Pruned)));
+    }
+    Ok(differences)
+}
+
+/// All differences as text: `+` is new, `~` changes, `-` goes.
+fn render(differences: &[(String, Difference)]) -> String {
+    let mut text = String::new();
+    for (name, difference) in differences {
+        let name = quote(name);
+        // Writing to a text does not fail.
+        let _ = match difference {
+            Difference::New(changes) => write!(text, "+ {name}\n{}", lines(changes)),
+            Difference::Pruned => writeln!(text, "- {name}\n    - no longer in the stack file"),
+            Difference::Changed(changes) => write!(text, "~ {name}\n{}", lines(changes)),
+            Difference::None => Ok(()),
+        };
+    }
+    text.truncate(text.trim_end().len());
+    text
+}
+
+fn lines(changes: &[Change]) -> String {
+    changes.iter().map(|change| format!("    {}\n", line(change))).collect()
+}
+
+fn line(change: &Change) -> String {
+    let field = quote(&change.field);
+    match (&change.old, &change.new) {
+        (Some(_), Some(_)) if change.hidden => format!("~ {field}: changed (hidden)"),
+        (old, new) if change.hidden => {
+            let sign = if old.is_none() && new.is_some() { '+' } else { '-' };
+            format!("{sign} {field}: (hidden)")
+        }
+        (Some(old), Some(new)) => format!("~ {field}: {} -> {}", value(old), value(new)),
+        (Some(old), None) => format!("- {field}: {}", value(old)),
+        (None, new) => format!("+ {field}: {}", value(new.as_deref().unwrap_or_default())),
+    }
+}
+
+/// A value as it is shown; quotes where it would not be seen otherwise.
+fn value(text: &str) -> String {
+    if text.is_empty() || text.trim() != text { format!("\"{}\"", quote_all(text)) } else { quote(text) }
+}
+
+/// As [`quote`], with the space around it.
+fn quote_all(text: &str) -> String {
+    let trimmed = text.trim();
+    let start = text.len() - text.trim_start().len();
+    let (head, tail) = (&text[..start], &text[(start + trimmed.len()).min(text.len())..]);
+    let visible = |space: &str| space.replace('\n', "\\n").replace('\r', "\\r").replace('\t', "\\t");
+    format!("{}{}{}", visible(head), quote(trimmed), visible(tail))
+}
+
+fn verdict(differences: &[(String, Difference)]) -> Option<Problem> {
+    let number = |is: fn(&Difference) -> bool| differences.iter().filter(|(_, difference)| is(difference)).count();
+    let counts = [
+        (number(|difference| matches!(difference, Difference::New(_))), "created"),
+        (number(|difference| matches!(difference, Difference::Changed(_))), "updated"),
+        (number(|difference| matches!(difference, Difference::Pruned)), "removed"),
+    ];
+    let parts: Vec<_> =
+        counts.iter().filter(|(number, _)| *number > 0).map(|(number, verb)| format!("{number} {verb}")).collect();
+    if parts.is_empty() {
+        return None;
+    }
+    let all = counts.iter().map(|(number, _)| number).sum();
+    let message = format!("a deploy would change {}: {}", count(all), parts.join(", "));
+    Some(Problem { failure: Failure::Differences, message, hint: None })
+}
+
+/// The last line.
+pub(crate) fn summary(outcome: &Outcome) -> String {
+    match &outcome.problem {
+        None => "no differences".to_owned(),
+        Some(problem) if problem.failure == Failure::Differences => problem.message.clone(),
+        Some(_) => "the differences are not known".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(field: &str, old: Option<&str>, new: Option<&str>, hidden: bool) -> Change {
+        Change { field: field.to_owned(), old: old.map(str::to_owned), new: new.map(str::to_owned), hidden }
+    }
+
+    #[test]
+    fn differences_are_shown_old_beside_new() {
+        let changes = vec![
+            change("image", Some("acme/f:1"), Some("acme/f:2"), false),
+            change("env MODE", None, Some("a\nb"), false),
+            change("env EMPTY", Some(" x"), Some(""), false),
+            change("env DB_PASSWORD", Some("old"), Some("new"), true),
+            change("env API_KEY", None, Some("new"), true),
+            change("label tier", Some("web"), None, false),
+            change("env OLD_TOKEN", Some("old"), None, true),
+        ];
+        let differences = [
+            ("f.etl".to_owned(), Difference::Changed(changes)),
+            ("same".to_owned(), Difference::None),
+            ("new".to_owned(), Difference::New(vec![change("image", None, Some("acme/new:1"), false)])),
+            ("gone".to_owned(), Difference::Pruned),
+        ];
+        insta::assert_snapshot!(render(&differences), @r#"
+        ~ f.etl
+            ~ image: acme/f:1 -> acme/f:2
+            + env MODE: a\nb
+            ~ env EMPTY: " x" -> ""
+            ~ env DB_PASSWORD: changed (hidden)
+            + env API_KEY: (hidden)
+            - label tier: web
+            - env OLD_TOKEN: (hidden)
+        + new
+            + image: acme/new:1
+        - gone
+            - no longer in the stack file
+        "#);
+        assert_eq!(
+            verdict(&differences).unwrap().message,
+            "a deploy would change 3 functions: 1 created, 1 updated, 1 removed"
+        );
+        assert_eq!(verdict(&[("same".to_owned(), Difference::None)]), None);
+    }
+}

@@ -1,0 +1,12 @@
+//! What a user asks for: one module per `COMMAND`, and what they share.
+
+pub(crate) mod concurrent;
+pub(crate) mod deploy;
+pub(crate) mod diff;
+pub(crate) mod invoke;
+pub(crate) mod permissions;
+pub(crate) mod prepare;
+pub(crate) mod progress;
+pub(crate) mod remove;
+pub(crate) mod token_guard;
+pub(crate) mod whoami;

@@ -1,0 +1,357 @@
+//! What every command begins with: the stack file read, the gateway known, and every problem found before anything is sent.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Instant;
+
+use url::Url;
+
+use crate::commands::token_guard::Tokens;
+use crate::config::{self, Config, Credentials, Deploy, Environment, Problems, Selection, TagFormat, gateway_address};
+use crate::console::log::quote;
+use crate::files::input;
+use crate::function::outcome::Outcome;
+use crate::gateway::{Gateway, Target};
+use crate::http::fetch::{self, fetch};
+use crate::image_tag::git;
+use crate::image_tag::handler_digest;
+use crate::shutdown::Stop;
+use crate::stack::owner_label;
+use crate::stack::{self, Stack, Surroundings, Tag};
+
+/// The gateway that faas-cli writes into every new stack file, which no pipeline can mean.
+const PLACEHOLDER: &str = "http://127.0.0.1:8080";
+/// The names that faas-cli looks for.
+const STACK_FILES: [&str; 2] = ["stack.yaml", "stack.yml"];
+/// Larger files hold more than certificates.
+const CA_LIMIT: usize = 1024 * 1024;
+
+/// One run of the pipe, from variables to an outcome.
+pub(crate) struct Run<'a> {
+    /// The environment, for what a stack file substitutes.
+    pub environment: &'a Environment,
+    /// What the variables say.
+    pub config: &'a Config,
+    /// Whether to stop.
+    pub stop: &'a Stop,
+    /// When the run began.
+    pub started: Instant,
+    variables: Problems,
+    stack: Vec<stack::Problem>,
+}
+
+/// What is wrong with variables and stack file; nothing was sent.
+pub(crate) struct Rejected {
+    /// About variables.
+    pub variables: Problems,
+    /// About the stack file.
+    pub stack: Vec<stack::Problem>,
+}
+
+impl Rejected {
+    /// Writes what is wrong with the stack file into the log, and gives the last line, which tells the variables.
+    pub(crate) fn tell(self) -> String {
+        for problem in &self.stack {
+            tracing::error!("{problem}");
+        }
+        match self.stack.len() {
+            _ if !self.variables.is_empty() => self.variables.report(),
+            1 => "1 problem in the stack file, nothing was sent".to_owned(),
+            count => format!("{count} problems in the stack file, nothing was sent"),
+        }
+    }
+}
+
+impl<'a> Run<'a> {
+    /// Begins a run with the problems that the variables have by themselves.
+    pub(crate) fn new(environment: &'a Environment, config: &'a Config, stop: &'a Stop, problems: Problems) -> Self {
+        Self { environment, config, stop, started: Instant::now(), variables: problems, stack: Vec::new() }
+    }
+
+    /// Adds what is wrong with a variable.
+    pub(crate) fn problem(&mut self, name: &str, message: impl Into<String>) {
+        self.variables.add(name, message);
+    }
+
+    /// Ends the preparation: goes on only where nothing is wrong, and with all that was prepared.
+    pub(crate) fn ready<T>(&mut self, prepared: Option<T>) -> Result<T, Rejected> {
+        let rejected =
+            Rejected { variables: std::mem::take(&mut self.variables), stack: std::mem::take(&mut self.stack) };
+        let is_well = rejected.variables.is_empty() && rejected.stack.is_empty();
+        prepared.filter(|_| is_well).ok_or(rejected)
+    }
+
+    /// An outcome with nothing in it yet.
+    pub(crate) fn outcome(&self, gateway: String) -> Outcome {
+        Outcome { duration: self.started.elapsed(), ..Outcome::new(self.config.command.name(), gateway) }
+    }
+
+    /// Reads the stack file that the variables select; `deploy` is what they put over it.
+    ///
+    /// Gives nothing where something is wrong, which is kept for [`Run::ready`].
+    pub(crate) async fn stack(&mut self, selection: &Selection, deploy: Option<&Deploy>) -> Option<Loaded> {
+        let source = match self.source(selection).await {
+            Ok(source) => source,
+            Err(message) => {
+                self.variables.add("STACK_FILE", message);
+                self.warn(&BTreeSet::new());
+                return None;
+            }
+        };
+        let options = stack::Options {
+            namespace: selection.namespace.clone(),
+            filter: selection.filter.clone(),
+            regex: selection.regex.clone(),
+            envsubst: selection.envsubst,
+            tag: self.tag(selection.tag_format, &source.base),
+            env_vars: deploy.map(|deploy| deploy.env_vars.clone()).unwrap_or_default(),
+            labels: deploy.map(|deploy| deploy.labels.clone()).unwrap_or_default(),
+            annotations: deploy.map(|deploy| deploy.annotations.clone()).unwrap_or_default(),
+            secrets: deploy.map(|deploy| deploy.secrets.clone()).unwrap_or_default(),
+            constraints: deploy.map(|deploy| deploy.constraints.clone()).unwrap_or_default(),
+            read_only: deploy.is_some_and(|deploy| deploy.read_only),
+        };
+        let substituted = RefCell::default();
+        let tokens = Tokens::new(self.environment);
+        let surroundings = Surroundings {
+            variable: &|name| {
+                BTreeSet::insert(&mut substituted.borrow_mut(), name.to_owned());
+                self.environment.get(name).map(str::to_owned)
+            },
+            folder_digest: &|folder| {
+                handler_digest::folder(folder).map_err(|error| format!("{error}; {}", error.hint()))
+            },
+            token_fault: &|text| deploy.and_then(|_| tokens.fault(text)),
+        };
+        let read = stack::read(&source, &options, &surroundings).and_then(|stack| {
+            // What a selection leaves out is not to be pruned.
+            let whole = match deploy {
+                Some(Deploy { prune: true, .. }) if selection.is_part() => {
+                    let options = stack::Options { filter: None, regex: None, tag: Tag::Latest, ..options };
+                    Some(stack::read(&source, &options, &surroundings)?)
+                }
+                _ => None,
+            };
+            Ok((stack, whole))
+        });
+        let substituted = substituted.take();
+        for name in substituted.iter().filter(|name| self.environment.is_garbled(name)) {
+            self.variables.add(name, config::NOT_TEXT);
+        }
+        if let Some(deploy) = deploy {
+            tokens.check_variables(deploy, &mut self.variables);
+        }
+        let (mut stack, whole) = match read {
+            Ok(read) => read,
+            Err(problems) => {
+                self.warn_of_stack(&substituted, &problems.warnings);
+                self.stack = problems.problems;
+                return None;
+            }
+        };
+        self.warn_of_stack(&stack.substituted, &stack.warnings);
+        let named = whole.as_ref().unwrap_or(&stack).functions.iter();
+        let named = named.map(|function| Target::from(&function.deployment)).collect();
+        let path = self.shown_path(&source);
+        let owner =
+            deploy.and_then(|deploy| deploy.owner.as_deref()).map(|repository| owner_label::value(repository, &path));
+        if let Some(owner) = &owner {
+            for function in &mut stack.functions {
+                function.deployment.labels.insert(owner_label::LABEL.to_owned(), owner.clone());
+            }
+        }
+        Some(Loaded { path, stack, owner, named })
+    }
+
+    /// [`Run::stack`] for where none is needed: nothing where none is there, and only warnings where one is wrong.
+    pub(crate) async fn stack_if_any(&mut self, deploy: &Deploy) -> Option<Loaded> {
+        // Images do not matter here, so that nothing has to be known of the commit.
+        let selection = Selection { tag_format: TagFormat::Latest, ..deploy.selection.clone() };
+        let is_there = |name: &&str| input::find(name, self.config.places.clone_dir.as_deref()).is_ok();
+        if selection.stack_file.is_none() && !STACK_FILES.iter().any(is_there) {
+            self.warn(&BTreeSet::new());
+            return None;
+        }
+        let before = std::mem::take(&mut self.variables);
+        let loaded = self.stack(&selection, Some(deploy)).await;
+        let wrong = std::mem::replace(&mut self.variables, before);
+        for line in wrong.lines() {
+            tracing::warn!("{line}");
+        }
+        for problem in std::mem::take(&mut self.stack) {
+            tracing::warn!("{problem}");
+        }
+        loaded
+    }
+
+    /// Tells what is set and probably not what was meant.
+    pub(crate) fn warn(&self, substituted: &BTreeSet<String>) {
+        for warning in config::warnings(self.environment, self.config.command.name(), substituted) {
+            tracing::warn!("{warning}");
+        }
+    }
+
+    /// The same, and what a person should look at in the stack file.
+    fn warn_of_stack(&self, substituted: &BTreeSet<String>, warnings: &[stack::Problem]) {
+        self.warn(substituted);
+        for warning in warnings {
+            tracing::warn!("{warning}");
+        }
+    }
+
+    /// The stack file's text, from a path or the web.
+    async fn source(&self, selection: &Selection) -> Result<stack::Source, String> {
+        let clone_dir = self.config.places.clone_dir.as_deref();
+        let Some(wanted) = &selection.stack_file else {
+            let found = STACK_FILES.iter().find_map(|name| input::find(name, clone_dir).ok());
+            let (path, base) = found.ok_or_else(|| {
+                "neither `stack.yaml` nor `stack.yml` is in the working directory or the clone directory: \
+                 write the stack file's path"
+                    .to_owned()
+            })?;
+            return read_source(&path, base);
+        };
+        if wanted.starts_with("http://") {
+            return Err(format!("`{}` is not encrypted: write an `https://` URL", quote(wanted)));
+        }
+        if wanted.starts_with("https://") {
+            // Not quoted: what makes it none may be a password.
+            let url = Url::parse(wanted).map_err(|error| format!("is not a URL: {error}"))?;
+            let ca_cert = self.ca_cert().map_err(|error| format!("`CA_CERT`: {error}"))?;
+            let limits = fetch::Limits { timeout: self.config.timeout, retries: self.config.retries };
+            let text = tokio::select! {
+                text = fetch(&url, ca_cert.as_deref(), limits, self.stop, stack::MAX_FILE) => text?,
+                _ = self.stop.grace_over() => return Err("the run was stopped".to_owned()),
+            };
+            return Ok(stack::Source { name: wanted.clone(), text, base: ".".into() });
+        }
+        let (path, base) = input::find(wanted, clone_dir).map_err(|error| error.to_string())?;
+        read_source(&path, base)
+    }
+
+    /// What `TAG_FORMAT` makes of image names.
+    fn tag(&mut self, format: TagFormat, base: &Path) -> Tag {
+        let format = match format {
+            TagFormat::Latest => return Tag::Latest,
+            TagFormat::Digest => return Tag::Digest,
+            TagFormat::Git(format) => format,
+        };
+        let commit = self.environment.text("BITBUCKET_COMMIT");
+        let branch = self.environment.text("BITBUCKET_BRANCH");
+        match git::version(format, base, commit, branch) {
+            Ok(git::Version { branch, version, warnings }) => {
+                for warning in warnings {
+                    tracing::warn!("{warning}\nhint: {}", warning.hint());
+                }
+                match branch {
+                    Some(branch) => Tag::Branch { branch, version },
+                    None => Tag::Version(version),
+                }
+            }
+            Err(error) => {
+                self.variables.add("TAG_FORMAT", format!("{error}; {}", error.hint()));
+                Tag::Latest
+            }
+        }
+    }
+
+    /// The gateway that the variables name, else the stack file.
+    pub(crate) fn gateway(&mut self, stack: Option<&Stack>) -> Option<Gateway> {
+        let url = self.address(stack);
+        let ca_cert = match self.ca_cert() {
+            Ok(ca_cert) => ca_cert,
+            Err(message) => {
+                self.variables.add("CA_CERT", message);
+                None
+            }
+        };
+        if self.config.tls_no_verify {
+            tracing::warn!("`TLS_NO_VERIFY` is set: anyone on the way can read the token; use `CA_CERT` instead");
+        }
+        if matches!(self.config.credentials, Credentials::Password { .. }) {
+            tracing::info!("`OPENFAAS_PASSWORD` is set: basic auth is used, not the step's token");
+        }
+        // Checked without an address too, so that all problems are told at once.
+        let placeholder = Url::parse(PLACEHOLDER).ok()?;
+        match Gateway::new(url.clone().unwrap_or(placeholder), ca_cert.as_deref(), self.config, self.stop) {
+            Ok(gateway) => url.map(|_| gateway),
+            Err(message) => {
+                self.variables.add("CA_CERT", message);
+                None
+            }
+        }
+    }
+
+    fn address(&mut self, stack: Option<&Stack>) -> Option<Url> {
+        if let Some(url) = &self.config.url {
+            return Some(url.clone());
+        }
+        let named = stack.and_then(|stack| stack.gateway.as_deref()).map(str::trim).unwrap_or_default();
+        if !named.is_empty() && named.trim_end_matches('/') != PLACEHOLDER {
+            let address = gateway_address(named, self.config.allow_http);
+            return address
+                .map_err(|message| {
+                    self.variables
+                        .add("OPENFAAS_URL", format!("not set, and `provider.gateway` of the stack file {message}"))
+                })
+                .ok();
+        }
+        // Where it was given and is wrong, that has been told; a stack file that is wrong may name it.
+        if !self.config.url_is_given && self.stack.is_empty() {
+            let message = config::missing(self.config.url_is_blank);
+            self.variables.add(
+                "OPENFAAS_URL",
+                format!("{message}; write the gateway's address, for example `https://gw.example.com`"),
+            );
+        }
+        None
+    }
+
+    /// The PEM text of `CA_CERT`.
+    fn ca_cert(&self) -> Result<Option<String>, String> {
+        let Some(value) = &self.config.ca_cert else { return Ok(None) };
+        if value.contains("-----BEGIN") {
+            return Ok(Some(value.clone()));
+        }
+        let (path, _) =
+            input::find(value, self.config.places.clone_dir.as_deref()).map_err(|error| error.to_string())?;
+        let pem = input::read(&path, CA_LIMIT).map_err(|error| error.to_string())?;
+        String::from_utf8(pem).map(Some).map_err(|_| format!("`{}` is not PEM text", quote(value)))
+    }
+
+    /// The stack file's path from the clone directory, where it lies in it, as Bitbucket's reports name files.
+    fn shown_path(&self, source: &stack::Source) -> String {
+        let relative = || {
+            let clone_dir = self.config.places.clone_dir.as_ref()?.canonicalize().ok()?;
+            let path = Path::new(&source.name).canonicalize().ok()?;
+            Some(path.strip_prefix(clone_dir).ok()?.display().to_string())
+        };
+        relative().unwrap_or_else(|| source.name.clone())
+    }
+}
+
+/// A stack file that was read.
+pub(crate) struct Loaded {
+    /// Its path, from the clone directory where it lies in it.
+    pub path: String,
+    /// What it says.
+    pub stack: Stack,
+    /// The value of the label that all its functions carry (`OWNER_LABEL`).
+    pub owner: Option<String>,
+    /// All functions that are to stay where the file is pruned, selected or not.
+    pub named: Vec<Target>,
+}
+
+impl Loaded {
+    /// The functions that are selected, by namespace and name.
+    pub(crate) fn names(&self) -> impl Iterator<Item = (Option<String>, String)> {
+        let functions = self.stack.functions.iter().map(|function| &function.deployment);
+        functions.map(|function| (function.namespace.clone(), function.service.clone()))
+    }
+}
+
+fn read_source(path: &Path, base: std::path::PathBuf) -> Result<stack::Source, String> {
+    let text = input::read(path, stack::MAX_FILE).map_err(|error| error.to_string())?;
+    Ok(stack::Source { name: path.display().to_string(), text, base })
+}

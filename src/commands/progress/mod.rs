@@ -1,0 +1,198 @@
+//! How the log tells what becomes of functions: a line as each ends, and a table of them all.
+
+mod table;
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
+use crate::console::log;
+use crate::function::outcome::{Action, Failure, FunctionOutcome, Outcome, Problem};
+use crate::gateway::{Error, Target};
+use crate::oidc::{self, Functions, Grant, Lacking};
+pub(crate) use table::print as table;
+
+/// `1 function`, `2 functions`.
+pub(crate) fn count(number: usize) -> String {
+    format!("{number} function{}", if number == 1 { "" } else { "s" })
+}
+
+/// Tells functions' problems; the same advice is not given twice.
+pub(crate) struct Teller<'a> {
+    given: RefCell<BTreeSet<(u8, String)>>,
+    /// What the Policy lacks.
+    lacking: RefCell<Lacking>,
+    /// What it has to permit for the whole run, if that is about these functions.
+    needs: &'a dyn Fn(Functions) -> Vec<Grant>,
+}
+
+impl<'a> Teller<'a> {
+    /// Nothing is told yet.
+    pub(crate) fn new(needs: &'a dyn Fn(Functions) -> Vec<Grant>) -> Self {
+        Self { given: RefCell::default(), lacking: RefCell::default(), needs }
+    }
+
+    /// An error about a function as its problem. What the Policy lacks is told at the end for all functions together.
+    pub(crate) fn failed(&self, error: &Error) -> Problem {
+        let mut problem = error.problem();
+        if let Some((action, Target { name, namespace })) = error.lacks() {
+            let function = (namespace.clone(), name.clone());
+            if action != oidc::Action::FunctionList {
+                let lacking = Lacking::from([(action, BTreeSet::from([function.clone()]))]);
+                problem.hint = Some(oidc::missing(&lacking, &(self.needs)(vec![function.clone()])));
+            }
+            self.lacking.borrow_mut().entry(action).or_default().insert(function);
+        }
+        problem
+    }
+
+    /// The first of several errors, all of which count for what the Policy lacks.
+    pub(crate) fn first<'e>(&self, errors: impl Iterator<Item = &'e Error>) -> Option<&'e Error> {
+        errors.inspect(|error| _ = self.failed(error)).reduce(|first, _| first)
+    }
+
+    /// Tells an error of the run as a whole, and gives it as its problem.
+    pub(crate) fn run_failed(&self, error: &Error) -> Problem {
+        let problem = self.failed(error);
+        let hint = problem.hint.clone().filter(|_| error.lacks().is_none());
+        tell("", &Problem { hint, ..problem.clone() });
+        problem
+    }
+
+    /// Tells what the Policy lacks for a run about these functions, as statements to paste.
+    pub(crate) fn lacking(&self, functions: impl Iterator<Item = (Option<String>, String)>) {
+        let lacking = self.lacking.take();
+        if !lacking.is_empty() {
+            tracing::error!("{}", oidc::missing(&lacking, &(self.needs)(functions.collect())));
+        }
+    }
+
+    /// One line for a function as it ends.
+    pub(crate) fn ended(&self, outcome: &FunctionOutcome) {
+        let name = outcome.full_name();
+        match &outcome.problem {
+            None if outcome.action == Action::Absent => tracing::info!("`{name}` is not there"),
+            None => tracing::info!("`{name}` {} in {}", outcome.action.as_str(), log::duration(outcome.duration)),
+            Some(_) if outcome.action == Action::NotStarted => {}
+            Some(problem) => self.problem(outcome, problem),
+        }
+    }
+
+    /// What is wrong about a function.
+    pub(crate) fn problem(&self, outcome: &FunctionOutcome, problem: &Problem) {
+        let mut problem = problem.clone();
+        let kind = problem.message.replace(&outcome.name, "");
+        let function = (outcome.namespace.clone(), outcome.name.clone());
+        let told_later = self.lacking.borrow().values().any(|functions| functions.contains(&function));
+        if told_later || !self.given.borrow_mut().insert((problem.failure.exit_code(), kind)) {
+            problem.hint = None;
+        }
+        tell(&outcome.full_name(), &problem);
+    }
+}
+
+/// Writes a problem into the log: what happened, and on lines of its own what to change.
+pub(crate) fn tell(about: &str, problem: &Problem) {
+    let Problem { message, hint, .. } = problem;
+    let about = if about.is_empty() { String::new() } else { format!("`{about}`: ") };
+    match hint {
+        Some(hint) => tracing::error!("{about}{message}\nhint: {hint}"),
+        None => tracing::error!("{about}{message}"),
+    }
+}
+
+/// The last line of a command that does the same with several functions: `done` is the word for it.
+pub(crate) fn summary(outcome: &Outcome, done: &str) -> String {
+    // What is pruned has no line in the stack file.
+    let (asked, pruned): (Vec<_>, Vec<_>) = outcome.functions.iter().partition(|function| function.line.is_some());
+    let number = |is: fn(&FunctionOutcome) -> bool| asked.iter().filter(|function| is(function)).count();
+    let missing = number(|function| matches!(function.action, Action::Failed | Action::NotStarted));
+    let restored = number(|function| function.action == Action::RolledBack);
+    let left = pruned.iter().filter(|function| function.problem.is_some()).count();
+    let unready = asked.iter().filter(|function| is_there(function) && function.problem.is_some());
+    let is_known = unready.clone().all(|function| function.ready == Some(false));
+    let (unready, readiness) = (unready.count(), if is_known { "not ready" } else { "not known to be ready" });
+    let of = count(asked.len());
+    let (head, told) = match outcome.worst() {
+        None => {
+            let absent = number(|function| function.action == Action::Absent);
+            let more = also(&[(absent, "not there"), (pruned.len(), "removed")]);
+            return format!("{done} {}{more} in {}", count(asked.len() - absent), log::duration(outcome.duration));
+        }
+        Some(_) if outcome.functions.is_empty() => return format!("nothing was {done}"),
+        Some(Failure::Terminated | Failure::Interrupted) => (format!("{} of {of} {done}", asked.len() - missing), 0),
+        Some(_) if missing > 0 => (format!("{missing} of {of} not {done}"), 0),
+        Some(_) if unready > 0 => (format!("{unready} of {of} {done}, but {readiness}"), 1),
+        Some(_) if restored > 0 => (format!("{restored} of {of} rolled back"), 2),
+        Some(_) if left > 0 => (format!("{done} {of}"), 2),
+        Some(_) => (format!("{done} {of}, but not all was done"), 2),
+    };
+    head + &also(&[(unready, readiness), (restored, "rolled back"), (left, "not removed")][told..])
+}
+
+/// Whether the new version was deployed, and is still there.
+fn is_there(function: &FunctionOutcome) -> bool {
+    matches!(function.action, Action::Created | Action::Updated | Action::Replaced)
+}
+
+/// What else is counted, as far as there is any.
+fn also(counts: &[(usize, &str)]) -> String {
+    let some = counts.iter().filter(|(number, _)| *number > 0);
+    some.map(|(number, what)| format!(", {number} {what}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::function::outcome::FunctionOutcome;
+
+    /// The last line of a deploy of these functions: what was done, what is wrong, and whether it got ready.
+    fn last_line(functions: &[(Action, Option<Failure>, Option<bool>)], pruned: &[Option<Failure>]) -> String {
+        let problem = |failure| Problem { failure, message: String::new(), hint: None };
+        let function = |action, failure: Option<Failure>| FunctionOutcome {
+            action,
+            problem: failure.map(problem),
+            ..FunctionOutcome::new(String::new(), None, String::new())
+        };
+        let asked = functions.iter().map(|(action, failure, ready)| FunctionOutcome {
+            ready: *ready,
+            line: Some(1),
+            ..function(*action, *failure)
+        });
+        let pruned = pruned.iter().map(|failure| match failure {
+            None => function(Action::Removed, None),
+            failure => function(Action::Failed, *failure),
+        });
+        let functions = asked.chain(pruned).collect();
+        summary(&Outcome { functions, ..Outcome::new("deploy", String::new()) }, "deployed")
+    }
+
+    #[test]
+    fn last_line_counts_what_is_not_deployed_apart_from_what_is_wrong_otherwise() {
+        use Action::*;
+        use Failure::{NotReady, Permission, Terminated};
+        let fine = (Updated, None, Some(true));
+        let refused = (Action::Failed, Some(Permission), None);
+        let late = (Created, Some(NotReady), Some(false));
+        let unseen = (Updated, Some(Permission), None);
+        let restored = (RolledBack, Some(NotReady), Some(false));
+        let not_started = (NotStarted, Some(Terminated), None);
+        let stopped = (Updated, Some(Terminated), None);
+        for (functions, pruned, expected) in [
+            (&[fine, fine][..], &[][..], "deployed 2 functions in 0 ms"),
+            (&[fine], &[None, None], "deployed 1 function, 2 removed in 0 ms"),
+            (&[], &[], "deployed 0 functions in 0 ms"),
+            (&[refused, fine], &[], "1 of 2 functions not deployed"),
+            (&[refused, late, restored], &[], "1 of 3 functions not deployed, 1 not ready, 1 rolled back"),
+            (&[late, fine], &[], "1 of 2 functions deployed, but not ready"),
+            (&[unseen, unseen], &[], "2 of 2 functions deployed, but not known to be ready"),
+            (&[unseen, late], &[], "2 of 2 functions deployed, but not known to be ready"),
+            (&[restored], &[], "1 of 1 function rolled back"),
+            (&[late, restored, fine], &[], "1 of 3 functions deployed, but not ready, 1 rolled back"),
+            (&[fine, fine], &[Some(Permission), None], "deployed 2 functions, 1 not removed"),
+            (&[fine, not_started], &[], "1 of 2 functions deployed"),
+            (&[stopped, stopped], &[], "2 of 2 functions deployed, 2 not known to be ready"),
+        ] {
+            assert_eq!(last_line(functions, pruned), expected);
+        }
+    }
+}

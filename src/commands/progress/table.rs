@@ -1,0 +1,44 @@
+//! The table that a command about several functions ends with.
+
+use crate::console::log;
+use crate::console::table;
+use crate::function::outcome::{Action, FunctionOutcome};
+
+/// No reason is longer, so that one does not push the columns behind it out of sight; the line above has all of it.
+const REASON_WIDTH: usize = 72;
+
+const HEAD: [&str; 6] = ["FUNCTION", "NAMESPACE", "IMAGE", "RESULT", "TIME", "URL"];
+
+/// Prints one row a function, in the order given.
+pub(crate) fn print(outcomes: &[FunctionOutcome]) {
+    let rows: Vec<_> = outcomes.iter().map(row).collect();
+    log::plain(table::render(HEAD, &rows));
+}
+
+fn row(outcome: &FunctionOutcome) -> [String; 6] {
+    let result = match (&outcome.problem, outcome.action) {
+        (Some(problem), Action::Failed) => format!("failed: {}", cut(&problem.message)),
+        (Some(_), action @ (Action::NotStarted | Action::RolledBack)) => action.as_str().to_owned(),
+        (Some(problem), action) => format!("{}, {}", action.as_str(), problem.failure.as_str()),
+        (_, action) => action.as_str().to_owned(),
+    };
+    [
+        outcome.name.clone(),
+        outcome.namespace.clone().unwrap_or_else(|| "-".to_owned()),
+        outcome.image.clone().unwrap_or_else(|| "-".to_owned()),
+        result,
+        log::duration(outcome.duration),
+        outcome.url.clone(),
+    ]
+}
+
+fn cut(text: &str) -> String {
+    if width(text) <= REASON_WIDTH {
+        return text.to_owned();
+    }
+    text.chars().take(REASON_WIDTH - 1).chain(['…']).collect()
+}
+
+fn width(text: &str) -> usize {
+    text.chars().count()
+}

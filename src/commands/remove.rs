@@ -1,0 +1,58 @@
+//! `COMMAND: remove`, and the deletions of `PRUNE`: functions are deleted side by side.
+
+use crate::commands::concurrent::{begun, each};
+use crate::commands::permissions;
+use crate::commands::prepare::{Rejected, Run};
+use crate::commands::progress::{self, Teller, count};
+use crate::config::Selection;
+use crate::function::outcome::{Action, FunctionOutcome, Outcome};
+use crate::gateway::{Error, Found, Gateway, Target};
+use crate::oidc;
+use crate::shutdown::Stop;
+
+/// Deletes what the variables select.
+pub(crate) async fn run(mut run: Run<'_>, selection: &Selection) -> Result<Outcome, Rejected> {
+    let loaded = run.stack(selection, None).await;
+    let gateway = run.gateway(loaded.as_ref().map(|loaded| &loaded.stack));
+    let (loaded, gateway) = run.ready(loaded.zip(gateway))?;
+    let mut outcome = run.outcome(gateway.address());
+    let functions = &loaded.stack.functions;
+    tracing::info!("removing {} of `{}` from `{}`", count(functions.len()), loaded.path, gateway.address());
+    outcome.stack_file = Some(loaded.path.clone());
+    let needs = |functions| permissions::of_all(oidc::Action::FunctionDelete, functions);
+    let teller = &Teller::new(&needs);
+    match gateway.sign_in(functions.len()).await {
+        // The table is to say that nothing was started.
+        Ok(()) | Err(Error::Stopped(_)) => {
+            let targets = functions.iter().map(|function| (Target::from(&function.deployment), Some(function.line)));
+            outcome.functions = remove(&gateway, run.stop, run.config.parallel, targets.collect(), teller).await;
+            teller.lacking(loaded.names());
+            progress::table(&outcome.functions);
+        }
+        Err(error) => outcome.problem = Some(teller.run_failed(&error)),
+    }
+    outcome.duration = run.started.elapsed();
+    Ok(outcome)
+}
+
+/// Deletes functions, some at once, each with its line in the stack file; the outcomes are in their order.
+pub(crate) async fn remove(
+    gateway: &Gateway,
+    stop: &Stop,
+    parallel: usize,
+    targets: Vec<(Target, Option<usize>)>,
+    teller: &Teller<'_>,
+) -> Vec<FunctionOutcome> {
+    let begun = targets.into_iter().map(|(target, line)| (FunctionOutcome { line, ..begun(gateway, target) }, ()));
+    each(begun, parallel, stop, teller, async |target, ()| match gateway.delete(target).await {
+        Ok(Found::Accepted) => Ok(Action::Removed),
+        Ok(Found::Absent) => Ok(Action::Absent),
+        Err(error) => Err(teller.failed(&error)),
+    })
+    .await
+}
+
+/// The last line.
+pub(crate) fn summary(outcome: &Outcome) -> String {
+    progress::summary(outcome, "removed")
+}

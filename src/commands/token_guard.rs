@@ -1,0 +1,44 @@
+//! Finds the step's own tokens in what is about to become part of a function, whatever name they came in under.
+
+use crate::config::{Deploy, Environment, Problems};
+use crate::console::log::quote;
+use crate::stack::envsubst::{OWN_SECRET, TOKENS};
+
+/// Shorter values are no tokens, and may stand anywhere by chance.
+const SHORTEST: usize = 16;
+
+/// The tokens of a step, by the names of their variables.
+pub(crate) struct Tokens<'a>(Vec<(&'static str, &'a str)>);
+
+impl<'a> Tokens<'a> {
+    /// The tokens that an environment has.
+    pub(crate) fn new(environment: &'a Environment) -> Self {
+        let found = TOKENS.into_iter().filter_map(|name| Some((name, environment.text(name)?)));
+        Self(found.filter(|(_, token)| token.len() >= SHORTEST).collect())
+    }
+
+    /// What is wrong with a text that holds one.
+    pub(crate) fn fault(&self, text: &str) -> Option<String> {
+        let (name, _) = self.0.iter().find(|(_, token)| text.contains(token))?;
+        Some(format!("holds the step's `{name}`, which never becomes part of a function"))
+    }
+
+    /// Adds a problem for each of the pipe's variables that puts a token into every function.
+    pub(crate) fn check_variables(&self, deploy: &Deploy, problems: &mut Problems) {
+        let mut check = |variable: &str, what: &str, text: &str| {
+            if let Some(fault) = self.fault(text) {
+                problems.add(variable, format!("{what} {fault}; {OWN_SECRET}"));
+            }
+        };
+        let lists = [("ENV_VARS", &deploy.env_vars), ("LABELS", &deploy.labels), ("ANNOTATIONS", &deploy.annotations)];
+        for (variable, list) in lists {
+            for (key, value) in list {
+                check(variable, &format!("`{}`", quote(key)), &format!("{key}={value}"));
+            }
+        }
+        for (variable, list) in [("SECRETS", &deploy.secrets), ("CONSTRAINTS", &deploy.constraints)] {
+            list.iter().for_each(|item| check(variable, "an item", item));
+        }
+        check("OPENFAAS_NAMESPACE", "the value", deploy.selection.namespace.as_deref().unwrap_or_default());
+    }
+}

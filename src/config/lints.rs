@@ -1,0 +1,157 @@
+//! Warnings about variables that are probably not what was meant.
+
+use std::collections::BTreeSet;
+
+use super::value::text_items;
+use super::variables::{Environment, Kind, VARIABLES};
+use crate::console::redact;
+
+/// How many characters may differ from the name that was meant.
+const NEAR: usize = 2;
+
+/// What is said of a value that is a variable's name.
+pub(super) const UNREPLACED: &str = "to the letter: it was not replaced by a value";
+
+/// What is set and probably not what was meant. `substituted` are the names that the stack file takes from the
+/// environment, which may look like anything.
+pub fn warnings(environment: &Environment, command: &str, substituted: &BTreeSet<String>) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for name in environment.names() {
+        if substituted.contains(name) {
+            continue;
+        }
+        if let Some(meant) = near_miss(name) {
+            warnings.push(format!("`{name}` is not a variable of this pipe: was `{meant}` meant?"));
+        }
+    }
+    for variable in VARIABLES {
+        let name = variable.name;
+        let listed = environment.text(&format!("{name}_COUNT")).is_some();
+        let value = environment.text(name);
+        if let Some(value) = value
+            && is_reference(value)
+        {
+            warnings.push(format!(
+                "`{name}` is `{value}` {UNREPLACED}; \
+                 write it in `variables:` without single quotes within double ones and without a backslash"
+            ));
+        } else if variable.kind == Kind::List {
+            let numbered = (0..).map_while(|index| environment.get(&format!("{name}_{index}")).map(str::to_owned));
+            let items = value.and_then(|text| text_items(text).ok()).unwrap_or_else(|| numbered.collect());
+            for (index, item) in items.iter().enumerate() {
+                let part = item.split_once(['=', ':']).map_or(item.as_str(), |(_, value)| value).trim();
+                if is_reference(part) {
+                    warnings.push(format!("item {index} of `{name}` holds `{part}` {UNREPLACED}"));
+                }
+            }
+        }
+        // `whoami` stands in another command's place, among that one's variables.
+        let is_used = command == "whoami" || variable.used_by.includes(command);
+        if (listed || value.is_some()) && !is_used && !substituted.contains(name) {
+            let commands = variable.used_by.names().join(" or ");
+            warnings.push(format!("`{name}` is not used by `COMMAND: {command}`, only by {commands}"));
+        }
+        if variable.kind == Kind::Secret && value.is_some_and(|value| value.trim().len() < redact::SHORTEST) {
+            warnings.push(format!(
+                "`{name}` has fewer than {} characters: it is too short to be hidden in the log",
+                redact::SHORTEST
+            ));
+        }
+        if substituted.contains(name) {
+            warnings.push(format!(
+                "the stack file substitutes `{name}`, which is also a variable of this pipe: \
+                 choose another name in the stack file"
+            ));
+        }
+    }
+    warnings
+}
+
+/// `$NAME` or `${NAME}` and nothing else.
+pub(super) fn is_reference(value: &str) -> bool {
+    let Some(name) = value.trim().strip_prefix('$') else {
+        return false;
+    };
+    let name = name.strip_prefix('{').and_then(|name| name.strip_suffix('}')).unwrap_or(name);
+    !name.is_empty()
+        && !name.starts_with(|character: char| character.is_ascii_digit())
+        && name.chars().all(|character| character.is_ascii_alphanumeric() || character == '_')
+}
+
+/// The variable that `name` was probably meant to be, where it is none itself.
+fn near_miss(name: &str) -> Option<&'static str> {
+    if name.starts_with("BITBUCKET_") || name.len() < 4 || is_known(name) {
+        return None;
+    }
+    let bare = |name: &str| name.replace(['_', '-'], "").to_ascii_uppercase();
+    let (written, letters_written) = (bare(name), letters(name));
+    // One character in place of another changes two letters at most: seldom so few, and cheaper to find than a distance.
+    let close = VARIABLES.iter().map(|variable| variable.name);
+    let close = close.filter(|known| (letters(known) ^ letters_written).count_ones() <= 2 * NEAR as u32);
+    let candidates = close.map(|known| (strsim::osa_distance(&written, &bare(known)), known));
+    let (distance, nearest) = candidates.min_by_key(|(distance, _)| *distance)?;
+    (distance <= NEAR.min(nearest.len() / 4)).then_some(nearest)
+}
+
+/// The letters that a name has, a bit each, whatever their case.
+fn letters(name: &str) -> u32 {
+    name.bytes().filter(u8::is_ascii_alphabetic).fold(0, |letters, letter| letters | 1 << (letter & 31))
+}
+
+/// A variable's name, or that of an item of a list.
+fn is_known(name: &str) -> bool {
+    VARIABLES.iter().any(|variable| {
+        name.strip_prefix(variable.name).is_some_and(|rest| {
+            rest.is_empty()
+                || rest == "_COUNT"
+                || rest.strip_prefix('_').is_some_and(|index| index.bytes().all(|byte| byte.is_ascii_digit()))
+        })
+    }) || ["PAGER", "SHELL", "NO_COLOR", "HOME", "PATH", "HOSTNAME", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"]
+        .contains(&name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn misspelt_names_are_told_with_what_was_meant() {
+        for (written, meant) in [
+            ("STACK_FLIE", "STACK_FILE"),
+            ("STACKFILE", "STACK_FILE"),
+            ("stack_file", "STACK_FILE"),
+            ("SECRET", "SECRETS"),
+            ("FUNCTIONS", "FUNCTION"),
+            ("OPENFAS_URL", "OPENFAAS_URL"),
+            ("ENV_VAR", "ENV_VARS"),
+            ("PAYLOADFILE", "PAYLOAD_FILE"),
+        ] {
+            assert_eq!(near_miss(written), Some(meant), "{written}");
+        }
+    }
+
+    #[test]
+    fn other_names_are_left_alone() {
+        for name in [
+            "TAG",
+            "OWNER",
+            "REPO",
+            "REGISTRY",
+            "SERVER",
+            "PATH",
+            "HOME",
+            "LANG",
+            "BITBUCKET_COMMIT",
+            "NAMESPACE",
+            "ENV_VARS_0",
+            "LABELS_COUNT",
+            "VERSION",
+            "ENVIRONMENT",
+            "CI",
+            "DOCKER_HOST",
+            "COMMIT",
+        ] {
+            assert_eq!(near_miss(name), None, "{name}");
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! The log: the form of its lines, and the one way from the program to standard output.
+//!
+//! Lines are written with `tracing`'s macros, or with the functions here where they have no level. Whatever they say,
+//! secrets are hidden and control characters made visible on the way out, and a line that follows within one message is
+//! indented, so that no text from outside can look like a line of the log.
+
+use std::fmt::{self, Write as _};
+use std::io;
+
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
+
+use crate::console::redact;
+
+/// The target of the last line, which says how it ended.
+const END: &str = "end";
+/// The target of lines that are output rather than log: tables, JSON, a function's answer.
+const PLAIN: &str = "plain";
+
+/// How much of a foreign text is quoted, in bytes.
+const QUOTE_LIMIT: usize = 2048;
+/// How much of a text from the stack file is quoted, in characters.
+const BRIEF: usize = 80;
+
+/// How the log looks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Style {
+    /// Whether lines are coloured.
+    pub colour: bool,
+    /// Whether debug lines are shown.
+    pub debug: bool,
+}
+
+/// Sends all log lines of the process to standard output from now on.
+pub(crate) fn init(style: Style) {
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(if style.debug { Level::DEBUG } else { Level::INFO })
+        .with_writer(|| Output)
+        .event_format(Format { colour: style.colour })
+        .finish();
+    // A second call, as unit tests may make it, leaves the first in place.
+    let _ = tracing::subscriber::set_global_default(subscriber);
+}
+
+/// Standard output. Where it is closed or full there is nowhere to say so: the work goes on, and the exit code tells how
+/// it ended.
+struct Output;
+
+impl io::Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let _ = io::stdout().write_all(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The last line of a run that reached its goal.
+pub(crate) fn success(message: impl fmt::Display) {
+    tracing::info!(target: END, "{message}");
+}
+
+/// The last line of a run that did not.
+pub(crate) fn failure(message: impl fmt::Display) {
+    tracing::error!(target: END, "{message}");
+}
+
+/// Output as it is, without a level: a table, JSON, a function's answer.
+pub(crate) fn plain(text: impl fmt::Display) {
+    tracing::info!(target: PLAIN, "{text}");
+}
+
+/// A text from outside, for use within a message: on one line, cut at 2 KiB, control characters made visible.
+pub(crate) fn quote(text: &str) -> String {
+    // Hidden before it is cut, so that no part of a secret is left at the cut.
+    let text = redact::redact(text.trim());
+    let mut end = text.len().min(QUOTE_LIMIT);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    let mut quoted = String::with_capacity(end);
+    clean(&text[..end], &mut quoted, |_| false);
+    if end < text.len() {
+        let _ = write!(quoted, "… ({} more bytes)", text.len() - end);
+    }
+    quoted
+}
+
+/// [`quote`], cut where the text is long.
+pub(crate) fn brief(text: &str) -> String {
+    let text = redact::redact(text);
+    match text.char_indices().nth(BRIEF) {
+        Some((end, _)) => format!("{}…", quote(&text[..end])),
+        None => quote(&text),
+    }
+}
+
+/// A text that is [`brief`] where it is shown: most messages never are.
+pub(crate) struct Brief<'a>(pub &'a str);
+
+impl fmt::Display for Brief<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&brief(self.0))
+    }
+}
+
+/// A duration as people write it: `340 ms`, `1.2 s`, `5 min 3 s`.
+pub(crate) fn duration(duration: std::time::Duration) -> String {
+    let seconds = duration.as_secs();
+    match duration.as_millis() {
+        0..1000 => format!("{} ms", duration.as_millis()),
+        1000..60_000 if duration.subsec_millis() < 50 => format!("{seconds} s"),
+        1000..60_000 => format!("{:.1} s", duration.as_secs_f64()),
+        _ if seconds.is_multiple_of(60) => format!("{} min", seconds / 60),
+        _ => format!("{} min {} s", seconds / 60, seconds % 60),
+    }
+}
+
+/// Bytes as text on as many lines as they have, fit for [`plain`]: what is not UTF-8 is shown as `\\xNN`.
+pub(crate) fn visible(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        for byte in chunk.invalid() {
+            let _ = write!(text, "\\x{byte:02x}");
+        }
+    }
+    text
+}
+
+/// JSON that is fit for [`plain`]: what would be made visible there is escaped as JSON has it, and stays JSON.
+pub(crate) fn json(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character != '\n' && (character.is_control() || is_invisible(character)) {
+            let _ = write!(out, "\\u{:04x}", u32::from(character));
+        } else {
+            out.push(character);
+        }
+    }
+    out
+}
+
+/// Appends `text` with every character made visible that could move a terminal's cursor or change its state.
+fn clean(text: &str, out: &mut String, keep: impl Fn(char) -> bool) {
+    for character in text.chars() {
+        if keep(character) {
+            out.push(character);
+        } else if character.is_control() || is_invisible(character) {
+            out.extend(character.escape_default());
+        } else {
+            out.push(character);
+        }
+    }
+}
+
+/// Line separators and the characters that change the direction of a text.
+fn is_invisible(character: char) -> bool {
+    matches!(character, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
+struct Format {
+    colour: bool,
+}
+
+impl<S, N> FormatEvent<S, N> for Format
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, _: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let target = event.metadata().target();
+        if ![END, PLAIN].contains(&target) && !target.starts_with(env!("CARGO_CRATE_NAME")) {
+            // What libraries tell is not for those who read this log.
+            return Ok(());
+        }
+        let mut message = Message(String::new());
+        event.record(&mut message);
+        out.write_str(&line(target, *event.metadata().level(), &message.0, self.colour))
+    }
+}
+
+/// One message as it is written, with its line ends.
+fn line(target: &str, level: Level, message: &str, colour: bool) -> String {
+    let (label, code) = match (target, level) {
+        (PLAIN, _) => ("", 0),
+        (END, Level::INFO) => ("✔ ", 32),
+        (END, _) => ("✖ ", 31),
+        (_, Level::ERROR) => ("ERROR: ", 31),
+        (_, Level::WARN) => ("WARNING: ", 33),
+        (_, Level::INFO) => ("INFO: ", 34),
+        _ => ("DEBUG: ", 37),
+    };
+    let message = redact::redact(message);
+    let mut out = String::with_capacity(message.len() + 24);
+    for (number, text) in message.split('\n').enumerate() {
+        if colour && code != 0 {
+            let _ = write!(out, "\x1b[{code}m");
+        }
+        out.push_str(if number == 0 {
+            label
+        } else if code == 0 || target == END {
+            ""
+        } else {
+            "  "
+        });
+        clean(text, &mut out, |character| character == '\t');
+        if colour && code != 0 {
+            out.push_str("\x1b[0m");
+        }
+        out.push('\n');
+    }
+    out
+}
+
+/// Takes the message of an event.
+struct Message(String);
+
+impl Visit for Message {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() == "message" {
+            #[expect(clippy::use_debug, reason = "a macro's message is `Arguments`, whose `Debug` is its text")]
+            let _ = write!(self.0, "{value:?}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_level_has_its_label_and_colour() {
+        let show = |target, level| line(target, level, "text", true);
+        assert_eq!(show("x", Level::INFO), "\x1b[34mINFO: text\x1b[0m\n");
+        assert_eq!(show("x", Level::WARN), "\x1b[33mWARNING: text\x1b[0m\n");
+        assert_eq!(show("x", Level::ERROR), "\x1b[31mERROR: text\x1b[0m\n");
+        assert_eq!(show("x", Level::DEBUG), "\x1b[37mDEBUG: text\x1b[0m\n");
+        assert_eq!(show(END, Level::INFO), "\x1b[32m✔ text\x1b[0m\n");
+        assert_eq!(show(END, Level::ERROR), "\x1b[31m✖ text\x1b[0m\n");
+        assert_eq!(show(PLAIN, Level::INFO), "text\n");
+    }
+
+    #[test]
+    fn foreign_text_cannot_forge_a_line_or_steer_the_terminal() {
+        let forged = format!("gateway says `{}`", quote("no\nINFO: \x1b[32mfine\r\u{202e}"));
+        assert_eq!(
+            line("x", Level::ERROR, &forged, false),
+            "ERROR: gateway says `no\\nINFO: \\u{1b}[32mfine\\r\\u{202e}`\n"
+        );
+        assert_eq!(line("x", Level::ERROR, "a\nINFO: b", false), "ERROR: a\n  INFO: b\n");
+        assert_eq!(line(PLAIN, Level::INFO, "a\x1b[2J\nb", false), "a\\u{1b}[2J\nb\n");
+    }
+
+    #[test]
+    fn long_text_is_cut_at_a_character() {
+        let quoted = quote(&"é".repeat(2000));
+        assert_eq!(quoted, format!("{}… (1952 more bytes)", "é".repeat(1024)));
+    }
+}

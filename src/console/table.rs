@@ -1,0 +1,39 @@
+//! Text in columns, as the log shows it.
+
+/// A head and rows below it, each column as wide as its widest cell.
+pub(crate) fn render<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String {
+    let mut widths = head.map(width);
+    for row in rows {
+        for (widest, cell) in widths.iter_mut().zip(row) {
+            *widest = (*widest).max(width(cell));
+        }
+    }
+    let lines = std::iter::once(line(&head, &widths)).chain(rows.iter().map(|row| line(row, &widths)));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn line<const N: usize>(cells: &[impl AsRef<str>; N], widths: &[usize; N]) -> String {
+    let mut text = String::new();
+    for (cell, widest) in cells.iter().zip(widths) {
+        let cell = cell.as_ref();
+        text.push_str(cell);
+        text.extend(std::iter::repeat_n(' ', widest - width(cell) + 2));
+    }
+    text.truncate(text.trim_end().len());
+    text
+}
+
+fn width(text: &str) -> usize {
+    text.chars().count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell_and_lines_end_without_space() {
+        let rows = [["é".to_owned(), "long cell".to_owned()], ["wider".to_owned(), String::new()]];
+        assert_eq!(render(["A", "B"], &rows), "A      B\né      long cell\nwider");
+    }
+}

@@ -1,0 +1,5 @@
+//! The vocabulary that all modules share: OpenFaaS' function resource, quantities, and what became of a function.
+
+pub mod api;
+pub mod outcome;
+pub mod quantity;

@@ -1,0 +1,305 @@
+//! The gateway over HTTP: token exchange, functions, invocations; tries again what may pass.
+
+mod connect;
+mod error;
+mod invocation;
+mod logs;
+mod send;
+mod sieve;
+pub(crate) mod statuses;
+mod token;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Method;
+use serde::Deserialize;
+use url::Url;
+
+pub(crate) use error::{Error, shown};
+pub(crate) use invocation::{Invocation, Unanswered, may_be_set};
+use send::{Answer, Call};
+use token::Authority;
+pub(crate) use token::{FunctionToken, Granted};
+
+use crate::config::{Config, is_loopback};
+use crate::console::log::quote;
+use crate::function::api::{Deployment, Status};
+use crate::function::outcome::FunctionOutcome;
+use crate::http::{CONNECT_TIMEOUT, USER_AGENT, retry, tls};
+use crate::oidc::{Action, Facts};
+use crate::shutdown::Stop;
+
+/// How much of an answer is read where only its beginning is of use, in bytes.
+const ANSWER_LIMIT: usize = 64 * 1024;
+/// How long a list of functions may be, in bytes: many ten thousands of them.
+const LIST_LIMIT: usize = 64 * 1024 * 1024;
+/// How much of what it says is kept, in bytes: some thousands of functions.
+const KEPT_LIMIT: usize = 4 * 1024 * 1024;
+/// How much memory a list may take once it is read, in bytes, as [`weight`] has it.
+const LIST_WEIGHT: usize = 8 * 1024 * 1024;
+
+/// What a request is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Target {
+    /// The function's name.
+    pub name: String,
+    /// Its namespace; the gateway's default where absent.
+    pub namespace: Option<String>,
+}
+
+impl From<&Deployment> for Target {
+    fn from(deployment: &Deployment) -> Self {
+        Self { name: deployment.service.clone(), namespace: deployment.namespace.clone() }
+    }
+}
+
+impl From<&FunctionOutcome> for Target {
+    fn from(outcome: &FunctionOutcome) -> Self {
+        Self { name: outcome.name.clone(), namespace: outcome.namespace.clone() }
+    }
+}
+
+/// The gateway at one address, with what is needed to be let in.
+pub(crate) struct Gateway {
+    http: reqwest::Client,
+    opener: connect::Opener,
+    parallel: usize,
+    url: Url,
+    authority: Authority,
+    timeout: Duration,
+    retries: u32,
+    stop: Stop,
+    facts: Facts,
+}
+
+/// Whether a function was there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// It was, and the request was accepted.
+    Accepted,
+    /// There is none of this name.
+    Absent,
+}
+
+/// What came of a request to create a function.
+#[derive(Clone, Debug)]
+pub(crate) enum Creation {
+    /// It was accepted.
+    Accepted,
+    /// There is one of this name already.
+    Exists {
+        /// An earlier try got no answer, and may be what created it.
+        answer_lost: bool,
+        /// The answer, for where this is an error.
+        error: Error,
+    },
+}
+
+impl Gateway {
+    /// A gateway at this address; nothing is sent yet.
+    ///
+    /// Gives what is wrong with `CA_CERT`, which `ca_cert` is the PEM text of.
+    pub(crate) fn new(url: Url, ca_cert: Option<&str>, config: &Config, stop: &Stop) -> Result<Self, String> {
+        let tls = tls::config(ca_cert, config.tls_no_verify)?;
+        let builder = || {
+            let builder = reqwest::Client::builder()
+                .tls_backend_preconfigured(tls.clone())
+                .user_agent(USER_AGENT)
+                .redirect(reqwest::redirect::Policy::none())
+                .connect_timeout(CONNECT_TIMEOUT.min(config.timeout))
+                .pool_max_idle_per_host(config.parallel);
+            // What stays on this machine goes through no proxy.
+            if is_loopback(&url) { builder.no_proxy() } else { builder }
+        };
+        let (http, opener) = connect::client(builder).map_err(|error| quote(&error.to_string()))?;
+        Ok(Self {
+            http,
+            opener,
+            parallel: config.parallel,
+            url,
+            authority: Authority::new(&config.credentials),
+            timeout: config.timeout,
+            retries: config.retries,
+            stop: stop.clone(),
+            facts: config.facts.clone(),
+        })
+    }
+
+    /// The gateway's address, without a slash at its end.
+    pub(crate) fn address(&self) -> String {
+        shown(&self.url)
+    }
+
+    /// Where a function can be invoked.
+    pub(crate) fn function_url(&self, target: &Target) -> Url {
+        self.invocation_url(target, false)
+    }
+
+    /// Where it is invoked: answered, or queued.
+    pub(crate) fn invocation_url(&self, target: &Target, asynchronous: bool) -> Url {
+        let name = match &target.namespace {
+            Some(namespace) => format!("{}.{namespace}", target.name),
+            None => target.name.clone(),
+        };
+        self.path(&[if asynchronous { "async-function" } else { "function" }, &name])
+    }
+
+    fn path(&self, segments: &[&str]) -> Url {
+        let mut url = self.url.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().extend(segments);
+        }
+        url
+    }
+
+    /// `PUT /system/functions` with a deployment as JSON.
+    pub(crate) async fn update(&self, target: &Target, body: Bytes) -> Result<Found, Error> {
+        let call = self.change(Method::PUT, Action::FunctionUpdate, target, body);
+        let answer = self.send(&call).await?;
+        match answer.status.as_u16() {
+            200..=202 => Ok(Found::Accepted),
+            404 if !retry::is_web_page(&answer.headers, &answer.body) => Ok(Found::Absent),
+            _ => Err(self.refused(&call, &answer)),
+        }
+    }
+
+    /// `POST /system/functions` with a deployment as JSON.
+    pub(crate) async fn create(&self, target: &Target, body: Bytes) -> Result<Creation, Error> {
+        let call = self.change(Method::POST, Action::FunctionCreate, target, body);
+        let answer = self.send(&call).await?;
+        match answer.status.as_u16() {
+            200..=202 => Ok(Creation::Accepted),
+            status if status == 409 || status == 500 && says_exists(&answer.body) => {
+                Ok(Creation::Exists { answer_lost: answer.answer_lost, error: self.refused(&call, &answer) })
+            }
+            _ => Err(self.refused(&call, &answer)),
+        }
+    }
+
+    /// `DELETE /system/functions`.
+    pub(crate) async fn delete(&self, target: &Target) -> Result<Found, Error> {
+        let mut body = serde_json::json!({ "functionName": target.name });
+        if let Some(namespace) = &target.namespace {
+            body["namespace"] = namespace.as_str().into();
+        }
+        let call = self.change(Method::DELETE, Action::FunctionDelete, target, body.to_string().into());
+        let answer = self.send(&call).await?;
+        match answer.status.as_u16() {
+            200..=202 => Ok(Found::Accepted),
+            // The try whose answer was lost may be what deleted it.
+            404 if answer.answer_lost => Ok(Found::Accepted),
+            404 if !retry::is_web_page(&answer.headers, &answer.body) => Ok(Found::Absent),
+            _ => Err(self.refused(&call, &answer)),
+        }
+    }
+
+    fn change<'a>(&self, method: Method, action: Action, target: &'a Target, body: Bytes) -> Call<'a> {
+        Call {
+            method,
+            url: self.path(&["system", "functions"]),
+            content_type: "application/json",
+            body,
+            authenticated: true,
+            limit: ANSWER_LIMIT,
+            keep: None,
+            whole: false,
+            action: Some(action),
+            target: Some(target),
+        }
+    }
+
+    /// `GET /system/function/NAME`: its status, or nothing where there is none.
+    pub(crate) async fn get(&self, target: &Target) -> Result<Option<Status>, Error> {
+        let mut url = self.path(&["system", "function", &target.name]);
+        if let Some(namespace) = &target.namespace {
+            url.query_pairs_mut().append_pair("namespace", namespace);
+        }
+        let call = self.question(url, Some(Action::FunctionGet), Some(target), KEPT_LIMIT);
+        let answer = self.send(&call).await?;
+        match answer.status.as_u16() {
+            200 => parse(&call, &answer).map(Some),
+            404 if !retry::is_web_page(&answer.headers, &answer.body) => Ok(None),
+            _ => Err(self.refused(&call, &answer)),
+        }
+    }
+
+    /// `GET /system/functions`: the functions of a namespace that are wanted. Of the others nothing is held in memory.
+    pub(crate) async fn list(
+        &self,
+        namespace: Option<&str>,
+        wanted: impl Fn(&Status) -> bool,
+    ) -> Result<Vec<Status>, Error> {
+        let mut url = self.path(&["system", "functions"]);
+        if let Some(namespace) = namespace {
+            url.query_pairs_mut().append_pair("namespace", namespace);
+        }
+        // A listing is permitted on a whole namespace.
+        let target = Target { name: "*".to_owned(), namespace: namespace.map(str::to_owned) };
+        // What cannot be read is left for the end, where it is told.
+        let keep = |json: &[u8]| {
+            weight(json) > LIST_WEIGHT || serde_json::from_slice(json).map_or(true, |status| wanted(&status))
+        };
+        let question = self.question(url, Some(Action::FunctionList), Some(&target), KEPT_LIMIT);
+        let call = Call { keep: Some(&keep), ..question };
+        let answer = self.send(&call).await?;
+        match answer.status.as_u16() {
+            200 => parse(&call, &answer),
+            _ => Err(self.refused(&call, &answer)),
+        }
+    }
+
+    /// `GET /system/info`: the cheapest way to see whether a password is accepted.
+    pub(crate) async fn info(&self) -> Result<(), Error> {
+        let call = self.question(self.path(&["system", "info"]), None, None, ANSWER_LIMIT);
+        let answer = self.send(&call).await?;
+        match answer.status.as_u16() {
+            200 => parse::<serde_json::Value>(&call, &answer).map(|_| ()),
+            _ => Err(self.refused(&call, &answer)),
+        }
+    }
+
+    fn question<'a>(&self, url: Url, action: Option<Action>, target: Option<&'a Target>, limit: usize) -> Call<'a> {
+        Call {
+            method: Method::GET,
+            url,
+            content_type: "",
+            body: Bytes::new(),
+            authenticated: true,
+            limit,
+            keep: None,
+            whole: true,
+            action,
+            target,
+        }
+    }
+}
+
+/// A provider on Kubernetes passes its API's text on with a 500.
+fn says_exists(body: &[u8]) -> bool {
+    String::from_utf8_lossy(body).contains("already exists")
+}
+
+/// What the functions in a JSON text take in memory at most, apart from their texts: a few bytes can stand for hundreds.
+fn weight(json: &[u8]) -> usize {
+    let each = |byte| match byte {
+        b'{' => size_of::<Status>(),
+        b',' => size_of::<(String, String)>() * 2,
+        _ => 0,
+    };
+    json.iter().map(|byte| each(*byte)).sum()
+}
+
+fn parse<T: for<'a> Deserialize<'a>>(call: &Call<'_>, answer: &Answer) -> Result<T, Error> {
+    let shape = |detail| Error::Shape { request: call.name(), detail };
+    if weight(&answer.body) > LIST_WEIGHT {
+        return Err(shape("it is longer than the pipe can hold".to_owned()));
+    }
+    serde_json::from_slice(&answer.body).map_err(|error| {
+        if retry::is_web_page(&answer.headers, &answer.body) {
+            return shape("it is a web page".to_owned());
+        }
+        // Not in the words of the error, which may quote a token.
+        shape(format!("it is not the JSON that was expected (line {}, column {})", error.line(), error.column()))
+    })
+}

@@ -1,0 +1,135 @@
+//! The statuses of many functions at little cost: a listing of a namespace where that is permitted, else one request each.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
+use tokio::time::{Instant, sleep_until};
+
+use crate::function::api::Status;
+use crate::gateway::{Error, Gateway, Target};
+
+/// What is known of one function: its status, nothing where it is not there, or why it could not be read.
+pub(crate) type Reading = Result<Option<Status>, Error>;
+
+/// Reads statuses from a gateway, and remembers what it permits.
+pub(crate) struct Statuses<'a> {
+    gateway: &'a Gateway,
+    /// Requests under way at once.
+    room: Semaphore,
+    pace: Option<Pace>,
+    /// The way that turned out to be permitted in a namespace, where the obvious one was not.
+    ways: RefCell<BTreeMap<Option<String>, Way>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// `Function:List`.
+    List,
+    /// `Function:Get`.
+    Get,
+}
+
+impl<'a> Statuses<'a> {
+    /// Reads with so many requests at once.
+    pub(crate) fn new(gateway: &'a Gateway, parallel: usize) -> Self {
+        Self { gateway, room: Semaphore::new(parallel), pace: None, ways: RefCell::default() }
+    }
+
+    /// Begins requests with at least this time between two of them.
+    pub(crate) fn paced(self, gap: Duration) -> Self {
+        Self { pace: Some(Pace { gap, next: Mutex::new(Instant::now()) }), ..self }
+    }
+
+    /// Reads the functions' statuses, in their order.
+    ///
+    /// A single function of a namespace is asked for by itself, several by a listing; where one is refused, the other is
+    /// tried. Where neither is permitted, the error is that of asking for a single function.
+    pub(crate) async fn read(&self, targets: &[&Target]) -> Vec<Reading> {
+        let mut namespaces: BTreeMap<Option<&str>, Vec<usize>> = BTreeMap::new();
+        for (index, target) in targets.iter().enumerate() {
+            namespaces.entry(target.namespace.as_deref()).or_default().push(index);
+        }
+        let of_namespaces = join_all(namespaces.into_iter().map(|(namespace, indices)| async move {
+            let targets: Vec<&Target> = indices.iter().filter_map(|index| targets.get(*index)).copied().collect();
+            let readings = self.of_namespace(namespace, &targets).await;
+            indices.into_iter().zip(readings)
+        }));
+        let mut readings: Vec<(usize, Reading)> = of_namespaces.await.into_iter().flatten().collect();
+        readings.sort_unstable_by_key(|(index, _)| *index);
+        readings.into_iter().map(|(_, reading)| reading).collect()
+    }
+
+    async fn of_namespace(&self, namespace: Option<&str>, targets: &[&Target]) -> Vec<Reading> {
+        let known = self.ways.borrow().get(&namespace.map(str::to_owned)).copied();
+        let obvious = if targets.len() > 1 { Way::List } else { Way::Get };
+        if known.unwrap_or(obvious) == Way::List {
+            return match self.list(namespace, targets).await {
+                Ok(readings) => readings,
+                // Not permitted, or too long.
+                Err(error) if error.status().is_some() || matches!(error, Error::Shape { .. }) => {
+                    self.remember(namespace, Way::Get);
+                    self.each(targets).await
+                }
+                Err(error) => targets.iter().map(|_| Err(error.clone())).collect(),
+            };
+        }
+        let readings = self.each(targets).await;
+        let refused = readings.iter().any(|reading| reading.as_ref().is_err_and(Error::is_forbidden));
+        if refused
+            && known.is_none()
+            && let Ok(readings) = self.list(namespace, targets).await
+        {
+            self.remember(namespace, Way::List);
+            return readings;
+        }
+        readings
+    }
+
+    fn remember(&self, namespace: Option<&str>, way: Way) {
+        self.ways.borrow_mut().insert(namespace.map(str::to_owned), way);
+    }
+
+    async fn list(&self, namespace: Option<&str>, targets: &[&Target]) -> Result<Vec<Reading>, Error> {
+        let _permit = self.turn().await;
+        let names: BTreeSet<&str> = targets.iter().map(|target| target.name.as_str()).collect();
+        let statuses = self.gateway.list(namespace, |status| names.contains(status.name.as_str())).await?;
+        let mut statuses: BTreeMap<String, Status> =
+            statuses.into_iter().map(|status| (status.name.clone(), status)).collect();
+        Ok(targets.iter().map(|target| Ok(statuses.remove(&target.name))).collect())
+    }
+
+    async fn each(&self, targets: &[&Target]) -> Vec<Reading> {
+        join_all(targets.iter().map(|target| async {
+            let _permit = self.turn().await;
+            self.gateway.get(target).await
+        }))
+        .await
+    }
+
+    /// Waits for this request's turn; it is over when the permit is dropped.
+    async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        // Never closed.
+        let permit = self.room.acquire().await.ok();
+        if let Some(pace) = &self.pace {
+            pace.turn().await;
+        }
+        permit
+    }
+}
+
+/// Keeps the beginnings of requests apart, also after the machine stood still for a while.
+struct Pace {
+    gap: Duration,
+    next: Mutex<Instant>,
+}
+
+impl Pace {
+    async fn turn(&self) {
+        let mut next = self.next.lock().await;
+        sleep_until(*next).await;
+        *next = Instant::now() + self.gap;
+    }
+}

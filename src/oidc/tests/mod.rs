@@ -1,0 +1,411 @@
+//! What a person reads about a token, case by case.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use insta::assert_snapshot;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+
+mod explain;
+mod resources;
+
+const GATEWAY: &str = "https://gw.example.com";
+const ISSUER: &str = "https://api.bitbucket.org/2.0/workspaces/acme/pipelines-config/identity/oidc";
+const NOW: u64 = 1_800_000_000;
+
+/// The claims of a step on branch main that is set up right, with changes; null removes a claim.
+fn claims(changes: Value) -> Claims {
+    let mut claims = json!({
+        "iss": ISSUER,
+        "aud": ["ari:cloud:bitbucket::workspace/1e57", GATEWAY],
+        "sub": "{0a11}:{57e9}",
+        "branchName": "main",
+        "repositoryUuid": "{0a11}",
+        "stepUuid": "{57e9}",
+        "workspaceUuid": "{1e57}",
+        "exp": NOW + 3000,
+        "iat": NOW - 600,
+    });
+    let (Value::Object(claims), Value::Object(changes)) = (&mut claims, changes) else {
+        panic!("objects");
+    };
+    claims.extend(changes);
+    claims.retain(|_, value| !value.is_null());
+    claims.clone().into()
+}
+
+fn audience(audience: &str) -> Claims {
+    claims(json!({ "aud": ["ari:cloud:bitbucket::workspace/1e57", audience] }))
+}
+
+fn token(claims: &[u8]) -> String {
+    format!("eyJhbGciOiJSUzI1NiJ9.{}.c2ln", URL_SAFE_NO_PAD.encode(claims))
+}
+
+fn facts() -> Facts {
+    Facts {
+        workspace: Some("acme".into()),
+        repository_slug: Some("Shop_Front".into()),
+        repository_uuid: Some("{0a11}".into()),
+        ..Facts::default()
+    }
+}
+
+fn grants(functions: &[(Option<&str>, &str)], actions: &[Action]) -> [Grant; 1] {
+    let functions = functions.iter().map(|(namespace, name)| (namespace.map(str::to_owned), (*name).to_owned()));
+    [Grant { actions: actions.to_vec(), functions: functions.collect() }]
+}
+
+fn show_findings(claims: &Claims, facts: &Facts) -> String {
+    let show = |finding: Finding| format!("{:?}: {}\nhint: {}\n", finding.severity, finding.message, finding.hint);
+    findings(claims, GATEWAY, NOW, facts).into_iter().filter(worth_a_warning).map(show).collect()
+}
+
+fn worth_a_warning(finding: &Finding) -> bool {
+    finding.severity > Severity::Note
+}
+
+fn show_notes(claims: &Claims, facts: &Facts) -> String {
+    let show = |finding: Finding| format!("{}\nhint: {}\n", finding.message, finding.hint);
+    findings(claims, GATEWAY, NOW, facts).into_iter().filter(|finding| !worth_a_warning(finding)).map(show).collect()
+}
+
+fn show_problem(problem: Problem) -> String {
+    assert_eq!(problem.failure, Failure::Permission);
+    format!("{}\nhint: {}", problem.message, problem.hint.unwrap_or_default())
+}
+
+#[test]
+fn what_is_no_token_is_refused_with_what_it_looks_like() {
+    let long = "x".repeat(70_000);
+    let opaque_claims = [token(b"[1]"), token(b"{\"iss\": "), "a.&.c".to_owned()];
+    let values = [
+        " \n",
+        "$BITBUCKET_STEP_OIDC_TOKEN",
+        "${TOKEN}",
+        "$tr0ng",
+        "hunter2",
+        "Bearer a.b.c",
+        "'a.b.c'",
+        "{\"a\":1}",
+        "a.b\nc.d",
+        "a.b",
+        "a.b.",
+        "a..c",
+        "a.b.c.d",
+        "a.b.c.d.e",
+        &long,
+        &opaque_claims[0],
+        &opaque_claims[1],
+        &opaque_claims[2],
+    ];
+    let errors = values.map(|value| match IdToken::new(value).and_then(|token| token.claims()) {
+        Ok(_) => "accepted".to_owned(),
+        Err(error) => error.to_string(),
+    });
+    assert_snapshot!(errors.join("\n"), @r#"
+    no ID token: the step has no `oidc` block
+    `BITBUCKET_STEP_OIDC_TOKEN` holds a variable's name, `$BITBUCKET_STEP_OIDC_TOKEN`, and not a token
+    `BITBUCKET_STEP_OIDC_TOKEN` holds a variable's name, `${TOKEN}`, and not a token
+    `BITBUCKET_STEP_OIDC_TOKEN` is not a JWT: it has one part instead of three, like a password or an opaque access token
+    `BITBUCKET_STEP_OIDC_TOKEN` is not a JWT: it has one part instead of three, like a password or an opaque access token
+    `BITBUCKET_STEP_OIDC_TOKEN` is not a JWT: it begins with `Bearer`, which does not belong to the token
+    `BITBUCKET_STEP_OIDC_TOKEN` is not a JWT: it is in quotes
+    `BITBUCKET_STEP_OIDC_TOKEN` is not a JWT: it is JSON; the token is perhaps a field of it
+    `BITBUCKET_STEP_OIDC_TOKEN` is not a JWT: it has white space within it, as if it was wrapped or is two values
+    `BITBUCKET_STEP_OIDC_TOKEN` is not a JWT: it has two parts instead of three; it was cut
+    `BITBUCKET_STEP_OIDC_TOKEN` is not a JWT: it has no signature; it was cut at its end
+    `BITBUCKET_STEP_OIDC_TOKEN` is not a JWT: one of its three parts is empty
+    `BITBUCKET_STEP_OIDC_TOKEN` is not a JWT: it does not have three parts, as if it was joined to something else
+    `BITBUCKET_STEP_OIDC_TOKEN` is not a JWT: it has five parts, like an encrypted token (JWE); the claims cannot be read
+    `BITBUCKET_STEP_OIDC_TOKEN` has 70000 bytes, and at most 65536 are read: that is not an ID token of Bitbucket's
+    `BITBUCKET_STEP_OIDC_TOKEN` is not a JWT: its claims are JSON, but not an object
+    `BITBUCKET_STEP_OIDC_TOKEN` is not a JWT: its claims are not JSON (column 8)
+    `BITBUCKET_STEP_OIDC_TOKEN` is not a JWT: its claims are not base64url; it was cut or changed on its way
+    "#);
+}
+
+#[test]
+fn a_token_that_is_refused_comes_with_its_remedy() {
+    let error = IdToken::new("$BITBUCKET_STEP_OIDC_TOKEN").expect_err("no token");
+    assert_snapshot!(show_problem(error.problem(GATEWAY)), @r#"
+    `BITBUCKET_STEP_OIDC_TOKEN` holds a variable's name, `$BITBUCKET_STEP_OIDC_TOKEN`, and not a token
+    hint: take `BITBUCKET_STEP_OIDC_TOKEN` out of the pipe's `variables:`, and out of the variables of repository and workspace; Bitbucket passes it itself, where the step has
+    - step:
+        oidc:
+          audiences:
+            - https://gw.example.com
+    "#);
+}
+
+#[test]
+fn a_missing_token_is_explained_with_the_yaml_of_the_step() {
+    let error = IdToken::new(" ").expect_err("no token");
+    assert_snapshot!(show_problem(error.problem("https://gw.example.com/faas/")), @r#"
+    no ID token: the step has no `oidc` block
+    hint: give the step an `oidc` block; Bitbucket then passes the token itself, so leave `BITBUCKET_STEP_OIDC_TOKEN` out of `variables:`
+    - step:
+        oidc:
+          audiences:
+            - https://gw.example.com/faas
+        script:
+          - pipe: …
+    OpenFaaS CE and Standard have no IAM: set `OPENFAAS_PASSWORD` there instead (blank counts as not set)
+    "#);
+}
+
+#[test]
+fn a_token_is_revealed_as_it_came_and_hidden_in_debug_output() {
+    let text = token(br#"{"sub":"reveal-me"}"#);
+    let token = IdToken::new(&format!(" {text}\n")).expect("token");
+    assert_eq!(token.reveal(), text);
+    assert_eq!(format!("{token:?}"), "IdToken(***)");
+    assert_eq!(crate::console::log::quote(&text), "***");
+}
+
+#[test]
+fn claims_are_read_whatever_their_types() {
+    let claims =
+        decode_unverified(token(br#"{"aud":"a","exp":"1800000000","iat":1.5e3,"nbf":-1,"sub":7,"x":{}}"#).as_bytes());
+    let claims = claims.expect("claims");
+    assert_eq!(claims.audiences(), ["a"]);
+    assert_eq!(
+        ["exp", "iat", "nbf", "x", "none"].map(|claim| claims.time(claim)),
+        [Some(NOW), Some(1500), Some(0), None, None]
+    );
+    assert_eq!(claims.text("sub"), None);
+    assert_eq!(claims.get("sub"), Some(&json!(7)));
+}
+
+#[test]
+fn a_step_that_is_set_up_right_gives_no_warning() {
+    assert_eq!(show_findings(&claims(json!({})), &facts()), "");
+}
+
+#[test]
+fn an_expired_token_is_no_use_and_says_how_long_it_lived() {
+    let expired = claims(json!({ "iat": NOW - 4000, "exp": NOW - 400 }));
+    assert_snapshot!(show_findings(&expired, &facts()), @r#"
+    Error: the ID token expired 6 min 40 s ago, 1 h 0 min after it was made
+    hint: the step ran longer than the token lives: put the pipe at the step's beginning, or into a step of its own
+    "#);
+}
+
+#[test]
+fn a_token_older_than_any_step_was_stored_somewhere() {
+    assert_snapshot!(show_findings(&claims(json!({ "iat": null, "exp": NOW - 90_000 })), &facts()), @r#"
+    Error: the ID token expired 1 d 1 h ago
+    hint: no step runs that long: delete the variable `BITBUCKET_STEP_OIDC_TOKEN` of repository, workspace or deployment; Bitbucket makes a new token for every step
+    "#);
+}
+
+#[test]
+fn within_the_clocks_leeway_expiry_is_a_warning_only() {
+    let found = findings(&claims(json!({ "exp": NOW - 30 })), GATEWAY, NOW, &facts());
+    assert_eq!(found[0].severity, Severity::Warning);
+}
+
+#[test]
+fn a_token_from_the_future_means_a_wrong_clock() {
+    assert_snapshot!(show_findings(&claims(json!({ "iat": NOW + 300 })), &facts()), @r#"
+    Warning: the ID token is not valid before 5 min 0 s from now
+    hint: set the clock of the machine that runs this step: it is behind
+    "#);
+}
+
+#[test]
+fn only_the_default_audience_asks_for_the_oidc_block() {
+    assert_snapshot!(show_findings(&claims(json!({ "aud": "ari:cloud:bitbucket::workspace/1e57" })), &facts()), @r#"
+    Warning: the ID token is not meant for `https://gw.example.com`: it has only Bitbucket's default audience
+    hint: write, in place of `oidc: true`
+    - step:
+        oidc:
+          audiences:
+            - https://gw.example.com
+    "#);
+}
+
+#[test]
+fn an_audience_that_is_nearly_right_is_told_apart_precisely() {
+    let rows = [
+        (GATEWAY, "https://gw.example.com/"),
+        (GATEWAY, "http://gw.example.com"),
+        (GATEWAY, "gw.example.com"),
+        (GATEWAY, "https://GW.example.com"),
+        (GATEWAY, "https://gw.example.com:443"),
+        (GATEWAY, "https://gw.example.com/faas"),
+        (GATEWAY, " https://gw.example.com"),
+        ("https://gw.example.com:8443", "https://gw.example.com"),
+        ("https://gw.example.com:8443", "http://gw.example.com:8080/"),
+        ("https://gw.example.com/faas/", "https://gw.example.com/"),
+        ("https://gw.example.com/faas", "https://gw.example.com/of"),
+        ("http://[::1]:8080", "http://[::1]"),
+    ];
+    let told = rows.map(|(gateway, is)| match Audience::of(&audience(is), gateway) {
+        Audience::Near { differs, .. } => format!("{gateway} | {is} | {differs}"),
+        other => format!("{gateway} | {is} | {other:?}"),
+    });
+    assert_snapshot!(told.join("\n"), @r#"
+    https://gw.example.com | https://gw.example.com/ | ends with `/`
+    https://gw.example.com | http://gw.example.com | begins with `http://` instead of `https://`
+    https://gw.example.com | gw.example.com | lacks `https://`
+    https://gw.example.com | https://GW.example.com | spells the host `GW.example.com` instead of `gw.example.com`
+    https://gw.example.com | https://gw.example.com:443 | has the port `:443`
+    https://gw.example.com | https://gw.example.com/faas | has the path `/faas`
+    https://gw.example.com |  https://gw.example.com | has white space around it
+    https://gw.example.com:8443 | https://gw.example.com | lacks the port `:8443`
+    https://gw.example.com:8443 | http://gw.example.com:8080/ | begins with `http://` instead of `https://` and has the port `:8080` instead of `:8443` and ends with `/`
+    https://gw.example.com/faas/ | https://gw.example.com/ | lacks the path `/faas`
+    https://gw.example.com/faas | https://gw.example.com/of | has the path `/of` instead of `/faas`
+    http://[::1]:8080 | http://[::1] | lacks the port `:8080`
+    "#);
+}
+
+#[test]
+fn a_near_audience_is_replaced_and_others_are_kept() {
+    let claims =
+        claims(json!({ "aud": ["ari:cloud:bitbucket::workspace/1e57", "sts.example.com", "https://gw.example.com/"] }));
+    assert_snapshot!(show_findings(&claims, &facts()), @r#"
+    Warning: the ID token's audience `https://gw.example.com/` is not quite `https://gw.example.com`: it ends with `/`
+    hint: write the gateway's URL as the JwtIssuer's `aud` has it, character for character
+    - step:
+        oidc:
+          audiences:
+            - "sts.example.com"
+            - https://gw.example.com
+    "#);
+}
+
+#[test]
+fn an_audience_is_accepted_as_the_url_is_written_and_without_its_last_slash() {
+    assert_eq!(Audience::of(&audience("https://gw.example.com/"), "https://gw.example.com/"), Audience::Named);
+    assert_eq!(Audience::of(&audience("https://gw.example.com"), "https://gw.example.com/"), Audience::Named);
+}
+
+#[test]
+fn another_audience_may_be_right_inside_a_cluster() {
+    let mut claims = show_notes(&audience("https://public.example.com"), &facts());
+    claims.truncate(claims.find("\nthe ID token has no `dep").unwrap_or(claims.len()));
+    assert_snapshot!(claims, @r#"
+    none of the ID token's audiences is `https://gw.example.com`: `https://public.example.com`
+    hint: right where the gateway's JwtIssuer lists one of them in `aud`; else write
+    - step:
+        oidc:
+          audiences:
+            - https://public.example.com
+            - https://gw.example.com
+    "#);
+}
+
+#[test]
+fn bitbuckets_limits_of_audiences_are_told() {
+    let ten: Vec<String> = (0..10).map(|number| format!("a{number}")).collect();
+    let full = findings(&claims(json!({ "aud": ten })), GATEWAY, NOW, &facts());
+    assert!(
+        full[0].hint.ends_with("\nand take another audience out: Bitbucket takes at most 10 a step"),
+        "{}",
+        full[0].hint
+    );
+    let long = findings(&claims(json!({ "aud": [] })), &format!("{GATEWAY}/{}", "x".repeat(150)), NOW, &facts());
+    assert_snapshot!(long[0].hint, @r#"
+    Bitbucket takes no audience of more than 150 characters: choose a short one, and write it into the JwtIssuer's `aud` too
+    "#);
+}
+
+#[test]
+fn a_token_of_another_issuer_workspace_or_repository_is_noticed() {
+    let told = [
+        claims(json!({ "iss": "https://gitlab.com" })),
+        claims(json!({ "iss": ISSUER.replace("acme", "evil\n") })),
+        claims(json!({ "iss": null })),
+        claims(json!({ "fed:iss": ISSUER })),
+        claims(json!({ "repositoryUuid": "{other}" })),
+    ]
+    .map(|claims| show_findings(&claims, &facts()));
+    assert_snapshot!(told.concat(), @r#"
+    Warning: the ID token is from `https://gitlab.com`, which is not Bitbucket Pipelines
+    hint: take `BITBUCKET_STEP_OIDC_TOKEN` out of all variables: Bitbucket passes the step's own token itself; the gateway takes this one only where a JwtIssuer has that `iss`
+    Warning: the ID token is from workspace `evil`, but this step runs in `acme`
+    hint: take `BITBUCKET_STEP_OIDC_TOKEN` out of all variables: Bitbucket passes the step's own token itself
+    Error: the ID token does not say who made it: it has no `iss`
+    hint: take `BITBUCKET_STEP_OIDC_TOKEN` out of all variables: Bitbucket passes the step's own token itself
+    Error: the token is one that a gateway made for a token of `https://api.bitbucket.org/2.0/workspaces/acme/pipelines-config/identity/oidc`, not an ID token
+    hint: take `BITBUCKET_STEP_OIDC_TOKEN` out of all variables: Bitbucket passes the step's own token itself
+    Warning: the ID token is from repository `{other}`, but this step runs in `{0a11}`
+    hint: take `BITBUCKET_STEP_OIDC_TOKEN` out of all variables: Bitbucket passes the step's own token itself
+    "#);
+}
+
+#[test]
+fn a_workspace_may_be_named_by_its_uuid() {
+    let claims = claims(json!({ "iss": ISSUER.replace("acme", "%7B1e57%7D") }));
+    assert_eq!(show_findings(&claims, &facts()), "");
+}
+
+#[test]
+fn a_build_of_a_tag_has_no_branch_for_a_role_to_match() {
+    let facts = Facts { tag: Some("v1.0".into()), environment: Some("production".into()), ..facts() };
+    assert_snapshot!(show_notes(&claims(json!({ "branchName": null })), &facts), @r#"
+    the ID token has no `branchName`: this is a build of tag `v1.0`
+    hint: a Role with a condition on `jwt:branchName` does not admit this step: let the Role ask for `jwt:repositoryUuid` and `jwt:deploymentEnvironmentUuid`, and give the step a `deployment:`
+    the ID token has no `deploymentEnvironmentUuid`, though the step deploys to `production`
+    hint: a Role with a condition on `jwt:deploymentEnvironmentUuid` does not admit this step; give the step a `deployment:` where the Role wants one, and write the UUID in the Role with its braces
+    "#);
+}
+
+fn any_json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        any::<String>().prop_map(Value::from),
+    ];
+    leaf.prop_recursive(2, 8, 4, |inner| prop::collection::vec(inner, 0..4).prop_map(Value::from))
+}
+
+const NAMES: [&str; 11] = [
+    "iss",
+    "aud",
+    "sub",
+    "exp",
+    "iat",
+    "nbf",
+    "fed:iss",
+    "branchName",
+    "repositoryUuid",
+    "deploymentEnvironmentUuid",
+    "workspaceUuid",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn any_bytes_are_claims_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let _ = decode_unverified(&bytes);
+        let _ = decode_unverified(token(&bytes).as_bytes());
+    }
+
+    #[test]
+    fn any_claims_can_be_explained(
+        claims in prop::collection::btree_map(prop::sample::select(NAMES.to_vec()), any_json(), 0..11),
+        gateway in ".{0,40}",
+        now in any::<u64>(),
+    ) {
+        let text = serde_json::to_vec(&claims).expect("JSON");
+        let claims = decode_unverified(token(&text).as_bytes()).expect("claims");
+        let problem = explain_refusal(
+            Refusal { status: 400, error: None, description: Some("expired") }, &claims, &gateway, now, &Facts::default());
+        prop_assert!(!problem.message.contains(char::is_control), "{}", problem.message);
+        for finding in findings(&claims, &gateway, now, &Facts::default()) {
+            prop_assert!(!finding.message.contains(char::is_control), "{}", finding.message);
+        }
+        if let Some(yaml) = resources(&claims, &gateway, &Facts::default(), &grants(&[(None, "*")], &[Action::FunctionGet])) {
+            resources::scalars(&yaml);
+        }
+    }
+
+}

@@ -1,0 +1,134 @@
+//! Sends the Code Insights report through the pipeline's proxy.
+//!
+//! The client is one of its own, so that no token meant for the gateway can travel with it, and it has no root
+//! certificates, since the proxy takes plain HTTP only.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use reqwest::{Client, Proxy, Response, Url};
+use rustls::{ClientConfig, RootCertStore};
+
+use crate::console::log;
+use crate::function::outcome::Outcome;
+use crate::http::USER_AGENT;
+use crate::report::insights::{self, Context, Method, Request};
+
+/// For everything together: a report is not worth more of a step's time.
+const TIME_LIMIT: Duration = Duration::from_secs(2);
+
+/// How much of a refusal is read.
+const ANSWER_LIMIT: usize = 2048;
+
+/// Sends the report, with one try; a warning says where that did not work.
+pub(crate) async fn send(outcome: &Outcome, context: &Context) {
+    let requests = insights::requests(outcome, context);
+    match post_within(TIME_LIMIT, &requests, &context.proxy).await {
+        Ok(()) => tracing::debug!("the report is on commit `{}`", log::quote(&context.commit)),
+        Err(error) => tracing::warn!(
+            "the Code Insights report was not sent in full: {error}\nhint: the run itself is not affected; the report needs Bitbucket's proxy, or one that `REPORT_PROXY` names"
+        ),
+    }
+}
+
+/// Why a report was not sent, or not all of it.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("`REPORT_PROXY` is no URL of a proxy: {0}")]
+    Proxy(String),
+    #[error("no answer through proxy `{proxy}`: {reason}")]
+    Unreachable { proxy: String, reason: String },
+    #[error("proxy `{proxy}` answered {method} with {status}: `{body}`")]
+    Refused { proxy: String, method: &'static str, status: u16, body: String },
+    #[error("proxy `{proxy}` took longer than {limit:?}")]
+    TooSlow { proxy: String, limit: Duration },
+}
+
+async fn post_within(limit: Duration, requests: &[Request], proxy: &str) -> Result<(), Error> {
+    let sent = tokio::time::timeout(limit, post_all(requests, proxy)).await;
+    sent.unwrap_or_else(|_| Err(Error::TooSlow { proxy: shown(proxy), limit }))
+}
+
+/// Sends the requests one after the other, as the later ones add to what the earlier ones make.
+async fn post_all(requests: &[Request], proxy: &str) -> Result<(), Error> {
+    let client = client(proxy)?;
+    let proxy = shown(proxy);
+    for request in requests {
+        let (name, builder) = match request.method {
+            Method::Delete => ("DELETE", client.delete(&request.url)),
+            Method::Put => ("PUT", client.put(&request.url)),
+            Method::Post => ("POST", client.post(&request.url)),
+        };
+        let builder = match &request.body {
+            Some(body) => builder.json(body),
+            None => builder,
+        };
+        let begin = Instant::now();
+        let response = builder
+            .send()
+            .await
+            .map_err(|error| Error::Unreachable { proxy: proxy.clone(), reason: innermost(&error) })?;
+        let status = response.status();
+        tracing::debug!("{name} {}: {status} in {:?}", request.url, begin.elapsed());
+        let body = start_of_body(response).await;
+        if !status.is_success() && request.method != Method::Delete {
+            return Err(Error::Refused {
+                proxy,
+                method: name,
+                status: status.as_u16(),
+                body: log::quote(&String::from_utf8_lossy(&body)),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn client(proxy: &str) -> Result<Client, Error> {
+    let fail = |error: &dyn std::error::Error| Error::Proxy(innermost(error));
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let tls = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| fail(&error))?
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth();
+    Client::builder()
+        .user_agent(USER_AGENT)
+        .proxy(Proxy::http(proxy).map_err(|error| fail(&error))?)
+        .tls_backend_preconfigured(tls)
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .map_err(|error| fail(&error))
+}
+
+/// The proxy's host and port, without the password that its URL may hold.
+fn shown(proxy: &str) -> String {
+    // The scheme may be left out.
+    let url = if proxy.contains("://") { Url::parse(proxy) } else { Url::parse(&format!("http://{proxy}")) };
+    let place = url.ok().and_then(|url| Some(format!("{}:{}", url.host_str()?, url.port_or_known_default()?)));
+    place.unwrap_or_default()
+}
+
+/// Reads the body, so that the connection can be used again; what is beyond the limit is left.
+async fn start_of_body(mut response: Response) -> Vec<u8> {
+    let mut body = Vec::new();
+    while body.len() < ANSWER_LIMIT {
+        match response.chunk().await {
+            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+            _ => break,
+        }
+    }
+    body.truncate(ANSWER_LIMIT);
+    body
+}
+
+/// The cause at the bottom, which names the reason and not the layers above it.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    log::quote(&error.to_string())
+}
+
+#[cfg(test)]
+mod tests;

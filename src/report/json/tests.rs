@@ -1,0 +1,198 @@
+use boon::{Compiler, SchemaIndex, Schemas};
+use serde_json::{Value, json};
+
+use super::super::sample;
+use super::*;
+use crate::console::redact::Secret;
+use crate::function::outcome::{Action, Failure};
+
+fn value(outcome: &Outcome) -> Value {
+    serde_json::to_value(Document::of(outcome)).unwrap()
+}
+
+fn pretty(outcome: &Outcome) -> String {
+    let json = serde_json::to_string_pretty(&Document::of(outcome)).unwrap();
+    json.replace(env!("CARGO_PKG_VERSION"), "VERSION")
+}
+
+/// The published schema; `strict` also refuses what it does not name, so that no field is left undocumented.
+fn schema(strict: bool) -> (Schemas, SchemaIndex) {
+    let mut schema: Value = serde_json::from_str(include_str!("../../../docs/result.schema.json")).unwrap();
+    if strict {
+        close(&mut schema);
+    }
+    let mut schemas = Schemas::new();
+    let mut compiler = Compiler::new();
+    compiler.add_resource("result.schema.json", schema).unwrap();
+    let index = compiler.compile("result.schema.json", &mut schemas).unwrap();
+    (schemas, index)
+}
+
+fn close(schema: &mut Value) {
+    if let Value::Object(object) = schema {
+        if object.contains_key("properties") {
+            object.insert("additionalProperties".to_owned(), json!(false));
+        }
+        object.values_mut().for_each(close);
+    }
+}
+
+#[test]
+fn every_result_is_as_the_schema_says() {
+    let (schemas, index) = schema(true);
+    for outcome in [sample::deploy(), sample::invoke(), sample::refused(), sample::failing(2, 3)] {
+        let value = value(&outcome);
+        schemas.validate(&value, index).unwrap_or_else(|error| panic!("{error:#}\n{value:#}"));
+    }
+}
+
+#[test]
+fn every_action_and_every_failure_has_its_word_in_the_schema() {
+    let (schemas, index) = schema(true);
+    let mut outcome = sample::deploy();
+    for action in [
+        Action::Created,
+        Action::Updated,
+        Action::Replaced,
+        Action::Removed,
+        Action::Absent,
+        Action::RolledBack,
+        Action::Failed,
+        Action::NotStarted,
+    ] {
+        outcome.functions[0].action = action;
+        assert!(schemas.validate(&value(&outcome), index).is_ok(), "{action:?}");
+    }
+    for failure in [
+        Failure::Input,
+        Failure::Permission,
+        Failure::Unreachable,
+        Failure::Failed,
+        Failure::NotReady,
+        Failure::Differences,
+        Failure::Interrupted,
+        Failure::Terminated,
+    ] {
+        let outcome = Outcome { problem: Some(sample::problem(failure, "x", None)), ..sample::invoke() };
+        assert!(schemas.validate(&value(&outcome), index).is_ok(), "{failure:?}");
+    }
+}
+
+#[test]
+fn schema_refuses_what_lacks_a_field_and_takes_what_has_one_more() {
+    let (schemas, index) = schema(false);
+    let mut value = value(&sample::deploy());
+    value["later"] = json!(1);
+    assert!(schemas.validate(&value, index).is_ok());
+    value.as_object_mut().unwrap().remove("exitCode");
+    assert!(schemas.validate(&value, index).is_err());
+}
+
+#[test]
+fn functions_say_what_was_done_and_why_not() {
+    insta::assert_snapshot!(pretty(&sample::deploy()), @r#"
+    {
+      "schema": 1,
+      "version": "VERSION",
+      "command": "deploy",
+      "gateway": "https://gateway.example.com",
+      "stackFile": "./deploy/stack.yaml",
+      "result": "permission",
+      "exitCode": 3,
+      "durationMs": 1500,
+      "functions": [
+        {
+          "name": "hello",
+          "image": "ghcr.io/acme/hello:1",
+          "action": "updated",
+          "url": "https://gateway.example.com/function/hello",
+          "durationMs": 120,
+          "line": 5
+        },
+        {
+          "name": "late",
+          "namespace": "staging",
+          "image": "ghcr.io/acme/late:1",
+          "action": "created",
+          "url": "https://gateway.example.com/function/late",
+          "durationMs": 120,
+          "line": 9,
+          "ready": false,
+          "replicas": {
+            "desired": 2,
+            "available": 0
+          },
+          "problem": {
+            "kind": "not ready",
+            "message": "no replica after 5m"
+          }
+        },
+        {
+          "name": "refused",
+          "image": "ghcr.io/acme/refused:1",
+          "action": "failed",
+          "url": "https://gateway.example.com/function/refused",
+          "durationMs": 120,
+          "line": 13,
+          "problem": {
+            "kind": "permission",
+            "message": "the gateway said `no <way>`",
+            "hint": "add `Function:Create` to the Policy"
+          }
+        },
+        {
+          "name": "waiting",
+          "image": "ghcr.io/acme/waiting:1",
+          "action": "not started",
+          "url": "https://gateway.example.com/function/waiting",
+          "durationMs": 0
+        }
+      ]
+    }
+    "#);
+}
+
+#[test]
+fn invocation_says_how_it_was_answered() {
+    insta::assert_snapshot!(pretty(&sample::invoke()), @r#"
+    {
+      "schema": 1,
+      "version": "VERSION",
+      "command": "invoke",
+      "gateway": "https://gateway.example.com",
+      "result": "success",
+      "exitCode": 0,
+      "durationMs": 1500,
+      "functions": [],
+      "invocation": {
+        "function": "hello",
+        "namespace": "staging",
+        "status": 200,
+        "callId": "0b2f8a7e-5a3c",
+        "async": false,
+        "responseBytes": 42,
+        "durationMs": 300,
+        "functionSeconds": 0.25
+      }
+    }
+    "#);
+}
+
+#[test]
+fn secret_with_quotes_is_masked_and_the_json_stays_whole() {
+    let secret = "quo\"ted\\json-s3cret\",\"";
+    let _known = Secret::new(secret.to_owned());
+    let mut outcome = sample::deploy();
+    outcome.functions[2].problem = Some(sample::problem(Failure::Failed, &format!("echo {secret} end"), Some(secret)));
+    let value = value(&outcome);
+    assert_eq!(value["functions"][2]["problem"], json!({"kind": "failed", "message": "echo *** end", "hint": "***"}));
+}
+
+#[test]
+fn duration_that_is_no_number_is_left_out() {
+    for seconds in [f64::NAN, f64::INFINITY, -1.0] {
+        let mut outcome = sample::invoke();
+        outcome.invocation.as_mut().unwrap().function_seconds = Some(seconds);
+        assert_eq!(value(&outcome)["invocation"].get("functionSeconds"), None);
+    }
+}

@@ -1,0 +1,227 @@
+//! The result as a JUnit file, which Bitbucket finds by its directory's name and shows under Tests.
+//!
+//! Written without a crate: those at hand leave characters in that XML 1.0 has no way to say.
+
+use std::fmt::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::Error;
+use crate::console::redact;
+use crate::files::atomic::{self, Access};
+use crate::function::outcome::{Outcome, Problem, Verdict};
+
+/// One of the names that Bitbucket looks for.
+const DIRECTORY: &str = "test-reports";
+const FILE: &str = "openfaas-pipe.xml";
+
+/// Writes the file into the clone directory; gives its path.
+pub(super) fn write(clone_dir: &Path, outcome: &Outcome, access: Access) -> Result<PathBuf, Error> {
+    let dir = clone_dir.join(DIRECTORY);
+    let path = dir.join(FILE);
+    atomic::make_dir(&dir, access)
+        .and_then(|()| atomic::write(&path, render(outcome).as_bytes(), access))
+        .map_err(Error::write(&path))?;
+    Ok(path)
+}
+
+/// A test case: a function, the invocation, or the run as a whole.
+struct Case<'a> {
+    name: String,
+    line: Option<usize>,
+    duration: Duration,
+    verdict: Verdict,
+    problem: Option<&'a Problem>,
+    /// What to say where no problem does.
+    word: &'static str,
+}
+
+fn cases(outcome: &Outcome) -> Vec<Case<'_>> {
+    let mut cases: Vec<Case<'_>> = outcome
+        .functions
+        .iter()
+        .map(|function| Case {
+            name: function.full_name(),
+            line: function.line,
+            duration: function.duration,
+            verdict: function.verdict(),
+            problem: function.problem.as_ref(),
+            word: function.action.as_str(),
+        })
+        .collect();
+    cases.extend(outcome.invocation.iter().map(|invocation| Case {
+        name: invocation.full_name(),
+        line: None,
+        duration: invocation.duration,
+        verdict: verdict(invocation.problem.as_ref()),
+        problem: invocation.problem.as_ref(),
+        word: "invoked",
+    }));
+    // What failed before any function was tried must be seen too.
+    if outcome.problem.is_some() || cases.is_empty() {
+        cases.push(Case {
+            name: outcome.command.to_owned(),
+            line: None,
+            duration: outcome.duration,
+            verdict: verdict(outcome.problem.as_ref()),
+            problem: outcome.problem.as_ref(),
+            word: outcome.command,
+        });
+    }
+    cases
+}
+
+fn verdict(problem: Option<&Problem>) -> Verdict {
+    problem.map_or(Verdict::Passed, |_| Verdict::Failed)
+}
+
+fn render(outcome: &Outcome) -> String {
+    let cases = cases(outcome);
+    let count = |verdict| cases.iter().filter(|case| case.verdict == verdict).count();
+    let counts = format!(
+        r#"tests="{}" failures="{}" errors="0" skipped="{}" time="{}""#,
+        cases.len(),
+        count(Verdict::Failed),
+        count(Verdict::Skipped),
+        Seconds(outcome.duration),
+    );
+    let mut xml = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
+    let _ = writeln!(xml, r#"<testsuites name="openfaas-pipe" {counts}>"#);
+    let _ = writeln!(xml, r#"  <testsuite name="openfaas-pipe {}" {counts}>"#, outcome.command);
+    for case in &cases {
+        let _ = case.render(outcome, &mut xml);
+    }
+    xml.push_str("  </testsuite>\n</testsuites>\n");
+    xml
+}
+
+impl Case<'_> {
+    fn render(&self, outcome: &Outcome, xml: &mut String) -> fmt::Result {
+        write!(
+            xml,
+            r#"    <testcase classname="openfaas-pipe.{}" name="{}" time="{}""#,
+            outcome.command,
+            Escaped(&self.name),
+            Seconds(self.duration),
+        )?;
+        if let (Some(file), Some(line)) = (&outcome.stack_file, self.line) {
+            write!(xml, r#" file="{}" line="{line}""#, Escaped(file))?;
+        }
+        let message = self.problem.map_or(self.word, |problem| problem.message.as_str());
+        match self.verdict {
+            Verdict::Passed => xml.write_str("/>\n"),
+            Verdict::Skipped => writeln!(xml, ">\n      <skipped message=\"{}\"/>\n    </testcase>", Escaped(message)),
+            Verdict::Failed => {
+                let kind = self.problem.map_or(self.word, |problem| problem.failure.as_str());
+                write!(xml, ">\n      <failure type=\"{kind}\" message=\"{0}\">{0}", Escaped(message))?;
+                if let Some(hint) = self.problem.and_then(|problem| problem.hint.as_deref()) {
+                    write!(xml, "\nhint: {}", Escaped(hint))?;
+                }
+                xml.write_str("</failure>\n    </testcase>\n")
+            }
+        }
+    }
+}
+
+struct Seconds(Duration);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.3}", self.0.as_secs_f64())
+    }
+}
+
+/// A text within an element or a quoted attribute, secrets masked; what XML 1.0 (2.2) forbids is made visible.
+struct Escaped<'a>(&'a str);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for character in redact::redact(self.0).chars() {
+            match character {
+                '&' => f.write_str("&amp;")?,
+                '<' => f.write_str("&lt;")?,
+                '>' => f.write_str("&gt;")?,
+                '"' => f.write_str("&quot;")?,
+                // As they are, a reader would make spaces of them in an attribute.
+                '\t' | '\n' | '\r' => write!(f, "&#{};", u32::from(character))?,
+                '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{fffe}' | '\u{ffff}' => {
+                    write!(f, "{}", character.escape_default())?;
+                }
+                _ => f.write_char(character)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample;
+    use super::*;
+
+    #[test]
+    fn each_function_is_a_case() {
+        insta::assert_snapshot!(render(&sample::deploy()), @r#"
+        <?xml version="1.0" encoding="UTF-8"?>
+        <testsuites name="openfaas-pipe" tests="4" failures="2" errors="0" skipped="1" time="1.500">
+          <testsuite name="openfaas-pipe deploy" tests="4" failures="2" errors="0" skipped="1" time="1.500">
+            <testcase classname="openfaas-pipe.deploy" name="hello" time="0.120" file="./deploy/stack.yaml" line="5"/>
+            <testcase classname="openfaas-pipe.deploy" name="late.staging" time="0.120" file="./deploy/stack.yaml" line="9">
+              <failure type="not ready" message="no replica after 5m">no replica after 5m</failure>
+            </testcase>
+            <testcase classname="openfaas-pipe.deploy" name="refused" time="0.120" file="./deploy/stack.yaml" line="13">
+              <failure type="permission" message="the gateway said `no &lt;way&gt;`">the gateway said `no &lt;way&gt;`
+        hint: add `Function:Create` to the Policy</failure>
+            </testcase>
+            <testcase classname="openfaas-pipe.deploy" name="waiting" time="0.000">
+              <skipped message="not started"/>
+            </testcase>
+          </testsuite>
+        </testsuites>
+        "#);
+    }
+
+    #[test]
+    fn invocation_is_a_case() {
+        insta::assert_snapshot!(render(&sample::invoke()), @r#"
+        <?xml version="1.0" encoding="UTF-8"?>
+        <testsuites name="openfaas-pipe" tests="1" failures="0" errors="0" skipped="0" time="1.500">
+          <testsuite name="openfaas-pipe invoke" tests="1" failures="0" errors="0" skipped="0" time="1.500">
+            <testcase classname="openfaas-pipe.invoke" name="hello.staging" time="0.300"/>
+          </testsuite>
+        </testsuites>
+        "#);
+    }
+
+    #[test]
+    fn what_failed_before_any_function_is_a_case() {
+        insta::assert_snapshot!(render(&sample::refused()), @r#"
+        <?xml version="1.0" encoding="UTF-8"?>
+        <testsuites name="openfaas-pipe" tests="1" failures="1" errors="0" skipped="0" time="1.500">
+          <testsuite name="openfaas-pipe deploy" tests="1" failures="1" errors="0" skipped="0" time="1.500">
+            <testcase classname="openfaas-pipe.deploy" name="deploy" time="1.500">
+              <failure type="permission" message="the token was refused">the token was refused</failure>
+            </testcase>
+          </testsuite>
+        </testsuites>
+        "#);
+    }
+
+    #[test]
+    fn no_text_breaks_the_xml() {
+        let text = "<a b=\"c\">&amp;]]>\u{1b}[31m\0\u{85}\u{fffe}\r\n\té😀";
+        assert_eq!(
+            Escaped(text).to_string(),
+            r"&lt;a b=&quot;c&quot;&gt;&amp;amp;]]&gt;\u{1b}[31m\u{0}\u{85}\u{fffe}&#13;&#10;&#9;é😀"
+        );
+    }
+
+    #[test]
+    fn directory_that_is_a_link_is_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink(target.path(), dir.path().join(DIRECTORY)).unwrap();
+        write(dir.path(), &sample::deploy(), Access::like(None)).unwrap_err();
+        assert_eq!(std::fs::read_dir(target.path()).unwrap().count(), 0);
+    }
+}

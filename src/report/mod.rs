@@ -1,0 +1,111 @@
+//! What a run leaves for later steps: its result as JSON, pipeline variables, and reports.
+//!
+//! The deploy is done when this begins. Whatever goes wrong here is told as a warning and fails nothing.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+
+use crate::console::redact;
+use crate::files::atomic;
+use crate::function::outcome::Outcome;
+
+pub(crate) mod insights;
+mod json;
+mod junit;
+mod output_variables;
+#[cfg(test)]
+mod sample;
+mod shared_variables;
+
+/// The result's name in the storage directories.
+const RESULT_FILE: &str = "openfaas-pipe.json";
+
+/// How long to wait for other pipes that write the shared variables; each needs a few milliseconds.
+const LOCK_WAIT: Duration = Duration::from_secs(5);
+
+/// Where the result goes; what is absent is left out.
+#[derive(Clone, Debug, Default)]
+pub struct Places {
+    /// `BITBUCKET_PIPE_STORAGE_DIR`, for this pipe's own later runs.
+    pub storage_dir: Option<PathBuf>,
+    /// `BITBUCKET_PIPE_SHARED_STORAGE_DIR`, for all pipes.
+    pub shared_storage_dir: Option<PathBuf>,
+    /// `BITBUCKET_PIPELINES_VARIABLES_PATH`, for the steps that follow.
+    pub variables_path: Option<PathBuf>,
+    /// `BITBUCKET_CLONE_DIR`: where the JUnit file goes, and whose owner all new files get.
+    pub clone_dir: Option<PathBuf>,
+    /// Whether the JUnit file is written (`REPORT`).
+    pub junit: bool,
+    /// The commit that the Code Insights report is about (`REPORT`), for [`crate::report::insights::send::send`].
+    pub insights: Option<insights::Context>,
+}
+
+/// Writes all files; each that cannot be written is a warning.
+pub(crate) fn write(outcome: &Outcome, places: &Places) {
+    let access = atomic::Access::like(places.clone_dir.as_deref());
+    let document = json::Document::of(outcome);
+    for dir in [&places.storage_dir, &places.shared_storage_dir].into_iter().flatten() {
+        tell(json::write(dir, &document, access));
+    }
+    if let Some(dir) = &places.shared_storage_dir {
+        tell(shared_variables::merge(dir, shared_variables::KEY, &document, access, LOCK_WAIT));
+    }
+    if let Some(path) = &places.variables_path {
+        output_variables::append(path, outcome);
+    }
+    if let Some(dir) = places.clone_dir.as_ref().filter(|_| places.junit) {
+        tell(junit::write(dir, outcome, access));
+    }
+}
+
+fn tell(written: Result<PathBuf, Error>) {
+    match written {
+        Ok(path) => tracing::debug!("the result is in `{}`", path.display()),
+        Err(error) => tracing::warn!("{error}\nhint: {}", error.hint()),
+    }
+}
+
+/// Why a file was not written.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("the result was not written to `{}`: {source}", path.display())]
+    Write { path: PathBuf, source: io::Error },
+    #[error("`{}` was left as it is: {reason}", path.display())]
+    Foreign { path: PathBuf, reason: String },
+    #[error("`{}` was left as it is: another pipe has held `{}` for {wait:?}", path.display(), lock.display())]
+    Locked { path: PathBuf, lock: PathBuf, wait: Duration },
+}
+
+impl Error {
+    fn write(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Write { path, source }
+    }
+
+    fn hint(&self) -> &'static str {
+        match self {
+            Self::Write { .. } => {
+                "the run itself is not affected; where later steps need the result, see that the directory is writable and has room"
+            }
+            Self::Foreign { .. } => {
+                "another program wrote that file; the result itself is in `openfaas-pipe.json` beside it"
+            }
+            Self::Locked { .. } => "the result itself is in `openfaas-pipe.json` beside it",
+        }
+    }
+}
+
+/// A text as JSON, with secrets masked inside the text, so that what stands around it stays JSON.
+struct Masked<'a>(&'a str);
+
+impl Serialize for Masked<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&redact::redact(self.0))
+    }
+}
+
+#[cfg(test)]
+mod tests;

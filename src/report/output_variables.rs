@@ -1,0 +1,193 @@
+//! The variables for steps that follow, by the file that Bitbucket reads `output-variables` from.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::path::Path;
+
+use crate::console::redact;
+use crate::function::outcome::{Action, Outcome};
+
+/// Bitbucket's limits for what one step hands on.
+const MOST_VARIABLES: usize = 50;
+const MOST_BYTES: usize = 100_000;
+
+/// Appends the variables, where the file is there and may be written.
+///
+/// A run that had no gateway did nothing, and leaves alone what an earlier one of the step handed on.
+pub(super) fn append(path: &Path, outcome: &Outcome) {
+    if outcome.gateway.is_empty() {
+        return;
+    }
+    let (mut file, before) = match open(path) {
+        Ok(opened) => opened,
+        Err(error) => {
+            tracing::debug!("no pipeline variables were set: `{}`: {error}", path.display());
+            return;
+        }
+    };
+    let (lines, left_out) = lines(&before, &variables(outcome));
+    for (name, reason) in left_out {
+        tracing::warn!(
+            "the pipeline variable `{name}` was not set: {reason}\nhint: `openfaas-pipe.json` in the storage directories holds it all"
+        );
+    }
+    match file.write_all(lines.as_bytes()) {
+        Ok(()) => tracing::debug!("pipeline variables were added to `{}`", path.display()),
+        Err(error) => tracing::warn!("no pipeline variables were set: `{}`: {error}", path.display()),
+    }
+}
+
+/// The file for appending, and what is in it. It is Bitbucket's: neither made nor replaced here.
+fn open(path: &Path) -> io::Result<(File, Vec<u8>)> {
+    if !fs::symlink_metadata(path)?.is_file() {
+        return Err(io::Error::other("it is not a file"));
+    }
+    let mut file = OpenOptions::new().read(true).append(true).open(path)?;
+    let mut before = Vec::new();
+    // One byte more than is allowed tells that it is full.
+    (&mut file).take(MOST_BYTES as u64 + 1).read_to_end(&mut before)?;
+    Ok((file, before))
+}
+
+/// Names and values, those first that matter most where not all fit.
+///
+/// The lists are a deploy's only: an invocation that follows it in the same step must not empty them.
+fn variables(outcome: &Outcome) -> Vec<(&'static str, String)> {
+    let mut variables = vec![("OPENFAAS_URL", outcome.gateway.clone())];
+    if let Some(invocation) = &outcome.invocation {
+        if let Some(status) = invocation.status {
+            variables.push(("OPENFAAS_STATUS", status.to_string()));
+        }
+        if let Some(id) = &invocation.call_id {
+            variables.push(("OPENFAAS_CALL_ID", id.clone()));
+        }
+    }
+    if outcome.command == "deploy" {
+        let deployed = || {
+            outcome
+                .functions
+                .iter()
+                .filter(|function| matches!(function.action, Action::Created | Action::Updated | Action::Replaced))
+        };
+        let names: Vec<&str> = deployed().map(|function| function.name.as_str()).collect();
+        let images: Vec<&str> = deployed().filter_map(|function| function.image.as_deref()).collect();
+        variables.push(("OPENFAAS_FUNCTIONS", names.join(",")));
+        variables.push(("OPENFAAS_IMAGES", images.join(",")));
+    }
+    variables
+}
+
+/// The lines to append, and which variables are not among them and why.
+fn lines(before: &[u8], variables: &[(&'static str, String)]) -> (String, Vec<(&'static str, &'static str)>) {
+    let mut names: BTreeSet<&[u8]> = before
+        .split(|byte| *byte == b'\n')
+        .filter_map(|line| line.split(|byte| *byte == b'=').next())
+        .filter(|name| !name.is_empty())
+        .collect();
+    let mut lines = String::new();
+    if before.last().is_some_and(|byte| *byte != b'\n') {
+        lines.push('\n');
+    }
+    let mut left_out = Vec::new();
+    for (name, value) in variables {
+        let line = format!("{name}={}\n", redact::redact(value));
+        let is_new = !names.contains(name.as_bytes());
+        if !is_plain(value) {
+            left_out.push((*name, "its value holds characters that another program may take for more than text"));
+        } else if before.len() + lines.len() + line.len() > MOST_BYTES {
+            left_out.push((*name, "Bitbucket hands on 100 KB for all variables of a step, and it would be more"));
+        } else if is_new && names.len() >= MOST_VARIABLES {
+            left_out.push((*name, "Bitbucket hands on 50 variables of a step, and there are as many"));
+        } else {
+            names.insert(name.as_bytes());
+            lines.push_str(&line);
+        }
+    }
+    (lines, left_out)
+}
+
+/// Whether a value means itself on one line, also to a shell that reads the file: a call id is a server's text.
+fn is_plain(value: &str) -> bool {
+    !value
+        .chars()
+        .any(|character| character.is_control() || character.is_whitespace() || "\"'`$\\;&|<>(){}".contains(character))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample;
+    use super::*;
+
+    fn appended(before: &str, outcome: &Outcome) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("variables");
+        fs::write(&path, before).unwrap();
+        append(&path, outcome);
+        fs::read_to_string(&path).unwrap()
+    }
+
+    #[test]
+    fn deploy_hands_on_what_it_deployed() {
+        insta::assert_snapshot!(appended("", &sample::deploy()), @r"
+        OPENFAAS_URL=https://gateway.example.com
+        OPENFAAS_FUNCTIONS=hello,late
+        OPENFAAS_IMAGES=ghcr.io/acme/hello:1,ghcr.io/acme/late:1
+        ");
+    }
+
+    #[test]
+    fn invocation_hands_on_its_answer_and_leaves_the_lists_alone() {
+        insta::assert_snapshot!(appended("OPENFAAS_FUNCTIONS=hello", &sample::invoke()), @r"
+        OPENFAAS_FUNCTIONS=hello
+        OPENFAAS_URL=https://gateway.example.com
+        OPENFAAS_STATUS=200
+        OPENFAAS_CALL_ID=0b2f8a7e-5a3c
+        ");
+    }
+
+    #[test]
+    fn run_without_a_gateway_leaves_alone_what_an_earlier_one_handed_on() {
+        let before = "OPENFAAS_URL=https://gateway.example.com\nOPENFAAS_FUNCTIONS=hello\n";
+        assert_eq!(appended(before, &Outcome::new("deploy", String::new())), before);
+    }
+
+    #[test]
+    fn servers_text_cannot_set_another_variable_or_run_a_command() {
+        for id in ["1\nPATH=/tmp", "$(id)", "`id`", "1; id"] {
+            let mut outcome = sample::invoke();
+            outcome.invocation.as_mut().unwrap().call_id = Some(id.to_owned());
+            assert_eq!(appended("", &outcome), "OPENFAAS_URL=https://gateway.example.com\nOPENFAAS_STATUS=200\n");
+        }
+    }
+
+    #[test]
+    fn list_that_is_too_large_is_left_out() {
+        let text = appended("", &sample::failing(0, 5000));
+        assert!(text.contains("OPENFAAS_FUNCTIONS=function-0,"));
+        assert!(!text.contains("OPENFAAS_IMAGES"));
+        assert!(text.len() <= MOST_BYTES);
+    }
+
+    #[test]
+    fn no_more_than_fifty_variables_are_set() {
+        let before: String = (0..49).map(|number| format!("V{number}=x\n")).collect();
+        let (lines, left_out) = lines(before.as_bytes(), &variables(&sample::deploy()));
+        assert_eq!(lines, "OPENFAAS_URL=https://gateway.example.com\n");
+        assert_eq!(left_out.len(), 2);
+    }
+
+    #[test]
+    fn missing_file_is_not_made_and_a_link_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let missing = dir.path().join("missing");
+        append(&missing, &sample::deploy());
+        assert!(!missing.exists());
+
+        let target = dir.path().join("target");
+        fs::write(&target, "").unwrap();
+        std::os::unix::fs::symlink(&target, &missing).unwrap();
+        append(&missing, &sample::deploy());
+        assert_eq!(fs::read_to_string(&target).unwrap(), "");
+    }
+}

@@ -1,0 +1,99 @@
+//! Runs for the tests.
+
+use std::time::Duration;
+
+use crate::function::outcome::{Action, Failure, FunctionOutcome, Invocation, Outcome, Problem, Replicas};
+
+/// A function that was updated.
+pub(crate) fn function(name: &str) -> FunctionOutcome {
+    FunctionOutcome {
+        name: name.to_owned(),
+        namespace: None,
+        image: Some(format!("ghcr.io/acme/{name}:1")),
+        action: Action::Updated,
+        problem: None,
+        duration: Duration::from_millis(120),
+        url: format!("https://gateway.example.com/function/{name}"),
+        line: None,
+        ready: None,
+        replicas: None,
+    }
+}
+
+pub(crate) fn problem(failure: Failure, message: &str, hint: Option<&str>) -> Problem {
+    Problem { failure, message: message.to_owned(), hint: hint.map(str::to_owned) }
+}
+
+fn run(command: &'static str, functions: Vec<FunctionOutcome>) -> Outcome {
+    Outcome {
+        command,
+        gateway: "https://gateway.example.com".to_owned(),
+        stack_file: Some("./deploy/stack.yaml".to_owned()),
+        functions,
+        invocation: None,
+        problem: None,
+        duration: Duration::from_millis(1500),
+    }
+}
+
+/// A deploy of four functions: one deployed, one not ready, one refused, one not started.
+pub(crate) fn deploy() -> Outcome {
+    let hello = FunctionOutcome { line: Some(5), ..function("hello") };
+    let late = FunctionOutcome {
+        namespace: Some("staging".to_owned()),
+        line: Some(9),
+        action: Action::Created,
+        ready: Some(false),
+        replicas: Some(Replicas { desired: 2, available: 0 }),
+        problem: Some(problem(Failure::NotReady, "no replica after 5m", None)),
+        ..function("late")
+    };
+    let refused = FunctionOutcome {
+        line: Some(13),
+        action: Action::Failed,
+        problem: Some(problem(
+            Failure::Permission,
+            "the gateway said `no <way>`",
+            Some("add `Function:Create` to the Policy"),
+        )),
+        ..function("refused")
+    };
+    let waiting = FunctionOutcome { action: Action::NotStarted, duration: Duration::ZERO, ..function("waiting") };
+    run("deploy", vec![hello, late, refused, waiting])
+}
+
+/// An invocation that was answered.
+pub(crate) fn invoke() -> Outcome {
+    Outcome {
+        stack_file: None,
+        invocation: Some(Invocation {
+            function: "hello".to_owned(),
+            namespace: Some("staging".to_owned()),
+            sent: true,
+            status: Some(200),
+            call_id: Some("0b2f8a7e-5a3c".to_owned()),
+            asynchronous: false,
+            response_bytes: 42,
+            function_seconds: Some(0.25),
+            problem: None,
+            duration: Duration::from_millis(300),
+        }),
+        ..run("invoke", Vec::new())
+    }
+}
+
+/// A deploy that got no token.
+pub(crate) fn refused() -> Outcome {
+    Outcome { problem: Some(problem(Failure::Permission, "the token was refused", None)), ..run("deploy", Vec::new()) }
+}
+
+/// A deploy of many functions, of which the first ones failed.
+pub(crate) fn failing(failed: usize, all: usize) -> Outcome {
+    let mut outcome = run("deploy", (0..all).map(|number| function(&format!("function-{number}"))).collect());
+    for (number, function) in outcome.functions.iter_mut().take(failed).enumerate() {
+        function.action = Action::Failed;
+        function.line = Some(number + 1);
+        function.problem = Some(problem(Failure::Failed, &"é".repeat(5000), Some("try again")));
+    }
+    outcome
+}

@@ -1,0 +1,208 @@
+//! The variables that all pipes of a pipeline share, in the form that the official toolkit gives them.
+//!
+//! The toolkit keeps one JSON object in a file and rewrites it in place, without a lock. Pipes of this kind take turns by
+//! a lock file, and a text that is no JSON is read again, since it may be the toolkit's half-written one.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+
+use super::Error;
+use crate::files::atomic::{self, Access};
+
+/// The toolkit's name for the file.
+const VARIABLES_FILE: &str = "_shared_variables.json";
+
+/// Not `_shared_…`: the toolkit deletes those to purge its data, and with them a lock that is held.
+const LOCK_FILE: &str = ".openfaas-pipe.lock";
+
+/// The pipe's key in it.
+pub(super) const KEY: &str = "openfaas-pipe";
+
+/// A file that is larger was not made by pipes.
+const SIZE_LIMIT: u64 = 16 << 20;
+
+/// How often a text that is no JSON is read again: the toolkit's writing takes less than the first pause.
+const READS: usize = 4;
+
+/// Between two looks at the lock or at the file.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// The other pipes' values stay as they are, byte by byte.
+type Variables = BTreeMap<String, Box<RawValue>>;
+
+/// Sets a key and keeps all others; gives the file's path.
+pub(super) fn merge(
+    dir: &Path,
+    key: &str,
+    value: &impl Serialize,
+    access: Access,
+    wait: Duration,
+) -> Result<PathBuf, Error> {
+    let path = dir.join(VARIABLES_FILE);
+    let _lock = lock(dir, &path, access, wait)?;
+    let mut variables = read(&path)?;
+    let json = to_raw_value(value).and_then(|value| {
+        variables.insert(key.to_owned(), value);
+        serde_json::to_vec(&variables)
+    });
+    let access = fs::symlink_metadata(&path).map_or(access, |metadata| Access::of(&metadata));
+    json.map_err(io::Error::from).and_then(|json| atomic::write(&path, &json, access)).map_err(Error::write(&path))?;
+    Ok(path)
+}
+
+/// Waits for the other pipes; the lock is released when the file is dropped, also by the end of the process.
+fn lock(dir: &Path, path: &Path, access: Access, wait: Duration) -> Result<Option<File>, Error> {
+    let lock_path = dir.join(LOCK_FILE);
+    let lock = open_lock(&lock_path, access).map_err(Error::write(path))?;
+    let end = Instant::now() + wait;
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(Some(lock)),
+            Err(TryLockError::WouldBlock) if Instant::now() < end => thread::sleep(PAUSE),
+            Err(TryLockError::WouldBlock) => {
+                return Err(Error::Locked { path: path.to_owned(), lock: lock_path, wait });
+            }
+            Err(TryLockError::Error(error)) => {
+                tracing::debug!("`{}` is written without a lock: {error}", path.display());
+                return Ok(None);
+            }
+        }
+    }
+}
+
+/// Opens the lock file for reading, which is enough for a lock: another pipe's user may be its owner.
+fn open_lock(path: &Path, access: Access) -> io::Result<File> {
+    match OpenOptions::new().write(true).create_new(true).mode(0o644).open(path) {
+        Ok(file) => {
+            access.grant(&file, 0o644);
+            Ok(file)
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            if fs::symlink_metadata(path)?.is_file() {
+                File::open(path)
+            } else {
+                Err(io::Error::other(format!("`{}` is not a file", path.display())))
+            }
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn read(path: &Path) -> Result<Variables, Error> {
+    let foreign = |reason: &dyn ToString| Error::Foreign { path: path.to_owned(), reason: reason.to_string() };
+    let mut reads = 0;
+    loop {
+        match fs::symlink_metadata(path) {
+            Ok(metadata) if !metadata.is_file() => return Err(foreign(&"it is not a file")),
+            Ok(metadata) if metadata.len() > SIZE_LIMIT => return Err(foreign(&"it is larger than 16 MiB")),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Variables::new()),
+            Err(error) => return Err(foreign(&error)),
+        }
+        let text = fs::read(path).map_err(|error| foreign(&error))?;
+        reads += 1;
+        match serde_json::from_slice(&text) {
+            Ok(variables) => return Ok(variables),
+            Err(_) if reads < READS => thread::sleep(PAUSE),
+            // Nothing is lost where nothing was.
+            Err(_) if text.trim_ascii().is_empty() => return Ok(Variables::new()),
+            Err(error) => {
+                // Not in the words of the error, which may quote another pipe's value.
+                let (line, column) = (error.line(), error.column());
+                return Err(foreign(&format!("it is no JSON object (line {line}, column {column})")));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const WAIT: Duration = Duration::from_secs(60);
+
+    fn set(dir: &Path, value: &Value) -> Result<PathBuf, Error> {
+        merge(dir, KEY, value, Access::like(None), WAIT)
+    }
+
+    fn text(dir: &Path) -> String {
+        fs::read_to_string(dir.join(VARIABLES_FILE)).unwrap()
+    }
+
+    #[test]
+    fn other_pipes_values_stay_as_they_are() {
+        let dir = tempfile::tempdir().unwrap();
+        let before = r#"{"other": {"n": 1.10, "big": 123456789012345678901234567890}, "openfaas-pipe": 1}"#;
+        fs::write(dir.path().join(VARIABLES_FILE), before).unwrap();
+        set(dir.path(), &json!({"schema": 1})).unwrap();
+        assert_eq!(
+            text(dir.path()),
+            r#"{"openfaas-pipe":{"schema":1},"other":{"n": 1.10, "big": 123456789012345678901234567890}}"#
+        );
+    }
+
+    #[test]
+    fn no_key_is_lost_when_many_write_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        // Each opens the lock file anew, as a process of its own would.
+        thread::scope(|scope| {
+            for number in 0..24 {
+                let dir = dir.path();
+                let key = format!("pipe {number}");
+                scope.spawn(move || merge(dir, &key, &number, Access::like(None), WAIT).unwrap());
+            }
+        });
+        let variables: BTreeMap<String, Value> = serde_json::from_str(&text(dir.path())).unwrap();
+        assert_eq!(variables.len(), 24);
+    }
+
+    #[test]
+    fn lock_held_too_long_leaves_the_file_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(VARIABLES_FILE);
+        let _held = lock(dir.path(), &path, Access::like(None), WAIT).unwrap();
+        let error = merge(dir.path(), KEY, &1, Access::like(None), Duration::ZERO).unwrap_err();
+        assert!(matches!(error, Error::Locked { .. }), "{error}");
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_is_no_json_object_is_left_as_it_is() {
+        for before in ["{\"a\": 1", "[1]", "\"text\"", "{\"a\": NaN}", "{} {}"] {
+            let dir = tempfile::tempdir().unwrap();
+            fs::write(dir.path().join(VARIABLES_FILE), before).unwrap();
+            let error = set(dir.path(), &json!(1)).unwrap_err();
+            assert!(matches!(error, Error::Foreign { .. }), "{before}: {error}");
+            assert_eq!(text(dir.path()), before);
+        }
+    }
+
+    #[test]
+    fn empty_file_counts_as_no_variables() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(VARIABLES_FILE), " \n").unwrap();
+        set(dir.path(), &json!(1)).unwrap();
+        assert_eq!(text(dir.path()), r#"{"openfaas-pipe":1}"#);
+    }
+
+    #[test]
+    fn links_in_place_of_the_files_are_not_followed() {
+        for planted in [VARIABLES_FILE, LOCK_FILE] {
+            let dir = tempfile::tempdir().unwrap();
+            let target = dir.path().join("target");
+            std::os::unix::fs::symlink(&target, dir.path().join(planted)).unwrap();
+            set(dir.path(), &json!(1)).unwrap_err();
+            assert!(!target.exists());
+        }
+    }
+}
