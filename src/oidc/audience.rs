@@ -1,7 +1,7 @@
 //! Compares a token's audiences with the gateway's URL, and says how they differ.
 
 use super::Claims;
-use super::resources::scalar;
+use super::yaml::scalar;
 
 /// How many custom audiences a step may have, and how long each may be: Bitbucket's limits.
 pub(super) const MOST: usize = 10;

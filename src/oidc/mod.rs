@@ -9,6 +9,7 @@ mod findings;
 mod resources;
 #[cfg(test)]
 mod tests;
+mod yaml;
 
 use crate::console::redact::Secret;
 use crate::function::outcome::{Failure, Problem};

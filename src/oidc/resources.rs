@@ -1,9 +1,10 @@
 //! The IAM resources that would admit a step, as YAML to paste (`iam.openfaas.com/v1`).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 use super::audience::{self, Audience};
+use super::yaml::{quoted, scalar};
 use super::{Claims, DEFAULT_NAMESPACE, Facts};
 
 /// More functions than this are named by their namespace.
@@ -228,32 +229,4 @@ fn dns_name(parts: &[&str]) -> String {
     name.truncate(253);
     name.truncate(name.trim_end_matches('-').len());
     name
-}
-
-/// A YAML scalar: plain where every reader takes it as that text, else in quotes.
-pub(super) fn scalar(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._/:".contains(&byte);
-    // With a scheme in front it can be neither number, boolean, null nor key.
-    if text.starts_with("http") && text.contains("://") && !text.ends_with(':') && text.bytes().all(plain) {
-        text.to_owned()
-    } else {
-        quoted(text)
-    }
-}
-
-/// A YAML scalar in double quotes (YAML 1.2, section 5.7), in which nothing can steer a terminal or hide.
-fn quoted(text: &str) -> String {
-    let mut out = String::from('"');
-    for character in text.chars() {
-        match character {
-            '"' | '\\' => out.extend(['\\', character]),
-            ' '..='~' => out.push(character),
-            _ if character.is_alphanumeric() => out.push(character),
-            _ => {
-                let _ = write!(out, "\\U{:08x}", u32::from(character));
-            }
-        }
-    }
-    out.push('"');
-    out
 }
