@@ -5,10 +5,11 @@ WORKDIR /build
 # The dependencies alone, in a layer that a change of the sources leaves as it is.
 COPY .cargo .cargo
 COPY Cargo.toml Cargo.lock build.rs ./
+COPY test/demo/Cargo.toml test/demo/Cargo.toml
 COPY test/gateway/Cargo.toml test/gateway/Cargo.toml
 RUN mkdir -p src test/gateway/src \
     && echo 'fn main() {}' > src/main.rs \
-    && touch src/lib.rs test/gateway/src/lib.rs \
+    && touch src/lib.rs test/demo.rs test/gateway/src/lib.rs \
     && cargo build --release --locked --package openfaas-pipe
 
 FROM dependencies AS build

@@ -1,7 +1,5 @@
 //! The built binary needs nothing but a kernel.
 
-use crate::support::binary;
-
 /// Program header types (ELF specification, part 1).
 const PT_DYNAMIC: u32 = 2;
 const PT_INTERP: u32 = 3;
@@ -29,7 +27,7 @@ fn segments(elf: &[u8]) -> Vec<(u32, u64, u64)> {
 #[test]
 #[cfg(target_os = "linux")]
 fn asks_for_no_loader_and_no_library() {
-    let elf = std::fs::read(binary()).expect("the binary");
+    let elf = std::fs::read(env!("CARGO_BIN_EXE_openfaas-pipe")).expect("the binary");
     let segments = segments(&elf);
     assert!(segments.iter().all(|(kind, ..)| *kind != PT_INTERP), "it asks for a loader");
     for (_, offset, size) in segments.iter().filter(|(kind, ..)| *kind == PT_DYNAMIC) {

@@ -1,24 +1,33 @@
-//! The pipe's two jobs as Bitbucket would run them, against the local gateway with the resources of OpenFaaS' guide.
+//! Runs the pipe's two steps as Bitbucket would, against the local gateway with the resources of the OpenFaaS guide.
 //!
-//! `cargo run --example demo`: deploys the guide's stack file, then invokes its function with the guide's CSV.
+//! `cargo run --package demo` deploys the guide's stack file, then invokes its function with the guide's CSV.
 
 #![expect(clippy::print_stdout, reason = "a program for people")]
 
-mod build;
 mod guide;
+mod pipe_binary;
 
+use std::env;
 use std::fmt::Write as _;
+use std::process::ExitCode;
 
 use anyhow::ensure;
 
-fn main() -> anyhow::Result<()> {
-    let guide = guide::Guide::start(build::pipe(!cfg!(debug_assertions))?)?;
+/// The argument that makes this program the pipe: a build of both in one is twice as fast as one of each.
+const AS_PIPE: &str = "--as-pipe";
+
+fn main() -> anyhow::Result<ExitCode> {
+    if env::args_os().nth(1).is_some_and(|argument| argument == AS_PIPE) {
+        return Ok(openfaas_pipe::run(env::vars_os()).into());
+    }
+    let pipe = pipe_binary::from_environment().map_or_else(env::current_exe, Ok)?;
+    let guide = guide::Guide::start(pipe)?;
     println!("The gateway {} has the IAM resources of the OpenFaaS guide for Bitbucket.", guide.url());
     for step in guide::STEPS {
         println!("\n{}\n", call(guide.url(), step));
-        ensure!(guide.command(step).status()?.success(), "the pipe failed");
+        ensure!(guide.command(step).arg(AS_PIPE).status()?.success(), "the pipe failed");
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The pipe's call as `bitbucket-pipelines.yml` would have it.

@@ -11,6 +11,7 @@ mod explain;
 mod faults;
 mod invoke;
 mod leak;
+mod pipe_binary;
 mod prune;
 mod readme;
 mod release;

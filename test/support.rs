@@ -137,9 +137,9 @@ impl Pipe {
     }
 }
 
-/// The built binary.
+/// The binary that is tested.
 pub(crate) fn binary() -> PathBuf {
-    PathBuf::from(env!("CARGO_BIN_EXE_openfaas-pipe"))
+    crate::pipe_binary::from_environment().unwrap_or_else(|| env!("CARGO_BIN_EXE_openfaas-pipe").into())
 }
 
 /// A pipe that runs.

@@ -111,6 +111,7 @@ fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
         "Cargo.lock",
         "build.rs",
         "src",
+        "test/demo/Cargo.toml",
         "test/gateway/Cargo.toml",
     ] {
         let target = to.join(name);
