@@ -13,7 +13,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 
 use crate::background;
-use crate::serve::{self, State};
+use crate::serve::{self, Life, State};
 use crate::wire::{Breaker, Stream, Wire};
 
 /// Room for uploads over HTTP/2, so that the window is not what a benchmark measures.
@@ -26,8 +26,14 @@ const TLS_HANDSHAKE: u8 = 0x16;
 /// Serves connections for as long as it is polled.
 pub(crate) async fn run(listener: TcpListener, state: Arc<State>, tls: Option<Arc<ServerConfig>>, http2: bool) {
     let acceptor = tls.map(TlsAcceptor::from);
-    background::accept(listener, |tcp, connection| serve(tcp, acceptor.clone(), Arc::clone(&state), connection, http2))
-        .await;
+    let serve = |tcp, connection| serve(tcp, acceptor.clone(), Arc::clone(&state), connection, http2);
+    tokio::select! {
+        () = background::accept(listener, serve) => {}
+        () = state.reached(Life::Dying) => {}
+    }
+    state.life.send_replace(Life::Dead);
+    // Connections end by themselves; the runtime that drives them ends with this.
+    std::future::pending::<()>().await;
 }
 
 async fn serve(tcp: TcpStream, acceptor: Option<TlsAcceptor>, state: Arc<State>, connection: u64, http2: bool) {
@@ -47,13 +53,14 @@ async fn serve(tcp: TcpStream, acceptor: Option<TlsAcceptor>, state: Arc<State>,
     server.http1().timer(TokioTimer::new());
     server.http2().timer(TokioTimer::new()).initial_stream_window_size(WINDOW).initial_connection_window_size(WINDOW);
     let answer = {
-        let breaker = Arc::clone(&breaker);
+        let (breaker, state) = (Arc::clone(&breaker), Arc::clone(&state));
         service_fn(move |request| serve::request(Arc::clone(&state), Arc::clone(&breaker), connection, request))
     };
     tokio::select! {
         // A connection that breaks is the client's affair, or what a fault is for.
         _ = server.serve_connection(wire, answer) => {}
         () = breaker.broken() => {}
+        () = state.reached(Life::Dead) => {}
     }
 }
 

@@ -36,6 +36,9 @@ pub struct Fault {
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Bytes,
     pub(crate) orderly: bool,
+    unread: bool,
+    pub(crate) processed: bool,
+    pub(crate) dies: bool,
     pub(crate) effect: Effect,
 }
 
@@ -51,7 +54,6 @@ pub(crate) enum Effect {
     /// It is processed as usual, or answered with the status that was set.
     Answer,
     Reset,
-    Lose,
     CutOff(usize),
     Raw {
         endless: bool,
@@ -84,6 +86,9 @@ impl Fault {
             headers: Vec::new(),
             body: Bytes::new(),
             orderly: false,
+            unread: false,
+            processed: false,
+            dies: false,
             effect: Effect::Answer,
         }
     }
@@ -173,7 +178,33 @@ impl Fault {
 
     /// Processes the request, then resets the connection in place of an answer.
     pub fn lose(self) -> Self {
-        self.effect(Effect::Lose)
+        self.processed().reset()
+    }
+
+    /// Strikes before the body is read: a refusal of a request that nobody can have carried out. It cannot be combined
+    /// with [`Fault::containing`].
+    pub fn unread(mut self) -> Self {
+        self.unread = true;
+        self
+    }
+
+    /// Carries the request out, whatever its answer becomes: with [`Fault::status`] a 502 of a proxy, with
+    /// [`Fault::hang`] an answer that never comes.
+    pub fn processed(mut self) -> Self {
+        self.processed = true;
+        self
+    }
+
+    /// In place of an answer the gateway dies: connections are closed, and no further one is accepted.
+    pub fn dies(mut self) -> Self {
+        self.dies = true;
+        self
+    }
+
+    /// Answers with the web page of an ingress.
+    pub fn web_page(self, status: u16) -> Self {
+        let page = "<html>\r\n<head><title>Error</title></head>\r\n<body><center>nginx</center></body>\r\n</html>\r\n";
+        self.status(status).header("Content-Type", "text/html").body(page)
     }
 
     /// Makes [`Fault::reset`] and [`Fault::lose`] close the connection in order (a FIN, no RST); on HTTP/2 only the
@@ -229,13 +260,15 @@ impl Fault {
         self
     }
 
-    fn matches(&self, method: &str, path: &str, body: &[u8]) -> bool {
+    fn matches(&self, method: &str, path: &str, body: Option<&[u8]>) -> bool {
         let path_matches = match &self.path {
             PathMatch::Prefix(prefix) => path.starts_with(prefix.as_str()),
             PathMatch::Exact(exact) => path == exact,
         };
-        let contains = |text: &String| text.is_empty() || body.windows(text.len()).any(|part| part == text.as_bytes());
+        let known = body.unwrap_or_default();
+        let contains = |text: &String| text.is_empty() || known.windows(text.len()).any(|part| part == text.as_bytes());
         path_matches
+            && self.unread == body.is_none()
             && self.method.as_ref().is_none_or(|wanted| wanted == method)
             && self.containing.as_ref().is_none_or(contains)
     }
@@ -276,8 +309,8 @@ impl Faults {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// The fault that strikes a request. Every fault that matches counts it, whether it strikes or not.
-    pub(crate) fn strike(&self, method: &str, path: &str, body: &[u8]) -> Option<Fault> {
+    /// The fault that strikes a request, before its body is read or after. Every fault that matches counts it, whether it strikes or not.
+    pub(crate) fn strike(&self, method: &str, path: &str, body: Option<&[u8]>) -> Option<Fault> {
         let mut faults = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut struck = None;
         for (fault, seen) in faults.iter_mut().filter(|(fault, _)| fault.matches(method, path, body)) {
@@ -296,7 +329,9 @@ mod tests {
     use super::*;
 
     fn strikes(faults: &Faults, count: usize) -> Vec<Option<u16>> {
-        (0..count).map(|_| faults.strike("PUT", "/system/functions", b"{}").and_then(|fault| fault.status)).collect()
+        (0..count)
+            .map(|_| faults.strike("PUT", "/system/functions", Some(b"{}")).and_then(|fault| fault.status))
+            .collect()
     }
 
     #[test]
@@ -326,7 +361,7 @@ mod tests {
         ] {
             let faults = Faults::default();
             faults.add(fault.clone());
-            let struck = faults.strike("PUT", "/system/functions", br#"{"service":"import-csv"}"#).is_some();
+            let struck = faults.strike("PUT", "/system/functions", Some(br#"{"service":"import-csv"}"#)).is_some();
             assert_eq!(struck, strikes, "{fault:?}");
         }
     }

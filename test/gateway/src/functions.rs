@@ -9,9 +9,10 @@ use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use crate::flavour::{Flavour, View};
 use crate::validate::Deployment;
 
-/// The namespace of a function that names none.
+/// The namespace of a function that names none, unless the gateway has another default.
 pub const DEFAULT_NAMESPACE: &str = "openfaas-fn";
 
 /// When a function that was created or updated has an available replica.
@@ -61,6 +62,10 @@ pub(crate) struct Functions {
     /// By function name, `NAME.NAMESPACE` or image.
     ready_of: HashMap<String, Ready>,
     deletion: Duration,
+    flavour: Flavour,
+    default_namespace: String,
+    /// How often the gateway got new keys: a watchdog reads them when it starts, and never again.
+    pub(crate) keys: usize,
 }
 
 #[derive(Debug)]
@@ -76,7 +81,20 @@ struct Function {
     /// When it is gone, where it was deleted.
     gone: Option<Instant>,
     invocations: u64,
+    /// How often it was updated.
+    updates: u64,
+    /// The gateway's keys when its watchdog started.
+    keys: usize,
     log: Vec<String>,
+}
+
+/// A function that is about to be invoked.
+pub(crate) struct Invoked {
+    pub(crate) deployment: Deployment,
+    /// Whether a replica answers.
+    pub(crate) available: bool,
+    /// The gateway's keys when its watchdog started.
+    pub(crate) keys: usize,
 }
 
 impl Function {
@@ -89,8 +107,15 @@ impl Function {
 }
 
 impl Functions {
-    pub(crate) fn new(ready: Ready, deletion: Duration) -> Self {
-        Self { functions: BTreeMap::new(), ready, ready_of: HashMap::new(), deletion }
+    pub(crate) fn new(ready: Ready, deletion: Duration, flavour: Flavour, default_namespace: String) -> Self {
+        let (functions, ready_of) = (BTreeMap::new(), HashMap::new());
+        Self { functions, ready, ready_of, deletion, flavour, default_namespace, keys: 0 }
+    }
+
+    /// The namespace a deployment goes to.
+    pub(crate) fn namespace_of(&self, deployment: &Deployment) -> String {
+        let given = Some(&deployment.namespace).filter(|namespace| !namespace.is_empty());
+        given.unwrap_or(&self.default_namespace).clone()
     }
 
     /// Says when a function (by name, `NAME.NAMESPACE` or image) is ready after a deployment, one already under way
@@ -114,7 +139,7 @@ impl Functions {
 
     pub(crate) fn create(&mut self, deployment: Deployment, raw: Value) -> Result<(), Refused> {
         let now = Instant::now();
-        let namespace = namespace_of(&deployment);
+        let namespace = self.namespace_of(&deployment);
         match self.get(&namespace, &deployment.service, now) {
             Some(function) if function.gone.is_some() => return Err(Refused::Terminating),
             Some(_) => return Err(Refused::Exists),
@@ -128,6 +153,8 @@ impl Functions {
             ready: self.ready_of(&deployment, &namespace, now),
             gone: None,
             invocations: 0,
+            updates: 0,
+            keys: self.keys,
             log: Vec::new(),
             deployment,
         };
@@ -137,12 +164,16 @@ impl Functions {
 
     pub(crate) fn update(&mut self, deployment: Deployment, raw: Value) -> Result<(), Refused> {
         let now = Instant::now();
-        let namespace = namespace_of(&deployment);
+        let namespace = self.namespace_of(&deployment);
         let ready = self.ready_of(&deployment, &namespace, now);
+        let (keys, flavour) = (self.keys, self.flavour);
         let function = self.get(&namespace, &deployment.service, now).ok_or(Refused::NotFound)?;
-        if function.gone.is_some() {
+        // Kubernetes takes the update of an object that terminates; Community Edition does not look.
+        if function.gone.is_some() && flavour != Flavour::Ce {
             return Err(Refused::Terminating);
         }
+        function.updates += 1;
+        function.keys = keys;
         function.old = function.available(now);
         function.ready = ready;
         function.replicas = min_replicas(&deployment).unwrap_or(function.replicas);
@@ -152,7 +183,7 @@ impl Functions {
 
     /// Puts a function there, over one of its name, ready at once.
     pub(crate) fn preset(&mut self, deployment: Deployment, raw: Value) {
-        let key = (namespace_of(&deployment), deployment.service.clone());
+        let key = (self.namespace_of(&deployment), deployment.service.clone());
         self.functions.remove(&key);
         if self.create(deployment, raw).is_ok()
             && let Some(function) = self.functions.get_mut(&key)
@@ -163,10 +194,18 @@ impl Functions {
 
     pub(crate) fn delete(&mut self, namespace: &str, name: &str) -> Result<(), Refused> {
         let now = Instant::now();
-        let deletion = self.deletion;
+        let (deletion, flavour) = (self.deletion, self.flavour);
         let function = self.get(namespace, name, now).ok_or(Refused::NotFound)?;
+        if function.gone.is_some() && flavour == Flavour::Ce {
+            return Err(Refused::Terminating);
+        }
         function.gone.get_or_insert(now + deletion);
         Ok(())
+    }
+
+    /// Takes a function away at once.
+    pub(crate) fn remove(&mut self, namespace: &str, name: &str) {
+        self.functions.remove(&(namespace.to_owned(), name.to_owned()));
     }
 
     pub(crate) fn scale(&mut self, namespace: &str, name: &str, replicas: u64) -> Result<(), Refused> {
@@ -178,7 +217,9 @@ impl Functions {
     /// The function's status as `GET /system/function/NAME` gives it: what is zero is left out.
     pub(crate) fn status(&mut self, namespace: &str, name: &str) -> Option<Value> {
         let now = Instant::now();
-        self.get(namespace, name, now).map(|function| status(function, namespace, now))
+        self.get(namespace, name, now)?;
+        let function = self.functions.get(&(namespace.to_owned(), name.to_owned()))?;
+        Some(self.report(function, namespace, View::One, now))
     }
 
     /// The status of every function of a namespace.
@@ -186,25 +227,32 @@ impl Functions {
         let now = Instant::now();
         self.sweep(now);
         let of_namespace = self.functions.iter().filter(|((of, _), _)| of == namespace);
-        of_namespace.map(|(_, function)| status(function, namespace, now)).collect()
+        of_namespace.map(|(_, function)| self.report(function, namespace, View::List, now)).collect()
+    }
+
+    fn report(&self, function: &Function, namespace: &str, view: View, now: Instant) -> Value {
+        let mut status = status(function, namespace, now);
+        self.flavour.report(&mut status, view, function.updates);
+        Value::Object(status)
     }
 
     /// The namespaces that hold functions.
     pub(crate) fn namespaces(&self) -> Vec<String> {
         let mut names: Vec<String> = self.functions.keys().map(|(namespace, _)| namespace.clone()).collect();
-        names.push(DEFAULT_NAMESPACE.to_owned());
+        names.push(self.default_namespace.clone());
         names.sort_unstable();
         names.dedup();
         names
     }
 
-    /// The function to invoke, counted: its deployment and whether a replica answers. One scaled to zero is woken.
-    pub(crate) fn invoke(&mut self, namespace: &str, name: &str) -> Option<(Deployment, bool)> {
+    /// The function to invoke, counted. One scaled to zero is woken.
+    pub(crate) fn invoke(&mut self, namespace: &str, name: &str) -> Option<Invoked> {
         let now = Instant::now();
         let function = self.get(namespace, name, now)?;
         function.replicas = function.replicas.max(1);
         function.invocations += 1;
-        Some((function.deployment.clone(), function.available(now) > 0))
+        let available = function.available(now) > 0;
+        Some(Invoked { deployment: function.deployment.clone(), available, keys: function.keys })
     }
 
     /// Adds a line to a function's log.
@@ -249,12 +297,6 @@ impl Functions {
     }
 }
 
-/// The namespace a deployment goes to.
-pub(crate) fn namespace_of(deployment: &Deployment) -> String {
-    let given = Some(deployment.namespace.as_str()).filter(|namespace| !namespace.is_empty());
-    given.unwrap_or(DEFAULT_NAMESPACE).to_owned()
-}
-
 fn instant(ready: Ready, now: Instant) -> Option<Instant> {
     match ready {
         Ready::After(after) => Some(now + after),
@@ -267,7 +309,7 @@ fn min_replicas(deployment: &Deployment) -> Option<u64> {
     label.parse().ok().filter(|min| *min > 0)
 }
 
-fn status(function: &Function, namespace: &str, now: Instant) -> Value {
+fn status(function: &Function, namespace: &str, now: Instant) -> Map<String, Value> {
     let Function { raw, deployment, .. } = function;
     let mut status = Map::new();
     status.insert("name".to_owned(), json!(deployment.service));
@@ -289,7 +331,7 @@ fn status(function: &Function, namespace: &str, now: Instant) -> Value {
     }
     let created = OffsetDateTime::from(function.created).format(&Rfc3339).unwrap_or_default();
     status.insert("createdAt".to_owned(), json!(created));
-    Value::Object(status)
+    status
 }
 
 /// Copies a field that is not Go's zero value.

@@ -10,16 +10,18 @@ use std::time::Duration;
 use hyper::StatusCode;
 use serde_json::Value;
 use thiserror::Error;
+use tokio::sync::watch;
 
 use crate::accept;
 use crate::background::Background;
 use crate::fault::{Fault, Faults};
-use crate::functions::{FunctionState, Functions, Ready};
+use crate::flavour::Flavour;
+use crate::functions::{DEFAULT_NAMESPACE, FunctionState, Functions, Ready};
 use crate::guide::Guide;
 use crate::iam::IamError;
 use crate::issuer::Issuer;
 use crate::record::{Record, Request};
-use crate::serve::State;
+use crate::serve::{Life, State};
 use crate::tls::{Certificate, Tls};
 use crate::token::{Authority, ExpiresIn};
 use crate::validate::Deployment;
@@ -71,7 +73,11 @@ pub struct Builder {
     deletion: Duration,
     namespaces: Option<Vec<String>>,
     secrets: Option<Vec<String>>,
-    exists_status: u16,
+    exists_status: Option<u16>,
+    flavour: Flavour,
+    default_namespace: String,
+    unreachable_images: Vec<String>,
+    terse_watchdog: bool,
     recording: bool,
 }
 
@@ -101,7 +107,11 @@ impl Default for Builder {
             deletion: Duration::ZERO,
             namespaces: None,
             secrets: None,
-            exists_status: StatusCode::CONFLICT.as_u16(),
+            exists_status: None,
+            flavour: Flavour::Enterprise,
+            default_namespace: DEFAULT_NAMESPACE.to_owned(),
+            unreachable_images: Vec::new(),
+            terse_watchdog: false,
             recording: true,
         }
     }
@@ -181,6 +191,31 @@ impl Builder {
         self
     }
 
+    /// The edition it is. Community Edition and faasd have no IAM: they want [`Builder::basic_auth`].
+    pub fn flavour(mut self, flavour: Flavour) -> Self {
+        self.flavour = flavour;
+        self
+    }
+
+    /// The namespace of a function that names none; `openfaas-fn` unless told otherwise.
+    pub fn default_namespace(mut self, namespace: &str) -> Self {
+        self.default_namespace = namespace.to_owned();
+        self
+    }
+
+    /// Images with this in their names can be neither looked up nor pulled: Community Edition refuses them as not public,
+    /// and faasd removes a function that is updated to one. Several calls add up.
+    pub fn unreachable_image(mut self, part: &str) -> Self {
+        self.unreachable_images.push(part.to_owned());
+        self
+    }
+
+    /// Watchdogs do not say why they refuse a token, as the newest do not.
+    pub fn terse_watchdog(mut self) -> Self {
+        self.terse_watchdog = true;
+        self
+    }
+
     /// HTTP basic auth, as CE and Standard have it; with IAM resources, beside them.
     pub fn basic_auth(mut self, user: &str, password: &str) -> Self {
         self.basic = Some((user.to_owned(), password.to_owned()));
@@ -223,9 +258,9 @@ impl Builder {
         self
     }
 
-    /// What a `POST` of a function that exists is answered with: 409, or 500 as some providers do.
+    /// What a `POST` of a function that exists is answered with, unless told otherwise what the edition answers.
     pub fn exists_status(mut self, status: u16) -> Self {
-        self.exists_status = status;
+        self.exists_status = Some(status);
         self
     }
 
@@ -280,20 +315,26 @@ impl Builder {
             };
             authority.apply(&yaml)?;
         }
-        let mut functions = Functions::new(self.ready, self.deletion);
+        let mut functions = Functions::new(self.ready, self.deletion, self.flavour, self.default_namespace.clone());
         for (which, ready) in &self.ready_of {
             functions.set_ready(which, *ready);
         }
+        let exists_status = self.exists_status.unwrap_or(self.flavour.exists_status());
         Ok(State {
             base_path: self.base_path.clone(),
             authority,
-            iam: !(self.iam.is_empty() && self.issuers.is_empty()),
+            iam: self.flavour.has_iam() && !(self.iam.is_empty() && self.issuers.is_empty()),
             basic: self.basic.clone(),
+            flavour: self.flavour,
+            default_namespace: self.default_namespace.clone(),
+            unreachable_images: self.unreachable_images.clone(),
+            terse_watchdog: self.terse_watchdog,
+            life: watch::Sender::new(Life::Alive),
             issuers: self.issuers.clone(),
             functions: Mutex::new(functions),
             namespaces: self.namespaces.clone(),
             secrets: self.secrets.clone(),
-            exists_status: StatusCode::from_u16(self.exists_status).unwrap_or(StatusCode::CONFLICT),
+            exists_status: StatusCode::from_u16(exists_status).unwrap_or(StatusCode::CONFLICT),
             faults: Faults::default(),
             record: Record::default(),
             recording: AtomicBool::new(self.recording),
@@ -396,6 +437,18 @@ impl Gateway {
     /// A resource is wrong; those before it in the text are applied.
     pub fn apply(&self, yaml: &str) -> Result<(), IamError> {
         self.state.authority.apply(yaml)
+    }
+
+    /// Signs tokens with a new key. A guarded function that runs already knows the old one only, until it is deployed
+    /// again.
+    pub fn rotate_keys(&self) {
+        self.state.authority.rotate();
+        self.state.functions().keys += 1;
+    }
+
+    /// Dies: connections are closed, and no further one is accepted.
+    pub fn die(&self) {
+        self.state.life.send_replace(Life::Dying);
     }
 
     /// Makes something go wrong.

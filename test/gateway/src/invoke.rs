@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 
 use crate::answer::{self, Answer};
 use crate::body::{self, BodyError};
-use crate::functions::DEFAULT_NAMESPACE;
+use crate::functions::Invoked;
 use crate::iam::{like, parse_duration};
 use crate::jwt;
 use crate::record::Recorded;
@@ -31,7 +31,7 @@ pub(crate) async fn answer(state: &Arc<State>, head: &Head, input: Input) -> Ans
     let asynchronous = head.path.starts_with("/async-function/");
     let rest = head.path.split_once("function/").map_or("", |(_, rest)| rest);
     let (target, path) = rest.find('/').map_or((rest, ""), |slash| rest.split_at(slash));
-    let (name, namespace) = target.split_once('.').unwrap_or((target, DEFAULT_NAMESPACE));
+    let (name, namespace) = target.split_once('.').unwrap_or((target, &state.default_namespace));
 
     let mut answer = call(state, head, input, (name, namespace, path), asynchronous).await;
     answer::set(&mut answer, "x-call-id", &jwt::uuid());
@@ -45,7 +45,7 @@ async fn call(
     (name, namespace, path): (&str, &str, &str),
     asynchronous: bool,
 ) -> Answer {
-    let Some((deployment, available)) = state.functions().invoke(namespace, name) else {
+    let Some(Invoked { deployment, available, keys }) = state.functions().invoke(namespace, name) else {
         let text = format!(
             "error finding function {name}.{namespace}: server returned non-200 status code (404) for function, {name}, body: "
         );
@@ -59,7 +59,7 @@ async fn call(
     if !available {
         return answer::error(StatusCode::BAD_GATEWAY, format!("Can't reach service for: {name}.{namespace}."));
     }
-    if let Err(refusal) = guard(state, head, &deployment, &format!("{namespace}:{name}")) {
+    if let Err(refusal) = guard(state, head, &deployment, keys, &format!("{namespace}:{name}")) {
         return refusal;
     }
     let started = Instant::now();
@@ -69,7 +69,7 @@ async fn call(
 }
 
 /// The of-watchdog's check of a function's callers (faas-middleware, `auth`).
-fn guard(state: &State, head: &Head, deployment: &Deployment, function: &str) -> Result<(), Answer> {
+fn guard(state: &State, head: &Head, deployment: &Deployment, keys: usize, function: &str) -> Result<(), Answer> {
     if !deployment.env_vars.get("jwt_auth").is_some_and(|value| matches!(value.as_str(), "true" | "1")) {
         return Ok(());
     }
@@ -78,9 +78,11 @@ fn guard(state: &State, head: &Head, deployment: &Deployment, function: &str) ->
     if token.is_empty() {
         return Err(unauthorised("Bearer must be present in Authorization header"));
     }
-    let claim = state.authority.function_claim(token);
-    let (permissions, audience) =
-        claim.map_err(|reason| unauthorised(&format!("failed to parse JWT token: {reason}")))?;
+    let refused = |reason| match state.terse_watchdog {
+        true => unauthorised("failed to verify JWT token"),
+        false => unauthorised(&format!("failed to parse JWT token: {reason}")),
+    };
+    let (permissions, audience) = state.authority.function_claim(token, keys).map_err(refused)?;
     // The watchdog's pattern is not anchored: `etl:import` lets `etl:import-csv` through.
     let matches = |pattern: &String| !pattern.is_empty() && like(&format!("*{pattern}*"), function);
     if permissions.iter().any(matches) && (audience.is_empty() || audience.iter().any(matches)) {
@@ -107,7 +109,7 @@ enum Behaviour {
     EchoJson,
     /// Sends the body back as the guide's Python function does.
     ImportCsv,
-    /// Answers with the query's `status`, `body` and `delay`.
+    /// Answers with the query's `status`, `body`, `location` and `delay`.
     Status,
     /// Counts and hashes the body.
     Sink,
@@ -155,7 +157,12 @@ async fn run(head: &Head, input: Input, path: &str, behaviour: Behaviour) -> Ans
             let delay = head.parameter("delay").and_then(|delay| parse_duration(&delay));
             tokio::time::sleep(delay.unwrap_or(Duration::ZERO)).await;
             let status = head.parameter("status").and_then(|status| StatusCode::from_bytes(status.as_bytes()).ok());
-            answer::text(status.unwrap_or(StatusCode::OK), head.parameter("body").unwrap_or_default())
+            let text = head.parameter("body").unwrap_or_default();
+            let mut answer = answer::text(status.unwrap_or(StatusCode::OK), text);
+            if let Some(location) = head.parameter("location") {
+                answer::set(&mut answer, "location", &location);
+            }
+            answer
         }
         Behaviour::Sink => match drain(input).await {
             Ok((bytes, sha256)) => answer::json(StatusCode::OK, &json!({"bytes": bytes, "sha256": sha256})),

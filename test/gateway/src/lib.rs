@@ -29,7 +29,7 @@
 //! # Inside
 //!
 //! `gateway` sets it up, `accept` serves connections, `serve` takes a request through record and [`Fault`]s to `rest`
-//! (the API, over `functions` and `validate`), `invoke` (over the built-in functions) or `token` (the exchange, over
+//! (the API, with `deploy` over `functions`, `flavour` and `validate`), `invoke` (over the built-in functions) or `token` (the exchange, over
 //! `iam`). `wire` breaks connections, `body` makes strange bodies, [`issuer`] stands in for Bitbucket.
 //!
 //! # Built-in functions
@@ -41,7 +41,7 @@
 //! | `echo` (and any other) | the body, streamed, with its content type |
 //! | `echo-json` | `method`, `path`, `query`, `headers` and `body` as JSON |
 //! | `import-csv` | the body, as the Python function of the guide returns it |
-//! | `status` | query `status`, `body` and `delay` (`500ms`) |
+//! | `status` | query `status`, `body`, `location` and `delay` (`500ms`) |
 //! | `sink` | `bytes` and `sha256` of the body as JSON, in constant memory |
 //! | `source` | as many bytes as the query `bytes` says, in constant memory |
 
@@ -49,7 +49,9 @@ mod accept;
 mod answer;
 mod background;
 mod body;
+mod deploy;
 mod fault;
+mod flavour;
 mod functions;
 mod gateway;
 mod guide;
@@ -69,6 +71,7 @@ mod validate;
 mod wire;
 
 pub use fault::{Fault, Latch};
+pub use flavour::Flavour;
 pub use functions::{DEFAULT_NAMESPACE, FunctionState, Ready};
 pub use gateway::{Builder, Gateway, StartError};
 pub use guide::Guide;
@@ -79,3 +82,9 @@ pub use jwt::Claims;
 pub use record::Request;
 pub use tls::Certificate;
 pub use token::ExpiresIn;
+
+/// A password that nobody guesses, for a program that is started by hand.
+#[must_use]
+pub fn random_password() -> String {
+    jwt::uuid()
+}

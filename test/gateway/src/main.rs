@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use lexopt::prelude::*;
 use local_gateway::issuer::{ENVIRONMENT_UUID, REPOSITORY_UUID};
-use local_gateway::{Gateway, Guide, Issuer, Ready};
+use local_gateway::{Flavour, Gateway, Guide, Issuer, Ready};
 
 const HELP: &str = "\
 An OpenFaaS gateway on this machine, to try openfaas-pipe against.
@@ -28,6 +28,10 @@ Usage: local-gateway [OPTION]...
                           https://gw.example.com are filled in
   --basic-auth USER:PASSWORD
                           HTTP basic auth, as OpenFaaS CE and Standard have it
+  --flavour NAME          enterprise, ce or faasd: answer as that edition does [enterprise]. ce and faasd have no IAM, and
+                          take a password [admin, with a password made at start]
+  --unreachable-image TEXT
+                          with ce and faasd: images with this in their names cannot be looked up or pulled (repeatable)
   --ready-after DURATION  how long a deployed function takes to become available, such as 5s [0s]
 
   --workspace NAME        the Bitbucket workspace whose tokens are trusted [acme]
@@ -53,6 +57,8 @@ struct Options {
     http1: bool,
     iam: Vec<PathBuf>,
     basic_auth: Option<(String, String)>,
+    flavour: Flavour,
+    unreachable_images: Vec<String>,
     ready_after: Duration,
     workspace: String,
     branch: String,
@@ -73,6 +79,8 @@ impl Default for Options {
             http1: false,
             iam: Vec::new(),
             basic_auth: None,
+            flavour: Flavour::Enterprise,
+            unreachable_images: Vec::new(),
             ready_after: Duration::ZERO,
             workspace: "acme".to_owned(),
             branch: "main".to_owned(),
@@ -104,6 +112,8 @@ impl Options {
                     })?;
                     options.basic_auth = Some(pair);
                 }
+                Long("flavour") => options.flavour = parser.value()?.parse()?,
+                Long("unreachable-image") => options.unreachable_images.push(parser.value()?.string()?),
                 Long("ready-after") => {
                     let duration =
                         |text: &str| local_gateway::parse_duration(text).ok_or("write a duration such as 5s");
@@ -119,6 +129,12 @@ impl Options {
                 _ => return Err(argument.unexpected()),
             }
         }
+        if options.flavour != Flavour::Enterprise {
+            if !options.iam.is_empty() {
+                return Err("`--iam` needs `--flavour enterprise`: the others have no IAM".into());
+            }
+            options.basic_auth.get_or_insert_with(|| ("admin".to_owned(), local_gateway::random_password()));
+        }
         Ok(Some(options))
     }
 
@@ -128,6 +144,7 @@ impl Options {
             .bind(self.listen)
             .base_path(&self.base_path)
             .ready(Ready::After(self.ready_after))
+            .flavour(self.flavour)
             .record(false);
         if let Some(url) = &self.public_url {
             builder = builder.public_url(url);
@@ -137,6 +154,9 @@ impl Options {
         }
         if self.http1 {
             builder = builder.http1_only();
+        }
+        for part in &self.unreachable_images {
+            builder = builder.unreachable_image(part);
         }
         for name in &self.host_names {
             builder = builder.host_name(name);
@@ -157,7 +177,7 @@ impl Options {
         Ok(gateway)
     }
 
-    /// CE and Standard have no IAM.
+    /// Standard, Community Edition and faasd have no IAM.
     fn has_iam(&self) -> bool {
         self.basic_auth.is_none() || !self.iam.is_empty()
     }
@@ -196,6 +216,10 @@ fn run(options: Option<Options>) -> Result<(), Box<dyn Error>> {
     let gateway = options.start(&issuer)?;
 
     writeln!(out, "gateway     {}", gateway.url())?;
+    if let (Flavour::Ce | Flavour::Faasd, Some((user, password))) = (options.flavour, &options.basic_auth) {
+        writeln!(out, "user        {user}")?;
+        writeln!(out, "password    {password}")?;
+    }
     writeln!(out, "audience    {}", gateway.public_url())?;
     if options.has_iam() {
         writeln!(out, "issuer      {}", issuer.iss())?;

@@ -21,16 +21,16 @@ use tokio::time::Interval;
 
 use crate::answer::{self, Answer};
 use crate::body::BodyError;
-use crate::functions::{DEFAULT_NAMESPACE, Refused, namespace_of};
+use crate::deploy;
+use crate::flavour::Flavour;
 use crate::serve::{Head, State};
-use crate::validate::{Deployment, is_dns_label};
 
 /// Answers a request to `/system/…`.
 pub(crate) fn answer(state: &Arc<State>, head: &Head, body: &[u8]) -> Answer {
     let result = match (head.method.as_str(), head.path.trim_start_matches("/system/")) {
         ("GET", "functions") => list(state, head),
-        ("PUT" | "POST", "functions") => deploy(state, head, body),
-        ("DELETE", "functions") => delete(state, head, body),
+        ("PUT" | "POST", "functions") => deploy::deploy(state, head, body),
+        ("DELETE", "functions") => deploy::delete(state, head, body),
         ("GET", "namespaces") => namespaces(state, head),
         ("GET", "info") => info(state, head),
         ("GET", "logs") => logs(state, head),
@@ -47,10 +47,10 @@ pub(crate) fn answer(state: &Arc<State>, head: &Head, body: &[u8]) -> Answer {
     result.unwrap_or_else(|refusal| refusal)
 }
 
-type Result<T = Answer> = std::result::Result<T, Answer>;
+pub(crate) type Result<T = Answer> = std::result::Result<T, Answer>;
 
 /// Whether the request may do `action` to `resource`.
-fn authorise(state: &State, headers: &HeaderMap, action: &str, resource: &str) -> Result<()> {
+pub(crate) fn authorise(state: &State, headers: &HeaderMap, action: &str, resource: &str) -> Result<()> {
     if state.basic.is_none() && !state.iam {
         return Ok(());
     }
@@ -76,91 +76,42 @@ fn authorise(state: &State, headers: &HeaderMap, action: &str, resource: &str) -
 }
 
 fn list(state: &State, head: &Head) -> Result {
-    let namespace = namespace(head);
+    let namespace = namespace(state, head);
     authorise(state, &head.headers, "Function:List", &format!("{namespace}:*"))?;
+    serves(state, &namespace)?;
     Ok(answer::json(StatusCode::OK, &Value::Array(state.functions().list(&namespace))))
-}
-
-fn deploy(state: &State, head: &Head, body: &[u8]) -> Result {
-    let bad = |text: String| answer::error(StatusCode::BAD_REQUEST, text);
-    let creates = head.method == "POST";
-    let unmarshal = |error: serde_json::Error| bad(format!("failed to unmarshal request: {error}"));
-    let raw: Value = serde_json::from_slice(body).map_err(unmarshal)?;
-    let deployment = Deployment::deserialize(&raw).map_err(unmarshal)?;
-    let (name, namespace) = (deployment.service.clone(), namespace_of(&deployment));
-
-    let action = if creates { "Function:Create" } else { "Function:Update" };
-    authorise(state, &head.headers, action, &format!("{namespace}:{name}"))?;
-    deployment.validate().map_err(bad)?;
-    if !is_dns_label(&namespace) {
-        return Err(bad(format!("namespace: ({namespace}) is invalid, must be a valid DNS entry")));
-    }
-    if let Some(namespaces) = &state.namespaces
-        && !namespaces.contains(&namespace)
-    {
-        return Err(bad(format!("namespace: {namespace} not found or not annotated for use by OpenFaaS")));
-    }
-    if let Some(known) = &state.secrets
-        && let Some(missing) = deployment.secrets.iter().find(|secret| !known.contains(secret))
-    {
-        return Err(bad(format!("unable to fetch secrets: secrets \"{missing}\" not found")));
-    }
-
-    let done =
-        if creates { state.functions().create(deployment, raw) } else { state.functions().update(deployment, raw) };
-    match done {
-        Ok(()) => Ok(answer::empty(StatusCode::ACCEPTED)),
-        Err(Refused::NotFound) => {
-            let text =
-                format!("unable update Deployment: {name}.{namespace}, error: deployments.apps \"{name}\" not found");
-            Err(answer::error(StatusCode::NOT_FOUND, text))
-        }
-        Err(refused) => {
-            let being = if refused == Refused::Terminating { "object is being deleted: " } else { "" };
-            let text = format!("unable create Deployment: {being}deployments.apps \"{name}\" already exists");
-            Err(answer::error(state.exists_status, text))
-        }
-    }
 }
 
 /// The body of a request about one function.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct Named {
-    function_name: String,
+pub(crate) struct Named {
+    pub(crate) function_name: String,
     service_name: String,
-    namespace: String,
+    pub(crate) namespace: String,
     replicas: u64,
 }
 
-fn delete(state: &State, head: &Head, body: &[u8]) -> Result {
-    let request: Named = serde_json::from_slice(body).map_err(|_| answer::empty(StatusCode::BAD_REQUEST))?;
-    if request.function_name.is_empty() {
-        return Err(answer::empty(StatusCode::BAD_REQUEST));
-    }
-    let namespace = if request.namespace.is_empty() { namespace(head) } else { request.namespace };
-    authorise(state, &head.headers, "Function:Delete", &format!("{namespace}:{}", request.function_name))?;
-    match state.functions().delete(&namespace, &request.function_name) {
-        Ok(()) => Ok(answer::empty(StatusCode::ACCEPTED)),
-        Err(_) => Err(missing(&request.function_name)),
-    }
-}
-
 fn get(state: &State, head: &Head, name: &str) -> Result {
-    let namespace = namespace(head);
+    let namespace = namespace(state, head);
     authorise(state, &head.headers, "Function:Get", &format!("{namespace}:{name}"))?;
-    let status = state.functions().status(&namespace, name).ok_or_else(|| missing(name))?;
+    serves(state, &namespace)?;
+    let status = state.functions().status(&namespace, name).ok_or_else(|| missing(state, name))?;
     Ok(answer::json(StatusCode::OK, &status))
 }
 
 fn scale(state: &State, head: &Head, name: &str, body: &[u8]) -> Result {
     let request: Named = serde_json::from_slice(body).map_err(|_| answer::empty(StatusCode::BAD_REQUEST))?;
     let name = if request.service_name.is_empty() { name } else { &request.service_name };
-    let namespace = if request.namespace.is_empty() { namespace(head) } else { request.namespace };
+    let namespace = if request.namespace.is_empty() { namespace(state, head) } else { request.namespace };
     authorise(state, &head.headers, "Function:Scale", &format!("{namespace}:{name}"))?;
+    serves(state, &namespace)?;
+    if request.replicas == 0 && state.flavour != Flavour::Enterprise {
+        return Err(answer::error(StatusCode::BAD_REQUEST, "replicas cannot be set to 0"));
+    }
     match state.functions().scale(&namespace, name, request.replicas) {
         Ok(()) => Ok(answer::empty(StatusCode::ACCEPTED)),
-        Err(_) => Err(missing(name)),
+        Err(_) => Err(missing(state, name)),
     }
 }
 
@@ -178,11 +129,12 @@ fn namespaces(state: &State, head: &Head) -> Result {
 
 fn info(state: &State, head: &Head) -> Result {
     authorise(state, &head.headers, "System:Info", "*")?;
+    let (provider, orchestration) = state.flavour.provider();
     let info = json!({
         "provider": {
-            "provider": "local-gateway",
+            "provider": provider,
             "version": {"sha": "", "release": env!("CARGO_PKG_VERSION")},
-            "orchestration": "kubernetes",
+            "orchestration": orchestration,
         },
         "version": {"sha": "", "release": env!("CARGO_PKG_VERSION")},
         "arch": std::env::consts::ARCH,
@@ -192,9 +144,9 @@ fn info(state: &State, head: &Head) -> Result {
 
 fn logs(state: &Arc<State>, head: &Head) -> Result {
     let name = head.parameter("name").unwrap_or_default();
-    let namespace = namespace(head);
+    let namespace = namespace(state, head);
     authorise(state, &head.headers, "Function:Logs", &format!("{namespace}:{name}"))?;
-    let lines = state.functions().log_from(&namespace, &name, 0).ok_or_else(|| missing(&name))?;
+    let lines = state.functions().log_from(&namespace, &name, 0).ok_or_else(|| missing(state, &name))?;
     let tail =
         head.parameter("tail").and_then(|tail| tail.parse().ok()).filter(|tail| *tail > 0).unwrap_or(lines.len());
     let next = lines.len().saturating_sub(tail);
@@ -255,11 +207,35 @@ impl Log {
     }
 }
 
-fn namespace(head: &Head) -> String {
+/// The namespace that the query names, else the default one.
+pub(crate) fn namespace(state: &State, head: &Head) -> String {
     let given = head.parameter("namespace").filter(|namespace| !namespace.is_empty());
-    given.unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned())
+    given.unwrap_or_else(|| state.default_namespace.clone())
 }
 
-fn missing(name: &str) -> Answer {
-    answer::error(StatusCode::NOT_FOUND, format!("deployments.apps \"{name}\" not found"))
+/// Refuses a namespace that the edition does not serve.
+pub(crate) fn serves(state: &State, namespace: &str) -> Result<()> {
+    let bad = |text: String| Err(answer::error(StatusCode::BAD_REQUEST, text));
+    match (state.flavour, &state.namespaces) {
+        (Flavour::Ce, _) if namespace != state.default_namespace => {
+            bad(format!("namespace must be: {}", state.default_namespace))
+        }
+        (Flavour::Faasd, Some(known)) if !known.iter().any(|known| known == namespace) => {
+            bad("namespace not valid".to_owned())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What a status is answered with where there is no such function.
+pub(crate) fn missing(state: &State, name: &str) -> Answer {
+    match state.flavour {
+        Flavour::Enterprise => answer::error(StatusCode::NOT_FOUND, not_found(name)),
+        Flavour::Ce | Flavour::Faasd => answer::empty(StatusCode::NOT_FOUND),
+    }
+}
+
+/// What Kubernetes says of a deployment that there is not.
+pub(crate) fn not_found(name: &str) -> String {
+    format!("deployments.apps \"{name}\" not found")
 }

@@ -11,10 +11,12 @@ use hyper::header::{CONTENT_TYPE, HOST, HeaderValue};
 use hyper::{HeaderMap, StatusCode, Version};
 use serde_json::json;
 use thiserror::Error;
+use tokio::sync::watch;
 
 use crate::answer::{self, Answer};
 use crate::body;
 use crate::fault::{Effect, Fault, Faults};
+use crate::flavour::Flavour;
 use crate::functions::Functions;
 use crate::invoke;
 use crate::issuer::Issuer;
@@ -32,6 +34,13 @@ pub(crate) struct State {
     pub(crate) authority: Authority,
     pub(crate) iam: bool,
     pub(crate) basic: Option<(String, String)>,
+    pub(crate) flavour: Flavour,
+    pub(crate) default_namespace: String,
+    /// Parts of the names of images that the provider cannot look up or pull.
+    pub(crate) unreachable_images: Vec<String>,
+    /// Whether the watchdog keeps to itself why it refused a token, as its newest version does.
+    pub(crate) terse_watchdog: bool,
+    pub(crate) life: watch::Sender<Life>,
     pub(crate) issuers: Vec<Issuer>,
     pub(crate) functions: Mutex<Functions>,
     pub(crate) namespaces: Option<Vec<String>>,
@@ -47,6 +56,22 @@ impl State {
     pub(crate) fn functions(&self) -> MutexGuard<'_, Functions> {
         self.functions.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Waits until the gateway has come so far.
+    pub(crate) async fn reached(&self, stage: Life) {
+        // The sender is kept as long as this.
+        let _ = self.life.subscribe().wait_for(|life| *life >= stage).await;
+    }
+}
+
+/// How far a gateway that dies has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Life {
+    Alive,
+    /// No further connection is accepted.
+    Dying,
+    /// Every connection is closed.
+    Dead,
 }
 
 /// A request without its body.
@@ -109,6 +134,13 @@ pub(crate) async fn request(
         })
     });
 
+    if let Some(fault) = state.faults.strike(&head.method, &head.path, None) {
+        let answer = strike(&state, &breaker, &head, Input::Whole(Bytes::new()), fault).await?;
+        if let Some(entry) = &entry {
+            record::answered(entry, answer.status().as_u16());
+        }
+        return Ok(answer);
+    }
     let streamed = head.path.starts_with("/function/") || head.path.starts_with("/async-function/");
     let input = if streamed {
         Input::Streamed(Recorded::new(incoming, entry.clone()))
@@ -121,7 +153,7 @@ pub(crate) async fn request(
         Input::Whole(bytes)
     };
     let known: &[u8] = if let Input::Whole(bytes) = &input { bytes } else { &[] };
-    let answer = match state.faults.strike(&head.method, &head.path, known) {
+    let answer = match state.faults.strike(&head.method, &head.path, Some(known)) {
         Some(fault) => strike(&state, &breaker, &head, input, fault).await?,
         None => route(&state, &head, input).await,
     };
@@ -194,21 +226,29 @@ async fn strike(
     if let Some(latch) = &fault.latch {
         latch.opened().await;
     }
+    let (processed, input) = if fault.processed {
+        (Some(route(state, head, input).await), Input::Whole(Bytes::new()))
+    } else {
+        (None, input)
+    };
+    if fault.dies {
+        state.life.send_replace(Life::Dying);
+        std::future::pending::<()>().await;
+    }
     let mut answer = match fault.effect {
-        Effect::Reset => return Err(end(breaker, fault.orderly).await),
-        Effect::Hang => std::future::pending().await,
-        Effect::Lose => {
-            route(state, head, input).await;
+        Effect::Reset => {
             tokio::time::sleep(fault.delay_answer).await;
             return Err(end(breaker, fault.orderly).await);
         }
+        Effect::Hang => std::future::pending().await,
         Effect::Raw { endless } => {
             breaker.speak(fault.body.clone(), endless);
             answer::empty(StatusCode::OK)
         }
-        Effect::Answer | Effect::CutOff(_) => match fault.status {
-            Some(_) => answer::with_body(StatusCode::OK, None, fault.body.clone()),
-            None => route(state, head, input).await,
+        Effect::Answer | Effect::CutOff(_) => match (fault.status, processed) {
+            (Some(_), _) => answer::with_body(StatusCode::OK, None, fault.body.clone()),
+            (None, Some(answer)) => answer,
+            (None, None) => route(state, head, input).await,
         },
         Effect::Echo => echo(head, input).await,
         Effect::Endless => answer::streamed(StatusCode::OK, None, body::endless(&fault.body)),

@@ -54,7 +54,8 @@ pub(crate) struct Bearer {
 pub(crate) struct Authority {
     /// The gateway's public URL.
     url: String,
-    key: Key,
+    /// Its keys, the present one last.
+    keys: RwLock<Vec<Arc<Key>>>,
     iam: RwLock<Iam>,
     /// Keys of the trusted issuers, by `iss`.
     jwks: RwLock<HashMap<String, Value>>,
@@ -66,7 +67,19 @@ pub(crate) struct Authority {
 impl Authority {
     pub(crate) fn new(url: String, expires_in: ExpiresIn) -> Self {
         let (iam, jwks, verified) = (RwLock::default(), RwLock::default(), Mutex::default());
-        Self { url, key: Key::ec(), iam, jwks, expires_in, verified }
+        let keys = RwLock::new(vec![Arc::new(Key::ec())]);
+        Self { url, keys, iam, jwks, expires_in, verified }
+    }
+
+    /// Signs with a new key from now on; tokens signed with an older one are not its own any more.
+    pub(crate) fn rotate(&self) {
+        self.verified.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.keys.write().unwrap_or_else(PoisonError::into_inner).push(Arc::new(Key::ec()));
+    }
+
+    fn key(&self) -> Arc<Key> {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(keys.last().expect("there is a key from the start"))
     }
 
     /// Applies IAM resources.
@@ -94,7 +107,7 @@ impl Authority {
 
     /// The keys that verify its tokens.
     pub(crate) fn jwks(&self) -> Value {
-        json!({"keys": [self.key.jwk()]})
+        json!({"keys": [self.key().jwk()]})
     }
 
     /// Answers `POST /oauth/token`.
@@ -125,7 +138,7 @@ impl Authority {
         let function = field("scope").is_some_and(|scope| scope.split(' ').any(|one| one == "function"));
         let claims = self.claims(&subject, expiry, function.then_some(&audience));
         let mut answer = json!({
-            "access_token": self.key.sign(&claims),
+            "access_token": self.key().sign(&claims),
             "issued_token_type": "urn:ietf:params:oauth:token-type:access_token",
             "token_type": "Bearer",
         });
@@ -217,7 +230,7 @@ impl Authority {
     }
 
     fn verify(&self, token: &str) -> Option<Bearer> {
-        let mut claims = self.own_claims(token).ok()?;
+        let mut claims = self.own_claims(token, &self.key()).ok()?;
         // A function token has no policies, and opens no door of the REST API.
         let policies = serde_json::from_value(claims.remove("policy")?).ok()?;
         let exp = claims.get("exp")?.as_i64()?;
@@ -234,13 +247,16 @@ impl Authority {
         iam.allows(&bearer.policies, &bearer.claims, action, resource)
     }
 
-    /// What a watchdog finds in a function token: `function.permissions` and `function.audience`.
+    /// What a watchdog finds in a function token: `function.permissions` and `function.audience`. It knows the key that
+    /// was the present one when it started, after so many rotations.
     ///
     /// # Errors
     ///
     /// The reason why it is not valid, as it stands in the watchdog's answer.
-    pub(crate) fn function_claim(&self, token: &str) -> Result<(Vec<String>, Vec<String>), String> {
-        let claims = self.own_claims(token)?;
+    pub(crate) fn function_claim(&self, token: &str, rotations: usize) -> Result<(Vec<String>, Vec<String>), String> {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        let key = keys.get(rotations).ok_or("no keys")?;
+        let claims = self.own_claims(token, key)?;
         let exp = claims.get("exp").and_then(Value::as_i64).unwrap_or_default();
         if exp + WATCHDOG_LEEWAY < jwt::now() {
             return Err("token has invalid claims: token is expired".to_owned());
@@ -253,12 +269,15 @@ impl Authority {
     }
 
     /// The claims of a token of the gateway's own, its expiry not looked at.
-    fn own_claims(&self, token: &str) -> Result<Claims, String> {
+    fn own_claims(&self, token: &str, key: &Key) -> Result<Claims, String> {
         let token = Token::parse(token).ok_or("token is malformed")?;
-        if token.kid() != Some(self.key.kid()) {
-            return Err(format!("token is unverifiable: invalid kid: {}", token.kid().unwrap_or_default()));
+        if token.kid() != Some(key.kid()) {
+            return Err(format!(
+                "token is unverifiable: error while executing keyfunc: invalid kid: {}",
+                token.kid().unwrap_or_default()
+            ));
         }
-        if !token.is_signed_by(&self.key.jwk()) {
+        if !token.is_signed_by(&key.jwk()) {
             return Err("token signature is invalid".to_owned());
         }
         let claims = token.claims;

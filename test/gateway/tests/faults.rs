@@ -249,3 +249,57 @@ async fn recording_can_be_switched_off() {
     gateway.clear_requests();
     assert!(gateway.requests().is_empty());
 }
+
+#[tokio::test]
+async fn a_request_can_be_refused_before_it_is_read() {
+    for (gateway, client, version) in ways() {
+        gateway.fault(Fault::on("POST", "/system/functions").unread().nth(1).status(503));
+        gateway.fault(Fault::on("POST", "/system/functions").unread().nth(2).reset());
+        assert_eq!(create(&gateway, &client).await.unwrap().status(), StatusCode::SERVICE_UNAVAILABLE, "{version:?}");
+        create(&gateway, &client).await.unwrap_err();
+        assert!(gateway.functions().is_empty());
+        assert!(gateway.requests().iter().all(|request| request.body_length == 0));
+        create(&gateway, &client).await.unwrap();
+        assert_eq!(gateway.functions().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_request_can_be_carried_out_and_answered_with_something_else() {
+    for fault in [
+        Fault::any().times(1).processed().status(502),
+        Fault::any().times(1).processed().status(500),
+        Fault::any().times(1).processed().status(200).body("{}").cut_off(1),
+    ] {
+        for (gateway, client, version) in ways() {
+            let expected = fault.clone();
+            gateway.fault(expected);
+            let answer = create(&gateway, &client).await.unwrap();
+            assert!(answer.status() != StatusCode::ACCEPTED);
+            assert_eq!(gateway.functions().len(), 1, "{version:?} {fault:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_request_can_be_carried_out_and_never_answered() {
+    for (gateway, client, _) in ways() {
+        gateway.fault(Fault::any().processed().hang());
+        let asked = create(&gateway, &client);
+        tokio::time::timeout(Duration::from_millis(500), asked).await.unwrap_err();
+        assert_eq!(gateway.functions().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_dead_gateway_answers_nobody() {
+    for processed in [false, true] {
+        for (gateway, client, version) in ways() {
+            let fault = Fault::on("POST", "/system/functions").dies();
+            gateway.fault(if processed { fault.processed() } else { fault });
+            create(&gateway, &client).await.unwrap_err();
+            assert_eq!(gateway.functions().len(), usize::from(processed), "{version:?}");
+            assert!(create(&gateway, &client).await.unwrap_err().is_connect());
+        }
+    }
+}

@@ -6,7 +6,7 @@ mod common;
 use std::time::{Duration, Instant};
 
 use common::{access, client, guide, import_csv};
-use local_gateway::{Gateway, Ready};
+use local_gateway::{Fault, Gateway, Ready};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
@@ -136,4 +136,71 @@ async fn an_annotation_says_what_a_function_does() {
     let url = format!("{}/function/echo?status=418", gateway.url());
     assert_eq!(client(&gateway).get(url).send().await.unwrap().status(), StatusCode::IM_A_TEAPOT);
     assert_eq!(gateway.function("openfaas-fn", "echo").unwrap().invocation_count, 1);
+}
+
+#[tokio::test]
+async fn a_function_that_runs_since_before_the_gateway_got_new_keys_does_not_know_them() {
+    let (gateway, issuer) = guide();
+    gateway.put_function(&import_csv());
+    gateway.rotate_keys();
+    let id_token = issuer.token().audience(gateway.url()).mint();
+    let call = async |token: &str| {
+        let url = format!("{}/function/import-csv.etl", gateway.url());
+        let answer = client(&gateway).post(url).bearer_auth(token).send().await.unwrap();
+        (answer.status(), answer.text().await.unwrap())
+    };
+    let token = access(&gateway, &id_token, &[("scope", "function")]).await;
+    let (status, text) = call(&token).await;
+    assert_eq!(status, StatusCode::UNAUTHORIZED);
+    assert!(text.contains("invalid kid: "), "{text}");
+    gateway.put_function(&import_csv());
+    assert_eq!(call(&token).await.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_token_for_openfaas_fn_does_not_fit_where_the_default_namespace_is_another() {
+    let (gateway, issuer) = common::start_guide(Gateway::builder().default_namespace("etl"));
+    let mut function = import_csv();
+    function.as_object_mut().unwrap().remove("namespace");
+    gateway.put_function(&function);
+    assert!(gateway.function("etl", "import-csv").is_some());
+    let id_token = issuer.token().audience(gateway.url()).mint();
+    for (audience, expected) in [("openfaas-fn:import-csv", 403), ("etl:import-csv", 200)] {
+        let token = access(&gateway, &id_token, &[("scope", "function"), ("audience", audience)]).await;
+        let url = format!("{}/function/import-csv", gateway.url());
+        let answer = client(&gateway).post(url).bearer_auth(token).send().await.unwrap();
+        assert_eq!(answer.status(), expected, "{audience}");
+    }
+}
+
+#[tokio::test]
+async fn the_newest_watchdog_keeps_its_reasons_to_itself() {
+    let (gateway, _) = common::start_guide(Gateway::builder().terse_watchdog());
+    gateway.put_function(&import_csv());
+    let url = format!("{}/function/import-csv.etl", gateway.url());
+    let answer = client(&gateway).post(url).bearer_auth("no token").send().await.unwrap();
+    assert_eq!(answer.text().await.unwrap(), "failed to verify JWT token\n");
+}
+
+#[tokio::test]
+async fn a_function_may_redirect() {
+    let gateway = open();
+    gateway.put_function(&function("status"));
+    let url = format!("{}/function/status?status=302&location=/elsewhere", gateway.url());
+    let answer = client(&gateway).get(url).send().await.unwrap();
+    assert_eq!((answer.status(), answer.headers()["location"].to_str().unwrap()), (StatusCode::FOUND, "/elsewhere"));
+}
+
+#[tokio::test]
+async fn a_function_may_fail_until_it_works() {
+    let gateway = open();
+    gateway.put_function(&function("echo"));
+    gateway.fault(Fault::on("POST", "/function/echo").times(1).status(502));
+    gateway.fault(Fault::on("POST", "/function/echo").times(2).web_page(503));
+    let mut statuses = Vec::new();
+    for _ in 0..3 {
+        let answer = client(&gateway).post(format!("{}/function/echo", gateway.url())).body("x").send().await.unwrap();
+        statuses.push((answer.status().as_u16(), answer.text().await.unwrap().contains("<html>")));
+    }
+    assert_eq!(statuses, [(502, false), (503, true), (200, false)]);
 }

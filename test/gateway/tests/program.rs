@@ -76,3 +76,12 @@ fn a_wrong_argument_is_told() {
         assert_eq!(output.status.code(), Some(1));
     }
 }
+
+#[tokio::test]
+async fn it_can_be_community_edition() {
+    let program = Program::start(&["--listen", "127.0.0.1:0", "--flavour", "ce"], 4);
+    let gateway = local_gateway::Gateway::builder().start().unwrap();
+    let url = format!("{}/system/info", program.said("gateway"));
+    let info = client(&gateway).get(url).basic_auth(program.said("user"), Some(program.said("password")));
+    assert!(info.send().await.unwrap().text().await.unwrap().contains("\"faas-netes-ce\""));
+}

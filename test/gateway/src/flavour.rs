@@ -1,0 +1,146 @@
+//! Which OpenFaaS the gateway is: what each edition's provider reports of a function, and what it leaves out.
+//!
+//! Learned from faas-netes 662ce9ce (`pkg/handlers`, `pkg/k8s`) and faasd 13f03f3 (`pkg/provider/handlers`).
+
+use std::str::FromStr;
+
+use serde_json::{Map, Value, json};
+
+/// An edition of OpenFaaS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Flavour {
+    /// OpenFaaS for Enterprises: IAM, several namespaces, complete statuses.
+    #[default]
+    Enterprise,
+    /// Community Edition (faas-netes): basic auth, one namespace, statuses without environment.
+    Ce,
+    /// faasd: basic auth, synchronous, an update removes the function before it creates it again.
+    Faasd,
+}
+
+impl Flavour {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Enterprise, Self::Ce, Self::Faasd];
+
+    /// Its name on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Enterprise => "enterprise",
+            Self::Ce => "ce",
+            Self::Faasd => "faasd",
+        }
+    }
+
+    /// What `/system/info` calls the provider, and what runs the functions.
+    pub(crate) fn provider(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Enterprise => ("faas-netes", "kubernetes"),
+            Self::Ce => ("faas-netes-ce", "kubernetes"),
+            Self::Faasd => ("faasd-ce", "containerd"),
+        }
+    }
+
+    /// Whether it has IAM.
+    pub(crate) fn has_iam(self) -> bool {
+        self == Self::Enterprise
+    }
+
+    /// What a `POST` of a function that exists is answered with.
+    pub(crate) fn exists_status(self) -> u16 {
+        match self {
+            Self::Enterprise => 409,
+            Self::Ce => 500,
+            Self::Faasd => 400,
+        }
+    }
+
+    /// Turns a complete status into the one that this edition reports.
+    pub(crate) fn report(self, status: &mut Map<String, Value>, view: View, updates: u64) {
+        match self {
+            Self::Enterprise => {}
+            Self::Ce => report_of_ce(status, updates),
+            Self::Faasd => report_of_faasd(status, view),
+        }
+    }
+}
+
+impl FromStr for Flavour {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|flavour| flavour.name() == text).ok_or("write enterprise, ce or faasd")
+    }
+}
+
+/// Where a status is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum View {
+    /// `GET /system/function/NAME`.
+    One,
+    /// `GET /system/functions`.
+    List,
+}
+
+fn report_of_ce(status: &mut Map<String, Value>, updates: u64) {
+    for field in ["envVars", "constraints", "readOnlyRootFilesystem"] {
+        status.remove(field);
+    }
+    let name = status.get("name").cloned().unwrap_or_default();
+    let labels = object(status, "labels");
+    labels.insert("faas_function".to_owned(), name);
+    if updates > 0 {
+        labels.insert("uid".to_owned(), json!(updates.to_string()));
+    }
+    object(status, "annotations").entry("prometheus.io.scrape").or_insert_with(|| json!("false"));
+    for field in ["limits", "requests"] {
+        if let Some(Value::Object(quantities)) = status.get_mut(field) {
+            for quantity in ["memory", "cpu"] {
+                quantities.entry(quantity).or_insert_with(|| json!("0"));
+            }
+        }
+    }
+}
+
+fn report_of_faasd(status: &mut Map<String, Value>, view: View) {
+    for field in ["constraints", "requests", "readOnlyRootFilesystem"] {
+        status.remove(field);
+    }
+    let limits = status.remove("limits");
+    let memory = limits.as_ref().and_then(|limits| limits.get("memory")).filter(|memory| *memory != "");
+    if let (View::List, Some(memory)) = (view, memory) {
+        status.insert("limits".to_owned(), json!({"memory": memory}));
+    }
+    if view == View::List {
+        status.remove("availableReplicas");
+    }
+    if let Some(image) = status.get("image").and_then(Value::as_str).map(full_image) {
+        status.insert("image".to_owned(), json!(image));
+    }
+    if let Some(Value::Object(variables)) = status.get_mut("envVars") {
+        // It splits `NAME=VALUE` at each `=`, and reports the second part.
+        for value in variables.values_mut() {
+            let cut = value.as_str().map(|text| text.split('=').next().unwrap_or_default().to_owned());
+            *value = json!(cut);
+        }
+    }
+}
+
+fn object<'a>(status: &'a mut Map<String, Value>, field: &str) -> &'a mut Map<String, Value> {
+    let value = status.entry(field).or_insert_with(|| json!({}));
+    if !value.is_object() {
+        *value = json!({});
+    }
+    value.as_object_mut().expect("it was made an object")
+}
+
+/// An image's name with registry, `library/` and tag, as containerd has it.
+pub(crate) fn full_image(image: &str) -> String {
+    let (registry, path) = match image.split_once('/') {
+        Some((first, rest)) if first.contains(['.', ':']) || first == "localhost" => (first, rest),
+        _ => ("docker.io", image),
+    };
+    let library = if registry == "docker.io" && !path.contains('/') { "library/" } else { "" };
+    let tag = if path.rsplit('/').next().unwrap_or_default().contains([':', '@']) { "" } else { ":latest" };
+    format!("{registry}/{library}{path}{tag}")
+}

@@ -1,0 +1,208 @@
+//! Community Edition and faasd: what they answer differently.
+#![allow(clippy::unwrap_used, reason = "clippy spares the tests, not their helpers")]
+
+mod common;
+
+use std::time::Duration;
+
+use common::client;
+use local_gateway::{Builder, Flavour, Gateway};
+use reqwest::{Response, StatusCode};
+use serde_json::{Value, json};
+
+fn start(flavour: Flavour) -> Gateway {
+    with(flavour, |builder| builder)
+}
+
+fn with(flavour: Flavour, set: impl FnOnce(Builder) -> Builder) -> Gateway {
+    set(Gateway::builder().flavour(flavour).basic_auth("admin", "secret")).start().unwrap()
+}
+
+async fn ask(gateway: &Gateway, method: &str, path: &str, body: &Value) -> Response {
+    let url = format!("{}{path}", gateway.url());
+    let request = client(gateway).request(method.parse().unwrap(), url).basic_auth("admin", Some("secret"));
+    request.json(body).send().await.unwrap()
+}
+
+/// Status and text of an answer.
+async fn answer(gateway: &Gateway, method: &str, path: &str, body: &Value) -> (u16, String) {
+    let answer = ask(gateway, method, path, body).await;
+    (answer.status().as_u16(), answer.text().await.unwrap().trim_end().to_owned())
+}
+
+async fn get(gateway: &Gateway, path: &str) -> Value {
+    let mut value: Value = ask(gateway, "GET", path, &Value::Null).await.json().await.unwrap();
+    for status in value.as_array_mut().map_or_else(Vec::new, |list| list.iter_mut().collect::<Vec<_>>()) {
+        status.as_object_mut().unwrap().remove("createdAt");
+    }
+    if let Value::Object(status) = &mut value {
+        status.remove("createdAt");
+    }
+    value
+}
+
+fn function(image: &str) -> Value {
+    json!({
+        "service": "f", "image": image, "envProcess": "./f",
+        "envVars": {"URL": "db://h?mode=ro"}, "constraints": ["a=b"], "secrets": ["s"], "labels": {"tier": "web"},
+        "annotations": {}, "limits": {"memory": "64Mi"}, "requests": {"cpu": "10m"}, "readOnlyRootFilesystem": true,
+    })
+}
+
+#[tokio::test]
+async fn community_edition_leaves_out_environment_constraints_and_read_only_root() {
+    let gateway = start(Flavour::Ce);
+    assert_eq!(answer(&gateway, "POST", "/system/functions", &function("acme/f:1")).await.0, 202);
+    let status = json!({
+        "name": "f", "namespace": "openfaas-fn", "image": "acme/f:1", "envProcess": "./f", "secrets": ["s"],
+        "labels": {"tier": "web", "faas_function": "f"}, "annotations": {"prometheus.io.scrape": "false"},
+        "limits": {"memory": "64Mi", "cpu": "0"}, "requests": {"memory": "0", "cpu": "10m"},
+        "replicas": 1, "availableReplicas": 1,
+    });
+    assert_eq!(get(&gateway, "/system/function/f").await, status);
+    assert_eq!(get(&gateway, "/system/functions").await, json!([status]));
+    assert_eq!(answer(&gateway, "PUT", "/system/functions", &function("acme/f:2")).await.0, 202);
+    assert_eq!(get(&gateway, "/system/function/f").await["labels"]["uid"], "1");
+}
+
+#[tokio::test]
+async fn community_edition_deletes_in_the_namespace_of_the_query() {
+    let gateway = start(Flavour::Ce);
+    gateway.put_function(&json!({"service": "f", "image": "f", "namespace": "etl"}));
+    let body = json!({"functionName": "f", "namespace": "etl"});
+    assert_eq!(answer(&gateway, "DELETE", "/system/functions", &body).await.0, 404);
+    gateway.put_function(&json!({"service": "f", "image": "f"}));
+    assert_eq!(answer(&gateway, "DELETE", "/system/functions", &body).await.0, 202);
+    assert!(gateway.function("openfaas-fn", "f").is_none());
+    assert!(gateway.function("etl", "f").is_some());
+}
+
+#[tokio::test]
+async fn community_edition_has_one_namespace() {
+    let gateway = start(Flavour::Ce);
+    gateway.put_function(&json!({"service": "f", "image": "f"}));
+    let deployment = json!({"service": "f", "image": "f", "namespace": "etl"});
+    let body = json!({"functionName": "f"});
+    for (method, path, body) in [
+        ("POST", "/system/functions", &deployment),
+        ("PUT", "/system/functions", &deployment),
+        ("DELETE", "/system/functions?namespace=etl", &body),
+        ("GET", "/system/functions?namespace=etl", &Value::Null),
+        ("GET", "/system/function/f?namespace=etl", &Value::Null),
+        ("POST", "/system/scale-function/f?namespace=etl", &json!({"replicas": 2})),
+    ] {
+        let refusal = (400, "namespace must be: openfaas-fn".to_owned());
+        assert_eq!(answer(&gateway, method, path, body).await, refusal, "{method} {path}");
+    }
+}
+
+#[tokio::test]
+async fn community_edition_refuses_images_that_it_cannot_look_up() {
+    let gateway = with(Flavour::Ce, |builder| builder.unreachable_image("private/"));
+    let private = function("private/f:2");
+    let text = "the Community Edition license agreement only allows public images";
+    assert_eq!(answer(&gateway, "PUT", "/system/functions", &private).await.0, 404);
+    assert_eq!(answer(&gateway, "POST", "/system/functions", &private).await, (400, text.to_owned()));
+    gateway.put_function(&function("acme/f:1"));
+    // A refused update is logged there, and answered with nothing.
+    assert_eq!(answer(&gateway, "PUT", "/system/functions", &private).await, (200, String::new()));
+    assert_eq!(gateway.function("openfaas-fn", "f").unwrap().deployment["image"], "acme/f:1");
+}
+
+#[tokio::test]
+async fn community_edition_does_not_find_twice_what_terminates() {
+    let gateway = with(Flavour::Ce, |builder| builder.deletion(Duration::from_secs(3600)));
+    gateway.put_function(&function("acme/f:1"));
+    let body = json!({"functionName": "f"});
+    assert_eq!(answer(&gateway, "DELETE", "/system/functions", &body).await.0, 202);
+    let missing = (404, "services \"f\" not found".to_owned());
+    assert_eq!(answer(&gateway, "DELETE", "/system/functions", &body).await, missing);
+    let (status, text) = answer(&gateway, "POST", "/system/functions", &function("acme/f:2")).await;
+    assert_eq!(status, 500);
+    assert!(text.ends_with("object is being deleted: deployments.apps \"f\" already exists"), "{text}");
+    assert_eq!(answer(&gateway, "PUT", "/system/functions", &function("acme/f:2")).await.0, 202);
+    assert!(gateway.function("openfaas-fn", "f").unwrap().terminating);
+}
+
+#[tokio::test]
+async fn faasd_lists_no_available_replicas() {
+    let gateway = start(Flavour::Faasd);
+    assert_eq!(answer(&gateway, "POST", "/system/functions", &function("acme/f:1")).await, (200, String::new()));
+    let status = json!({
+        "name": "f", "namespace": "openfaas-fn", "image": "docker.io/acme/f:1", "envProcess": "./f",
+        "envVars": {"URL": "db://h?mode"}, "secrets": ["s"], "labels": {"tier": "web"},
+        "replicas": 1,
+    });
+    let mut one = status.clone();
+    one["availableReplicas"] = json!(1);
+    assert_eq!(get(&gateway, "/system/function/f").await, one);
+    let mut listed = status;
+    listed["limits"] = json!({"memory": "64Mi"});
+    assert_eq!(get(&gateway, "/system/functions").await, json!([listed]));
+}
+
+#[tokio::test]
+async fn faasd_removes_before_it_updates() {
+    let gateway = with(Flavour::Faasd, |builder| builder.unreachable_image("private/").secrets(&["s"]));
+    let missing = (404, "function: f.openfaas-fn not found".to_owned());
+    assert_eq!(answer(&gateway, "PUT", "/system/functions", &function("acme/f:1")).await, missing);
+
+    gateway.put_function(&function("acme/f:1"));
+    assert_eq!(answer(&gateway, "PUT", "/system/functions", &function("acme/f:2")).await, (200, String::new()));
+    let (status, text) = answer(&gateway, "PUT", "/system/functions", &function("private/f:3")).await;
+    assert_eq!(status, 500);
+    assert!(text.starts_with("unable to pull image docker.io/private/f:3"), "{text}");
+    assert!(gateway.functions().is_empty());
+
+    gateway.put_function(&function("acme/f:1"));
+    let mut wrong = function("acme/f:2");
+    wrong["secrets"] = json!(["other"]);
+    let refusal = (400, "unable to find secret: other".to_owned());
+    assert_eq!(answer(&gateway, "PUT", "/system/functions", &wrong).await, refusal);
+    assert_eq!(gateway.function("openfaas-fn", "f").unwrap().available_replicas, 0);
+}
+
+#[tokio::test]
+async fn faasd_answers_when_all_is_done() {
+    let gateway = start(Flavour::Faasd);
+    gateway.put_function(&function("acme/f:1"));
+    let (status, text) = answer(&gateway, "POST", "/system/functions", &function("acme/f:1")).await;
+    assert_eq!((status, text.ends_with("already exists")), (400, true), "{text}");
+    let body = json!({"functionName": "f"});
+    assert_eq!(answer(&gateway, "DELETE", "/system/functions", &body).await, (200, String::new()));
+    let missing = (404, "function f.openfaas-fn not found".to_owned());
+    assert_eq!(answer(&gateway, "DELETE", "/system/functions", &body).await, missing);
+    assert_eq!(answer(&gateway, "GET", "/system/function/f", &Value::Null).await, (404, String::new()));
+}
+
+#[tokio::test]
+async fn a_namespace_that_faasd_does_not_know_is_not_valid() {
+    let gateway = with(Flavour::Faasd, |builder| builder.namespaces(&["openfaas-fn"]));
+    let refusal = (400, "namespace not valid".to_owned());
+    assert_eq!(answer(&gateway, "GET", "/system/functions?namespace=etl", &Value::Null).await, refusal);
+    assert_eq!(answer(&gateway, "GET", "/system/functions", &Value::Null).await.0, 200);
+}
+
+#[tokio::test]
+async fn each_flavour_names_its_provider() {
+    for (flavour, provider) in
+        [(Flavour::Enterprise, "faas-netes"), (Flavour::Ce, "faas-netes-ce"), (Flavour::Faasd, "faasd-ce")]
+    {
+        let gateway = start(flavour);
+        assert_eq!(get(&gateway, "/system/info").await["provider"]["provider"], provider);
+        assert_eq!(flavour.name().parse(), Ok(flavour));
+    }
+}
+
+#[tokio::test]
+async fn only_enterprise_has_an_exchange() {
+    for flavour in Flavour::ALL {
+        let (gateway, issuer) = common::start_guide(Gateway::builder().flavour(flavour).basic_auth("admin", "secret"));
+        let form = [("grant_type", common::TOKEN_EXCHANGE), ("subject_token_type", common::ID_TOKEN)];
+        let url = format!("{}/oauth/token", gateway.url());
+        let token = issuer.token().audience(gateway.url()).mint();
+        let answer = client(&gateway).post(url).form(&[&form[..], &[("subject_token", &token)]].concat()).send().await;
+        let expected = if flavour == Flavour::Enterprise { StatusCode::OK } else { StatusCode::NOT_FOUND };
+        assert_eq!(answer.unwrap().status(), expected);
+    }
+}
