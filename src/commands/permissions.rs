@@ -3,41 +3,44 @@
 use std::collections::BTreeSet;
 
 use crate::config::{Deploy, Strategy};
-use crate::oidc::{Action, Functions, Grant};
+use crate::function::FunctionName;
+use crate::oidc::{Grant, IamAction};
 
 /// For a deploy of these functions, from the first request to the last.
-pub(crate) fn of_deploy(deploy: &Deploy, functions: Functions) -> Vec<Grant> {
-    let mut actions = vec![Action::FunctionCreate];
+pub(crate) fn of_deploy(deploy: &Deploy, functions: Vec<FunctionName>) -> Vec<Grant> {
+    let mut actions = vec![IamAction::FunctionCreate];
     match deploy.strategy {
-        Strategy::Update => actions.push(Action::FunctionUpdate),
-        Strategy::Replace => actions.extend([Action::FunctionUpdate, Action::FunctionDelete, Action::FunctionGet]),
+        Strategy::Update => actions.push(IamAction::FunctionUpdate),
+        Strategy::Replace => {
+            actions.extend([IamAction::FunctionUpdate, IamAction::FunctionDelete, IamAction::FunctionGet])
+        }
         Strategy::Create => {}
     }
     if deploy.wait.is_some() {
-        actions.push(Action::FunctionGet);
+        actions.push(IamAction::FunctionGet);
     }
     if deploy.rollback {
-        actions.extend([Action::FunctionUpdate, Action::FunctionDelete]);
+        actions.extend([IamAction::FunctionUpdate, IamAction::FunctionDelete]);
     }
     // What is removed is what the stack file no longer names.
-    let pruned = of_namespaces(deploy, &functions, &[Action::FunctionList, Action::FunctionDelete]);
+    let pruned = of_namespaces(deploy, &functions, &[IamAction::FunctionList, IamAction::FunctionDelete]);
     [Grant { actions, functions }].into_iter().chain(pruned).collect()
 }
 
 /// For a `diff` of these functions.
-pub(crate) fn of_diff(deploy: &Deploy, functions: Functions) -> Vec<Grant> {
-    let pruned = of_namespaces(deploy, &functions, &[Action::FunctionList]);
-    of_all(Action::FunctionGet, functions).into_iter().chain(pruned).collect()
+pub(crate) fn of_diff(deploy: &Deploy, functions: Vec<FunctionName>) -> Vec<Grant> {
+    let pruned = of_namespaces(deploy, &functions, &[IamAction::FunctionList]);
+    of_all(IamAction::FunctionGet, functions).into_iter().chain(pruned).collect()
 }
 
 /// For one action on all of these functions.
-pub(crate) fn of_all(action: Action, functions: Functions) -> Vec<Grant> {
+pub(crate) fn of_all(action: IamAction, functions: Vec<FunctionName>) -> Vec<Grant> {
     vec![Grant { actions: vec![action], functions }]
 }
 
 /// What `PRUNE` needs in the namespaces of these functions.
-fn of_namespaces(deploy: &Deploy, functions: &Functions, actions: &[Action]) -> Option<Grant> {
-    let namespaces: BTreeSet<_> = functions.iter().map(|(namespace, _)| namespace.clone()).collect();
-    let functions = namespaces.into_iter().map(|namespace| (namespace, "*".to_owned())).collect();
+fn of_namespaces(deploy: &Deploy, functions: &[FunctionName], actions: &[IamAction]) -> Option<Grant> {
+    let namespaces: BTreeSet<_> = functions.iter().map(|function| function.namespace.clone()).collect();
+    let functions = namespaces.into_iter().map(FunctionName::all_of).collect();
     deploy.prune.then(|| Grant { actions: actions.to_vec(), functions })
 }

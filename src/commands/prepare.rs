@@ -11,8 +11,9 @@ use crate::commands::token_guard::Tokens;
 use crate::config::{self, Config, Credentials, Deploy, Environment, Problems, Selection, TagFormat, gateway_address};
 use crate::console::log::quote;
 use crate::files::input;
+use crate::function::FunctionName;
 use crate::function::outcome::Outcome;
-use crate::gateway::{Gateway, Target};
+use crate::gateway::Gateway;
 use crate::http::fetch::{self, fetch};
 use crate::image_tag::git;
 use crate::image_tag::handler_digest;
@@ -152,7 +153,7 @@ impl<'a> Run<'a> {
         };
         self.warn_of_stack(&stack.substituted, &stack.warnings);
         let named = whole.as_ref().unwrap_or(&stack).functions.iter();
-        let named = named.map(|function| Target::from(&function.deployment)).collect();
+        let named = named.map(|function| FunctionName::from(&function.deployment)).collect();
         let path = self.shown_path(&source);
         let owner =
             deploy.and_then(|deploy| deploy.owner.as_deref()).map(|repository| owner_label::value(repository, &path));
@@ -340,14 +341,13 @@ pub(crate) struct Loaded {
     /// The value of the label that all its functions carry (`OWNER_LABEL`).
     pub owner: Option<String>,
     /// All functions that are to stay where the file is pruned, selected or not.
-    pub named: Vec<Target>,
+    pub named: Vec<FunctionName>,
 }
 
 impl Loaded {
     /// The functions that are selected, by namespace and name.
-    pub(crate) fn names(&self) -> impl Iterator<Item = (Option<String>, String)> {
-        let functions = self.stack.functions.iter().map(|function| &function.deployment);
-        functions.map(|function| (function.namespace.clone(), function.service.clone()))
+    pub(crate) fn names(&self) -> impl Iterator<Item = FunctionName> {
+        self.stack.functions.iter().map(|function| FunctionName::from(&function.deployment))
     }
 }
 

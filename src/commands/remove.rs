@@ -3,10 +3,11 @@
 use crate::commands::concurrent::{begun, each};
 use crate::commands::permissions;
 use crate::commands::prepare::{Rejected, Run};
-use crate::commands::progress::{self, Teller, count};
+use crate::commands::progress::{self, Reporter, count};
 use crate::config::Selection;
+use crate::function::FunctionName;
 use crate::function::outcome::{Action, FunctionOutcome, Outcome};
-use crate::gateway::{Error, Found, Gateway, Target};
+use crate::gateway::{Error, Found, Gateway};
 use crate::oidc;
 use crate::shutdown::Stop;
 
@@ -19,17 +20,18 @@ pub(crate) async fn run(mut run: Run<'_>, selection: &Selection) -> Result<Outco
     let functions = &loaded.stack.functions;
     tracing::info!("removing {} of `{}` from `{}`", count(functions.len()), loaded.path, gateway.address());
     outcome.stack_file = Some(loaded.path.clone());
-    let needs = |functions| permissions::of_all(oidc::Action::FunctionDelete, functions);
-    let teller = &Teller::new(&needs);
+    let needs = |functions| permissions::of_all(oidc::IamAction::FunctionDelete, functions);
+    let reporter = &Reporter::new(&needs);
     match gateway.sign_in(functions.len()).await {
         // The table is to say that nothing was started.
         Ok(()) | Err(Error::Stopped(_)) => {
-            let targets = functions.iter().map(|function| (Target::from(&function.deployment), Some(function.line)));
-            outcome.functions = remove(&gateway, run.stop, run.config.parallel, targets.collect(), teller).await;
-            teller.lacking(loaded.names());
+            let targets =
+                functions.iter().map(|function| (FunctionName::from(&function.deployment), Some(function.line)));
+            outcome.functions = remove(&gateway, run.stop, run.config.parallel, targets.collect(), reporter).await;
+            reporter.lacking(loaded.names());
             progress::table(&outcome.functions);
         }
-        Err(error) => outcome.problem = Some(teller.run_failed(&error)),
+        Err(error) => outcome.problem = Some(reporter.run_failed(&error)),
     }
     outcome.duration = run.started.elapsed();
     Ok(outcome)
@@ -40,14 +42,14 @@ pub(crate) async fn remove(
     gateway: &Gateway,
     stop: &Stop,
     parallel: usize,
-    targets: Vec<(Target, Option<usize>)>,
-    teller: &Teller<'_>,
+    targets: Vec<(FunctionName, Option<usize>)>,
+    reporter: &Reporter<'_>,
 ) -> Vec<FunctionOutcome> {
     let begun = targets.into_iter().map(|(target, line)| (FunctionOutcome { line, ..begun(gateway, target) }, ()));
-    each(begun, parallel, stop, teller, async |target, ()| match gateway.delete(target).await {
+    each(begun, parallel, stop, reporter, async |target, ()| match gateway.delete(target).await {
         Ok(Found::Accepted) => Ok(Action::Removed),
         Ok(Found::Absent) => Ok(Action::Absent),
-        Err(error) => Err(teller.failed(&error)),
+        Err(error) => Err(reporter.failed(&error)),
     })
     .await
 }

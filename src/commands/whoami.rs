@@ -9,9 +9,10 @@ use crate::commands::{permissions, progress};
 use crate::config::{Credentials, Whoami};
 use crate::console::log::{self, quote};
 use crate::console::table;
+use crate::function::FunctionName;
 use crate::function::outcome::{Failure, Outcome, Problem};
 use crate::gateway::{Error, Gateway, Granted};
-use crate::oidc::{self, Action, Claims, Facts, Grant, IdToken, Severity};
+use crate::oidc::{self, Claims, Facts, Grant, IamAction, IdToken, Severity};
 
 /// Explains the step's token; changes nothing.
 pub(crate) async fn run(mut run: Run<'_>, whoami: &Whoami) -> Result<Outcome, Rejected> {
@@ -122,11 +123,14 @@ fn needs(whoami: &Whoami, loaded: Option<&Loaded>) -> Vec<Grant> {
     let Whoami { deploy, function } = whoami;
     let mut grants = Vec::new();
     if loaded.is_some() || function.is_none() {
-        let all = || vec![(deploy.selection.namespace.clone(), "*".to_owned())];
+        let all = || vec![FunctionName::all_of(deploy.selection.namespace.clone())];
         grants = permissions::of_deploy(deploy, loaded.map_or_else(all, |loaded| loaded.names().collect()));
     }
     if let Some((name, namespace)) = function {
-        grants.extend(permissions::of_all(Action::FunctionInvoke, vec![(namespace.clone(), name.clone())]));
+        grants.extend(permissions::of_all(
+            IamAction::FunctionInvoke,
+            vec![FunctionName { name: name.clone(), namespace: namespace.clone() }],
+        ));
     }
     grants
 }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::FunctionName;
+
 /// A function as it is sent to `/system/functions` (faas-provider, `types.FunctionDeployment`).
 ///
 /// `labels` and `annotations` are always sent, every other field only where it has a value.
@@ -42,6 +44,12 @@ pub struct Deployment {
     /// Whether the root filesystem is read-only.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub read_only_root_filesystem: bool,
+}
+
+impl From<&Deployment> for FunctionName {
+    fn from(deployment: &Deployment) -> Self {
+        Self { name: deployment.service.clone(), namespace: deployment.namespace.clone() }
+    }
 }
 
 /// Memory and CPU as Kubernetes quantities (`128Mi`, `100m`).

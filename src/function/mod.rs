@@ -1,5 +1,8 @@
 //! The vocabulary that all modules share: OpenFaaS' function resource, quantities, and what became of a function.
 
 pub mod api;
+pub mod name;
 pub mod outcome;
 pub mod quantity;
+
+pub use name::FunctionName;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::FunctionName;
+
 /// The exit code's meaning, by which a later step or a person tells kinds of failure apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
@@ -140,10 +142,7 @@ pub enum Verdict {
 /// What became of one function.
 #[derive(Clone, Debug)]
 pub struct FunctionOutcome {
-    /// The function's name.
-    pub name: String,
-    /// Its namespace, where one was given.
-    pub namespace: Option<String>,
+    pub function: FunctionName,
     /// The image that was sent; absent where none was (removal).
     pub image: Option<String>,
     /// What was done.
@@ -164,10 +163,9 @@ pub struct FunctionOutcome {
 
 impl FunctionOutcome {
     /// A function that nothing was done with yet.
-    pub fn new(name: String, namespace: Option<String>, url: String) -> Self {
+    pub fn new(function: FunctionName, url: String) -> Self {
         Self {
-            name,
-            namespace,
+            function,
             image: None,
             action: Action::NotStarted,
             problem: None,
@@ -188,20 +186,12 @@ impl FunctionOutcome {
             _ => Verdict::Passed,
         }
     }
-
-    /// Its name, with the namespace where one was given, as `FUNCTION` understands it.
-    pub fn full_name(&self) -> String {
-        full_name(&self.name, self.namespace.as_deref())
-    }
 }
 
 /// What became of an invocation.
 #[derive(Clone, Debug)]
-pub struct Invocation {
-    /// The function's name.
-    pub function: String,
-    /// Its namespace, where one was given.
-    pub namespace: Option<String>,
+pub struct InvocationOutcome {
+    pub function: FunctionName,
     /// Whether the function may have received it.
     pub sent: bool,
     /// The HTTP status of the answer; absent where none came.
@@ -220,18 +210,6 @@ pub struct Invocation {
     pub duration: Duration,
 }
 
-impl Invocation {
-    /// The function's name, with the namespace where one was given.
-    pub fn full_name(&self) -> String {
-        full_name(&self.function, self.namespace.as_deref())
-    }
-}
-
-/// A function's name, with the namespace where one is given, as `FUNCTION` understands it.
-pub fn full_name(name: &str, namespace: Option<&str>) -> String {
-    namespace.map_or_else(|| name.to_owned(), |namespace| format!("{name}.{namespace}"))
-}
-
 /// What a run did.
 #[derive(Clone, Debug)]
 pub struct Outcome {
@@ -244,7 +222,7 @@ pub struct Outcome {
     /// One entry a function, in stack-file order.
     pub functions: Vec<FunctionOutcome>,
     /// The invocation, for `COMMAND: invoke`.
-    pub invocation: Option<Invocation>,
+    pub invocation: Option<InvocationOutcome>,
     /// Why the run failed as a whole, beside what failed about single functions.
     pub problem: Option<Problem>,
     /// From start to end.
@@ -294,7 +272,8 @@ mod tests {
     #[test]
     fn function_passed_only_where_it_was_tried_and_nothing_is_wrong() {
         let verdict = |action, problem| {
-            FunctionOutcome { action, problem, ..FunctionOutcome::new(String::new(), None, String::new()) }.verdict()
+            FunctionOutcome { action, problem, ..FunctionOutcome::new(FunctionName::default(), String::new()) }
+                .verdict()
         };
         let problem = Problem { failure: Failure::NotReady, message: String::new(), hint: None };
         assert_eq!(verdict(Action::Updated, None), Verdict::Passed);

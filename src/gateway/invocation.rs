@@ -4,7 +4,8 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, PROXY_AUTHORIZATION, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, Method};
 
-use super::{Error, FunctionToken, Gateway, Target, error};
+use super::{Error, FunctionToken, Gateway, error};
+use crate::function::FunctionName;
 use crate::http::retry::{self, pause, response_may_pass, wait_of};
 
 /// One invocation, as it is sent.
@@ -12,7 +13,7 @@ pub(crate) struct Invocation<'a> {
     /// The method.
     pub method: &'a Method,
     /// The function.
-    pub target: &'a Target,
+    pub target: &'a FunctionName,
     /// The query.
     pub query: &'a [(String, String)],
     /// All headers but the token's.

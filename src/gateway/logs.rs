@@ -2,8 +2,9 @@
 
 use serde::Deserialize;
 
-use super::{ANSWER_LIMIT, Call, Error, Gateway, Target};
-use crate::oidc::Action;
+use super::{ANSWER_LIMIT, Call, Error, Gateway};
+use crate::function::FunctionName;
+use crate::oidc::IamAction;
 
 /// One line of `GET /system/logs` (faas-provider, `logs.Message`).
 #[derive(Deserialize)]
@@ -14,7 +15,7 @@ struct Message {
 
 impl Gateway {
     /// `GET /system/logs`: the last `count` lines of a function, oldest first.
-    pub(crate) async fn logs(&self, target: &Target, count: usize) -> Result<Vec<String>, Error> {
+    pub(crate) async fn logs(&self, target: &FunctionName, count: usize) -> Result<Vec<String>, Error> {
         let mut url = self.path(&["system", "logs"]);
         url.query_pairs_mut()
             .append_pair("name", &target.name)
@@ -23,7 +24,8 @@ impl Gateway {
         if let Some(namespace) = &target.namespace {
             url.query_pairs_mut().append_pair("namespace", namespace);
         }
-        let call = Call { whole: false, ..self.question(url, Some(Action::FunctionLogs), Some(target), ANSWER_LIMIT) };
+        let call =
+            Call { whole: false, ..self.question(url, Some(IamAction::FunctionLogs), Some(target), ANSWER_LIMIT) };
         let answer = self.send(&call).await?;
         match answer.status.as_u16() {
             200 => Ok(last_lines(&answer.body, count)),

@@ -24,10 +24,10 @@ pub(crate) use token::{FunctionToken, Granted};
 
 use crate::config::{Config, is_loopback};
 use crate::console::log::quote;
-use crate::function::api::{Deployment, Status};
-use crate::function::outcome::FunctionOutcome;
+use crate::function::FunctionName;
+use crate::function::api::Status;
 use crate::http::{CONNECT_TIMEOUT, USER_AGENT, retry, tls};
-use crate::oidc::{Action, Facts};
+use crate::oidc::{Facts, IamAction};
 use crate::shutdown::Stop;
 
 /// How much of an answer is read where only its beginning is of use, in bytes.
@@ -38,27 +38,6 @@ const LIST_LIMIT: usize = 64 * 1024 * 1024;
 const KEPT_LIMIT: usize = 4 * 1024 * 1024;
 /// How much memory a list may take once it is read, in bytes, as [`weight`] has it.
 const LIST_WEIGHT: usize = 8 * 1024 * 1024;
-
-/// What a request is about.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Target {
-    /// The function's name.
-    pub name: String,
-    /// Its namespace; the gateway's default where absent.
-    pub namespace: Option<String>,
-}
-
-impl From<&Deployment> for Target {
-    fn from(deployment: &Deployment) -> Self {
-        Self { name: deployment.service.clone(), namespace: deployment.namespace.clone() }
-    }
-}
-
-impl From<&FunctionOutcome> for Target {
-    fn from(outcome: &FunctionOutcome) -> Self {
-        Self { name: outcome.name.clone(), namespace: outcome.namespace.clone() }
-    }
-}
 
 /// The gateway at one address, with what is needed to be let in.
 pub(crate) struct Gateway {
@@ -132,17 +111,13 @@ impl Gateway {
     }
 
     /// Where a function can be invoked.
-    pub(crate) fn function_url(&self, target: &Target) -> Url {
+    pub(crate) fn function_url(&self, target: &FunctionName) -> Url {
         self.invocation_url(target, false)
     }
 
     /// Where it is invoked: answered, or queued.
-    pub(crate) fn invocation_url(&self, target: &Target, asynchronous: bool) -> Url {
-        let name = match &target.namespace {
-            Some(namespace) => format!("{}.{namespace}", target.name),
-            None => target.name.clone(),
-        };
-        self.path(&[if asynchronous { "async-function" } else { "function" }, &name])
+    pub(crate) fn invocation_url(&self, target: &FunctionName, asynchronous: bool) -> Url {
+        self.path(&[if asynchronous { "async-function" } else { "function" }, &target.to_string()])
     }
 
     fn path(&self, segments: &[&str]) -> Url {
@@ -154,8 +129,8 @@ impl Gateway {
     }
 
     /// `PUT /system/functions` with a deployment as JSON.
-    pub(crate) async fn update(&self, target: &Target, body: Bytes) -> Result<Found, Error> {
-        let call = self.change(Method::PUT, Action::FunctionUpdate, target, body);
+    pub(crate) async fn update(&self, target: &FunctionName, body: Bytes) -> Result<Found, Error> {
+        let call = self.change(Method::PUT, IamAction::FunctionUpdate, target, body);
         let answer = self.send(&call).await?;
         match answer.status.as_u16() {
             200..=202 => Ok(Found::Accepted),
@@ -165,8 +140,8 @@ impl Gateway {
     }
 
     /// `POST /system/functions` with a deployment as JSON.
-    pub(crate) async fn create(&self, target: &Target, body: Bytes) -> Result<Creation, Error> {
-        let call = self.change(Method::POST, Action::FunctionCreate, target, body);
+    pub(crate) async fn create(&self, target: &FunctionName, body: Bytes) -> Result<Creation, Error> {
+        let call = self.change(Method::POST, IamAction::FunctionCreate, target, body);
         let answer = self.send(&call).await?;
         match answer.status.as_u16() {
             200..=202 => Ok(Creation::Accepted),
@@ -178,12 +153,12 @@ impl Gateway {
     }
 
     /// `DELETE /system/functions`.
-    pub(crate) async fn delete(&self, target: &Target) -> Result<Found, Error> {
+    pub(crate) async fn delete(&self, target: &FunctionName) -> Result<Found, Error> {
         let mut body = serde_json::json!({ "functionName": target.name });
         if let Some(namespace) = &target.namespace {
             body["namespace"] = namespace.as_str().into();
         }
-        let call = self.change(Method::DELETE, Action::FunctionDelete, target, body.to_string().into());
+        let call = self.change(Method::DELETE, IamAction::FunctionDelete, target, body.to_string().into());
         let answer = self.send(&call).await?;
         match answer.status.as_u16() {
             200..=202 => Ok(Found::Accepted),
@@ -194,7 +169,7 @@ impl Gateway {
         }
     }
 
-    fn change<'a>(&self, method: Method, action: Action, target: &'a Target, body: Bytes) -> Call<'a> {
+    fn change<'a>(&self, method: Method, action: IamAction, target: &'a FunctionName, body: Bytes) -> Call<'a> {
         Call {
             method,
             url: self.path(&["system", "functions"]),
@@ -210,12 +185,12 @@ impl Gateway {
     }
 
     /// `GET /system/function/NAME`: its status, or nothing where there is none.
-    pub(crate) async fn get(&self, target: &Target) -> Result<Option<Status>, Error> {
+    pub(crate) async fn get(&self, target: &FunctionName) -> Result<Option<Status>, Error> {
         let mut url = self.path(&["system", "function", &target.name]);
         if let Some(namespace) = &target.namespace {
             url.query_pairs_mut().append_pair("namespace", namespace);
         }
-        let call = self.question(url, Some(Action::FunctionGet), Some(target), KEPT_LIMIT);
+        let call = self.question(url, Some(IamAction::FunctionGet), Some(target), KEPT_LIMIT);
         let answer = self.send(&call).await?;
         match answer.status.as_u16() {
             200 => parse(&call, &answer).map(Some),
@@ -235,12 +210,12 @@ impl Gateway {
             url.query_pairs_mut().append_pair("namespace", namespace);
         }
         // A listing is permitted on a whole namespace.
-        let target = Target { name: "*".to_owned(), namespace: namespace.map(str::to_owned) };
+        let target = FunctionName::all_of(namespace.map(str::to_owned));
         // What cannot be read is left for the end, where it is told.
         let keep = |json: &[u8]| {
             weight(json) > LIST_WEIGHT || serde_json::from_slice(json).map_or(true, |status| wanted(&status))
         };
-        let question = self.question(url, Some(Action::FunctionList), Some(&target), KEPT_LIMIT);
+        let question = self.question(url, Some(IamAction::FunctionList), Some(&target), KEPT_LIMIT);
         let call = Call { keep: Some(&keep), ..question };
         let answer = self.send(&call).await?;
         match answer.status.as_u16() {
@@ -259,7 +234,13 @@ impl Gateway {
         }
     }
 
-    fn question<'a>(&self, url: Url, action: Option<Action>, target: Option<&'a Target>, limit: usize) -> Call<'a> {
+    fn question<'a>(
+        &self,
+        url: Url,
+        action: Option<IamAction>,
+        target: Option<&'a FunctionName>,
+        limit: usize,
+    ) -> Call<'a> {
         Call {
             method: Method::GET,
             url,

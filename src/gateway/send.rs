@@ -9,11 +9,12 @@ use url::Url;
 
 use super::error::{self, Error, Refused, Transport};
 use super::sieve::{Keep, Sieve};
-use super::{Gateway, LIST_LIMIT, Target};
+use super::{Gateway, LIST_LIMIT};
 use crate::console::log::{self, quote};
+use crate::function::FunctionName;
 use crate::http::cause::Cause;
 use crate::http::retry::{self, pause, wait_of};
-use crate::oidc::Action;
+use crate::oidc::IamAction;
 
 /// One request to the gateway's own interface.
 pub(super) struct Call<'a> {
@@ -30,8 +31,8 @@ pub(super) struct Call<'a> {
     /// Whether an answer of which a part is missing is of no use.
     pub(super) whole: bool,
     /// What the Policy has to permit for it.
-    pub(super) action: Option<Action>,
-    pub(super) target: Option<&'a Target>,
+    pub(super) action: Option<IamAction>,
+    pub(super) target: Option<&'a FunctionName>,
 }
 
 /// An answer with as much of its body as is of use.

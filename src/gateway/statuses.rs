@@ -8,8 +8,9 @@ use futures_util::future::join_all;
 use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
 use tokio::time::{Instant, sleep_until};
 
+use crate::function::FunctionName;
 use crate::function::api::Status;
-use crate::gateway::{Error, Gateway, Target};
+use crate::gateway::{Error, Gateway};
 
 /// What is known of one function: its status, nothing where it is not there, or why it could not be read.
 pub(crate) type Reading = Result<Option<Status>, Error>;
@@ -47,13 +48,13 @@ impl<'a> Statuses<'a> {
     ///
     /// A single function of a namespace is asked for by itself, several by a listing; where one is refused, the other is
     /// tried. Where neither is permitted, the error is that of asking for a single function.
-    pub(crate) async fn read(&self, targets: &[&Target]) -> Vec<Reading> {
+    pub(crate) async fn read(&self, targets: &[&FunctionName]) -> Vec<Reading> {
         let mut namespaces: BTreeMap<Option<&str>, Vec<usize>> = BTreeMap::new();
         for (index, target) in targets.iter().enumerate() {
             namespaces.entry(target.namespace.as_deref()).or_default().push(index);
         }
         let of_namespaces = join_all(namespaces.into_iter().map(|(namespace, indices)| async move {
-            let targets: Vec<&Target> = indices.iter().filter_map(|index| targets.get(*index)).copied().collect();
+            let targets: Vec<&FunctionName> = indices.iter().filter_map(|index| targets.get(*index)).copied().collect();
             let readings = self.of_namespace(namespace, &targets).await;
             indices.into_iter().zip(readings)
         }));
@@ -62,7 +63,7 @@ impl<'a> Statuses<'a> {
         readings.into_iter().map(|(_, reading)| reading).collect()
     }
 
-    async fn of_namespace(&self, namespace: Option<&str>, targets: &[&Target]) -> Vec<Reading> {
+    async fn of_namespace(&self, namespace: Option<&str>, targets: &[&FunctionName]) -> Vec<Reading> {
         let known = self.ways.borrow().get(&namespace.map(str::to_owned)).copied();
         let obvious = if targets.len() > 1 { Way::List } else { Way::Get };
         if known.unwrap_or(obvious) == Way::List {
@@ -92,7 +93,7 @@ impl<'a> Statuses<'a> {
         self.ways.borrow_mut().insert(namespace.map(str::to_owned), way);
     }
 
-    async fn list(&self, namespace: Option<&str>, targets: &[&Target]) -> Result<Vec<Reading>, Error> {
+    async fn list(&self, namespace: Option<&str>, targets: &[&FunctionName]) -> Result<Vec<Reading>, Error> {
         let _permit = self.turn().await;
         let names: BTreeSet<&str> = targets.iter().map(|target| target.name.as_str()).collect();
         let statuses = self.gateway.list(namespace, |status| names.contains(status.name.as_str())).await?;
@@ -101,7 +102,7 @@ impl<'a> Statuses<'a> {
         Ok(targets.iter().map(|target| Ok(statuses.remove(&target.name))).collect())
     }
 
-    async fn each(&self, targets: &[&Target]) -> Vec<Reading> {
+    async fn each(&self, targets: &[&FunctionName]) -> Vec<Reading> {
         join_all(targets.iter().map(|target| async {
             let _permit = self.turn().await;
             self.gateway.get(target).await

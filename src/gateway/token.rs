@@ -10,10 +10,11 @@ use http::{HeaderValue, Method};
 use serde::Deserialize;
 use tokio::sync::Mutex;
 
-use super::{ANSWER_LIMIT, Answer, Call, Error, Gateway, Target};
+use super::{ANSWER_LIMIT, Answer, Call, Error, Gateway};
 use crate::config::Credentials;
 use crate::console::log;
 use crate::console::redact::Secret;
+use crate::function::FunctionName;
 use crate::function::outcome::{Failure, Problem};
 use crate::http::retry;
 use crate::oidc::{self, Claims, IdToken, Severity, TokenError};
@@ -118,7 +119,7 @@ impl Gateway {
     }
 
     /// A token for one function, exchanged directly for the step's.
-    pub(crate) async fn function_token(&self, target: &Target) -> Result<FunctionToken, Error> {
+    pub(crate) async fn function_token(&self, target: &FunctionName) -> Result<FunctionToken, Error> {
         self.not_stopped()?;
         let id_token = match &self.authority {
             Authority::IdToken { id_token, .. } => id_token,
@@ -137,9 +138,7 @@ impl Gateway {
                 })));
             }
         };
-        let namespace = target.namespace.as_deref().unwrap_or(oidc::DEFAULT_NAMESPACE);
-        let audience = format!("{namespace}:{}", target.name);
-        self.system_token(id_token, &[("scope", "function"), ("audience", &audience)]).await.map(FunctionToken)
+        self.system_token(id_token, &[("scope", "function"), ("audience", &target.resource())]).await.map(FunctionToken)
     }
 
     /// What to authenticate with, exchanged anew where it is about to run out.

@@ -18,10 +18,7 @@ pub use audience::Audience;
 pub use claims::{Claims, decode_unverified};
 pub use explain::{Refusal, Row, claims_table, explain_refusal, missing_token};
 pub use findings::{Facts, Finding, Severity, Subject, findings};
-pub use resources::{Action, Functions, Grant, Lacking, missing, missing_action, resources};
-
-/// The namespace of a function where none is given.
-pub const DEFAULT_NAMESPACE: &str = "openfaas-fn";
+pub use resources::{Grant, IamAction, Lacking, missing, missing_action, resources};
 
 /// Longer tokens are not read: one of Bitbucket's has about 2 KiB, and proxies refuse headers far below this.
 const LONGEST_TOKEN: usize = 64 * 1024;

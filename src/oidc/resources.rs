@@ -5,14 +5,15 @@ use std::fmt;
 
 use super::audience::{self, Audience};
 use super::yaml::{quoted, scalar};
-use super::{Claims, DEFAULT_NAMESPACE, Facts};
+use super::{Claims, Facts};
+use crate::function::FunctionName;
 
 /// More functions than this are named by their namespace.
 const MOST_NAMED: usize = 20;
 
 /// What a Policy can permit, as far as the pipe needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Action {
+pub enum IamAction {
     /// Deploy a function that is not there yet.
     FunctionCreate,
     /// Deploy a function anew.
@@ -29,7 +30,7 @@ pub enum Action {
     FunctionInvoke,
 }
 
-impl fmt::Display for Action {
+impl fmt::Display for IamAction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::FunctionCreate => "Function:Create",
@@ -44,14 +45,13 @@ impl fmt::Display for Action {
 }
 
 /// The actions that the gateway refused, and on which functions, by namespace and name.
-pub type Lacking = BTreeMap<Action, BTreeSet<(Option<String>, String)>>;
+pub type Lacking = BTreeMap<IamAction, BTreeSet<FunctionName>>;
 
 /// What to add to a Policy where the gateway answered 403.
 ///
 /// A listing is permitted on a whole namespace, whatever the function.
-pub fn missing_action(action: Action, namespace: Option<&str>, function: &str) -> String {
-    let function = (namespace.map(str::to_owned), function.to_owned());
-    missing(&BTreeMap::from([(action, BTreeSet::from([function]))]), &[])
+pub fn missing_action(action: IamAction, function: &FunctionName) -> String {
+    missing(&BTreeMap::from([(action, BTreeSet::from([function.clone()]))]), &[])
 }
 
 /// What to add to a Policy where the gateway answered 403 and the run needs these grants: also what it was not refused yet,
@@ -59,8 +59,7 @@ pub fn missing_action(action: Action, namespace: Option<&str>, function: &str) -
 pub fn missing(lacking: &Lacking, grants: &[Grant]) -> String {
     let names: Vec<_> = lacking.keys().map(|action| format!("`{action}`")).collect();
     let each = lacking.iter().flat_map(|(action, functions)| functions.iter().map(|function| (*action, function)));
-    let on: BTreeSet<_> =
-        each.map(|(action, (namespace, name))| resource(action, namespace.as_deref(), name)).collect();
+    let on: BTreeSet<_> = each.map(|(action, function)| resource(action, function)).collect();
     let resources = match on.first() {
         Some(one) if on.len() == 1 => format!("`{}`", crate::console::log::quote(one)),
         _ => format!("{} functions", on.len()),
@@ -70,8 +69,9 @@ pub fn missing(lacking: &Lacking, grants: &[Grant]) -> String {
         .map(|(action, functions)| Grant { actions: vec![*action], functions: functions.iter().cloned().collect() });
     let grants: Vec<_> = grants.iter().cloned().chain(unforeseen).collect();
     // `whoami` stands in for a deploy or an invocation only.
-    let is_told =
-        |action: &Action| matches!(action, Action::FunctionCreate | Action::FunctionUpdate | Action::FunctionInvoke);
+    let is_told = |action: &IamAction| {
+        matches!(action, IamAction::FunctionCreate | IamAction::FunctionUpdate | IamAction::FunctionInvoke)
+    };
     let whoami = if grants.iter().flat_map(|grant| &grant.actions).any(is_told) {
         "\n`COMMAND: whoami` prints the whole Policy that this step needs"
     } else {
@@ -84,16 +84,13 @@ pub fn missing(lacking: &Lacking, grants: &[Grant]) -> String {
     )
 }
 
-/// Functions by namespace and name; `*` stands for all of a namespace.
-pub type Functions = Vec<(Option<String>, String)>;
-
 /// Actions that are to be permitted on functions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
     /// What may be done.
-    pub actions: Vec<Action>,
+    pub actions: Vec<IamAction>,
     /// On what.
-    pub functions: Functions,
+    pub functions: Vec<FunctionName>,
 }
 
 /// The JwtIssuer, Policy and Role that permit the grants to this step and to those like it: of the same repository and
@@ -183,14 +180,15 @@ fn statements(sid: &str, grants: &[Grant]) -> String {
     let mut yaml = String::new();
     let mut number = 0;
     for Grant { actions, functions } in grants {
-        let actions: BTreeSet<Action> = actions.iter().copied().collect();
+        let actions: BTreeSet<IamAction> = actions.iter().copied().collect();
         let (listing, single): (BTreeSet<_>, BTreeSet<_>) =
-            actions.into_iter().partition(|action| *action == Action::FunctionList);
+            actions.into_iter().partition(|action| *action == IamAction::FunctionList);
         let named = functions.len() <= MOST_NAMED;
         for actions in [single, listing] {
             let Some(action) = actions.first().copied() else { continue };
-            let on = functions.iter().map(|(namespace, function)| {
-                resource(action, namespace.as_deref(), if named { function } else { "*" })
+            let on = functions.iter().map(|function| match named {
+                true => resource(action, function),
+                false => FunctionName::all_of(function.namespace.clone()).resource(),
             });
             number += 1;
             yaml.push_str(&statement(&format!("{sid}-{number}"), &actions, &on.collect()));
@@ -201,12 +199,15 @@ fn statements(sid: &str, grants: &[Grant]) -> String {
 }
 
 /// What an action is permitted on: `NAMESPACE:NAME`.
-fn resource(action: Action, namespace: Option<&str>, function: &str) -> String {
-    let function = if action == Action::FunctionList { "*" } else { function };
-    format!("{}:{function}", namespace.filter(|name| !name.is_empty()).unwrap_or(DEFAULT_NAMESPACE))
+/// A listing is permitted on a whole namespace.
+fn resource(action: IamAction, function: &FunctionName) -> String {
+    match action {
+        IamAction::FunctionList => FunctionName::all_of(function.namespace.clone()).resource(),
+        _ => function.resource(),
+    }
 }
 
-fn statement(sid: &str, actions: &BTreeSet<Action>, resources: &BTreeSet<String>) -> String {
+fn statement(sid: &str, actions: &BTreeSet<IamAction>, resources: &BTreeSet<String>) -> String {
     let actions: String = actions.iter().map(|action| format!("\n    - {action}")).collect();
     let resources: String = resources.iter().map(|resource| format!("\n    - {}", quoted(resource))).collect();
     format!("  - sid: {sid}\n    effect: Allow\n    action:{actions}\n    resource:{resources}")

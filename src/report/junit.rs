@@ -41,7 +41,7 @@ fn cases(outcome: &Outcome) -> Vec<Case<'_>> {
         .functions
         .iter()
         .map(|function| Case {
-            name: function.full_name(),
+            name: function.function.to_string(),
             line: function.line,
             duration: function.duration,
             verdict: function.verdict(),
@@ -50,7 +50,7 @@ fn cases(outcome: &Outcome) -> Vec<Case<'_>> {
         })
         .collect();
     cases.extend(outcome.invocation.iter().map(|invocation| Case {
-        name: invocation.full_name(),
+        name: invocation.function.to_string(),
         line: None,
         duration: invocation.duration,
         verdict: verdict(invocation.problem.as_ref()),

@@ -70,7 +70,7 @@ fn variables(outcome: &Outcome) -> Vec<(&'static str, String)> {
                 .iter()
                 .filter(|function| matches!(function.action, Action::Created | Action::Updated | Action::Replaced))
         };
-        let names: Vec<&str> = deployed().map(|function| function.name.as_str()).collect();
+        let names: Vec<&str> = deployed().map(|function| function.function.name.as_str()).collect();
         let images: Vec<&str> = deployed().filter_map(|function| function.image.as_deref()).collect();
         variables.push(("OPENFAAS_FUNCTIONS", names.join(",")));
         variables.push(("OPENFAAS_IMAGES", images.join(",")));

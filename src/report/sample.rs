@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use crate::function::outcome::{Action, Failure, FunctionOutcome, Invocation, Outcome, Problem, Replicas};
+use crate::function::FunctionName;
+use crate::function::outcome::{Action, Failure, FunctionOutcome, InvocationOutcome, Outcome, Problem, Replicas};
 
 /// A function that was updated.
 pub(crate) fn function(name: &str) -> FunctionOutcome {
     FunctionOutcome {
-        name: name.to_owned(),
-        namespace: None,
+        function: FunctionName::new(name, None::<String>),
         image: Some(format!("ghcr.io/acme/{name}:1")),
         action: Action::Updated,
         problem: None,
@@ -40,7 +40,7 @@ fn run(command: &'static str, functions: Vec<FunctionOutcome>) -> Outcome {
 pub(crate) fn deploy() -> Outcome {
     let hello = FunctionOutcome { line: Some(5), ..function("hello") };
     let late = FunctionOutcome {
-        namespace: Some("staging".to_owned()),
+        function: FunctionName::new("late", Some("staging")),
         line: Some(9),
         action: Action::Created,
         ready: Some(false),
@@ -66,9 +66,8 @@ pub(crate) fn deploy() -> Outcome {
 pub(crate) fn invoke() -> Outcome {
     Outcome {
         stack_file: None,
-        invocation: Some(Invocation {
-            function: "hello".to_owned(),
-            namespace: Some("staging".to_owned()),
+        invocation: Some(InvocationOutcome {
+            function: FunctionName::new("hello", Some("staging")),
             sent: true,
             status: Some(200),
             call_id: Some("0b2f8a7e-5a3c".to_owned()),

@@ -17,14 +17,15 @@ use crate::commands::deploy::rollback::roll_back;
 use crate::commands::deploy::wait::Waiter;
 use crate::commands::permissions;
 use crate::commands::prepare::{Loaded, Rejected, Run};
-use crate::commands::progress::{self, Teller, count};
+use crate::commands::progress::{self, Reporter, count};
 use crate::commands::remove::remove;
 use crate::config::{Deploy, Strategy};
 use crate::console::log;
+use crate::function::FunctionName;
 use crate::function::api::Deployment;
 use crate::function::outcome::{Action, FunctionOutcome, Outcome, Problem};
 use crate::gateway::statuses::{Reading, Statuses};
-use crate::gateway::{Creation, Error, Found, Gateway, Target};
+use crate::gateway::{Creation, Error, Found, Gateway};
 use crate::shutdown::Stop;
 use crate::stack::Function;
 
@@ -44,7 +45,7 @@ pub(crate) async fn run(mut run: Run<'_>, deploy: &Deploy) -> Result<Outcome, Re
     outcome.stack_file = Some(loaded.path.clone());
     tracing::info!("deploying {} of `{}` to `{}`", count(loaded.stack.functions.len()), loaded.path, gateway.address());
     let needs = |functions| permissions::of_deploy(deploy, functions);
-    let teller = &Teller::new(&needs);
+    let reporter = &Reporter::new(&needs);
     match gateway.sign_in(loaded.stack.functions.len()).await {
         // The table is to say that nothing was started.
         Ok(()) | Err(Error::Stopped(_)) => {
@@ -54,14 +55,14 @@ pub(crate) async fn run(mut run: Run<'_>, deploy: &Deploy) -> Result<Outcome, Re
                 deploy,
                 parallel: run.config.parallel,
                 stop: run.stop,
-                teller,
+                reporter,
             };
             if let Err(error) = deployer.all(&loaded, bodies, &mut outcome.functions).await {
-                outcome.problem = Some(teller.run_failed(&error));
+                outcome.problem = Some(reporter.run_failed(&error));
             }
-            teller.lacking(loaded.names());
+            reporter.lacking(loaded.names());
         }
-        Err(error) => outcome.problem = Some(teller.run_failed(&error)),
+        Err(error) => outcome.problem = Some(reporter.run_failed(&error)),
     }
     if !outcome.functions.is_empty() {
         progress::table(&outcome.functions);
@@ -98,7 +99,7 @@ struct Deployer<'a> {
     deploy: &'a Deploy,
     parallel: usize,
     stop: &'a Stop,
-    teller: &'a Teller<'a>,
+    reporter: &'a Reporter<'a>,
 }
 
 impl Deployer<'_> {
@@ -109,10 +110,10 @@ impl Deployer<'_> {
         *outcomes = self.each(functions, bodies).await;
         if let Some(limit) = self.deploy.wait {
             let Self { gateway, stop, parallel, .. } = *self;
-            Waiter { gateway, stop, limit, parallel }.wait(outcomes, &before, self.teller).await;
+            Waiter { gateway, stop, limit, parallel }.wait(outcomes, &before, self.reporter).await;
         }
         if self.deploy.rollback {
-            roll_back(self.gateway, self.stop, self.parallel, outcomes, &before, self.teller).await;
+            roll_back(self.gateway, self.stop, self.parallel, outcomes, &before, self.reporter).await;
         }
         if self.deploy.prune && self.stop.requested().is_none() {
             self.prune(loaded, outcomes).await?;
@@ -128,11 +129,11 @@ impl Deployer<'_> {
         if self.deploy.wait.is_none() || self.stop.requested().is_some() {
             return Ok(Vec::new());
         }
-        let targets: Vec<_> = functions.iter().map(|function| Target::from(&function.deployment)).collect();
+        let targets: Vec<_> = functions.iter().map(|function| FunctionName::from(&function.deployment)).collect();
         let targets: Vec<_> = targets.iter().collect();
         let before = Statuses::new(self.gateway, self.parallel).read(&targets).await;
         if self.deploy.rollback
-            && let Some(error) = self.teller.first(before.iter().filter_map(|reading| reading.as_ref().err()))
+            && let Some(error) = self.reporter.first(before.iter().filter_map(|reading| reading.as_ref().err()))
         {
             tracing::error!("nothing is deployed: `ROLLBACK` has to know what runs before");
             return Err(error.clone());
@@ -154,7 +155,7 @@ impl Deployer<'_> {
         }
         tracing::info!("pruning {} that `{}` no longer names", count(left_over.len()), loaded.path);
         let targets = left_over.into_iter().map(|target| (target, None)).collect();
-        outcomes.append(&mut remove(self.gateway, self.stop, self.parallel, targets, self.teller).await);
+        outcomes.append(&mut remove(self.gateway, self.stop, self.parallel, targets, self.reporter).await);
         Ok(())
     }
 
@@ -163,23 +164,23 @@ impl Deployer<'_> {
             let outcome = FunctionOutcome {
                 image: Some(function.deployment.image.clone()),
                 line: Some(function.line),
-                ..begun(self.gateway, Target::from(&function.deployment))
+                ..begun(self.gateway, FunctionName::from(&function.deployment))
             };
             (outcome, (function, body))
         });
-        each(begun, self.parallel, self.stop, self.teller, async |target, (function, body)| {
+        each(begun, self.parallel, self.stop, self.reporter, async |target, (function, body)| {
             self.send(target, body).await.map_err(|error| self.failed(function, &error))
         })
         .await
     }
 
     fn failed(&self, function: &Function, error: &Error) -> Problem {
-        let problem = self.teller.failed(error);
+        let problem = self.reporter.failed(error);
         let advice = || error.provider_says().map(|text| provider_hints::advice(text, function, self.file));
         Problem { hint: problem.hint.or_else(advice), ..problem }
     }
 
-    async fn send(&self, target: &Target, body: Bytes) -> Result<Action, Error> {
+    async fn send(&self, target: &FunctionName, body: Bytes) -> Result<Action, Error> {
         match self.deploy.strategy {
             Strategy::Update => self.update(target, body).await,
             Strategy::Create => self.create(target, body).await,
@@ -188,7 +189,7 @@ impl Deployer<'_> {
     }
 
     /// As faas-cli does: update, and create only where that says that there is nothing to update.
-    async fn update(&self, target: &Target, body: Bytes) -> Result<Action, Error> {
+    async fn update(&self, target: &FunctionName, body: Bytes) -> Result<Action, Error> {
         if self.gateway.update(target, body.clone()).await? == Found::Accepted {
             return Ok(Action::Updated);
         }
@@ -203,7 +204,7 @@ impl Deployer<'_> {
         }
     }
 
-    async fn create(&self, target: &Target, body: Bytes) -> Result<Action, Error> {
+    async fn create(&self, target: &FunctionName, body: Bytes) -> Result<Action, Error> {
         match self.gateway.create(target, body.clone()).await? {
             Creation::Accepted => Ok(Action::Created),
             Creation::Exists { answer_lost: true, error } => match self.gateway.update(target, body).await? {
@@ -214,7 +215,7 @@ impl Deployer<'_> {
         }
     }
 
-    async fn replace(&self, target: &Target, body: Bytes) -> Result<Action, Error> {
+    async fn replace(&self, target: &FunctionName, body: Bytes) -> Result<Action, Error> {
         if self.gateway.delete(target).await? == Found::Absent {
             return self.create(target, body).await;
         }
@@ -226,7 +227,7 @@ impl Deployer<'_> {
     }
 
     /// Creates what is being deleted, as soon as it is gone.
-    async fn create_again(&self, target: &Target, body: Bytes) -> Result<Action, Error> {
+    async fn create_again(&self, target: &FunctionName, body: Bytes) -> Result<Action, Error> {
         let deadline = Instant::now() + GONE_TIMEOUT;
         let mut pause = GONE_PAUSE;
         // Not every policy lets the pipe look; then trying to create it shows whether it is gone.

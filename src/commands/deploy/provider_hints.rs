@@ -1,6 +1,6 @@
 //! What to change in the stack file where the provider behind the gateway refused a deployment.
 
-use crate::oidc::DEFAULT_NAMESPACE;
+use crate::function::name::DEFAULT_NAMESPACE;
 use crate::stack::Function;
 
 /// Tells from the provider's text which field it is about, and where the stack file (`file`) has it.

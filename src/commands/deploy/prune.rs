@@ -2,13 +2,18 @@
 
 use std::collections::BTreeSet;
 
+use crate::function::FunctionName;
 use crate::function::api::Status;
-use crate::gateway::{Error, Gateway, Target};
+use crate::gateway::{Error, Gateway};
 use crate::stack::owner_label;
 
 /// The functions in the namespaces of `named` that carry the owner label with this value, and are not among `named`, which
 /// are all functions of the stack file whatever selection is deployed.
-pub(crate) async fn left_over(gateway: &Gateway, owner: &str, named: &[Target]) -> Result<Vec<Target>, Error> {
+pub(crate) async fn left_over(
+    gateway: &Gateway,
+    owner: &str,
+    named: &[FunctionName],
+) -> Result<Vec<FunctionName>, Error> {
     let namespaces: BTreeSet<Option<&str>> = named.iter().map(|target| target.namespace.as_deref()).collect();
     let mut found = BTreeSet::new();
     for namespace in namespaces {
@@ -17,14 +22,14 @@ pub(crate) async fn left_over(gateway: &Gateway, owner: &str, named: &[Target]) 
             found.insert((namespace.map(str::to_owned).or(reported), status.name));
         }
     }
-    Ok(found.into_iter().map(|(namespace, name)| Target { name, namespace }).collect())
+    Ok(found.into_iter().map(|(namespace, name)| FunctionName { name, namespace }).collect())
 }
 
 /// Whether a function that was listed in `namespace` is one to remove.
 ///
 /// Where a namespace is left to the gateway, a function of the same name in any namespace is taken for the one that the
 /// stack file names: rather one too many is kept.
-fn is_left_over(status: &Status, namespace: Option<&str>, owner: &str, named: &[Target]) -> bool {
+fn is_left_over(status: &Status, namespace: Option<&str>, owner: &str, named: &[FunctionName]) -> bool {
     let is_named = named.iter().filter(|target| target.name == status.name).any(|target| {
         let of_target = target.namespace.as_deref();
         of_target.is_none() || of_target == namespace || of_target == Some(status.namespace.as_str())
@@ -46,8 +51,8 @@ mod tests {
         }
     }
 
-    fn named(namespace: Option<&str>) -> [Target; 1] {
-        [Target { name: "kept".to_owned(), namespace: namespace.map(str::to_owned) }]
+    fn named(namespace: Option<&str>) -> [FunctionName; 1] {
+        [FunctionName { name: "kept".to_owned(), namespace: namespace.map(str::to_owned) }]
     }
 
     #[test]

@@ -4,12 +4,13 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream;
 
-use crate::commands::progress::Teller;
+use crate::commands::progress::Reporter;
 use crate::console::log::quote;
+use crate::function::FunctionName;
 use crate::function::api::{Deployment, Status};
 use crate::function::outcome::{Action, Failure, FunctionOutcome, Problem};
 use crate::gateway::statuses::{Reading, Statuses};
-use crate::gateway::{Creation, Error, Found, Gateway, Target};
+use crate::gateway::{Creation, Error, Found, Gateway};
 use crate::shutdown::Stop;
 
 /// How a function was brought back.
@@ -30,12 +31,12 @@ pub(super) async fn roll_back(
     parallel: usize,
     outcomes: &mut [FunctionOutcome],
     before: &[Reading],
-    teller: &Teller<'_>,
+    reporter: &Reporter<'_>,
 ) {
     let concerned = outcomes.iter().enumerate().zip(before).filter_map(|((index, outcome), before)| {
         let status = before.as_ref().ok()?.as_ref();
         let failed = outcome.action == Action::Failed && status.is_some();
-        (failed || outcome.ready == Some(false)).then(|| (index, Target::from(outcome), failed, status))
+        (failed || outcome.ready == Some(false)).then(|| (index, outcome.function.clone(), failed, status))
     });
     let concerned: Vec<_> = concerned.collect();
     let statuses = &Statuses::new(gateway, parallel);
@@ -57,12 +58,12 @@ pub(super) async fn roll_back(
         .await;
     for (index, result) in undone {
         if let Some(outcome) = outcomes.get_mut(index) {
-            note(outcome, result, teller);
+            note(outcome, result, reporter);
         }
     }
 }
 
-async fn undo(gateway: &Gateway, target: &Target, before: Option<&Status>) -> Result<Undone, Error> {
+async fn undo(gateway: &Gateway, target: &FunctionName, before: Option<&Status>) -> Result<Undone, Error> {
     let Some(status) = before else {
         return gateway.delete(target).await.map(|_| Undone::Deleted);
     };
@@ -77,8 +78,8 @@ async fn undo(gateway: &Gateway, target: &Target, before: Option<&Status>) -> Re
     Ok(Undone::Restored(status.image.clone()))
 }
 
-fn note(outcome: &mut FunctionOutcome, result: Result<Undone, Error>, teller: &Teller<'_>) {
-    let name = outcome.full_name();
+fn note(outcome: &mut FunctionOutcome, result: Result<Undone, Error>, reporter: &Reporter<'_>) {
+    let name = outcome.function.clone();
     let was_new = outcome.action == Action::Created;
     let Some(mut problem) = outcome.problem.take() else { return };
     match result {
@@ -94,16 +95,16 @@ fn note(outcome: &mut FunctionOutcome, result: Result<Undone, Error>, teller: &T
             outcome.action = Action::RolledBack;
         }
         Err(error) if was_new && error.is_forbidden() => {
-            let Problem { message, hint, .. } = teller.failed(&error);
+            let Problem { message, hint, .. } = reporter.failed(&error);
             let left = format!("new, and left as it is, since it may not be deleted: {message}");
-            teller.problem(outcome, &Problem { failure: Failure::NotReady, message: left, hint: hint.clone() });
+            reporter.problem(outcome, &Problem { failure: Failure::NotReady, message: left, hint: hint.clone() });
             problem.message.push_str("; left as it is, since it may not be deleted");
             problem.hint = hint;
         }
         Err(error) => {
-            let Problem { failure, message, hint } = teller.failed(&error);
+            let Problem { failure, message, hint } = reporter.failed(&error);
             let failed = format!("the rollback failed: {message}");
-            teller.problem(outcome, &Problem { failure, message: failed.clone(), hint: hint.clone() });
+            reporter.problem(outcome, &Problem { failure, message: failed.clone(), hint: hint.clone() });
             problem.message.push_str(&format!("; {failed}"));
             problem.hint = hint;
             problem.failure = Failure::worst([problem.failure, failure]).unwrap_or(failure);

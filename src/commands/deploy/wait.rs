@@ -17,11 +17,12 @@ use futures_util::future::join_all;
 use tokio::time::{Duration, Instant, Interval, interval_at, sleep, sleep_until};
 
 use super::readiness::{Old, Watch};
-use crate::commands::progress::{Teller, count};
+use crate::commands::progress::{Reporter, count};
 use crate::console::log::{self, quote};
-use crate::function::outcome::{Action, Failure, FunctionOutcome, Problem, Replicas, full_name};
+use crate::function::FunctionName;
+use crate::function::outcome::{Action, Failure, FunctionOutcome, Problem, Replicas};
 use crate::gateway::statuses::{Reading, Statuses};
-use crate::gateway::{Error, Gateway, Target};
+use crate::gateway::{Error, Gateway};
 use crate::shutdown::Stop;
 
 /// How long replicas have to stay available where nothing else tells that they are new; at most half of `WAIT_TIMEOUT`.
@@ -57,7 +58,7 @@ pub(super) struct Waiter<'a> {
 struct Waiting {
     /// Its place among the outcomes.
     index: usize,
-    target: Target,
+    target: FunctionName,
     watch: Watch,
     /// Why it could not be looked at last.
     error: Option<Error>,
@@ -73,7 +74,7 @@ enum Round {
 impl Waiter<'_> {
     /// Waits for all functions that were deployed, and notes on each what came of it. `before` are the functions as they
     /// were before the deploy, in the same order.
-    pub(super) async fn wait(&self, outcomes: &mut [FunctionOutcome], before: &[Reading], teller: &Teller<'_>) {
+    pub(super) async fn wait(&self, outcomes: &mut [FunctionOutcome], before: &[Reading], reporter: &Reporter<'_>) {
         let started = Instant::now();
         let settle = SETTLE.min(self.limit / 2);
         let statuses = Statuses::new(self.gateway, self.parallel).paced(GAP);
@@ -98,13 +99,13 @@ impl Waiter<'_> {
                         let (Some(reading), Some(outcome)) = (readings.next(), outcomes.get_mut(function.index)) else {
                             return true;
                         };
-                        let goes_on = function.take(reading, outcome, now, settle, started, teller);
+                        let goes_on = function.take(reading, outcome, now, settle, started, reporter);
                         guessed += usize::from(function.watch.guessed);
                         goes_on
                     });
                 }
                 Round::TimeIsUp => {
-                    self.not_ready(&waiting, outcomes, started, teller).await;
+                    self.not_ready(&waiting, outcomes, started, reporter).await;
                     break;
                 }
                 Round::Stopped(failure) => {
@@ -135,7 +136,7 @@ impl Waiter<'_> {
         ticks: &mut Interval,
         started: Instant,
     ) -> Round {
-        let targets: Vec<&Target> = waiting.iter().map(|function| &function.target).collect();
+        let targets: Vec<&FunctionName> = waiting.iter().map(|function| &function.target).collect();
         let look = async {
             sleep(pause).await;
             statuses.read(&targets).await
@@ -157,21 +158,21 @@ impl Waiter<'_> {
         waiting: &[Waiting],
         outcomes: &mut [FunctionOutcome],
         started: Instant,
-        teller: &Teller<'_>,
+        reporter: &Reporter<'_>,
     ) {
         for function in waiting {
             let Some(outcome) = outcomes.get_mut(function.index) else { continue };
             function.note(outcome, Some(false), started);
             let problem = function.problem(self.limit);
-            teller.problem(outcome, &problem);
+            reporter.problem(outcome, &problem);
             outcome.problem = Some(problem);
         }
         join_all(waiting.iter().take(MOST_LOGS).map(|function| self.show_log(&function.target))).await;
     }
 
     /// The function's last log lines, where they may be read.
-    async fn show_log(&self, target: &Target) {
-        let name = full_name(&target.name, target.namespace.as_deref());
+    async fn show_log(&self, target: &FunctionName) {
+        let name = target;
         match tokio::time::timeout(LOG_TIMEOUT, self.gateway.logs(target, LOG_LINES)).await {
             Ok(Ok(lines)) if lines.is_empty() => tracing::info!("`{name}` has written nothing to its log"),
             Ok(Ok(lines)) => {
@@ -193,7 +194,7 @@ impl Waiting {
         now: Instant,
         settle: Duration,
         started: Instant,
-        teller: &Teller<'_>,
+        reporter: &Reporter<'_>,
     ) -> bool {
         match reading {
             Ok(status) => {
@@ -204,7 +205,7 @@ impl Waiting {
                 self.note(outcome, Some(true), started);
                 tracing::info!(
                     "`{}` is ready after {}: {} available",
-                    outcome.full_name(),
+                    outcome.function,
                     log::duration(started.elapsed()),
                     self.count()
                 );
@@ -212,10 +213,10 @@ impl Waiting {
             }
             Err(error) if error.problem().failure == Failure::Permission => {
                 self.note(outcome, None, started);
-                let Problem { failure, message, hint } = teller.failed(&error);
+                let Problem { failure, message, hint } = reporter.failed(&error);
                 let message = format!("deployed, but whether it gets ready cannot be seen: {message}");
                 let problem = Problem { failure, message, hint };
-                teller.problem(outcome, &problem);
+                reporter.problem(outcome, &problem);
                 outcome.problem = Some(problem);
                 false
             }
@@ -279,7 +280,7 @@ fn watched(outcomes: &[FunctionOutcome], before: &[Reading]) -> Vec<Waiting> {
             _ => Old::UNKNOWN,
         };
         let watch = Watch::new(outcome.image.as_deref().unwrap_or_default(), old);
-        Waiting { index, target: Target::from(outcome), watch, error: None }
+        Waiting { index, target: outcome.function.clone(), watch, error: None }
     });
     watched.collect()
 }
@@ -287,7 +288,7 @@ fn watched(outcomes: &[FunctionOutcome], before: &[Reading]) -> Vec<Waiting> {
 /// `still waiting for 2 functions, 10 s of 5 min: a 0/1, b 1/2`.
 fn progress(waiting: &[Waiting], elapsed: Duration, limit: Duration) -> String {
     let named = waiting.iter().take(MOST_NAMED).map(|function| {
-        let name = full_name(&function.target.name, function.target.namespace.as_deref());
+        let name = &function.target;
         format!("`{name}` {}", function.count())
     });
     let named: Vec<_> = named.collect();
@@ -325,7 +326,7 @@ mod tests {
             ..Status::default()
         });
         watch.is_ready(status.as_ref(), Instant::now(), SETTLE);
-        Waiting { index: 0, target: Target { name: name.to_owned(), namespace: None }, watch, error: None }
+        Waiting { index: 0, target: FunctionName { name: name.to_owned(), namespace: None }, watch, error: None }
     }
 
     #[test]

@@ -7,12 +7,13 @@ use std::fmt::Write as _;
 use crate::commands::deploy::prune::left_over;
 use crate::commands::permissions;
 use crate::commands::prepare::{Loaded, Rejected, Run};
-use crate::commands::progress::{Teller, count};
+use crate::commands::progress::{Reporter, count};
 use crate::config::Deploy;
 use crate::console::log::{self, quote};
-use crate::function::outcome::{Failure, Outcome, Problem, full_name};
+use crate::function::FunctionName;
+use crate::function::outcome::{Failure, Outcome, Problem};
 use crate::gateway::statuses::Statuses;
-use crate::gateway::{Error, Gateway, Target};
+use crate::gateway::{Error, Gateway};
 use compare::{Change, compare, fields_of};
 
 /// Shows what a deploy with the same variables would change.
@@ -29,8 +30,8 @@ pub(crate) async fn run(mut run: Run<'_>, deploy: &Deploy) -> Result<Outcome, Re
         gateway.address()
     );
     let needs = |functions| permissions::of_diff(deploy, functions);
-    let teller = Teller::new(&needs);
-    match differences(&gateway, run.config.parallel, &loaded, deploy.prune, &teller).await {
+    let reporter = Reporter::new(&needs);
+    match differences(&gateway, run.config.parallel, &loaded, deploy.prune, &reporter).await {
         Ok(differences) => {
             let shown = render(&differences);
             if !shown.is_empty() {
@@ -38,9 +39,9 @@ pub(crate) async fn run(mut run: Run<'_>, deploy: &Deploy) -> Result<Outcome, Re
             }
             outcome.problem = verdict(&differences);
         }
-        Err(error) => outcome.problem = Some(teller.run_failed(&error)),
+        Err(error) => outcome.problem = Some(reporter.run_failed(&error)),
     }
-    teller.lacking(loaded.names());
+    reporter.lacking(loaded.names());
     outcome.duration = run.started.elapsed();
     Ok(outcome)
 }
@@ -61,15 +62,15 @@ async fn differences(
     parallel: usize,
     loaded: &Loaded,
     prune: bool,
-    teller: &Teller<'_>,
+    reporter: &Reporter<'_>,
 ) -> Result<Vec<(String, Difference)>, Error> {
     // One listing a namespace, as a rule, and of most stack files that is one request.
     gateway.sign_in(1).await?;
     let functions = &loaded.stack.functions;
-    let targets: Vec<_> = functions.iter().map(|function| Target::from(&function.deployment)).collect();
+    let targets: Vec<_> = functions.iter().map(|function| FunctionName::from(&function.deployment)).collect();
     let targets: Vec<_> = targets.iter().collect();
     let readings = Statuses::new(gateway, parallel).read(&targets).await;
-    if let Some(error) = teller.first(readings.iter().filter_map(|reading| reading.as_ref().err())) {
+    if let Some(error) = reporter.first(readings.iter().filter_map(|reading| reading.as_ref().err())) {
         return Err(error.clone());
     }
     let mut differences = Vec::new();
@@ -82,11 +83,11 @@ async fn differences(
                 changes => Difference::Changed(changes),
             },
         };
-        differences.push((full_name(&deployment.service, deployment.namespace.as_deref()), difference));
+        differences.push((FunctionName::from(deployment).to_string(), difference));
     }
     if let Some(owner) = loaded.owner.as_ref().filter(|_| prune) {
         let left_over = left_over(gateway, owner, &loaded.named).await?;
-        let pruned = left_over.iter().map(|target| full_name(&target.name, target.namespace.as_deref()));
+        let pruned = left_over.iter().map(|target| target.to_string());
         differences.extend(pruned.map(|name| (name, Difference::Pruned)));
     }
     Ok(differences)

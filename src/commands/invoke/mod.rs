@@ -13,11 +13,12 @@ use crate::commands::progress;
 use crate::config::{Auth, Invoke};
 use crate::console::log::{self, quote};
 use crate::files::atomic::{self, Access};
+use crate::function::FunctionName;
 use crate::function::api::Status;
-use crate::function::outcome::{Failure, Invocation, Outcome, Problem, full_name};
-use crate::gateway::{self, Error, FunctionToken, Gateway, Target, Unanswered, may_be_set};
+use crate::function::outcome::{Failure, InvocationOutcome, Outcome, Problem};
+use crate::gateway::{self, Error, FunctionToken, Gateway, Unanswered, may_be_set};
 use crate::http::retry;
-use crate::oidc::{Action, missing_action};
+use crate::oidc::{IamAction, missing_action};
 use answer::Answer;
 use payload::Payload;
 
@@ -43,11 +44,10 @@ pub(crate) async fn run(mut run: Run<'_>, invoke: &Invoke) -> Result<Outcome, Re
     let gateway = run.gateway(None);
     run.warn(&std::collections::BTreeSet::new());
     let (payload, gateway) = run.ready(payload.zip(gateway))?;
-    let target = Target { name: invoke.function.clone(), namespace: invoke.namespace.clone() };
+    let target = FunctionName { name: invoke.function.clone(), namespace: invoke.namespace.clone() };
     let started = Instant::now();
-    let mut invocation = Invocation {
-        function: target.name.clone(),
-        namespace: target.namespace.clone(),
+    let mut invocation = InvocationOutcome {
+        function: target.clone(),
         sent: false,
         status: None,
         call_id: None,
@@ -72,12 +72,12 @@ pub(crate) async fn run(mut run: Run<'_>, invoke: &Invoke) -> Result<Outcome, Re
 struct Invoker<'a> {
     gateway: &'a Gateway,
     invoke: &'a Invoke,
-    target: &'a Target,
+    target: &'a FunctionName,
     payload: &'a Payload,
 }
 
 impl Invoker<'_> {
-    async fn call(&self, invocation: &mut Invocation, run: &Run<'_>) -> Result<(), Problem> {
+    async fn call(&self, invocation: &mut InvocationOutcome, run: &Run<'_>) -> Result<(), Problem> {
         let (mut response, with_token) = match self.response().await {
             Ok(answered) => answered,
             Err(Unanswered { error, sent }) => {
@@ -117,7 +117,7 @@ impl Invoker<'_> {
         Err(self.problem(&refused, &url).await)
     }
 
-    fn answered(&self, status: StatusCode, invocation: &Invocation) -> String {
+    fn answered(&self, status: StatusCode, invocation: &InvocationOutcome) -> String {
         let call = invocation.call_id.as_deref().map(|id| format!(", call id `{}`", quote(id))).unwrap_or_default();
         let took = invocation.function_seconds.map(|seconds| format!(" after {seconds:.3} s")).unwrap_or_default();
         if self.invoke.asynchronous {
@@ -172,7 +172,7 @@ impl Invoker<'_> {
 
     async fn problem(&self, refused: &Refused<'_>, url: &url::Url) -> Problem {
         let Refused { status, start, .. } = refused;
-        let name = full_name(&self.target.name, self.target.namespace.as_deref());
+        let name = self.target.to_string();
         let said = if start.trim().is_empty() { String::new() } else { format!(": `{}`", quote(start)) };
         let (failure, hint) = match status.as_u16() {
             401 => (Failure::Permission, Some(self.unauthorized(refused))),
@@ -213,7 +213,7 @@ impl Invoker<'_> {
     fn forbidden(&self, refused: &Refused<'_>) -> String {
         match refused.with_token {
             _ if refused.is_web_page() => PROXY.to_owned(),
-            true => missing_action(Action::FunctionInvoke, self.target.namespace.as_deref(), &self.target.name),
+            true => missing_action(IamAction::FunctionInvoke, self.target),
             false => {
                 "no token was asked for, so no Policy decides this: the function, or something before the gateway, \
                       refuses the request; what it wants to see can be sent with `HEADERS`"

@@ -6,9 +6,10 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 use crate::console::log;
+use crate::function::FunctionName;
 use crate::function::outcome::{Action, Failure, FunctionOutcome, Outcome, Problem};
-use crate::gateway::{Error, Target};
-use crate::oidc::{self, Functions, Grant, Lacking};
+use crate::gateway::Error;
+use crate::oidc::{self, Grant, Lacking};
 pub(crate) use table::print as table;
 
 /// `1 function`, `2 functions`.
@@ -17,30 +18,29 @@ pub(crate) fn count(number: usize) -> String {
 }
 
 /// Tells functions' problems; the same advice is not given twice.
-pub(crate) struct Teller<'a> {
+pub(crate) struct Reporter<'a> {
     given: RefCell<BTreeSet<(u8, String)>>,
     /// What the Policy lacks.
     lacking: RefCell<Lacking>,
     /// What it has to permit for the whole run, if that is about these functions.
-    needs: &'a dyn Fn(Functions) -> Vec<Grant>,
+    needs: &'a dyn Fn(Vec<FunctionName>) -> Vec<Grant>,
 }
 
-impl<'a> Teller<'a> {
+impl<'a> Reporter<'a> {
     /// Nothing is told yet.
-    pub(crate) fn new(needs: &'a dyn Fn(Functions) -> Vec<Grant>) -> Self {
+    pub(crate) fn new(needs: &'a dyn Fn(Vec<FunctionName>) -> Vec<Grant>) -> Self {
         Self { given: RefCell::default(), lacking: RefCell::default(), needs }
     }
 
     /// An error about a function as its problem. What the Policy lacks is told at the end for all functions together.
     pub(crate) fn failed(&self, error: &Error) -> Problem {
         let mut problem = error.problem();
-        if let Some((action, Target { name, namespace })) = error.lacks() {
-            let function = (namespace.clone(), name.clone());
-            if action != oidc::Action::FunctionList {
+        if let Some((action, function)) = error.lacks() {
+            if action != oidc::IamAction::FunctionList {
                 let lacking = Lacking::from([(action, BTreeSet::from([function.clone()]))]);
                 problem.hint = Some(oidc::missing(&lacking, &(self.needs)(vec![function.clone()])));
             }
-            self.lacking.borrow_mut().entry(action).or_default().insert(function);
+            self.lacking.borrow_mut().entry(action).or_default().insert(function.clone());
         }
         problem
     }
@@ -59,7 +59,7 @@ impl<'a> Teller<'a> {
     }
 
     /// Tells what the Policy lacks for a run about these functions, as statements to paste.
-    pub(crate) fn lacking(&self, functions: impl Iterator<Item = (Option<String>, String)>) {
+    pub(crate) fn lacking(&self, functions: impl Iterator<Item = FunctionName>) {
         let lacking = self.lacking.take();
         if !lacking.is_empty() {
             tracing::error!("{}", oidc::missing(&lacking, &(self.needs)(functions.collect())));
@@ -68,7 +68,7 @@ impl<'a> Teller<'a> {
 
     /// One line for a function as it ends.
     pub(crate) fn ended(&self, outcome: &FunctionOutcome) {
-        let name = outcome.full_name();
+        let name = &outcome.function;
         match &outcome.problem {
             None if outcome.action == Action::Absent => tracing::info!("`{name}` is not there"),
             None => tracing::info!("`{name}` {} in {}", outcome.action.as_str(), log::duration(outcome.duration)),
@@ -80,13 +80,12 @@ impl<'a> Teller<'a> {
     /// What is wrong about a function.
     pub(crate) fn problem(&self, outcome: &FunctionOutcome, problem: &Problem) {
         let mut problem = problem.clone();
-        let kind = problem.message.replace(&outcome.name, "");
-        let function = (outcome.namespace.clone(), outcome.name.clone());
-        let told_later = self.lacking.borrow().values().any(|functions| functions.contains(&function));
+        let kind = problem.message.replace(&outcome.function.name, "");
+        let told_later = self.lacking.borrow().values().any(|functions| functions.contains(&outcome.function));
         if told_later || !self.given.borrow_mut().insert((problem.failure.exit_code(), kind)) {
             problem.hint = None;
         }
-        tell(&outcome.full_name(), &problem);
+        tell(&outcome.function.to_string(), &problem);
     }
 }
 
@@ -151,7 +150,7 @@ mod tests {
         let function = |action, failure: Option<Failure>| FunctionOutcome {
             action,
             problem: failure.map(problem),
-            ..FunctionOutcome::new(String::new(), None, String::new())
+            ..FunctionOutcome::new(FunctionName::default(), String::new())
         };
         let asked = functions.iter().map(|(action, failure, ready)| FunctionOutcome {
             ready: *ready,

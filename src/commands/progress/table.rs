@@ -23,8 +23,8 @@ fn row(outcome: &FunctionOutcome) -> [String; 6] {
         (_, action) => action.as_str().to_owned(),
     };
     [
-        outcome.name.clone(),
-        outcome.namespace.clone().unwrap_or_else(|| "-".to_owned()),
+        outcome.function.name.clone(),
+        outcome.function.namespace.clone().unwrap_or_else(|| "-".to_owned()),
         outcome.image.clone().unwrap_or_else(|| "-".to_owned()),
         result,
         log::duration(outcome.duration),

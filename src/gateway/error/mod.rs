@@ -7,9 +7,9 @@ use url::Url;
 
 use crate::console::log::quote;
 use crate::function::outcome::{Failure, Problem};
-use crate::oidc::{Action, missing_action};
+use crate::oidc::{IamAction, missing_action};
 
-use super::Target;
+use crate::function::FunctionName;
 use crate::http::cause::{Cause, Certificate};
 
 /// Why a request did not do what it was for.
@@ -55,9 +55,9 @@ pub(crate) struct Refused {
     /// Whether the body is a page for people.
     pub is_web_page: bool,
     /// What the Policy has to permit for it.
-    pub action: Option<Action>,
+    pub action: Option<IamAction>,
     /// What it was about.
-    pub target: Option<Target>,
+    pub target: Option<FunctionName>,
     /// Whether basic auth was used, so that no Policy is involved.
     pub password: bool,
     /// The gateway's own address.
@@ -87,7 +87,7 @@ impl Error {
     }
 
     /// What the Policy lacks, and on which function, where that is why the request was refused.
-    pub(crate) fn lacks(&self) -> Option<(Action, &Target)> {
+    pub(crate) fn lacks(&self) -> Option<(IamAction, &FunctionName)> {
         match self {
             Self::Refused(refused) => refused.lacks(),
             _ => None,
@@ -159,7 +159,7 @@ pub(crate) fn shown(url: &Url) -> String {
 }
 
 impl Refused {
-    fn lacks(&self) -> Option<(Action, &Target)> {
+    fn lacks(&self) -> Option<(IamAction, &FunctionName)> {
         let by_iam = self.status == StatusCode::FORBIDDEN && !self.is_web_page && !self.password;
         if by_iam { self.action.zip(self.target.as_ref()) } else { None }
     }
@@ -182,7 +182,7 @@ impl Refused {
 
     fn hint(&self) -> Option<String> {
         if let Some((action, target)) = self.lacks() {
-            return Some(missing_action(action, target.namespace.as_deref(), &target.name));
+            return Some(missing_action(action, target));
         }
         match (self.status.as_u16(), self.action) {
             (401 | 403, ..) if self.is_web_page => Some(format!(
@@ -200,11 +200,13 @@ impl Refused {
             (502..=504, ..) => Some(NOT_PASSED_ON.to_owned()),
             (500, ..) if self.is_web_page => Some(NOT_PASSED_ON.to_owned()),
             _ if self.is_web_page => Some(web_page(&self.gateway)),
-            (404, Some(Action::FunctionCreate | Action::FunctionUpdate | Action::FunctionList)) => Some(format!(
-                "nothing answers to this path at `{}`: check `OPENFAAS_URL`, also for a missing base path",
-                shown(&self.gateway)
-            )),
-            (409, Some(Action::FunctionCreate)) if !self.text.contains("being deleted") => Some(
+            (404, Some(IamAction::FunctionCreate | IamAction::FunctionUpdate | IamAction::FunctionList)) => {
+                Some(format!(
+                    "nothing answers to this path at `{}`: check `OPENFAAS_URL`, also for a missing base path",
+                    shown(&self.gateway)
+                ))
+            }
+            (409, Some(IamAction::FunctionCreate)) if !self.text.contains("being deleted") => Some(
                 "the function is there already: leave `STRATEGY` out, or set it to `update` or `replace`".to_owned(),
             ),
             _ => None,

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::function::FunctionName;
 
 mod explain;
 mod resources;
@@ -53,8 +54,8 @@ fn facts() -> Facts {
     }
 }
 
-fn grants(functions: &[(Option<&str>, &str)], actions: &[Action]) -> [Grant; 1] {
-    let functions = functions.iter().map(|(namespace, name)| (namespace.map(str::to_owned), (*name).to_owned()));
+fn grants(functions: &[(Option<&str>, &str)], actions: &[IamAction]) -> [Grant; 1] {
+    let functions = functions.iter().map(|(namespace, name)| FunctionName::new(*name, *namespace));
     [Grant { actions: actions.to_vec(), functions: functions.collect() }]
 }
 
@@ -403,7 +404,7 @@ proptest! {
         for finding in findings(&claims, &gateway, now, &Facts::default()) {
             prop_assert!(!finding.message.contains(char::is_control), "{}", finding.message);
         }
-        if let Some(yaml) = resources(&claims, &gateway, &Facts::default(), &grants(&[(None, "*")], &[Action::FunctionGet])) {
+        if let Some(yaml) = resources(&claims, &gateway, &Facts::default(), &grants(&[(None, "*")], &[IamAction::FunctionGet])) {
             resources::scalars(&yaml);
         }
     }

@@ -6,7 +6,7 @@ use super::*;
 
 #[test]
 fn resources_admit_the_branch_of_the_repository() {
-    let actions = [Action::FunctionUpdate, Action::FunctionCreate, Action::FunctionList];
+    let actions = [IamAction::FunctionUpdate, IamAction::FunctionCreate, IamAction::FunctionList];
     let functions = [(Some("etl"), "import-csv"), (None, "env")];
     assert_snapshot!(resources(&claims(json!({})), GATEWAY, &facts(), &grants(&functions, &actions)).expect("resources"), @r#"
     # Whose tokens the gateway accepts. Where a JwtIssuer with this `iss` is there, add only the `aud` to it.
@@ -69,7 +69,7 @@ fn resources_admit_the_deployment_environment_where_the_step_has_one() {
     let claims = claims(json!({ "deploymentEnvironmentUuid": "{e0}", "branchName": null }));
     let facts = Facts { environment: Some("Production EU".into()), ..facts() };
     let yaml =
-        resources(&claims, GATEWAY, &facts, &grants(&[(None, "*")], &[Action::FunctionInvoke])).expect("resources");
+        resources(&claims, GATEWAY, &facts, &grants(&[(None, "*")], &[IamAction::FunctionInvoke])).expect("resources");
     assert!(yaml.contains("\n  name: bitbucket-shop-front-production-eu\n"), "{yaml}");
     assert!(yaml.contains("    - \"openfaas-fn:*\"\n"), "{yaml}");
     assert!(yaml.ends_with("\n      jwt:deploymentEnvironmentUuid: [\"{e0}\"]\n"), "{yaml}");
@@ -78,8 +78,8 @@ fn resources_admit_the_deployment_environment_where_the_step_has_one() {
 #[test]
 fn resources_warn_of_what_they_cannot_narrow_and_of_a_foreign_issuer() {
     let claims = claims(json!({ "iss": "https://id.example.com", "branchName": null, "aud": [] }));
-    let yaml =
-        resources(&claims, GATEWAY, &facts(), &grants(&[(None, "*")], &[Action::FunctionInvoke])).expect("resources");
+    let yaml = resources(&claims, GATEWAY, &facts(), &grants(&[(None, "*")], &[IamAction::FunctionInvoke]))
+        .expect("resources");
     let comments: Vec<_> = yaml.lines().filter(|line| line.contains("# ")).map(str::trim).collect();
     assert_snapshot!(comments.join("\n"), @r#"
     # Whose tokens the gateway accepts. Where a JwtIssuer with this `iss` is there, add only the `aud` to it.
@@ -101,7 +101,7 @@ fn without_issuer_or_repository_nothing_is_proposed_that_admits_anyone() {
                 &claims(json!({ absent: null })),
                 GATEWAY,
                 &facts(),
-                &grants(&[(None, "*")], &[Action::FunctionInvoke])
+                &grants(&[(None, "*")], &[IamAction::FunctionInvoke])
             ),
             None
         );
@@ -110,7 +110,7 @@ fn without_issuer_or_repository_nothing_is_proposed_that_admits_anyone() {
 
 #[test]
 fn a_missing_action_is_a_statement_to_paste() {
-    assert_snapshot!(missing_action(Action::FunctionUpdate, Some("etl"), "import-csv"), @r#"
+    assert_snapshot!(missing_action(IamAction::FunctionUpdate, &FunctionName::new("import-csv", Some("etl"))), @r#"
     the Policy lacks `Function:Update` on `etl:import-csv`; add to its `statement:`
       - sid: openfaas-pipe-1
         effect: Allow
@@ -120,7 +120,7 @@ fn a_missing_action_is_a_statement_to_paste() {
         - "etl:import-csv"
     `COMMAND: whoami` prints the whole Policy that this step needs
     "#);
-    let listing = missing_action(Action::FunctionList, None, "env");
+    let listing = missing_action(IamAction::FunctionList, &FunctionName::new("env", None::<String>));
     assert!(listing.ends_with("\n    - \"openfaas-fn:*\""), "{listing}");
 }
 
@@ -141,7 +141,7 @@ proptest! {
     ) {
         prop_assume!([&issuer, &repository, &branch].iter().all(|text| !text.trim().is_empty()));
         let claims = claims(json!({ "iss": issuer, "repositoryUuid": repository, "branchName": branch }));
-        let yaml = resources(&claims, &gateway, &facts(), &grants(&[(Some("ns"), &name)], &[Action::FunctionGet])).expect("resources");
+        let yaml = resources(&claims, &gateway, &facts(), &grants(&[(Some("ns"), &name)], &[IamAction::FunctionGet])).expect("resources");
         prop_assert!(!yaml.contains(|character: char| character.is_control() && character != '\n'), "{yaml}");
         let found = scalars(&yaml);
         let expected = [issuer, repository, branch, gateway.trim().trim_end_matches('/').to_owned(), format!("ns:{name}")];

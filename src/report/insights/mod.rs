@@ -123,7 +123,7 @@ struct Annotation {
 }
 
 fn report<'a>(outcome: &Outcome, context: &Context, id: &'a str) -> Report<'a> {
-    let subject = outcome.invocation.as_ref().map(|invocation| invocation.full_name());
+    let subject = outcome.invocation.as_ref().map(|invocation| invocation.function.to_string());
     let subject = subject.or_else(|| outcome.stack_file.clone());
     let title = subject.map_or_else(
         || format!("OpenFaaS {}", outcome.command),
@@ -223,7 +223,7 @@ fn annotation(function: &FunctionOutcome, path: Option<&str>, external_id: Strin
     Annotation {
         external_id,
         annotation_type: "BUG",
-        summary: cut(&format!("{}: {message}", function.full_name()), SUMMARY_LIMIT),
+        summary: cut(&format!("{}: {message}", function.function), SUMMARY_LIMIT),
         details: cut(&problem.map_or_else(|| word.to_owned(), explain), DETAILS_LIMIT),
         result: "FAILED",
         severity: match problem.map(|problem| problem.failure) {

@@ -32,7 +32,7 @@ pub(super) struct Document<'a> {
     problem: Option<Problem<'a>>,
     functions: Vec<Function<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    invocation: Option<Invocation<'a>>,
+    invocation: Option<InvocationOutcome<'a>>,
 }
 
 #[derive(Serialize)]
@@ -72,7 +72,7 @@ struct Problem<'a> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Invocation<'a> {
+struct InvocationOutcome<'a> {
     function: Masked<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     namespace: Option<Masked<'a>>,
@@ -111,8 +111,8 @@ impl<'a> Document<'a> {
 
 fn function(function: &FunctionOutcome) -> Function<'_> {
     Function {
-        name: Masked(&function.name),
-        namespace: masked(&function.namespace),
+        name: Masked(&function.function.name),
+        namespace: masked(&function.function.namespace),
         image: masked(&function.image),
         action: function.action.as_str(),
         url: Masked(&function.url),
@@ -126,10 +126,10 @@ fn function(function: &FunctionOutcome) -> Function<'_> {
     }
 }
 
-fn invocation(invocation: &outcome::Invocation) -> Invocation<'_> {
-    Invocation {
-        function: Masked(&invocation.function),
-        namespace: masked(&invocation.namespace),
+fn invocation(invocation: &outcome::InvocationOutcome) -> InvocationOutcome<'_> {
+    InvocationOutcome {
+        function: Masked(&invocation.function.name),
+        namespace: masked(&invocation.function.namespace),
         status: invocation.status,
         call_id: masked(&invocation.call_id),
         asynchronous: invocation.asynchronous,

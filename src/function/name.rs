@@ -1,0 +1,59 @@
+//! The name of a function in a namespace.
+
+use std::fmt;
+
+/// The namespace of a function if none is given.
+pub const DEFAULT_NAMESPACE: &str = "openfaas-fn";
+
+/// A function in a namespace. Its `Display` is `name.namespace`, the form that `FUNCTION` and OpenFaaS' URLs take.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FunctionName {
+    /// Absent: the gateway's default.
+    pub namespace: Option<String>,
+    pub name: String,
+}
+
+impl FunctionName {
+    pub fn new(name: impl Into<String>, namespace: Option<impl Into<String>>) -> Self {
+        Self { name: name.into(), namespace: namespace.map(Into::into) }
+    }
+
+    /// All functions of a namespace, as a Policy and a listing mean them.
+    pub fn all_of(namespace: Option<String>) -> Self {
+        Self { name: "*".to_owned(), namespace }
+    }
+
+    /// The namespace, with the default written out.
+    pub fn namespace(&self) -> &str {
+        self.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE)
+    }
+
+    /// `namespace:name`: the resource of a Policy's statement, and the audience of a function token.
+    pub fn resource(&self) -> String {
+        format!("{}:{}", self.namespace(), self.name)
+    }
+}
+
+impl fmt::Display for FunctionName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)?;
+        match &self.namespace {
+            Some(namespace) => write!(f, ".{namespace}"),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn namespace_is_written_out_in_resources_only() {
+        let named = FunctionName::new("import", Some("etl"));
+        assert_eq!((named.to_string(), named.resource()), ("import.etl".to_owned(), "etl:import".to_owned()));
+        let bare = FunctionName::new("import", None::<String>);
+        assert_eq!((bare.to_string(), bare.resource()), ("import".to_owned(), "openfaas-fn:import".to_owned()));
+        assert_eq!(FunctionName::all_of(Some("etl".to_owned())).resource(), "etl:*");
+    }
+}
