@@ -22,8 +22,8 @@ const PLAIN: &str = "plain";
 
 /// How much of a foreign text is quoted, in bytes.
 const QUOTE_LIMIT: usize = 2048;
-/// How much of a text from the stack file is quoted, in characters.
-const BRIEF: usize = 80;
+/// The longest value that [`whole_or_length`] shows, in characters.
+const LONGEST_WHOLE: usize = 80;
 
 /// How the log looks.
 #[derive(Clone, Copy, Debug)]
@@ -91,23 +91,27 @@ pub(crate) fn quote(text: &str) -> String {
     quoted
 }
 
-/// [`quote`], cut where the text is long.
-pub(crate) fn brief(text: &str) -> String {
-    let text = redact::redact(text);
-    match text.char_indices().nth(BRIEF) {
-        Some((end, _)) => format!("{}…", quote(&text[..end])),
-        None => quote(&text),
-    }
+/// A value from the variables or the stack file, for use within backticks: the whole of it, or only its length.
+///
+/// It is never cut. Bitbucket masks the value of a secured variable only if it is printed whole, on one line.
+pub(crate) fn whole_or_length(text: &str) -> String {
+    let text = redact::redact(text.trim());
+    let length = text.chars().count();
+    if length > LONGEST_WHOLE || text.contains(['\n', '\r']) { format!("<{length} characters>") } else { quote(&text) }
 }
 
-/// A text that is [`brief`] where it is shown: most messages never are.
-pub(crate) struct Brief<'a>(pub &'a str);
+/// [`whole_or_length`] that is only built when it is shown: most messages never are.
+pub(crate) struct WholeOrLength<'a>(pub &'a str);
 
-impl fmt::Display for Brief<'_> {
+impl fmt::Display for WholeOrLength<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&brief(self.0))
+        formatter.write_str(&whole_or_length(self.0))
     }
 }
+
+// The names that these had; to be removed when nothing uses them.
+pub(crate) use WholeOrLength as Brief;
+pub(crate) use whole_or_length as brief;
 
 /// A duration as people write it: `340 ms`, `1.2 s`, `5 min 3 s`.
 pub(crate) fn duration(duration: std::time::Duration) -> String {
@@ -261,5 +265,12 @@ mod tests {
     fn long_text_is_cut_at_a_character() {
         let quoted = quote(&"é".repeat(2000));
         assert_eq!(quoted, format!("{}… (1952 more bytes)", "é".repeat(1024)));
+    }
+    #[test]
+    fn value_is_shown_whole_or_by_its_length() {
+        assert_eq!(whole_or_length(&"é".repeat(80)), "é".repeat(80));
+        assert_eq!(whole_or_length(&"é".repeat(81)), "<81 characters>");
+        assert_eq!(whole_or_length("two\nlines"), "<9 characters>");
+        assert_eq!(whole_or_length("tab\tbed\n"), "tab\\tbed");
     }
 }

@@ -120,7 +120,7 @@ fn value_with_several_lines_is_told() {
     stack.yml:9:8: a name without `: ` stands before this
         9 |       B: c
           |        ^
-          = `${CERT}` became `one\ntwo`
+          = `${CERT}` became `<7 characters>`
     hint: the line breaks of `${CERT}` would become spaces even in double quotes: pass it with `ENV_VARS`, or as an OpenFaaS secret
     ");
 }
@@ -282,15 +282,18 @@ fn field_that_looks_like_another_is_warned_about() {
 }
 
 #[test]
-fn nothing_of_a_secret_is_left_where_a_text_is_cut() {
+fn long_value_is_never_shown_in_part() {
     let secret = "hunter2-abcd";
     crate::console::redact::Secret::new(secret.to_owned());
-    let run = Run { variables: &[("PW", "xxxxxhunter2-abcd")], ..Run::default() };
+    let value = format!("first-part-{}", "b".repeat(80));
+    let run = Run { variables: &[("PW", "xxxxxhunter2-abcd"), ("LONG", &value)], ..Run::default() };
     let problems = run.problems(HEAD.replace("r/i:1", &format!("\"x y/{}${{PW}}:1\"", "a".repeat(64))));
     assert!(problems.contains("axxxxx***:1` is not an image name"), "{problems}");
+    let problems = run.problems(HEAD.replace("r/i:1", "x y/${LONG}"));
+    assert!(problems.contains("`<95 characters>`") && !problems.contains("first-part"), "{problems}");
     let fields = format!("    environment: {{A: '{secret}{}', B: [x]}}\n", "a".repeat(50));
     let problems = run.problems(format!("{HEAD}{fields}"));
-    assert!(problems.contains("***aaa") && !problems.contains("-abcd"), "{problems}");
+    assert!(problems.contains(" | <") && !problems.contains("abcd"), "{problems}");
 }
 
 #[test]
