@@ -1,0 +1,307 @@
+//! What a registry asks for in `WWW-Authenticate` (RFC 9110, section 11.6.1; distribution, *Token Authentication*).
+
+use std::net::IpAddr;
+
+use url::{Host, Url};
+
+use crate::log::brief;
+
+/// Registries send one or two challenges; no more than this many are read.
+const MOST_CHALLENGES: usize = 16;
+
+/// How a registry wants to be asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Challenge {
+    Basic,
+    Bearer(Bearer),
+}
+
+/// Where to get a token, and for what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Bearer {
+    pub(crate) realm: String,
+    pub(crate) service: Option<String>,
+    scope: Option<String>,
+}
+
+/// Why no token may be requested where the challenge says.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum RefusedRealm {
+    #[error("the registry names `{}` as its token endpoint, which is not a URL", brief(.0))]
+    NotUrl(String),
+    #[error("the registry names `{}` as its token endpoint, which is not `https`", brief(.0))]
+    NotEncrypted(String),
+    #[error("the registry names `{}` as its token endpoint, which is a private address", brief(.0))]
+    Private(String),
+}
+
+impl Challenge {
+    /// The challenge to answer among those of all `WWW-Authenticate` headers: a token endpoint before a password.
+    pub(crate) fn of<'a>(headers: impl IntoIterator<Item = &'a str>) -> Option<Self> {
+        let challenges: Vec<_> = headers.into_iter().flat_map(parse).collect();
+        let bearer = challenges.iter().find_map(|challenge| challenge.bearer());
+        let basic = || challenges.iter().any(|challenge| challenge.scheme.eq_ignore_ascii_case("basic"));
+        bearer.map(Self::Bearer).or_else(|| basic().then_some(Self::Basic))
+    }
+}
+
+impl Bearer {
+    /// The scopes to request for pulling from a repository.
+    ///
+    /// Those of the challenge, since only the registry knows them (ECR Public wants `aws`); except for the placeholder of
+    /// GHCR, and for rights beyond pulling, which are never needed.
+    pub(crate) fn scopes(&self, repository: &str) -> Vec<String> {
+        const PLACEHOLDER: &str = "repository:user/image:pull";
+        let own = || format!("repository:{repository}:pull");
+        let asked = self.scope.as_deref().unwrap_or_default().split_ascii_whitespace().map(str::to_owned);
+        let mut scopes: Vec<_> = asked
+            .filter(|scope| scope != PLACEHOLDER && !scope.contains(":push") && !scope.contains(",push"))
+            .collect();
+        if scopes.is_empty() {
+            scopes.push(own());
+        }
+        scopes
+    }
+
+    /// The token endpoint, if a credential for `registry` may go there.
+    pub(crate) fn endpoint(&self, registry: &Url) -> Result<Url, RefusedRealm> {
+        let url = Url::parse(&self.realm).map_err(|_| RefusedRealm::NotUrl(self.realm.clone()))?;
+        let Some(host) = url.host() else { return Err(RefusedRealm::NotUrl(self.realm.clone())) };
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(RefusedRealm::NotUrl(self.realm.clone()));
+        }
+        if url.scheme() != "https" && !(url.scheme() == "http" && registry.scheme() == "http") {
+            return Err(RefusedRealm::NotEncrypted(self.realm.clone()));
+        }
+        if is_private(&host) && registry.host().as_ref() != Some(&host) {
+            return Err(RefusedRealm::Private(self.realm.clone()));
+        }
+        Ok(url)
+    }
+}
+
+/// Whether a host is reachable only from this machine or its network.
+pub(crate) fn is_private(host: &Host<&str>) -> bool {
+    let address = match host {
+        Host::Domain(name) => {
+            let name = name.trim_end_matches('.');
+            return name == "localhost" || name.ends_with(".localhost");
+        }
+        Host::Ipv4(address) => IpAddr::V4(*address),
+        Host::Ipv6(address) => address.to_ipv4_mapped().map_or(IpAddr::V6(*address), IpAddr::V4),
+    };
+    match address {
+        IpAddr::V4(address) => {
+            let [first, second, ..] = address.octets();
+            address.is_private()
+                || address.is_loopback()
+                || address.is_link_local()
+                || address.is_unspecified()
+                || address.is_broadcast()
+                // Shared address space of carriers (RFC 6598).
+                || (first == 100 && (64..128).contains(&second))
+        }
+        IpAddr::V6(address) => {
+            address.is_loopback()
+                || address.is_unspecified()
+                || address.is_unique_local()
+                || address.is_unicast_link_local()
+        }
+    }
+}
+
+/// A scheme with its parameters.
+#[derive(Debug, Default)]
+struct Parsed {
+    scheme: String,
+    parameters: Vec<(String, String)>,
+}
+
+impl Parsed {
+    fn parameter(&self, name: &str) -> Option<String> {
+        let found = self.parameters.iter().find(|(other, _)| other.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.clone()).filter(|value| !value.is_empty())
+    }
+
+    fn bearer(&self) -> Option<Bearer> {
+        if !self.scheme.eq_ignore_ascii_case("bearer") {
+            return None;
+        }
+        let realm = self.parameter("realm")?;
+        Some(Bearer { realm, service: self.parameter("service"), scope: self.parameter("scope") })
+    }
+}
+
+/// Reads the challenges of one header. What is malformed is skipped: the rest may still be of use.
+fn parse(header: &str) -> Vec<Parsed> {
+    let mut challenges: Vec<Parsed> = Vec::new();
+    let mut rest = header;
+    loop {
+        rest = rest.trim_start_matches([' ', '\t', ',']);
+        let (word, after) = token(rest);
+        if word.is_empty() {
+            // Not a token: skip to the next comma.
+            match rest.split_once(',') {
+                Some((_, after)) => rest = after,
+                None => return challenges,
+            }
+            continue;
+        }
+        let after = after.trim_start_matches([' ', '\t']);
+        match after.strip_prefix('=') {
+            // A parameter of the challenge before; `==` is the end of a `token68`, which no registry sends.
+            Some(value) if !value.starts_with('=') => {
+                let (value, after) = value_of(value.trim_start_matches([' ', '\t']));
+                if let Some(challenge) = challenges.last_mut() {
+                    challenge.parameters.push((word.to_owned(), value));
+                }
+                rest = after;
+            }
+            _ if challenges.len() == MOST_CHALLENGES => return challenges,
+            _ => {
+                challenges.push(Parsed { scheme: word.to_owned(), parameters: Vec::new() });
+                rest = after;
+            }
+        }
+    }
+}
+
+/// A token (RFC 9110, section 5.6.2) at the start of a text, and what follows it.
+fn token(text: &str) -> (&str, &str) {
+    let is_inner = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    text.split_at(text.find(|c| !is_inner(c)).unwrap_or(text.len()))
+}
+
+/// A parameter's value, quoted or not, and what follows it. Unquoted values may hold more than a token: `realm=https://…`.
+fn value_of(text: &str) -> (String, &str) {
+    let Some(quoted) = text.strip_prefix('"') else {
+        let (value, rest) = text.split_at(text.find([',', ' ', '\t']).unwrap_or(text.len()));
+        return (value.to_owned(), rest);
+    };
+    let mut value = String::new();
+    let mut characters = quoted.char_indices();
+    while let Some((at, character)) = characters.next() {
+        match character {
+            '"' => return (value, &quoted[at + 1..]),
+            '\\' => value.extend(characters.next().map(|(_, escaped)| escaped)),
+            other => value.push(other),
+        }
+    }
+    (value, "")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bearer(headers: &[&str]) -> Bearer {
+        match Challenge::of(headers.iter().copied()) {
+            Some(Challenge::Bearer(bearer)) => bearer,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn challenge_of_docker_hub_is_read() {
+        let hub = bearer(&[
+            r#"Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:library/alpine:pull""#,
+        ]);
+        assert_eq!(hub.realm, "https://auth.docker.io/token");
+        assert_eq!(hub.service.as_deref(), Some("registry.docker.io"));
+        assert_eq!(hub.scopes("library/alpine"), ["repository:library/alpine:pull"]);
+    }
+
+    #[test]
+    fn bearer_is_found_among_several_challenges_in_any_order() {
+        for headers in [
+            &[r#"Bearer realm="https://codeberg.org/v2/token",service="container_registry",Basic realm="x""#][..],
+            &[r#"Basic realm="quay", Bearer realm="https://codeberg.org/v2/token" , service="container_registry""#],
+            &[r#"Basic realm="x""#, r#"bearer REALM="https://codeberg.org/v2/token", Service=container_registry"#],
+            &[r#"Negotiate, Bearer realm=https://codeberg.org/v2/token,service="container_registry""#],
+            &[r#"NTLM TlRMTVNTUAAB==, Bearer realm = "https://codeberg.org/v2/token" ,service="container_registry""#],
+        ] {
+            let found = bearer(headers);
+            assert_eq!(found.realm, "https://codeberg.org/v2/token", "{headers:?}");
+            assert_eq!(found.service.as_deref(), Some("container_registry"), "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn commas_and_escapes_in_quotes_belong_to_the_value() {
+        let found =
+            bearer(&[r#"Bearer realm="https://r.io/\"t",scope="repository:a:pull repository:b,c:pull",service="s""#]);
+        assert_eq!(found.realm, "https://r.io/\"t");
+        assert_eq!(found.scopes("a"), ["repository:a:pull", "repository:b,c:pull"]);
+        assert_eq!(found.service.as_deref(), Some("s"));
+    }
+
+    #[test]
+    fn scope_is_the_registrys_unless_it_is_missing_a_placeholder_or_asks_for_more_than_pulling() {
+        let scopes = |scope: &str| bearer(&[&format!(r#"Bearer realm="https://r.io/t"{scope}"#)]).scopes("acme/fn");
+        let own = ["repository:acme/fn:pull"];
+        assert_eq!(scopes(""), own);
+        assert_eq!(scopes(r#",scope="""#), own);
+        assert_eq!(scopes(r#",scope="repository:user/image:pull""#), own);
+        assert_eq!(scopes(r#",scope="repository:acme/fn:pull,push""#), own);
+        assert_eq!(scopes(r#",scope="aws""#), ["aws"]);
+        assert_eq!(scopes(r#",scope="*""#), ["*"]);
+        assert_eq!(scopes(r#",scope="repository:upstream/fn:pull""#), ["repository:upstream/fn:pull"]);
+    }
+
+    #[test]
+    fn password_is_sent_only_if_no_token_endpoint_is_named() {
+        assert_eq!(
+            Challenge::of([r#"Basic realm="https://1.dkr.ecr.r.amazonaws.com/",service="ecr.amazonaws.com""#]),
+            Some(Challenge::Basic)
+        );
+        assert_eq!(Challenge::of([r#"Bearer service="no realm""#, "basic"]), Some(Challenge::Basic));
+        assert_eq!(Challenge::of(["Negotiate"]), None);
+        assert_eq!(Challenge::of([]), None);
+    }
+
+    #[test]
+    fn malformed_headers_are_survived() {
+        for header in
+            ["", ",,,", "=", "\"", "Bearer realm=\"", "Bearer realm=\"a\\", "é Bearer", "Bearer ===,", "a=b,c=d"]
+        {
+            let _ = Challenge::of([header]);
+        }
+        assert_eq!(Challenge::of([",".repeat(10_000).as_str(), &"a ".repeat(10_000)]), None);
+    }
+
+    #[test]
+    fn token_endpoint_must_be_encrypted_and_public() {
+        let endpoint = |realm: &str, registry: &str| {
+            let bearer = Bearer { realm: realm.to_owned(), service: None, scope: None };
+            bearer.endpoint(&Url::parse(registry).unwrap())
+        };
+        for (realm, registry) in [
+            ("https://auth.docker.io/token", "https://registry-1.docker.io"),
+            ("https://gitlab.com/jwt/auth?x=1", "https://registry.gitlab.com"),
+            ("https://10.0.0.5/token", "https://10.0.0.5:5000"),
+            ("http://localhost:5001/token", "http://localhost:5000"),
+        ] {
+            assert_eq!(endpoint(realm, registry).unwrap().as_str(), realm);
+        }
+        for realm in [
+            "http://r.io/t",
+            "ftp://r.io/t",
+            "/v2/token",
+            "https://10.0.0.5/t",
+            "https://192.168.0.1/t",
+            "https://169.254.169.254/latest",
+            "https://127.0.0.1/t",
+            "https://2130706433/t",
+            "https://100.64.0.1/t",
+            "https://0.0.0.0/t",
+            "https://[::1]/t",
+            "https://[fe80::1]/t",
+            "https://[fd00::1]/t",
+            "https://[::ffff:10.0.0.1]/t",
+            "https://localhost/t",
+            "https://user:pass@r.io/t",
+        ] {
+            assert!(endpoint(realm, "https://r.io").is_err(), "{realm}");
+        }
+    }
+}

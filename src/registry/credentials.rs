@@ -1,0 +1,375 @@
+//! Which credentials a registry gets: by its host, which must match in full.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::general_purpose::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use serde::Deserialize;
+
+use super::aws::{EcrHost, RoleArn};
+use super::google::{Provider, ServiceAccount, is_google};
+use super::reference::Host;
+use crate::secret::Secret;
+
+/// The user under which docker stores an identity token.
+const TOKEN_USER: &str = "<token>";
+
+/// All credentials that the variables name.
+#[derive(Debug, Default)]
+pub(crate) struct Credentials {
+    /// `DOCKER_AUTH_CONFIG`.
+    pub(crate) docker: DockerAuthConfig,
+    /// `REGISTRY_HOST`, with `REGISTRY_USERNAME` and `REGISTRY_PASSWORD`.
+    pub(crate) registry: Option<(Host, Login)>,
+    /// `AWS_OIDC_ROLE_ARN`.
+    pub(crate) aws: Option<RoleArn>,
+    /// `GCP_WORKLOAD_IDENTITY_PROVIDER`, and `GCP_SERVICE_ACCOUNT`.
+    pub(crate) google: Option<(Provider, Option<ServiceAccount>)>,
+}
+
+/// What a registry accepts.
+#[derive(Debug)]
+pub(crate) enum Login {
+    Password {
+        username: String,
+        password: Secret,
+    },
+    /// A refresh token (distribution, *OAuth2 Token Authentication*).
+    IdentityToken(Secret),
+}
+
+/// Where the credentials for one registry come from.
+#[derive(Debug)]
+pub(crate) enum Source<'a> {
+    DockerAuthConfig(&'a Login),
+    Variables(&'a Login),
+    Aws(EcrHost, &'a RoleArn),
+    Google(&'a Provider, Option<&'a ServiceAccount>),
+    Anonymous,
+}
+
+impl Credentials {
+    /// The first that applies to a host.
+    pub(crate) fn of(&self, host: &Host) -> Source<'_> {
+        if let Some(login) = self.docker.logins.get(host) {
+            return Source::DockerAuthConfig(login);
+        }
+        if let Some((named, login)) = &self.registry
+            && named == host
+        {
+            return Source::Variables(login);
+        }
+        if let Some((role, ecr)) = self.aws.as_ref().zip(EcrHost::of(host)) {
+            return Source::Aws(ecr, role);
+        }
+        match &self.google {
+            Some((provider, account)) if is_google(host) => Source::Google(provider, account.as_ref()),
+            _ => Source::Anonymous,
+        }
+    }
+}
+
+impl Login {
+    pub(crate) fn password(username: &str, password: &str) -> Self {
+        // In a request's header both are encoded together.
+        let _ = Secret::new(format!("{username}:{password}"));
+        Self::Password { username: username.to_owned(), password: Secret::new(password.to_owned()) }
+    }
+}
+
+/// The variables that would help where a registry refuses, as the end of a hint.
+pub(crate) fn wanted(host: &Host) -> String {
+    if EcrHost::of(host).is_some() {
+        "`AWS_OIDC_ROLE_ARN`, a role that the step's token may assume and that may pull the image".to_owned()
+    } else if is_google(host) {
+        "`GCP_WORKLOAD_IDENTITY_PROVIDER`, a provider that accepts the step's token".to_owned()
+    } else if host.is_docker_hub() {
+        "`REGISTRY_USERNAME` and `REGISTRY_PASSWORD` for Docker Hub".to_owned()
+    } else {
+        format!("`REGISTRY_HOST: {host}`, `REGISTRY_USERNAME` and `REGISTRY_PASSWORD`")
+    }
+}
+
+/// The logins in `DOCKER_AUTH_CONFIG`.
+#[derive(Debug, Default)]
+pub(crate) struct DockerAuthConfig {
+    logins: BTreeMap<Host, Login>,
+    /// Programs that it names, with the host that each is for, or none if it is for all.
+    pub(crate) helpers: Vec<(Option<String>, String)>,
+}
+
+/// Why `DOCKER_AUTH_CONFIG` cannot be used. None of them shows any of it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum InvalidAuth {
+    #[error("is neither JSON nor its base64")]
+    Encoding,
+    #[error("is not JSON as in docker's `config.json`: line {line}, column {column}")]
+    Json { line: usize, column: usize },
+    #[error("has no `auths`: write `{{\"auths\": {{\"HOST\": {{\"auth\": \"…\"}}}}}}`")]
+    NoAuths,
+    #[error("has an `auth` for `{0}` that is not the base64 of `USERNAME:PASSWORD`")]
+    Auth(String),
+    #[error("has a `username` and no `password` for `{0}`")]
+    NoPassword(String),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ConfigJson {
+    auths: Option<BTreeMap<String, AuthJson>>,
+    creds_store: Option<String>,
+    cred_helpers: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Deserialize)]
+struct AuthJson {
+    #[serde(default)]
+    auth: String,
+    #[serde(default)]
+    username: String,
+    #[serde(default)]
+    password: String,
+    #[serde(default)]
+    identitytoken: String,
+}
+
+impl DockerAuthConfig {
+    /// Reads the JSON of docker's `config.json`, or its base64.
+    pub(crate) fn parse(text: &str) -> Result<Self, InvalidAuth> {
+        let text = text.trim();
+        let _ = Secret::new(text.to_owned());
+        let json = if text.starts_with('{') {
+            text.as_bytes().to_vec()
+        } else {
+            // Encoders break lines.
+            let unbroken: String = text.split_ascii_whitespace().collect();
+            LENIENT.decode(unbroken).map_err(|_| InvalidAuth::Encoding)?
+        };
+        // The words of serde's errors quote values.
+        let config: ConfigJson = serde_json::from_slice(&json)
+            .map_err(|error| InvalidAuth::Json { line: error.line(), column: error.column() })?;
+        let store = config.creds_store.filter(|store| !store.is_empty()).map(|store| (None, store));
+        let helpers = config.cred_helpers.unwrap_or_default();
+        let helpers: Vec<_> = helpers
+            .into_iter()
+            .filter(|(_, helper)| !helper.is_empty())
+            .map(|(host, helper)| (Some(host), helper))
+            .chain(store)
+            .collect();
+        if config.auths.is_none() && helpers.is_empty() {
+            return Err(InvalidAuth::NoAuths);
+        }
+        let mut found: BTreeMap<Host, (bool, Login)> = BTreeMap::new();
+        for (key, auth) in config.auths.unwrap_or_default() {
+            let Some(login) = auth.login(&key)? else { continue };
+            let Ok(host) = Host::parse(&key) else { continue };
+            // A key that is the host itself wins over one that merely names it in a URL.
+            let is_exact = key == host.as_str() || key == host.config_key();
+            if is_exact || !found.get(&host).is_some_and(|(is_exact, _)| *is_exact) {
+                found.insert(host, (is_exact, login));
+            }
+        }
+        Ok(Self { logins: found.into_iter().map(|(host, (_, login))| (host, login)).collect(), helpers })
+    }
+
+    /// The hosts that it has a login for.
+    #[cfg(test)]
+    fn hosts(&self) -> Vec<&str> {
+        self.logins.keys().map(Host::as_str).collect()
+    }
+}
+
+/// With or without padding, as people paste it.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+impl AuthJson {
+    /// The login; none where it is empty, which docker writes beside a credential store.
+    fn login(self, key: &str) -> Result<Option<Login>, InvalidAuth> {
+        let Self { auth, username, password, identitytoken } = self;
+        for secret in [&auth, &password, &identitytoken] {
+            let _ = Secret::new(secret.clone());
+        }
+        let wrong = || InvalidAuth::Auth(crate::log::brief(key));
+        let (username, password) = if auth.is_empty() {
+            (username, password)
+        } else {
+            // As docker's `decodeAuth`: cut at the first colon, without the zeros that some helpers append.
+            let decoded = STANDARD.decode(auth.trim()).or_else(|_| LENIENT.decode(auth.trim())).map_err(|_| wrong())?;
+            let decoded = String::from_utf8(decoded).map_err(|_| wrong())?;
+            let (username, password) = decoded.split_once(':').ok_or_else(wrong)?;
+            if username.is_empty() {
+                return Err(wrong());
+            }
+            (username.to_owned(), password.trim_end_matches('\0').to_owned())
+        };
+        if !identitytoken.is_empty() {
+            return Ok(Some(Login::IdentityToken(Secret::new(identitytoken))));
+        }
+        match (username.as_str(), password.as_str()) {
+            ("", "") => Ok(None),
+            (_, "") => Err(InvalidAuth::NoPassword(crate::log::brief(key))),
+            (TOKEN_USER, token) => Ok(Some(Login::IdentityToken(Secret::new(token.to_owned())))),
+            (username, password) => Ok(Some(Login::password(username, password))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host(text: &str) -> Host {
+        Host::parse(text).unwrap()
+    }
+
+    /// A login as text, for comparing.
+    fn shown(login: &Login) -> String {
+        match login {
+            Login::Password { username, password } => format!("{username}:{}", password.reveal()),
+            Login::IdentityToken(token) => format!("token {}", token.reveal()),
+        }
+    }
+
+    fn login(config: &str, at: &str) -> Option<String> {
+        DockerAuthConfig::parse(config).unwrap().logins.get(&host(at)).map(shown)
+    }
+
+    fn auths(entries: &str) -> String {
+        format!(r#"{{"auths":{{{entries}}}}}"#)
+    }
+
+    #[test]
+    fn login_is_read_from_every_field_that_docker_writes() {
+        let user = STANDARD.encode("robot:pass:word");
+        for (entry, expected) in [
+            (format!(r#"{{"auth":"{user}"}}"#), "robot:pass:word"),
+            (format!(r#"{{"auth":"{}"}}"#, user.trim_end_matches('=')), "robot:pass:word"),
+            (format!(r#"{{"auth":"{user}","username":"other","password":"other-pass"}}"#), "robot:pass:word"),
+            (format!(r#"{{"auth":"{}"}}"#, STANDARD.encode("robot:padded\0\0")), "robot:padded"),
+            (r#"{"username":"robot","password":"plain-pass","email":"x@y"}"#.to_owned(), "robot:plain-pass"),
+            (r#"{"identitytoken":"refresh-token"}"#.to_owned(), "token refresh-token"),
+            (
+                format!(r#"{{"auth":"{}","identitytoken":"refresh-token"}}"#, STANDARD.encode("u:")),
+                "token refresh-token",
+            ),
+            (format!(r#"{{"auth":"{}"}}"#, STANDARD.encode("<token>:refresh-token")), "token refresh-token"),
+        ] {
+            assert_eq!(
+                login(&auths(&format!(r#""ghcr.io":{entry}"#)), "ghcr.io").as_deref(),
+                Some(expected),
+                "{entry}"
+            );
+        }
+    }
+
+    #[test]
+    fn base64_of_the_whole_is_read_too() {
+        let json = auths(r#""ghcr.io":{"username":"robot","password":"encoded-pass"}"#);
+        let encoded = STANDARD.encode(&json);
+        let broken: String = encoded.as_bytes().chunks(20).map(|line| String::from_utf8_lossy(line) + "\n").collect();
+        for text in [encoded.clone(), broken, encoded.trim_end_matches('=').to_owned(), format!("  {json}\n")] {
+            assert_eq!(login(&text, "ghcr.io").as_deref(), Some("robot:encoded-pass"));
+        }
+    }
+
+    #[test]
+    fn keys_name_a_host_in_all_forms_and_the_exact_one_wins() {
+        let entry = |key: &str, password: &str| format!(r#""{key}":{{"username":"u","password":"{password}"}}"#);
+        for key in ["ghcr.io", "https://ghcr.io", "https://ghcr.io/v2/", "ghcr.io/v1/", "GHCR.io"] {
+            assert_eq!(login(&auths(&entry(key, "some-pass")), "ghcr.io").as_deref(), Some("u:some-pass"), "{key}");
+        }
+        for key in ["https://index.docker.io/v1/", "docker.io", "index.docker.io", "registry-1.docker.io"] {
+            assert_eq!(login(&auths(&entry(key, "hub-pass")), "docker.io").as_deref(), Some("u:hub-pass"), "{key}");
+        }
+        let both = [entry("ghcr.io", "exact-pass"), entry("https://ghcr.io/v2/", "other-pass")];
+        assert_eq!(login(&auths(&both.join(",")), "ghcr.io").as_deref(), Some("u:exact-pass"));
+        assert_eq!(login(&auths(&entry("ghcr.io", "some-pass")), "ghcr.io.evil.example"), None);
+        assert_eq!(login(&auths(&entry("ghcr.io", "some-pass")), "ghcr.io:444"), None);
+    }
+
+    #[test]
+    fn helpers_are_named_and_entries_beside_them_are_no_login() {
+        let text = r#"{"auths":{"a.io":{}},"credsStore":"desktop","credHelpers":{"b.io":"ecr-login","c.io":""}}"#;
+        let config = DockerAuthConfig::parse(text).unwrap();
+        assert_eq!(config.hosts(), [""; 0]);
+        assert_eq!(config.helpers, [(Some("b.io".to_owned()), "ecr-login".to_owned()), (None, "desktop".to_owned())]);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_an_error_that_shows_no_secret() {
+        let canary = "canary-of-docker-auth-config";
+        let errors = [
+            canary.to_owned(),
+            format!("{{{canary}"),
+            format!(r#"{{"auths":"{canary}"}}"#),
+            auths(&format!(r#""a.io":{{"auth":["{canary}"]}}"#)),
+            format!(r#"{{"{canary}":{{}}}}"#),
+            auths(&format!(r#""a.io":{{"auth":"{canary}!"}}"#)),
+            auths(&format!(r#""a.io":{{"auth":"{}"}}"#, STANDARD.encode(canary))),
+            auths(&format!(r#""a.io":{{"auth":"{}"}}"#, STANDARD.encode(format!(":{canary}")))),
+            auths(r#""a.io":{"username":"robot"}"#),
+        ]
+        .map(|text| DockerAuthConfig::parse(&text).unwrap_err().to_string())
+        .join("\n");
+        insta::assert_snapshot!(errors, @r#"
+        is neither JSON nor its base64
+        is not JSON as in docker's `config.json`: line 1, column 2
+        is not JSON as in docker's `config.json`: line 1, column 39
+        is not JSON as in docker's `config.json`: line 1, column 25
+        has no `auths`: write `{"auths": {"HOST": {"auth": "…"}}}`
+        has an `auth` for `a.io` that is not the base64 of `USERNAME:PASSWORD`
+        has an `auth` for `a.io` that is not the base64 of `USERNAME:PASSWORD`
+        has an `auth` for `a.io` that is not the base64 of `USERNAME:PASSWORD`
+        has a `username` and no `password` for `a.io`
+        "#);
+        assert!(!errors.contains(canary));
+    }
+
+    #[test]
+    fn first_source_that_applies_wins() {
+        let ecr = "123456789012.dkr.ecr.eu-west-1.amazonaws.com";
+        let auths = auths(&format!(
+            r#""ghcr.io":{{"username":"u","password":"from-config"}},"{ecr}":{{"username":"AWS","password":"from-config"}}"#
+        ));
+        let all = |docker: &str, named: &str| Credentials {
+            docker: DockerAuthConfig::parse(docker).unwrap(),
+            registry: Some((host(named), Login::password("u", "from-variables"))),
+            aws: RoleArn::parse("arn:aws:iam::123456789012:role/pipe").ok(),
+            google: Provider::parse("projects/1/locations/global/workloadIdentityPools/p/providers/q")
+                .ok()
+                .map(|provider| (provider, None)),
+        };
+        let source = |credentials: &Credentials, at: &str| match credentials.of(&host(at)) {
+            Source::DockerAuthConfig(_) => "config",
+            Source::Variables(_) => "variables",
+            Source::Aws(..) => "aws",
+            Source::Google(..) => "google",
+            Source::Anonymous => "anonymous",
+        };
+        let empty = r#"{"auths":{}}"#;
+        for (credentials, at, expected) in [
+            (all(&auths, "ghcr.io"), "ghcr.io", "config"),
+            (all(empty, "ghcr.io"), "ghcr.io", "variables"),
+            (all(empty, "docker.io"), "docker.io", "variables"),
+            (all(&auths, "ghcr.io"), "docker.io", "anonymous"),
+            (all(&auths, ecr), ecr, "config"),
+            (all(empty, ecr), ecr, "variables"),
+            (all(empty, "ghcr.io"), ecr, "aws"),
+            (all(empty, "ghcr.io"), "public.ecr.aws", "anonymous"),
+            (all(empty, "ghcr.io"), "europe-docker.pkg.dev", "google"),
+            (all(empty, "europe-docker.pkg.dev"), "europe-docker.pkg.dev", "variables"),
+            (all(empty, "ghcr.io"), "eu.gcr.io", "google"),
+            (all(empty, "ghcr.io"), "quay.io", "anonymous"),
+        ] {
+            assert_eq!(source(&credentials, at), expected, "{at}");
+        }
+        for at in [ecr, "ghcr.io", "gcr.io"] {
+            assert_eq!(source(&Credentials::default(), at), "anonymous", "{at}");
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! The hosts of Artifact Registry, and the names of workload identity providers and service accounts.
+
+use std::fmt;
+
+use crate::log::brief;
+use crate::registry::reference::Host;
+
+/// Whether a registry takes Google's access tokens; it must match in full.
+pub(crate) fn is_google(host: &Host) -> bool {
+    let is_label =
+        |label: &str| !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    let host = host.as_str();
+    host == "gcr.io"
+        || host.strip_suffix(".gcr.io").is_some_and(is_label)
+        || host.strip_suffix("-docker.pkg.dev").is_some_and(is_label)
+}
+
+/// A workload identity provider.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Provider {
+    /// The number, not the id.
+    pub(crate) project: String,
+    pub(crate) pool: String,
+    pub(crate) id: String,
+}
+
+/// Why a text is not a provider's name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NotProvider {
+    #[error(
+        "`{}` is not the name of a workload identity provider: write it as \
+         `projects/PROJECT_NUMBER/locations/global/workloadIdentityPools/POOL/providers/PROVIDER`",
+        brief(.0)
+    )]
+    Form(String),
+    #[error(
+        "`{0}` is a project's id, and its number is needed: \
+         `gcloud projects describe {0} --format='value(projectNumber)'` prints it"
+    )]
+    ProjectId(String),
+}
+
+impl Provider {
+    /// Reads a name, bare or as one of the audiences that Google makes of it.
+    pub(crate) fn parse(text: &str) -> Result<Self, NotProvider> {
+        let name = ["https://iam.googleapis.com/", "//iam.googleapis.com/"]
+            .iter()
+            .find_map(|prefix| text.strip_prefix(prefix))
+            .unwrap_or(text);
+        let parts: Vec<_> = name.split('/').collect();
+        let ["projects", project, "locations", "global", "workloadIdentityPools", pool, "providers", id] =
+            parts.as_slice()
+        else {
+            return Err(NotProvider::Form(text.to_owned()));
+        };
+        let is_id = |id: &&str| {
+            !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte))
+        };
+        if ![project, pool, id].into_iter().all(|part| is_id(part)) {
+            return Err(NotProvider::Form(text.to_owned()));
+        }
+        if !project.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(NotProvider::ProjectId((*project).to_owned()));
+        }
+        let [project, pool, id] = [project, pool, id].map(|part| (*part).to_owned());
+        Ok(Self { project, pool, id })
+    }
+
+    /// What Google's STS knows it by.
+    pub(crate) fn audience(&self) -> String {
+        format!("//iam.googleapis.com/{self}")
+    }
+
+    /// Whom a repository's steps are to Google, whatever the step.
+    pub(crate) fn principal_set(&self, repository_uuid: &str) -> String {
+        format!(
+            "principalSet://iam.googleapis.com/projects/{}/locations/global/workloadIdentityPools/{}/attribute.repository_uuid/{repository_uuid}",
+            self.project, self.pool
+        )
+    }
+}
+
+impl fmt::Display for Provider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { project, pool, id } = self;
+        write!(f, "projects/{project}/locations/global/workloadIdentityPools/{pool}/providers/{id}")
+    }
+}
+
+/// The email address of a service account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ServiceAccount(String);
+
+/// Why a text is not one.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{}` is not a service account: write its email address, `NAME@PROJECT.iam.gserviceaccount.com`", brief(.0))]
+pub(crate) struct NotServiceAccount(String);
+
+impl ServiceAccount {
+    pub(crate) fn parse(text: &str) -> Result<Self, NotServiceAccount> {
+        let is_part = |part: &str| {
+            !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte))
+        };
+        let is_email = text.split_once('@').is_some_and(|(name, domain)| is_part(name) && is_part(domain));
+        if is_email { Ok(Self(text.to_owned())) } else { Err(NotServiceAccount(text.to_owned())) }
+    }
+}
+
+impl fmt::Display for ServiceAccount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAME: &str = "projects/123456/locations/global/workloadIdentityPools/bitbucket/providers/acme";
+
+    #[test]
+    fn hosts_match_in_full() {
+        let is_google = |host: &str| is_google(&Host::parse(host).unwrap());
+        for host in ["us-docker.pkg.dev", "europe-west1-docker.pkg.dev", "gcr.io", "eu.gcr.io"] {
+            assert!(is_google(host), "{host}");
+        }
+        for host in [
+            "pkg.dev",
+            "docker.pkg.dev",
+            "us-python.pkg.dev",
+            "us-docker.pkg.dev.evil.example",
+            "evil.us-docker.pkg.dev",
+            "evilgcr.io",
+            "a.b.gcr.io",
+            "gcr.io:5000",
+            "us-docker.pkg.dev:444",
+        ] {
+            assert!(!is_google(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn provider_is_read_in_all_its_forms() {
+        for prefix in ["", "//iam.googleapis.com/", "https://iam.googleapis.com/"] {
+            let provider = Provider::parse(&format!("{prefix}{NAME}")).unwrap();
+            assert_eq!(provider.to_string(), NAME);
+            assert_eq!(provider.audience(), format!("//iam.googleapis.com/{NAME}"));
+        }
+        for text in [
+            "",
+            "acme",
+            "projects/1/locations/global/workloadIdentityPools/p",
+            &format!("{NAME}/x"),
+            &NAME.replace("acme", "a b"),
+        ] {
+            assert!(matches!(Provider::parse(text), Err(NotProvider::Form(_))), "{text}");
+        }
+    }
+
+    #[test]
+    fn project_id_is_told_from_its_number() {
+        let error = Provider::parse(&NAME.replace("123456", "my-project")).unwrap_err();
+        insta::assert_snapshot!(error, @"`my-project` is a project's id, and its number is needed: `gcloud projects describe my-project --format='value(projectNumber)'` prints it");
+    }
+
+    #[test]
+    fn service_account_is_an_email_address() {
+        assert!(ServiceAccount::parse("ci@my-project.iam.gserviceaccount.com").is_ok());
+        for text in ["", "ci", "@x", "ci@", "a/b@c.d", "a:b@c.d", "a@b@c"] {
+            assert!(ServiceAccount::parse(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! Manifests and indexes: digests and platforms (OCI image specification, *Image Index*, *Image Configuration*).
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::Deserialize;
+
+use super::reference::is_digest;
+use crate::log::brief;
+
+/// What a registry may answer with. All four at once: a registry that has another type than those accepted answers 404.
+pub(crate) const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \
+     application/vnd.docker.distribution.manifest.list.v2+json, \
+     application/vnd.oci.image.manifest.v1+json, \
+     application/vnd.docker.distribution.manifest.v2+json";
+
+/// An operating system and a processor, such as `linux/arm64/v8`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Platform {
+    os: String,
+    architecture: String,
+    variant: Option<String>,
+}
+
+/// Why a text is not a platform.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{}` is not a platform: write it as `linux/amd64` or `linux/arm/v7`", brief(.0))]
+pub(crate) struct NotPlatform(String);
+
+/// A manifest, as far as its platforms matter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Manifest {
+    /// The platforms of an index.
+    Index(Vec<Platform>),
+    /// The digest of the configuration, which names the platform.
+    Single { config: String },
+}
+
+/// Why a manifest or configuration cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unreadable {
+    #[error("the registry's answer is not a manifest: not JSON of the expected form")]
+    NotManifest,
+    #[error("the registry's answer is not an image configuration that names its platform")]
+    NotConfig,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ManifestJson {
+    manifests: Option<Vec<Entry>>,
+    config: Option<Descriptor>,
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    platform: Option<PlatformJson>,
+}
+
+#[derive(Deserialize)]
+struct Descriptor {
+    digest: String,
+}
+
+#[derive(Deserialize)]
+struct PlatformJson {
+    #[serde(default)]
+    os: String,
+    #[serde(default)]
+    architecture: String,
+    variant: Option<String>,
+}
+
+impl Manifest {
+    /// Reads a manifest of any of the accepted types, which the bytes themselves tell apart.
+    pub(crate) fn read(body: &[u8]) -> Result<Self, Unreadable> {
+        let json: ManifestJson = serde_json::from_slice(body).map_err(|_| Unreadable::NotManifest)?;
+        if let Some(entries) = json.manifests {
+            return Ok(Self::Index(entries.into_iter().filter_map(|entry| Platform::known(entry.platform?)).collect()));
+        }
+        match json.config {
+            Some(config) if is_digest(&config.digest) => Ok(Self::Single { config: config.digest }),
+            _ => Err(Unreadable::NotManifest),
+        }
+    }
+}
+
+impl Platform {
+    /// The platform that an image's configuration names.
+    pub(crate) fn of_config(body: &[u8]) -> Result<Self, Unreadable> {
+        let json: PlatformJson = serde_json::from_slice(body).map_err(|_| Unreadable::NotConfig)?;
+        Self::known(json).ok_or(Unreadable::NotConfig)
+    }
+
+    /// Attestations stand in an index as `unknown/unknown`.
+    fn known(json: PlatformJson) -> Option<Self> {
+        let is_known = |text: &str| !text.is_empty() && text != "unknown";
+        let is_platform = is_known(&json.os) && is_known(&json.architecture);
+        let variant = json.variant.filter(|variant| !variant.is_empty());
+        is_platform.then_some(Self { os: json.os, architecture: json.architecture, variant })
+    }
+
+    /// Whether an image for this platform runs where `wanted` is asked for: a variant counts only if one is asked for, and
+    /// `arm64` is `arm64/v8`.
+    pub(crate) fn satisfies(&self, wanted: &Self) -> bool {
+        self.os == wanted.os
+            && self.architecture == wanted.architecture
+            && wanted.significant_variant().is_none_or(|variant| self.significant_variant() == Some(variant))
+    }
+
+    fn significant_variant(&self) -> Option<&str> {
+        self.variant.as_deref().filter(|variant| !(self.architecture == "arm64" && *variant == "v8"))
+    }
+}
+
+impl FromStr for Platform {
+    type Err = NotPlatform;
+
+    fn from_str(text: &str) -> Result<Self, NotPlatform> {
+        let parts: Vec<_> = text.trim().split('/').collect();
+        let is_part = |part: &&str| {
+            !part.is_empty()
+                && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
+        };
+        let [os, architecture, variant @ ..] = parts.as_slice() else { return Err(NotPlatform(text.to_owned())) };
+        if !parts.iter().all(is_part) || variant.len() > 1 {
+            return Err(NotPlatform(text.to_owned()));
+        }
+        // As docker normalizes what `uname -m` says.
+        let architecture = match architecture.to_ascii_lowercase().as_str() {
+            "x86_64" | "x86-64" => "amd64".to_owned(),
+            "aarch64" => "arm64".to_owned(),
+            other => other.to_owned(),
+        };
+        let variant = variant.first().map(|variant| variant.to_ascii_lowercase());
+        Ok(Self { os: os.to_ascii_lowercase(), architecture, variant })
+    }
+}
+
+impl fmt::Display for Platform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.os, self.architecture)?;
+        self.variant.as_ref().map_or(Ok(()), |variant| write!(f, "/{variant}"))
+    }
+}
+
+/// The digest of some bytes.
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    format!("sha256:{}", hex(ring::digest::digest(&ring::digest::SHA256, bytes).as_ref()))
+}
+
+/// Whether bytes have a digest; one of an algorithm that is not known is not checked.
+pub(crate) fn has_digest(bytes: &[u8], digest: &str) -> bool {
+    let algorithm = match digest.split_once(':') {
+        Some(("sha256", _)) => &ring::digest::SHA256,
+        Some(("sha384", _)) => &ring::digest::SHA384,
+        Some(("sha512", _)) => &ring::digest::SHA512,
+        _ => return true,
+    };
+    digest.ends_with(&format!(":{}", hex(ring::digest::digest(algorithm, bytes).as_ref())))
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn platform(text: &str) -> Platform {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn index_lists_its_platforms_without_attestations() {
+        let index = br#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[
+            {"digest":"sha256:1","size":1,"platform":{"architecture":"amd64","os":"linux"}},
+            {"digest":"sha256:2","size":1,"platform":{"architecture":"arm64","os":"linux","variant":"v8"}},
+            {"digest":"sha256:3","size":1,"platform":{"architecture":"unknown","os":"unknown"}},
+            {"digest":"sha256:4","size":1}]}"#;
+        assert_eq!(
+            Manifest::read(index),
+            Ok(Manifest::Index(vec![platform("linux/amd64"), platform("linux/arm64/v8")]))
+        );
+    }
+
+    #[test]
+    fn single_manifest_names_its_configuration() {
+        let config = sha256(b"{}");
+        let manifest = format!(r#"{{"schemaVersion":2,"config":{{"digest":"{config}"}},"layers":[]}}"#);
+        assert_eq!(Manifest::read(manifest.as_bytes()), Ok(Manifest::Single { config }));
+    }
+
+    #[test]
+    fn what_is_no_manifest_is_refused() {
+        for body in ["", "<html>", "{}", "[]", r#"{"config":{"digest":"x"}}"#, r#"{"config":{"digest":"../../etc"}}"#] {
+            assert_eq!(Manifest::read(body.as_bytes()), Err(Unreadable::NotManifest), "{body}");
+        }
+    }
+
+    #[test]
+    fn configuration_names_the_platform() {
+        let config = br#"{"architecture":"arm","os":"linux","variant":"v7","rootfs":{}}"#;
+        assert_eq!(Platform::of_config(config), Ok(platform("linux/arm/v7")));
+        assert_eq!(Platform::of_config(b"{}"), Err(Unreadable::NotConfig));
+    }
+
+    #[test]
+    fn variants_count_only_if_asked_for_and_arm64_is_v8() {
+        for (has, wanted, expected) in [
+            ("linux/amd64", "linux/amd64", true),
+            ("linux/amd64", "linux/x86_64", true),
+            ("linux/amd64", "linux/arm64", false),
+            ("windows/amd64", "linux/amd64", false),
+            ("linux/arm64", "linux/arm64/v8", true),
+            ("linux/arm64/v8", "linux/arm64", true),
+            ("linux/arm64/v8", "linux/aarch64", true),
+            ("linux/arm64/v9", "linux/arm64/v8", true),
+            ("linux/arm64", "linux/arm64/v9", false),
+            ("linux/arm/v7", "linux/arm", true),
+            ("linux/arm/v6", "linux/arm/v7", false),
+            ("linux/arm", "linux/arm/v7", false),
+        ] {
+            assert_eq!(platform(has).satisfies(&platform(wanted)), expected, "{has} for {wanted}");
+        }
+    }
+
+    #[test]
+    fn platforms_are_read_as_docker_writes_them() {
+        assert_eq!(platform(" Linux/ARM64/v8 ").to_string(), "linux/arm64/v8");
+        for text in ["", "linux", "linux/", "/amd64", "linux/amd64/v1/x", "linux/amd 64", "linux,amd64"] {
+            assert!(text.parse::<Platform>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn bytes_are_held_against_a_digest() {
+        let empty = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        assert_eq!(sha256(b""), empty);
+        assert!(has_digest(b"", empty));
+        assert!(!has_digest(b"x", empty));
+        let sha512 = format!("sha512:{}", hex(ring::digest::digest(&ring::digest::SHA512, b"x").as_ref()));
+        assert!(has_digest(b"x", &sha512));
+        assert!(!has_digest(b"y", &sha512));
+    }
+}

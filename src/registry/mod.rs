@@ -1,0 +1,9 @@
+//! Images in their registries: whether they exist, with which digest and platforms; and the credentials for that, which
+//! AWS and Google exchange for the step's token.
+
+mod aws;
+mod challenge;
+mod credentials;
+mod google;
+mod manifest;
+mod reference;

@@ -1,0 +1,300 @@
+//! Image references as Docker and the OCI resolve them (distribution/reference, `reference.go` and `normalize.go`).
+
+use std::fmt;
+
+use crate::log::brief;
+
+/// Docker Hub's name in a reference.
+pub(crate) const DOCKER_HUB: &str = "docker.io";
+/// Other names of Docker Hub: of its index, and of the host that serves its API.
+const DOCKER_HUB_ALIASES: [&str; 2] = ["index.docker.io", DOCKER_HUB_API];
+const DOCKER_HUB_API: &str = "registry-1.docker.io";
+
+const LONGEST_NAME: usize = 255;
+const LONGEST_TAG: usize = 128;
+
+/// A host name with its port, in lower case; all names of Docker Hub are `docker.io`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Host(String);
+
+/// The name of an image in a registry.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Reference {
+    /// As it was written.
+    text: String,
+    pub(crate) host: Host,
+    /// With `library/` for Docker Hub's own images.
+    pub(crate) repository: String,
+    pub(crate) tag: Option<String>,
+    pub(crate) digest: Option<String>,
+}
+
+/// Why a text is not an image reference.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Invalid {
+    #[error("`{}` is not a valid registry host name", brief(.0))]
+    Host(String),
+    #[error("its name is empty, or has an empty part between two `/`")]
+    EmptyPart,
+    #[error("`{}` contains upper-case letters", brief(.0))]
+    UpperCase(String),
+    #[error("`{}` may contain only lower-case letters and digits, separated by `.`, `_`, `__` or `-`", brief(.0))]
+    Part(String),
+    #[error("its name is longer than {LONGEST_NAME} characters")]
+    TooLong,
+    #[error("the tag `{}` is invalid: a tag has at most {LONGEST_TAG} letters, digits, `_`, `.` and `-`", brief(.0))]
+    Tag(String),
+    #[error("the digest `{}` is invalid: it must be `sha256:` followed by 64 lower-case hex digits", brief(.0))]
+    Digest(String),
+}
+
+impl Host {
+    /// Parses a registry's host as people write it in lists and configuration: a scheme and a path are ignored.
+    pub(crate) fn parse(text: &str) -> Result<Self, Invalid> {
+        let text = text.trim();
+        let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or(text);
+        let host = host.split('/').next().unwrap_or_default();
+        if is_host(host) { Ok(Self::normalized(host)) } else { Err(Invalid::Host(text.to_owned())) }
+    }
+
+    fn normalized(host: &str) -> Self {
+        let host = host.to_ascii_lowercase();
+        if DOCKER_HUB_ALIASES.contains(&host.as_str()) { Self(DOCKER_HUB.to_owned()) } else { Self(host) }
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The host that serves the registry's API.
+    pub(crate) fn api(&self) -> &str {
+        if self.0 == DOCKER_HUB { DOCKER_HUB_API } else { &self.0 }
+    }
+
+    pub(crate) fn is_docker_hub(&self) -> bool {
+        self.0 == DOCKER_HUB
+    }
+
+    /// A registry on this machine is the only one that may be asked over plain HTTP, as Docker does.
+    pub(crate) fn scheme(&self) -> &'static str {
+        let name = match self.0.strip_prefix('[') {
+            Some(address) => address.split(']').next().unwrap_or_default(),
+            None => self.0.split(':').next().unwrap_or_default(),
+        };
+        let is_loopback = name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+        if is_loopback || name == "localhost" || name.ends_with(".localhost") { "http" } else { "https" }
+    }
+
+    /// The key of this host in docker's `config.json`.
+    pub(crate) fn config_key(&self) -> &str {
+        if self.is_docker_hub() { "https://index.docker.io/v1/" } else { &self.0 }
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Reference {
+    pub(crate) fn parse(text: &str) -> Result<Self, Invalid> {
+        let (rest, digest) = match text.split_once('@') {
+            Some((rest, digest)) => (rest, Some(digest)),
+            None => (text, None),
+        };
+        let last_part = rest.rfind('/').map_or(0, |slash| slash + 1);
+        let (name, tag) = match rest[last_part..].find(':') {
+            Some(colon) => (&rest[..last_part + colon], Some(&rest[last_part + colon + 1..])),
+            None => (rest, None),
+        };
+        let (host, path) = match name.split_once('/') {
+            Some((first, path)) if names_host(first) => (Some(first), path),
+            _ => (None, name),
+        };
+        if let Some(host) = host
+            && !is_host(host)
+        {
+            return Err(Invalid::Host(host.to_owned()));
+        }
+        if let Some(part) = path.split('/').find(|part| !is_path_part(part)) {
+            return Err(match part {
+                "" => Invalid::EmptyPart,
+                _ if part.chars().any(char::is_uppercase) => Invalid::UpperCase(part.to_owned()),
+                _ => Invalid::Part(part.to_owned()),
+            });
+        }
+        if name.len() > LONGEST_NAME {
+            return Err(Invalid::TooLong);
+        }
+        if let Some(tag) = tag.filter(|tag| !is_tag(tag)) {
+            return Err(Invalid::Tag(tag.to_owned()));
+        }
+        if let Some(digest) = digest.filter(|digest| !is_digest(digest)) {
+            return Err(Invalid::Digest(digest.to_owned()));
+        }
+        let host = Host::normalized(host.unwrap_or(DOCKER_HUB));
+        let repository =
+            if host.is_docker_hub() && !path.contains('/') { format!("library/{path}") } else { path.to_owned() };
+        let [tag, digest] = [tag, digest].map(|part| part.map(str::to_owned));
+        Ok(Self { text: text.to_owned(), host, repository, tag, digest })
+    }
+
+    /// What the registry is asked for: the digest if there is one, since the tag beside it does not count.
+    pub(crate) fn version(&self) -> &str {
+        self.digest.as_deref().or(self.tag.as_deref()).unwrap_or("latest")
+    }
+
+    /// The image with the digest that its tag has now, as it is deployed.
+    pub(crate) fn pinned(&self, digest: &str) -> String {
+        if self.digest.is_some() { self.text.clone() } else { format!("{}@{digest}", self.text) }
+    }
+}
+
+/// As it was written.
+impl fmt::Display for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// Whether the first part of a name is a registry rather than a user of Docker Hub.
+fn names_host(first: &str) -> bool {
+    first.contains(['.', ':']) || first == "localhost" || first.contains(char::is_uppercase)
+}
+
+fn is_host(host: &str) -> bool {
+    if let Some(address) = host.strip_prefix('[') {
+        let Some((address, port)) = address.split_once(']') else { return false };
+        return address.parse::<std::net::Ipv6Addr>().is_ok() && (port.is_empty() || is_port(port));
+    }
+    let (name, port) = host.split_at(host.find(':').unwrap_or(host.len()));
+    let is_label = |label: &str| {
+        let is_inner = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        !label.is_empty() && label.bytes().all(is_inner) && !label.starts_with('-') && !label.ends_with('-')
+    };
+    name.split('.').all(is_label) && (port.is_empty() || is_port(port))
+}
+
+fn is_port(port: &str) -> bool {
+    port.strip_prefix(':')
+        .is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()) && digits.parse::<u16>().is_ok())
+}
+
+/// Letters and digits with `.`, `_`, `__` or any number of `-` between them.
+fn is_path_part(part: &str) -> bool {
+    let is_word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let bytes = part.as_bytes();
+    let ends_well = bytes.first().is_some_and(|byte| is_word(*byte)) && bytes.last().is_some_and(|byte| is_word(*byte));
+    let is_separator = |run: &[u8]| matches!(run, b"" | b"." | b"_" | b"__") || run.iter().all(|byte| *byte == b'-');
+    ends_well && bytes.split(|byte| is_word(*byte)).all(is_separator)
+}
+
+fn is_tag(tag: &str) -> bool {
+    (1..=LONGEST_TAG).contains(&tag.len()) && !tag.starts_with(['.', '-']) && tag.bytes().all(is_tag_byte)
+}
+
+/// Whether a byte may appear in a tag.
+pub(crate) fn is_tag_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-')
+}
+
+/// `ALGORITHM:HEX`, in the length of the algorithm (OCI image specification, *Digests*).
+pub(crate) fn is_digest(digest: &str) -> bool {
+    let Some((algorithm, hex)) = digest.split_once(':') else { return false };
+    let is_algorithm = !algorithm.is_empty()
+        && algorithm.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'.' | b'_' | b'-'));
+    let length = match algorithm {
+        "sha256" => hex.len() == 64,
+        "sha384" => hex.len() == 96,
+        "sha512" => hex.len() == 128,
+        _ => hex.len() >= 32,
+    };
+    is_algorithm && length && hex.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Host, repository and version of a reference.
+    fn resolved(text: &str) -> [String; 3] {
+        let reference = Reference::parse(text).unwrap();
+        [reference.host.api().to_owned(), reference.repository.clone(), reference.version().to_owned()]
+    }
+
+    #[test]
+    fn references_resolve_as_docker_resolves_them() {
+        let digest = format!("sha256:{}", "0a".repeat(32));
+        for (text, expected) in [
+            ("alpine", ["registry-1.docker.io", "library/alpine", "latest"]),
+            ("alpine:3.20", ["registry-1.docker.io", "library/alpine", "3.20"]),
+            ("acme/fn:1", ["registry-1.docker.io", "acme/fn", "1"]),
+            ("docker.io/alpine", ["registry-1.docker.io", "library/alpine", "latest"]),
+            ("index.docker.io/acme/fn", ["registry-1.docker.io", "acme/fn", "latest"]),
+            ("ghcr.io/acme/team/fn:1", ["ghcr.io", "acme/team/fn", "1"]),
+            ("ghcr.io/fn", ["ghcr.io", "fn", "latest"]),
+            ("localhost/fn:1", ["localhost", "fn", "1"]),
+            ("registry:5000/fn:1", ["registry:5000", "fn", "1"]),
+            ("R.Example.com/fn:1", ["r.example.com", "fn", "1"]),
+            ("[::1]:5000/a/b", ["[::1]:5000", "a/b", "latest"]),
+            (&format!("r.io/a:1@{digest}"), ["r.io", "a", &digest]),
+            (&format!("r.io/a@{digest}"), ["r.io", "a", &digest]),
+        ] {
+            assert_eq!(resolved(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn only_this_machine_is_asked_over_plain_http() {
+        let scheme = |text| Host::parse(text).unwrap().scheme();
+        for host in ["localhost", "localhost:5000", "a.localhost", "127.0.0.1:5000", "127.9.9.9", "[::1]:5000"] {
+            assert_eq!(scheme(host), "http", "{host}");
+        }
+        for host in ["ghcr.io", "10.0.0.1", "192.168.1.2:5000", "localhost.example.com", "[fe80::1]"] {
+            assert_eq!(scheme(host), "https", "{host}");
+        }
+    }
+
+    #[test]
+    fn pinning_keeps_the_tag_and_leaves_a_digest_alone() {
+        let digest = format!("sha256:{}", "ab".repeat(32));
+        let pinned = |text: &str| Reference::parse(text).unwrap().pinned(&digest);
+        assert_eq!(pinned("acme/fn:1"), format!("acme/fn:1@{digest}"));
+        let with_digest = format!("acme/fn:1@sha256:{}", "0".repeat(64));
+        assert_eq!(pinned(&with_digest), with_digest);
+    }
+
+    #[test]
+    fn hosts_are_read_as_people_write_them() {
+        for (text, expected) in [
+            ("ghcr.io", "ghcr.io"),
+            (" https://GHCR.io/ ", "ghcr.io"),
+            ("https://index.docker.io/v1/", "docker.io"),
+            ("registry-1.docker.io", "docker.io"),
+            ("registry.example.com:5000/v2/", "registry.example.com:5000"),
+        ] {
+            assert_eq!(Host::parse(text).unwrap().as_str(), expected);
+        }
+        for text in ["", "https://", "a b", "-a.io", "a..io", "a.io:", "a.io:x", "a.io:99999", "user@ghcr.io", "[::1"] {
+            assert!(Host::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_a_registry_would_refuse_is_refused_here() {
+        let reason = |text: &str| Reference::parse(text).unwrap_err().to_string();
+        let reasons = ["r_io.x/a", "a//b", "acme/Fn:1", "acme/fn_:1", "a:-1", "a:1@sha256:00"].map(reason).join("\n");
+        insta::assert_snapshot!(reasons, @"
+        `r_io.x` is not a valid registry host name
+        its name is empty, or has an empty part between two `/`
+        `Fn` contains upper-case letters
+        `fn_` may contain only lower-case letters and digits, separated by `.`, `_`, `__` or `-`
+        the tag `-1` is invalid: a tag has at most 128 letters, digits, `_`, `.` and `-`
+        the digest `sha256:00` is invalid: it must be `sha256:` followed by 64 lower-case hex digits
+        ");
+        assert_eq!(Reference::parse(&"a".repeat(256)), Err(Invalid::TooLong));
+        assert!(matches!(Reference::parse(&format!("a:{}", "b".repeat(129))), Err(Invalid::Tag(_))));
+        assert!(matches!(Reference::parse("2024/x:42.27+12ab"), Err(Invalid::Tag(_))));
+    }
+}
