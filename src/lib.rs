@@ -10,9 +10,11 @@
 //! - [`report`]: what a run leaves behind: JSON, JUnit, Code Insights, output variables, shared variables.
 //! - [`gateway`]: HTTP requests to OpenFaaS: token exchange, functions, invocations, logs. Knows nothing of YAML or variables.
 //! - [`config`]: the environment, read once: the table of variables, their values, the warnings about them.
-//! - [`http`]: what all HTTP clients share: TLS, `User-Agent`, retries, the causes of a failed request.
 //! - [`image_tag`]: what `TAG_FORMAT` needs: the git repository, the digest of a handler's folder.
 //! - [`stack`]: the stack file: YAML, substitution, checks, and what a deploy sends for each function. Pure but for reading files.
+//! - [`registry`]: images in their registries, and the credentials that AWS and Google exchange for the step's token. Knows
+//!   nothing of YAML or variables.
+//! - [`http`]: what all HTTP clients share: TLS, `User-Agent`, retries, the causes of a failed request.
 //! - [`oidc`]: the step's ID token: its claims, why it may be refused, the resources that would admit it. Pure.
 //! - [`shutdown`]: SIGTERM, SIGINT and the grace period.
 //! - [`function`]: the vocabulary: OpenFaaS' function resource, quantities, what became of a function.
@@ -28,6 +30,8 @@ mod gateway;
 mod http;
 mod image_tag;
 pub mod oidc;
+#[allow(dead_code)] // The commands use it in the commits that follow.
+mod registry;
 mod report;
 mod shutdown;
 pub mod stack;

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use url::{Host, Url};
 
-use crate::log::brief;
+use crate::console::log::brief;
 
 /// Registries send one or two challenges; no more than this many are read.
 const MOST_CHALLENGES: usize = 16;

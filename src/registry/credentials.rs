@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::aws::{EcrHost, RoleArn};
 use super::google::{Provider, ServiceAccount, is_google};
 use super::reference::Host;
-use crate::secret::Secret;
+use crate::console::redact::Secret;
 
 /// The user under which docker stores an identity token.
 const TOKEN_USER: &str = "<token>";
@@ -194,7 +194,7 @@ impl AuthJson {
         for secret in [&auth, &password, &identitytoken] {
             let _ = Secret::new(secret.clone());
         }
-        let wrong = || InvalidAuth::Auth(crate::log::brief(key));
+        let wrong = || InvalidAuth::Auth(crate::console::log::brief(key));
         let (username, password) = if auth.is_empty() {
             (username, password)
         } else {
@@ -212,7 +212,7 @@ impl AuthJson {
         }
         match (username.as_str(), password.as_str()) {
             ("", "") => Ok(None),
-            (_, "") => Err(InvalidAuth::NoPassword(crate::log::brief(key))),
+            (_, "") => Err(InvalidAuth::NoPassword(crate::console::log::brief(key))),
             (TOKEN_USER, token) => Ok(Some(Login::IdentityToken(Secret::new(token.to_owned())))),
             (username, password) => Ok(Some(Login::password(username, password))),
         }

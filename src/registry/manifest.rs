@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::Deserialize;
 
 use super::reference::is_digest;
-use crate::log::brief;
+use crate::console::log::brief;
 
 /// What a registry may answer with. All four at once: a registry that has another type than those accepted answers 404.
 pub(crate) const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::log::brief;
+use crate::console::log::brief;
 
 /// Docker Hub's name in a reference.
 pub(crate) const DOCKER_HUB: &str = "docker.io";

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::log::brief;
+use crate::console::log::brief;
 use crate::registry::reference::Host;
 
 /// A registry of ECR: `ACCOUNT.dkr.ecr.REGION.amazonaws.com` or another of its forms.

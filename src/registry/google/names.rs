@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::log::brief;
+use crate::console::log::brief;
 use crate::registry::reference::Host;
 
 /// Whether a registry takes Google's access tokens; it must match in full.
@@ -56,7 +56,7 @@ impl Provider {
         let is_id = |id: &&str| {
             !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte))
         };
-        if ![project, pool, id].into_iter().all(|part| is_id(part)) {
+        if ![project, pool, id].into_iter().all(is_id) {
             return Err(NotProvider::Form(text.to_owned()));
         }
         if !project.bytes().all(|byte| byte.is_ascii_digit()) {
