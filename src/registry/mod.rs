@@ -3,7 +3,13 @@
 
 mod aws;
 mod challenge;
+mod client;
+mod clock;
 mod credentials;
+mod error;
+mod explain;
 mod google;
 mod manifest;
 mod reference;
+mod step;
+mod transport;

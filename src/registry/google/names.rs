@@ -104,6 +104,12 @@ impl ServiceAccount {
         let is_email = text.split_once('@').is_some_and(|(name, domain)| is_part(name) && is_part(domain));
         if is_email { Ok(Self(text.to_owned())) } else { Err(NotServiceAccount(text.to_owned())) }
     }
+
+    /// The id of the project that it belongs to, as its address has it.
+    pub(super) fn project(&self) -> &str {
+        let domain = self.0.split_once('@').map_or("", |(_, domain)| domain);
+        domain.split('.').next().unwrap_or_default()
+    }
 }
 
 impl fmt::Display for ServiceAccount {

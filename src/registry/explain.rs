@@ -1,0 +1,194 @@
+//! What a registry's refusal means, and what to change.
+
+use super::aws;
+use super::client::{ecr_of, error_codes};
+use super::credentials::{self, Credentials, Source};
+use super::error::{Error, Kind};
+use super::google::{self, ArtifactRepository};
+use super::manifest::Unreadable;
+use super::reference::{Host, Reference};
+use super::step::Step;
+use super::transport::{Answer, Unanswered, is_transient, location};
+use crate::console::log::{brief, quote};
+use crate::http::retry::{is_web_page, title};
+
+/// How many tags are suggested.
+const MOST_TAGS: usize = 5;
+
+/// What is known of the pipe's own side.
+#[derive(Clone, Copy)]
+pub(super) struct Context<'a> {
+    pub(super) credentials: &'a Credentials,
+    pub(super) step: Option<&'a Step<'a>>,
+}
+
+/// The words of a registry (OCI distribution specification, *Error codes*).
+pub(super) struct Said {
+    codes: Vec<String>,
+    text: String,
+}
+
+impl Said {
+    pub(super) fn of(answer: &Answer) -> Self {
+        let errors = error_codes(&answer.body);
+        let text = if !errors.is_empty() {
+            let words = errors.iter().map(|(code, message)| match (code.as_str(), message.as_str()) {
+                (code, "") => code.to_owned(),
+                ("", message) => message.to_owned(),
+                (code, message) => format!("{code}: {message}"),
+            });
+            words.collect::<Vec<_>>().join("; ")
+        } else if is_web_page(&answer.headers, &answer.body) {
+            format!("a web page, {}", title(&answer.body))
+        } else {
+            String::from_utf8_lossy(&answer.body).trim().to_owned()
+        };
+        Self { codes: errors.into_iter().map(|(code, _)| code).collect(), text: quote(&text) }
+    }
+
+    pub(super) fn lacks_repository(&self) -> bool {
+        self.codes.iter().any(|code| code == "NAME_UNKNOWN")
+    }
+
+    /// As the end of a sentence.
+    fn end(&self) -> String {
+        if self.text.is_empty() { String::new() } else { format!(": {}", self.text) }
+    }
+}
+
+pub(super) fn not_found(image: &Reference, said: &Said, tags: &[String]) -> Error {
+    let what = if said.lacks_repository() {
+        format!("repository `{}` does not exist in `{}`", image.repository, image.host)
+    } else {
+        format!("`{}` is not in repository `{}` of `{}`", brief(image.version()), image.repository, image.host)
+    };
+    let near = near(image.version(), tags);
+    let hint = if near.is_empty() {
+        "push the image before the deploy, or correct its name; nothing was deployed".to_owned()
+    } else {
+        let near: Vec<_> = near.into_iter().map(|tag| format!("`{}`", brief(tag))).collect();
+        format!("push the image before the deploy, or correct its tag; similar tags: {}", near.join(", "))
+    };
+    let message = format!("image `{image}` does not exist: {what}{}", said.end());
+    Error { kind: Kind::NotFound, message, hint: Some(hint) }
+}
+
+/// The tags that are most like a version, nearest first.
+fn near<'t>(version: &str, tags: &'t [String]) -> Vec<&'t str> {
+    const LIKE: f64 = 0.6;
+    let mut near: Vec<_> = tags
+        .iter()
+        .map(|tag| (strsim::normalized_damerau_levenshtein(version, tag), tag.as_str()))
+        .filter(|(likeness, _)| *likeness >= LIKE)
+        .collect();
+    near.sort_by(|(one, _), (other, _)| other.total_cmp(one));
+    near.into_iter().take(MOST_TAGS).map(|(_, tag)| tag).collect()
+}
+
+/// An answer that is no success and no 404.
+pub(super) fn refused(image: &Reference, answer: &Answer, context: Context<'_>) -> Error {
+    let status = answer.status;
+    let said = Said::of(answer).end();
+    let host = &image.host;
+    if is_transient(status) {
+        return Error::unavailable(format!("image `{image}`: `{host}` answered {}{said}", status.as_u16()));
+    }
+    let message = format!("image `{image}` could not be looked up: `{host}` answered {}{said}", status.as_u16());
+    let hint = match status.as_u16() {
+        401 | 403 => no_access(image, context),
+        300..400 => format!(
+            "it redirects to `{}`: write the image with that registry's name",
+            brief(&location(&answer.headers))
+        ),
+        400 => "compare the image's name with what the registry allows".to_owned(),
+        _ => format!("check that `{host}` is a registry (OCI distribution, `/v2/`)"),
+    };
+    Error::denied(message, hint)
+}
+
+/// What would let the pipe look.
+fn no_access(image: &Reference, context: Context<'_>) -> String {
+    let host = &image.host;
+    match context.credentials.of(host) {
+        Source::Aws(_, role) if let Some(ecr) = ecr_of(image) => format!(
+            "it does not exist, or role `{}` may not read it; these permissions let it:\n{}\nan image of another account also \
+             needs that in its repository's policy",
+            role.name,
+            aws::pull_policy([(&ecr, image.repository.as_str())])
+        ),
+        Source::Google(provider, account) if let Some(step) = context.step => format!(
+            "it does not exist, or may not be read; permit that:\n{}",
+            google::bind_reader(provider, account, ArtifactRepository::of(host, &image.repository).as_ref(), step)
+        ),
+        Source::DockerAuthConfig(_) => {
+            format!("it does not exist, or the login for `{host}` in `DOCKER_AUTH_CONFIG` may not read it")
+        }
+        Source::Variables(_) => "it does not exist, or the user in `REGISTRY_USERNAME` may not read it".to_owned(),
+        _ => format!("it does not exist, or is private; for a private one set {}", credentials::wanted(host)),
+    }
+}
+
+/// A registry or its token endpoint takes no credentials.
+pub(super) fn login_refused(host: &Host, answer: &Answer, context: Context<'_>) -> Error {
+    let said = Said::of(answer).end();
+    let (what, hint) = match context.credentials.of(host) {
+        Source::DockerAuthConfig(_) => {
+            ("refuses the login in `DOCKER_AUTH_CONFIG`", format!("sign in to `{host}` again, and store the new login"))
+        }
+        Source::Variables(_) => (
+            "refuses `REGISTRY_USERNAME` and `REGISTRY_PASSWORD`",
+            "check both; many registries want an access token in place of the password".to_owned(),
+        ),
+        Source::Aws(..) => ("refuses the role's password", "check that the account in the image's name is right".to_owned()),
+        Source::Google(..) => (
+            "refuses Google's token",
+            "the repository does not exist, or the step may not read it: `COMMAND: whoami` prints the commands that permit it"
+                .to_owned(),
+        ),
+        Source::Anonymous => {
+            ("lets nobody in without credentials", format!("for a private image set {}", credentials::wanted(host)))
+        }
+    };
+    Error::denied(format!("registry `{host}` {what}: {}{said}", answer.status.as_u16()), hint)
+}
+
+/// An error that is about all images of a registry, for one of them.
+pub(super) fn about(image: &Reference, error: Error) -> Error {
+    Error { message: format!("image `{image}`: {}", error.message), ..error }
+}
+
+pub(super) fn unanswered(image: &Reference, error: &Unanswered) -> Error {
+    match error {
+        Unanswered::Redirect { .. } => Error::denied(format!("image `{image}`: {error}"), None),
+        _ => Error::unavailable(format!("image `{image}`: {error}")),
+    }
+}
+
+pub(super) fn no_token(host: &Host) -> Error {
+    Error::denied(
+        format!("registry `{host}` needs the step's token, and the step has none"),
+        "give the step `oidc: true`, and leave `BITBUCKET_STEP_OIDC_TOKEN` out of `variables:`; Bitbucket passes it itself"
+            .to_owned(),
+    )
+}
+
+pub(super) fn malformed_digest(image: &Reference, digest: &str) -> Error {
+    let host = &image.host;
+    Error::denied(format!("image `{image}`: `{host}` returned `{}`, which is not a digest", brief(digest)), None)
+}
+
+pub(super) fn wrong_digest(image: &Reference, digest: &str) -> Error {
+    let message = format!("image `{image}`: `{}` returned something else than `{}`", image.host, brief(digest));
+    Error::denied(
+        message,
+        "do not deploy it: what a registry returns must have the digest that it was asked for".to_owned(),
+    )
+}
+
+pub(super) fn unreadable(image: &Reference, error: &Unreadable) -> Error {
+    Error::denied(format!("image `{image}`: {error}"), "its platforms are not known".to_owned())
+}
+
+pub(super) fn too_long(image: &Reference, limit: usize) -> Error {
+    Error::denied(format!("image `{image}`: its manifest is longer than {} MiB", limit / 1024 / 1024), None)
+}

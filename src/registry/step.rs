@@ -1,0 +1,140 @@
+//! What a cloud sees of the step: its ID token and what names the build. The claims serve to explain; the cloud decides.
+
+use crate::console::log::quote;
+use crate::oidc::{Claims, IdToken};
+
+/// The default audience of Bitbucket's tokens, before the workspace's UUID.
+const WORKSPACE: &str = "ari:cloud:bitbucket::workspace/";
+
+/// The step that a cloud is to admit.
+pub(crate) struct Step<'a> {
+    pub(super) token: &'a IdToken,
+    claims: Claims,
+    /// `BITBUCKET_REPO_SLUG`
+    slug: Option<&'a str>,
+    /// `BITBUCKET_BUILD_NUMBER`
+    build_number: Option<&'a str>,
+}
+
+impl<'a> Step<'a> {
+    pub(crate) fn new(token: &'a IdToken, slug: Option<&'a str>, build_number: Option<&'a str>) -> Self {
+        Self { token, claims: token.claims().unwrap_or_default(), slug, build_number }
+    }
+
+    pub(super) fn issuer(&self) -> &str {
+        self.claims
+            .issuer()
+            .unwrap_or("https://api.bitbucket.org/2.0/workspaces/WORKSPACE/pipelines-config/identity/oidc")
+    }
+
+    /// As AWS names it in ARNs and conditions.
+    pub(super) fn issuer_path(&self) -> &str {
+        let issuer = self.issuer();
+        issuer.strip_prefix("https://").unwrap_or(issuer)
+    }
+
+    pub(super) fn repository(&self) -> &str {
+        self.claims.repository().unwrap_or("{REPOSITORY_UUID}")
+    }
+
+    pub(super) fn environment(&self) -> Option<&str> {
+        self.claims.environment()
+    }
+
+    /// The audience that every token of the workspace has.
+    pub(super) fn workspace_audience(&self) -> String {
+        let found = self.claims.audiences().into_iter().find(|audience| audience.starts_with(WORKSPACE));
+        found.map(str::to_owned).unwrap_or_else(|| {
+            let uuid = self.claims.text("workspaceUuid").unwrap_or("WORKSPACE_UUID");
+            format!("{WORKSPACE}{}", uuid.trim_matches(['{', '}']))
+        })
+    }
+
+    /// What the token says of whom it is for and from, a line each.
+    pub(super) fn claims(&self) -> String {
+        let audiences = self.claims.audiences();
+        let audiences = if audiences.is_empty() { "none".to_owned() } else { audiences.join(", ") };
+        let subject = self.claims.text("sub").unwrap_or("none");
+        let [issuer, audiences, subject] = [self.claims.issuer().unwrap_or("none"), &audiences, subject].map(quote);
+        format!("  iss: {issuer}\n  aud: {audiences}\n  sub: {subject}")
+    }
+
+    /// That the token has more than one audience, and how to have one.
+    pub(crate) fn several_audiences(&self) -> Option<String> {
+        let count = self.claims.audiences().len();
+        (count > 1).then(|| {
+            format!(
+                "the token has {count} audiences, and it is not confirmed that AWS and Google accept more than one: give the \
+                 step `oidc: true`, without `audiences:`, and write the workspace's audience into the gateway's JwtIssuer:\n\
+                 \x20 spec:\n    aud:\n      - {}",
+                self.workspace_audience()
+            )
+        })
+    }
+
+    /// A name for the session in the cloud's audit log: repository and build, in the letters that AWS allows.
+    pub(super) fn session_name(&self) -> String {
+        const LONGEST: usize = 64;
+        let is_allowed = |byte: char| byte.is_ascii_alphanumeric() || "_+=,.@-".contains(byte);
+        let clean = |text: &str| text.chars().map(|c| if is_allowed(c) { c } else { '-' }).collect::<String>();
+        let build = self.build_number.map(|number| format!("-{}", clean(number))).unwrap_or_default();
+        let build: String = build.chars().take(LONGEST / 2).collect();
+        let mut name = clean(self.slug.unwrap_or("openfaas-pipe"));
+        name.truncate(LONGEST - build.len());
+        let name = name + &build;
+        // Two characters at least.
+        if name.len() < 2 { "openfaas-pipe".to_owned() } else { name }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    pub(crate) const REPOSITORY: &str = "{3b1f7d52-0d8c-4c3c-9f0a-0f9a3f1c2d11}";
+
+    /// A token as Bitbucket makes it, with these claims in place of its own.
+    pub(crate) fn token(changes: Value) -> IdToken {
+        let mut claims = json!({
+            "iss": "https://api.bitbucket.org/2.0/workspaces/acme/pipelines-config/identity/oidc",
+            "aud": "ari:cloud:bitbucket::workspace/8d1cb6a4-6f0e-4a2f-9b7e-d1f1a0c3b5e7",
+            "sub": format!("{REPOSITORY}:{{5e1c}}"),
+            "repositoryUuid": REPOSITORY,
+            "workspaceUuid": "{8d1cb6a4-6f0e-4a2f-9b7e-d1f1a0c3b5e7}",
+        });
+        claims.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        let part = |text: String| URL_SAFE_NO_PAD.encode(text);
+        IdToken::new(&format!("{}.{}.c2lnbmF0dXJl", part(r#"{"alg":"RS256"}"#.to_owned()), part(claims.to_string())))
+            .unwrap()
+    }
+
+    #[test]
+    fn session_is_named_in_allowed_letters_and_keeps_the_build() {
+        let token = token(json!({}));
+        let name = |slug, build| Step::new(&token, slug, build).session_name();
+        assert_eq!(name(Some("import-csv"), Some("42")), "import-csv-42");
+        assert_eq!(name(Some("{a}/b c:d é"), Some("42")), "-a--b-c-d---42");
+        assert_eq!(name(None, None), "openfaas-pipe");
+        assert_eq!(name(Some("x"), None), "openfaas-pipe");
+        let long = name(Some(&"x".repeat(100)), Some("123456"));
+        assert_eq!(long.len(), 64);
+        assert!(long.ends_with("x-123456"));
+    }
+
+    #[test]
+    fn several_audiences_are_warned_about_with_the_setup_for_one() {
+        let one = token(json!({}));
+        assert_eq!(Step::new(&one, None, None).several_audiences(), None);
+        let two = token(json!({"aud": ["ari:cloud:bitbucket::workspace/8d1c", "https://gw.example.com"]}));
+        insta::assert_snapshot!(Step::new(&two, None, None).several_audiences().unwrap(), @"
+        the token has 2 audiences, and it is not confirmed that AWS and Google accept more than one: give the step `oidc: true`, without `audiences:`, and write the workspace's audience into the gateway's JwtIssuer:
+          spec:
+            aud:
+              - ari:cloud:bitbucket::workspace/8d1c
+        ");
+    }
+}
