@@ -64,7 +64,7 @@ pub(super) fn not_found(image: &Reference, said: &Said, tags: &[String]) -> Erro
     };
     let near = near(image.version(), tags);
     let hint = if near.is_empty() {
-        "push the image before the deploy, or correct its name; nothing was deployed".to_owned()
+        "push the image before the deploy, or correct its name".to_owned()
     } else {
         let near: Vec<_> = near.into_iter().map(|tag| format!("`{}`", brief(tag))).collect();
         format!("push the image before the deploy, or correct its tag; similar tags: {}", near.join(", "))

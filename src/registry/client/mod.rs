@@ -487,3 +487,6 @@ pub(super) fn error_codes(body: &[u8]) -> Vec<(String, String)> {
 pub(super) fn ecr_of(image: &Reference) -> Option<EcrHost> {
     EcrHost::of(&image.host)
 }
+
+#[cfg(test)]
+mod tests;
