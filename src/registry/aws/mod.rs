@@ -31,6 +31,8 @@ pub(crate) use setup::pull_policy;
 /// Every role may be assumed for an hour.
 const SESSION_SECONDS: &str = "3600";
 
+type PasswordCell = Arc<OnceCell<Result<Arc<EcrPassword>, Error>>>;
+
 /// What AWS gives for the step's token, each asked for once.
 pub(crate) struct Aws<'a> {
     http: &'a Http,
@@ -38,7 +40,7 @@ pub(crate) struct Aws<'a> {
     step: &'a Step<'a>,
     session: OnceCell<Result<Session, Error>>,
     /// By region.
-    passwords: Mutex<BTreeMap<String, Arc<OnceCell<Result<Arc<EcrPassword>, Error>>>>>,
+    passwords: Mutex<BTreeMap<String, PasswordCell>>,
 }
 
 impl<'a> Aws<'a> {
