@@ -18,12 +18,14 @@
 //! - [`oidc`]: the step's ID token: its claims, why it may be refused, the resources that would admit it. Pure.
 //! - [`shutdown`]: SIGTERM, SIGINT and the grace period.
 //! - [`function`]: the vocabulary: OpenFaaS' function resource, quantities, what became of a function.
+//! - [`diagnostic`]: what a person is told about something wrong, with what to change.
 //! - [`files`]: reading and writing files.
 //! - [`console`]: the one way to standard output: the log, tables, and the redaction of secrets.
 
 mod commands;
 pub mod config;
 mod console;
+pub mod diagnostic;
 mod files;
 pub mod function;
 mod gateway;

@@ -10,6 +10,7 @@ use url::Url;
 use crate::commands::token_guard::Tokens;
 use crate::config::{self, Config, Credentials, Deploy, Environment, Problems, Selection, TagFormat, gateway_address};
 use crate::console::log::quote;
+use crate::diagnostic::Diagnostic;
 use crate::files::input;
 use crate::function::FunctionName;
 use crate::function::outcome::Outcome;
@@ -243,7 +244,7 @@ impl<'a> Run<'a> {
         match git::version(format, base, commit, branch) {
             Ok(git::Version { branch, version, warnings }) => {
                 for warning in warnings {
-                    tracing::warn!("{warning}\nhint: {}", warning.hint());
+                    Diagnostic::warning(warning.to_string()).with_hint(warning.hint()).log();
                 }
                 match branch {
                     Some(branch) => Tag::Branch { branch, version },

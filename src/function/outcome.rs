@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::FunctionName;
+use crate::diagnostic::{Diagnostic, Severity};
 
 /// The exit code's meaning, by which a later step or a person tells kinds of failure apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,6 +118,14 @@ pub struct Problem {
     pub message: String,
     /// What to change; may have several lines.
     pub hint: Option<String>,
+}
+
+impl Problem {
+    /// As the log has it; `about` names what it is about, and is empty for the run as a whole.
+    pub fn diagnostic(&self, about: &str) -> Diagnostic {
+        let about = if about.is_empty() { String::new() } else { format!("`{about}`: ") };
+        Diagnostic::new(Severity::Error, format!("{about}{}", self.message), self.hint.clone())
+    }
 }
 
 /// How many replicas of a function the gateway tells of.

@@ -113,10 +113,12 @@ impl Case<'_> {
             Verdict::Skipped => writeln!(xml, ">\n      <skipped message=\"{}\"/>\n    </testcase>", Escaped(message)),
             Verdict::Failed => {
                 let kind = self.problem.map_or(self.word, |problem| problem.failure.as_str());
-                write!(xml, ">\n      <failure type=\"{kind}\" message=\"{0}\">{0}", Escaped(message))?;
-                if let Some(hint) = self.problem.and_then(|problem| problem.hint.as_deref()) {
-                    write!(xml, "\nhint: {}", Escaped(hint))?;
-                }
+                // Line by line: a line end is escaped within an attribute, not within the text.
+                let whole =
+                    self.problem.map_or_else(|| message.to_owned(), |problem| problem.diagnostic("").to_string());
+                let lines: Vec<_> = whole.split('\n').map(|line| Escaped(line).to_string()).collect();
+                let message = Escaped(message);
+                write!(xml, ">\n      <failure type=\"{kind}\" message=\"{message}\">{}", lines.join("\n"))?;
                 xml.write_str("</failure>\n    </testcase>\n")
             }
         }

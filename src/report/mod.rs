@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 use crate::console::redact;
+use crate::diagnostic::{Diagnostic, Hint};
 use crate::files::atomic;
 use crate::function::outcome::Outcome;
 
@@ -64,7 +65,7 @@ pub(crate) fn write(outcome: &Outcome, places: &Places) {
 fn tell(written: Result<PathBuf, Error>) {
     match written {
         Ok(path) => tracing::debug!("the result is in `{}`", path.display()),
-        Err(error) => tracing::warn!("{error}\nhint: {}", error.hint()),
+        Err(error) => Diagnostic::warn_of(&error).log(),
     }
 }
 
@@ -79,14 +80,9 @@ enum Error {
     Locked { path: PathBuf, lock: PathBuf, wait: Duration },
 }
 
-impl Error {
-    fn write(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
-        let path = path.into();
-        move |source| Self::Write { path, source }
-    }
-
-    fn hint(&self) -> &'static str {
-        match self {
+impl Hint for Error {
+    fn hint(&self) -> String {
+        let hint = match self {
             Self::Write { .. } => {
                 "the run itself is not affected; where later steps need the result, see that the directory is writable and has room"
             }
@@ -94,7 +90,15 @@ impl Error {
                 "another program wrote that file; the result itself is in `openfaas-pipe.json` beside it"
             }
             Self::Locked { .. } => "the result itself is in `openfaas-pipe.json` beside it",
-        }
+        };
+        hint.to_owned()
+    }
+}
+
+impl Error {
+    fn write(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Write { path, source }
     }
 }
 

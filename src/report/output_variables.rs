@@ -6,6 +6,7 @@ use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 
 use crate::console::redact;
+use crate::diagnostic::Diagnostic;
 use crate::function::outcome::{Action, Outcome};
 
 /// Bitbucket's limits for what one step hands on.
@@ -28,9 +29,9 @@ pub(super) fn append(path: &Path, outcome: &Outcome) {
     };
     let (lines, left_out) = lines(&before, &variables(outcome));
     for (name, reason) in left_out {
-        tracing::warn!(
-            "the pipeline variable `{name}` was not set: {reason}\nhint: `openfaas-pipe.json` in the storage directories holds it all"
-        );
+        Diagnostic::warning(format!("the pipeline variable `{name}` was not set: {reason}"))
+            .with_hint("`openfaas-pipe.json` in the storage directories holds it all")
+            .log();
     }
     match file.write_all(lines.as_bytes()) {
         Ok(()) => tracing::debug!("pipeline variables were added to `{}`", path.display()),

@@ -91,12 +91,7 @@ impl<'a> Reporter<'a> {
 
 /// Writes a problem into the log: what happened, and on lines of its own what to change.
 pub(crate) fn tell(about: &str, problem: &Problem) {
-    let Problem { message, hint, .. } = problem;
-    let about = if about.is_empty() { String::new() } else { format!("`{about}`: ") };
-    match hint {
-        Some(hint) => tracing::error!("{about}{message}\nhint: {hint}"),
-        None => tracing::error!("{about}{message}"),
-    }
+    problem.diagnostic(about).log();
 }
 
 /// The last line of a command that does the same with several functions: `done` is the word for it.

@@ -237,10 +237,7 @@ fn annotation(function: &FunctionOutcome, path: Option<&str>, external_id: Strin
 }
 
 fn explain(problem: &Problem) -> String {
-    match &problem.hint {
-        Some(hint) => format!("{}\nhint: {hint}", problem.message),
-        None => problem.message.clone(),
-    }
+    problem.diagnostic("").to_string()
 }
 
 fn count(outcome: &Outcome, verdict: Verdict) -> usize {

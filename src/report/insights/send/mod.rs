@@ -10,6 +10,7 @@ use reqwest::{Client, Proxy, Response, Url};
 use rustls::{ClientConfig, RootCertStore};
 
 use crate::console::log;
+use crate::diagnostic::Diagnostic;
 use crate::function::outcome::Outcome;
 use crate::http::USER_AGENT;
 use crate::report::insights::{self, Context, Method, Request};
@@ -25,9 +26,11 @@ pub(crate) async fn send(outcome: &Outcome, context: &Context) {
     let requests = insights::requests(outcome, context);
     match post_within(TIME_LIMIT, &requests, &context.proxy).await {
         Ok(()) => tracing::debug!("the report is on commit `{}`", log::quote(&context.commit)),
-        Err(error) => tracing::warn!(
-            "the Code Insights report was not sent in full: {error}\nhint: the run itself is not affected; the report needs Bitbucket's proxy, or one that `REPORT_PROXY` names"
-        ),
+        Err(error) => Diagnostic::warning(format!("the Code Insights report was not sent in full: {error}"))
+            .with_hint(
+                "the run itself is not affected; the report needs Bitbucket's proxy, or one that `REPORT_PROXY` names",
+            )
+            .log(),
     }
 }
 
