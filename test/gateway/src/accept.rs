@@ -4,6 +4,8 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -12,8 +14,10 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 
+use crate::answer::Answer;
 use crate::background;
-use crate::serve::{self, Life, State};
+use crate::life::{Life, Stage};
+use crate::strike::NoAnswer;
 use crate::wire::{Breaker, Stream, Wire};
 
 /// Room for uploads over HTTP/2, so that the window is not what a benchmark measures.
@@ -23,20 +27,42 @@ const PLAIN_TO_TLS: &[u8] = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTT
 /// The first byte of a TLS record with a handshake in it (RFC 8446 section 5.1).
 const TLS_HANDSHAKE: u8 = 0x16;
 
-/// Serves connections for as long as it is polled.
-pub(crate) async fn run(listener: TcpListener, state: Arc<State>, tls: Option<Arc<ServerConfig>>, http2: bool) {
+/// Serves connections for as long as it is polled, or alive. `answer` gets each request with what can break its
+/// connection, and the connection's number.
+pub(crate) async fn run<A, F>(
+    listener: TcpListener,
+    tls: Option<Arc<ServerConfig>>,
+    http2: bool,
+    life: Arc<Life>,
+    answer: A,
+) where
+    A: Fn(Arc<Breaker>, u64, Request<Incoming>) -> F + Clone + Send + 'static,
+    F: Future<Output = Result<Answer, NoAnswer>> + Send + 'static,
+{
     let acceptor = tls.map(TlsAcceptor::from);
-    let serve = |tcp, connection| serve(tcp, acceptor.clone(), Arc::clone(&state), connection, http2);
+    let serve = |tcp, connection| {
+        let (answer, acceptor, life) = (answer.clone(), acceptor.clone(), Arc::clone(&life));
+        async move {
+            tokio::select! {
+                () = serve(tcp, acceptor, http2, connection, answer) => {}
+                () = life.reached(Stage::Dead) => {}
+            }
+        }
+    };
     tokio::select! {
         () = background::accept(listener, serve) => {}
-        () = state.reached(Life::Dying) => {}
+        () = life.reached(Stage::Dying) => {}
     }
-    state.life.send_replace(Life::Dead);
+    life.enter(Stage::Dead);
     // Connections end by themselves; the runtime that drives them ends with this.
     std::future::pending::<()>().await;
 }
 
-async fn serve(tcp: TcpStream, acceptor: Option<TlsAcceptor>, state: Arc<State>, connection: u64, http2: bool) {
+async fn serve<A, F>(tcp: TcpStream, acceptor: Option<TlsAcceptor>, http2: bool, connection: u64, answer: A)
+where
+    A: Fn(Arc<Breaker>, u64, Request<Incoming>) -> F + Send,
+    F: Future<Output = Result<Answer, NoAnswer>> + Send + 'static,
+{
     let stream = match acceptor {
         None => Stream::Plain(tcp),
         Some(acceptor) => match handshake(tcp, acceptor).await {
@@ -52,15 +78,14 @@ async fn serve(tcp: TcpStream, acceptor: Option<TlsAcceptor>, state: Arc<State>,
     }
     server.http1().timer(TokioTimer::new());
     server.http2().timer(TokioTimer::new()).initial_stream_window_size(WINDOW).initial_connection_window_size(WINDOW);
-    let answer = {
-        let (breaker, state) = (Arc::clone(&breaker), Arc::clone(&state));
-        service_fn(move |request| serve::request(Arc::clone(&state), Arc::clone(&breaker), connection, request))
+    let service = {
+        let breaker = Arc::clone(&breaker);
+        service_fn(move |request| answer(Arc::clone(&breaker), connection, request))
     };
     tokio::select! {
         // A connection that breaks is the client's affair, or what a fault is for.
-        _ = server.serve_connection(wire, answer) => {}
+        _ = server.serve_connection(wire, service) => {}
         () = breaker.broken() => {}
-        () = state.reached(Life::Dead) => {}
     }
 }
 

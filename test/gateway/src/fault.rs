@@ -24,6 +24,7 @@ use tokio::sync::Semaphore;
 #[derive(Clone, Debug)]
 #[must_use = "a fault does nothing until it is given to `Gateway::fault`"]
 pub struct Fault {
+    host: Option<String>,
     method: Option<String>,
     path: PathMatch,
     containing: Option<String>,
@@ -74,6 +75,7 @@ impl Fault {
     /// A fault of every request.
     pub fn any() -> Self {
         Self {
+            host: None,
             method: None,
             path: PathMatch::Prefix(String::new()),
             containing: None,
@@ -91,6 +93,12 @@ impl Fault {
             dies: false,
             effect: Effect::Answer,
         }
+    }
+
+    /// Only requests to this host, whatever the port.
+    pub fn host(mut self, host: &str) -> Self {
+        self.host = Some(host.to_owned());
+        self
     }
 
     /// Only requests whose path begins so.
@@ -260,7 +268,7 @@ impl Fault {
         self
     }
 
-    fn matches(&self, method: &str, path: &str, body: Option<&[u8]>) -> bool {
+    fn matches(&self, host: &str, method: &str, path: &str, body: Option<&[u8]>) -> bool {
         let path_matches = match &self.path {
             PathMatch::Prefix(prefix) => path.starts_with(prefix.as_str()),
             PathMatch::Exact(exact) => path == exact,
@@ -269,6 +277,7 @@ impl Fault {
         let contains = |text: &String| text.is_empty() || known.windows(text.len()).any(|part| part == text.as_bytes());
         path_matches
             && self.unread == body.is_none()
+            && self.host.as_ref().is_none_or(|wanted| wanted == host)
             && self.method.as_ref().is_none_or(|wanted| wanted == method)
             && self.containing.as_ref().is_none_or(contains)
     }
@@ -309,11 +318,12 @@ impl Faults {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// The fault that strikes a request, before its body is read or after. Every fault that matches counts it, whether it strikes or not.
-    pub(crate) fn strike(&self, method: &str, path: &str, body: Option<&[u8]>) -> Option<Fault> {
+    /// The fault that strikes a request, before its body is read or after. Every fault that matches counts it, whether
+    /// it strikes or not.
+    pub(crate) fn strike(&self, host: &str, method: &str, path: &str, body: Option<&[u8]>) -> Option<Fault> {
         let mut faults = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut struck = None;
-        for (fault, seen) in faults.iter_mut().filter(|(fault, _)| fault.matches(method, path, body)) {
+        for (fault, seen) in faults.iter_mut().filter(|(fault, _)| fault.matches(host, method, path, body)) {
             *seen += 1;
             let due = *seen > fault.skip && fault.times.is_none_or(|times| *seen - fault.skip <= times);
             if due && struck.is_none() {
@@ -330,7 +340,7 @@ mod tests {
 
     fn strikes(faults: &Faults, count: usize) -> Vec<Option<u16>> {
         (0..count)
-            .map(|_| faults.strike("PUT", "/system/functions", Some(b"{}")).and_then(|fault| fault.status))
+            .map(|_| faults.strike("localhost", "PUT", "/system/functions", Some(b"{}")).and_then(|fault| fault.status))
             .collect()
     }
 
@@ -354,6 +364,8 @@ mod tests {
         for (fault, strikes) in [
             (Fault::any(), true),
             (Fault::on("GET", ""), false),
+            (Fault::any().host("localhost"), true),
+            (Fault::any().host("example.com"), false),
             (Fault::any().path("/system"), false),
             (Fault::any().path("/system/functions"), true),
             (Fault::any().containing("import-csv"), true),
@@ -361,7 +373,8 @@ mod tests {
         ] {
             let faults = Faults::default();
             faults.add(fault.clone());
-            let struck = faults.strike("PUT", "/system/functions", Some(br#"{"service":"import-csv"}"#)).is_some();
+            let struck =
+                faults.strike("localhost", "PUT", "/system/functions", Some(br#"{"service":"import-csv"}"#)).is_some();
             assert_eq!(struck, strikes, "{fault:?}");
         }
     }

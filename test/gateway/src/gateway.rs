@@ -10,7 +10,6 @@ use std::time::Duration;
 use hyper::StatusCode;
 use serde_json::Value;
 use thiserror::Error;
-use tokio::sync::watch;
 
 use crate::accept;
 use crate::background::Background;
@@ -20,8 +19,9 @@ use crate::functions::{DEFAULT_NAMESPACE, FunctionState, Functions, Ready};
 use crate::guide::Guide;
 use crate::iam::IamError;
 use crate::issuer::Issuer;
+use crate::life::Stage;
 use crate::record::{Record, Request};
-use crate::serve::{Life, State};
+use crate::serve::{self, State};
 use crate::tls::{Certificate, Tls};
 use crate::token::{Authority, ExpiresIn};
 use crate::validate::Deployment;
@@ -292,7 +292,10 @@ impl Builder {
 
         let (config, ca_pem) = tls.map_or((None, String::new()), |tls| (Some(tls.config), tls.ca_pem));
         let (serving, http2) = (Arc::clone(&state), self.http2);
-        let serve = move || accept::run(listener, serving, config, http2);
+        let life = Arc::clone(&state.life);
+        let answer =
+            move |breaker, connection, request| serve::request(Arc::clone(&serving), breaker, connection, request);
+        let serve = move || accept::run(listener, config, http2, life, answer);
         let background = Background::start("local-gateway", serve).map_err(listen)?;
         Ok(Gateway { url, public_url, address, ca_pem, state, _background: background })
     }
@@ -329,7 +332,7 @@ impl Builder {
             default_namespace: self.default_namespace.clone(),
             unreachable_images: self.unreachable_images.clone(),
             terse_watchdog: self.terse_watchdog,
-            life: watch::Sender::new(Life::Alive),
+            life: Arc::default(),
             issuers: self.issuers.clone(),
             functions: Mutex::new(functions),
             namespaces: self.namespaces.clone(),
@@ -448,7 +451,7 @@ impl Gateway {
 
     /// Dies: connections are closed, and no further one is accepted.
     pub fn die(&self) {
-        self.state.life.send_replace(Life::Dying);
+        self.state.life.enter(Stage::Dying);
     }
 
     /// Makes something go wrong.

@@ -1,8 +1,9 @@
 //! Bitbucket as an OIDC issuer: its discovery document, its keys, and a step's ID token with any claim changed or removed.
 
 use serde_json::{Value, json};
+use thiserror::Error;
 
-use crate::jwt::{self, Claims, Key};
+use crate::jwt::{self, Claims, Key, Token};
 
 /// The default workspace's UUID, with the braces Bitbucket gives it.
 pub const WORKSPACE_UUID: &str = "{7d9a2c4e-1f3b-4a58-9c6d-0e2f4b6a8c10}";
@@ -60,6 +61,23 @@ impl Issuer {
         })
     }
 
+    /// The claims of a token that this issuer's key signed.
+    ///
+    /// # Errors
+    ///
+    /// It is no token, names a key that the issuer lacks, or its signature is wrong.
+    pub fn verify(&self, token: &str) -> Result<Claims, Unverified> {
+        let token = Token::parse(token).ok_or(Unverified::Malformed)?;
+        let key = Key::shared_rsa();
+        if token.kid() != Some(key.kid()) {
+            return Err(Unverified::UnknownKey);
+        }
+        if !token.is_signed_by(&key.jwk()) {
+            return Err(Unverified::Signature);
+        }
+        Ok(token.claims)
+    }
+
     /// The path of the discovery document's folder, for a server that stands in for Bitbucket's.
     pub(crate) fn path(&self) -> &str {
         self.iss.strip_prefix("https://api.bitbucket.org").unwrap_or(&self.iss)
@@ -86,6 +104,26 @@ impl Issuer {
         let header = json!({"alg": "RS256", "kid": Key::shared_rsa().kid(), "typ": "JWT"});
         TokenBuilder { claims, header, key: Signature::Issuer }
     }
+}
+
+/// Why a token is not taken for the issuer's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Unverified {
+    /// It is no JSON Web Token.
+    #[error("it is no JSON Web Token")]
+    Malformed,
+    /// Its `kid` is none of the issuer's.
+    #[error("it names a key that the issuer does not have")]
+    UnknownKey,
+    /// The issuer did not sign it.
+    #[error("its signature is wrong")]
+    Signature,
+}
+
+/// The claims of any token, its signature not verified; `None` where it is none.
+#[must_use]
+pub fn unverified_claims(token: &str) -> Option<Claims> {
+    Token::parse(token).map(|token| token.claims)
 }
 
 /// Who signs.

@@ -23,8 +23,8 @@
 //! # Ok::<(), local_gateway::StartError>(())
 //! ```
 //!
-//! Everything is blocking on the outside: [`Gateway`], [`relay`], [`proxy`] and [`raw`] run in threads of their own, and
-//! end when their handles are dropped. Keys are made at start.
+//! Everything is blocking on the outside: [`Gateway`], [`relay`], [`proxy`], [`raw`] and [`server`] run in threads of
+//! their own, and end when their handles are dropped. Keys are made at start.
 //!
 //! # Inside
 //!
@@ -59,12 +59,15 @@ mod iam;
 mod invoke;
 pub mod issuer;
 mod jwt;
+mod life;
 pub mod proxy;
 pub mod raw;
 mod record;
 pub mod relay;
 mod rest;
 mod serve;
+pub mod server;
+mod strike;
 mod tls;
 mod token;
 mod validate;
@@ -77,10 +80,10 @@ pub use gateway::{Builder, Gateway, StartError};
 pub use guide::Guide;
 pub use hyper::{HeaderMap, Version};
 pub use iam::{IamError, parse_duration};
-pub use issuer::{Issuer, TokenBuilder};
+pub use issuer::{Issuer, TokenBuilder, Unverified};
 pub use jwt::Claims;
 pub use record::Request;
-pub use tls::Certificate;
+pub use tls::{Certificate, CertificateAuthority};
 pub use token::ExpiresIn;
 
 /// A password that nobody guesses, for a program that is started by hand.

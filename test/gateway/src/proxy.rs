@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 use crate::answer::{self, Answer};
 use crate::background::{self, Background};
 use crate::record::{self, Record, Request};
-use crate::serve::NoAnswer;
+use crate::strike::NoAnswer;
 
 /// A running proxy; dropping it closes its connections.
 #[derive(Debug)]
@@ -35,6 +35,8 @@ struct Shared {
     answer: Mutex<(StatusCode, Bytes)>,
     /// Where tunnels to a host name lead.
     hosts: Mutex<HashMap<String, SocketAddr>>,
+    /// Where tunnels to any other host lead, but for the loopback.
+    others: Mutex<Option<SocketAddr>>,
 }
 
 impl Proxy {
@@ -66,12 +68,17 @@ impl Proxy {
     pub fn resolve(&self, host: &str, address: SocketAddr) {
         self.shared.hosts.lock().unwrap_or_else(PoisonError::into_inner).insert(host.to_owned(), address);
     }
+
+    /// Leads tunnels to every other host that is not loopback to one address.
+    pub fn resolve_others(&self, address: SocketAddr) {
+        *self.shared.others.lock().unwrap_or_else(PoisonError::into_inner) = Some(address);
+    }
 }
 
 /// Starts a proxy on a free port of the loopback.
 ///
 /// Requests and tunnels to the loopback go there. Other hosts are out of a test's reach: a request gets the answer that
-/// was set, a tunnel 502 unless [`Proxy::resolve`] knows the host.
+/// was set, a tunnel 502 unless [`Proxy::resolve`] or [`Proxy::resolve_others`] says where it leads.
 ///
 /// # Errors
 ///
@@ -79,7 +86,8 @@ impl Proxy {
 pub fn start() -> io::Result<Proxy> {
     let (listener, address) = background::listen()?;
     let answer = Mutex::new((StatusCode::OK, Bytes::from_static(b"{}")));
-    let shared = Arc::new(Shared { record: Record::default(), answer, hosts: Mutex::default() });
+    let shared =
+        Arc::new(Shared { record: Record::default(), answer, hosts: Mutex::default(), others: Mutex::default() });
     let serving = Arc::clone(&shared);
     let run = move || {
         background::accept(listener, move |tcp, connection| {
@@ -139,7 +147,8 @@ async fn tunnel(shared: &Shared, request: hyper::Request<Incoming>) -> Answer {
         let hosts = shared.hosts.lock().unwrap_or_else(PoisonError::into_inner);
         hosts.get(host).copied()
     });
-    let Some(target) = resolved.or_else(|| loopback(request.uri())) else {
+    let others = *shared.others.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(target) = resolved.or_else(|| loopback(request.uri())).or(others) else {
         return answer::error(StatusCode::BAD_GATEWAY, "this proxy reaches the loopback only");
     };
     let Ok(mut server) = TcpStream::connect(target).await else {

@@ -7,6 +7,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use hyper::header::{HOST, HeaderValue};
+use hyper::http::request::Parts;
 use hyper::{HeaderMap, Version};
 use serde_json::Value;
 
@@ -46,6 +48,12 @@ impl Request {
         self.headers.get(name)?.to_str().ok()
     }
 
+    /// The host it was sent to, without a port.
+    #[must_use]
+    pub fn host(&self) -> String {
+        host(&self.headers)
+    }
+
     /// The body as text; what is not UTF-8 is replaced.
     #[must_use]
     pub fn text(&self) -> String {
@@ -64,11 +72,37 @@ impl Request {
         form_urlencoded::parse(&self.body).into_owned().collect()
     }
 
+    /// The first value of a parameter of the query, decoded.
+    #[must_use]
+    pub fn parameter(&self, name: &str) -> Option<String> {
+        let mut parameters = form_urlencoded::parse(self.query.as_deref().unwrap_or_default().as_bytes());
+        parameters.find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
+    }
+
     fn keep(&mut self, bytes: &[u8]) {
         self.body_length += bytes.len() as u64;
         let room = KEPT.saturating_sub(self.body.len());
         self.body.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
+}
+
+/// A request's headers, with HTTP/2's `:authority` as `host`.
+pub(crate) fn headers(parts: &Parts) -> HeaderMap {
+    let mut headers = parts.headers.clone();
+    if parts.version == Version::HTTP_2
+        && let Some(authority) = parts.uri.authority()
+        && let Ok(host) = HeaderValue::from_str(authority.as_str())
+    {
+        headers.entry(HOST).or_insert(host);
+    }
+    headers
+}
+
+/// The host that a request's headers name, without a port.
+pub(crate) fn host(headers: &HeaderMap) -> String {
+    let host = headers.get(HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let authority: Option<hyper::http::uri::Authority> = host.parse().ok();
+    authority.map(|authority| authority.host().to_ascii_lowercase()).unwrap_or_default()
 }
 
 /// A request whose body may still be arriving.

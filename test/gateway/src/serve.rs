@@ -7,21 +7,20 @@ use std::time::Instant;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HOST, HeaderValue};
-use hyper::{HeaderMap, StatusCode, Version};
+use hyper::header::CONTENT_TYPE;
+use hyper::{HeaderMap, StatusCode};
 use serde_json::json;
-use thiserror::Error;
-use tokio::sync::watch;
 
 use crate::answer::{self, Answer};
-use crate::body;
-use crate::fault::{Effect, Fault, Faults};
+use crate::fault::Faults;
 use crate::flavour::Flavour;
 use crate::functions::Functions;
 use crate::invoke;
 use crate::issuer::Issuer;
+use crate::life::Life;
 use crate::record::{self, Record, Recorded, Request};
 use crate::rest;
+use crate::strike::{self, NoAnswer, Usual};
 use crate::token::Authority;
 use crate::wire::Breaker;
 
@@ -40,7 +39,7 @@ pub(crate) struct State {
     pub(crate) unreachable_images: Vec<String>,
     /// Whether the watchdog keeps to itself why it refused a token, as its newest version does.
     pub(crate) terse_watchdog: bool,
-    pub(crate) life: watch::Sender<Life>,
+    pub(crate) life: Arc<Life>,
     pub(crate) issuers: Vec<Issuer>,
     pub(crate) functions: Mutex<Functions>,
     pub(crate) namespaces: Option<Vec<String>>,
@@ -56,22 +55,6 @@ impl State {
     pub(crate) fn functions(&self) -> MutexGuard<'_, Functions> {
         self.functions.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    /// Waits until the gateway has come so far.
-    pub(crate) async fn reached(&self, stage: Life) {
-        // The sender is kept as long as this.
-        let _ = self.life.subscribe().wait_for(|life| *life >= stage).await;
-    }
-}
-
-/// How far a gateway that dies has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Life {
-    Alive,
-    /// No further connection is accepted.
-    Dying,
-    /// Every connection is closed.
-    Dead,
 }
 
 /// A request without its body.
@@ -84,17 +67,27 @@ pub(crate) struct Head {
 }
 
 impl Head {
+    /// That of a request which was recorded.
+    pub(crate) fn of(request: &Request) -> Self {
+        Self {
+            method: request.method.clone(),
+            path: request.path.clone(),
+            query: request.query.clone(),
+            headers: request.headers.clone(),
+        }
+    }
+
+    /// The host it was sent to, without a port.
+    fn host(&self) -> String {
+        record::host(&self.headers)
+    }
+
     /// The first value of a parameter of the query, decoded.
     pub(crate) fn parameter(&self, name: &str) -> Option<String> {
         let mut parameters = form_urlencoded::parse(self.query.as_deref().unwrap_or_default().as_bytes());
         parameters.find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
     }
 }
-
-/// A request that is not answered: the connection, or on HTTP/2 the stream, ends.
-#[derive(Debug, Error)]
-#[error("no answer, on purpose")]
-pub(crate) struct NoAnswer;
 
 /// Answers a request.
 pub(crate) async fn request(
@@ -105,13 +98,7 @@ pub(crate) async fn request(
 ) -> Result<Answer, NoAnswer> {
     let arrived = Instant::now();
     let (parts, incoming) = request.into_parts();
-    let mut headers = parts.headers;
-    if parts.version == Version::HTTP_2
-        && let Some(authority) = parts.uri.authority()
-        && let Ok(host) = HeaderValue::from_str(authority.as_str())
-    {
-        headers.entry(HOST).or_insert(host);
-    }
+    let headers = record::headers(&parts);
     let full_path = parts.uri.path();
     let head = Head {
         method: parts.method.to_string(),
@@ -134,8 +121,10 @@ pub(crate) async fn request(
         })
     });
 
-    if let Some(fault) = state.faults.strike(&head.method, &head.path, None) {
-        let answer = strike(&state, &breaker, &head, Input::Whole(Bytes::new()), fault).await?;
+    let host = head.host();
+    if let Some(fault) = state.faults.strike(&host, &head.method, &head.path, None) {
+        let usual = |usual| serve(&state, &head, Input::Whole(Bytes::new()), usual);
+        let answer = strike::strike(fault, &breaker, &state.life, usual).await?;
         if let Some(entry) = &entry {
             record::answered(entry, answer.status().as_u16());
         }
@@ -153,9 +142,11 @@ pub(crate) async fn request(
         Input::Whole(bytes)
     };
     let known: &[u8] = if let Input::Whole(bytes) = &input { bytes } else { &[] };
-    let answer = match state.faults.strike(&head.method, &head.path, Some(known)) {
-        Some(fault) => strike(&state, &breaker, &head, input, fault).await?,
-        None => route(&state, &head, input).await,
+    let struck = state.faults.strike(&host, &head.method, &head.path, Some(known));
+    let usual = |usual| serve(&state, &head, input, usual);
+    let answer = match struck {
+        Some(fault) => strike::strike(fault, &breaker, &state.life, usual).await?,
+        None => usual(Usual::Route).await,
     };
     if let Some(entry) = &entry {
         record::answered(entry, answer.status().as_u16());
@@ -167,6 +158,22 @@ pub(crate) async fn request(
 enum Input {
     Whole(Bytes),
     Streamed(invoke::Input),
+}
+
+impl Input {
+    async fn collect(self) -> Bytes {
+        match self {
+            Self::Whole(bytes) => bytes,
+            Self::Streamed(input) => input.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default(),
+        }
+    }
+}
+
+async fn serve(state: &Arc<State>, head: &Head, input: Input, usual: Usual) -> Answer {
+    match usual {
+        Usual::Route => route(state, head, input).await,
+        Usual::Echo => strike::echo(head, input.collect().await),
+    }
 }
 
 async fn route(state: &Arc<State>, head: &Head, input: Input) -> Answer {
@@ -212,92 +219,4 @@ fn exchange(state: &State, head: &Head, body: &[u8]) -> Answer {
             answer::json(StatusCode::BAD_REQUEST, &error)
         }
     }
-}
-
-/// Does to a request what the fault says.
-async fn strike(
-    state: &Arc<State>,
-    breaker: &Breaker,
-    head: &Head,
-    input: Input,
-    fault: Fault,
-) -> Result<Answer, NoAnswer> {
-    tokio::time::sleep(fault.delay).await;
-    if let Some(latch) = &fault.latch {
-        latch.opened().await;
-    }
-    let (processed, input) = if fault.processed {
-        (Some(route(state, head, input).await), Input::Whole(Bytes::new()))
-    } else {
-        (None, input)
-    };
-    if fault.dies {
-        state.life.send_replace(Life::Dying);
-        std::future::pending::<()>().await;
-    }
-    let mut answer = match fault.effect {
-        Effect::Reset => {
-            tokio::time::sleep(fault.delay_answer).await;
-            return Err(end(breaker, fault.orderly).await);
-        }
-        Effect::Hang => std::future::pending().await,
-        Effect::Raw { endless } => {
-            breaker.speak(fault.body.clone(), endless);
-            answer::empty(StatusCode::OK)
-        }
-        Effect::Answer | Effect::CutOff(_) => match (fault.status, processed) {
-            (Some(_), _) => answer::with_body(StatusCode::OK, None, fault.body.clone()),
-            (None, Some(answer)) => answer,
-            (None, None) => route(state, head, input).await,
-        },
-        Effect::Echo => echo(head, input).await,
-        Effect::Endless => answer::streamed(StatusCode::OK, None, body::endless(&fault.body)),
-        Effect::Slow(beat) => answer::streamed(StatusCode::OK, None, body::slow(fault.body.clone(), beat)),
-        Effect::GzipBomb => answer::streamed(StatusCode::OK, None, body::gzip_bomb()),
-    };
-    if let Some(status) = fault.status.and_then(|status| StatusCode::from_u16(status).ok()) {
-        *answer.status_mut() = status;
-    }
-    for (name, value) in &fault.headers {
-        answer::set(&mut answer, name, value);
-    }
-    if let Effect::CutOff(length) = fault.effect {
-        answer = cut_off(answer, length).await;
-    }
-    tokio::time::sleep(fault.delay_answer).await;
-    Ok(answer)
-}
-
-/// Ends a connection without an answer.
-async fn end(breaker: &Breaker, orderly: bool) -> NoAnswer {
-    if !orderly {
-        breaker.reset();
-        // The connection's task drops this one.
-        std::future::pending::<()>().await;
-    }
-    NoAnswer
-}
-
-async fn cut_off(answer: Answer, length: usize) -> Answer {
-    let (parts, body) = answer.into_parts();
-    let whole = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
-    let announced = whole.len().max(length) as u64 + 1;
-    Answer::from_parts(parts, body::cut_off(whole.slice(..length.min(whole.len())), announced))
-}
-
-async fn echo(head: &Head, input: Input) -> Answer {
-    let body = match input {
-        Input::Whole(bytes) => bytes,
-        Input::Streamed(input) => input.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default(),
-    };
-    let query = head.query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
-    let mut text = format!("{} {}{query}\n", head.method, head.path);
-    for (name, value) in &head.headers {
-        text.push_str(&format!("{name}: {}\n", String::from_utf8_lossy(value.as_bytes())));
-    }
-    let mut answer = answer::text(StatusCode::OK, format!("{text}\n{}", String::from_utf8_lossy(&body)));
-    for (name, value) in &head.headers {
-        answer::set(&mut answer, &format!("x-echo-{name}"), &String::from_utf8_lossy(value.as_bytes()));
-    }
-    answer
 }

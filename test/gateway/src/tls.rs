@@ -1,12 +1,21 @@
 //! The certificate authority that the gateway makes for itself, and certificates of which something may be wrong.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use time::{Duration, OffsetDateTime};
-use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::crypto::ring::{self, sign};
 use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert};
+use tokio_rustls::rustls::sign::{CertifiedKey, SigningKey};
 use tokio_rustls::rustls::{self, ServerConfig};
+
+use crate::gateway::StartError;
+
+/// How long a certificate is good for, and has been.
+const LIFE: Duration = Duration::days(30);
 
 /// Which certificate the gateway shows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,8 +40,8 @@ pub(crate) struct Tls {
 impl Tls {
     /// Makes keys, authority and certificate.
     pub(crate) fn new(certificate: Certificate, host_names: &[String], http2: bool) -> Result<Self, rcgen::Error> {
-        let authority = Authority::new("local-gateway authority")?;
-        let stranger = Authority::new("unknown authority")?;
+        let authority = CertificateAuthority::make("local-gateway authority")?;
+        let stranger = CertificateAuthority::make("unknown authority")?;
         let unknown = certificate == Certificate::UnknownAuthority;
         let signer = if unknown { &stranger } else { &authority };
 
@@ -41,32 +50,38 @@ impl Tls {
         if certificate == Certificate::WrongHost {
             names = vec!["elsewhere.example.com".to_owned()];
         }
-        let mut params = CertificateParams::new(names)?;
-        let now = OffsetDateTime::now_utc();
-        params.distinguished_name.push(DnType::CommonName, "local-gateway");
-        params.not_before = now - Duration::days(30);
-        params.not_after = now + Duration::days(if certificate == Certificate::Expired { -1 } else { 30 });
+        let end = if certificate == Certificate::Expired { Duration::days(-1) } else { LIFE };
         let key = KeyPair::generate()?;
-        let leaf = params.signed_by(&key, &signer.issuer)?;
+        let leaf = params(names, end)?.signed_by(&key, &signer.issuer)?;
 
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
         let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
-            .and_then(|builder| builder.with_no_client_auth().with_single_cert(vec![leaf.der().clone()], key));
-        let mut config = config.map_err(|_: rustls::Error| rcgen::Error::CouldNotParseKeyPair)?;
-        config.alpn_protocols =
-            if http2 { vec![b"h2".to_vec(), b"http/1.1".to_vec()] } else { vec![b"http/1.1".to_vec()] };
+            .and_then(|builder| {
+                builder.with_no_client_auth().with_single_cert(vec![leaf.der().clone()], private(&key))
+            });
+        let mut config = config.map_err(not_a_key)?;
+        config.alpn_protocols = protocols(http2);
         Ok(Self { config: Arc::new(config), ca_pem: authority.pem })
     }
 }
 
-struct Authority {
+/// A certificate authority made for one run.
+pub struct CertificateAuthority {
     issuer: Issuer<'static, KeyPair>,
     pem: String,
 }
 
-impl Authority {
-    fn new(name: &str) -> Result<Self, rcgen::Error> {
+impl CertificateAuthority {
+    /// Makes its key and its certificate.
+    ///
+    /// # Errors
+    ///
+    /// No certificate can be made with this name.
+    pub fn new(name: &str) -> Result<Self, StartError> {
+        Self::make(name).map_err(|error| StartError::Certificate(error.to_string()))
+    }
+
+    fn make(name: &str) -> Result<Self, rcgen::Error> {
         let mut params = CertificateParams::new(Vec::new())?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -75,4 +90,74 @@ impl Authority {
         let pem = params.self_signed(&key)?.pem();
         Ok(Self { issuer: Issuer::new(params, key), pem })
     }
+
+    /// Its certificate as PEM text.
+    #[must_use]
+    pub fn pem(&self) -> &str {
+        &self.pem
+    }
+
+    /// TLS with a certificate for whatever name the client asks for (SNI, RFC 6066 section 3), else for `localhost`.
+    pub(crate) fn for_any_name(self, http2: bool) -> Result<Arc<ServerConfig>, rcgen::Error> {
+        let key = KeyPair::generate()?;
+        let signing = sign::any_supported_type(&private(&key)).map_err(not_a_key)?;
+        let resolver = AnyName { authority: self, key, signing, made: Mutex::default() };
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(not_a_key)?;
+        let mut config = config.with_no_client_auth().with_cert_resolver(Arc::new(resolver));
+        config.alpn_protocols = protocols(http2);
+        Ok(Arc::new(config))
+    }
+}
+
+/// Makes a certificate for each name when it is first asked for.
+struct AnyName {
+    authority: CertificateAuthority,
+    key: KeyPair,
+    signing: Arc<dyn SigningKey>,
+    made: Mutex<HashMap<String, Arc<CertifiedKey>>>,
+}
+
+impl fmt::Debug for AnyName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AnyName").finish_non_exhaustive()
+    }
+}
+
+impl ResolvesServerCert for AnyName {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let name = hello.server_name().unwrap_or("localhost").to_owned();
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(certified) = made.get(&name) {
+            return Some(Arc::clone(certified));
+        }
+        let params = params(vec![name.clone()], LIFE).ok()?;
+        let leaf = params.signed_by(&self.key, &self.authority.issuer).ok()?;
+        let certified = Arc::new(CertifiedKey::new(vec![leaf.der().clone()], Arc::clone(&self.signing)));
+        made.insert(name, Arc::clone(&certified));
+        Some(certified)
+    }
+}
+
+/// A server's certificate that ends so long after now.
+fn params(names: Vec<String>, end: Duration) -> Result<CertificateParams, rcgen::Error> {
+    let mut params = CertificateParams::new(names)?;
+    let now = OffsetDateTime::now_utc();
+    params.distinguished_name.push(DnType::CommonName, "local-gateway");
+    params.not_before = now - LIFE;
+    params.not_after = now + end;
+    Ok(params)
+}
+
+fn private(key: &KeyPair) -> PrivateKeyDer<'static> {
+    PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()))
+}
+
+fn protocols(http2: bool) -> Vec<Vec<u8>> {
+    if http2 { vec![b"h2".to_vec(), b"http/1.1".to_vec()] } else { vec![b"http/1.1".to_vec()] }
+}
+
+fn not_a_key(_: rustls::Error) -> rcgen::Error {
+    rcgen::Error::CouldNotParseKeyPair
 }

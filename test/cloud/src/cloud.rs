@@ -1,0 +1,217 @@
+//! The handle: one TLS server under every host name, and the proxy that leads there.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
+use http::{HeaderValue, Response};
+use local_gateway::proxy::{self, Proxy};
+use local_gateway::relay::{self, Relay};
+use local_gateway::server::{self, Server};
+use local_gateway::{CertificateAuthority, Fault, Request, StartError};
+
+use crate::aws::Aws;
+use crate::google::Google;
+use crate::registry::{Registries, Registry};
+use crate::reply::{self, Reply};
+use crate::secret::Secrets;
+
+/// A port that nobody listens on.
+const CLOSED: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1);
+
+/// A cloud before it is started.
+#[derive(Clone, Copy, Debug)]
+#[must_use = "a cloud is started by `start`"]
+pub struct Builder {
+    http2: bool,
+    rtt: Duration,
+}
+
+impl Builder {
+    /// Speaks HTTP/1.1 only; otherwise HTTP/2 as well.
+    pub fn http1_only(mut self) -> Self {
+        self.http2 = false;
+        self
+    }
+
+    /// Adds a round trip time to every connection.
+    pub fn round_trip(mut self, rtt: Duration) -> Self {
+        self.rtt = rtt;
+        self
+    }
+
+    /// Starts server and proxy.
+    ///
+    /// # Errors
+    ///
+    /// No port is free, or no thread can be started.
+    pub fn start(self) -> Result<Cloud, StartError> {
+        let authority = CertificateAuthority::new("local-cloud authority")?;
+        let ca_pem = authority.pem().to_owned();
+        let services = Services::default();
+        let serving = services.clone();
+        let server = server::start(authority, self.http2, move |request| serving.reply(request))?;
+        let listen = |source: io::Error| StartError::Listen { address: server.address(), source };
+        let relay = match self.rtt {
+            Duration::ZERO => None,
+            rtt => Some(relay::start(server.address(), rtt).map_err(listen)?),
+        };
+        let proxy = proxy::start().map_err(listen)?;
+        proxy.resolve_others(relay.as_ref().map_or(server.address(), Relay::address));
+        Ok(Cloud { services, proxy, ca_pem, server, _relay: relay })
+    }
+}
+
+/// A running cloud; dropping it closes its connections.
+pub struct Cloud {
+    services: Services,
+    proxy: Proxy,
+    ca_pem: String,
+    server: Server,
+    _relay: Option<Relay>,
+}
+
+impl Cloud {
+    /// A cloud to be set up.
+    pub fn builder() -> Builder {
+        Builder { http2: true, rtt: Duration::ZERO }
+    }
+
+    /// Starts a cloud without any registry, role or project.
+    ///
+    /// # Errors
+    ///
+    /// No port is free, or no thread can be started.
+    pub fn start() -> Result<Self, StartError> {
+        Self::builder().start()
+    }
+
+    /// The value for `HTTPS_PROXY`.
+    #[must_use]
+    pub fn proxy_url(&self) -> String {
+        self.proxy.url()
+    }
+
+    /// The certificate authority: the value for `CA_CERT`.
+    #[must_use]
+    pub fn ca_pem(&self) -> &str {
+        &self.ca_pem
+    }
+
+    /// Every request so far, in the order in which they arrived.
+    #[must_use]
+    pub fn requests(&self) -> Vec<Request> {
+        self.server.requests()
+    }
+
+    /// The requests to one host.
+    #[must_use]
+    pub fn requests_to(&self, host: &str) -> Vec<Request> {
+        self.requests().into_iter().filter(|request| request.host() == host).collect()
+    }
+
+    /// The requests as `METHOD HOST PATH`, for a glance at what was asked and in which order.
+    #[must_use]
+    pub fn asked(&self) -> Vec<String> {
+        let line = |request: &Request| format!("{} {}{}", request.method, request.host(), request.path);
+        self.requests().iter().map(line).collect()
+    }
+
+    /// Forgets the requests so far.
+    pub fn clear_requests(&self) {
+        self.server.clear_requests();
+    }
+
+    /// `HOST:PORT` of every tunnel that the proxy was asked for.
+    #[must_use]
+    pub fn tunnels(&self) -> Vec<String> {
+        let requests = self.proxy.requests();
+        requests.into_iter().filter(|request| request.method == "CONNECT").map(|request| request.path).collect()
+    }
+
+    /// Makes something go wrong; [`Fault::host`] says where.
+    pub fn fault(&self, fault: Fault) {
+        self.server.fault(fault);
+    }
+
+    /// Takes every fault back.
+    pub fn clear_faults(&self) {
+        self.server.clear_faults();
+    }
+
+    /// Leads a host name to another server, such as a local gateway with TLS.
+    pub fn resolve(&self, host: &str, address: SocketAddr) {
+        self.proxy.resolve(host, address);
+    }
+
+    /// Makes a host one that no connection reaches.
+    pub fn disconnect(&self, host: &str) {
+        self.proxy.resolve(host, CLOSED);
+    }
+
+    /// Amazon Web Services: IAM, STS and the ECR API.
+    #[must_use]
+    pub fn aws(&self) -> &Aws {
+        &self.services.aws
+    }
+
+    /// Google Cloud: workload identity pools, service accounts, STS and IAM Credentials.
+    #[must_use]
+    pub fn google(&self) -> &Google {
+        &self.services.google
+    }
+
+    /// The registry of a host, made when first asked for, with the ways of the real one of that name.
+    #[must_use]
+    pub fn registry(&self, host: &str) -> Registry {
+        let Services { aws, google, registries, secrets } = &self.services;
+        registries.get_or_insert(host, aws, google, secrets)
+    }
+
+    /// Every secret that was configured or given out: none may show up in what a client prints.
+    #[must_use]
+    pub fn secrets(&self) -> Vec<String> {
+        self.services.secrets.all()
+    }
+}
+
+/// What answers behind the server.
+#[derive(Clone)]
+struct Services {
+    aws: Aws,
+    google: Google,
+    registries: Registries,
+    secrets: Secrets,
+}
+
+impl Default for Services {
+    fn default() -> Self {
+        let secrets = Secrets::default();
+        Self {
+            aws: Aws::new(secrets.clone()),
+            google: Google::new(secrets.clone()),
+            registries: Registries::default(),
+            secrets,
+        }
+    }
+}
+
+impl Services {
+    fn reply(&self, request: &Request) -> Response<Bytes> {
+        let host = request.host();
+        let reply = (self.aws.reply(&host, request))
+            .or_else(|| self.google.reply(&host, request))
+            .or_else(|| self.registries.reply(&host, request))
+            .unwrap_or_else(|| reply::text(421, format!("local-cloud has no `{host}`\n")));
+        if request.method == "HEAD" { without_body(reply) } else { reply }
+    }
+}
+
+/// What `HEAD` returns in place of a response to `GET` (RFC 9110 section 9.3.2).
+fn without_body(reply: Reply) -> Reply {
+    let (mut parts, body) = reply.into_parts();
+    parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+    Response::from_parts(parts, Bytes::new())
+}
