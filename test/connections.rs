@@ -1,16 +1,13 @@
-//! How many connections a run makes, and when.
+//! How many connections a run opens, and what happens if they are lost.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpListener;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use local_gateway::{Fault, Gateway, Latch};
 
-use crate::support::{Pipe, Running, changes, issuer, permissive, start, until};
-
-const PASSWORD: &str = "s3cret-password";
+use crate::support::{Pipe, Running, changes, permissive, start, until};
 
 fn stack(functions: usize) -> String {
     let mut stack = String::from("provider:\n  name: openfaas\nfunctions:\n");
@@ -40,82 +37,79 @@ fn http2_needs_one_connection_with_a_token() {
 }
 
 #[test]
-fn http2_needs_one_connection_where_nothing_is_exchanged_first() {
-    let gateway = start(Gateway::builder().tls().basic_auth("admin", PASSWORD));
-    Pipe::new()
-        .var("OPENFAAS_URL", gateway.url())
-        .var("OPENFAAS_PASSWORD", PASSWORD)
-        .var("CA_CERT", gateway.ca_pem())
-        .stack(&stack(40))
-        .run()
-        .exits(0);
-    assert_eq!(changes(&gateway).len(), 80);
-    assert_eq!((connections(&gateway), opened(&gateway)), (1, 1));
-}
-
-#[test]
-fn http1_has_its_connections_before_the_token_is_there() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let accepted = Arc::new(AtomicUsize::new(0));
-    let counter = Arc::clone(&accepted);
-    thread::spawn(move || {
-        // The exchange comes over the first, and is answered only when the others are there.
-        let mut connections = Vec::new();
-        while connections.len() < 8 {
-            connections.push(listener.accept().unwrap().0);
-            counter.fetch_add(1, Ordering::SeqCst);
-        }
-        // An answer before the request would be an error of its own.
-        let mut exchange = BufReader::new(connections.remove(0));
-        let mut line = String::new();
-        while exchange.read_line(&mut line).unwrap() > "\r\n".len() {
-            line.clear();
-        }
-        let answer = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 2\r\n\r\n{}";
-        exchange.get_mut().write_all(answer).unwrap();
-        // Open until the pipe has read it.
-        let _ = exchange.read_to_end(&mut Vec::new());
-    });
-    let token = issuer().token().audience(&url).mint();
-    Pipe::new()
-        .var("OPENFAAS_URL", url)
-        .var("BITBUCKET_STEP_OIDC_TOKEN", token)
-        .var("PARALLEL", "8")
-        .var("TIMEOUT", "30s")
-        .stack(&stack(20))
-        .run()
-        .exits(3);
-    assert_eq!(accepted.load(Ordering::SeqCst), 8);
-}
-
-#[test]
-fn connections_made_ahead_are_the_ones_that_are_used() {
+fn http1_opens_no_more_connections_than_it_has_requests_under_way() {
     for builder in [permissive().tls().http1_only(), permissive().http1_only()] {
         let gateway = start(builder);
-        // Answers so late that no connection is free for a second request.
+        // No connection becomes free for a second request.
         let latch = Latch::closed();
         gateway.fault(Fault::on("PUT", "/system/functions").held_by(&latch));
         let pipe = Pipe::at(&gateway).var("CA_CERT", gateway.ca_pem()).var("PARALLEL", "8").stack(&stack(8));
         let mut running = Running::of(pipe);
         until("eighth request", || changes(&gateway).len() == 8);
+        // The exchange's connection is one of them.
+        assert_eq!((connections(&gateway), opened(&gateway)), (8, 8));
         latch.open();
         running.end().exits(0);
-        assert_eq!((connections(&gateway), opened(&gateway)), (8, 8));
     }
 }
 
 #[test]
-fn no_more_connections_are_made_than_there_are_functions() {
-    let gateway = start(permissive().tls().http1_only());
-    Pipe::at(&gateway).var("CA_CERT", gateway.ca_pem()).stack(&stack(1)).run().exits(0);
-    assert_eq!((connections(&gateway), opened(&gateway)), (1, 1));
+fn lost_connections_are_made_again_without_waiting_for_one_that_hangs() {
+    for builder in [permissive().tls(), permissive().tls().http1_only()] {
+        let gateway = start(builder);
+        let latch = Latch::closed();
+        gateway.fault(Fault::on("PUT", "/system/functions").times(8).held_by(&latch));
+        let relay = Relay::to(gateway.address());
+        let url = gateway.url().replace(&gateway.address().to_string(), &relay.address.to_string());
+        let pipe = Pipe::at(&gateway).var("OPENFAAS_URL", url).var("CA_CERT", gateway.ca_pem());
+        let mut running = Running::of(pipe.var("PARALLEL", "8").stack(&stack(8)));
+        until("eighth request", || changes(&gateway).len() == 8);
+        relay.lose_all_and_let_the_next_hang();
+        latch.open();
+        let ran = running.end().exits(0);
+        ran.says("the connection was closed").is_silent_about("no connection within");
+    }
 }
 
-#[test]
-fn connections_made_ahead_carry_no_request_of_their_own() {
-    let gateway = start(permissive().http1_only());
-    Pipe::at(&gateway).stack(&stack(20)).run().exits(0);
-    let others = gateway.requests().iter().filter(|request| request.path != "/system/functions").count();
-    assert_eq!(others, 1, "the exchange");
+/// Passes connections on to an address until told otherwise.
+struct Relay {
+    address: SocketAddr,
+    passed_on: Arc<Mutex<Vec<TcpStream>>>,
+    hang: Arc<AtomicBool>,
+}
+
+impl Relay {
+    fn to(target: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let (passed_on, hang): (Arc<Mutex<Vec<TcpStream>>>, Arc<AtomicBool>) = Default::default();
+        let relay = Self { address, passed_on: Arc::clone(&passed_on), hang: Arc::clone(&hang) };
+        thread::spawn(move || {
+            let mut hanging = Vec::new();
+            for client in listener.incoming() {
+                let client = client.expect("a connection");
+                if hang.swap(false, Ordering::SeqCst) {
+                    hanging.push(client);
+                    continue;
+                }
+                let server = TcpStream::connect(target).expect("a connection");
+                for (from, to) in [(&client, &server), (&server, &client)] {
+                    let (mut from, mut to) = (from.try_clone().expect("a clone"), to.try_clone().expect("a clone"));
+                    thread::spawn(move || {
+                        let _ = std::io::copy(&mut from, &mut to);
+                        let _ = to.shutdown(Shutdown::Write);
+                    });
+                }
+                passed_on.lock().expect("no panic").extend([client, server]);
+            }
+        });
+        relay
+    }
+
+    fn lose_all_and_let_the_next_hang(&self) {
+        self.hang.store(true, Ordering::SeqCst);
+        for stream in self.passed_on.lock().expect("no panic").drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
 }

@@ -22,7 +22,7 @@ pub(crate) async fn run(mut run: Run<'_>, selection: &Selection) -> Result<Outco
     outcome.stack_file = Some(loaded.path.clone());
     let needs = |functions| permissions::of_all(oidc::IamAction::FunctionDelete, functions);
     let reporter = &Reporter::new(&needs);
-    match gateway.sign_in(functions.len()).await {
+    match gateway.sign_in().await {
         // The table is to say that nothing was started.
         Ok(()) | Err(Error::Stopped(_)) => {
             let targets =

@@ -1,11 +1,10 @@
 //! The gateway over HTTP: token exchange, functions, invocations; tries again what may pass.
 
-mod connect;
+mod array_filter;
 mod error;
 mod invocation;
 mod logs;
 mod send;
-mod sieve;
 pub(crate) mod statuses;
 mod token;
 
@@ -16,6 +15,7 @@ use http::Method;
 use serde::Deserialize;
 use url::Url;
 
+use array_filter::ELEMENT_LIMIT;
 pub(crate) use error::{Error, shown};
 pub(crate) use invocation::{Invocation, Unanswered, may_be_set};
 use send::{Answer, Call};
@@ -32,18 +32,12 @@ use crate::shutdown::Stop;
 
 /// How much of an answer is read where only its beginning is of use, in bytes.
 const ANSWER_LIMIT: usize = 64 * 1024;
-/// How long a list of functions may be, in bytes: many ten thousands of them.
+/// The longest list of functions that is read, in bytes: many ten thousands of them.
 const LIST_LIMIT: usize = 64 * 1024 * 1024;
-/// How much of what it says is kept, in bytes: some thousands of functions.
-const KEPT_LIMIT: usize = 4 * 1024 * 1024;
-/// How much memory a list may take once it is read, in bytes, as [`weight`] has it.
-const LIST_WEIGHT: usize = 8 * 1024 * 1024;
 
 /// The gateway at one address, with what is needed to be let in.
 pub(crate) struct Gateway {
     http: reqwest::Client,
-    opener: connect::Opener,
-    parallel: usize,
     url: Url,
     authority: Authority,
     timeout: Duration,
@@ -81,21 +75,17 @@ impl Gateway {
     /// Gives what is wrong with `CA_CERT`, which `ca_cert` is the PEM text of.
     pub(crate) fn new(url: Url, ca_cert: Option<&str>, config: &Config, stop: &Stop) -> Result<Self, String> {
         let tls = tls::config(ca_cert, config.tls_no_verify)?;
-        let builder = || {
-            let builder = reqwest::Client::builder()
-                .tls_backend_preconfigured(tls.clone())
-                .user_agent(USER_AGENT)
-                .redirect(reqwest::redirect::Policy::none())
-                .connect_timeout(CONNECT_TIMEOUT.min(config.timeout))
-                .pool_max_idle_per_host(config.parallel);
-            // What stays on this machine goes through no proxy.
-            if is_loopback(&url) { builder.no_proxy() } else { builder }
-        };
-        let (http, opener) = connect::client(builder).map_err(|error| quote(&error.to_string()))?;
+        let builder = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls)
+            .user_agent(USER_AGENT)
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(CONNECT_TIMEOUT.min(config.timeout))
+            .pool_max_idle_per_host(config.parallel);
+        // Requests to this machine go through no proxy.
+        let builder = if is_loopback(&url) { builder.no_proxy() } else { builder };
+        let http = builder.build().map_err(|error| quote(&error.to_string()))?;
         Ok(Self {
             http,
-            opener,
-            parallel: config.parallel,
             url,
             authority: Authority::new(&config.credentials),
             timeout: config.timeout,
@@ -177,7 +167,7 @@ impl Gateway {
             body,
             authenticated: true,
             limit: ANSWER_LIMIT,
-            keep: None,
+            wanted: None,
             whole: false,
             action: Some(action),
             target: Some(target),
@@ -190,7 +180,7 @@ impl Gateway {
         if let Some(namespace) = &target.namespace {
             url.query_pairs_mut().append_pair("namespace", namespace);
         }
-        let call = self.question(url, Some(IamAction::FunctionGet), Some(target), KEPT_LIMIT);
+        let call = self.question(url, Some(IamAction::FunctionGet), Some(target), ELEMENT_LIMIT);
         let answer = self.send(&call).await?;
         match answer.status.as_u16() {
             200 => parse(&call, &answer).map(Some),
@@ -199,7 +189,7 @@ impl Gateway {
         }
     }
 
-    /// `GET /system/functions`: the functions of a namespace that are wanted. Of the others nothing is held in memory.
+    /// `GET /system/functions`: the functions of a namespace that are wanted. The others are not held in memory.
     pub(crate) async fn list(
         &self,
         namespace: Option<&str>,
@@ -211,15 +201,11 @@ impl Gateway {
         }
         // A listing is permitted on a whole namespace.
         let target = FunctionName::all_of(namespace.map(str::to_owned));
-        // What cannot be read is left for the end, where it is told.
-        let keep = |json: &[u8]| {
-            weight(json) > LIST_WEIGHT || serde_json::from_slice(json).map_or(true, |status| wanted(&status))
-        };
-        let question = self.question(url, Some(IamAction::FunctionList), Some(&target), KEPT_LIMIT);
-        let call = Call { keep: Some(&keep), ..question };
+        let question = self.question(url, Some(IamAction::FunctionList), Some(&target), ANSWER_LIMIT);
+        let call = Call { wanted: Some(&wanted), ..question };
         let answer = self.send(&call).await?;
         match answer.status.as_u16() {
-            200 => parse(&call, &answer),
+            200 => Ok(answer.functions),
             _ => Err(self.refused(&call, &answer)),
         }
     }
@@ -248,7 +234,7 @@ impl Gateway {
             body: Bytes::new(),
             authenticated: true,
             limit,
-            keep: None,
+            wanted: None,
             whole: true,
             action,
             target,
@@ -261,21 +247,8 @@ fn says_exists(body: &[u8]) -> bool {
     String::from_utf8_lossy(body).contains("already exists")
 }
 
-/// What the functions in a JSON text take in memory at most, apart from their texts: a few bytes can stand for hundreds.
-fn weight(json: &[u8]) -> usize {
-    let each = |byte| match byte {
-        b'{' => size_of::<Status>(),
-        b',' => size_of::<(String, String)>() * 2,
-        _ => 0,
-    };
-    json.iter().map(|byte| each(*byte)).sum()
-}
-
 fn parse<T: for<'a> Deserialize<'a>>(call: &Call<'_>, answer: &Answer) -> Result<T, Error> {
     let shape = |detail| Error::Shape { request: call.name(), detail };
-    if weight(&answer.body) > LIST_WEIGHT {
-        return Err(shape("it is longer than the pipe can hold".to_owned()));
-    }
     serde_json::from_slice(&answer.body).map_err(|error| {
         if retry::is_web_page(&answer.headers, &answer.body) {
             return shape("it is a web page".to_owned());

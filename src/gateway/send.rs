@@ -7,11 +7,12 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use url::Url;
 
+use super::array_filter::{ArrayError, ArrayFilter, Wanted};
 use super::error::{self, Error, Refused, Transport};
-use super::sieve::{Keep, Sieve};
 use super::{Gateway, LIST_LIMIT};
 use crate::console::log::{self, quote};
 use crate::function::FunctionName;
+use crate::function::api::Status;
 use crate::http::cause::Cause;
 use crate::http::retry::{self, pause, wait_of};
 use crate::oidc::IamAction;
@@ -26,8 +27,8 @@ pub(super) struct Call<'a> {
     pub(super) authenticated: bool,
     /// How much of the answer is kept, in bytes.
     pub(super) limit: usize,
-    /// Which elements of an answer that is a list are kept; of any other all is.
-    pub(super) keep: Option<Keep<'a>>,
+    /// If the answer is a list of functions: which of them are kept.
+    pub(super) wanted: Option<Wanted<'a>>,
     /// Whether an answer of which a part is missing is of no use.
     pub(super) whole: bool,
     /// What the Policy has to permit for it.
@@ -40,6 +41,8 @@ pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
+    /// The wanted functions of a list, which has no `body`.
+    pub(super) functions: Vec<Status>,
     /// An earlier try got no answer.
     pub(super) answer_lost: bool,
 }
@@ -100,17 +103,17 @@ impl Gateway {
         }
         let mut response = self.once(&call.method, &call.url, request).await?;
         let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
+        if let Some(wanted) = call.wanted.filter(|_| status.is_success()) {
+            let functions = self.read_list(call, &headers, &mut response, wanted).await?;
+            return Ok(Answer { status, headers, body: Bytes::new(), functions, answer_lost: false });
+        }
         let (body, cut) = self.read(call, &mut response).await?;
         if cut && status.is_success() && call.whole {
-            let detail = match call.keep {
-                Some(_) => "it is longer than the pipe can hold".to_owned(),
-                None => format!("it is longer than {} KiB", call.limit / 1024),
-            };
-            return Err(Error::Shape { request: call.name(), detail });
+            return Err(call.shape(format!("it is longer than {} KiB", call.limit / 1024)));
         }
         match self.wants_tls(&call.method, &call.url, status, &body) {
             Some(error) => Err(error),
-            None => Ok(Answer { status, headers, body, answer_lost: false }),
+            None => Ok(Answer { status, headers, body, functions: Vec::new(), answer_lost: false }),
         }
     }
 
@@ -150,29 +153,41 @@ impl Gateway {
         Ok(response)
     }
 
-    /// What is kept of the body, and whether there was more than the limits allow.
+    /// The beginning of the body, and whether there was more than the limit allows.
     async fn read(&self, call: &Call<'_>, response: &mut reqwest::Response) -> Result<(Bytes, bool), Error> {
-        let mut sieve = call.keep.filter(|_| response.status().is_success()).map(Sieve::new);
-        let mut room = if sieve.is_some() { LIST_LIMIT } else { call.limit };
         let mut body = Vec::new();
-        loop {
-            let chunk = tokio::select! {
-                chunk = response.chunk() => chunk.map_err(|error| self.transport(&call.method, &call.url, &error))?,
-                failure = self.stop.grace_over() => return Err(Error::Stopped(failure)),
-            };
-            let Some(chunk) = chunk else {
-                return Ok((body.into(), false));
-            };
-            let piece = &chunk[..chunk.len().min(room)];
-            match &mut sieve {
-                Some(sieve) => sieve.take(piece, &mut body),
-                None => body.extend_from_slice(piece),
-            }
-            room -= piece.len();
-            if piece.len() < chunk.len() || body.len() > call.limit {
+        while let Some(chunk) = self.chunk(&call.method, response).await? {
+            let room = call.limit - body.len();
+            body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+            if chunk.len() > room {
                 return Ok((body.into(), true));
             }
         }
+        Ok((body.into(), false))
+    }
+
+    /// The wanted functions of a list.
+    async fn read_list(
+        &self,
+        call: &Call<'_>,
+        headers: &HeaderMap,
+        response: &mut reqwest::Response,
+        wanted: Wanted<'_>,
+    ) -> Result<Vec<Status>, Error> {
+        let mut filter = ArrayFilter::new(wanted);
+        let mut size = 0;
+        let mut is_web_page = false;
+        let shape = |error: ArrayError, is_web_page| match error {
+            ArrayError::NotJson(_) if is_web_page => call.shape("it is a web page".to_owned()),
+            _ => call.shape(error.to_string()),
+        };
+        while let Some(chunk) = self.chunk(&call.method, response).await? {
+            is_web_page |= size == 0 && retry::is_web_page(headers, &chunk);
+            size += chunk.len();
+            let read = if size > LIST_LIMIT { Err(ArrayError::TooLong) } else { filter.push(&chunk) };
+            read.map_err(|error| shape(error, is_web_page))?;
+        }
+        filter.finish().map_err(|error| shape(error, is_web_page))
     }
 
     pub(super) fn transport(&self, method: &Method, url: &Url, error: &reqwest::Error) -> Error {
@@ -221,5 +236,10 @@ impl Call<'_> {
     /// Method and path.
     pub(super) fn name(&self) -> String {
         error::request_name(&self.method, &self.url)
+    }
+
+    /// The error of an answer that is not what a gateway returns.
+    pub(super) fn shape(&self, detail: String) -> Error {
+        Error::Shape { request: self.name(), detail }
     }
 }

@@ -100,14 +100,10 @@ impl Authority {
 }
 
 impl Gateway {
-    /// Gets what the gateway's own interface wants to see, once; so many later requests use it, for which connections are
-    /// made meanwhile.
-    pub(crate) async fn sign_in(&self, requests: usize) -> Result<(), Error> {
+    /// Exchanges the step's token once, before requests that need the result are sent side by side.
+    pub(crate) async fn sign_in(&self) -> Result<(), Error> {
         self.not_stopped()?;
-        tokio::select! {
-            token = self.authorization() => token.map(|_| ()),
-            never = self.opener.open(&self.url, requests.min(self.parallel).saturating_sub(1)) => match never {},
-        }
+        self.authorization().await.map(|_| ())
     }
 
     /// Exchanges the step's token whatever can be told of it beforehand, for its sake alone.
@@ -213,7 +209,7 @@ impl Gateway {
             body: Bytes::from(form),
             authenticated: false,
             limit: ANSWER_LIMIT,
-            keep: None,
+            wanted: None,
             whole: true,
             action: None,
             target: None,

@@ -46,7 +46,7 @@ pub(crate) async fn run(mut run: Run<'_>, deploy: &Deploy) -> Result<Outcome, Re
     tracing::info!("deploying {} of `{}` to `{}`", count(loaded.stack.functions.len()), loaded.path, gateway.address());
     let needs = |functions| permissions::of_deploy(deploy, functions);
     let reporter = &Reporter::new(&needs);
-    match gateway.sign_in(loaded.stack.functions.len()).await {
+    match gateway.sign_in().await {
         // The table is to say that nothing was started.
         Ok(()) | Err(Error::Stopped(_)) => {
             let deployer = Deployer {

@@ -65,7 +65,7 @@ async fn differences(
     reporter: &Reporter<'_>,
 ) -> Result<Vec<(String, Difference)>, Error> {
     // One listing a namespace, as a rule, and of most stack files that is one request.
-    gateway.sign_in(1).await?;
+    gateway.sign_in().await?;
     let functions = &loaded.stack.functions;
     let targets: Vec<_> = functions.iter().map(|function| FunctionName::from(&function.deployment)).collect();
     let targets: Vec<_> = targets.iter().collect();
