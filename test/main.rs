@@ -1,5 +1,6 @@
 //! What a user meets: the built pipe with an empty environment, against the local gateway.
 
+mod bad_days;
 mod binary;
 mod bounded;
 mod connect;

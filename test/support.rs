@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use local_gateway::{Builder, Gateway, Issuer};
+use local_gateway::{Builder, Flavour, Gateway, Issuer};
 use tempfile::TempDir;
 
 /// The function of the OpenFaaS guide, in namespace `etl`.
@@ -34,6 +34,11 @@ pub(crate) fn permissive() -> Builder {
 pub(crate) fn permitting(actions: &[&str]) -> Builder {
     let iam = include_str!("iam/everything.yaml").replace(r#"action: ["*"]"#, &format!("action: {actions:?}"));
     Gateway::builder().iam_yaml(&iam).public_url("https://gw.example.com").issuer(&issuer())
+}
+
+/// A gateway of another edition, where a password opens everything.
+pub(crate) fn edition(flavour: Flavour) -> Builder {
+    Gateway::builder().flavour(flavour).basic_auth("admin", "secret-of-the-gateway")
 }
 
 /// Starts a gateway.
@@ -71,6 +76,11 @@ impl Pipe {
     pub(crate) fn at(gateway: &Gateway) -> Self {
         let token = issuer().token().audience(gateway.public_url()).mint();
         Self::new().var("OPENFAAS_URL", gateway.url()).var("BITBUCKET_STEP_OIDC_TOKEN", token)
+    }
+
+    /// A run against a gateway that takes a password.
+    pub(crate) fn with_password(gateway: &Gateway) -> Self {
+        Self::new().var("OPENFAAS_URL", gateway.url()).var("OPENFAAS_PASSWORD", "secret-of-the-gateway")
     }
 
     /// Sets a variable; a later value replaces an earlier one.

@@ -1,13 +1,13 @@
 //! `COMMAND: remove`, and the deletions of `PRUNE`: functions are deleted side by side.
 
-use crate::commands::concurrent::{begun, each};
+use crate::commands::concurrent::{Failed, begun, each};
 use crate::commands::permissions;
 use crate::commands::prepare::{Rejected, Run};
 use crate::commands::progress::{self, Reporter, count};
 use crate::config::Selection;
 use crate::function::FunctionName;
-use crate::function::outcome::{Action, FunctionOutcome, Outcome};
-use crate::gateway::{Error, Found, Gateway};
+use crate::function::outcome::{Action, FunctionOutcome, Left, Outcome};
+use crate::gateway::{Deletion, Error, Gateway};
 use crate::oidc;
 use crate::shutdown::Stop;
 
@@ -47,11 +47,22 @@ pub(crate) async fn remove(
 ) -> Vec<FunctionOutcome> {
     let begun = targets.into_iter().map(|(target, line)| (FunctionOutcome { line, ..begun(gateway, target) }, ()));
     each(begun, parallel, stop, reporter, async |target, ()| match gateway.delete(target).await {
-        Ok(Found::Accepted) => Ok(Action::Removed),
-        Ok(Found::Absent) => Ok(Action::Absent),
-        Err(error) => Err(reporter.failed(&error)),
+        Ok(Deletion::Accepted) => Ok(Action::Removed),
+        Ok(Deletion::NotFound) => Ok(Action::Absent),
+        // Only an answer was lost, if the function is gone.
+        Ok(Deletion::Unknown(error)) if error.status().is_none() || error.is_transient() => {
+            match gateway.get(target).await {
+                Ok(None) => Ok(Action::Removed),
+                _ => Err(failed(reporter, &error)),
+            }
+        }
+        Ok(Deletion::Unknown(error)) | Err(error) => Err(failed(reporter, &error)),
     })
     .await
+}
+
+fn failed(reporter: &Reporter<'_>, error: &Error) -> Failed {
+    Failed { problem: reporter.failed(error), is_unavailable: error.is_unavailable(), left: Left::Untouched }
 }
 
 /// The last line.

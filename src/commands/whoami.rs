@@ -50,7 +50,7 @@ async fn password(gateway: &Gateway, username: &str) -> Result<(), Problem> {
         "`OPENFAAS_PASSWORD` is set: `{}` signs in with it, and neither the step's token nor any Role is used",
         quote(username)
     );
-    gateway.info().await.map_err(not_accepted)
+    gateway.info().await.map(|_| ()).map_err(not_accepted)
 }
 
 async fn explain(gateway: &Gateway, token: &IdToken, facts: &Facts, grants: &[Grant]) -> Result<(), Problem> {

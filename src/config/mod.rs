@@ -154,6 +154,8 @@ pub struct Deploy {
     pub read_only: bool,
     /// `WAIT`, with `WAIT_TIMEOUT`.
     pub wait: Option<Duration>,
+    /// `WAIT_TIMEOUT`, also of what is tried without `WAIT`.
+    pub wait_timeout: Duration,
     /// `ROLLBACK`.
     pub rollback: bool,
     /// `OWNER_LABEL`: the repository that functions are labelled with.

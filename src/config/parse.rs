@@ -256,6 +256,7 @@ impl Reader<'_> {
             constraints: found.constraints().list(environment, problems),
             read_only: found.read_only().boolean(problems),
             wait: wait.then_some(wait_timeout),
+            wait_timeout,
             rollback,
             owner,
             prune,

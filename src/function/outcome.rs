@@ -148,6 +148,18 @@ pub enum Verdict {
     Skipped,
 }
 
+/// What is left of a function that was not deployed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Left {
+    /// What was there before.
+    #[default]
+    Untouched,
+    /// What ran before, deployed again; its image.
+    Restored(String),
+    /// Nothing, as far as is known.
+    Gone,
+}
+
 /// What became of one function.
 #[derive(Clone, Debug)]
 pub struct FunctionOutcome {
@@ -166,6 +178,8 @@ pub struct FunctionOutcome {
     pub line: Option<usize>,
     /// Whether it got ready; absent where that was not waited for.
     pub ready: Option<bool>,
+    /// What is left of it, if it was not deployed or not rolled back.
+    pub left: Left,
     /// Its replicas as last seen; absent where they were not asked for.
     pub replicas: Option<Replicas>,
 }
@@ -182,6 +196,7 @@ impl FunctionOutcome {
             url,
             line: None,
             ready: None,
+            left: Left::Untouched,
             replicas: None,
         }
     }

@@ -4,6 +4,7 @@ mod array_filter;
 mod error;
 mod invocation;
 mod logs;
+pub(crate) mod provider;
 mod send;
 pub(crate) mod statuses;
 mod token;
@@ -13,11 +14,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Method;
 use serde::Deserialize;
+use tokio::sync::OnceCell;
 use url::Url;
 
 use array_filter::ELEMENT_LIMIT;
 pub(crate) use error::{Error, shown};
 pub(crate) use invocation::{Invocation, Unanswered, may_be_set};
+use provider::Provider;
 use send::{Answer, Call};
 use token::Authority;
 pub(crate) use token::{FunctionToken, Granted};
@@ -44,15 +47,30 @@ pub(crate) struct Gateway {
     retries: u32,
     stop: Stop,
     facts: Facts,
+    provider: OnceCell<Provider>,
 }
 
-/// Whether a function was there.
+/// What came of a request to update a function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Found {
-    /// It was, and the request was accepted.
+pub(crate) enum Update {
+    /// It was accepted.
     Accepted,
-    /// There is none of this name.
-    Absent,
+    /// There is no function of this name.
+    NotFound {
+        /// An earlier try got no answer, and may be what removed it.
+        answer_lost: bool,
+    },
+}
+
+/// What came of a request to delete a function.
+#[derive(Clone, Debug)]
+pub(crate) enum Deletion {
+    /// It was accepted.
+    Accepted,
+    /// There is no function of this name.
+    NotFound,
+    /// It may have been carried out: no answer came, or one that something between may have made.
+    Unknown(Error),
 }
 
 /// What came of a request to create a function.
@@ -92,6 +110,7 @@ impl Gateway {
             retries: config.retries,
             stop: stop.clone(),
             facts: config.facts.clone(),
+            provider: OnceCell::new(),
         })
     }
 
@@ -119,12 +138,16 @@ impl Gateway {
     }
 
     /// `PUT /system/functions` with a deployment as JSON.
-    pub(crate) async fn update(&self, target: &FunctionName, body: Bytes) -> Result<Found, Error> {
+    pub(crate) async fn update(&self, target: &FunctionName, body: Bytes) -> Result<Update, Error> {
         let call = self.change(Method::PUT, IamAction::FunctionUpdate, target, body);
         let answer = self.send(&call).await?;
         match answer.status.as_u16() {
-            200..=202 => Ok(Found::Accepted),
-            404 if !retry::is_web_page(&answer.headers, &answer.body) => Ok(Found::Absent),
+            // Community Edition answers 202 to an update; what it refuses it only logs, and answers with an empty 200.
+            200 if self.provider().await == Provider::CommunityEdition => Err(Error::Ignored { request: call.name() }),
+            200..=202 => Ok(Update::Accepted),
+            404 if !retry::is_web_page(&answer.headers, &answer.body) => {
+                Ok(Update::NotFound { answer_lost: answer.answer_lost })
+            }
             _ => Err(self.refused(&call, &answer)),
         }
     }
@@ -135,7 +158,8 @@ impl Gateway {
         let answer = self.send(&call).await?;
         match answer.status.as_u16() {
             200..=202 => Ok(Creation::Accepted),
-            status if status == 409 || status == 500 && says_exists(&answer.body) => {
+            409 => Ok(Creation::Exists { answer_lost: answer.answer_lost, error: self.refused(&call, &answer) }),
+            400 | 500 if says_exists(&answer.body) => {
                 Ok(Creation::Exists { answer_lost: answer.answer_lost, error: self.refused(&call, &answer) })
             }
             _ => Err(self.refused(&call, &answer)),
@@ -143,18 +167,28 @@ impl Gateway {
     }
 
     /// `DELETE /system/functions`.
-    pub(crate) async fn delete(&self, target: &FunctionName) -> Result<Found, Error> {
+    pub(crate) async fn delete(&self, target: &FunctionName) -> Result<Deletion, Error> {
         let mut body = serde_json::json!({ "functionName": target.name });
         if let Some(namespace) = &target.namespace {
             body["namespace"] = namespace.as_str().into();
         }
-        let call = self.change(Method::DELETE, IamAction::FunctionDelete, target, body.to_string().into());
-        let answer = self.send(&call).await?;
+        let mut call = self.change(Method::DELETE, IamAction::FunctionDelete, target, body.to_string().into());
+        // Community Edition reads it there only.
+        if let Some(namespace) = &target.namespace {
+            call.url.query_pairs_mut().append_pair("namespace", namespace);
+        }
+        let mut answer_lost = false;
+        let answer = match self.send_noting(&call, &mut answer_lost).await {
+            Ok(answer) => answer,
+            Err(error) if answer_lost => return Ok(Deletion::Unknown(error)),
+            Err(error) => return Err(error),
+        };
         match answer.status.as_u16() {
-            200..=202 => Ok(Found::Accepted),
+            200..=202 => Ok(Deletion::Accepted),
             // The try whose answer was lost may be what deleted it.
-            404 if answer.answer_lost => Ok(Found::Accepted),
-            404 if !retry::is_web_page(&answer.headers, &answer.body) => Ok(Found::Absent),
+            404 if answer_lost => Ok(Deletion::Accepted),
+            404 if !retry::is_web_page(&answer.headers, &answer.body) => Ok(Deletion::NotFound),
+            _ if answer_lost || answer.status.is_server_error() => Ok(Deletion::Unknown(self.refused(&call, &answer))),
             _ => Err(self.refused(&call, &answer)),
         }
     }
@@ -210,16 +244,6 @@ impl Gateway {
         }
     }
 
-    /// `GET /system/info`: the cheapest way to see whether a password is accepted.
-    pub(crate) async fn info(&self) -> Result<(), Error> {
-        let call = self.question(self.path(&["system", "info"]), None, None, ANSWER_LIMIT);
-        let answer = self.send(&call).await?;
-        match answer.status.as_u16() {
-            200 => parse::<serde_json::Value>(&call, &answer).map(|_| ()),
-            _ => Err(self.refused(&call, &answer)),
-        }
-    }
-
     fn question<'a>(
         &self,
         url: Url,
@@ -242,7 +266,7 @@ impl Gateway {
     }
 }
 
-/// A provider on Kubernetes passes its API's text on with a 500.
+/// Community Edition passes the text of Kubernetes on with a 500, faasd that of containerd with a 400.
 fn says_exists(body: &[u8]) -> bool {
     String::from_utf8_lossy(body).contains("already exists")
 }

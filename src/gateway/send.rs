@@ -50,9 +50,13 @@ pub(super) struct Answer {
 impl Gateway {
     /// Sends until there is an answer that will not change, or the tries are used up.
     pub(super) async fn send(&self, call: &Call<'_>) -> Result<Answer, Error> {
+        self.send_noting(call, &mut false).await
+    }
+
+    /// The same; `answer_lost` is set if some try may have been carried out although no answer says so.
+    pub(super) async fn send_noting(&self, call: &Call<'_>, answer_lost: &mut bool) -> Result<Answer, Error> {
         let mut number = 0;
         let mut renewed = false;
-        let mut answer_lost = false;
         loop {
             let token = if call.authenticated { Some(self.authorization().await?) } else { None };
             let result = self.attempt(call, token.as_ref().map(|token| &token.header)).await;
@@ -69,13 +73,17 @@ impl Gateway {
                 }
                 Ok(answer) if retry::may_pass(answer.status, &answer.headers, &answer.body) => {
                     // What stands between may have passed the request on and lost the answer.
-                    answer_lost |= matches!(answer.status.as_u16(), 500 | 502 | 504);
+                    *answer_lost |= matches!(answer.status.as_u16(), 500 | 502 | 504);
                     Some(wait_of(&answer.headers, number + 1))
                 }
                 Ok(_) => None,
                 Err(Error::Transport(transport)) => {
-                    answer_lost |= !transport.unsent;
+                    *answer_lost |= !transport.unsent;
                     transport.cause.may_pass().then(|| retry::backoff(number + 1))
+                }
+                Err(Error::Stopped(_)) => {
+                    *answer_lost = true;
+                    None
                 }
                 Err(_) => None,
             };
@@ -89,7 +97,7 @@ impl Gateway {
                     continue;
                 }
             }
-            return result.map(|answer| Answer { answer_lost, ..answer });
+            return result.map(|answer| Answer { answer_lost: *answer_lost, ..answer });
         }
     }
 

@@ -1,6 +1,6 @@
 //! The statuses of many functions at little cost: a listing of a namespace where that is permitted, else one request each.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -23,6 +23,10 @@ pub(crate) struct Statuses<'a> {
     pace: Option<Pace>,
     /// The way that turned out to be permitted in a namespace, where the obvious one was not.
     ways: RefCell<BTreeMap<Option<String>, Way>>,
+    /// Lists, also for a single function.
+    listed: bool,
+    /// Some list had a function with available replicas: a list of faasd never has.
+    lists_replicas: Cell<bool>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -36,7 +40,19 @@ enum Way {
 impl<'a> Statuses<'a> {
     /// Reads with so many requests at once.
     pub(crate) fn new(gateway: &'a Gateway, parallel: usize) -> Self {
-        Self { gateway, room: Semaphore::new(parallel), pace: None, ways: RefCell::default() }
+        Self {
+            gateway,
+            room: Semaphore::new(parallel),
+            pace: None,
+            ways: RefCell::default(),
+            listed: false,
+            lists_replicas: Cell::new(false),
+        }
+    }
+
+    /// Prefers a list to single statuses, which have fewer fields with faasd.
+    pub(crate) fn listed(self) -> Self {
+        Self { listed: true, ..self }
     }
 
     /// Begins requests with at least this time between two of them.
@@ -65,7 +81,7 @@ impl<'a> Statuses<'a> {
 
     async fn of_namespace(&self, namespace: Option<&str>, targets: &[&FunctionName]) -> Vec<Reading> {
         let known = self.ways.borrow().get(&namespace.map(str::to_owned)).copied();
-        let obvious = if targets.len() > 1 { Way::List } else { Way::Get };
+        let obvious = if self.listed || targets.len() > 1 { Way::List } else { Way::Get };
         if known.unwrap_or(obvious) == Way::List {
             return match self.list(namespace, targets).await {
                 Ok(readings) => readings,
@@ -94,12 +110,37 @@ impl<'a> Statuses<'a> {
     }
 
     async fn list(&self, namespace: Option<&str>, targets: &[&FunctionName]) -> Result<Vec<Reading>, Error> {
-        let _permit = self.turn().await;
+        let permit = self.turn().await;
         let names: BTreeSet<&str> = targets.iter().map(|target| target.name.as_str()).collect();
-        let statuses = self.gateway.list(namespace, |status| names.contains(status.name.as_str())).await?;
+        let wanted = |status: &Status| {
+            self.lists_replicas.set(self.lists_replicas.get() || status.available_replicas > 0);
+            names.contains(status.name.as_str())
+        };
+        let statuses = self.gateway.list(namespace, wanted).await?;
+        drop(permit);
         let mut statuses: BTreeMap<String, Status> =
             statuses.into_iter().map(|status| (status.name.clone(), status)).collect();
-        Ok(targets.iter().map(|target| Ok(statuses.remove(&target.name))).collect())
+        let listed = targets.iter().map(|target| (*target, statuses.remove(&target.name)));
+        Ok(join_all(listed.map(|(target, status)| self.with_replicas(target, status))).await)
+    }
+
+    /// The status from a list. One without available replicas is asked for again by itself, unless lists are known to have
+    /// them: faasd leaves them out.
+    async fn with_replicas(&self, target: &FunctionName, status: Option<Status>) -> Reading {
+        let Some(listed) = status else { return Ok(None) };
+        if listed.available_replicas > 0 || listed.replicas == 0 || self.lists_replicas.get() {
+            return Ok(Some(listed));
+        }
+        let _permit = self.turn().await;
+        match self.gateway.get(target).await {
+            Ok(Some(Status { replicas, available_replicas, .. })) => {
+                Ok(Some(Status { replicas, available_replicas, ..listed }))
+            }
+            Ok(None) => Ok(None),
+            // The list may be looked at, the function not.
+            Err(error) if error.is_forbidden() => Ok(Some(listed)),
+            Err(error) => Err(error),
+        }
     }
 
     async fn each(&self, targets: &[&FunctionName]) -> Vec<Reading> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::function::FunctionName;
-use crate::function::outcome::{Action, Failure, FunctionOutcome, InvocationOutcome, Outcome, Problem, Replicas};
+use crate::function::outcome::{Action, Failure, FunctionOutcome, InvocationOutcome, Left, Outcome, Problem, Replicas};
 
 /// A function that was updated.
 pub(crate) fn function(name: &str) -> FunctionOutcome {
@@ -16,6 +16,7 @@ pub(crate) fn function(name: &str) -> FunctionOutcome {
         url: format!("https://gateway.example.com/function/{name}"),
         line: None,
         ready: None,
+        left: Left::Untouched,
         replicas: None,
     }
 }
@@ -44,6 +45,7 @@ pub(crate) fn deploy() -> Outcome {
         line: Some(9),
         action: Action::Created,
         ready: Some(false),
+        left: Left::Untouched,
         replicas: Some(Replicas { desired: 2, available: 0 }),
         problem: Some(problem(Failure::NotReady, "no replica after 5m", None)),
         ..function("late")

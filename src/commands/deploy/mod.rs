@@ -4,36 +4,32 @@ mod provider_hints;
 pub(crate) mod prune;
 mod readiness;
 mod rollback;
+mod strategy;
 mod wait;
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::commands::concurrent::{begun, each};
+use crate::commands::concurrent::{Failed, begun, each};
 use crate::commands::deploy::prune::left_over;
-use crate::commands::deploy::rollback::roll_back;
+use crate::commands::deploy::rollback::Rollback;
+use crate::commands::deploy::strategy::{Strategy, Wanted};
 use crate::commands::deploy::wait::Waiter;
 use crate::commands::permissions;
 use crate::commands::prepare::{Loaded, Rejected, Run};
 use crate::commands::progress::{self, Reporter, count};
 use crate::commands::remove::remove;
-use crate::config::{Deploy, Strategy};
+use crate::config::Deploy;
 use crate::console::log;
 use crate::function::FunctionName;
 use crate::function::api::Deployment;
-use crate::function::outcome::{Action, FunctionOutcome, Outcome, Problem};
+use crate::function::outcome::{Failure, FunctionOutcome, Outcome, Problem};
+use crate::gateway::provider::Provider;
 use crate::gateway::statuses::{Reading, Statuses};
-use crate::gateway::{Creation, Error, Found, Gateway};
+use crate::gateway::{Error, Gateway};
 use crate::shutdown::Stop;
 use crate::stack::Function;
-
-/// How long a function that is being deleted may take to be gone.
-const GONE_TIMEOUT: Duration = Duration::from_secs(120);
-/// The time between two looks at whether it is; it grows to [`GONE_PAUSE_MOST`].
-const GONE_PAUSE: Duration = Duration::from_millis(100);
-const GONE_PAUSE_MOST: Duration = Duration::from_secs(2);
 
 /// Deploys what the variables select.
 pub(crate) async fn run(mut run: Run<'_>, deploy: &Deploy) -> Result<Outcome, Rejected> {
@@ -107,13 +103,14 @@ impl Deployer<'_> {
     async fn all(&self, loaded: &Loaded, bodies: Vec<Bytes>, outcomes: &mut Vec<FunctionOutcome>) -> Result<(), Error> {
         let functions = &loaded.stack.functions;
         let before = self.before(functions).await?;
-        *outcomes = self.each(functions, bodies).await;
+        *outcomes = self.each(functions, bodies, &before).await;
         if let Some(limit) = self.deploy.wait {
             let Self { gateway, stop, parallel, .. } = *self;
             Waiter { gateway, stop, limit, parallel }.wait(outcomes, &before, self.reporter).await;
         }
         if self.deploy.rollback {
-            roll_back(self.gateway, self.stop, self.parallel, outcomes, &before, self.reporter).await;
+            let Self { gateway, stop, parallel, reporter, .. } = *self;
+            Rollback { gateway, stop, parallel, reporter }.run(outcomes, &before).await;
         }
         if self.deploy.prune && self.stop.requested().is_none() {
             self.prune(loaded, outcomes).await?;
@@ -131,14 +128,41 @@ impl Deployer<'_> {
         }
         let targets: Vec<_> = functions.iter().map(|function| FunctionName::from(&function.deployment)).collect();
         let targets: Vec<_> = targets.iter().collect();
-        let before = Statuses::new(self.gateway, self.parallel).read(&targets).await;
-        if self.deploy.rollback
-            && let Some(error) = self.reporter.first(before.iter().filter_map(|reading| reading.as_ref().err()))
-        {
-            tracing::error!("nothing is deployed: `ROLLBACK` has to know what runs before");
-            return Err(error.clone());
+        let statuses = Statuses::new(self.gateway, self.parallel);
+        // A list of faasd has limits that the status of a single function lacks.
+        let statuses = if self.gateway.provider().await == Provider::Faasd { statuses.listed() } else { statuses };
+        let before = statuses.read(&targets).await;
+        if self.deploy.rollback {
+            if let Some(error) = self.reporter.first(before.iter().filter_map(|reading| reading.as_ref().err())) {
+                tracing::error!("nothing is deployed: `ROLLBACK` has to know what runs before");
+                return Err(error.clone());
+            }
+            self.can_roll_back(&targets, &before).await?;
         }
         Ok(before)
+    }
+
+    /// A function of which the gateway does not report all cannot be redeployed as it was.
+    async fn can_roll_back(&self, targets: &[&FunctionName], before: &[Reading]) -> Result<(), Error> {
+        let running = before.iter().filter(|reading| matches!(reading, Ok(Some(_)))).count();
+        let namespaces = targets.iter().map(|target| target.namespace.as_deref()).collect();
+        let reported = self.gateway.reported(&namespaces).await;
+        if running == 0 || reported.is_complete() {
+            return Ok(());
+        }
+        Err(Error::Unsent(Box::new(Problem {
+            failure: Failure::Input,
+            message: format!(
+                "nothing is deployed: `ROLLBACK` could not restore {}, since the gateway does not report: {}",
+                count(running),
+                reported.missing()
+            ),
+            hint: Some(
+                "leave `ROLLBACK` out: Community Edition never reports these fields; of another gateway that takes a \
+                 password they count as reported only if some function of the namespace shows them"
+                    .to_owned(),
+            ),
+        })))
     }
 
     /// Removes what the stack file no longer names, where all went well.
@@ -159,17 +183,28 @@ impl Deployer<'_> {
         Ok(())
     }
 
-    async fn each(&self, functions: &[Function], bodies: Vec<Bytes>) -> Vec<FunctionOutcome> {
-        let begun = functions.iter().zip(bodies).map(|(function, body)| {
+    async fn each(&self, functions: &[Function], bodies: Vec<Bytes>, before: &[Reading]) -> Vec<FunctionOutcome> {
+        let begun = functions.iter().zip(bodies).enumerate().map(|(index, (function, body))| {
             let outcome = FunctionOutcome {
                 image: Some(function.deployment.image.clone()),
                 line: Some(function.line),
                 ..begun(self.gateway, FunctionName::from(&function.deployment))
             };
-            (outcome, (function, body))
+            (outcome, (function, body, before.get(index)))
         });
-        each(begun, self.parallel, self.stop, self.reporter, async |target, (function, body)| {
-            self.send(target, body).await.map_err(|error| self.failed(function, &error))
+        let strategy = Strategy {
+            gateway: self.gateway,
+            stop: self.stop,
+            strategy: self.deploy.strategy,
+            limit: self.deploy.wait_timeout,
+        };
+        each(begun, self.parallel, self.stop, self.reporter, async |target, (function, body, before)| {
+            let deployed = strategy.deploy(&Wanted { target, body, before }).await;
+            deployed.map_err(|strategy::Failed { error, left }| Failed {
+                problem: self.failed(function, &error),
+                is_unavailable: error.is_unavailable(),
+                left,
+            })
         })
         .await
     }
@@ -178,86 +213,6 @@ impl Deployer<'_> {
         let problem = self.reporter.failed(error);
         let advice = || error.provider_says().map(|text| provider_hints::advice(text, function, self.file));
         Problem { hint: problem.hint.or_else(advice), ..problem }
-    }
-
-    async fn send(&self, target: &FunctionName, body: Bytes) -> Result<Action, Error> {
-        match self.deploy.strategy {
-            Strategy::Update => self.update(target, body).await,
-            Strategy::Create => self.create(target, body).await,
-            Strategy::Replace => self.replace(target, body).await,
-        }
-    }
-
-    /// As faas-cli does: update, and create only where that says that there is nothing to update.
-    async fn update(&self, target: &FunctionName, body: Bytes) -> Result<Action, Error> {
-        if self.gateway.update(target, body.clone()).await? == Found::Accepted {
-            return Ok(Action::Updated);
-        }
-        match self.gateway.create(target, body.clone()).await? {
-            Creation::Accepted => Ok(Action::Created),
-            // Created meanwhile, by our own try whose answer was lost or by another pipe: what we send is to hold.
-            Creation::Exists { answer_lost, error } => match self.gateway.update(target, body).await? {
-                Found::Accepted if answer_lost => Ok(Action::Created),
-                Found::Accepted => Ok(Action::Updated),
-                Found::Absent => Err(error),
-            },
-        }
-    }
-
-    async fn create(&self, target: &FunctionName, body: Bytes) -> Result<Action, Error> {
-        match self.gateway.create(target, body.clone()).await? {
-            Creation::Accepted => Ok(Action::Created),
-            Creation::Exists { answer_lost: true, error } => match self.gateway.update(target, body).await? {
-                Found::Accepted => Ok(Action::Created),
-                Found::Absent => Err(error),
-            },
-            Creation::Exists { error, .. } => Err(error),
-        }
-    }
-
-    async fn replace(&self, target: &FunctionName, body: Bytes) -> Result<Action, Error> {
-        if self.gateway.delete(target).await? == Found::Absent {
-            return self.create(target, body).await;
-        }
-        let created = self.create_again(target, body).await;
-        if created.is_err() {
-            tracing::warn!("`{}` was deleted, and is not there until it is deployed again", target.name);
-        }
-        created
-    }
-
-    /// Creates what is being deleted, as soon as it is gone.
-    async fn create_again(&self, target: &FunctionName, body: Bytes) -> Result<Action, Error> {
-        let deadline = Instant::now() + GONE_TIMEOUT;
-        let mut pause = GONE_PAUSE;
-        // Not every policy lets the pipe look; then trying to create it shows whether it is gone.
-        let mut may_look = true;
-        loop {
-            if may_look {
-                match self.gateway.get(target).await {
-                    Ok(None) => may_look = false,
-                    Ok(Some(_)) => {}
-                    Err(error) if error.status().is_some() => may_look = false,
-                    Err(error) => return Err(error),
-                }
-            }
-            if !may_look {
-                match self.gateway.create(target, body.clone()).await? {
-                    Creation::Accepted => return Ok(Action::Replaced),
-                    Creation::Exists { error, .. } if Instant::now() > deadline => return Err(error),
-                    Creation::Exists { .. } => {}
-                }
-            }
-            if Instant::now() > deadline {
-                may_look = false;
-            }
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                // Not at the first sign of a stop: a function that was deleted is better created anew while there is time.
-                failure = self.stop.grace_over() => return Err(Error::Stopped(failure)),
-            }
-            pause = (pause * 2).min(GONE_PAUSE_MOST);
-        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! `ROLLBACK`: deploys again what ran before, where the new version did not get ready.
+//! `ROLLBACK`: redeploys what ran before if the new version does not get ready, and deletes what this run created.
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -7,108 +7,170 @@ use futures_util::stream;
 use crate::commands::progress::Reporter;
 use crate::console::log::quote;
 use crate::function::FunctionName;
-use crate::function::api::{Deployment, Status};
-use crate::function::outcome::{Action, Failure, FunctionOutcome, Problem};
-use crate::gateway::statuses::{Reading, Statuses};
-use crate::gateway::{Creation, Error, Found, Gateway};
+use crate::function::api::{Deployment, Status, is_same_image};
+use crate::function::outcome::{Action, Failure, FunctionOutcome, Left, Problem};
+use crate::gateway::statuses::Reading;
+use crate::gateway::{Creation, Deletion, Error, Gateway, Update};
 use crate::shutdown::Stop;
 
-/// How a function was brought back.
+/// What is rolled back with.
+pub(super) struct Rollback<'a> {
+    pub(super) gateway: &'a Gateway,
+    pub(super) stop: &'a Stop,
+    /// Requests under way at once.
+    pub(super) parallel: usize,
+    pub(super) reporter: &'a Reporter<'a>,
+}
+
+/// How a function is brought back.
+enum Way<'a> {
+    /// What ran before is redeployed.
+    Redeploy(&'a Status),
+    /// This run created it.
+    Delete,
+}
+
+/// What came of it.
 enum Undone {
-    /// To the version of this image.
-    Restored(String),
-    /// By deleting it: it was new.
+    /// The version of this image was redeployed.
+    Redeployed(String),
     Deleted,
+    /// Why it was left as it is.
+    Left(String),
+    Failed(Error, Left),
 }
 
-/// Brings back the functions that did not get ready to what they were before the deploy; what each did is noted on it.
-///
-/// A replacement that deleted the old version and could not create the new one is one of them. What the gateway does not
-/// tell of a function cannot be restored.
-pub(super) async fn roll_back(
-    gateway: &Gateway,
-    stop: &Stop,
-    parallel: usize,
-    outcomes: &mut [FunctionOutcome],
-    before: &[Reading],
-    reporter: &Reporter<'_>,
-) {
-    let concerned = outcomes.iter().enumerate().zip(before).filter_map(|((index, outcome), before)| {
-        let status = before.as_ref().ok()?.as_ref();
-        let failed = outcome.action == Action::Failed && status.is_some();
-        (failed || outcome.ready == Some(false)).then(|| (index, outcome.function.clone(), failed, status))
-    });
-    let concerned: Vec<_> = concerned.collect();
-    let statuses = &Statuses::new(gateway, parallel);
-    let undone: Vec<_> = stream::iter(concerned)
-        .map(|(index, target, failed, status)| async move {
-            if stop.requested().is_some() {
-                return None;
-            }
-            // A deploy that failed has mostly left what was there.
-            let untouched = failed && !matches!(statuses.read(&[&target]).await.as_slice(), [Ok(None)]);
-            if untouched || stop.requested().is_some() {
-                return None;
-            }
-            Some((index, undo(gateway, &target, status).await))
-        })
-        .buffer_unordered(parallel)
-        .filter_map(std::future::ready)
-        .collect()
-        .await;
-    for (index, result) in undone {
-        if let Some(outcome) = outcomes.get_mut(index) {
-            note(outcome, result, reporter);
-        }
-    }
-}
-
-async fn undo(gateway: &Gateway, target: &FunctionName, before: Option<&Status>) -> Result<Undone, Error> {
-    let Some(status) = before else {
-        return gateway.delete(target).await.map(|_| Undone::Deleted);
-    };
+/// What to send for a function to run as this status reports it.
+pub(super) fn redeployment(target: &FunctionName, status: &Status) -> Bytes {
     let deployment =
         Deployment { service: target.name.clone(), namespace: target.namespace.clone(), ..status.deployment() };
-    let body = Bytes::from(serde_json::to_vec(&deployment).unwrap_or_default());
-    if gateway.update(target, body.clone()).await? == Found::Absent
-        && let Creation::Exists { error, .. } = gateway.create(target, body).await?
-    {
-        return Err(error);
-    }
-    Ok(Undone::Restored(status.image.clone()))
+    // Maps of strings and lists of strings: nothing that JSON could not hold.
+    serde_json::to_vec(&deployment).unwrap_or_default().into()
 }
 
-fn note(outcome: &mut FunctionOutcome, result: Result<Undone, Error>, reporter: &Reporter<'_>) {
-    let name = outcome.function.clone();
-    let was_new = outcome.action == Action::Created;
-    let Some(mut problem) = outcome.problem.take() else { return };
-    match result {
-        Ok(Undone::Restored(image)) => {
-            let image = quote(&image);
-            tracing::warn!("`{name}` is rolled back: what ran before, image `{image}`, is deployed again");
-            problem.message.push_str(&format!("; rolled back to image `{image}`"));
-            outcome.action = Action::RolledBack;
-        }
-        Ok(Undone::Deleted) => {
-            tracing::warn!("`{name}` is rolled back: it was new, and is deleted");
-            problem.message.push_str("; deleted again, since it was new");
-            outcome.action = Action::RolledBack;
-        }
-        Err(error) if was_new && error.is_forbidden() => {
-            let Problem { message, hint, .. } = reporter.failed(&error);
-            let left = format!("new, and left as it is, since it may not be deleted: {message}");
-            reporter.problem(outcome, &Problem { failure: Failure::NotReady, message: left, hint: hint.clone() });
-            problem.message.push_str("; left as it is, since it may not be deleted");
-            problem.hint = hint;
-        }
-        Err(error) => {
-            let Problem { failure, message, hint } = reporter.failed(&error);
-            let failed = format!("the rollback failed: {message}");
-            reporter.problem(outcome, &Problem { failure, message: failed.clone(), hint: hint.clone() });
-            problem.message.push_str(&format!("; {failed}"));
-            problem.hint = hint;
-            problem.failure = Failure::worst([problem.failure, failure]).unwrap_or(failure);
+impl Rollback<'_> {
+    /// Brings back the functions that did not get ready; what came of it is noted on each. `before` is what ran before the
+    /// deploy, in the same order.
+    pub(super) async fn run(&self, outcomes: &mut [FunctionOutcome], before: &[Reading]) {
+        let unready = outcomes.iter().enumerate().zip(before).filter(|((_, outcome), _)| outcome.ready == Some(false));
+        let unready: Vec<_> = unready
+            .map(|((index, outcome), before)| {
+                (
+                    index,
+                    outcome.function.clone(),
+                    outcome.image.clone().unwrap_or_default(),
+                    way(outcome.action, before),
+                )
+            })
+            .collect();
+        let undone: Vec<_> = stream::iter(unready)
+            .map(|(index, target, image, way)| async move {
+                if self.stop.requested().is_some() {
+                    return None;
+                }
+                let undone = match way {
+                    Ok(way) => self.undo(&target, &image, way).await,
+                    Err(reason) => Undone::Left(reason.to_owned()),
+                };
+                Some((index, undone))
+            })
+            .buffer_unordered(self.parallel)
+            .filter_map(std::future::ready)
+            .collect()
+            .await;
+        for (index, undone) in undone {
+            if let Some(outcome) = outcomes.get_mut(index) {
+                self.note(outcome, undone);
+            }
         }
     }
-    outcome.problem = Some(problem);
+
+    /// Undoes a deploy, unless something else deployed since.
+    async fn undo(&self, target: &FunctionName, image: &str, way: Way<'_>) -> Undone {
+        match (self.gateway.get(target).await, way) {
+            (Ok(Some(status)), _) if !is_same_image(&status.image, image) => {
+                Undone::Left(format!("it runs image `{}` by now, which this run did not deploy", quote(&status.image)))
+            }
+            (Ok(_), Way::Redeploy(status)) => self.redeploy(target, status).await,
+            (Ok(None), Way::Delete) => Undone::Deleted,
+            (Ok(Some(_)), Way::Delete) => match self.gateway.delete(target).await {
+                Ok(Deletion::Accepted | Deletion::NotFound) => Undone::Deleted,
+                Ok(Deletion::Unknown(error)) | Err(error) => Undone::Failed(error, Left::Untouched),
+            },
+            (Err(error), _) => {
+                Undone::Left(format!("what runs by now is not known: {}", self.reporter.failed(&error).message))
+            }
+        }
+    }
+
+    async fn redeploy(&self, target: &FunctionName, status: &Status) -> Undone {
+        let body = redeployment(target, status);
+        let sent = async {
+            if let Update::NotFound { .. } = self.gateway.update(target, body.clone()).await?
+                && let Creation::Exists { error, .. } = self.gateway.create(target, body.clone()).await?
+            {
+                return Err(error);
+            }
+            Ok(())
+        };
+        match sent.await {
+            Ok(()) => Undone::Redeployed(status.image.clone()),
+            Err(error) => match self.gateway.get(target).await {
+                // faasd removes a function before it creates its new version.
+                Ok(None) => Undone::Failed(error, Left::Gone),
+                _ => Undone::Failed(error, Left::Untouched),
+            },
+        }
+    }
+
+    fn note(&self, outcome: &mut FunctionOutcome, undone: Undone) {
+        let name = outcome.function.clone();
+        let Some(mut problem) = outcome.problem.take() else { return };
+        match undone {
+            Undone::Redeployed(image) => {
+                let image = quote(&image);
+                tracing::warn!("`{name}` is rolled back: image `{image}`, which ran before, is redeployed");
+                problem.message.push_str(&format!("; rolled back to image `{image}`"));
+                outcome.action = Action::RolledBack;
+            }
+            Undone::Deleted => {
+                tracing::warn!("`{name}` is rolled back: it was new, and is deleted");
+                problem.message.push_str("; deleted again, since it was new");
+                outcome.action = Action::RolledBack;
+            }
+            Undone::Left(reason) => {
+                tracing::warn!("`{name}` is not rolled back: {reason}");
+                problem.message.push_str(&format!("; not rolled back: {reason}"));
+            }
+            Undone::Failed(error, _) if outcome.action == Action::Created && error.is_forbidden() => {
+                let Problem { message, hint, .. } = self.reporter.failed(&error);
+                let left = format!("new, and left as it is, since it may not be deleted: {message}");
+                self.reporter
+                    .problem(outcome, &Problem { failure: Failure::NotReady, message: left, hint: hint.clone() });
+                problem.message.push_str("; left as it is, since it may not be deleted");
+                problem.hint = hint;
+            }
+            Undone::Failed(error, left) => {
+                let Problem { failure, message, hint } = self.reporter.failed(&error);
+                let gone = if left == Left::Gone { "; it is gone" } else { "" };
+                let failed = format!("the rollback failed: {message}{gone}");
+                self.reporter.problem(outcome, &Problem { failure, message: failed.clone(), hint: hint.clone() });
+                problem.message.push_str(&format!("; {failed}"));
+                problem.hint = hint;
+                problem.failure = Failure::worst([problem.failure, failure]).unwrap_or(failure);
+                outcome.left = left;
+            }
+        }
+        outcome.problem = Some(problem);
+    }
+}
+
+/// How to bring a function back, else why it cannot be.
+fn way(action: Action, before: &Reading) -> Result<Way<'_>, &'static str> {
+    match (action, before) {
+        (_, Ok(Some(status))) => Ok(Way::Redeploy(status)),
+        (Action::Created, Ok(None)) => Ok(Way::Delete),
+        (_, Ok(None)) => Err("something else created it after this run had looked, and what it ran then is not known"),
+        (_, Err(_)) => Err("what ran before is not known"),
+    }
 }

@@ -162,7 +162,9 @@ impl Waiter<'_> {
     ) {
         for function in waiting {
             let Some(outcome) = outcomes.get_mut(function.index) else { continue };
-            function.note(outcome, Some(false), started);
+            // A status that could not be read says nothing of the function.
+            let ready = if function.error.is_some() { None } else { Some(false) };
+            function.note(outcome, ready, started);
             let problem = function.problem(self.limit);
             reporter.problem(outcome, &problem);
             outcome.problem = Some(problem);
@@ -264,7 +266,10 @@ impl Waiting {
         };
         Problem {
             failure: Failure::NotReady,
-            message: format!("deployed, but not ready within {limit}: {known}"),
+            message: match self.error {
+                Some(_) => format!("deployed, but not known to be ready within {limit}: {known}"),
+                None => format!("deployed, but not ready within {limit}: {known}"),
+            },
             hint,
         }
     }

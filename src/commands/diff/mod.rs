@@ -1,7 +1,5 @@
 //! `COMMAND: diff`: what a deploy would change, function by function and field by field, without changing anything.
 
-mod compare;
-
 use std::fmt::Write as _;
 
 use crate::commands::deploy::prune::left_over;
@@ -11,10 +9,10 @@ use crate::commands::progress::{Reporter, count};
 use crate::config::Deploy;
 use crate::console::log::{self, quote};
 use crate::function::FunctionName;
+use crate::function::compare::{Change, compare, fields_of};
 use crate::function::outcome::{Failure, Outcome, Problem};
 use crate::gateway::statuses::Statuses;
 use crate::gateway::{Error, Gateway};
-use compare::{Change, compare, fields_of};
 
 /// Shows what a deploy with the same variables would change.
 pub(crate) async fn run(mut run: Run<'_>, deploy: &Deploy) -> Result<Outcome, Rejected> {
@@ -73,17 +71,22 @@ async fn differences(
     if let Some(error) = reporter.first(readings.iter().filter_map(|reading| reading.as_ref().err())) {
         return Err(error.clone());
     }
+    let namespaces = targets.iter().map(|target| target.namespace.as_deref()).collect();
+    let reported = gateway.reported(&namespaces).await;
     let mut differences = Vec::new();
     for (function, reading) in functions.iter().zip(readings) {
         let deployment = &function.deployment;
         let difference = match reading? {
             None => Difference::New(fields_of(deployment)),
-            Some(status) => match compare(&status.deployment(), deployment) {
+            Some(status) => match compare(&status.deployment(), &reported.part_of(deployment)) {
                 changes if changes.is_empty() => Difference::None,
                 changes => Difference::Changed(changes),
             },
         };
         differences.push((FunctionName::from(deployment).to_string(), difference));
+    }
+    if !reported.is_complete() && differences.iter().any(|(_, difference)| !matches!(difference, Difference::New(_))) {
+        tracing::info!("not reported by the gateway, and not compared: {}", reported.missing());
     }
     if let Some(owner) = loaded.owner.as_ref().filter(|_| prune) {
         let left_over = left_over(gateway, owner, &loaded.named).await?;

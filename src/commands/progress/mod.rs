@@ -5,9 +5,9 @@ mod table;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
-use crate::console::log;
+use crate::console::log::{self, quote};
 use crate::function::FunctionName;
-use crate::function::outcome::{Action, Failure, FunctionOutcome, Outcome, Problem};
+use crate::function::outcome::{Action, Failure, FunctionOutcome, Left, Outcome, Problem};
 use crate::gateway::Error;
 use crate::oidc::{self, Grant, Lacking};
 pub(crate) use table::print as table;
@@ -96,6 +96,17 @@ pub(crate) fn tell(about: &str, problem: &Problem) {
 
 /// The last line of a command that does the same with several functions: `done` is the word for it.
 pub(crate) fn summary(outcome: &Outcome, done: &str) -> String {
+    let gone = outcome.functions.iter().filter(|function| function.left == Left::Gone);
+    let gone: Vec<_> = gone.map(|function| format!("`{}`", quote(&function.function.to_string()))).collect();
+    let counts = counts(outcome, done);
+    match gone.len() {
+        0 => counts,
+        1 => format!("{counts}; gone, and to be deployed again: {}", gone.join(", ")),
+        number => format!("{counts}; {number} gone, and to be deployed again: {}", gone.join(", ")),
+    }
+}
+
+fn counts(outcome: &Outcome, done: &str) -> String {
     // What is pruned has no line in the stack file.
     let (asked, pruned): (Vec<_>, Vec<_>) = outcome.functions.iter().partition(|function| function.line.is_some());
     let number = |is: fn(&FunctionOutcome) -> bool| asked.iter().filter(|function| is(function)).count();

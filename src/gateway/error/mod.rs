@@ -39,6 +39,11 @@ pub(crate) enum Error {
         /// What is wrong with the answer.
         detail: String,
     },
+    /// Community Edition did not carry an update out, and said so to nobody but its own log.
+    Ignored {
+        /// What was asked.
+        request: String,
+    },
     /// The run was stopped while the request was under way.
     Stopped(Failure),
 }
@@ -80,6 +85,16 @@ impl Error {
                         .to_owned(),
                 ),
             },
+            Self::Ignored { request } => Problem {
+                failure: Failure::Failed,
+                message: format!("{request}: Community Edition did not update the function"),
+                hint: Some(
+                    "it answers 200 without a reason if an update fails: check that the image is public and exists, and \
+                     that the secrets exist; the reason is in the log of faas-netes, \
+                     `kubectl logs -n openfaas deploy/gateway -c faas-netes`"
+                        .to_owned(),
+                ),
+            },
             Self::Stopped(failure) => {
                 Problem { failure: *failure, message: "stopped before the answer came".to_owned(), hint: None }
             }
@@ -102,6 +117,35 @@ impl Error {
             }
             _ => None,
         }
+    }
+
+    /// Whether the same request may succeed later.
+    pub(crate) fn is_transient(&self) -> bool {
+        match self {
+            Self::Transport(_) => true,
+            Self::Refused(refused) => match refused.status.as_u16() {
+                408 | 425 | 429 | 502 | 503 | 504 => true,
+                500 => refused.is_web_page || refused.text.is_empty(),
+                _ => false,
+            },
+            Self::Redirect { .. } | Self::Unsent(_) | Self::Shape { .. } | Self::Ignored { .. } | Self::Stopped(_) => {
+                false
+            }
+        }
+    }
+
+    /// Whether the gateway is not available: no connection, a connection that was closed, no answer in time, 503 or 429.
+    pub(crate) fn is_unavailable(&self) -> bool {
+        match self {
+            Self::Transport(_) => true,
+            Self::Refused(refused) => matches!(refused.status.as_u16(), 429 | 503),
+            _ => false,
+        }
+    }
+
+    /// Whether Kubernetes says that the function is being deleted.
+    pub(crate) fn says_being_deleted(&self) -> bool {
+        matches!(self, Self::Refused(refused) if refused.text.contains("being deleted"))
     }
 
     /// Whether the Policy lacks an action (403).

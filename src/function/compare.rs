@@ -7,15 +7,15 @@ use crate::function::quantity;
 
 /// One difference.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Change {
+pub(crate) struct Change {
     /// The field, with the key where it is one of several: `image`, `env LOG_LEVEL`.
-    pub(super) field: String,
+    pub(crate) field: String,
     /// What runs.
-    pub(super) old: Option<String>,
+    pub(crate) old: Option<String>,
     /// What a deploy would send.
-    pub(super) new: Option<String>,
+    pub(crate) new: Option<String>,
     /// The values are not to be seen.
-    pub(super) hidden: bool,
+    pub(crate) hidden: bool,
 }
 
 /// What has to be in a name for its value not to be shown.
@@ -35,13 +35,13 @@ const SECRET_WORDS: [&str; 12] = [
 ];
 
 /// All fields of a function that is not there yet.
-pub(super) fn fields_of(new: &Deployment) -> Vec<Change> {
+pub(crate) fn fields_of(new: &Deployment) -> Vec<Change> {
     let changes = compare(&Deployment::default(), new).into_iter();
     changes.map(|change| Change { old: None, ..change }).collect()
 }
 
 /// The differences, in the order of the fields of a stack file.
-pub(super) fn compare(old: &Deployment, new: &Deployment) -> Vec<Change> {
+pub(crate) fn compare(old: &Deployment, new: &Deployment) -> Vec<Change> {
     let mut changes = Changes::default();
     if !is_same_image(&old.image, &new.image) {
         changes.add("image", Some(&old.image), Some(&new.image));

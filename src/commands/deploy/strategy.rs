@@ -1,0 +1,219 @@
+//! `STRATEGY`: how one function is updated, created or replaced, and what is left of it if that fails.
+
+use bytes::Bytes;
+use tokio::time::{Duration, Instant};
+
+use super::rollback::redeployment;
+use crate::config;
+use crate::function::FunctionName;
+use crate::function::api::Deployment;
+use crate::function::compare::compare;
+use crate::function::outcome::{Action, Left};
+use crate::gateway::provider::Provider;
+use crate::gateway::statuses::Reading;
+use crate::gateway::{Creation, Deletion, Error, Gateway, Update};
+use crate::shutdown::Stop;
+
+/// The pause between two tries to create a function that is being deleted; it grows to [`PAUSE_MOST`].
+const PAUSE: Duration = Duration::from_millis(100);
+const PAUSE_MOST: Duration = Duration::from_secs(2);
+
+/// What every function is deployed with.
+pub(super) struct Strategy<'a> {
+    pub(super) gateway: &'a Gateway,
+    pub(super) stop: &'a Stop,
+    pub(super) strategy: config::Strategy,
+    /// `WAIT_TIMEOUT`: how long a function that was deleted is tried to be created again.
+    pub(super) limit: Duration,
+}
+
+/// One function to deploy.
+pub(super) struct Wanted<'a> {
+    pub(super) target: &'a FunctionName,
+    /// The deployment as JSON.
+    pub(super) body: Bytes,
+    /// What ran before, if it was looked up.
+    pub(super) before: Option<&'a Reading>,
+}
+
+/// Why a function was not deployed, and what is left of what ran before.
+#[derive(Debug)]
+pub(super) struct Failed {
+    pub(super) error: Error,
+    pub(super) left: Left,
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self { error, left: Left::Untouched }
+    }
+}
+
+/// Why a function that was deleted was not created again.
+enum Uncreated {
+    /// The gateway refuses it, or was not available for too long.
+    Refused(Error),
+    /// When the time was up a function of this name still existed.
+    Exists(Error),
+    Stopped(Error),
+}
+
+impl Strategy<'_> {
+    /// Deploys a function.
+    pub(super) async fn deploy(&self, wanted: &Wanted<'_>) -> Result<Action, Failed> {
+        match self.strategy {
+            config::Strategy::Update => self.update(wanted).await,
+            config::Strategy::Create => Ok(self.create(wanted).await?),
+            config::Strategy::Replace => self.replace(wanted).await,
+        }
+    }
+
+    /// As faas-cli does: update, and create only if there is nothing to update.
+    async fn update(&self, wanted: &Wanted<'_>) -> Result<Action, Failed> {
+        let Wanted { target, body, .. } = wanted;
+        let mut was_there = true;
+        let updated = async {
+            match self.gateway.update(target, body.clone()).await? {
+                Update::Accepted => return Ok(Action::Updated),
+                Update::NotFound { answer_lost } => was_there = answer_lost,
+            }
+            match self.gateway.create(target, body.clone()).await? {
+                Creation::Accepted => Ok(Action::Created),
+                Creation::Exists { answer_lost: true, .. } if self.is_as_sent(wanted).await => Ok(Action::Created),
+                // Created meanwhile, by an earlier try or by another pipeline: what is sent here is to hold.
+                Creation::Exists { error, .. } => match self.gateway.update(target, body.clone()).await? {
+                    Update::Accepted => Ok(Action::Updated),
+                    Update::NotFound { .. } => Err(error),
+                },
+            }
+        };
+        match updated.await {
+            Ok(action) => Ok(action),
+            Err(error @ Error::Stopped(_)) => Err(error.into()),
+            Err(error) => {
+                let left = self.left_by_update(wanted, was_there).await;
+                Err(Failed { error, left })
+            }
+        }
+    }
+
+    /// faasd removes a function before it creates its new version: an update that fails may have removed it.
+    async fn left_by_update(&self, wanted: &Wanted<'_>, was_there: bool) -> Left {
+        if self.gateway.provider().await != Provider::Faasd {
+            return Left::Untouched;
+        }
+        let was_there = match wanted.before {
+            Some(Ok(before)) => before.is_some(),
+            _ => was_there,
+        };
+        match self.gateway.get(wanted.target).await {
+            Ok(None) if was_there => self.restore(wanted).await,
+            _ => Left::Untouched,
+        }
+    }
+
+    /// Never changes a function that exists.
+    async fn create(&self, wanted: &Wanted<'_>) -> Result<Action, Error> {
+        match self.gateway.create(wanted.target, wanted.body.clone()).await? {
+            Creation::Accepted => Ok(Action::Created),
+            Creation::Exists { answer_lost: true, .. } if self.is_as_sent(wanted).await => Ok(Action::Created),
+            Creation::Exists { error, .. } => Err(error),
+        }
+    }
+
+    /// Whether the gateway reports the function exactly as it was sent: then the try whose answer was lost created it.
+    async fn is_as_sent(&self, wanted: &Wanted<'_>) -> bool {
+        let Ok(sent) = serde_json::from_slice::<Deployment>(&wanted.body) else { return false };
+        match self.gateway.get(wanted.target).await {
+            Ok(Some(status)) => self.knows_all(wanted.target).await && compare(&status.deployment(), &sent).is_empty(),
+            _ => false,
+        }
+    }
+
+    /// Whether the gateway reports all of a function.
+    async fn knows_all(&self, target: &FunctionName) -> bool {
+        self.gateway.reported(&[target.namespace.as_deref()].into()).await.is_complete()
+    }
+
+    async fn replace(&self, wanted: &Wanted<'_>) -> Result<Action, Failed> {
+        let unsure = match self.gateway.delete(wanted.target).await? {
+            Deletion::NotFound => match self.create(wanted).await {
+                // Something else deletes it.
+                Err(error) if error.says_being_deleted() => None,
+                created => return Ok(created?),
+            },
+            Deletion::Accepted => None,
+            Deletion::Unknown(error) => Some(error),
+        };
+        let uncreated = match self.create_again(wanted).await {
+            Ok(()) => return Ok(Action::Replaced),
+            Err(uncreated) => uncreated,
+        };
+        let (error, left) = match (uncreated, unsure) {
+            // There is no time left to look.
+            (Uncreated::Stopped(error), _) => (error, Left::Gone),
+            // Nothing says that it was ever deleted.
+            (Uncreated::Exists(last), Some(error)) if !last.says_being_deleted() => (error, Left::Untouched),
+            (Uncreated::Exists(error), _) => (error, Left::Gone),
+            (Uncreated::Refused(error), _) => (error, self.restore(wanted).await),
+        };
+        Err(Failed { error, left })
+    }
+
+    /// Creates a function that is being deleted as soon as it is gone, whatever becomes of the looks in between.
+    async fn create_again(&self, wanted: &Wanted<'_>) -> Result<(), Uncreated> {
+        let deadline = Instant::now() + self.limit;
+        let mut pause = PAUSE;
+        let mut last = None;
+        let mut may_look = true;
+        loop {
+            let is_last = Instant::now() >= deadline;
+            let is_there = may_look
+                && match self.gateway.get(wanted.target).await {
+                    Ok(status) => status.is_some(),
+                    Err(error) => {
+                        // Not every policy lets the pipe look; then the creation shows whether the function is gone.
+                        may_look = !error.is_forbidden();
+                        false
+                    }
+                };
+            if !is_there || is_last {
+                match self.gateway.create(wanted.target, wanted.body.clone()).await {
+                    Ok(Creation::Accepted) => return Ok(()),
+                    Ok(Creation::Exists { answer_lost, error }) => {
+                        if answer_lost && self.is_as_sent(wanted).await {
+                            return Ok(());
+                        }
+                        last = Some(Uncreated::Exists(error));
+                    }
+                    Err(error @ Error::Stopped(_)) => return Err(Uncreated::Stopped(error)),
+                    Err(error) if error.is_transient() => last = Some(Uncreated::Refused(error)),
+                    Err(error) => return Err(Uncreated::Refused(error)),
+                }
+            }
+            if is_last && let Some(last) = last {
+                return Err(last);
+            }
+            tokio::select! {
+                () = tokio::time::sleep(pause.min(deadline.saturating_duration_since(Instant::now()))) => {}
+                // Not at the first sign of a stop: what was deleted is better created again while there is time.
+                failure = self.stop.grace_over() => return Err(Uncreated::Stopped(Error::Stopped(failure))),
+            }
+            pause = (pause * 2).min(PAUSE_MOST);
+        }
+    }
+
+    /// Deploys what ran before a function was removed, if all of it is known.
+    async fn restore(&self, wanted: &Wanted<'_>) -> Left {
+        let Some(Ok(Some(status))) = wanted.before else { return Left::Gone };
+        if !self.knows_all(wanted.target).await {
+            return Left::Gone;
+        }
+        match self.gateway.create(wanted.target, redeployment(wanted.target, status)).await {
+            Ok(Creation::Accepted) => Left::Restored(status.image.clone()),
+            Ok(Creation::Exists { error, .. }) if error.says_being_deleted() => Left::Gone,
+            Ok(Creation::Exists { .. }) => Left::Untouched,
+            Err(_) => Left::Gone,
+        }
+    }
+}

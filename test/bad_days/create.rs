@@ -1,0 +1,44 @@
+//! `STRATEGY: create` never changes a function that exists.
+
+use local_gateway::{Fault, Flavour};
+
+use super::{against, image, stack, version_1};
+use crate::support::changes;
+
+#[test]
+fn create_leaves_an_existing_function_alone_whatever_became_of_earlier_tries() {
+    for flavour in Flavour::ALL {
+        for fault in [
+            Fault::on("POST", "/system/functions").nth(1).status(502),
+            Fault::on("POST", "/system/functions").nth(1).status(500),
+            Fault::on("POST", "/system/functions").nth(1).reset(),
+            Fault::on("POST", "/system/functions").nth(1).lose(),
+        ] {
+            let (gateway, pipe) = against(flavour);
+            gateway.put_function(&version_1("f"));
+            gateway.fault(fault.clone());
+            let ran = pipe.stack(&stack(&["f"])).var("STRATEGY", "create").run().exits(1);
+            ran.says("already exists");
+            assert_eq!(image(&gateway, "f"), "example/f:1", "{flavour:?} {fault:?}");
+            assert!(changes(&gateway).iter().all(|(method, _)| method == "POST"));
+        }
+    }
+}
+
+#[test]
+fn creation_whose_answer_was_lost_is_recognised_by_what_the_gateway_reports() {
+    let (gateway, pipe) = against(Flavour::Enterprise);
+    gateway.fault(Fault::on("POST", "/system/functions").nth(1).lose());
+    let text = "provider: {name: openfaas}\nfunctions:\n  f:\n    image: example/f:2\n    environment: {A: '1'}\n    \
+        labels: {tier: web}\n    limits: {memory: 64Mi}\n    secrets: [s]\n";
+    pipe.stack(text).var("STRATEGY", "create").run().exits(0).says("`f` created");
+    assert_eq!(image(&gateway, "f"), "example/f:2");
+}
+
+#[test]
+fn community_edition_does_not_tell_whose_function_it_is() {
+    let (gateway, pipe) = against(Flavour::Ce);
+    gateway.fault(Fault::on("POST", "/system/functions").nth(1).lose());
+    pipe.stack(&stack(&["f"])).var("STRATEGY", "create").run().exits(1).says("already exists");
+    assert_eq!(image(&gateway, "f"), "example/f:2");
+}
