@@ -126,17 +126,7 @@ impl<'a> Run<'a> {
             },
             token_fault: &|text| deploy.and_then(|_| tokens.fault(text)),
         };
-        let read = stack::read(&source, &options, &surroundings).and_then(|stack| {
-            // What a selection leaves out is not to be pruned.
-            let whole = match deploy {
-                Some(Deploy { prune: true, .. }) if selection.is_part() => {
-                    let options = stack::Options { filter: None, regex: None, tag: Tag::Latest, ..options };
-                    Some(stack::read(&source, &options, &surroundings)?)
-                }
-                _ => None,
-            };
-            Ok((stack, whole))
-        });
+        let read = stack::read(&source, &options, &surroundings);
         let substituted = substituted.take();
         for name in substituted.iter().filter(|name| self.environment.is_garbled(name)) {
             self.variables.add(name, config::NOT_TEXT);
@@ -144,8 +134,8 @@ impl<'a> Run<'a> {
         if let Some(deploy) = deploy {
             tokens.check_variables(deploy, &mut self.variables);
         }
-        let (mut stack, whole) = match read {
-            Ok(read) => read,
+        let mut stack = match read {
+            Ok(stack) => stack,
             Err(problems) => {
                 self.warn_of_stack(&substituted, &problems.warnings);
                 self.stack = problems.problems;
@@ -153,8 +143,6 @@ impl<'a> Run<'a> {
             }
         };
         self.warn_of_stack(&stack.substituted, &stack.warnings);
-        let named = whole.as_ref().unwrap_or(&stack).functions.iter();
-        let named = named.map(|function| FunctionName::from(&function.deployment)).collect();
         let path = self.shown_path(&source);
         let owner =
             deploy.and_then(|deploy| deploy.owner.as_deref()).map(|repository| owner_label::value(repository, &path));
@@ -163,7 +151,7 @@ impl<'a> Run<'a> {
                 function.deployment.labels.insert(owner_label::LABEL.to_owned(), owner.clone());
             }
         }
-        Some(Loaded { path, stack, owner, named })
+        Some(Loaded { path, stack, owner })
     }
 
     /// [`Run::stack`] for where none is needed: nothing where none is there, and only warnings where one is wrong.
@@ -341,11 +329,14 @@ pub(crate) struct Loaded {
     pub stack: Stack,
     /// The value of the label that all its functions carry (`OWNER_LABEL`).
     pub owner: Option<String>,
-    /// All functions that are to stay where the file is pruned, selected or not.
-    pub named: Vec<FunctionName>,
 }
 
 impl Loaded {
+    /// All functions of the stack file, selected or not: `PRUNE` leaves them alone.
+    pub(crate) fn named(&self) -> Vec<FunctionName> {
+        self.stack.named.iter().map(|named| named.function.clone()).collect()
+    }
+
     /// The functions that are selected, by namespace and name.
     pub(crate) fn names(&self) -> impl Iterator<Item = FunctionName> {
         self.stack.functions.iter().map(|function| FunctionName::from(&function.deployment))

@@ -126,13 +126,6 @@ pub enum TagFormat {
     Digest,
 }
 
-impl Selection {
-    /// Whether functions of the stack file are left out.
-    pub fn is_part(&self) -> bool {
-        self.filter.is_some() || self.regex.is_some()
-    }
-}
-
 /// `COMMAND: deploy`, and what `diff` compares with.
 #[derive(Clone, Debug)]
 pub struct Deploy {

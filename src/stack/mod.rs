@@ -23,6 +23,7 @@ use std::path::{Path, PathBuf};
 use regex_lite::Regex;
 
 use crate::console::log::{brief, quote};
+use crate::function::FunctionName;
 use crate::function::api::Deployment;
 use decode::Decoder;
 use diagnostics::Page;
@@ -119,10 +120,22 @@ pub struct Stack {
     pub gateway: Option<String>,
     /// The selected functions, in the file's order.
     pub functions: Vec<Function>,
+    /// All functions of the file, selected or not, in its order.
+    pub named: Vec<Named>,
     /// What a person should look at, although it can be deployed.
     pub warnings: Vec<Problem>,
     /// The names of all variables that the file substitutes.
     pub substituted: BTreeSet<String>,
+}
+
+/// A function that the file names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Named {
+    pub function: FunctionName,
+    /// The line of its name, from 1.
+    pub line: usize,
+    /// Whether the name depends on a substituted variable, and may be another one in the next run.
+    pub is_name_substituted: bool,
 }
 
 /// A function to deploy.
@@ -186,7 +199,7 @@ pub fn read(source: &Source, options: &Options, surroundings: &Surroundings<'_>)
     let place = resolve::Place { page: &page, substituted: &substituted, document: &document };
     let mut assembly = resolve::Assembly::new(source, options, surroundings, place);
     let functions = assembly.stack(decoder, &root, &selection);
-    let (problems, mut warnings) = (assembly.problems, assembly.warnings);
+    let (problems, mut warnings, named) = (assembly.problems, assembly.warnings, assembly.named);
     warnings.extend(rest);
     if problems.is_empty() {
         warnings.append(&mut substitutions);
@@ -194,6 +207,7 @@ pub fn read(source: &Source, options: &Options, surroundings: &Surroundings<'_>)
         Ok(Stack {
             gateway: root.gateway.map(|gateway| gateway.value).filter(|gateway| !gateway.is_empty()),
             functions,
+            named,
             warnings,
             substituted: substituted.names.into_keys().collect(),
         })

@@ -210,6 +210,14 @@ impl Substituted {
         }
     }
 
+    /// Whether an expression made some of a part of the text, or stands at its edge with an empty value.
+    pub fn is_made_by_substitution(&self, text: &Range<usize>) -> bool {
+        let first = self.segments.partition_point(|segment| segment.text() < text.start).saturating_sub(1);
+        let ends = self.segments.iter().skip(first + 1);
+        let near = self.segments.iter().skip(first).zip(ends).take_while(|(segment, _)| segment.text() <= text.end);
+        near.filter(|(segment, _)| segment.is_expression).any(|(_, next)| next.text() >= text.start)
+    }
+
     /// What the expressions became that begin within a part of the source.
     pub fn replacements(&self, source: Range<usize>) -> impl Iterator<Item = Replacement<'_>> {
         let first = self.segments.partition_point(|segment| segment.source() < source.start);

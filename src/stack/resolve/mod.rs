@@ -12,8 +12,9 @@ use super::filter::Selection;
 use super::image::{self, Tag};
 use super::schema::{self, Amounts, Fields, Root};
 use super::yaml::{Document, NodeId};
-use super::{Function, Options, Source, Surroundings};
+use super::{Function, Named, Options, Source, Surroundings};
 use crate::console::log::{Brief, brief, quote};
+use crate::function::FunctionName;
 use crate::function::api::{Deployment, Resources};
 
 /// After so many problems or warnings no more are kept.
@@ -65,6 +66,8 @@ pub(super) struct Assembly<'a> {
     told: BTreeSet<(NodeId, String)>,
     pub(super) problems: Vec<Problem>,
     pub(super) warnings: Vec<Problem>,
+    /// All functions, selected or not.
+    pub(super) named: Vec<Named>,
 }
 
 impl<'a> Assembly<'a> {
@@ -85,6 +88,7 @@ impl<'a> Assembly<'a> {
             told: BTreeSet::new(),
             problems: Vec::new(),
             warnings: Vec::new(),
+            named: Vec::new(),
         }
     }
 
@@ -98,6 +102,7 @@ impl<'a> Assembly<'a> {
         for pair in &root.functions {
             let before = decoder.findings.len();
             let fields = schema::function(&mut decoder, pair.value, &pair.name);
+            self.named.push(self.named(pair, &fields));
             if !selection.takes(&pair.name) {
                 continue;
             }
@@ -212,7 +217,7 @@ impl<'a> Assembly<'a> {
         self.check_fields(&fields.unknown);
         self.check_kubernetes(fields);
         self.check_tokens(pair, fields);
-        let namespace = self.options.namespace.clone().or_else(|| non_empty(fields.namespace.as_ref()));
+        let namespace = self.namespace(fields);
         let image = self.image(pair, fields, is_whole);
         let env_vars = self.environment(fields);
         let env_process = self.process(fields);
@@ -238,6 +243,21 @@ impl<'a> Assembly<'a> {
             read_only_root_filesystem: fields.read_only || self.options.read_only,
         };
         Function { deployment, line: self.place.line(pair.key), lines: self.lines(fields) }
+    }
+
+    fn namespace(&self, fields: &Fields) -> Option<String> {
+        self.options.namespace.clone().or_else(|| non_empty(fields.namespace.as_ref()))
+    }
+
+    fn named(&self, pair: &Pair, fields: &Fields) -> Named {
+        let Place { document, substituted, .. } = self.place;
+        // A key may be an alias of a text elsewhere.
+        let is_made = |node| substituted.is_made_by_substitution(&document.written(node));
+        Named {
+            function: FunctionName::new(&pair.name, self.namespace(fields)),
+            line: self.place.line(pair.key),
+            is_name_substituted: is_made(pair.key) || is_made(document.resolve(pair.key)),
+        }
     }
 
     fn lines(&self, fields: &Fields) -> Vec<(&'static str, usize)> {

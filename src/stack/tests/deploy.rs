@@ -257,3 +257,36 @@ fn lines_are_those_of_the_file() {
     assert_eq!((function.line, function.line_of("image"), function.line_of("secrets")), (6, 7, 9));
     assert_eq!(function.line_of("labels"), 6);
 }
+
+#[test]
+fn all_functions_are_named_whatever_is_selected() {
+    let filter = Options { filter: Some("zeta".to_owned()), ..Options::default() };
+    let text = TWO.replace("'r/a'", "'r/a', namespace: own");
+    let stack = with(filter).read(&text).expect("stack");
+    let names = |stack: Stack| stack.named.into_iter().map(|named| named.function.to_string()).collect::<Vec<_>>();
+    assert_eq!(names(stack), ["zeta", "alpha.own"]);
+    let namespace = Options { namespace: Some("given".to_owned()), ..Options::default() };
+    assert_eq!(names(with(namespace).read(&text).expect("stack")), ["zeta.given", "alpha.given"]);
+}
+
+#[test]
+fn name_that_depends_on_a_variable_is_marked() {
+    let run = Run {
+        variables: &[("ENV", "dev"), ("MAP", "{f: {image: 'r/f:1'}}"), ("LIST", "g: {image: 'r/g:1'}")],
+        ..Run::default()
+    };
+    let marked = |functions: &str| -> Vec<bool> {
+        let stack = run.read(format!("{functions}\nprovider: {{name: openfaas}}\n")).expect(functions);
+        stack.named.iter().map(|named| named.is_name_substituted).collect()
+    };
+    assert_eq!(marked("functions: {f: {image: 'r/f:${ENV}', namespace: '${ENV}'}, g: {image: '${ENV}'}}"), [false; 2]);
+    for name in ["f-${ENV}", "${ENV}-f", "\"f-${ENV}\"", "? f${ENV}\n  ", "f${NONE}", "${NONE}f", "'f${NONE:-}'"] {
+        assert_eq!(
+            marked(&format!("functions:\n  a: {{image: 'r/a:${{ENV}}'}}\n  {name}: {{image: r/f}}")),
+            [false, true]
+        );
+    }
+    assert_eq!(marked("functions: ${MAP}"), [true]);
+    assert_eq!(marked("functions:\n  ${LIST}\n  f: {image: r/f}"), [true, false]);
+    assert_eq!(marked("x: &x 'f-${ENV}'\nfunctions: {*x : {image: r/f}}"), [true]);
+}

@@ -9,6 +9,8 @@ mod scalar;
 #[cfg(test)]
 mod tests;
 
+use std::ops::Range;
+
 /// How deep collections may be nested. yaml.v3 takes 10,000; a stack file needs five.
 const MAX_DEPTH: usize = 128;
 /// How many different tags a document may use.
@@ -47,6 +49,8 @@ struct Node {
     tag: u16,
     /// The place, in bytes of the text.
     at: u32,
+    /// Where its own text ends: for a collection, its opening bracket or first item.
+    until: u32,
     /// A scalar's text is `values[first..last]`; an alias stands for node `first`.
     first: u32,
     last: u32,
@@ -161,6 +165,12 @@ impl Document {
     /// The place of a node, in bytes of the text.
     pub fn offset(&self, id: NodeId) -> usize {
         self.node(id).at as usize
+    }
+
+    /// Where a scalar or an alias is written, in bytes of the text, with its quotes.
+    pub fn written(&self, id: NodeId) -> Range<usize> {
+        let node = self.node(id);
+        node.at as usize..node.until as usize
     }
 
     /// What yaml.v3 makes of a scalar; [`Meaning::Text`] for other nodes.

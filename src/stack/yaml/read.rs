@@ -1,6 +1,7 @@
 //! From text to nodes: the parser's events, what it refuses in other words, and what is refused beside it.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use saphyr_parser::{Event, Input, Parser, ScalarStyle, ScanError, Tag};
 
@@ -97,7 +98,7 @@ fn read(repair: &Repair<'_>) -> Result<Document, Refusal> {
     let rest = rest(parser).map(|character| repair.original(builder.offsets.byte(character)));
     let mut document = Document { rest, ..builder.document };
     if document.nodes.is_empty() {
-        document.nodes.push(Node { kind: RawKind::Plain, tag: 0, at: 0, first: 0, last: 0, end: 1 });
+        document.nodes.push(Node { kind: RawKind::Plain, tag: 0, at: 0, until: 0, first: 0, last: 0, end: 1 });
     }
     Ok(document)
 }
@@ -181,7 +182,7 @@ impl<'r> Builder<'r> {
                 let first = self.document.values.len();
                 self.document.values.push_str(&value);
                 let kind = if is_plain { RawKind::Plain } else { RawKind::Quoted };
-                let id = self.push(kind, start, anchor, tag.as_deref())?;
+                let id = self.push(kind, start..end, anchor, tag.as_deref())?;
                 let last = self.document.values.len();
                 if let Some(node) = self.document.nodes.get_mut(id as usize) {
                     [node.first, node.last] = [first, last].map(|offset| u32::try_from(offset).unwrap_or(u32::MAX));
@@ -199,7 +200,7 @@ impl<'r> Builder<'r> {
             }
             Event::Alias(anchor) => {
                 let target = self.anchors.get(&anchor).copied().unwrap_or_default();
-                let id = self.push(RawKind::Alias, start, 0, None)?;
+                let id = self.push(RawKind::Alias, start..end, 0, None)?;
                 if let Some(node) = self.document.nodes.get_mut(id as usize) {
                     node.first = target;
                 }
@@ -218,20 +219,28 @@ impl<'r> Builder<'r> {
         if self.open.len() >= MAX_DEPTH {
             return Err(self.error(at, format!("nested more than {MAX_DEPTH} deep")));
         }
-        let id = self.push(kind, at, anchor, tag)?;
+        let id = self.push(kind, at..at, anchor, tag)?;
         self.open.push(id);
         Ok(())
     }
 
-    fn push(&mut self, kind: RawKind, at: usize, anchor: usize, tag: Option<&Tag>) -> Result<NodeId, SyntaxError> {
+    fn push(
+        &mut self,
+        kind: RawKind,
+        written: Range<usize>,
+        anchor: usize,
+        tag: Option<&Tag>,
+    ) -> Result<NodeId, SyntaxError> {
         let id = self.next_id();
         let tag = match tag {
-            Some(tag) => self.tag(tag, at)?,
+            Some(tag) => self.tag(tag, written.start)?,
             None => 0,
         };
-        let at = self.offsets.byte(at);
-        let at = u32::try_from(self.repair.original(at)).unwrap_or(u32::MAX);
-        self.document.nodes.push(Node { kind, tag, at, first: 0, last: 0, end: id + 1 });
+        let [at, until] = [written.start, written.end].map(|character| {
+            let at = self.repair.original(self.offsets.byte(character));
+            u32::try_from(at).unwrap_or(u32::MAX)
+        });
+        self.document.nodes.push(Node { kind, tag, at, until, first: 0, last: 0, end: id + 1 });
         if anchor > 0 {
             self.anchors.insert(anchor, id);
         }
