@@ -249,21 +249,61 @@ fn answer_is_written_to_a_file_whole() {
 fn answer_that_could_not_be_written_is_not_asked_for() {
     let gateway = open();
     for (path, problem) in [
-        ("no/such/dir/out.txt", "`no/such/dir` is not a directory that is there"),
+        ("Cargo.toml/out.txt", "`Cargo.toml` is not a directory"),
         ("/", "`/` is a directory, not a file"),
         ("/dev/null", "`/dev/null` is a pipe or a device, not a file"),
     ] {
-        let ran = invoke(&gateway, "echo").var("PAYLOAD", "x").var("OUTPUT_FILE", path).run();
-        ran.exits(2).says(&format!("OUTPUT_FILE:\n- {problem}"));
+        let pipe = invoke(&gateway, "echo").file("Cargo.toml", "").var("PAYLOAD", "x").var("OUTPUT_FILE", path);
+        pipe.run().exits(2).says(&format!("OUTPUT_FILE:\n- {problem}"));
     }
     assert!(gateway.requests().is_empty());
+}
+
+#[test]
+fn missing_directories_of_the_output_file_are_created() {
+    let gateway = open();
+    let pipe = invoke(&gateway, "echo").var("PAYLOAD", "x").var("OUTPUT_FILE", "build/answers/out.txt");
+    pipe.run().exits(0);
+    assert_eq!(std::fs::read_to_string(pipe.dir().join("build/answers/out.txt")).unwrap(), "x");
+}
+
+#[test]
+fn output_file_keeps_every_byte_but_tokens() {
+    let gateway = start(permissive().basic_auth("admin", "hello"));
+    let token = issuer().token().audience(gateway.public_url()).mint();
+    let sent = format!("hello admin:hello {token} \u{7} aGVsbG8=");
+    let pipe = invoke(&gateway, "echo").var("PAYLOAD", &sent).var("OUTPUT_FILE", "out");
+    let pipe = pipe.var("OPENFAAS_PASSWORD", "hello").var("BITBUCKET_STEP_OIDC_TOKEN", &token);
+    let ran = pipe.run().exits(0);
+    ran.says("WARNING: the answer contained an access token of this step: it is masked as `***` in 1 place of `out`");
+    assert_eq!(std::fs::read_to_string(pipe.dir().join("out")).unwrap(), sent.replace(&token, "***"));
+    let pipe = pipe.var("PAYLOAD", "hello");
+    pipe.run().exits(0).is_silent_about("masked");
+}
+
+#[test]
+fn output_file_is_only_written_for_a_successful_answer() {
+    let gateway = open();
+    for status in ["500", "404", "302", "401"] {
+        let pipe = invoke(&gateway, "status").list("QUERY", &[&format!("status={status}"), "body=no"]);
+        let pipe = pipe.file("out", "of an earlier run").var("OUTPUT_FILE", "out").var("RETRIES", "0");
+        let ran = pipe.run();
+        assert_ne!(ran.code, 0, "{}", ran.log);
+        assert_eq!(std::fs::read_to_string(pipe.dir().join("out")).unwrap(), "of an earlier run");
+        pipe.var("OUTPUT_FILE", "build/out").run().is_silent_about("the answer is in");
+    }
+    let gateway = open();
+    gateway.fault(Fault::on("POST", "/function/echo").raw("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe"));
+    let pipe = invoke(&gateway, "echo").file("out", "of an earlier run").var("OUTPUT_FILE", "out").var("RETRIES", "0");
+    assert_ne!(pipe.run().code, 0);
+    assert_eq!(std::fs::read_to_string(pipe.dir().join("out")).unwrap(), "of an earlier run");
 }
 
 #[test]
 fn log_shows_64_kib_of_an_answer_and_says_how_much_is_left_out() {
     let gateway = open();
     let ran = invoke(&gateway, "source").list("QUERY", &["bytes=100000"]).run();
-    let ran = ran.exits(0).says("34464 more bytes of the answer are left out");
+    let ran = ran.exits(0).says("the answer has 34464 more bytes, which are not shown");
     assert!(ran.log.len() < 70_000 * 4, "{}", ran.log.len());
 }
 

@@ -17,6 +17,7 @@ use crate::function::api::unaddressable;
 use crate::image_tag::git;
 use crate::oidc::IdToken;
 use crate::report::{Places, insights};
+use crate::stack::envsubst::TOKENS;
 
 const REGEX_LIMITS: &str = "look-around and `\\p{…}` are not known, and `FILTER` takes a wildcard instead";
 /// More tries than this only hide that something is broken.
@@ -389,7 +390,8 @@ fn hide_secrets(environment: &Environment) {
     for name in secrets.chain(["PIPELINES_JWT_TOKEN"]) {
         // What can be no token is shown in the message that says so.
         let is_token = |value: &&str| name != "BITBUCKET_STEP_OIDC_TOKEN" || !lints::is_reference(value);
-        let _ = environment.text(name).filter(is_token).map(|value| Secret::new(value.to_owned()));
+        let secret = if TOKENS.contains(&name) { Secret::token } else { Secret::new };
+        let _ = environment.text(name).filter(is_token).map(|value| secret(value.to_owned()));
     }
 }
 

@@ -1,4 +1,4 @@
-//! Files that are there whole or not at all, and belong to whom the clone belongs.
+//! Files that are written completely or not at all, and that belong to the owner of the clone.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::hash::{BuildHasher as _, RandomState};
@@ -8,75 +8,75 @@ use std::path::{Path, PathBuf};
 
 use crate::console::log::quote;
 
-/// Whose a file is and who may read it.
+/// The owner and the mode of a file.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Access {
-    /// User and group; the process's own where absent.
+pub(crate) struct Attributes {
+    /// User and group; the process's own if absent.
     owner: Option<(u32, u32)>,
     mode: u32,
 }
 
-impl Access {
-    /// For a new file: the owner of `dir`, written by the owner, read by all.
-    pub(crate) fn like(dir: Option<&Path>) -> Self {
+impl Attributes {
+    /// For a new file: it belongs to the owner of `dir`, and everybody may read it. The pipe runs as root, and the step's script
+    /// may not.
+    pub(crate) fn inherited_from(dir: Option<&Path>) -> Self {
         let metadata = dir.and_then(|dir| fs::metadata(dir).ok());
         Self { owner: metadata.map(|metadata| (metadata.uid(), metadata.gid())), mode: 0o644 }
     }
 
-    /// As a file that is replaced has it.
+    /// Those of a file that is replaced.
     pub(crate) fn of(metadata: &fs::Metadata) -> Self {
         Self { owner: Some((metadata.uid(), metadata.gid())), mode: metadata.mode() & 0o777 }
     }
 
-    /// Gives a new file or directory to its owner, as far as the process may.
-    pub(crate) fn grant(self, file: &File, mode: u32) {
-        let granted = file.metadata().and_then(|metadata| {
-            // The mode first: who gives a file away may set it no more.
+    /// Sets them as far as the process is permitted to.
+    pub(crate) fn apply_to(self, file: &File, mode: u32) {
+        let applied = file.metadata().and_then(|metadata| {
+            // The mode first: who gives a file away may no longer set it.
             file.set_permissions(Permissions::from_mode(mode))?;
             match self.owner {
                 Some(owner) if owner != (metadata.uid(), metadata.gid()) => fchown(file, Some(owner.0), Some(owner.1)),
                 _ => Ok(()),
             }
         });
-        if let Err(error) = granted {
-            tracing::debug!("a file or directory keeps the pipe's own user: {error}");
+        if let Err(error) = applied {
+            tracing::debug!("the owner of a file or directory could not be set: {error}");
         }
     }
 }
 
-/// A file that takes its name when it is complete: readers see what was there before, or all of it.
+/// A file that appears under its name when it is complete: readers see the previous file or all of the new one.
 ///
-/// A symbolic link of that name is replaced, not followed. Dropped before [`Whole::finish`], it leaves nothing.
-pub(crate) struct Whole {
+/// A symbolic link of that name is replaced, not followed. If it is dropped before [`AtomicFile::commit`], nothing is left of it.
+pub(crate) struct AtomicFile {
     file: File,
     temporary: PathBuf,
     path: PathBuf,
-    access: Access,
-    finished: bool,
+    attributes: Attributes,
+    committed: bool,
 }
 
-impl Whole {
-    /// Begins the file.
-    pub(crate) fn create(path: &Path, access: Access) -> io::Result<Self> {
+impl AtomicFile {
+    pub(crate) fn create(path: &Path, attributes: Attributes) -> io::Result<Self> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        // Random: process ids of containers that share the directory are the same.
+        // Random: two containers that share the directory may have the same process id.
         let unique = RandomState::new().hash_one(());
         let temporary = path.with_file_name(format!(".{name}.{unique:016x}.tmp"));
-        // `create_new` follows no link either.
-        let file = OpenOptions::new().write(true).create_new(true).mode(access.mode).open(&temporary)?;
-        Ok(Self { file, temporary, path: path.to_owned(), access, finished: false })
+        // `create_new` does not follow a link either.
+        let file = OpenOptions::new().write(true).create_new(true).mode(attributes.mode).open(&temporary)?;
+        Ok(Self { file, temporary, path: path.to_owned(), attributes, committed: false })
     }
 
-    /// Puts the file in its place.
-    pub(crate) fn finish(mut self) -> io::Result<()> {
-        self.access.grant(&self.file, self.access.mode);
+    /// Renames the file to its final name.
+    pub(crate) fn commit(mut self) -> io::Result<()> {
+        self.attributes.apply_to(&self.file, self.attributes.mode);
         fs::rename(&self.temporary, &self.path)?;
-        self.finished = true;
+        self.committed = true;
         Ok(())
     }
 }
 
-impl Write for Whole {
+impl Write for AtomicFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.file.write(bytes)
     }
@@ -86,44 +86,51 @@ impl Write for Whole {
     }
 }
 
-impl Drop for Whole {
+impl Drop for AtomicFile {
     fn drop(&mut self) {
-        if !self.finished {
+        if !self.committed {
             let _ = fs::remove_file(&self.temporary);
         }
     }
 }
 
-/// What keeps a file from being put at a path, as far as it can be seen beforehand.
-///
-/// Something other than a file is not replaced: that it is a device is what the user wants of it.
-pub(crate) fn obstacle(path: &Path) -> Option<String> {
-    let shown = quote(&path.display().to_string());
+/// Why a file cannot be written to a path, as far as it can be seen beforehand.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unwritable {
+    /// Only a file is replaced: whoever names a device wants it to stay one.
+    #[error("`{}` is {kind}, not a file", quote(&path.to_string_lossy()))]
+    NotAFile { path: PathBuf, kind: &'static str },
+    #[error("`{}` is not a directory", quote(&path.to_string_lossy()))]
+    NotADirectory { path: PathBuf },
+}
+
+/// Checks that a file can be written to a path, once its missing directories are created.
+pub(crate) fn check_path(path: &Path) -> Result<(), Unwritable> {
+    let not_a_file = |kind| Err(Unwritable::NotAFile { path: path.to_owned(), kind });
     match fs::metadata(path) {
-        Ok(metadata) if metadata.is_dir() => return Some(format!("`{shown}` is a directory, not a file")),
-        Ok(metadata) if !metadata.is_file() => return Some(format!("`{shown}` is a pipe or a device, not a file")),
+        Ok(metadata) if metadata.is_dir() => return not_a_file("a directory"),
+        Ok(metadata) if !metadata.is_file() => return not_a_file("a pipe or a device"),
         _ => {}
     }
-    let dir = match path.parent() {
-        Some(dir) if !dir.as_os_str().is_empty() => dir,
-        _ => Path::new("."),
-    };
-    let is_dir = fs::metadata(dir).is_ok_and(|metadata| metadata.is_dir());
-    (!is_dir).then(|| format!("`{}` is not a directory that is there", quote(&dir.display().to_string())))
+    let existing = path.ancestors().skip(1).find_map(|dir| Some((dir, fs::metadata(dir).ok()?)));
+    match existing {
+        Some((dir, metadata)) if !metadata.is_dir() => Err(Unwritable::NotADirectory { path: dir.to_owned() }),
+        _ => Ok(()),
+    }
 }
 
-/// Writes a file whole, see [`Whole`].
-pub(crate) fn write(path: &Path, contents: &[u8], access: Access) -> io::Result<()> {
-    let mut file = Whole::create(path, access)?;
+/// Writes a file, see [`AtomicFile`].
+pub(crate) fn write(path: &Path, contents: &[u8], attributes: Attributes) -> io::Result<()> {
+    let mut file = AtomicFile::create(path, attributes)?;
     file.write_all(contents)?;
-    file.finish()
+    file.commit()
 }
 
-/// Makes a directory below one that is trusted; where something is there, it must be a directory and no link to one.
-pub(crate) fn make_dir(path: &Path, access: Access) -> io::Result<()> {
+/// Creates a directory in one that is trusted. One that exists is used, but not a link to one.
+pub(crate) fn create_dir(path: &Path, attributes: Attributes) -> io::Result<()> {
     match fs::create_dir(path) {
         Ok(()) => {
-            access.grant(&File::open(path)?, access.mode | 0o111);
+            attributes.apply_to(&File::open(path)?, attributes.mode | 0o111);
             Ok(())
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -134,5 +141,44 @@ pub(crate) fn make_dir(path: &Path, access: Access) -> io::Result<()> {
             }
         }
         Err(error) => Err(error),
+    }
+}
+
+/// Creates the directories above a file that do not exist.
+pub(crate) fn create_parents(path: &Path, attributes: Attributes) -> io::Result<()> {
+    let parents = path.ancestors().skip(1).filter(|dir| !dir.as_os_str().is_empty());
+    let missing: Vec<&Path> = parents.take_while(|dir| !dir.exists()).collect();
+    missing.into_iter().rev().try_for_each(|dir| create_dir(dir, attributes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn missing_directories_get_the_attributes_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a/b/../c/file");
+        check_path(&path).unwrap();
+        create_parents(&path, Attributes::inherited_from(Some(dir.path()))).unwrap();
+        create_parents(&path, Attributes::inherited_from(Some(dir.path()))).unwrap();
+        assert_eq!(fs::metadata(dir.path().join("a/c")).unwrap().mode() & 0o777, 0o755);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn path_below_a_file_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("file"), "").unwrap();
+        let error = check_path(&dir.path().join("file/a/b")).unwrap_err().to_string();
+        assert!(error.ends_with("/file` is not a directory"), "{error}");
+    }
+
+    #[test]
+    fn link_in_place_of_a_directory_is_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("nowhere", dir.path().join("link")).unwrap();
+        create_parents(&dir.path().join("link/file"), Attributes::inherited_from(None)).unwrap_err();
+        assert!(!dir.path().join("nowhere").exists());
     }
 }

@@ -226,7 +226,7 @@ impl Gateway {
             1..=LONGEST_TOKEN => {}
             _ => return unusable("its access token is longer than any gateway takes"),
         }
-        let token = Secret::new(exchanged.access_token);
+        let token = Secret::token(exchanged.access_token);
         if HeaderValue::from_str(token.reveal()).is_err() {
             return unusable("its access token cannot stand in a header");
         }

@@ -39,7 +39,7 @@ impl IdToken {
         let value = value.trim();
         // Checked first: what is not a secret must stay readable in the log.
         claims::refuse_non_token(value.as_bytes())?;
-        Ok(Self(Secret::new(value.to_owned())))
+        Ok(Self(Secret::token(value.to_owned())))
     }
 
     /// The token, for the exchange request's body only.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::Error;
 use crate::console::redact;
-use crate::files::atomic::{self, Access};
+use crate::files::atomic::{self, Attributes};
 use crate::function::outcome::{Outcome, Problem, Verdict};
 
 /// One of the names that Bitbucket looks for.
@@ -16,11 +16,11 @@ const DIRECTORY: &str = "test-reports";
 const FILE: &str = "openfaas-pipe.xml";
 
 /// Writes the file into the clone directory; gives its path.
-pub(super) fn write(clone_dir: &Path, outcome: &Outcome, access: Access) -> Result<PathBuf, Error> {
+pub(super) fn write(clone_dir: &Path, outcome: &Outcome, attributes: Attributes) -> Result<PathBuf, Error> {
     let dir = clone_dir.join(DIRECTORY);
     let path = dir.join(FILE);
-    atomic::make_dir(&dir, access)
-        .and_then(|()| atomic::write(&path, render(outcome).as_bytes(), access))
+    atomic::create_dir(&dir, attributes)
+        .and_then(|()| atomic::write(&path, render(outcome).as_bytes(), attributes))
         .map_err(Error::write(&path))?;
     Ok(path)
 }
@@ -223,7 +223,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let target = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink(target.path(), dir.path().join(DIRECTORY)).unwrap();
-        write(dir.path(), &sample::deploy(), Access::like(None)).unwrap_err();
+        write(dir.path(), &sample::deploy(), Attributes::inherited_from(None)).unwrap_err();
         assert_eq!(std::fs::read_dir(target.path()).unwrap().count(), 0);
     }
 }

@@ -46,19 +46,19 @@ pub struct Places {
 
 /// Writes all files; each that cannot be written is a warning.
 pub(crate) fn write(outcome: &Outcome, places: &Places) {
-    let access = atomic::Access::like(places.clone_dir.as_deref());
+    let attributes = atomic::Attributes::inherited_from(places.clone_dir.as_deref());
     let document = json::Document::of(outcome);
     for dir in [&places.storage_dir, &places.shared_storage_dir].into_iter().flatten() {
-        tell(json::write(dir, &document, access));
+        tell(json::write(dir, &document, attributes));
     }
     if let Some(dir) = &places.shared_storage_dir {
-        tell(shared_variables::merge(dir, shared_variables::KEY, &document, access, LOCK_WAIT));
+        tell(shared_variables::merge(dir, shared_variables::KEY, &document, attributes, LOCK_WAIT));
     }
     if let Some(path) = &places.variables_path {
         output_variables::append(path, outcome);
     }
     if let Some(dir) = places.clone_dir.as_ref().filter(|_| places.junit) {
-        tell(junit::write(dir, outcome, access));
+        tell(junit::write(dir, outcome, attributes));
     }
 }
 

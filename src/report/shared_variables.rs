@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::Error;
-use crate::files::atomic::{self, Access};
+use crate::files::atomic::{self, Attributes};
 
 /// The toolkit's name for the file.
 const VARIABLES_FILE: &str = "_shared_variables.json";
@@ -43,25 +43,27 @@ pub(super) fn merge(
     dir: &Path,
     key: &str,
     value: &impl Serialize,
-    access: Access,
+    attributes: Attributes,
     wait: Duration,
 ) -> Result<PathBuf, Error> {
     let path = dir.join(VARIABLES_FILE);
-    let _lock = lock(dir, &path, access, wait)?;
+    let _lock = lock(dir, &path, attributes, wait)?;
     let mut variables = read(&path)?;
     let json = to_raw_value(value).and_then(|value| {
         variables.insert(key.to_owned(), value);
         serde_json::to_vec(&variables)
     });
-    let access = fs::symlink_metadata(&path).map_or(access, |metadata| Access::of(&metadata));
-    json.map_err(io::Error::from).and_then(|json| atomic::write(&path, &json, access)).map_err(Error::write(&path))?;
+    let attributes = fs::symlink_metadata(&path).map_or(attributes, |metadata| Attributes::of(&metadata));
+    json.map_err(io::Error::from)
+        .and_then(|json| atomic::write(&path, &json, attributes))
+        .map_err(Error::write(&path))?;
     Ok(path)
 }
 
 /// Waits for the other pipes; the lock is released when the file is dropped, also by the end of the process.
-fn lock(dir: &Path, path: &Path, access: Access, wait: Duration) -> Result<Option<File>, Error> {
+fn lock(dir: &Path, path: &Path, attributes: Attributes, wait: Duration) -> Result<Option<File>, Error> {
     let lock_path = dir.join(LOCK_FILE);
-    let lock = open_lock(&lock_path, access).map_err(Error::write(path))?;
+    let lock = open_lock(&lock_path, attributes).map_err(Error::write(path))?;
     let end = Instant::now() + wait;
     loop {
         match lock.try_lock() {
@@ -79,10 +81,10 @@ fn lock(dir: &Path, path: &Path, access: Access, wait: Duration) -> Result<Optio
 }
 
 /// Opens the lock file for reading, which is enough for a lock: another pipe's user may be its owner.
-fn open_lock(path: &Path, access: Access) -> io::Result<File> {
+fn open_lock(path: &Path, attributes: Attributes) -> io::Result<File> {
     match OpenOptions::new().write(true).create_new(true).mode(0o644).open(path) {
         Ok(file) => {
-            access.grant(&file, 0o644);
+            attributes.apply_to(&file, 0o644);
             Ok(file)
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -132,7 +134,7 @@ mod tests {
     const WAIT: Duration = Duration::from_secs(60);
 
     fn set(dir: &Path, value: &Value) -> Result<PathBuf, Error> {
-        merge(dir, KEY, value, Access::like(None), WAIT)
+        merge(dir, KEY, value, Attributes::inherited_from(None), WAIT)
     }
 
     fn text(dir: &Path) -> String {
@@ -159,7 +161,7 @@ mod tests {
             for number in 0..24 {
                 let dir = dir.path();
                 let key = format!("pipe {number}");
-                scope.spawn(move || merge(dir, &key, &number, Access::like(None), WAIT).unwrap());
+                scope.spawn(move || merge(dir, &key, &number, Attributes::inherited_from(None), WAIT).unwrap());
             }
         });
         let variables: BTreeMap<String, Value> = serde_json::from_str(&text(dir.path())).unwrap();
@@ -170,8 +172,8 @@ mod tests {
     fn lock_held_too_long_leaves_the_file_as_it_is() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(VARIABLES_FILE);
-        let _held = lock(dir.path(), &path, Access::like(None), WAIT).unwrap();
-        let error = merge(dir.path(), KEY, &1, Access::like(None), Duration::ZERO).unwrap_err();
+        let _held = lock(dir.path(), &path, Attributes::inherited_from(None), WAIT).unwrap();
+        let error = merge(dir.path(), KEY, &1, Attributes::inherited_from(None), Duration::ZERO).unwrap_err();
         assert!(matches!(error, Error::Locked { .. }), "{error}");
         assert!(!path.exists());
     }

@@ -85,7 +85,7 @@ fn place_that_cannot_be_written_spoils_no_other() {
 
 #[test]
 fn failure_says_what_and_where_and_that_the_run_is_not_affected() {
-    let error = atomic::write(Path::new("/proc/openfaas-pipe.json"), b"", atomic::Access::like(None))
+    let error = atomic::write(Path::new("/proc/openfaas-pipe.json"), b"", atomic::Attributes::inherited_from(None))
         .map_err(Error::write("/proc/openfaas-pipe.json"))
         .unwrap_err();
     insta::assert_snapshot!(format!("{error}\nhint: {}", error.hint()), @r"
@@ -101,7 +101,7 @@ fn planted_link_is_replaced_and_not_followed() {
     fs::write(&target, "precious").unwrap();
     let path = dir.path().join("openfaas-pipe.json");
     symlink(&target, &path).unwrap();
-    atomic::write(&path, b"{}", atomic::Access::like(None)).unwrap();
+    atomic::write(&path, b"{}", atomic::Attributes::inherited_from(None)).unwrap();
     assert_eq!(fs::read_to_string(&target).unwrap(), "precious");
     assert!(fs::symlink_metadata(&path).unwrap().is_file());
 }

@@ -12,7 +12,7 @@ use crate::commands::prepare::{Rejected, Run};
 use crate::commands::progress;
 use crate::config::{Auth, Invoke};
 use crate::console::log::{self, quote};
-use crate::files::atomic::{self, Access};
+use crate::files::atomic::{self, Attributes};
 use crate::function::FunctionName;
 use crate::function::api::Status;
 use crate::function::outcome::{Failure, InvocationOutcome, Outcome, Problem};
@@ -38,8 +38,8 @@ pub(crate) async fn run(mut run: Run<'_>, invoke: &Invoke) -> Result<Outcome, Re
         run.problem(variable, format!("`{name}` is set by the connection itself: write another, or leave it out"));
     }
     // Found before the function runs, rather than when its answer is lost.
-    if let Some(obstacle) = invoke.output_file.as_deref().and_then(atomic::obstacle) {
-        run.problem("OUTPUT_FILE", obstacle);
+    if let Some(Err(error)) = invoke.output_file.as_deref().map(atomic::check_path) {
+        run.problem("OUTPUT_FILE", error.to_string());
     }
     let gateway = run.gateway(None);
     run.warn(&std::collections::BTreeSet::new());
@@ -96,20 +96,21 @@ impl Invoker<'_> {
         if status.is_success() {
             tracing::info!("{}", self.answered(status, invocation));
         }
-        let access = Access::like(run.config.places.clone_dir.as_deref());
-        let mut answer = Answer::new(self.invoke.output_file.as_deref(), access);
+        let attributes = Attributes::inherited_from(run.config.places.clone_dir.as_deref());
+        // An error's text is not the data that a later step expects in the file.
+        let output_file = self.invoke.output_file.as_deref().filter(|_| status.is_success());
+        let mut answer = Answer::new(output_file, attributes)?;
         let url = response.url().clone();
         while let Some(chunk) =
             self.gateway.chunk(&self.invoke.method, &mut response).await.map_err(|error| error.problem())?
         {
-            answer.take(&chunk)?;
+            answer.push(&chunk)?;
         }
         invocation.response_bytes = answer.size();
         if status.is_success() {
             return answer.finish();
         }
         let start = answer.start();
-        answer.finish_quietly()?;
         if let Some(error) = self.gateway.wants_tls(&self.invoke.method, &url, status, start.as_bytes()) {
             return Err(error.problem());
         }

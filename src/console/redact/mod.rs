@@ -1,30 +1,44 @@
-//! Values that must not be seen, and the one place that hides them in all that leaves the process.
+//! Values that must not be seen, and the one place that masks them in everything that leaves the process.
+//!
+//! A gateway, a proxy or a function can send back whatever it was sent, in any form, in the middle of any text. So nothing is
+//! kept out at its source alone: each secret registers itself when it is created, and the log and the files of a run pass
+//! through here on their way out.
 
-mod pattern;
+mod encodings;
+mod needles;
 #[cfg(test)]
 mod tests;
 
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{LazyLock, PoisonError, RwLock};
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-use pattern::Patterns;
+use needles::{Masked, Needles};
 
-/// What stands in the output where a secret stood.
+/// What is written instead of a secret.
 const MASK: &[u8] = b"***";
 
-/// Shorter texts are not hidden: they occur by chance everywhere, and hiding them would give them away.
+/// Shorter values are not masked: they occur everywhere by chance, and the masks would reveal them.
 pub(crate) const SHORTEST: usize = 4;
 
-/// A text that is known to [`redact`] from its creation to the end of the process, and so are the parts of a JWT.
+/// A value that is masked in everything that is written, from its creation to the end of the process.
 pub struct Secret(SecretString);
 
 impl Secret {
-    /// Takes a value and hides it from now on in everything that is written.
+    /// Takes a password, a key or anything else that must not be seen.
     pub fn new(value: String) -> Self {
-        KNOWN.write().unwrap_or_else(PoisonError::into_inner).add(&value);
+        Self::known(value, false)
+    }
+
+    /// Takes a token. It is masked even in the answer of a function that goes into a file.
+    pub fn token(value: String) -> Self {
+        Self::known(value, true)
+    }
+
+    fn known(value: String, is_token: bool) -> Self {
+        KNOWN.write().unwrap_or_else(PoisonError::into_inner).add(&value, is_token);
         Self(SecretString::from(value))
     }
 
@@ -40,9 +54,22 @@ impl fmt::Debug for Secret {
     }
 }
 
-static KNOWN: RwLock<Patterns> = RwLock::new(Patterns::new());
+/// Which secrets are masked in a text.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Which {
+    All,
+    /// A password may be a common word, and would change a user's data by chance.
+    Tokens,
+}
 
-/// The text with every known secret replaced, in whatever usual encoding it stands there.
+/// Of the process rather than of the log: a secret must be masked wherever it comes up, also in an error on another way out.
+static KNOWN: LazyLock<RwLock<Needles>> = LazyLock::new(RwLock::default);
+
+fn mask(bytes: &[u8], which: Which, complete: bool) -> Masked {
+    KNOWN.read().unwrap_or_else(PoisonError::into_inner).mask(bytes, which, complete)
+}
+
+/// The text with every known secret masked, in whatever usual encoding.
 pub(crate) fn redact(text: &str) -> Cow<'_, str> {
     match redact_bytes(text.as_bytes()) {
         Cow::Borrowed(_) => Cow::Borrowed(text),
@@ -52,42 +79,35 @@ pub(crate) fn redact(text: &str) -> Cow<'_, str> {
 
 /// [`redact`] for bytes that may not be text.
 pub(crate) fn redact_bytes(bytes: &[u8]) -> Cow<'_, [u8]> {
-    let known = KNOWN.read().unwrap_or_else(PoisonError::into_inner);
-    match known.mask(bytes, true) {
-        (masked, _) if masked.is_empty() => Cow::Borrowed(bytes),
-        (mut masked, done) => {
-            masked.extend_from_slice(&bytes[done..]);
-            Cow::Owned(masked)
-        }
+    match mask(bytes, Which::All, true) {
+        Masked { count: 0, .. } => Cow::Borrowed(bytes),
+        masked => Cow::Owned(masked.text),
     }
 }
 
-/// [`redact`] for a stream: a secret is found across the pieces it arrives in.
+/// Masks the tokens in a stream. One is found across the pieces that it arrives in.
 #[derive(Default)]
 pub(crate) struct RedactStream {
     held: Vec<u8>,
+    count: usize,
 }
 
 impl RedactStream {
-    /// Takes a piece and gives what can be passed on; the beginning of what may be a secret is held back.
+    /// Takes a piece and returns what can be passed on. What may be the start of a token is held back.
     pub(crate) fn push(&mut self, piece: &[u8]) -> Vec<u8> {
         self.held.extend_from_slice(piece);
         self.pass(false)
     }
 
-    /// Gives what was held back.
-    pub(crate) fn finish(mut self) -> Vec<u8> {
-        self.pass(true)
+    /// Returns what was held back, and how many tokens were masked in all.
+    pub(crate) fn finish(mut self) -> (Vec<u8>, usize) {
+        (self.pass(true), self.count)
     }
 
-    fn pass(&mut self, end: bool) -> Vec<u8> {
-        let known = KNOWN.read().unwrap_or_else(PoisonError::into_inner);
-        let (mut out, mut done) = known.mask(&self.held, end);
-        if end {
-            out.extend_from_slice(&self.held[done..]);
-            done = self.held.len();
-        }
-        self.held.drain(..done);
-        out
+    fn pass(&mut self, complete: bool) -> Vec<u8> {
+        let masked = mask(&self.held, Which::Tokens, complete);
+        self.held.drain(..masked.end);
+        self.count += masked.count;
+        masked.text
     }
 }

@@ -4,23 +4,21 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn knows(secrets: &[&str]) -> Patterns {
-    let mut patterns = Patterns::new();
+fn knows(secrets: &[&str]) -> Needles {
+    let mut needles = Needles::default();
     for secret in secrets {
-        patterns.add(secret);
+        needles.add(secret, false);
     }
-    patterns
+    needles
 }
 
 /// The text as one piece.
-fn masked(patterns: &Patterns, text: &[u8]) -> Vec<u8> {
-    let (mut out, done) = patterns.mask(text, true);
-    out.extend_from_slice(&text[done..]);
-    out
+fn masked(needles: &Needles, text: &[u8]) -> Vec<u8> {
+    needles.mask(text, Which::All, true).text
 }
 
 /// The text in pieces of these lengths, again and again.
-fn masked_in_pieces(patterns: &Patterns, text: &[u8], lengths: &[usize]) -> Vec<u8> {
+fn masked_in_pieces(needles: &Needles, text: &[u8], lengths: &[usize]) -> Vec<u8> {
     let (mut out, mut held, mut rest) = (Vec::new(), Vec::new(), text);
     for length in lengths.iter().cycle() {
         if rest.is_empty() {
@@ -29,11 +27,11 @@ fn masked_in_pieces(patterns: &Patterns, text: &[u8], lengths: &[usize]) -> Vec<
         let (piece, after) = rest.split_at((*length).min(rest.len()));
         rest = after;
         held.extend_from_slice(piece);
-        let (passed, done) = patterns.mask(&held, false);
-        out.extend(passed);
-        held.drain(..done);
+        let masked = needles.mask(&held, Which::All, false);
+        out.extend(masked.text);
+        held.drain(..masked.end);
     }
-    out.extend(masked(patterns, &held));
+    out.extend(masked(needles, &held));
     out
 }
 
@@ -61,22 +59,52 @@ fn plain_secret_is_hidden() {
 
 #[test]
 fn escaped_secret_is_hidden() {
-    let secret = "p@ss w/rd\"+é%\\";
-    assert_eq!(hide(secret, "x=p%40ss+w%2frd%22%2B%C3%A9%25%5C&y"), "x=***&y");
-    assert_eq!(hide(secret, "x=p%40ss%20w%2Frd%22%2b%c3%a9%25%5c&y"), "x=***&y");
-    assert_eq!(hide(secret, r#"{"k":"p@ss w\/rd\"+é%\\"}"#), r#"{"k":"***"}"#);
-    assert_eq!(hide("abcd<e", r"abcd\u003ce"), "***");
-    assert_eq!(hide("a+b+c", "a+b+c a%2bb+c"), "*** ***");
+    let secret = "p@ss w/rd\"+é%\\🔑";
+    for escaped in [
+        // Forms, in both cases of hex digits; JavaScript and RFC 3986; a path in Go; Python's `quote`; a query.
+        "p%40ss+w%2Frd%22%2B%C3%A9%25%5C%F0%9F%94%91",
+        "p%40ss+w%2frd%22%2b%c3%a9%25%5c%f0%9f%94%91",
+        "p%40ss%20w%2Frd%22%2B%C3%A9%25%5C%F0%9F%94%91",
+        "p%40ss%20w%2frd%22%2b%c3%a9%25%5c%f0%9f%94%91",
+        "p@ss%20w%2Frd%22+%C3%A9%25%5C%F0%9F%94%91",
+        "p%40ss%20w/rd%22%2B%C3%A9%25%5C%F0%9F%94%91",
+        "p@ss%20w/rd%22+%C3%A9%25\\%F0%9F%94%91",
+        // JSON by JavaScript and Go; with `\/`; by Python; PHP; Jackson; .NET.
+        r#"p@ss w/rd\"+é%\\🔑"#,
+        r#"p@ss w\/rd\"+é%\\🔑"#,
+        r#"p@ss w/rd\"+\u00e9%\\\ud83d\udd11"#,
+        r#"p@ss w\/rd\"+\u00e9%\\\ud83d\udd11"#,
+        r#"p@ss w/rd\"+\u00E9%\\\uD83D\uDD11"#,
+        r"p@ss w/rd\u0022\u002B\u00E9%\\\uD83D\uDD11",
+    ] {
+        assert_eq!(hide(secret, &format!("x={escaped}&y")), "x=***&y", "{escaped}");
+    }
+    assert_eq!(hide("a<b>&c", r"a\u003cb\u003e\u0026c"), "***");
+    assert_eq!(hide("a=b'c", r"a\u003db\u0027c"), "***");
+    assert_eq!(hide("a+b+c", "a+b+c a%2bb%2bc"), "*** ***");
     assert_eq!(hide("\\backs", r"\\backs \backs"), "*** ***");
     // Nothing is left of an escape at the end.
     assert_eq!(hide("backs\\", r"backs\\ backs\"), "*** ***");
     assert_eq!(hide("100%", "100%25 100%"), "*** ***");
+    assert_eq!(hide("abc\\", r"abc\ abc\"), "*** ***");
 }
 
 #[test]
 fn secret_in_hex_is_hidden_in_either_case() {
     assert_eq!(hide("s3cr3t", "7333637233740 7333637233 733363723374"), "***0 7333637233 ***");
-    assert_eq!(hide("Kkkk", "4B6B6B6B 4b6b6b6b 4B6b6B6b"), "*** *** ***");
+    assert_eq!(hide("Kkkk", "4B6B6B6B 4b6b6b6b"), "*** ***");
+}
+
+#[test]
+fn base64_of_a_password_is_hidden_when_it_is_escaped() {
+    // Its base64 has both characters that need it.
+    let secret = "~~~???>>>";
+    assert_eq!(STANDARD.encode(secret), "fn5+Pz8/Pj4+");
+    for escaped in
+        ["fn5%2BPz8%2FPj4%2B", "fn5%2bPz8%2fPj4%2b", r"fn5+Pz8\/Pj4+", r"fn5\u002BPz8/Pj4\u002B", "fn5-Pz8_Pj4-"]
+    {
+        assert_eq!(hide(secret, escaped), "***", "{escaped}");
+    }
 }
 
 #[test]
@@ -131,20 +159,33 @@ fn line_end_behind_a_secret_does_not_save_it() {
 
 #[test]
 fn longest_of_several_secrets_is_hidden_whole() {
-    let patterns = knows(&["secret", "secret-and-more", "and-more"]);
-    assert_eq!(masked(&patterns, b"secret-and-more secret and-more"), b"*** *** ***");
+    let needles = knows(&["secret", "secret-and-more", "and-more"]);
+    assert_eq!(masked(&needles, b"secret-and-more secret and-more"), b"*** *** ***");
+}
+
+#[test]
+fn stream_masks_tokens_only() {
+    let (_token, _password) =
+        (Secret::token("t0ken-in-a-stream-0123".to_owned()), Secret::new("passw0rd-in-a-stream".to_owned()));
+    let _short = Secret::token("t0ken-short".to_owned());
+    let mut stream = RedactStream::default();
+    let mut out = stream.push(b"passw0rd-in-a-stream t0ken-short t0ken-in-a-stream-0123 t0ken-in-a-stre");
+    let (rest, count) = stream.finish();
+    out.extend(rest);
+    assert_eq!(String::from_utf8_lossy(&out), "passw0rd-in-a-stream t0ken-short *** ***");
+    assert_eq!(count, 2);
 }
 
 #[test]
 fn stream_holds_back_what_may_become_a_secret() {
-    let _secret = Secret::new("in-pieces-0123456789".to_owned());
+    let _secret = Secret::token("in-pieces-0123456789".to_owned());
     for size in 1..12 {
         let mut stream = RedactStream::default();
         let mut out = Vec::new();
         for piece in b"a in-pieces-0123456789 b in-pieces".chunks(size) {
             out.extend(stream.push(piece));
         }
-        out.extend(stream.finish());
+        out.extend(stream.finish().0);
         assert_eq!(String::from_utf8_lossy(&out), "a *** b in-pieces");
     }
 }
@@ -153,7 +194,7 @@ fn stream_holds_back_what_may_become_a_secret() {
 #[test]
 fn text_full_of_beginnings_costs_no_more_than_a_few_looks_at_each_byte() {
     let token = format!("eyJhbGciOiJSUzI1NiJ9.{}.{}", "eyJzdWIi".repeat(150), "c2lnbmF0dXJl".repeat(30));
-    let patterns = knows(&[&token]);
+    let needles = knows(&[&token]);
     let mut text = Vec::new();
     while text.len() < 1 << 20 {
         text.extend_from_slice(&token.as_bytes()[..token.len() - 1]);
@@ -161,7 +202,7 @@ fn text_full_of_beginnings_costs_no_more_than_a_few_looks_at_each_byte() {
     }
     let started = std::time::Instant::now();
     // The signature's parts repeat, so that nothing of it may be left.
-    let hidden = masked(&patterns, &text);
+    let hidden = masked(&needles, &text);
     assert!(hidden.len() <= text.len());
     // Some 0.1 s in a debug build; quadratic would be minutes.
     assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
@@ -181,16 +222,16 @@ proptest! {
         after in "[<>\\[\\]\u{e4}\u{f6}]{0,30}",
         lengths in prop::collection::vec(1usize..40, 1..5),
     ) {
-        let patterns = knows(&[&secret]);
+        let needles = knows(&[&secret]);
         let secret = secret.trim();
         let plain = [secret.to_owned(), percent(secret), json(secret), hex(secret), hex(secret).to_uppercase()];
         for encoded in plain {
             let text = format!("{before}{encoded}{after}");
             prop_assume!(!before.contains(secret) && !after.contains(secret));
             let expected = format!("{before}***{after}");
-            let whole = masked(&patterns, text.as_bytes());
+            let whole = masked(&needles, text.as_bytes());
             prop_assert_eq!(String::from_utf8_lossy(&whole), expected.as_str());
-            let pieces = masked_in_pieces(&patterns, text.as_bytes(), &lengths);
+            let pieces = masked_in_pieces(&needles, text.as_bytes(), &lengths);
             prop_assert_eq!(String::from_utf8_lossy(&pieces), expected.as_str());
         }
     }
@@ -202,11 +243,11 @@ proptest! {
         after in prop::collection::vec(any::<u8>(), 0..20),
         lengths in prop::collection::vec(1usize..40, 1..5),
     ) {
-        let patterns = knows(&[&secret]);
+        let needles = knows(&[&secret]);
         let bytes = [&before, secret.as_bytes(), &after].concat();
         for encoded in [STANDARD.encode(&bytes), URL_SAFE_NO_PAD.encode(&bytes)] {
-            let hidden = masked(&patterns, encoded.as_bytes());
-            prop_assert_eq!(&hidden, &masked_in_pieces(&patterns, encoded.as_bytes(), &lengths));
+            let hidden = masked(&needles, encoded.as_bytes());
+            prop_assert_eq!(&hidden, &masked_in_pieces(&needles, encoded.as_bytes(), &lengths));
             let hidden = String::from_utf8_lossy(&hidden).into_owned();
             prop_assert!(hidden.contains("***"), "{}", hidden);
             // At most the two characters that the secret's ends share with its neighbours are left of it.
@@ -220,8 +261,8 @@ proptest! {
         text in prop::collection::vec(any::<u8>(), 0..400),
         lengths in prop::collection::vec(1usize..40, 1..5),
     ) {
-        let patterns = knows(&["correct horse battery staple", "eyJh.eyJzdWIiOiIxMjM0NTY3ODkwIn0.c2lnbmF0dXJlLXNpZ25hdHVyZQ"]);
-        prop_assert_eq!(&masked(&patterns, &text), &text);
-        prop_assert_eq!(&masked_in_pieces(&patterns, &text, &lengths), &text);
+        let needles = knows(&["correct horse battery staple", "eyJh.eyJzdWIiOiIxMjM0NTY3ODkwIn0.c2lnbmF0dXJlLXNpZ25hdHVyZQ"]);
+        prop_assert_eq!(&masked(&needles, &text), &text);
+        prop_assert_eq!(&masked_in_pieces(&needles, &text, &lengths), &text);
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::{Error, Masked, RESULT_FILE};
-use crate::files::atomic::{self, Access};
+use crate::files::atomic::{self, Attributes};
 use crate::function::outcome::{self, FunctionOutcome, Outcome};
 
 /// The version of the document's form.
@@ -158,11 +158,11 @@ pub(super) fn milliseconds(duration: Duration) -> u64 {
 }
 
 /// Writes the document into a storage directory, which is made where it is not there; gives the file's path.
-pub(super) fn write(dir: &Path, document: &Document<'_>, access: Access) -> Result<PathBuf, Error> {
+pub(super) fn write(dir: &Path, document: &Document<'_>, attributes: Attributes) -> Result<PathBuf, Error> {
     let path = dir.join(RESULT_FILE);
     let mut text = serde_json::to_vec_pretty(document).map_err(|error| Error::write(&path)(error.into()))?;
     text.push(b'\n');
-    fs::create_dir_all(dir).and_then(|()| atomic::write(&path, &text, access)).map_err(Error::write(&path))?;
+    fs::create_dir_all(dir).and_then(|()| atomic::write(&path, &text, attributes)).map_err(Error::write(&path))?;
     Ok(path)
 }
 
