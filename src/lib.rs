@@ -45,9 +45,9 @@ use anyhow::Context as _;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
-use commands::prepare::Run;
-use commands::{deploy, diff, invoke, remove, whoami};
-use config::{Command, Environment};
+use commands::prepare::{Rejected, Run};
+use commands::{deploy, diff, invoke, prepare, remove, whoami};
+use config::{Config, Environment, Invalid, Task};
 use console::log;
 use function::outcome::{Failure, Outcome, Problem};
 use shutdown::Stop;
@@ -92,9 +92,9 @@ fn start(environment: Environment) -> anyhow::Result<u8> {
 }
 
 fn work(environment: &Environment, stop: &Stop) -> anyhow::Result<u8> {
-    let (config, problems) = config::read(environment);
+    let config = config::read(environment);
     let runtime = runtime()?;
-    let failure = runtime.block_on(command(Run::new(environment, &config, stop, problems)));
+    let failure = runtime.block_on(command(environment, config, stop));
     // A thread that still reads a file or looks up a name must not hold up the end.
     runtime.shutdown_background();
     Ok(failure.map_or(0, Failure::exit_code))
@@ -105,22 +105,18 @@ fn runtime() -> anyhow::Result<Runtime> {
 }
 
 /// Runs the command, and says how it ended.
-async fn command(run: Run<'_>) -> Option<Failure> {
-    tracing::info!("openfaas-pipe {}: {}", env!("CARGO_PKG_VERSION"), run.config.command.name());
-    let (config, stop) = (run.config, run.stop);
-    let (ended, summary): (_, fn(&Outcome) -> String) = match &config.command {
-        Command::Deploy(deploy) if deploy.dry_run => (deploy::dry_run(run, deploy).await, deploy::dry_summary),
-        Command::Deploy(deploy) => (deploy::run(run, deploy).await, deploy::summary),
-        Command::Invoke(invoke) => (invoke::run(run, invoke).await, invoke::summary),
-        Command::Whoami(whoami) => (whoami::run(run, whoami).await, whoami::summary),
-        Command::Diff(deploy) => (diff::run(run, deploy).await, diff::summary),
-        Command::Remove(selection) => (remove::run(run, selection).await, remove::summary),
+async fn command(environment: &Environment, config: Result<Config, Box<Invalid>>, stop: &Stop) -> Option<Failure> {
+    let (command, places) = match &config {
+        Ok(config) => (config.task.command(), config.places.clone()),
+        Err(invalid) => (invalid.command, invalid.places.clone()),
+    };
+    tracing::info!("openfaas-pipe {}: {command}", env!("CARGO_PKG_VERSION"));
+    let ended = match config {
+        Ok(config) => task(Run::new(environment, &config, stop)).await,
+        Err(invalid) => Err(prepare::reject(environment, *invalid).await),
     };
     let (mut outcome, mut last_line) = match ended {
-        Ok(outcome) => {
-            let last_line = summary(&outcome);
-            (outcome, last_line)
-        }
+        Ok(ended) => ended,
         Err(rejected) => {
             // A stop is not a mistake in the variables, though what could not be read then looks like one.
             let last_line = match stop.requested() {
@@ -128,17 +124,17 @@ async fn command(run: Run<'_>) -> Option<Failure> {
                 None => rejected.tell(),
             };
             let problem = Problem { failure: Failure::Input, message: last_line.clone(), hint: None };
-            (Outcome { problem: Some(problem), ..Outcome::new(config.command.name(), String::new()) }, last_line)
+            (Outcome { problem: Some(problem), ..Outcome::new(command, String::new()) }, last_line)
         }
     };
     // Also where all was done in time: whoever stopped the run is not to take it for a whole one.
     outcome.problem = stop.problem().or(outcome.problem);
-    if let Some(context) = &config.places.insights {
+    if let Some(context) = &places.insights {
         report::insights::send::send(&outcome, context).await;
         outcome.problem = stop.problem().or(outcome.problem);
     }
     // Last, so that no stop is missing in them.
-    report::write(&outcome, &config.places);
+    report::write(&outcome, &places);
     let stopped = stop.problem();
     if let Some(stopped) = &stopped {
         last_line = format!("{}: {last_line}", stopped.message);
@@ -149,4 +145,18 @@ async fn command(run: Run<'_>) -> Option<Failure> {
         Some(_) => log::failure(last_line),
     }
     failure
+}
+
+/// Does what `COMMAND` asks for; returns the outcome and the last line of the log.
+async fn task(run: Run<'_>) -> Result<(Outcome, String), Rejected> {
+    let (outcome, summary): (_, fn(&Outcome) -> String) = match &run.config.task {
+        Task::Deploy(deploy) if deploy.dry_run => (deploy::dry_run(run, deploy).await?, deploy::dry_summary),
+        Task::Deploy(deploy) => (deploy::run(run, deploy).await?, deploy::summary),
+        Task::Invoke(invoke) => (invoke::run(run, invoke).await?, invoke::summary),
+        Task::Whoami(whoami) => (whoami::run(run, whoami).await?, whoami::summary),
+        Task::Diff(deploy) => (diff::run(run, deploy).await?, diff::summary),
+        Task::Remove(selection) => (remove::run(run, selection).await?, remove::summary),
+    };
+    let last_line = summary(&outcome);
+    Ok((outcome, last_line))
 }

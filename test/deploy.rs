@@ -134,9 +134,9 @@ fn filter_and_regex_select() {
     pipe.run_with("FILTER", "api-*").exits(0);
     assert_eq!(gateway.functions().len(), 2);
     pipe.run_with("REGEX", "^job$").exits(0);
-    pipe.run_with("REGEX", "(").exits(2).says("✖ Validation errors:\nREGEX:\n- is not a regular expression: ");
+    pipe.run_with("REGEX", "(").exits(2).says("✖ Validation errors:\nREGEX:\n- is not a valid regular expression: ");
     let ran = Pipe::at(&gateway).var("REGEX", "(").run().exits(2);
-    ran.says("\nREGEX:\n- is not a regular expression: ").says("\nSTACK_FILE:\n- neither ");
+    ran.says("\nREGEX:\n- is not a valid regular expression: ").says("\nSTACK_FILE:\n- neither ");
     assert_eq!(gateway.functions().len(), 3);
     gateway.clear_requests();
     pipe.run_with("FILTER", "nothing").exits(2);
@@ -227,11 +227,11 @@ fn gateway_of_the_stack_file_serves_where_no_url_is_set() {
     Pipe::at(&gateway).stack(&text).without("OPENFAAS_URL").run().exits(0);
     let text = stack(&["f"]).replace("name: openfaas", "name: openfaas\n  gateway: http://127.0.0.1:8080");
     let pipe = Pipe::at(&gateway).stack(&text);
-    pipe.without("OPENFAAS_URL").run().exits(2).says("OPENFAAS_URL:\n- required field");
+    pipe.without("OPENFAAS_URL").run().exits(2).says("OPENFAAS_URL:\n- is not set");
     let pipe = Pipe::at(&gateway).stack(&(text.replace(":8080", ":80") + "    image: twice\n")).without("OPENFAAS_URL");
     pipe.run().exits(2).says("twice").is_silent_about("OPENFAAS_URL");
     let pipe = Pipe::at(&gateway).stack(&stack(&["f"])).var("OPENFAAS_URL", "");
-    pipe.run().exits(2).says("OPENFAAS_URL:\n- set but empty");
+    pipe.run().exits(2).says("OPENFAAS_URL:\n- is set but empty");
 }
 
 #[test]

@@ -414,7 +414,7 @@ fn loopback_is_reached_without_a_proxy() {
 fn plain_http_is_refused_before_anything_is_sent() {
     for url in ["http://gw.example.com", "http://192.0.2.1:8080", "http://gw.localhost", "HTTP://gw.example.com"] {
         let pipe = Pipe::new().stack(STACK).var("OPENFAAS_URL", url).var("BITBUCKET_STEP_OIDC_TOKEN", "a.b.c");
-        pipe.run().exits(2).says("is not encrypted, and the token would travel in the clear");
+        pipe.run().exits(2).says("is not encrypted, and would send the token in the clear");
     }
 }
 
@@ -435,8 +435,11 @@ fn stack_file_cannot_have_the_secrets() {
 fn secret_too_short_to_hide_is_told() {
     let gateway = start(permissive().basic_auth("admin", "abc"));
     let pipe = Pipe::at(&gateway).stack(STACK);
-    pipe.var("OPENFAAS_PASSWORD", "abc").run().exits(0).says("`OPENFAAS_PASSWORD` has fewer than 4 characters");
-    Pipe::at(&gateway).stack(STACK).run().is_silent_about("too short to be hidden");
+    pipe.var("OPENFAAS_PASSWORD", "abc")
+        .run()
+        .exits(0)
+        .says("`OPENFAAS_PASSWORD` is too short to be masked in the log: it has fewer than 4 characters");
+    Pipe::at(&gateway).stack(STACK).run().is_silent_about("too short to be masked");
 }
 
 #[test]

@@ -105,8 +105,8 @@ fn label_is_put_on_only_where_it_is_asked_for() {
 fn label_and_prune_say_what_they_need() {
     let gateway = open();
     let ran = deploy(&gateway, &["a"]).without("BITBUCKET_REPO_FULL_NAME").run().exits(2);
-    ran.says("OWNER_LABEL:\n- needs to know the repository");
+    ran.says("OWNER_LABEL:\n- requires the name of the repository");
     let ran = deploy(&gateway, &["a"]).without("OWNER_LABEL").run().exits(2);
-    ran.says("PRUNE:\n- needs `OWNER_LABEL: 'true'`");
+    ran.says("PRUNE:\n- requires `OWNER_LABEL: 'true'`");
     assert!(left(&gateway).is_empty());
 }

@@ -51,7 +51,7 @@ fn booleans_are_understood_in_every_spelling() {
 fn blank_value_is_not_set() {
     pipe().var("STRATEGY", "").var("FILTER", " ").var("LABELS", "\n").run().exits(0);
     Pipe::new().var("COMMAND", "invoke").var("FUNCTION", "").var("OPENFAAS_URL", "https://gw").run().exits(2).says(
-        "FUNCTION:\n- set but empty: is the variable that it takes its value from defined, also for this deployment environment?",
+        "FUNCTION:\n- is set but empty: check that the variable it refers to is defined for this deployment environment",
     );
 }
 
@@ -93,10 +93,10 @@ fn broken_lists_are_told_with_what_to_write() {
         .var("LABELS_0", "a=1")
         .run()
         .exits(2)
-        .says("LABELS_1:\n- is missing: `LABELS_COUNT` says 2 items");
+        .says("LABELS_1:\n- is missing: `LABELS_COUNT` is 2");
     pipe().var("LABELS_0", "a=1").run().exits(2).says("LABELS_0:\n- is set, but `LABELS_COUNT` is not");
-    pipe().list("LABELS", &["a=1"]).var("LABELS", "a=1").run().exits(2).says("LABELS:\n- given twice");
-    pipe().var("LABELS", "['a=1'").run().exits(2).says("LABELS:\n- looks like a list and cannot be read as one");
+    pipe().list("LABELS", &["a=1"]).var("LABELS", "a=1").run().exits(2).says("LABELS:\n- is set twice");
+    pipe().var("LABELS", "['a=1'").run().exits(2).says("LABELS:\n- looks like a YAML list but is not valid");
     pipe().var("LABELS", "a").run().exits(2).says("LABELS:\n- item 0 is not of the form `key=value`");
     pipe().list("ENV_VARS", &["A="]).run().exits(2).says("ENV_VARS:\n- `A` has an empty value");
     pipe().list("ENV_VARS", &["A=1", ""]).run().exits(2).says("ENV_VARS:\n- item 1 is not of the form `key=value`");
@@ -124,7 +124,7 @@ fn misspelt_names_are_told_also_where_they_are_why_nothing_is_sent() {
     }
     Pipe::new().var("COMMAND", "whoami").var("STACK_FLIE", "x").run().exits(2).says(warning).says("OPENFAAS_URL:\n- ");
     let invoke = Pipe::new().var("OPENFAAS_URL", "https://gw.example.com").var("COMMAND", "invoke");
-    let ran = invoke.var("FUNCTOIN", "f").run().exits(2).says("FUNCTION:\n- required field");
+    let ran = invoke.var("FUNCTOIN", "f").run().exits(2).says("FUNCTION:\n- is not set");
     ran.says("WARNING: `FUNCTOIN` is not a variable of this pipe: was `FUNCTION` meant?");
     let broken = pipe().stack("functions: ${STACKFILE}").var("STACK_FLIE", "x").var("STACKFILE", "[");
     broken.run().exits(2).says(warning).is_silent_about("`STACKFILE` is not a variable");
@@ -133,15 +133,18 @@ fn misspelt_names_are_told_also_where_they_are_why_nothing_is_sent() {
 #[test]
 fn value_that_was_not_replaced_gets_a_warning() {
     let ran = pipe().list("ENV_VARS", &["A=$SECRET"]).var("OPENFAAS_NAMESPACE", "$NAMESPACE").run();
-    ran.says("`OPENFAAS_NAMESPACE` is `$NAMESPACE` to the letter")
-        .says("item 0 of `ENV_VARS` holds `$SECRET` to the letter");
+    ran.says(
+        "OPENFAAS_NAMESPACE:\n- is the text `$NAMESPACE`, not the variable's value: write \
+         `OPENFAAS_NAMESPACE: $NAMESPACE`, and define `NAMESPACE` as a repository or deployment variable\n",
+    )
+    .says("item 0 of `ENV_VARS` contains the text `$SECRET`, not the variable's value: define `SECRET` as a ");
     let ran = pipe().var("LABELS", "a=1\nb=${LABEL}").var("ANNOTATIONS", "['c=$NOTE']").var("SECRETS", "$KEYS").run();
-    ran.says("item 1 of `LABELS` holds `${LABEL}` to the letter")
-        .says("item 0 of `ANNOTATIONS` holds `$NOTE` to the letter")
-        .says("`SECRETS` is `$KEYS` to the letter")
+    ran.says("item 1 of `LABELS` contains the text `${LABEL}`")
+        .says("item 0 of `ANNOTATIONS` contains the text `$NOTE`")
+        .says("`SECRETS` is the text `$KEYS`")
         .is_silent_about("item 0 of `SECRETS`");
     let invoke = Pipe::new().var("COMMAND", "invoke").list("HEADERS", &["X-Api-Key: $KEY"]);
-    invoke.run().exits(2).says("item 0 of `HEADERS` holds `$KEY` to the letter");
+    invoke.run().exits(2).says("item 0 of `HEADERS` contains the text `$KEY`");
 }
 
 #[test]

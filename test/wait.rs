@@ -274,5 +274,5 @@ fn rollback_deploys_nothing_where_it_cannot_know_what_runs() {
 #[test]
 fn rollback_needs_wait() {
     let gateway = open();
-    Pipe::at(&gateway).stack(&stack(&["f"])).var("ROLLBACK", "true").run().exits(2).says("ROLLBACK:\n- needs `WAIT");
+    Pipe::at(&gateway).stack(&stack(&["f"])).var("ROLLBACK", "true").run().exits(2).says("ROLLBACK:\n- requires `WAIT");
 }

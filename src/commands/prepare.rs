@@ -8,16 +8,22 @@ use std::time::Instant;
 use url::Url;
 
 use crate::commands::token_guard::Tokens;
-use crate::config::{self, Config, Credentials, Deploy, Environment, Problems, Selection, TagFormat, gateway_address};
+use crate::config::{
+    self, Config, Credentials, Deploy, Environment, GatewayUrl, Invalid, Problems, Selection, TagFormat, Task,
+    gateway_url,
+};
 use crate::console::log::quote;
 use crate::diagnostic::Diagnostic;
 use crate::files::input;
 use crate::function::FunctionName;
+use crate::function::command::Command;
 use crate::function::outcome::Outcome;
 use crate::gateway::Gateway;
 use crate::http::fetch::{self, fetch};
+use crate::http::tls;
 use crate::image_tag::git;
 use crate::image_tag::handler_digest;
+use crate::report::Places;
 use crate::shutdown::Stop;
 use crate::stack::owner_label;
 use crate::stack::{self, Stack, Surroundings, Tag};
@@ -31,14 +37,19 @@ const CA_LIMIT: usize = 1024 * 1024;
 
 /// One run of the pipe, from variables to an outcome.
 pub(crate) struct Run<'a> {
-    /// The environment, for what a stack file substitutes.
-    pub environment: &'a Environment,
-    /// What the variables say.
-    pub config: &'a Config,
-    /// Whether to stop.
-    pub stop: &'a Stop,
-    /// When the run began.
-    pub started: Instant,
+    pub(crate) config: &'a Config,
+    pub(crate) stop: &'a Stop,
+    pub(crate) started: Instant,
+    pub(crate) preparation: Preparation<'a>,
+}
+
+/// Reads what the variables name, and collects all that is wrong.
+pub(crate) struct Preparation<'a> {
+    environment: &'a Environment,
+    command: Command,
+    places: &'a Places,
+    /// For fetching a stack file; `None` if variables are wrong: then nothing is sent anywhere.
+    config: Option<(&'a Config, &'a Stop)>,
     variables: Problems,
     stack: Vec<stack::Problem>,
 }
@@ -66,37 +77,100 @@ impl Rejected {
 }
 
 impl<'a> Run<'a> {
-    /// Begins a run with the problems that the variables have by themselves.
-    pub(crate) fn new(environment: &'a Environment, config: &'a Config, stop: &'a Stop, problems: Problems) -> Self {
-        Self { environment, config, stop, started: Instant::now(), variables: problems, stack: Vec::new() }
+    pub(crate) fn new(environment: &'a Environment, config: &'a Config, stop: &'a Stop) -> Self {
+        let preparation = Preparation {
+            environment,
+            command: config.task.command(),
+            places: &config.places,
+            config: Some((config, stop)),
+            variables: Problems::default(),
+            stack: Vec::new(),
+        };
+        Self { config, stop, started: Instant::now(), preparation }
     }
 
-    /// Adds what is wrong with a variable.
-    pub(crate) fn problem(&mut self, name: &str, message: impl Into<String>) {
-        self.variables.add(name, message);
+    /// The gateway; `None` if something is wrong, which [`Preparation::finish`] returns.
+    pub(crate) fn gateway(&mut self, stack: Option<&Stack>) -> Option<Gateway> {
+        let Self { config, stop, preparation, .. } = self;
+        let url = preparation.address(&config.gateway_url, config.allow_http, stack);
+        if config.tls_no_verify {
+            tracing::warn!("`TLS_NO_VERIFY` is set: anyone on the way can read the token; use `CA_CERT` instead");
+        }
+        if matches!(config.credentials, Credentials::Password { .. }) {
+            tracing::info!("`OPENFAAS_PASSWORD` is set: basic auth is used, not the step's token");
+        }
+        // `CA_CERT` is checked without an address too, so that all problems are reported at once.
+        let placeholder = Url::parse(PLACEHOLDER).ok()?;
+        let pem = preparation.ca_cert(config.ca_cert.as_deref());
+        let gateway = pem
+            .and_then(|pem| Gateway::new(url.clone().unwrap_or(placeholder), pem.as_deref(), config, stop))
+            .map_err(|message| preparation.problem("CA_CERT", message));
+        gateway.ok().filter(|_| url.is_some())
     }
 
-    /// Ends the preparation: goes on only where nothing is wrong, and with all that was prepared.
-    pub(crate) fn ready<T>(&mut self, prepared: Option<T>) -> Result<T, Rejected> {
+    /// An outcome with nothing in it yet.
+    pub(crate) fn outcome(&self, gateway: String) -> Outcome {
+        Outcome { duration: self.started.elapsed(), ..Outcome::new(self.config.task.command(), gateway) }
+    }
+}
+
+/// Adds what is wrong with the files that the variables name to what is wrong with the variables.
+pub(crate) async fn reject(environment: &Environment, invalid: Invalid) -> Rejected {
+    let Invalid { problems, command, task, selection, gateway_url, ca_cert, places } = invalid;
+    let mut preparation =
+        Preparation { environment, command, places: &places, config: None, variables: problems, stack: Vec::new() };
+    let loaded = match (&task, &selection) {
+        (Some(Task::Whoami(whoami)), _) => preparation.stack_if_any(&whoami.deploy).await,
+        (Some(Task::Deploy(deploy) | Task::Diff(deploy)), _) => {
+            preparation.stack(&deploy.selection, Some(deploy)).await
+        }
+        (_, Some(selection)) if ![Command::Whoami, Command::Invoke].contains(&command) => {
+            preparation.stack(selection, None).await
+        }
+        _ => {
+            preparation.warn(&BTreeSet::new());
+            None
+        }
+    };
+    let sends = !matches!(&task, None | Some(Task::Deploy(Deploy { dry_run: true, .. })));
+    if let Some(url) = gateway_url.filter(|_| sends) {
+        preparation.address(&url, true, loaded.as_ref().map(|loaded| &loaded.stack));
+        let pem = preparation.ca_cert(ca_cert.as_deref());
+        if let Err(message) = pem.and_then(|pem| tls::config(pem.as_deref(), false)) {
+            preparation.problem("CA_CERT", message);
+        }
+    }
+    Rejected { variables: preparation.variables, stack: preparation.stack }
+}
+
+impl Preparation<'_> {
+    pub(crate) fn problem(&mut self, name: &str, message: impl ToString) {
+        match config::unexpanded(self.environment, name) {
+            Some(unexpanded) => self.variables.add(name, unexpanded),
+            None => self.variables.add(name, message),
+        }
+    }
+
+    /// Ends the preparation: returns what was prepared if nothing is wrong.
+    pub(crate) fn finish<T>(&mut self, prepared: Option<T>) -> Result<T, Rejected> {
         let rejected =
             Rejected { variables: std::mem::take(&mut self.variables), stack: std::mem::take(&mut self.stack) };
         let is_well = rejected.variables.is_empty() && rejected.stack.is_empty();
         prepared.filter(|_| is_well).ok_or(rejected)
     }
 
-    /// An outcome with nothing in it yet.
-    pub(crate) fn outcome(&self, gateway: String) -> Outcome {
-        Outcome { duration: self.started.elapsed(), ..Outcome::new(self.config.command.name(), gateway) }
-    }
-
     /// Reads the stack file that the variables select; `deploy` is what they put over it.
     ///
-    /// Gives nothing where something is wrong, which is kept for [`Run::ready`].
+    /// Gives nothing where something is wrong, which is kept for [`Preparation::finish`].
     pub(crate) async fn stack(&mut self, selection: &Selection, deploy: Option<&Deploy>) -> Option<Loaded> {
         let source = match self.source(selection).await {
-            Ok(source) => source,
+            Ok(Some(source)) => source,
+            Ok(None) => {
+                self.warn(&BTreeSet::new());
+                return None;
+            }
             Err(message) => {
-                self.variables.add("STACK_FILE", message);
+                self.problem("STACK_FILE", message);
                 self.warn(&BTreeSet::new());
                 return None;
             }
@@ -129,7 +203,7 @@ impl<'a> Run<'a> {
         let read = stack::read(&source, &options, &surroundings);
         let substituted = substituted.take();
         for name in substituted.iter().filter(|name| self.environment.is_garbled(name)) {
-            self.variables.add(name, config::NOT_TEXT);
+            self.variables.add(name, config::NOT_UTF8);
         }
         if let Some(deploy) = deploy {
             tokens.check_variables(deploy, &mut self.variables);
@@ -154,11 +228,11 @@ impl<'a> Run<'a> {
         Some(Loaded { path, stack, owner })
     }
 
-    /// [`Run::stack`] for where none is needed: nothing where none is there, and only warnings where one is wrong.
+    /// [`Preparation::stack`] for where none is needed: nothing where none is there, and only warnings where one is wrong.
     pub(crate) async fn stack_if_any(&mut self, deploy: &Deploy) -> Option<Loaded> {
         // Images do not matter here, so that nothing has to be known of the commit.
         let selection = Selection { tag_format: TagFormat::Latest, ..deploy.selection.clone() };
-        let is_there = |name: &&str| input::find(name, self.config.places.clone_dir.as_deref()).is_ok();
+        let is_there = |name: &&str| input::find(name, self.places.clone_dir.as_deref()).is_ok();
         if selection.stack_file.is_none() && !STACK_FILES.iter().any(is_there) {
             self.warn(&BTreeSet::new());
             return None;
@@ -177,7 +251,7 @@ impl<'a> Run<'a> {
 
     /// Tells what is set and probably not what was meant.
     pub(crate) fn warn(&self, substituted: &BTreeSet<String>) {
-        for warning in config::warnings(self.environment, self.config.command.name(), substituted) {
+        for warning in config::warnings(self.environment, self.command, substituted, &self.variables) {
             tracing::warn!("{warning}");
         }
     }
@@ -190,9 +264,9 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// The stack file's text, from a path or the web.
-    async fn source(&self, selection: &Selection) -> Result<stack::Source, String> {
-        let clone_dir = self.config.places.clone_dir.as_deref();
+    /// The stack file's text, from a path or a URL; `None` if it is not fetched because variables are wrong.
+    async fn source(&self, selection: &Selection) -> Result<Option<stack::Source>, String> {
+        let clone_dir = self.places.clone_dir.as_deref();
         let Some(wanted) = &selection.stack_file else {
             let found = STACK_FILES.iter().find_map(|name| input::find(name, clone_dir).ok());
             let (path, base) = found.ok_or_else(|| {
@@ -200,7 +274,7 @@ impl<'a> Run<'a> {
                  write the stack file's path"
                     .to_owned()
             })?;
-            return read_source(&path, base);
+            return read_source(&path, base).map(Some);
         };
         if wanted.starts_with("http://") {
             return Err(format!("`{}` is not encrypted: write an `https://` URL", quote(wanted)));
@@ -208,16 +282,17 @@ impl<'a> Run<'a> {
         if wanted.starts_with("https://") {
             // Not quoted: what makes it none may be a password.
             let url = Url::parse(wanted).map_err(|error| format!("is not a URL: {error}"))?;
-            let ca_cert = self.ca_cert().map_err(|error| format!("`CA_CERT`: {error}"))?;
-            let limits = fetch::Limits { timeout: self.config.timeout, retries: self.config.retries };
+            let Some((config, stop)) = self.config else { return Ok(None) };
+            let ca_cert = self.ca_cert(config.ca_cert.as_deref()).map_err(|error| format!("`CA_CERT`: {error}"))?;
+            let limits = fetch::Limits { timeout: config.timeout, retries: config.retries };
             let text = tokio::select! {
-                text = fetch(&url, ca_cert.as_deref(), limits, self.stop, stack::MAX_FILE) => text?,
-                _ = self.stop.grace_over() => return Err("the run was stopped".to_owned()),
+                text = fetch(&url, ca_cert.as_deref(), limits, stop, stack::MAX_FILE) => text?,
+                _ = stop.grace_over() => return Err("the run was stopped".to_owned()),
             };
-            return Ok(stack::Source { name: wanted.clone(), text, base: ".".into() });
+            return Ok(Some(stack::Source { name: wanted.clone(), text, base: ".".into() }));
         }
         let (path, base) = input::find(wanted, clone_dir).map_err(|error| error.to_string())?;
-        read_source(&path, base)
+        read_source(&path, base).map(Some)
     }
 
     /// What `TAG_FORMAT` makes of image names.
@@ -240,57 +315,35 @@ impl<'a> Run<'a> {
                 }
             }
             Err(error) => {
-                self.variables.add("TAG_FORMAT", format!("{error}; {}", error.hint()));
+                self.problem("TAG_FORMAT", format!("{error}; {}", error.hint()));
                 Tag::Latest
             }
         }
     }
 
-    /// The gateway that the variables name, else the stack file.
-    pub(crate) fn gateway(&mut self, stack: Option<&Stack>) -> Option<Gateway> {
-        let url = self.address(stack);
-        let ca_cert = match self.ca_cert() {
-            Ok(ca_cert) => ca_cert,
-            Err(message) => {
-                self.variables.add("CA_CERT", message);
-                None
-            }
+    /// The URL of the gateway, which `OPENFAAS_URL` names, else the stack file.
+    fn address(&mut self, given: &GatewayUrl, allow_http: bool, stack: Option<&Stack>) -> Option<Url> {
+        let blank = match given {
+            GatewayUrl::Set(url) => return Some(url.clone()),
+            GatewayUrl::Unset { blank } => *blank,
         };
-        if self.config.tls_no_verify {
-            tracing::warn!("`TLS_NO_VERIFY` is set: anyone on the way can read the token; use `CA_CERT` instead");
-        }
-        if matches!(self.config.credentials, Credentials::Password { .. }) {
-            tracing::info!("`OPENFAAS_PASSWORD` is set: basic auth is used, not the step's token");
-        }
-        // Checked without an address too, so that all problems are told at once.
-        let placeholder = Url::parse(PLACEHOLDER).ok()?;
-        match Gateway::new(url.clone().unwrap_or(placeholder), ca_cert.as_deref(), self.config, self.stop) {
-            Ok(gateway) => url.map(|_| gateway),
-            Err(message) => {
-                self.variables.add("CA_CERT", message);
-                None
-            }
-        }
-    }
-
-    fn address(&mut self, stack: Option<&Stack>) -> Option<Url> {
-        if let Some(url) = &self.config.url {
-            return Some(url.clone());
-        }
         let named = stack.and_then(|stack| stack.gateway.as_deref()).map(str::trim).unwrap_or_default();
         if !named.is_empty() && named.trim_end_matches('/') != PLACEHOLDER {
-            let address = gateway_address(named, self.config.allow_http);
-            return address
-                .map_err(|message| {
-                    self.variables
-                        .add("OPENFAAS_URL", format!("not set, and `provider.gateway` of the stack file {message}"))
-                })
-                .ok();
+            return match gateway_url(named, allow_http) {
+                Ok(url) => Some(url),
+                Err(error) => {
+                    self.problem(
+                        "OPENFAAS_URL",
+                        format!("is not set, and `provider.gateway` of the stack file {error}"),
+                    );
+                    None
+                }
+            };
         }
-        // Where it was given and is wrong, that has been told; a stack file that is wrong may name it.
-        if !self.config.url_is_given && self.stack.is_empty() {
-            let message = config::missing(self.config.url_is_blank);
-            self.variables.add(
+        // A stack file that could not be read may name it.
+        if self.stack.is_empty() {
+            let message = config::missing(blank);
+            self.problem(
                 "OPENFAAS_URL",
                 format!("{message}; write the gateway's address, for example `https://gw.example.com`"),
             );
@@ -299,13 +352,12 @@ impl<'a> Run<'a> {
     }
 
     /// The PEM text of `CA_CERT`.
-    fn ca_cert(&self) -> Result<Option<String>, String> {
-        let Some(value) = &self.config.ca_cert else { return Ok(None) };
+    fn ca_cert(&self, value: Option<&str>) -> Result<Option<String>, String> {
+        let Some(value) = value else { return Ok(None) };
         if value.contains("-----BEGIN") {
-            return Ok(Some(value.clone()));
+            return Ok(Some(value.to_owned()));
         }
-        let (path, _) =
-            input::find(value, self.config.places.clone_dir.as_deref()).map_err(|error| error.to_string())?;
+        let (path, _) = input::find(value, self.places.clone_dir.as_deref()).map_err(|error| error.to_string())?;
         let pem = input::read(&path, CA_LIMIT).map_err(|error| error.to_string())?;
         String::from_utf8(pem).map(Some).map_err(|_| format!("`{}` is not PEM text", quote(value)))
     }
@@ -313,7 +365,7 @@ impl<'a> Run<'a> {
     /// The stack file's path from the clone directory, where it lies in it, as Bitbucket's reports name files.
     fn shown_path(&self, source: &stack::Source) -> String {
         let relative = || {
-            let clone_dir = self.config.places.clone_dir.as_ref()?.canonicalize().ok()?;
+            let clone_dir = self.places.clone_dir.as_ref()?.canonicalize().ok()?;
             let path = Path::new(&source.name).canonicalize().ok()?;
             Some(path.strip_prefix(clone_dir).ok()?.display().to_string())
         };

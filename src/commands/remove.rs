@@ -13,9 +13,9 @@ use crate::shutdown::Stop;
 
 /// Deletes what the variables select.
 pub(crate) async fn run(mut run: Run<'_>, selection: &Selection) -> Result<Outcome, Rejected> {
-    let loaded = run.stack(selection, None).await;
+    let loaded = run.preparation.stack(selection, None).await;
     let gateway = run.gateway(loaded.as_ref().map(|loaded| &loaded.stack));
-    let (loaded, gateway) = run.ready(loaded.zip(gateway))?;
+    let (loaded, gateway) = run.preparation.finish(loaded.zip(gateway))?;
     let mut outcome = run.outcome(gateway.address());
     let functions = &loaded.stack.functions;
     tracing::info!("removing {} of `{}` from `{}`", count(functions.len()), loaded.path, gateway.address());

@@ -16,9 +16,9 @@ use crate::oidc::{self, Claims, Facts, Grant, IamAction, IdToken, Severity};
 
 /// Explains the step's token; changes nothing.
 pub(crate) async fn run(mut run: Run<'_>, whoami: &Whoami) -> Result<Outcome, Rejected> {
-    let loaded = run.stack_if_any(&whoami.deploy).await;
+    let loaded = run.preparation.stack_if_any(&whoami.deploy).await;
     let gateway = run.gateway(loaded.as_ref().map(|loaded| &loaded.stack));
-    let gateway = run.ready(gateway)?;
+    let gateway = run.preparation.finish(gateway)?;
     let result = match &run.config.credentials {
         Credentials::Password { username, .. } => password(&gateway, username).await,
         Credentials::IdToken(Err(error)) => Err(error.problem(&gateway.address())),
@@ -126,11 +126,8 @@ fn needs(whoami: &Whoami, loaded: Option<&Loaded>) -> Vec<Grant> {
         let all = || vec![FunctionName::all_of(deploy.selection.namespace.clone())];
         grants = permissions::of_deploy(deploy, loaded.map_or_else(all, |loaded| loaded.names().collect()));
     }
-    if let Some((name, namespace)) = function {
-        grants.extend(permissions::of_all(
-            IamAction::FunctionInvoke,
-            vec![FunctionName { name: name.clone(), namespace: namespace.clone() }],
-        ));
+    if let Some(function) = function {
+        grants.extend(permissions::of_all(IamAction::FunctionInvoke, vec![function.clone()]));
     }
     grants
 }

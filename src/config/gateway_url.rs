@@ -1,44 +1,59 @@
-//! The gateway's address: which texts are one, and which the token may be sent to.
+//! The gateway's URL: what is accepted as one, and to which the token may be sent.
 
 use url::{Host, Url};
 
-use super::lints::{UNREPLACED, is_reference};
-use crate::console::log;
+use super::lints::is_reference;
+use crate::console::log::quote;
 
-const CREDENTIALS: &str = "holds a user name or a password: use `OPENFAAS_USERNAME` and `OPENFAAS_PASSWORD`";
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum UrlError {
+    #[error("is the text `{}`, not the variable's value", quote(.0))]
+    Unexpanded(String),
+    /// Without the URL: nobody knows where in it the password is.
+    #[error("contains a user name or a password: use `OPENFAAS_USERNAME` and `OPENFAAS_PASSWORD`")]
+    Credentials,
+    #[error("`{url}` is not a URL: write `https://{url}`", url = quote(.0))]
+    NoScheme(String),
+    #[error("`{}` is not a URL: write the host name in punycode, `xn--…`", quote(.0))]
+    NotAscii(String),
+    #[error("`{}` is not a URL: write for example `https://gw.example.com`", quote(.0))]
+    Syntax(String),
+    #[error("`{}` is not a scheme of a gateway: write `https://…`", quote(.0))]
+    Scheme(String),
+    #[error("`{}` has a query or a fragment: write the gateway's address only", quote(.0))]
+    Query(String),
+    #[error(
+        "`{}` is not encrypted, and would send the token in the clear: write `https://…`, or set `ALLOW_HTTP: 'true'` if the \
+         network to the gateway is trusted",
+        quote(.0)
+    )]
+    NotEncrypted(String),
+}
 
 /// Reads a gateway's URL; a base path is kept, a slash at its end is not.
-///
-/// Gives what is wrong and what to write.
-pub fn gateway_address(text: &str, allow_http: bool) -> Result<Url, String> {
-    let quoted = log::quote(text);
+pub(crate) fn gateway_url(text: &str, allow_http: bool) -> Result<Url, UrlError> {
     let url = Url::parse(text).ok().filter(|url| text.contains("://") && url.has_host());
+    let written = || text.to_owned();
     let Some(mut url) = url else {
         return Err(match Url::parse(&format!("https://{text}")) {
-            _ if is_reference(text) => format!("is `{quoted}` {UNREPLACED}"),
-            // Not quoted: nobody knows where in it the password is.
-            _ if text.contains('@') => CREDENTIALS.to_owned(),
-            Ok(_) if !text.contains("://") => format!("`{quoted}` is not a URL: write `https://{quoted}`"),
-            _ if !text.is_ascii() => {
-                format!("`{quoted}` is not a URL: write a host's name that is not ASCII in punycode, `xn--…`")
-            }
-            _ => format!("`{quoted}` is not a URL: write for example `https://gw.example.com`"),
+            _ if is_reference(text) => UrlError::Unexpanded(written()),
+            _ if text.contains('@') => UrlError::Credentials,
+            Ok(_) if !text.contains("://") => UrlError::NoScheme(written()),
+            _ if !text.is_ascii() => UrlError::NotAscii(written()),
+            _ => UrlError::Syntax(written()),
         });
     };
     if !matches!(url.scheme(), "http" | "https") {
-        return Err(format!("`{}` is not a scheme of a gateway: write `https://…`", url.scheme()));
+        return Err(UrlError::Scheme(url.scheme().to_owned()));
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(CREDENTIALS.to_owned());
+        return Err(UrlError::Credentials);
     }
     if url.query().is_some() || url.fragment().is_some() {
-        return Err(format!("`{quoted}` has a query or a fragment: write the gateway's address only"));
+        return Err(UrlError::Query(written()));
     }
     if url.scheme() == "http" && !allow_http && !is_loopback(&url) {
-        return Err(format!(
-            "`{quoted}` is not encrypted, and the token would travel in the clear: \
-             write `https://…`, or set `ALLOW_HTTP: 'true'` where the network between is trusted"
-        ));
+        return Err(UrlError::NotEncrypted(written()));
     }
     let path = url.path().trim_end_matches('/').to_owned();
     url.set_path(&path);
@@ -46,9 +61,9 @@ pub fn gateway_address(text: &str, allow_http: bool) -> Result<Url, String> {
 }
 
 /// Whether the URL names this machine.
-pub fn is_loopback(url: &Url) -> bool {
+pub(crate) fn is_loopback(url: &Url) -> bool {
     match url.host() {
-        // Names below it are asked for elsewhere by some resolvers.
+        // Some resolvers ask the network for names below it.
         Some(Host::Domain(name)) => name == "localhost",
         Some(Host::Ipv4(address)) => address.is_loopback(),
         Some(Host::Ipv6(address)) => address.is_loopback(),
@@ -69,25 +84,25 @@ mod tests {
             ("http://localhost", "http://localhost/"),
             ("http://[::1]:8080/", "http://[::1]:8080/"),
         ] {
-            assert_eq!(gateway_address(text, false).map(String::from).as_deref(), Ok(url), "{text}");
+            assert_eq!(gateway_url(text, false).map(String::from).as_deref(), Ok(url), "{text}");
         }
-        assert!(gateway_address("http://gateway.openfaas:8080", true).is_ok());
+        assert!(gateway_url("http://gateway.openfaas:8080", true).is_ok());
     }
 
     #[test]
-    fn what_is_no_address_is_refused_with_what_to_write() {
-        let refused = |text| gateway_address(text, false).expect_err(text);
+    fn what_is_not_a_url_is_refused_with_what_to_write() {
+        let refused = |text| gateway_url(text, false).expect_err(text).to_string();
         insta::assert_snapshot!(refused("gw.example.com"), @"`gw.example.com` is not a URL: write `https://gw.example.com`");
         insta::assert_snapshot!(refused("gw.example.com:8080"), @"`gw.example.com:8080` is not a URL: write `https://gw.example.com:8080`");
         insta::assert_snapshot!(refused("ftp://gw"), @"`ftp` is not a scheme of a gateway: write `https://…`");
         insta::assert_snapshot!(refused("https://"), @"`https://` is not a URL: write for example `https://gw.example.com`");
         insta::assert_snapshot!(refused("https://gw?x=1"), @"`https://gw?x=1` has a query or a fragment: write the gateway's address only");
-        insta::assert_snapshot!(refused("http://gateway.openfaas:8080"), @"`http://gateway.openfaas:8080` is not encrypted, and the token would travel in the clear: write `https://…`, or set `ALLOW_HTTP: 'true'` where the network between is trusted");
-        insta::assert_snapshot!(refused("$GW"), @"is `$GW` to the letter: it was not replaced by a value");
-        insta::assert_snapshot!(refused("https://bücher.example"), @"`https://bücher.example` is not a URL: write a host's name that is not ASCII in punycode, `xn--…`");
+        insta::assert_snapshot!(refused("http://gateway.openfaas:8080"), @"`http://gateway.openfaas:8080` is not encrypted, and would send the token in the clear: write `https://…`, or set `ALLOW_HTTP: 'true'` if the network to the gateway is trusted");
+        insta::assert_snapshot!(refused("$GW"), @"is the text `$GW`, not the variable's value");
+        insta::assert_snapshot!(refused("https://bücher.example"), @"`https://bücher.example` is not a URL: write the host name in punycode, `xn--…`");
         for text in ["https://admin:pw@gw", "admin:pw@gw", "https://admin:pw@gw:99999", "https://admin:p/w@gw"] {
             insta::allow_duplicates! {
-                insta::assert_snapshot!(refused(text), @"holds a user name or a password: use `OPENFAAS_USERNAME` and `OPENFAAS_PASSWORD`");
+                insta::assert_snapshot!(refused(text), @"contains a user name or a password: use `OPENFAAS_USERNAME` and `OPENFAAS_PASSWORD`");
             }
         }
     }

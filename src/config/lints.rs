@@ -1,20 +1,24 @@
-//! Warnings about variables that are probably not what was meant.
+//! Variables that are set and probably not as they were meant.
 
 use std::collections::BTreeSet;
 
 use super::value::text_items;
-use super::variables::{Environment, Kind, VARIABLES};
+use super::variables::{Kind, VARIABLES};
+use super::{Environment, Problems};
 use crate::console::redact;
+use crate::function::command::Command;
 
 /// How many characters may differ from the name that was meant.
 const NEAR: usize = 2;
 
-/// What is said of a value that is a variable's name.
-pub(super) const UNREPLACED: &str = "to the letter: it was not replaced by a value";
-
-/// What is set and probably not what was meant. `substituted` are the names that the stack file takes from the
-/// environment, which may look like anything.
-pub fn warnings(environment: &Environment, command: &str, substituted: &BTreeSet<String>) -> Vec<String> {
+/// What is set and probably not what was meant, but for variables that have a problem already. `substituted` are the names
+/// that the stack file takes from the environment, which may look like anything.
+pub fn warnings(
+    environment: &Environment,
+    command: Command,
+    substituted: &BTreeSet<String>,
+    problems: &Problems,
+) -> Vec<String> {
     let mut warnings = Vec::new();
     for name in environment.names() {
         if substituted.contains(name) {
@@ -26,34 +30,39 @@ pub fn warnings(environment: &Environment, command: &str, substituted: &BTreeSet
     }
     for variable in VARIABLES {
         let name = variable.name;
+        if problems.concerns(name) {
+            continue;
+        }
         let listed = environment.text(&format!("{name}_COUNT")).is_some();
         let value = environment.text(name);
         if let Some(value) = value
             && is_reference(value)
         {
-            warnings.push(format!(
-                "`{name}` is `{value}` {UNREPLACED}; \
-                 write it in `variables:` without single quotes within double ones and without a backslash"
-            ));
+            warnings.push(format!("`{name}` {}", is_the_text(name, value)));
         } else if variable.kind == Kind::List {
             let numbered = (0..).map_while(|index| environment.get(&format!("{name}_{index}")).map(str::to_owned));
             let items = value.and_then(|text| text_items(text).ok()).unwrap_or_else(|| numbered.collect());
             for (index, item) in items.iter().enumerate() {
                 let part = item.split_once(['=', ':']).map_or(item.as_str(), |(_, value)| value).trim();
                 if is_reference(part) {
-                    warnings.push(format!("item {index} of `{name}` holds `{part}` {UNREPLACED}"));
+                    warnings.push(format!(
+                        "item {index} of `{name}` contains the text `{part}`, not the variable's value: define `{}` as a \
+                         repository or deployment variable, and write `{part}` without quotes or a backslash",
+                        referred(part)
+                    ));
                 }
             }
         }
-        // `whoami` stands in another command's place, among that one's variables.
-        let is_used = command == "whoami" || variable.used_by.includes(command);
+        // `whoami` takes the variables of the command that it is run in place of.
+        let is_used = command == Command::Whoami || variable.used_by.contains(&command);
         if (listed || value.is_some()) && !is_used && !substituted.contains(name) {
-            let commands = variable.used_by.names().join(" or ");
+            let commands: Vec<_> = variable.used_by.iter().map(|command| command.name()).collect();
+            let commands = commands.join(" or ");
             warnings.push(format!("`{name}` is not used by `COMMAND: {command}`, only by {commands}"));
         }
         if variable.kind == Kind::Secret && value.is_some_and(|value| value.trim().len() < redact::SHORTEST) {
             warnings.push(format!(
-                "`{name}` has fewer than {} characters: it is too short to be hidden in the log",
+                "`{name}` is too short to be masked in the log: it has fewer than {} characters",
                 redact::SHORTEST
             ));
         }
@@ -67,6 +76,24 @@ pub fn warnings(environment: &Environment, command: &str, substituted: &BTreeSet
     warnings
 }
 
+/// What is wrong with a variable whose value is a variable's name, and what to write; `None` if it is not.
+pub(crate) fn unexpanded(environment: &Environment, name: &str) -> Option<String> {
+    environment.text(name).filter(|value| is_reference(value)).map(|value| is_the_text(name, value))
+}
+
+fn is_the_text(name: &str, value: &str) -> String {
+    format!(
+        "is the text `{value}`, not the variable's value: write `{name}: {value}`, and define `{}` as a repository or \
+         deployment variable",
+        referred(value)
+    )
+}
+
+/// The name in `$NAME` or `${NAME}`.
+fn referred(reference: &str) -> &str {
+    reference.trim().trim_start_matches('$').trim_start_matches('{').trim_end_matches('}')
+}
+
 /// `$NAME` or `${NAME}` and nothing else.
 pub(super) fn is_reference(value: &str) -> bool {
     let Some(name) = value.trim().strip_prefix('$') else {
@@ -78,7 +105,7 @@ pub(super) fn is_reference(value: &str) -> bool {
         && name.chars().all(|character| character.is_ascii_alphanumeric() || character == '_')
 }
 
-/// The variable that `name` was probably meant to be, where it is none itself.
+/// The variable that `name` was probably meant to be, if it is not one itself.
 fn near_miss(name: &str) -> Option<&'static str> {
     if name.starts_with("BITBUCKET_") || name.len() < 4 || is_known(name) {
         return None;
@@ -115,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn misspelt_names_are_told_with_what_was_meant() {
+    fn misspelt_name_is_near_to_the_name_that_was_meant() {
         for (written, meant) in [
             ("STACK_FLIE", "STACK_FILE"),
             ("STACKFILE", "STACK_FILE"),
@@ -131,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn other_names_are_left_alone() {
+    fn other_names_are_near_to_none() {
         for name in [
             "TAG",
             "OWNER",

@@ -1,9 +1,11 @@
-//! From the pipe's variables to what the commands work with; all problems at once. The only reader of the environment.
+//! From the environment to what the commands work with; the only reader of the environment.
 
-mod build;
+mod environment;
 mod gateway_url;
 mod lints;
 mod parse;
+mod problems;
+mod secrets;
 mod value;
 mod variables;
 
@@ -14,203 +16,176 @@ use std::time::Duration;
 use regex_lite::Regex;
 use url::Url;
 
-pub use gateway_url::{gateway_address, is_loopback};
+pub use environment::Environment;
+pub(crate) use gateway_url::{gateway_url, is_loopback};
+pub(crate) use lints::unexpanded;
 pub use lints::warnings;
 pub use parse::read;
-pub use value::{Invalid, Problems};
-pub use variables::{Environment, Kind, UsedBy, VARIABLES, Variable};
+pub use problems::Problems;
+pub use variables::{Kind, VARIABLES, Variable};
 
 use crate::console::redact::Secret;
+use crate::function::FunctionName;
+use crate::function::command::Command;
 use crate::image_tag::git;
 use crate::oidc::{Facts, IdToken, TokenError};
 use crate::report::Places;
 
-/// What the variables say.
+/// What the variables say, all of it valid.
 #[derive(Debug)]
 pub struct Config {
-    /// What to do.
-    pub command: Command,
-    /// The gateway's address where `OPENFAAS_URL` gives one.
-    pub url: Option<Url>,
-    /// `OPENFAAS_URL` has a value, be it a wrong one.
-    pub url_is_given: bool,
-    /// `OPENFAAS_URL` is set, and blank.
-    pub url_is_blank: bool,
-    /// Whether the token may travel over plain HTTP.
-    pub allow_http: bool,
-    /// How the pipe proves who it is.
-    pub credentials: Credentials,
-    /// What Bitbucket says of the build, to be held against the token.
-    pub facts: Facts,
+    pub(crate) task: Task,
+    pub(crate) gateway_url: GatewayUrl,
+    pub(crate) allow_http: bool,
+    pub(crate) credentials: Credentials,
+    /// What Bitbucket says about the build, to be compared with the token.
+    pub(crate) facts: Facts,
     /// PEM text, or the path of a PEM file.
-    pub ca_cert: Option<String>,
-    /// Whether certificates are left unchecked.
-    pub tls_no_verify: bool,
-    /// Bound on one HTTP request.
-    pub timeout: Duration,
-    /// Further tries of a request that failed in a way that may pass.
-    pub retries: u32,
-    /// Requests under way at once.
-    pub parallel: usize,
-    /// Where the result goes.
-    pub places: Places,
+    pub(crate) ca_cert: Option<String>,
+    pub(crate) tls_no_verify: bool,
+    /// For one HTTP request.
+    pub(crate) timeout: Duration,
+    pub(crate) retries: u32,
+    /// Requests in flight at once.
+    pub(crate) parallel: usize,
+    pub(crate) places: Places,
 }
 
-/// How the pipe proves who it is.
+/// Why there is no [`Config`], and those parts of it that are valid: with them, the problems of the files that they name are
+/// found in the same run.
 #[derive(Debug)]
-pub enum Credentials {
+pub struct Invalid {
+    pub problems: Problems,
+    /// The default if `COMMAND` itself is wrong.
+    pub command: Command,
+    pub(crate) task: Option<Task>,
+    /// What of the stack file is selected, or all of it if the selection is wrong.
+    pub(crate) selection: Option<Selection>,
+    pub(crate) gateway_url: Option<GatewayUrl>,
+    pub(crate) ca_cert: Option<String>,
+    /// Without the report if its variables are wrong.
+    pub(crate) places: Places,
+}
+
+/// `OPENFAAS_URL`.
+#[derive(Debug)]
+pub(crate) enum GatewayUrl {
+    Set(Url),
+    Unset { blank: bool },
+}
+
+/// How the pipe authenticates.
+#[derive(Debug)]
+pub(crate) enum Credentials {
     /// Basic auth, for OpenFaaS CE and Standard.
-    Password {
-        /// The user's name.
-        username: String,
-        /// The password.
-        password: Secret,
-    },
+    Password { username: String, password: Secret },
     /// The step's ID token, to be exchanged, or why there is none.
     IdToken(Result<Arc<IdToken>, TokenError>),
 }
 
-/// What to do.
+/// `COMMAND`, with its own variables.
 #[derive(Debug)]
-pub enum Command {
-    /// Deploy the functions of a stack file.
+pub(crate) enum Task {
     Deploy(Deploy),
-    /// Invoke one function.
     Invoke(Box<Invoke>),
-    /// Explain the step's token.
     Whoami(Whoami),
-    /// Show what a deploy would change.
     Diff(Deploy),
-    /// Delete the functions of a stack file.
     Remove(Selection),
 }
 
-impl Command {
-    /// The value of `COMMAND`.
-    pub fn name(&self) -> &'static str {
+impl Task {
+    pub(crate) fn command(&self) -> Command {
         match self {
-            Self::Deploy(_) => "deploy",
-            Self::Invoke(_) => "invoke",
-            Self::Whoami(_) => "whoami",
-            Self::Diff(_) => "diff",
-            Self::Remove(_) => "remove",
+            Self::Deploy(_) => Command::Deploy,
+            Self::Invoke(_) => Command::Invoke,
+            Self::Whoami(_) => Command::Whoami,
+            Self::Diff(_) => Command::Diff,
+            Self::Remove(_) => Command::Remove,
         }
     }
 }
 
 /// A stack file, and which of its functions.
 #[derive(Clone, Debug)]
-pub struct Selection {
-    /// `STACK_FILE`.
-    pub stack_file: Option<String>,
-    /// `OPENFAAS_NAMESPACE`.
-    pub namespace: Option<String>,
-    /// `FILTER`.
-    pub filter: Option<String>,
-    /// `REGEX`.
-    pub regex: Option<Regex>,
-    /// `TAG_FORMAT`.
-    pub tag_format: TagFormat,
-    /// `ENVSUBST`.
-    pub envsubst: bool,
+pub(crate) struct Selection {
+    pub(crate) stack_file: Option<String>,
+    pub(crate) namespace: Option<String>,
+    pub(crate) filter: Option<String>,
+    pub(crate) regex: Option<Regex>,
+    pub(crate) tag_format: TagFormat,
+    pub(crate) envsubst: bool,
 }
 
 /// Where the tags of images come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TagFormat {
-    /// From the stack file, else `latest`.
+pub(crate) enum TagFormat {
+    /// The stack file, else `latest`.
     Latest,
-    /// From the clone, behind the stack file's.
+    /// The clone, appended to the stack file's tag.
     Git(git::Format),
-    /// From the handler's folder, in place of the stack file's.
+    /// The handler's folder, in place of the stack file's tag.
     Digest,
 }
 
 /// `COMMAND: deploy`, and what `diff` compares with.
 #[derive(Clone, Debug)]
-pub struct Deploy {
-    /// The stack file.
-    pub selection: Selection,
-    /// How a function that is there already is treated.
-    pub strategy: Strategy,
-    /// `ENV_VARS`.
-    pub env_vars: Vec<(String, String)>,
-    /// `LABELS`.
-    pub labels: Vec<(String, String)>,
-    /// `ANNOTATIONS`.
-    pub annotations: Vec<(String, String)>,
-    /// `SECRETS`.
-    pub secrets: Vec<String>,
-    /// `CONSTRAINTS`.
-    pub constraints: Vec<String>,
-    /// `READ_ONLY`.
-    pub read_only: bool,
-    /// `WAIT`, with `WAIT_TIMEOUT`.
-    pub wait: Option<Duration>,
-    /// `WAIT_TIMEOUT`, also of what is tried without `WAIT`.
-    pub wait_timeout: Duration,
-    /// `ROLLBACK`.
-    pub rollback: bool,
-    /// `OWNER_LABEL`: the repository that functions are labelled with.
-    pub owner: Option<String>,
-    /// `PRUNE`.
-    pub prune: bool,
-    /// `DRY_RUN`.
-    pub dry_run: bool,
+pub(crate) struct Deploy {
+    pub(crate) selection: Selection,
+    pub(crate) strategy: Strategy,
+    pub(crate) env_vars: Vec<(String, String)>,
+    pub(crate) labels: Vec<(String, String)>,
+    pub(crate) annotations: Vec<(String, String)>,
+    pub(crate) secrets: Vec<String>,
+    pub(crate) constraints: Vec<String>,
+    pub(crate) read_only: bool,
+    /// `WAIT_TIMEOUT`, with `WAIT`.
+    pub(crate) wait: Option<Duration>,
+    /// `WAIT_TIMEOUT`, also for retries without `WAIT`.
+    pub(crate) wait_timeout: Duration,
+    pub(crate) rollback: bool,
+    /// The repository that functions are labelled with (`OWNER_LABEL`).
+    pub(crate) owner: Option<String>,
+    pub(crate) prune: bool,
+    pub(crate) dry_run: bool,
 }
 
-/// `COMMAND: whoami`, with what the command in whose place it stands would do.
+/// `COMMAND: whoami`, with the variables of the command that it is run in place of.
 #[derive(Clone, Debug)]
-pub struct Whoami {
-    /// The stack file, and what a deploy of it would need.
-    pub deploy: Deploy,
-    /// `FUNCTION`, with its namespace: what an invocation would need.
-    pub function: Option<(String, Option<String>)>,
+pub(crate) struct Whoami {
+    pub(crate) deploy: Deploy,
+    pub(crate) function: Option<FunctionName>,
 }
 
-/// How a function that is there already is treated.
+/// How a function that exists already is deployed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Strategy {
-    /// Rolling update; created where it is not there.
+pub(crate) enum Strategy {
+    /// Rolling update, or created if it does not exist.
     Update,
-    /// Deleted, waited for until it is gone, created.
+    /// Deleted and, once it is gone, created.
     Replace,
-    /// Only created.
+    /// Not at all.
     Create,
 }
 
 /// `COMMAND: invoke`.
 #[derive(Debug)]
-pub struct Invoke {
-    /// The function's name.
-    pub function: String,
-    /// Its namespace, where one is given.
-    pub namespace: Option<String>,
-    /// The request's body.
-    pub payload: Payload,
-    /// `CONTENT_TYPE`.
-    pub content_type: String,
-    /// `METHOD`.
-    pub method: http::Method,
-    /// `QUERY`.
-    pub query: Vec<(String, String)>,
-    /// `HEADERS`.
-    pub headers: http::HeaderMap,
-    /// `ASYNC`.
-    pub asynchronous: bool,
-    /// `AUTH`.
-    pub auth: Auth,
+pub(crate) struct Invoke {
+    pub(crate) function: FunctionName,
+    pub(crate) payload: Payload,
+    pub(crate) content_type: http::HeaderValue,
+    pub(crate) method: http::Method,
+    pub(crate) query: Vec<(String, String)>,
+    pub(crate) headers: http::HeaderMap,
+    pub(crate) asynchronous: bool,
+    pub(crate) auth: Auth,
     /// `SIGN_HEADER` and `SIGN_KEY`.
-    pub sign: Option<(http::HeaderName, Secret)>,
-    /// `OUTPUT_FILE`.
-    pub output_file: Option<PathBuf>,
-    /// `IDEMPOTENT`.
-    pub idempotent: bool,
+    pub(crate) sign: Option<(http::HeaderName, Secret)>,
+    pub(crate) output_file: Option<PathBuf>,
+    pub(crate) idempotent: bool,
 }
 
-/// The body of an invocation.
 #[derive(Debug)]
-pub enum Payload {
+pub(crate) enum Payload {
     /// `PAYLOAD`, or nothing.
     Text(String),
     /// `PAYLOAD_FILE`.
@@ -219,36 +194,33 @@ pub enum Payload {
 
 /// When an invocation carries a function token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Auth {
-    /// Where the function asks for one.
+pub(crate) enum Auth {
+    /// If the function asks for one.
     Auto,
-    /// From the first request on.
     Always,
-    /// In no case.
     Never,
 }
 
-/// Whether debug lines are wanted, before anything else is known.
-pub fn debug(environment: &Environment) -> bool {
+/// Whether debug lines are shown; read before anything else, for the log.
+pub(crate) fn debug(environment: &Environment) -> bool {
     environment.text("DEBUG").and_then(value::boolean).unwrap_or(false)
 }
 
 /// Whether lines are coloured (<https://no-color.org>).
-pub fn colour(environment: &Environment) -> bool {
+pub(crate) fn colour(environment: &Environment) -> bool {
     environment.get("NO_COLOR").is_none_or(str::is_empty)
 }
 
-/// What is said of a variable that is needed and has no value.
-pub fn missing(blank: bool) -> &'static str {
+/// What is wrong with a variable that is required and has no value.
+pub(crate) fn missing(blank: bool) -> &'static str {
     if blank {
-        "set but empty: is the variable that it takes its value from defined, also for this deployment environment?"
+        "is set but empty: check that the variable it refers to is defined for this deployment environment"
     } else {
-        "required field"
+        "is not set, neither in the step nor as a workspace, repository or deployment variable"
     }
 }
 
-/// What is said of a value that is no text.
-pub const NOT_TEXT: &str = "is not UTF-8 text";
+pub(crate) const NOT_UTF8: &str = "is not UTF-8 text";
 
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! Reading: each variable's value checked, and put where the commands look for it.
+//! Reads the variables: each value is checked, and all that is wrong is collected before any of it is used.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -6,184 +6,199 @@ use std::sync::Arc;
 use regex_lite::Regex;
 use url::Url;
 
-use super::variables::{Entry, Found};
+use super::variables::{VARIABLES, Variables};
 use super::{
-    Auth, Command, Config, Credentials, Deploy, Environment, Invoke, Kind, NOT_TEXT, Payload, Problems, Selection,
-    Strategy, TagFormat, VARIABLES, Whoami, build, gateway_address, lints, missing,
+    Auth, Config, Credentials, Deploy, Environment, GatewayUrl, Invalid, Invoke, NOT_UTF8, Payload, Problems,
+    Selection, Strategy, TagFormat, Task, Whoami, gateway_url, lints, secrets,
 };
-use crate::console::log;
+use crate::console::log::quote;
 use crate::console::redact::Secret;
+use crate::function::FunctionName;
 use crate::function::api::unaddressable;
+use crate::function::command::Command;
 use crate::image_tag::git;
-use crate::oidc::IdToken;
+use crate::oidc::{Facts, IdToken};
 use crate::report::{Places, insights};
-use crate::stack::envsubst::TOKENS;
 
-const REGEX_LIMITS: &str = "look-around and `\\p{…}` are not known, and `FILTER` takes a wildcard instead";
-/// More tries than this only hide that something is broken.
-const MOST_RETRIES: usize = 20;
-/// As many deployments as a gateway takes at once without refusing some.
-const MOST_PARALLEL: usize = 64;
+/// More retries only hide that something is broken.
+const MAX_RETRIES: usize = 20;
+/// As many deployments as a gateway accepts at once without refusing some.
+const MAX_PARALLEL: usize = 64;
 
-/// Reads the variables. What is wrong stands in the problems; its place is taken by the default, so that what else is wrong
-/// can be found too.
-pub fn read(environment: &Environment) -> (Config, Problems) {
-    let mut problems = Problems::default();
-    for variable in VARIABLES {
-        if environment.is_garbled(variable.name) {
-            problems.add(variable.name, NOT_TEXT);
+/// Reads the variables. From here on, all output hides the secrets among them.
+pub fn read(environment: &Environment) -> Result<Config, Box<Invalid>> {
+    secrets::hide(environment);
+    let mut reader = Reader::new(environment);
+    for variable in VARIABLES.iter().filter(|variable| environment.is_garbled(variable.name)) {
+        reader.problems.add(variable.name, NOT_UTF8);
+    }
+    let config = reader.config();
+    let mut problems = reader.problems;
+    for name in problems.names() {
+        if let Some(message) = lints::unexpanded(environment, &name) {
+            problems.replace(name, message);
         }
     }
-    hide_secrets(environment);
-    hide_passwords_in_urls(environment);
-    let found = match Found::new(environment) {
-        Ok(found) => found,
-        Err(error) => {
-            problems.add("variables", error.to_string());
-            Found::empty()
-        }
-    };
-    let reader = Reader { environment, found };
-    let config = reader.config(&mut problems);
-    (config, problems)
+    config.filter(|_| problems.is_empty()).ok_or_else(|| {
+        let command = part(environment, Reader::command);
+        Box::new(Invalid {
+            problems,
+            command: command.unwrap_or(Command::Deploy),
+            task: command.and_then(|command| part(environment, |reader| reader.task(command))),
+            selection: part(environment, Reader::selection).or_else(|| part(environment, Reader::whole_file)),
+            gateway_url: part(environment, Reader::gateway_url),
+            ca_cert: Variables(environment).ca_cert().owned(),
+            places: part(environment, Reader::places).unwrap_or_else(|| directories(environment)),
+        })
+    })
 }
 
-/// The address of a proxy, a gateway or a stack file may hold a password, and is told of where it does not serve.
-fn hide_passwords_in_urls(environment: &Environment) {
-    const PROXIES: [&str; 6] = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"];
-    for name in PROXIES.into_iter().chain(["REPORT_PROXY", "OPENFAAS_URL", "STACK_FILE"]) {
-        let Some((userinfo, password)) = environment.text(name).and_then(password_in_url) else { continue };
-        for text in [userinfo, password] {
-            let _ = Secret::new(text.to_owned());
-            let _ = Secret::new(percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned());
-        }
-    }
+/// Reads a part of the configuration for itself; `None` if anything is wrong with it.
+fn part<'a, T>(environment: &'a Environment, read: impl FnOnce(&mut Reader<'a>) -> Option<T>) -> Option<T> {
+    let mut reader = Reader::new(environment);
+    read(&mut reader).filter(|_| reader.problems.is_empty())
 }
 
-/// What stands before a URL's host, and the password in it (RFC 3986, section 3.2.1), also where it is no valid URL. A name
-/// by itself may be a token.
-fn password_in_url(text: &str) -> Option<(&str, &str)> {
-    let (has_scheme, rest) = text.split_once("://").map_or((false, text), |(_, rest)| (true, rest));
-    let (userinfo, _) = rest.split(['/', '?', '#']).next()?.rsplit_once('@')?;
-    match userinfo.split_once(':') {
-        Some((_, password)) => Some((userinfo, password)),
-        None => has_scheme.then_some((userinfo, userinfo)),
-    }
-}
-
+/// Methods add what is wrong to the problems, and return `None` if there is no value because of it.
 struct Reader<'a> {
     environment: &'a Environment,
-    found: Found,
+    variables: Variables<'a>,
+    problems: Problems,
 }
 
-impl Reader<'_> {
-    fn config(&self, problems: &mut Problems) -> Config {
-        let found = &self.found;
-        let allow_http = found.allow_http().boolean(problems);
-        let url = found.openfaas_url().value.and_then(|text| {
-            gateway_address(text, allow_http).map_err(|message| problems.add("OPENFAAS_URL", message)).ok()
-        });
-        Config {
-            url,
-            url_is_given: found.openfaas_url().value.is_some(),
-            url_is_blank: found.openfaas_url().blank,
-            allow_http,
+impl<'a> Reader<'a> {
+    fn new(environment: &'a Environment) -> Self {
+        Self { environment, variables: Variables(environment), problems: Problems::default() }
+    }
+
+    fn config(&mut self) -> Option<Config> {
+        let Self { variables, environment, .. } = *self;
+        // Only read, so that what is wrong with it is reported: the log has followed it from the start.
+        let debug = variables.debug().boolean(&mut self.problems);
+        let task = self.command().and_then(|command| self.task(command));
+        let gateway_url = self.gateway_url();
+        let places = self.places();
+        let problems = &mut self.problems;
+        let allow_http = variables.allow_http().boolean(problems);
+        let tls_no_verify = variables.tls_no_verify().boolean(problems);
+        let timeout = variables.timeout().duration(problems);
+        let retries = variables.retries().number(0..=MAX_RETRIES, problems);
+        let parallel = variables.parallel().number(1..=MAX_PARALLEL, problems);
+        debug?;
+        Some(Config {
+            task: task?,
+            gateway_url: gateway_url?,
+            allow_http: allow_http?,
             credentials: self.credentials(),
-            facts: build::facts(self.environment),
-            ca_cert: found.ca_cert().value.map(str::to_owned),
-            tls_no_verify: found.tls_no_verify().boolean(problems),
-            timeout: found.timeout().duration(problems),
-            retries: u32::try_from(found.retries().number(0..=MOST_RETRIES, problems)).unwrap_or_default(),
-            parallel: found.parallel().number(1..=MOST_PARALLEL, problems),
-            places: self.places(problems),
-            command: self.command(problems),
+            facts: facts(environment),
+            ca_cert: variables.ca_cert().owned(),
+            tls_no_verify: tls_no_verify?,
+            timeout: timeout?,
+            retries: u32::try_from(retries?).ok()?,
+            parallel: parallel?,
+            places: places?,
+        })
+    }
+
+    fn command(&mut self) -> Option<Command> {
+        let names: Vec<_> = Command::ALL.iter().map(|command| (command.name(), *command)).collect();
+        self.variables.command().choice(&names, &mut self.problems)
+    }
+
+    fn task(&mut self, command: Command) -> Option<Task> {
+        Some(match command {
+            Command::Deploy => Task::Deploy(self.deploy()?),
+            Command::Invoke => Task::Invoke(Box::new(self.invoke()?)),
+            Command::Whoami => {
+                let deploy = self.deploy();
+                let function = match self.variables.function().value {
+                    Some(_) => Some(self.function()?),
+                    None => None,
+                };
+                Task::Whoami(Whoami { deploy: deploy?, function })
+            }
+            Command::Diff => Task::Diff(self.deploy()?),
+            Command::Remove => Task::Remove(self.selection()?),
+        })
+    }
+
+    fn gateway_url(&mut self) -> Option<GatewayUrl> {
+        let entry = self.variables.openfaas_url();
+        let Some(text) = entry.value else { return Some(GatewayUrl::Unset { blank: entry.is_blank() }) };
+        // A value of `ALLOW_HTTP` that cannot be read is a problem of its own.
+        let allow_http = self.variables.allow_http().boolean(&mut Problems::default()).unwrap_or(true);
+        match gateway_url(text, allow_http) {
+            Ok(url) => Some(GatewayUrl::Set(url)),
+            Err(error) => {
+                self.problems.add("OPENFAAS_URL", error);
+                None
+            }
         }
     }
 
-    fn places(&self, problems: &mut Problems) -> Places {
-        let path = |name| self.environment.text(name).map(PathBuf::from);
-        let report = self.found.report().boolean(problems);
-        Places {
-            storage_dir: path("BITBUCKET_PIPE_STORAGE_DIR"),
-            shared_storage_dir: path("BITBUCKET_PIPE_SHARED_STORAGE_DIR"),
-            variables_path: path("BITBUCKET_PIPELINES_VARIABLES_PATH"),
-            clone_dir: path("BITBUCKET_CLONE_DIR"),
-            junit: report,
-            insights: if report { self.insights(problems) } else { None },
-        }
+    fn places(&mut self) -> Option<Places> {
+        let junit = self.variables.report().boolean(&mut self.problems)?;
+        let insights = if junit { self.insights() } else { None };
+        Some(Places { junit, insights, ..directories(self.environment) })
     }
 
-    /// The commit to report on; absent outside a pipeline.
-    fn insights(&self, problems: &mut Problems) -> Option<insights::Context> {
-        let text = |name| self.environment.text(name).map(str::to_owned);
-        let proxy = self.found.report_proxy().text().unwrap_or_default();
+    /// The commit to report on; `None` outside of a pipeline.
+    fn insights(&mut self) -> Option<insights::Context> {
+        let environment = self.environment;
+        let proxy = self.variables.report_proxy().text()?;
         if Url::parse(proxy).ok().is_none_or(|url| !url.has_host()) {
-            problems.add("REPORT_PROXY", "is not a URL: write for example `http://host.docker.internal:29418`");
+            self.problems.add("REPORT_PROXY", "is not a URL: write for example `http://host.docker.internal:29418`");
         }
         let selection = ["OPENFAAS_URL", "STACK_FILE", "FUNCTION", "OPENFAAS_NAMESPACE", "FILTER", "REGEX"]
-            .map(|name| text(name).unwrap_or_default());
+            .map(|name| environment.text(name).unwrap_or_default());
         Some(insights::Context {
-            workspace: text("BITBUCKET_WORKSPACE")?,
-            repository: text("BITBUCKET_REPO_SLUG")?,
-            commit: text("BITBUCKET_COMMIT")?,
-            build_number: text("BITBUCKET_BUILD_NUMBER"),
-            environment: text("BITBUCKET_DEPLOYMENT_ENVIRONMENT"),
+            workspace: environment.owned("BITBUCKET_WORKSPACE")?,
+            repository: environment.owned("BITBUCKET_REPO_SLUG")?,
+            commit: environment.owned("BITBUCKET_COMMIT")?,
+            build_number: environment.owned("BITBUCKET_BUILD_NUMBER"),
+            environment: environment.owned("BITBUCKET_DEPLOYMENT_ENVIRONMENT"),
             selection: selection.join("\n"),
             proxy: proxy.to_owned(),
         })
     }
 
     fn credentials(&self) -> Credentials {
-        let username = self.found.openfaas_username().text().unwrap_or_default().to_owned();
-        // Both are made secrets, so that neither is shown whichever is used.
-        let password = self.found.openfaas_password().value.map(|text| Secret::new(text.to_owned()));
-        let token = IdToken::new(self.found.bitbucket_step_oidc_token().value.unwrap_or_default());
-        match password {
+        let username = self.variables.openfaas_username().text().unwrap_or_default().to_owned();
+        match self.variables.openfaas_password().owned().map(Secret::new) {
             Some(password) => {
-                // The form it has in a request's header.
+                // Hidden too in the form that it has in a request's header.
                 let _ = Secret::new(format!("{username}:{}", password.reveal()));
                 Credentials::Password { username, password }
             }
-            None => Credentials::IdToken(token.map(Arc::new)),
+            None => {
+                let token = IdToken::new(self.variables.bitbucket_step_oidc_token().value.unwrap_or_default());
+                Credentials::IdToken(token.map(Arc::new))
+            }
         }
     }
 
-    fn command(&self, problems: &mut Problems) -> Command {
-        #[derive(Clone, Copy)]
-        enum Name {
-            Deploy,
-            Invoke,
-            Whoami,
-            Diff,
-            Remove,
-        }
-        let names = [
-            ("deploy", Name::Deploy),
-            ("invoke", Name::Invoke),
-            ("whoami", Name::Whoami),
-            ("diff", Name::Diff),
-            ("remove", Name::Remove),
-        ];
-        // Already followed; here only for what is wrong with it.
-        self.found.debug().boolean(problems);
-        match self.found.command().choice(&names, problems) {
-            Some(Name::Invoke) => Command::Invoke(Box::new(self.invoke(problems))),
-            Some(Name::Whoami) => Command::Whoami(Whoami {
-                deploy: self.deploy(problems),
-                function: self.found.function().value.map(|_| self.target(problems)),
-            }),
-            Some(Name::Diff) => Command::Diff(self.deploy(problems)),
-            Some(Name::Remove) => Command::Remove(self.selection(problems)),
-            Some(Name::Deploy) | None => Command::Deploy(self.deploy(problems)),
-        }
-    }
-
-    fn selection(&self, problems: &mut Problems) -> Selection {
-        let found = &self.found;
-        let (filter, regex) = (found.filter().value, found.regex().value);
+    fn selection(&mut self) -> Option<Selection> {
+        let variables = self.variables;
+        let namespace = self.namespace();
+        let problems = &mut self.problems;
+        let (filter, regex) = (variables.filter().value, variables.regex().value);
         if filter.is_some() && regex.is_some() {
-            problems.add("FILTER", "not both: set `FILTER` or `REGEX`");
+            problems.add("FILTER", "`FILTER` and `REGEX` cannot be used together: remove one");
         }
+        let regex = regex.map(|text| {
+            let expression = Regex::new(text);
+            let wrong = |error: regex_lite::Error| {
+                let error = quote(&error.to_string());
+                problems.add(
+                    "REGEX",
+                    format!(
+                        "is not a valid regular expression: {error}; look-around and `\\p{{…}}` are not supported, and \
+                         `FILTER` accepts a wildcard instead"
+                    ),
+                );
+            };
+            expression.map_err(wrong).ok()
+        });
         let formats = [
             ("latest", TagFormat::Latest),
             ("sha", TagFormat::Git(git::Format::Sha)),
@@ -191,102 +206,135 @@ impl Reader<'_> {
             ("describe", TagFormat::Git(git::Format::Describe)),
             ("digest", TagFormat::Digest),
         ];
-        Selection {
-            stack_file: found.stack_file().value.map(str::to_owned),
-            namespace: self.namespace(problems),
+        let tag_format = variables.tag_format().choice(&formats, problems);
+        let envsubst = variables.envsubst().boolean(problems);
+        Some(Selection {
+            stack_file: variables.stack_file().owned(),
+            namespace: namespace?,
             filter: filter.map(str::to_owned),
-            regex: regex.and_then(|regex| {
-                let wrong = |error: regex_lite::Error| {
-                    let error = log::quote(&error.to_string());
-                    problems.add("REGEX", format!("is not a regular expression: {error}; {REGEX_LIMITS}"));
-                };
-                Regex::new(regex).map_err(wrong).ok()
-            }),
-            tag_format: found.tag_format().choice(&formats, problems).unwrap_or(TagFormat::Latest),
-            envsubst: found.envsubst().boolean(problems),
-        }
+            regex: match regex {
+                Some(regex) => Some(regex?),
+                None => None,
+            },
+            tag_format: tag_format?,
+            envsubst: envsubst?,
+        })
     }
 
-    /// The repository, as `WORKSPACE/SLUG`.
-    fn repository(&self, problems: &mut Problems) -> Option<String> {
-        let text = |name| self.environment.text(name);
-        if let Some(name) = text("BITBUCKET_REPO_FULL_NAME") {
-            return Some(name.to_owned());
+    /// The stack file without a selection.
+    fn whole_file(&mut self) -> Option<Selection> {
+        Some(Selection {
+            stack_file: self.variables.stack_file().owned(),
+            namespace: None,
+            filter: None,
+            regex: None,
+            tag_format: TagFormat::Latest,
+            envsubst: self.variables.envsubst().boolean(&mut self.problems)?,
+        })
+    }
+
+    /// `OPENFAAS_NAMESPACE`; `None` within if it is not set.
+    fn namespace(&mut self) -> Option<Option<String>> {
+        let namespace = self.variables.openfaas_namespace().owned();
+        if let Some(character) = namespace.as_deref().and_then(unaddressable) {
+            let message = format!("`{}` is not allowed in a namespace", character.escape_debug());
+            self.problems.add("OPENFAAS_NAMESPACE", message);
+            return None;
         }
-        let name = text("BITBUCKET_WORKSPACE").zip(text("BITBUCKET_REPO_SLUG"));
+        Some(namespace)
+    }
+
+    fn deploy(&mut self) -> Option<Deploy> {
+        let variables = self.variables;
+        let strategies = [("update", Strategy::Update), ("replace", Strategy::Replace), ("create", Strategy::Create)];
+        let selection = self.selection();
+        let owner = self.owner();
+        let env_vars = self.env_vars();
+        let problems = &mut self.problems;
+        let wait = variables.wait().boolean(problems);
+        let wait_timeout = variables.wait_timeout().duration(problems);
+        let rollback = variables.rollback().boolean(problems);
+        if rollback == Some(true) && wait == Some(false) {
+            let message = "requires `WAIT: 'true'`: without it, the pipe does not know whether a function became ready";
+            problems.add("ROLLBACK", message);
+        }
+        let prune = variables.prune().boolean(problems);
+        if prune == Some(true) && owner == Some(None) {
+            problems.add("PRUNE", "requires `OWNER_LABEL: 'true'`: only functions with that label are removed");
+        }
+        let strategy = variables.strategy().choice(&strategies, problems);
+        let labels = variables.labels().pairs('=', problems);
+        let annotations = variables.annotations().pairs('=', problems);
+        let secrets = variables.secrets().list(problems);
+        let constraints = variables.constraints().list(problems);
+        let read_only = variables.read_only().boolean(problems);
+        let dry_run = variables.dry_run().boolean(problems);
+        Some(Deploy {
+            selection: selection?,
+            strategy: strategy?,
+            env_vars: env_vars?,
+            labels: labels?,
+            annotations: annotations?,
+            secrets: secrets?,
+            constraints: constraints?,
+            read_only: read_only?,
+            wait: wait?.then_some(wait_timeout?),
+            wait_timeout: wait_timeout?,
+            rollback: rollback?,
+            owner: owner?,
+            prune: prune?,
+            dry_run: dry_run?,
+        })
+    }
+
+    /// The repository as `WORKSPACE/SLUG`; `None` within without `OWNER_LABEL`.
+    fn owner(&mut self) -> Option<Option<String>> {
+        if !self.variables.owner_label().boolean(&mut self.problems)? {
+            return Some(None);
+        }
+        let environment = self.environment;
+        let parts = || environment.text("BITBUCKET_WORKSPACE").zip(environment.text("BITBUCKET_REPO_SLUG"));
+        let name = environment.owned("BITBUCKET_REPO_FULL_NAME");
+        let name = name.or_else(|| parts().map(|(workspace, slug)| format!("{workspace}/{slug}")));
         if name.is_none() {
-            problems.add(
+            self.problems.add(
                 "OWNER_LABEL",
-                "needs to know the repository: neither `BITBUCKET_REPO_FULL_NAME` nor `BITBUCKET_WORKSPACE` and \
-                 `BITBUCKET_REPO_SLUG` are set, as Bitbucket sets them",
+                "requires the name of the repository: Bitbucket sets `BITBUCKET_REPO_FULL_NAME`, or `BITBUCKET_WORKSPACE` \
+                 and `BITBUCKET_REPO_SLUG`, but here none of them is set",
             );
         }
-        name.map(|(workspace, slug)| format!("{workspace}/{slug}"))
+        name.map(Some)
     }
 
-    fn namespace(&self, problems: &mut Problems) -> Option<String> {
-        let namespace = self.found.openfaas_namespace().value?;
-        if let Some(character) = unaddressable(namespace) {
-            problems.add("OPENFAAS_NAMESPACE", format!("`{}` cannot stand in a namespace", character.escape_debug()));
-        }
-        Some(namespace.to_owned())
-    }
-
-    fn deploy(&self, problems: &mut Problems) -> Deploy {
-        let (found, environment) = (&self.found, self.environment);
-        let strategies = [("update", Strategy::Update), ("replace", Strategy::Replace), ("create", Strategy::Create)];
-        let wait = found.wait().boolean(problems);
-        let wait_timeout = found.wait_timeout().duration(problems);
-        let rollback = found.rollback().boolean(problems);
-        if rollback && !wait {
-            problems.add("ROLLBACK", "needs `WAIT: 'true'`: without waiting nothing is known to have failed");
-        }
-        let owner_label = found.owner_label().boolean(problems);
-        let owner = if owner_label { self.repository(problems) } else { None };
-        let prune = found.prune().boolean(problems);
-        if prune && !owner_label {
-            problems.add("PRUNE", "needs `OWNER_LABEL: 'true'`: only functions with that label are ever removed");
-        }
-        Deploy {
-            selection: self.selection(problems),
-            strategy: found.strategy().choice(&strategies, problems).unwrap_or(Strategy::Update),
-            env_vars: self.env_vars(problems),
-            labels: found.labels().pairs('=', environment, problems),
-            annotations: found.annotations().pairs('=', environment, problems),
-            secrets: found.secrets().list(environment, problems),
-            constraints: found.constraints().list(environment, problems),
-            read_only: found.read_only().boolean(problems),
-            wait: wait.then_some(wait_timeout),
-            wait_timeout,
-            rollback,
-            owner,
-            prune,
-            dry_run: found.dry_run().boolean(problems),
-        }
-    }
-
-    /// As faas-cli has it, none without a value: most often it was to come from a variable that is not set.
-    fn env_vars(&self, problems: &mut Problems) -> Vec<(String, String)> {
-        let pairs = self.found.env_vars().pairs('=', self.environment, problems);
+    /// Empty values are refused as faas-cli does: most of them come from a variable that is not set.
+    fn env_vars(&mut self) -> Option<Vec<(String, String)>> {
+        let pairs = self.variables.env_vars().pairs('=', &mut self.problems)?;
         for (name, _) in pairs.iter().filter(|(_, value)| value.is_empty()) {
-            let message = "has an empty value: is the variable that it takes it from defined? \
-                           A value that is meant to be empty belongs into the stack file";
-            problems.add("ENV_VARS", format!("`{}` {message}", log::quote(name)));
+            let message = "has an empty value: check that the variable it refers to is defined for this deployment \
+                           environment; write a value that is meant to be empty in the stack file";
+            self.problems.add("ENV_VARS", format!("`{}` {message}", quote(name)));
         }
-        pairs
+        Some(pairs)
     }
 
-    fn invoke(&self, problems: &mut Problems) -> Invoke {
-        let (found, environment) = (&self.found, self.environment);
-        let (function, namespace) = self.target(problems);
-        let payload = match (found.payload().value, found.payload_file().value) {
+    fn invoke(&mut self) -> Option<Invoke> {
+        let variables = self.variables;
+        let function = self.function();
+        let headers = self.headers();
+        let sign = self.sign();
+        let problems = &mut self.problems;
+        let payload = match (variables.payload().owned(), variables.payload_file().owned()) {
             (Some(_), Some(_)) => {
-                problems.add("PAYLOAD", "not both: set `PAYLOAD` or `PAYLOAD_FILE`");
-                Payload::Text(String::new())
+                problems.add("PAYLOAD", "`PAYLOAD` and `PAYLOAD_FILE` cannot be used together: remove one");
+                None
             }
-            (None, Some(path)) => Payload::File(path.to_owned()),
-            (text, None) => Payload::Text(text.unwrap_or_default().to_owned()),
+            (None, Some(path)) => Some(Payload::File(path)),
+            (text, None) => Some(Payload::Text(text.unwrap_or_default())),
         };
+        let content_type = http::HeaderValue::from_str(variables.content_type().text()?);
+        let content_type = content_type
+            .map_err(|_| problems.add("CONTENT_TYPE", "has a character that is not allowed in a header"))
+            .ok();
         let methods = [
             ("GET", &http::Method::GET),
             ("POST", &http::Method::POST),
@@ -294,133 +342,113 @@ impl Reader<'_> {
             ("PATCH", &http::Method::PATCH),
             ("DELETE", &http::Method::DELETE),
         ];
-        let content_type = found.content_type().text().unwrap_or_default();
-        if http::HeaderValue::from_str(content_type).is_err() {
-            problems.add("CONTENT_TYPE", "cannot be the value of a header");
-        }
-        Invoke {
-            function,
-            namespace,
-            payload,
-            content_type: content_type.to_owned(),
-            method: found.method().choice(&methods, problems).cloned().unwrap_or(http::Method::POST),
-            query: found.query().pairs('=', environment, problems),
-            headers: self.headers(problems),
-            asynchronous: found.r#async().boolean(problems),
-            auth: found
-                .auth()
-                .choice(&[("auto", Auth::Auto), ("always", Auth::Always), ("never", Auth::Never)], problems)
-                .unwrap_or(Auth::Auto),
-            sign: self.sign(problems),
-            output_file: found.output_file().value.map(PathBuf::from),
-            idempotent: found.idempotent().boolean(problems),
-        }
+        let method = variables.method().choice(&methods, problems);
+        let query = variables.query().pairs('=', problems);
+        let asynchronous = variables.r#async().boolean(problems);
+        let auths = [("auto", Auth::Auto), ("always", Auth::Always), ("never", Auth::Never)];
+        let auth = variables.auth().choice(&auths, problems);
+        let idempotent = variables.idempotent().boolean(problems);
+        Some(Invoke {
+            function: function?,
+            payload: payload?,
+            content_type: content_type?,
+            method: method?.clone(),
+            query: query?,
+            headers: headers?,
+            asynchronous: asynchronous?,
+            auth: auth?,
+            sign: sign?,
+            output_file: variables.output_file().value.map(PathBuf::from),
+            idempotent: idempotent?,
+        })
     }
 
-    /// The function and its namespace; `name.namespace` is understood.
-    fn target(&self, problems: &mut Problems) -> (String, Option<String>) {
-        let namespace = self.namespace(problems);
-        let Some(text) = required(&self.found.function(), problems) else {
-            return (String::new(), namespace);
-        };
+    /// The function's name and its namespace, from `FUNCTION` as `name` or `name.namespace`.
+    fn function(&mut self) -> Option<FunctionName> {
+        let namespace = self.namespace();
+        let text = self.variables.function().required(&mut self.problems)?;
+        let namespace = namespace?;
         let (name, suffix) = match text.split_once('.') {
             Some((name, suffix)) => (name, Some(suffix)),
             None => (text, None),
         };
-        if name.is_empty() || suffix.is_some_and(|suffix| suffix.is_empty() || suffix.contains('.')) {
-            problems.add("FUNCTION", "is neither a function's name nor `name.namespace`");
+        let wrong = if name.is_empty() || suffix.is_some_and(|suffix| suffix.is_empty() || suffix.contains('.')) {
+            Some("is neither `name` nor `name.namespace`".to_owned())
         } else if let Some(character) = unaddressable(text) {
-            problems.add("FUNCTION", format!("`{}` cannot stand in a function's name", character.escape_debug()));
-        }
-        if let (Some(suffix), Some(namespace)) = (suffix, &namespace)
+            Some(format!("`{}` is not allowed in a function name", character.escape_debug()))
+        } else if let (Some(suffix), Some(namespace)) = (suffix, &namespace)
             && suffix != namespace
         {
-            let (suffix, namespace) = (log::quote(suffix), log::quote(namespace));
-            let message =
-                format!("names namespace `{suffix}`, but `OPENFAAS_NAMESPACE` says `{namespace}`: leave one out");
-            problems.add("FUNCTION", message);
+            let (suffix, namespace) = (quote(suffix), quote(namespace));
+            Some(format!("names the namespace `{suffix}`, but `OPENFAAS_NAMESPACE` is `{namespace}`: remove one"))
+        } else {
+            None
+        };
+        if let Some(message) = wrong {
+            self.problems.add("FUNCTION", message);
+            return None;
         }
-        (name.to_owned(), suffix.map(str::to_owned).or(namespace))
+        Some(FunctionName { name: name.to_owned(), namespace: suffix.map(str::to_owned).or(namespace) })
     }
 
-    fn headers(&self, problems: &mut Problems) -> http::HeaderMap {
+    fn headers(&mut self) -> Option<http::HeaderMap> {
         let mut headers = http::HeaderMap::new();
-        for (name, value) in self.found.headers().pairs(':', self.environment, problems) {
+        for (name, value) in self.variables.headers().pairs(':', &mut self.problems)? {
             let parsed = http::HeaderName::from_bytes(name.as_bytes()).ok();
             match (parsed, http::HeaderValue::from_str(value.trim())) {
                 (Some(name), Ok(value)) => _ = headers.append(name, value),
-                (None, _) => problems.add("HEADERS", format!("`{}` cannot be a header's name", log::quote(&name))),
+                (None, _) => self.problems.add("HEADERS", invalid_header(&name)),
                 (_, Err(_)) => {
-                    problems.add(
-                        "HEADERS",
-                        format!("the value of `{}` has a character that no header can have", log::quote(&name)),
-                    );
+                    let message = format!("the value of `{}` has a character that is not allowed", quote(&name));
+                    self.problems.add("HEADERS", message);
                 }
             }
         }
-        headers
+        Some(headers)
     }
 
-    fn sign(&self, problems: &mut Problems) -> Option<(http::HeaderName, Secret)> {
-        let key = self.found.sign_key().value.map(|key| Secret::new(key.to_owned()));
-        match (self.found.sign_header().value, key) {
-            (Some(header), Some(key)) => match http::HeaderName::from_bytes(header.as_bytes()) {
-                Ok(header) => Some((header, key)),
-                Err(_) => {
-                    problems.add("SIGN_HEADER", format!("`{}` cannot be a header's name", log::quote(header)));
-                    None
-                }
-            },
-            (Some(_), None) => {
-                required(&self.found.sign_key(), problems);
+    /// `None` within if nothing is to be signed.
+    fn sign(&mut self) -> Option<Option<(http::HeaderName, Secret)>> {
+        let (header, key) = (self.variables.sign_header(), self.variables.sign_key());
+        if header.value.is_none() && key.value.is_none() {
+            return Some(None);
+        }
+        let (header, key) = (header.required(&mut self.problems), key.required(&mut self.problems));
+        let (header, key) = header.zip(key)?;
+        match http::HeaderName::from_bytes(header.as_bytes()) {
+            Ok(header) => Some(Some((header, Secret::new(key.to_owned())))),
+            Err(_) => {
+                self.problems.add("SIGN_HEADER", invalid_header(header));
                 None
             }
-            (None, Some(_)) => {
-                required(&self.found.sign_header(), problems);
-                None
-            }
-            (None, None) => None,
         }
     }
 }
 
-/// Hides the secrets, whether the command uses them or not. Bitbucket's own token is never used, and must not be seen either.
-fn hide_secrets(environment: &Environment) {
-    let secrets = VARIABLES.iter().filter(|variable| variable.kind == Kind::Secret).map(|variable| variable.name);
-    for name in secrets.chain(["PIPELINES_JWT_TOKEN"]) {
-        // What can be no token is shown in the message that says so.
-        let is_token = |value: &&str| name != "BITBUCKET_STEP_OIDC_TOKEN" || !lints::is_reference(value);
-        let secret = if TOKENS.contains(&name) { Secret::token } else { Secret::new };
-        let _ = environment.text(name).filter(is_token).map(|value| secret(value.to_owned()));
+/// Where results go without `REPORT`.
+fn directories(environment: &Environment) -> Places {
+    Places {
+        storage_dir: environment.path("BITBUCKET_PIPE_STORAGE_DIR"),
+        shared_storage_dir: environment.path("BITBUCKET_PIPE_SHARED_STORAGE_DIR"),
+        variables_path: environment.path("BITBUCKET_PIPELINES_VARIABLES_PATH"),
+        clone_dir: environment.path("BITBUCKET_CLONE_DIR"),
+        junit: false,
+        insights: None,
     }
 }
 
-/// The value of a variable that the command cannot do without.
-fn required<'a>(entry: &Entry<'a>, problems: &mut Problems) -> Option<&'a str> {
-    if entry.value.is_none() {
-        problems.add(entry.variable.name, missing(entry.blank));
-    }
-    entry.value
+fn invalid_header(name: &str) -> String {
+    format!("`{}` is not a valid header name", quote(name))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn password_is_found_in_what_is_a_url_and_in_what_is_none() {
-        for (text, password) in [
-            ("https://user:secret@host/stack.yml", Some("secret")),
-            ("user:secret@host:3128", Some("secret")),
-            ("https://user:secret@host:99999", Some("secret")),
-            ("https://user:se:cr@et@host", Some("se:cr@et")),
-            ("https://token@host", Some("token")),
-            ("https://host/a@b:c", None),
-            ("https://host:8080", None),
-            ("stack@v1.yml", None),
-            ("dir:1/stack@v1.yml", None),
-        ] {
-            assert_eq!(password_in_url(text).map(|(_, password)| password), password, "{text}");
-        }
+/// What Bitbucket's own variables say about the build.
+fn facts(environment: &Environment) -> Facts {
+    Facts {
+        workspace: environment.owned("BITBUCKET_WORKSPACE"),
+        repository_slug: environment.owned("BITBUCKET_REPO_SLUG"),
+        repository_uuid: environment.owned("BITBUCKET_REPO_UUID"),
+        tag: environment.owned("BITBUCKET_TAG"),
+        pull_request: environment.owned("BITBUCKET_PR_ID"),
+        environment: environment.owned("BITBUCKET_DEPLOYMENT_ENVIRONMENT"),
     }
 }

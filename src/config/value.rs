@@ -1,164 +1,157 @@
 //! The forms of values: booleans, durations, numbers, choices and lists.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use saphyr_parser::{Event, Parser};
 
-use super::variables::{Entry, Variable};
-use super::{Environment, NOT_TEXT};
+use super::variables::Entry;
+use super::{NOT_UTF8, Problems};
+use crate::console::log::quote;
 
-/// Items of one list beyond which it is taken for a mistake.
-const MOST_ITEMS: usize = 10_000;
+/// Longer lists are taken for a mistake.
+const MAX_ITEMS: usize = 10_000;
 
-/// What is wrong with a variable, and what to write.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Invalid {
-    /// The variable's name.
-    pub name: String,
-    /// What is wrong and what to write.
-    pub message: String,
-}
-
-/// Collects what is wrong, so that all of it is told at once.
-#[derive(Debug, Default)]
-pub struct Problems(pub(super) Vec<Invalid>);
-
-impl Problems {
-    /// Adds one; told once however often it is found.
-    pub fn add(&mut self, name: impl Into<String>, message: impl Into<String>) {
-        let invalid = Invalid { name: name.into(), message: message.into() };
-        if !self.0.contains(&invalid) {
-            self.0.push(invalid);
-        }
-    }
-
-    /// Whether nothing is wrong.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Each problem on a line of its own, for where it is only a warning.
-    pub fn lines(&self) -> impl Iterator<Item = String> {
-        self.0.iter().map(|Invalid { name, message }| format!("`{name}`: {message}"))
-    }
-
-    /// The problems by name, in the shape that Bitbucket's official pipes have made known.
-    pub fn report(mut self) -> String {
-        self.0.sort();
-        let mut text = "Validation errors:".to_owned();
-        let mut last = String::new();
-        for Invalid { name, message } in self.0 {
-            if name != last {
-                text.push_str(&format!("\n{name}:"));
-                last = name;
-            }
-            text.push_str(&format!("\n- {message}"));
-        }
-        text
-    }
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum ValueError {
+    #[error("`{}` is not a boolean: write 'true' or 'false'", quote(.0))]
+    Boolean(String),
+    #[error("`{}` is not a duration: write for example '90s', '1m30s' or '500ms'", quote(.0))]
+    Duration(String),
+    #[error("must be more than 0")]
+    Zero,
+    #[error("`{}` is not a whole number from {} to {}", quote(value), bounds.start(), bounds.end())]
+    Number { value: String, bounds: RangeInclusive<usize> },
+    #[error("unallowed value `{}`: write one of {allowed}", quote(value))]
+    Choice { value: String, allowed: String },
+    #[error("looks like a YAML list but is not valid: write ['first', 'second'], or one item per line")]
+    List,
 }
 
 impl<'a> Entry<'a> {
-    /// The value, else the default; absent where both are empty.
+    /// The value, else the default; `None` if both are empty.
     pub(super) fn text(&self) -> Option<&'a str> {
         self.value.or(Some(self.variable.default).filter(|default| !default.is_empty()))
     }
 
+    pub(super) fn owned(&self) -> Option<String> {
+        self.value.map(str::to_owned)
+    }
+
+    /// The value that the command cannot do without.
+    pub(super) fn required(&self, problems: &mut Problems) -> Option<&'a str> {
+        if self.value.is_none() {
+            problems.add(self.variable.name, super::missing(self.is_blank()));
+        }
+        self.value
+    }
+
     /// `true`, `yes`, `on`, `1` and their opposites, in any case.
-    pub(super) fn boolean(&self, problems: &mut Problems) -> bool {
-        self.parsed(problems, |text| {
-            boolean(text).ok_or_else(|| {
-                format!("`{}` is not a boolean: write 'true' or 'false'", crate::console::log::quote(text))
-            })
-        })
+    pub(super) fn boolean(&self, problems: &mut Problems) -> Option<bool> {
+        self.parsed(problems, |text| boolean(text).ok_or_else(|| ValueError::Boolean(text.to_owned())))
     }
 
     /// A duration above zero.
-    pub(super) fn duration(&self, problems: &mut Problems) -> Duration {
+    pub(super) fn duration(&self, problems: &mut Problems) -> Option<Duration> {
         self.parsed(problems, |text| match duration(text) {
             Some(duration) if !duration.is_zero() => Ok(duration),
-            Some(_) => Err("must be more than 0".to_owned()),
-            None => Err(format!(
-                "`{}` is not a duration: write for example '90s', '1m30s' or '500ms'",
-                crate::console::log::quote(text)
-            )),
+            Some(_) => Err(ValueError::Zero),
+            None => Err(ValueError::Duration(text.to_owned())),
         })
     }
 
-    /// A whole number within bounds.
-    pub(super) fn number(&self, bounds: std::ops::RangeInclusive<usize>, problems: &mut Problems) -> usize {
+    pub(super) fn number(&self, bounds: RangeInclusive<usize>, problems: &mut Problems) -> Option<usize> {
         self.parsed(problems, |text| {
-            text.parse().ok().filter(|number| bounds.contains(number)).ok_or_else(|| {
-                let (from, to) = bounds.clone().into_inner();
-                format!("`{}` is not a whole number from {from} to {to}", crate::console::log::quote(text))
-            })
+            let number = text.parse().ok().filter(|number| bounds.contains(number));
+            number.ok_or_else(|| ValueError::Number { value: text.to_owned(), bounds: bounds.clone() })
         })
     }
 
     /// One of some words, in any case.
     pub(super) fn choice<T: Copy>(&self, choices: &[(&str, T)], problems: &mut Problems) -> Option<T> {
-        let text = self.text()?;
-        let found = choices.iter().find(|(word, _)| word.eq_ignore_ascii_case(text));
-        if found.is_none() {
-            let words: Vec<_> = choices.iter().map(|(word, _)| *word).collect();
-            problems.add(
-                self.variable.name,
-                format!("unallowed value `{}`: write one of {}", crate::console::log::quote(text), words.join(", ")),
-            );
-        }
-        found.map(|(_, value)| *value)
+        self.parsed(problems, |text| {
+            let found = choices.iter().find(|(word, _)| word.eq_ignore_ascii_case(text));
+            found.map(|(_, value)| *value).ok_or_else(|| {
+                let words: Vec<_> = choices.iter().map(|(word, _)| *word).collect();
+                ValueError::Choice { value: text.to_owned(), allowed: words.join(", ") }
+            })
+        })
     }
 
-    /// A wrong value gives the default, so that the search for problems can go on.
-    fn parsed<T: Default>(&self, problems: &mut Problems, parse: impl Fn(&str) -> Result<T, String>) -> T {
-        match self.value.map(&parse) {
-            Some(Ok(value)) => return value,
-            Some(Err(message)) => problems.add(self.variable.name, message),
-            None => {}
-        }
-        parse(self.variable.default).unwrap_or_default()
+    /// The value or the default, parsed; an error becomes a problem of the variable.
+    fn parsed<T>(&self, problems: &mut Problems, parse: impl Fn(&str) -> Result<T, ValueError>) -> Option<T> {
+        let parsed = parse(self.value.unwrap_or(self.variable.default));
+        parsed.map_err(|error| problems.add(self.variable.name, error)).ok()
     }
 
     /// A list in any of the forms it can arrive in.
-    pub(super) fn list(&self, environment: &Environment, problems: &mut Problems) -> Vec<String> {
-        match numbered_items(self.variable, environment) {
-            Ok(Some(_)) if self.value.is_some() => {
-                let name = self.variable.name;
-                problems.add(name, format!("given twice: as `{name}` and as `{name}_COUNT`; remove one"));
-                Vec::new()
+    pub(super) fn list(&self, problems: &mut Problems) -> Option<Vec<String>> {
+        let name = self.variable.name;
+        match (self.numbered_items(problems)?, self.value) {
+            (Some(_), Some(_)) => {
+                problems.add(name, format!("is set twice, as `{name}` and as `{name}_COUNT`: remove one"));
+                None
             }
-            Ok(Some(items)) => items,
-            Ok(None) => text_items(self.value.unwrap_or_default()).unwrap_or_else(|message| {
-                problems.add(self.variable.name, message);
-                Vec::new()
-            }),
-            Err((name, message)) => {
-                problems.add(name, message);
-                Vec::new()
-            }
+            (Some(items), None) => Some(items),
+            (None, text) => text_items(text.unwrap_or_default()).map_err(|error| problems.add(name, error)).ok(),
         }
     }
 
     /// A list of keys and values, each item split at its first separator.
-    pub(super) fn pairs(
-        &self,
-        separator: char,
-        environment: &Environment,
-        problems: &mut Problems,
-    ) -> Vec<(String, String)> {
-        let items = self.list(environment, problems);
-        let mut pairs = Vec::with_capacity(items.len());
-        for (index, item) in items.iter().enumerate() {
-            match item.split_once(separator) {
-                Some((key, value)) if !key.trim().is_empty() => pairs.push((key.trim().to_owned(), value.to_owned())),
-                _ => {
-                    let form = if separator == '=' { "key=value" } else { "Key: Value" };
-                    // The item itself may be a secret without its key.
-                    problems.add(self.variable.name, format!("item {index} is not of the form `{form}`"));
-                }
+    pub(super) fn pairs(&self, separator: char, problems: &mut Problems) -> Option<Vec<(String, String)>> {
+        let items = self.list(problems)?;
+        let pair = |(index, item): (usize, &String)| match item.split_once(separator) {
+            Some((key, value)) if !key.trim().is_empty() => Some((key.trim().to_owned(), value.to_owned())),
+            _ => {
+                let form = if separator == '=' { "key=value" } else { "Key: Value" };
+                // The item is not shown: it may be a secret whose key was forgotten.
+                problems.add(self.variable.name, format!("item {index} is not of the form `{form}`"));
+                None
             }
-        }
-        pairs
+        };
+        // All items are looked at, also after the first that is wrong.
+        let pairs: Vec<_> = items.iter().enumerate().map(pair).collect();
+        pairs.into_iter().collect()
+    }
+
+    /// The list as Bitbucket passes it: `NAME_COUNT`, `NAME_0`, `NAME_1`, …; `None` within if there is none.
+    fn numbered_items(&self, problems: &mut Problems) -> Option<Option<Vec<String>>> {
+        let (name, environment) = (self.variable.name, self.environment);
+        let count_name = format!("{name}_COUNT");
+        let Some(count) = environment.text(&count_name) else {
+            let first = format!("{name}_0");
+            if environment.is_garbled(&count_name) {
+                problems.add(count_name, NOT_UTF8);
+            } else if environment.get(&first).is_some() || environment.is_garbled(&first) {
+                problems.add(first, format!("is set, but `{count_name}` is not: write `{name}` as a YAML list"));
+            } else {
+                return Some(None);
+            }
+            return None;
+        };
+        let count = match count.parse::<usize>() {
+            Ok(count) if count <= MAX_ITEMS => count,
+            Ok(_) => {
+                problems.add(count_name, format!("more than {MAX_ITEMS} items"));
+                return None;
+            }
+            Err(_) => {
+                let count = quote(count);
+                problems.add(count_name, format!("`{count}` is not a whole number: write `{name}` as a YAML list"));
+                return None;
+            }
+        };
+        let mut item = |index| {
+            let item = format!("{name}_{index}");
+            let value = environment.get(&item).map(str::to_owned);
+            if value.is_none() {
+                let message = format!("is missing: `{count_name}` is {count}");
+                let garbled = environment.is_garbled(&item);
+                problems.add(item, if garbled { NOT_UTF8 } else { &message });
+            }
+            value
+        };
+        (0..count).map(&mut item).collect::<Option<Vec<_>>>().map(Some)
     }
 }
 
@@ -194,47 +187,11 @@ fn duration(text: &str) -> Option<Duration> {
     (!text.is_empty()).then_some(total)
 }
 
-/// The list as Bitbucket passes it: `NAME_COUNT`, `NAME_0`, `NAME_1`, …
-fn numbered_items(variable: &Variable, environment: &Environment) -> Result<Option<Vec<String>>, (String, String)> {
-    let name = variable.name;
-    let count_name = format!("{name}_COUNT");
-    let Some(count) = environment.text(&count_name) else {
-        if environment.is_garbled(&count_name) {
-            return Err((count_name, NOT_TEXT.to_owned()));
-        }
-        let first = format!("{name}_0");
-        if environment.get(&first).is_some() || environment.is_garbled(&first) {
-            return Err((first, format!("is set, but `{count_name}` is not: write `{name}` as a YAML list")));
-        }
-        return Ok(None);
-    };
-    let count = match count.parse::<usize>() {
-        Ok(count) if count <= MOST_ITEMS => count,
-        Ok(_) => return Err((count_name, format!("more than {MOST_ITEMS} items"))),
-        Err(_) => {
-            let message =
-                format!("`{}` is not a whole number: write `{name}` as a YAML list", crate::console::log::quote(count));
-            return Err((count_name, message));
-        }
-    };
-    let item = |index| {
-        let item = format!("{name}_{index}");
-        match environment.get(&item) {
-            Some(value) => Ok(value.to_owned()),
-            None if environment.is_garbled(&item) => Err((item, NOT_TEXT.to_owned())),
-            None => Err((item, format!("is missing: `{count_name}` says {count} items"))),
-        }
-    };
-    (0..count).map(item).collect::<Result<Vec<_>, _>>().map(Some)
-}
-
-/// The list as one text: a YAML list, or one item a line.
-pub(super) fn text_items(text: &str) -> Result<Vec<String>, String> {
+/// The list as one text: a YAML list, or one item per line.
+pub(super) fn text_items(text: &str) -> Result<Vec<String>, ValueError> {
     let start = text.trim_start();
     if start.starts_with('[') || start.starts_with("- ") {
-        return yaml_items(text.trim()).ok_or_else(|| {
-            "looks like a list and cannot be read as one: write ['first', 'second'], or one item a line".to_owned()
-        });
+        return yaml_items(text.trim()).ok_or(ValueError::List);
     }
     let lines = text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
     Ok(lines.filter(|line| !line.trim().is_empty()).map(str::to_owned).collect())
@@ -250,7 +207,7 @@ fn yaml_items(text: &str) -> Option<Vec<String>> {
             Event::Scalar(..) | Event::MappingStart(..) | Event::Alias(_) => return None,
             _ => {}
         }
-        if depth > 1 || items.len() > MOST_ITEMS {
+        if depth > 1 || items.len() > MAX_ITEMS {
             return None;
         }
     }

@@ -1,6 +1,7 @@
 //! The vocabulary that all modules share: OpenFaaS' function resource, quantities, and what became of a function.
 
 pub mod api;
+pub mod command;
 pub(crate) mod compare;
 pub mod name;
 pub mod outcome;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::FunctionName;
+use super::command::Command;
 use crate::diagnostic::{Diagnostic, Severity};
 
 /// The exit code's meaning, by which a later step or a person tells kinds of failure apart.
@@ -238,7 +239,7 @@ pub struct InvocationOutcome {
 #[derive(Clone, Debug)]
 pub struct Outcome {
     /// The value of `COMMAND`.
-    pub command: &'static str,
+    pub command: Command,
     /// The gateway's URL.
     pub gateway: String,
     /// The stack file's path as the user gave it, relative to the clone directory where it lies in it.
@@ -255,7 +256,7 @@ pub struct Outcome {
 
 impl Outcome {
     /// A run that did nothing yet.
-    pub fn new(command: &'static str, gateway: String) -> Self {
+    pub fn new(command: Command, gateway: String) -> Self {
         Self {
             command,
             gateway,

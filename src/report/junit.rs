@@ -60,12 +60,12 @@ fn cases(outcome: &Outcome) -> Vec<Case<'_>> {
     // What failed before any function was tried must be seen too.
     if outcome.problem.is_some() || cases.is_empty() {
         cases.push(Case {
-            name: outcome.command.to_owned(),
+            name: outcome.command.name().to_owned(),
             line: None,
             duration: outcome.duration,
             verdict: verdict(outcome.problem.as_ref()),
             problem: outcome.problem.as_ref(),
-            word: outcome.command,
+            word: outcome.command.name(),
         });
     }
     cases

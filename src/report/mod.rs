@@ -29,7 +29,7 @@ const LOCK_WAIT: Duration = Duration::from_secs(5);
 
 /// Where the result goes; what is absent is left out.
 #[derive(Clone, Debug, Default)]
-pub struct Places {
+pub(crate) struct Places {
     /// `BITBUCKET_PIPE_STORAGE_DIR`, for this pipe's own later runs.
     pub storage_dir: Option<PathBuf>,
     /// `BITBUCKET_PIPE_SHARED_STORAGE_DIR`, for all pipes.

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use crate::console::redact;
 use crate::diagnostic::Diagnostic;
+use crate::function::command::Command;
 use crate::function::outcome::{Action, Outcome};
 
 /// Bitbucket's limits for what one step hands on.
@@ -64,7 +65,7 @@ fn variables(outcome: &Outcome) -> Vec<(&'static str, String)> {
             variables.push(("OPENFAAS_CALL_ID", id.clone()));
         }
     }
-    if outcome.command == "deploy" {
+    if outcome.command == Command::Deploy {
         let deployed = || {
             outcome
                 .functions
@@ -150,7 +151,7 @@ mod tests {
     #[test]
     fn run_without_a_gateway_leaves_alone_what_an_earlier_one_handed_on() {
         let before = "OPENFAAS_URL=https://gateway.example.com\nOPENFAAS_FUNCTIONS=hello\n";
-        assert_eq!(appended(before, &Outcome::new("deploy", String::new())), before);
+        assert_eq!(appended(before, &Outcome::new(Command::Deploy, String::new())), before);
     }
 
     #[test]

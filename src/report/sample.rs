@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::function::FunctionName;
+use crate::function::command::Command;
 use crate::function::outcome::{Action, Failure, FunctionOutcome, InvocationOutcome, Left, Outcome, Problem, Replicas};
 
 /// A function that was updated.
@@ -25,7 +26,7 @@ pub(crate) fn problem(failure: Failure, message: &str, hint: Option<&str>) -> Pr
     Problem { failure, message: message.to_owned(), hint: hint.map(str::to_owned) }
 }
 
-fn run(command: &'static str, functions: Vec<FunctionOutcome>) -> Outcome {
+fn run(command: Command, functions: Vec<FunctionOutcome>) -> Outcome {
     Outcome {
         command,
         gateway: "https://gateway.example.com".to_owned(),
@@ -61,7 +62,7 @@ pub(crate) fn deploy() -> Outcome {
         ..function("refused")
     };
     let waiting = FunctionOutcome { action: Action::NotStarted, duration: Duration::ZERO, ..function("waiting") };
-    run("deploy", vec![hello, late, refused, waiting])
+    run(Command::Deploy, vec![hello, late, refused, waiting])
 }
 
 /// An invocation that was answered.
@@ -79,18 +80,21 @@ pub(crate) fn invoke() -> Outcome {
             problem: None,
             duration: Duration::from_millis(300),
         }),
-        ..run("invoke", Vec::new())
+        ..run(Command::Invoke, Vec::new())
     }
 }
 
 /// A deploy that got no token.
 pub(crate) fn refused() -> Outcome {
-    Outcome { problem: Some(problem(Failure::Permission, "the token was refused", None)), ..run("deploy", Vec::new()) }
+    Outcome {
+        problem: Some(problem(Failure::Permission, "the token was refused", None)),
+        ..run(Command::Deploy, Vec::new())
+    }
 }
 
 /// A deploy of many functions, of which the first ones failed.
 pub(crate) fn failing(failed: usize, all: usize) -> Outcome {
-    let mut outcome = run("deploy", (0..all).map(|number| function(&format!("function-{number}"))).collect());
+    let mut outcome = run(Command::Deploy, (0..all).map(|number| function(&format!("function-{number}"))).collect());
     for (number, function) in outcome.functions.iter_mut().take(failed).enumerate() {
         function.action = Action::Failed;
         function.line = Some(number + 1);

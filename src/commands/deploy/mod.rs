@@ -33,9 +33,9 @@ use crate::stack::Function;
 
 /// Deploys what the variables select.
 pub(crate) async fn run(mut run: Run<'_>, deploy: &Deploy) -> Result<Outcome, Rejected> {
-    let loaded = run.stack(&deploy.selection, Some(deploy)).await;
+    let loaded = run.preparation.stack(&deploy.selection, Some(deploy)).await;
     let gateway = run.gateway(loaded.as_ref().map(|loaded| &loaded.stack));
-    let (mut loaded, gateway) = run.ready(loaded.zip(gateway))?;
+    let (mut loaded, gateway) = run.preparation.finish(loaded.zip(gateway))?;
     let bodies = loaded.stack.functions.iter_mut().map(|function| body(&mut function.deployment)).collect();
     let mut outcome = run.outcome(gateway.address());
     outcome.stack_file = Some(loaded.path.clone());
@@ -69,8 +69,8 @@ pub(crate) async fn run(mut run: Run<'_>, deploy: &Deploy) -> Result<Outcome, Re
 
 /// `DRY_RUN`: shows what would be sent.
 pub(crate) async fn dry_run(mut run: Run<'_>, deploy: &Deploy) -> Result<Outcome, Rejected> {
-    let loaded = run.stack(&deploy.selection, Some(deploy)).await;
-    let loaded = run.ready(loaded)?;
+    let loaded = run.preparation.stack(&deploy.selection, Some(deploy)).await;
+    let loaded = run.preparation.finish(loaded)?;
     tracing::info!("dry run: this would be sent, and nothing is");
     let deployments: Vec<_> = loaded.stack.functions.iter().map(|function| &function.deployment).collect();
     // Maps of strings and lists of strings: nothing that JSON could not hold.

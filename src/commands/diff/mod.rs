@@ -16,9 +16,9 @@ use crate::gateway::{Error, Gateway};
 
 /// Shows what a deploy with the same variables would change.
 pub(crate) async fn run(mut run: Run<'_>, deploy: &Deploy) -> Result<Outcome, Rejected> {
-    let loaded = run.stack(&deploy.selection, Some(deploy)).await;
+    let loaded = run.preparation.stack(&deploy.selection, Some(deploy)).await;
     let gateway = run.gateway(loaded.as_ref().map(|loaded| &loaded.stack));
-    let (loaded, gateway) = run.ready(loaded.zip(gateway))?;
+    let (loaded, gateway) = run.preparation.finish(loaded.zip(gateway))?;
     let mut outcome = run.outcome(gateway.address());
     outcome.stack_file = Some(loaded.path.clone());
     tracing::info!(

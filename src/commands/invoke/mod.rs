@@ -6,7 +6,7 @@ mod payload;
 use std::time::Instant;
 
 use http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, StatusCode};
 
 use crate::commands::prepare::{Rejected, Run};
 use crate::commands::progress;
@@ -31,20 +31,21 @@ const FUNCTION_REALM: &str = "IAM function invoke";
 /// Invokes what the variables name.
 pub(crate) async fn run(mut run: Run<'_>, invoke: &Invoke) -> Result<Outcome, Rejected> {
     let payload = Payload::open(&invoke.payload, run.config.places.clone_dir.as_deref());
-    let payload = payload.map_err(|error| run.problem("PAYLOAD_FILE", error.to_string())).ok();
+    let payload = payload.map_err(|error| run.preparation.problem("PAYLOAD_FILE", error.to_string())).ok();
     let names = invoke.headers.keys().map(|name| ("HEADERS", name));
     let names = names.chain(invoke.sign.as_ref().map(|(name, _)| ("SIGN_HEADER", name)));
     for (variable, name) in names.filter(|(_, name)| !may_be_set(name)) {
-        run.problem(variable, format!("`{name}` is set by the connection itself: write another, or leave it out"));
+        run.preparation
+            .problem(variable, format!("`{name}` is set by the connection itself: write another, or leave it out"));
     }
     // Found before the function runs, rather than when its answer is lost.
     if let Some(Err(error)) = invoke.output_file.as_deref().map(atomic::check_path) {
-        run.problem("OUTPUT_FILE", error.to_string());
+        run.preparation.problem("OUTPUT_FILE", error.to_string());
     }
     let gateway = run.gateway(None);
-    run.warn(&std::collections::BTreeSet::new());
-    let (payload, gateway) = run.ready(payload.zip(gateway))?;
-    let target = FunctionName { name: invoke.function.clone(), namespace: invoke.namespace.clone() };
+    run.preparation.warn(&std::collections::BTreeSet::new());
+    let (payload, gateway) = run.preparation.finish(payload.zip(gateway))?;
+    let target = invoke.function.clone();
     let started = Instant::now();
     let mut invocation = InvocationOutcome {
         function: target.clone(),
@@ -146,9 +147,7 @@ impl Invoker<'_> {
 
     async fn once(&self, token: Option<FunctionToken>) -> Result<reqwest::Response, Unanswered> {
         let mut headers = HeaderMap::new();
-        if let Ok(value) = HeaderValue::from_str(&self.invoke.content_type) {
-            headers.insert(CONTENT_TYPE, value);
-        }
+        headers.insert(CONTENT_TYPE, self.invoke.content_type.clone());
         if let Some((name, key)) = &self.invoke.sign {
             headers.insert(name.clone(), self.payload.signature(key)?);
         }

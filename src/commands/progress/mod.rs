@@ -148,6 +148,7 @@ fn also(counts: &[(usize, &str)]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::function::command::Command;
     use crate::function::outcome::FunctionOutcome;
 
     /// The last line of a deploy of these functions: what was done, what is wrong, and whether it got ready.
@@ -168,7 +169,7 @@ mod tests {
             failure => function(Action::Failed, *failure),
         });
         let functions = asked.chain(pruned).collect();
-        summary(&Outcome { functions, ..Outcome::new("deploy", String::new()) }, "deployed")
+        summary(&Outcome { functions, ..Outcome::new(Command::Deploy, String::new()) }, "deployed")
     }
 
     #[test]

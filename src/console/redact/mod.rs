@@ -24,16 +24,16 @@ const MASK: &[u8] = b"***";
 pub(crate) const SHORTEST: usize = 4;
 
 /// A value that is masked in everything that is written, from its creation to the end of the process.
-pub struct Secret(SecretString);
+pub(crate) struct Secret(SecretString);
 
 impl Secret {
     /// Takes a password, a key or anything else that must not be seen.
-    pub fn new(value: String) -> Self {
+    pub(crate) fn new(value: String) -> Self {
         Self::known(value, false)
     }
 
     /// Takes a token. It is masked even in the answer of a function that goes into a file.
-    pub fn token(value: String) -> Self {
+    pub(crate) fn token(value: String) -> Self {
         Self::known(value, true)
     }
 
@@ -43,7 +43,7 @@ impl Secret {
     }
 
     /// The value, for a request's header or body only.
-    pub fn reveal(&self) -> &str {
+    pub(crate) fn reveal(&self) -> &str {
         self.0.expose_secret()
     }
 }

@@ -35,7 +35,7 @@ const SMALL: u64 = 4 << 20;
 
 /// A form of image tag that is made from facts about the clone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub(crate) enum Format {
     /// The commit's abbreviated id.
     Sha,
     /// The branch and the commit's abbreviated id.

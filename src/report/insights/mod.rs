@@ -24,7 +24,7 @@ const DETAILS_LIMIT: usize = 2000;
 
 /// The commit and the pipeline that a report belongs to, and the way there.
 #[derive(Clone, Debug)]
-pub struct Context {
+pub(crate) struct Context {
     /// `BITBUCKET_WORKSPACE`.
     pub workspace: String,
     /// `BITBUCKET_REPO_SLUG`.

@@ -1,6 +1,7 @@
 use super::super::sample;
 use super::*;
 use crate::console::redact::Secret;
+use crate::function::command::Command;
 
 fn context() -> Context {
     Context {
@@ -196,12 +197,12 @@ fn data_never_exceed_the_limit() {
 #[test]
 fn what_else_runs_on_the_commit_has_another_report() {
     let base = report_id(&sample::deploy(), &context());
-    for again in [sample::failing(1, 1), Outcome::new("deploy", String::new())] {
+    for again in [sample::failing(1, 1), Outcome::new(Command::Deploy, String::new())] {
         assert_eq!(base, report_id(&again, &context()), "a second run replaces the first");
     }
     let mut others = vec![report_id(&sample::invoke(), &context())];
     for change in [
-        |outcome: &mut Outcome, _: &mut Context| outcome.command = "remove",
+        |outcome: &mut Outcome, _: &mut Context| outcome.command = Command::Remove,
         |_: &mut Outcome, context: &mut Context| context.environment = None,
         |_: &mut Outcome, context: &mut Context| context.selection = "shop-*".to_owned(),
     ] {

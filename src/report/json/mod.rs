@@ -96,7 +96,7 @@ impl<'a> Document<'a> {
         Self {
             schema: SCHEMA,
             version: env!("CARGO_PKG_VERSION"),
-            command: outcome.command,
+            command: outcome.command.name(),
             gateway: Masked(&outcome.gateway),
             stack_file: masked(&outcome.stack_file),
             result: outcome.worst().map_or("success", outcome::Failure::as_str),
