@@ -7,7 +7,8 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 
 use libfuzzer_sys::fuzz_target;
-use openfaas_pipe::config::{Environment, Kind, VARIABLES, read, warnings};
+use openfaas_pipe::config::{Environment, Kind, Problems, VARIABLES, read, warnings};
+use openfaas_pipe::function::command::Command;
 
 fuzz_target!(|input: Vec<(u8, Option<u8>, Vec<u8>)>| {
     let pairs = input.into_iter().filter_map(|(which, item, value)| {
@@ -24,10 +25,12 @@ fuzz_target!(|input: Vec<(u8, Option<u8>, Vec<u8>)>| {
         Some((OsString::from(name), OsString::from_vec(value)))
     });
     let environment = Environment::new(pairs);
-    let (config, problems) = read(&environment);
-    let _ = warnings(&environment, config.command.name(), &BTreeSet::new());
-    if !problems.is_empty() {
-        let report = problems.report();
+    for command in Command::ALL {
+        let _ = warnings(&environment, *command, &BTreeSet::new(), &Problems::default());
+    }
+    if let Err(invalid) = read(&environment) {
+        assert!(!invalid.problems.is_empty());
+        let report = invalid.problems.report();
         assert!(report.starts_with("Validation errors:\n"), "{report}");
         for line in report.lines().skip(1) {
             assert!(line.starts_with("- ") || line.ends_with(':'), "{line}");
