@@ -1,7 +1,9 @@
 //! The handle: one TLS server under every host name, and the proxy that leads there.
 
+use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -48,11 +50,10 @@ impl Builder {
     ///
     /// No port is free, or no thread can be started.
     pub fn start(self) -> Result<Cloud, StartError> {
-        let authority = CertificateAuthority::new("local-cloud authority")?;
-        let ca_pem = authority.pem().to_owned();
+        let authority = Arc::new(CertificateAuthority::new("local-cloud authority")?);
         let services = Services::default();
         let serving = services.clone();
-        let server = server::start(authority, self.http2, move |request| serving.reply(request))?;
+        let server = server::start(Arc::clone(&authority), self.http2, move |request| serving.reply(request))?;
         let listen = |source: io::Error| StartError::Listen { address: server.address(), source };
         let relay = match self.rtt {
             Duration::ZERO => None,
@@ -60,7 +61,7 @@ impl Builder {
         };
         let proxy = proxy::start().map_err(listen)?;
         proxy.resolve_others(relay.as_ref().map_or(server.address(), Relay::address));
-        Ok(Cloud { services, proxy, ca_pem, server, _relay: relay })
+        Ok(Cloud { services, proxy, authority, server, _relay: relay })
     }
 }
 
@@ -68,7 +69,7 @@ impl Builder {
 pub struct Cloud {
     services: Services,
     proxy: Proxy,
-    ca_pem: String,
+    authority: Arc<CertificateAuthority>,
     server: Server,
     _relay: Option<Relay>,
 }
@@ -97,7 +98,7 @@ impl Cloud {
     /// The certificate authority: the value for `CA_CERT`.
     #[must_use]
     pub fn ca_pem(&self) -> &str {
-        &self.ca_pem
+        self.authority.pem()
     }
 
     /// Every request so far, in the order in which they arrived.
@@ -146,6 +147,18 @@ impl Cloud {
         self.proxy.resolve(host, address);
     }
 
+    /// Answers for a host that the cloud does not have.
+    pub fn serve(&self, host: &str, answer: impl Fn(&Request) -> Response<Bytes> + Send + Sync + 'static) {
+        let mut others = self.services.others.lock().unwrap_or_else(PoisonError::into_inner);
+        others.insert(host.to_owned(), Arc::new(answer));
+    }
+
+    /// The authority that signs the cloud's certificates.
+    #[must_use]
+    pub fn authority(&self) -> &CertificateAuthority {
+        &self.authority
+    }
+
     /// Makes a host one that no connection reaches.
     pub fn disconnect(&self, host: &str) {
         self.proxy.resolve(host, CLOSED);
@@ -166,8 +179,12 @@ impl Cloud {
     /// The registry of a host, made when first asked for, with the ways of the real one of that name.
     #[must_use]
     pub fn registry(&self, host: &str) -> Registry {
-        let Services { aws, google, registries, secrets } = &self.services;
+        let Services { aws, google, registries, secrets, .. } = &self.services;
         registries.get_or_insert(host, aws, google, secrets)
+    }
+
+    pub(crate) fn store(&self) -> &Secrets {
+        &self.services.secrets
     }
 
     /// Every secret that was configured or given out: none may show up in what a client prints.
@@ -177,12 +194,15 @@ impl Cloud {
     }
 }
 
+type Responder = dyn Fn(&Request) -> Response<Bytes> + Send + Sync;
+
 /// What answers behind the server.
 #[derive(Clone)]
 struct Services {
     aws: Aws,
     google: Google,
     registries: Registries,
+    others: Arc<Mutex<HashMap<String, Arc<Responder>>>>,
     secrets: Secrets,
 }
 
@@ -193,17 +213,24 @@ impl Default for Services {
             aws: Aws::new(secrets.clone()),
             google: Google::new(secrets.clone()),
             registries: Registries::default(),
+            others: Arc::default(),
             secrets,
         }
     }
 }
 
 impl Services {
+    fn other(&self, host: &str, request: &Request) -> Option<Reply> {
+        let answer = self.others.lock().unwrap_or_else(PoisonError::into_inner).get(host).cloned();
+        answer.map(|answer| answer(request))
+    }
+
     fn reply(&self, request: &Request) -> Response<Bytes> {
         let host = request.host();
         let reply = (self.aws.reply(&host, request))
             .or_else(|| self.google.reply(&host, request))
             .or_else(|| self.registries.reply(&host, request))
+            .or_else(|| self.other(&host, request))
             .unwrap_or_else(|| reply::text(421, format!("local-cloud has no `{host}`\n")));
         if request.method == "HEAD" { without_body(reply) } else { reply }
     }

@@ -32,11 +32,13 @@
 //! `cloud` starts server and proxy, both of the crate `local-gateway`, and finds who answers for a host. [`aws`] has STS
 //! and the API of ECR over policy documents and signatures, [`google`] has STS and IAM Credentials over what `gcloud`
 //! set up, [`registry`] the distribution API with its token services. `secret` remembers what was given out.
+//! [`docker_registry`] starts a registry program of other people's making under a name of the cloud.
 
 #![expect(clippy::result_large_err, reason = "a response that is copied once more costs a test nothing")]
 
 pub mod aws;
 mod cloud;
+pub mod docker_registry;
 pub mod google;
 pub mod registry;
 mod reply;
@@ -44,6 +46,7 @@ mod secret;
 
 pub use aws::Aws;
 pub use cloud::{Builder, Cloud};
+pub use docker_registry::DockerRegistry;
 pub use google::Google;
 pub use local_gateway::{Fault, Issuer, Latch, Request, StartError};
 pub use registry::{Challenges, Image, Quirk, Registry};

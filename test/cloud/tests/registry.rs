@@ -87,7 +87,7 @@ async fn what_is_missing_is_not_found() {
     registry.untag("a/b", "2");
     for (path, expected) in [
         ("a/b/manifests/2", "MANIFEST_UNKNOWN"),
-        ("other/manifests/1", "NAME_UNKNOWN"),
+        ("other/manifests/1", "MANIFEST_UNKNOWN"),
         ("a/b/blobs/sha256:00", "BLOB_UNKNOWN"),
         ("other/tags/list", "NAME_UNKNOWN"),
     ] {

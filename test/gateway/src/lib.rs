@@ -83,7 +83,7 @@ pub use iam::{IamError, parse_duration};
 pub use issuer::{Issuer, TokenBuilder, Unverified};
 pub use jwt::Claims;
 pub use record::Request;
-pub use tls::{Certificate, CertificateAuthority};
+pub use tls::{Certificate, CertificateAuthority, Issued};
 pub use token::ExpiresIn;
 
 /// A password that nobody guesses, for a program that is started by hand.

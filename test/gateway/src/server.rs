@@ -77,7 +77,7 @@ impl Server {
 ///
 /// No port is free, or no thread to be had.
 pub fn start(
-    authority: CertificateAuthority,
+    authority: Arc<CertificateAuthority>,
     http2: bool,
     answer: impl Fn(&Request) -> Response<Bytes> + Send + Sync + 'static,
 ) -> Result<Server, StartError> {

@@ -97,8 +97,27 @@ impl CertificateAuthority {
         &self.pem
     }
 
+    /// A certificate for a name, and its key.
+    ///
+    /// # Errors
+    ///
+    /// The name is none that a certificate can have.
+    pub fn issue(&self, name: &str) -> Result<Issued, StartError> {
+        let made = || -> Result<Issued, rcgen::Error> {
+            let key = KeyPair::generate()?;
+            let certificate = params(vec![name.to_owned()], LIFE)?.signed_by(&key, &self.issuer)?;
+            Ok(Issued {
+                certificate_pem: certificate.pem(),
+                certificate_der: certificate.der().to_vec(),
+                key_pem: key.serialize_pem(),
+                key_der: key.serialize_der(),
+            })
+        };
+        made().map_err(|error| StartError::Certificate(error.to_string()))
+    }
+
     /// TLS with a certificate for whatever name the client asks for (SNI, RFC 6066 section 3), else for `localhost`.
-    pub(crate) fn for_any_name(self, http2: bool) -> Result<Arc<ServerConfig>, rcgen::Error> {
+    pub(crate) fn for_any_name(self: Arc<Self>, http2: bool) -> Result<Arc<ServerConfig>, rcgen::Error> {
         let key = KeyPair::generate()?;
         let signing = sign::any_supported_type(&private(&key)).map_err(not_a_key)?;
         let resolver = AnyName { authority: self, key, signing, made: Mutex::default() };
@@ -111,9 +130,22 @@ impl CertificateAuthority {
     }
 }
 
+/// A certificate with its P-256 key, each as PEM text and in DER (the key in PKCS #8).
+#[derive(Clone)]
+pub struct Issued {
+    /// The certificate.
+    pub certificate_pem: String,
+    /// The certificate.
+    pub certificate_der: Vec<u8>,
+    /// The key.
+    pub key_pem: String,
+    /// The key.
+    pub key_der: Vec<u8>,
+}
+
 /// Makes a certificate for each name when it is first asked for.
 struct AnyName {
-    authority: CertificateAuthority,
+    authority: Arc<CertificateAuthority>,
     key: KeyPair,
     signing: Arc<dyn SigningKey>,
     made: Mutex<HashMap<String, Arc<CertifiedKey>>>,

@@ -46,15 +46,12 @@ impl Registry {
         if let Err(refusal) = self.authorise(request, Some((action, name))) {
             return refusal;
         }
+        if matches!(resource, Resource::Tags) && request.method == "HEAD" {
+            return reply::distribution(405, "UNSUPPORTED", "The operation is unsupported.");
+        }
         let state = self.state();
         let Some(repository) = state.repositories.get(name) else {
-            let message = match crate::aws::registry(self.host()) {
-                Some((account, _)) => {
-                    format!("The repository with name '{name}' does not exist in the registry with id '{account}'")
-                }
-                None => "repository name not known to registry".to_owned(),
-            };
-            return reply::distribution(404, "NAME_UNKNOWN", message);
+            return unknown_repository(self.host(), name, resource);
         };
         let has = |quirk: Quirk| state.quirks.contains(&quirk);
         match resource {
@@ -177,6 +174,19 @@ fn manifest_reply(request: &Request, manifest: &Manifest) -> Reply {
     let reply = reply::bytes(200, manifest.media_type, manifest.bytes.clone());
     let reply = reply::with(reply, "Etag", &format!("\"{digest}\""));
     reply::with(reply, "Docker-Content-Digest", &digest)
+}
+
+/// A repository that does not exist: the distribution program says so for its tags only.
+fn unknown_repository(host: &str, name: &str, resource: &Resource<'_>) -> Reply {
+    if let Some((account, _)) = crate::aws::registry(host) {
+        let message = format!("The repository with name '{name}' does not exist in the registry with id '{account}'");
+        return reply::distribution(404, "NAME_UNKNOWN", message);
+    }
+    match resource {
+        Resource::Manifest(reference) => unknown_manifest(reference),
+        Resource::Blob(_) => reply::distribution(404, "BLOB_UNKNOWN", "blob unknown to registry"),
+        Resource::Tags => reply::distribution(404, "NAME_UNKNOWN", "repository name not known to registry"),
+    }
 }
 
 fn unknown_manifest(reference: &str) -> Reply {

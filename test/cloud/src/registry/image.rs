@@ -38,9 +38,11 @@ enum Form {
 
 /// A manifest with its type.
 #[derive(Clone, Debug)]
-pub(crate) struct Manifest {
-    pub(crate) media_type: &'static str,
-    pub(crate) bytes: Bytes,
+pub struct Manifest {
+    /// The type.
+    pub media_type: &'static str,
+    /// The JSON text.
+    pub bytes: Bytes,
 }
 
 impl Manifest {
@@ -48,7 +50,9 @@ impl Manifest {
         Self { media_type, bytes: content.to_string().into() }
     }
 
-    pub(crate) fn digest(&self) -> String {
+    /// The digest of its bytes.
+    #[must_use]
+    pub fn digest(&self) -> String {
         digest(&self.bytes)
     }
 
@@ -57,11 +61,13 @@ impl Manifest {
     }
 }
 
-/// An image taken apart, its top manifest first.
+/// An image taken apart.
 #[derive(Clone, Debug)]
-pub(crate) struct Parts {
-    pub(crate) manifests: Vec<Manifest>,
-    pub(crate) blobs: Vec<Bytes>,
+pub struct Parts {
+    /// The manifests, the one that a tag means first.
+    pub manifests: Vec<Manifest>,
+    /// Configurations and layers.
+    pub blobs: Vec<Bytes>,
 }
 
 impl Image {
@@ -114,7 +120,9 @@ impl Image {
         self.parts().manifests[0].digest()
     }
 
-    pub(crate) fn parts(&self) -> Parts {
+    /// Its manifests and blobs, to be pushed to a registry of another make.
+    #[must_use]
+    pub fn parts(&self) -> Parts {
         let mut blobs = vec![Bytes::from_static(LAYER)];
         let mut singles: Vec<(&str, Manifest)> = Vec::new();
         for platform in &self.platforms {
@@ -192,7 +200,9 @@ fn platform_of(platform: &str) -> Value {
     value
 }
 
-pub(crate) fn digest(bytes: &[u8]) -> String {
+/// `sha256:` and the hash of these bytes.
+#[must_use]
+pub fn digest(bytes: &[u8]) -> String {
     format!("sha256:{}", sha256(bytes))
 }
 

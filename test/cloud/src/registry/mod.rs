@@ -12,14 +12,13 @@ use bytes::Bytes;
 use local_gateway::Request;
 
 pub use auth::Challenges;
-pub use image::{DOCKER_LIST, DOCKER_MANIFEST, Image, OCI_INDEX, OCI_MANIFEST};
+pub use image::{DOCKER_LIST, DOCKER_MANIFEST, Image, Manifest, OCI_INDEX, OCI_MANIFEST, Parts, digest};
 
 use crate::aws::{self, Aws};
 use crate::google::{self, Google};
 use crate::reply::Reply;
 use crate::secret::Secrets;
 use auth::Access;
-use image::Manifest;
 use token::{Denial, TokenAuth};
 
 /// Something that a registry does unlike others.
