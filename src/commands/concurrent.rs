@@ -6,12 +6,12 @@ use std::time::Instant;
 use futures_util::StreamExt as _;
 use futures_util::stream;
 
-use crate::commands::progress::{Reporter, count};
+use crate::commands::progress::count;
+use crate::commands::session::Session;
 use crate::console::log::quote;
 use crate::function::FunctionName;
 use crate::function::outcome::{Action, Failure, FunctionOutcome, Left, Problem};
 use crate::gateway::Gateway;
-use crate::shutdown::Stop;
 
 /// The outcome of a function that nothing was done with yet.
 pub(crate) fn begun(gateway: &Gateway, target: FunctionName) -> FunctionOutcome {
@@ -31,12 +31,11 @@ pub(crate) struct Failed {
 /// Nothing new is begun once the run is to stop, or after `parallel` functions in a row failed because the gateway is not
 /// available.
 pub(crate) async fn each<T>(
+    session: &Session<'_>,
     functions: impl IntoIterator<Item = (FunctionOutcome, T)>,
-    parallel: usize,
-    stop: &Stop,
-    reporter: &Reporter<'_>,
     act: impl AsyncFn(&FunctionName, T) -> Result<Action, Failed>,
 ) -> Vec<FunctionOutcome> {
+    let Session { stop, parallel, reporter, .. } = *session;
     let act = &act;
     let row = &Row { longest: parallel, failed: Cell::new(0), failure: Cell::new(Failure::Unreachable) };
     let mut outcomes: Vec<_> = stream::iter(functions.into_iter().enumerate())

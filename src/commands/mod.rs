@@ -8,5 +8,6 @@ pub(crate) mod permissions;
 pub(crate) mod prepare;
 pub(crate) mod progress;
 pub(crate) mod remove;
+mod session;
 pub(crate) mod token_guard;
 pub(crate) mod whoami;

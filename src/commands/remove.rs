@@ -4,12 +4,12 @@ use crate::commands::concurrent::{Failed, begun, each};
 use crate::commands::permissions;
 use crate::commands::prepare::{Rejected, Run};
 use crate::commands::progress::{self, Reporter, count};
+use crate::commands::session::Session;
 use crate::config::Selection;
 use crate::function::FunctionName;
 use crate::function::outcome::{Action, FunctionOutcome, Left, Outcome};
-use crate::gateway::{Deletion, Error, Gateway};
+use crate::gateway::{Deletion, Error};
 use crate::oidc;
-use crate::shutdown::Stop;
 
 /// Deletes what the variables select.
 pub(crate) async fn run(mut run: Run<'_>, selection: &Selection) -> Result<Outcome, Rejected> {
@@ -25,9 +25,10 @@ pub(crate) async fn run(mut run: Run<'_>, selection: &Selection) -> Result<Outco
     match gateway.sign_in().await {
         // The table is to say that nothing was started.
         Ok(()) | Err(Error::Stopped(_)) => {
+            let session = Session { gateway: &gateway, stop: run.stop, parallel: run.config.parallel, reporter };
             let targets =
                 functions.iter().map(|function| (FunctionName::from(&function.deployment), Some(function.line)));
-            outcome.functions = remove(&gateway, run.stop, run.config.parallel, targets.collect(), reporter).await;
+            outcome.functions = remove(&session, targets.collect()).await;
             reporter.lacking(loaded.names());
             progress::table(&outcome.functions);
         }
@@ -38,15 +39,10 @@ pub(crate) async fn run(mut run: Run<'_>, selection: &Selection) -> Result<Outco
 }
 
 /// Deletes functions, some at once, each with its line in the stack file; the outcomes are in their order.
-pub(crate) async fn remove(
-    gateway: &Gateway,
-    stop: &Stop,
-    parallel: usize,
-    targets: Vec<(FunctionName, Option<usize>)>,
-    reporter: &Reporter<'_>,
-) -> Vec<FunctionOutcome> {
+pub(crate) async fn remove(session: &Session<'_>, targets: Vec<(FunctionName, Option<usize>)>) -> Vec<FunctionOutcome> {
+    let Session { gateway, reporter, .. } = *session;
     let begun = targets.into_iter().map(|(target, line)| (FunctionOutcome { line, ..begun(gateway, target) }, ()));
-    each(begun, parallel, stop, reporter, async |target, ()| match gateway.delete(target).await {
+    each(session, begun, async |target, ()| match gateway.delete(target).await {
         Ok(Deletion::Accepted) => Ok(Action::Removed),
         Ok(Deletion::NotFound) => Ok(Action::Absent),
         // Only an answer was lost, if the function is gone.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::FunctionName;
@@ -44,6 +45,16 @@ pub struct Deployment {
     /// Whether the root filesystem is read-only.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub read_only_root_filesystem: bool,
+}
+
+impl Deployment {
+    /// The body of a request.
+    ///
+    /// # Errors
+    /// None that is known: maps of strings and lists of strings are always JSON.
+    pub fn to_json(&self) -> Result<Bytes, serde_json::Error> {
+        serde_json::to_vec(self).map(Bytes::from)
+    }
 }
 
 impl From<&Deployment> for FunctionName {

@@ -1,7 +1,5 @@
 //! A gateway that is not available ends the run, not each function in turn.
 
-use std::time::{Duration, Instant};
-
 use local_gateway::{Fault, Flavour};
 
 use super::{against, last_line, stack};
@@ -52,12 +50,14 @@ fn refusals_of_single_functions_do_not_end_the_run() {
 }
 
 #[test]
-fn two_hundred_functions_cost_no_more_time_than_one_wave() {
+fn two_hundred_functions_cost_no_more_requests_than_two_waves() {
     let names: Vec<_> = (0..200).map(|number| format!("f{number}")).collect();
     let names: Vec<_> = names.iter().map(String::as_str).collect();
     let (gateway, pipe) = against(Flavour::Enterprise);
     gateway.fault(Fault::any().path("/system/functions").status(503).header("Retry-After", "2"));
-    let started = Instant::now();
-    pipe.stack(&stack(&names)).var("RETRIES", "1").run().exits(1).says("184 functions not started");
-    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+    let ran = pipe.stack(&stack(&names)).var("RETRIES", "1").run().exits(1);
+    ran.says("functions not started");
+    // 16 in a row fail; until the last of them has, each that fails makes room for another.
+    let sent = gateway.requests().iter().filter(|request| request.path == "/system/functions").count();
+    assert!(sent <= 2 * (16 + 15), "{sent} requests");
 }

@@ -7,10 +7,6 @@ mod rollback;
 mod strategy;
 mod wait;
 
-use std::collections::BTreeMap;
-
-use bytes::Bytes;
-
 use crate::commands::concurrent::{Failed, begun, each};
 use crate::commands::deploy::prune::left_over;
 use crate::commands::deploy::rollback::Rollback;
@@ -20,23 +16,21 @@ use crate::commands::permissions;
 use crate::commands::prepare::{Loaded, Rejected, Run};
 use crate::commands::progress::{self, Reporter, count};
 use crate::commands::remove::remove;
+use crate::commands::session::Session;
 use crate::config::Deploy;
 use crate::console::log;
 use crate::function::FunctionName;
-use crate::function::api::Deployment;
 use crate::function::outcome::{Failure, FunctionOutcome, Outcome, Problem};
+use crate::gateway::Error;
 use crate::gateway::provider::Provider;
 use crate::gateway::statuses::{Reading, Statuses};
-use crate::gateway::{Error, Gateway};
-use crate::shutdown::Stop;
 use crate::stack::Function;
 
 /// Deploys what the variables select.
 pub(crate) async fn run(mut run: Run<'_>, deploy: &Deploy) -> Result<Outcome, Rejected> {
     let loaded = run.preparation.stack(&deploy.selection, Some(deploy)).await;
     let gateway = run.gateway(loaded.as_ref().map(|loaded| &loaded.stack));
-    let (mut loaded, gateway) = run.preparation.finish(loaded.zip(gateway))?;
-    let bodies = loaded.stack.functions.iter_mut().map(|function| body(&mut function.deployment)).collect();
+    let (loaded, gateway) = run.preparation.finish(loaded.zip(gateway))?;
     let mut outcome = run.outcome(gateway.address());
     outcome.stack_file = Some(loaded.path.clone());
     tracing::info!("deploying {} of `{}` to `{}`", count(loaded.stack.functions.len()), loaded.path, gateway.address());
@@ -45,15 +39,9 @@ pub(crate) async fn run(mut run: Run<'_>, deploy: &Deploy) -> Result<Outcome, Re
     match gateway.sign_in().await {
         // The table is to say that nothing was started.
         Ok(()) | Err(Error::Stopped(_)) => {
-            let deployer = Deployer {
-                gateway: &gateway,
-                file: &loaded.path,
-                deploy,
-                parallel: run.config.parallel,
-                stop: run.stop,
-                reporter,
-            };
-            if let Err(error) = deployer.all(&loaded, bodies, &mut outcome.functions).await {
+            let session = Session { gateway: &gateway, stop: run.stop, parallel: run.config.parallel, reporter };
+            let deployer = Deployer { session, file: &loaded.path, deploy };
+            if let Err(error) = deployer.all(&loaded, &mut outcome.functions).await {
                 outcome.problem = Some(reporter.run_failed(&error));
             }
             reporter.lacking(loaded.names());
@@ -73,46 +61,37 @@ pub(crate) async fn dry_run(mut run: Run<'_>, deploy: &Deploy) -> Result<Outcome
     let loaded = run.preparation.finish(loaded)?;
     tracing::info!("dry run: this would be sent, and nothing is");
     let deployments: Vec<_> = loaded.stack.functions.iter().map(|function| &function.deployment).collect();
-    // Maps of strings and lists of strings: nothing that JSON could not hold.
-    log::plain(log::json(&serde_json::to_string_pretty(&deployments).unwrap_or_default()));
-    Ok(Outcome { stack_file: Some(loaded.path), ..run.outcome(String::new()) })
-}
-
-/// What is sent for a function. The values go with it: as JSON they take a quarter of the memory.
-fn body(deployment: &mut Deployment) -> Bytes {
-    let body = serde_json::to_vec(deployment).unwrap_or_default().into_boxed_slice();
-    deployment.labels = BTreeMap::new();
-    deployment.annotations = BTreeMap::new();
-    deployment.env_vars = BTreeMap::new();
-    body.into()
+    let problem = match serde_json::to_string_pretty(&deployments) {
+        Ok(json) => {
+            log::plain(log::json(&json));
+            None
+        }
+        Err(error) => Some(Error::unbuildable(&error).problem()),
+    };
+    Ok(Outcome { stack_file: Some(loaded.path), problem, ..run.outcome(String::new()) })
 }
 
 /// Deploys functions to a gateway.
 struct Deployer<'a> {
-    gateway: &'a Gateway,
+    session: Session<'a>,
     /// The stack file's path.
     file: &'a str,
     deploy: &'a Deploy,
-    parallel: usize,
-    stop: &'a Stop,
-    reporter: &'a Reporter<'a>,
 }
 
 impl Deployer<'_> {
     /// Deploys, waits, rolls back and prunes, as far as that is asked for. An error is one of the run as a whole.
-    async fn all(&self, loaded: &Loaded, bodies: Vec<Bytes>, outcomes: &mut Vec<FunctionOutcome>) -> Result<(), Error> {
+    async fn all(&self, loaded: &Loaded, outcomes: &mut Vec<FunctionOutcome>) -> Result<(), Error> {
         let functions = &loaded.stack.functions;
         let before = self.before(functions).await?;
-        *outcomes = self.each(functions, bodies, &before).await;
+        *outcomes = self.each(functions, &before).await;
         if let Some(limit) = self.deploy.wait {
-            let Self { gateway, stop, parallel, .. } = *self;
-            Waiter { gateway, stop, limit, parallel }.wait(outcomes, &before, self.reporter).await;
+            Waiter { session: self.session, limit }.wait(outcomes, &before).await;
         }
         if self.deploy.rollback {
-            let Self { gateway, stop, parallel, reporter, .. } = *self;
-            Rollback { gateway, stop, parallel, reporter }.run(outcomes, &before).await;
+            Rollback(self.session).run(outcomes, &before).await;
         }
-        if self.deploy.prune && self.stop.requested().is_none() {
+        if self.deploy.prune && self.session.stop.requested().is_none() {
             self.prune(loaded, outcomes).await?;
         }
         Ok(())
@@ -123,17 +102,19 @@ impl Deployer<'_> {
     /// # Errors
     /// Where it must be known, for a rollback, and cannot be read.
     async fn before(&self, functions: &[Function]) -> Result<Vec<Reading>, Error> {
-        if self.deploy.wait.is_none() || self.stop.requested().is_some() {
+        if self.deploy.wait.is_none() || self.session.stop.requested().is_some() {
             return Ok(Vec::new());
         }
         let targets: Vec<_> = functions.iter().map(|function| FunctionName::from(&function.deployment)).collect();
         let targets: Vec<_> = targets.iter().collect();
-        let statuses = Statuses::new(self.gateway, self.parallel);
+        let statuses = Statuses::new(self.session.gateway, self.session.parallel);
         // A list of faasd has limits that the status of a single function lacks.
-        let statuses = if self.gateway.provider().await == Provider::Faasd { statuses.listed() } else { statuses };
+        let statuses =
+            if self.session.gateway.provider().await == Provider::Faasd { statuses.listed() } else { statuses };
         let before = statuses.read(&targets).await;
         if self.deploy.rollback {
-            if let Some(error) = self.reporter.first(before.iter().filter_map(|reading| reading.as_ref().err())) {
+            if let Some(error) = self.session.reporter.first(before.iter().filter_map(|reading| reading.as_ref().err()))
+            {
                 tracing::error!("nothing is deployed: `ROLLBACK` has to know what runs before");
                 return Err(error.clone());
             }
@@ -146,7 +127,7 @@ impl Deployer<'_> {
     async fn can_roll_back(&self, targets: &[&FunctionName], before: &[Reading]) -> Result<(), Error> {
         let running = before.iter().filter(|reading| matches!(reading, Ok(Some(_)))).count();
         let namespaces = targets.iter().map(|target| target.namespace.as_deref()).collect();
-        let reported = self.gateway.reported(&namespaces).await;
+        let reported = self.session.gateway.reported(&namespaces).await;
         if running == 0 || reported.is_complete() {
             return Ok(());
         }
@@ -172,34 +153,33 @@ impl Deployer<'_> {
             tracing::warn!("nothing is pruned, since not all functions were deployed well");
             return Ok(());
         }
-        let left_over = left_over(self.gateway, owner, &loaded.named()).await?;
+        let left_over = left_over(self.session.gateway, owner, &loaded.named()).await?;
         if left_over.is_empty() {
             tracing::info!("nothing to prune");
             return Ok(());
         }
         tracing::info!("pruning {} that `{}` no longer names", count(left_over.len()), loaded.path);
         let targets = left_over.into_iter().map(|target| (target, None)).collect();
-        outcomes.append(&mut remove(self.gateway, self.stop, self.parallel, targets, self.reporter).await);
+        outcomes.append(&mut remove(&self.session, targets).await);
         Ok(())
     }
 
-    async fn each(&self, functions: &[Function], bodies: Vec<Bytes>, before: &[Reading]) -> Vec<FunctionOutcome> {
-        let begun = functions.iter().zip(bodies).enumerate().map(|(index, (function, body))| {
+    async fn each(&self, functions: &[Function], before: &[Reading]) -> Vec<FunctionOutcome> {
+        let begun = functions.iter().enumerate().map(|(index, function)| {
             let outcome = FunctionOutcome {
                 image: Some(function.deployment.image.clone()),
                 line: Some(function.line),
-                ..begun(self.gateway, FunctionName::from(&function.deployment))
+                ..begun(self.session.gateway, FunctionName::from(&function.deployment))
             };
-            (outcome, (function, body, before.get(index)))
+            (outcome, (function, before.get(index)))
         });
-        let strategy = Strategy {
-            gateway: self.gateway,
-            stop: self.stop,
-            strategy: self.deploy.strategy,
-            limit: self.deploy.wait_timeout,
-        };
-        each(begun, self.parallel, self.stop, self.reporter, async |target, (function, body, before)| {
-            let deployed = strategy.deploy(&Wanted { target, body, before }).await;
+        let strategy =
+            Strategy { session: self.session, strategy: self.deploy.strategy, limit: self.deploy.wait_timeout };
+        each(&self.session, begun, async |target, (function, before)| {
+            let deployed = match function.deployment.to_json() {
+                Ok(body) => strategy.deploy(&Wanted { target, body, before }).await,
+                Err(error) => Err(Error::unbuildable(&error).into()),
+            };
             deployed.map_err(|strategy::Failed { error, left }| Failed {
                 problem: self.failed(function, &error),
                 is_unavailable: error.is_unavailable(),
@@ -210,7 +190,7 @@ impl Deployer<'_> {
     }
 
     fn failed(&self, function: &Function, error: &Error) -> Problem {
-        let problem = self.reporter.failed(error);
+        let problem = self.session.reporter.failed(error);
         let advice = || error.provider_says().map(|text| provider_hints::advice(text, function, self.file));
         Problem { hint: problem.hint.or_else(advice), ..problem }
     }

@@ -4,23 +4,15 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream;
 
-use crate::commands::progress::Reporter;
+use crate::commands::session::Session;
 use crate::console::log::quote;
 use crate::function::FunctionName;
 use crate::function::api::{Deployment, Status, is_same_image};
 use crate::function::outcome::{Action, Failure, FunctionOutcome, Left, Problem};
 use crate::gateway::statuses::Reading;
-use crate::gateway::{Creation, Deletion, Error, Gateway, Update};
-use crate::shutdown::Stop;
+use crate::gateway::{Creation, Deletion, Error, Update};
 
-/// What is rolled back with.
-pub(super) struct Rollback<'a> {
-    pub(super) gateway: &'a Gateway,
-    pub(super) stop: &'a Stop,
-    /// Requests under way at once.
-    pub(super) parallel: usize,
-    pub(super) reporter: &'a Reporter<'a>,
-}
+pub(super) struct Rollback<'a>(pub(super) Session<'a>);
 
 /// How a function is brought back.
 enum Way<'a> {
@@ -41,11 +33,10 @@ enum Undone {
 }
 
 /// What to send for a function to run as this status reports it.
-pub(super) fn redeployment(target: &FunctionName, status: &Status) -> Bytes {
+pub(super) fn redeployment(target: &FunctionName, status: &Status) -> Result<Bytes, Error> {
     let deployment =
         Deployment { service: target.name.clone(), namespace: target.namespace.clone(), ..status.deployment() };
-    // Maps of strings and lists of strings: nothing that JSON could not hold.
-    serde_json::to_vec(&deployment).unwrap_or_default().into()
+    deployment.to_json().map_err(|error| Error::unbuildable(&error))
 }
 
 impl Rollback<'_> {
@@ -65,7 +56,7 @@ impl Rollback<'_> {
             .collect();
         let undone: Vec<_> = stream::iter(unready)
             .map(|(index, target, image, way)| async move {
-                if self.stop.requested().is_some() {
+                if self.0.stop.requested().is_some() {
                     return None;
                 }
                 let undone = match way {
@@ -74,7 +65,7 @@ impl Rollback<'_> {
                 };
                 Some((index, undone))
             })
-            .buffer_unordered(self.parallel)
+            .buffer_unordered(self.0.parallel)
             .filter_map(std::future::ready)
             .collect()
             .await;
@@ -87,27 +78,27 @@ impl Rollback<'_> {
 
     /// Undoes a deploy, unless something else deployed since.
     async fn undo(&self, target: &FunctionName, image: &str, way: Way<'_>) -> Undone {
-        match (self.gateway.get(target).await, way) {
+        match (self.0.gateway.get(target).await, way) {
             (Ok(Some(status)), _) if !is_same_image(&status.image, image) => {
                 Undone::Left(format!("it runs image `{}` by now, which this run did not deploy", quote(&status.image)))
             }
             (Ok(_), Way::Redeploy(status)) => self.redeploy(target, status).await,
             (Ok(None), Way::Delete) => Undone::Deleted,
-            (Ok(Some(_)), Way::Delete) => match self.gateway.delete(target).await {
+            (Ok(Some(_)), Way::Delete) => match self.0.gateway.delete(target).await {
                 Ok(Deletion::Accepted | Deletion::NotFound) => Undone::Deleted,
                 Ok(Deletion::Unknown(error)) | Err(error) => Undone::Failed(error, Left::Untouched),
             },
             (Err(error), _) => {
-                Undone::Left(format!("what runs by now is not known: {}", self.reporter.failed(&error).message))
+                Undone::Left(format!("what runs by now is not known: {}", self.0.reporter.failed(&error).message))
             }
         }
     }
 
     async fn redeploy(&self, target: &FunctionName, status: &Status) -> Undone {
-        let body = redeployment(target, status);
         let sent = async {
-            if let Update::NotFound { .. } = self.gateway.update(target, body.clone()).await?
-                && let Creation::Exists { error, .. } = self.gateway.create(target, body.clone()).await?
+            let body = redeployment(target, status)?;
+            if let Update::NotFound { .. } = self.0.gateway.update(target, body.clone()).await?
+                && let Creation::Exists { error, .. } = self.0.gateway.create(target, body.clone()).await?
             {
                 return Err(error);
             }
@@ -115,7 +106,7 @@ impl Rollback<'_> {
         };
         match sent.await {
             Ok(()) => Undone::Redeployed(status.image.clone()),
-            Err(error) => match self.gateway.get(target).await {
+            Err(error) => match self.0.gateway.get(target).await {
                 // faasd removes a function before it creates its new version.
                 Ok(None) => Undone::Failed(error, Left::Gone),
                 _ => Undone::Failed(error, Left::Untouched),
@@ -143,18 +134,19 @@ impl Rollback<'_> {
                 problem.message.push_str(&format!("; not rolled back: {reason}"));
             }
             Undone::Failed(error, _) if outcome.action == Action::Created && error.is_forbidden() => {
-                let Problem { message, hint, .. } = self.reporter.failed(&error);
+                let Problem { message, hint, .. } = self.0.reporter.failed(&error);
                 let left = format!("new, and left as it is, since it may not be deleted: {message}");
-                self.reporter
+                self.0
+                    .reporter
                     .problem(outcome, &Problem { failure: Failure::NotReady, message: left, hint: hint.clone() });
                 problem.message.push_str("; left as it is, since it may not be deleted");
                 problem.hint = hint;
             }
             Undone::Failed(error, left) => {
-                let Problem { failure, message, hint } = self.reporter.failed(&error);
+                let Problem { failure, message, hint } = self.0.reporter.failed(&error);
                 let gone = if left == Left::Gone { "; it is gone" } else { "" };
                 let failed = format!("the rollback failed: {message}{gone}");
-                self.reporter.problem(outcome, &Problem { failure, message: failed.clone(), hint: hint.clone() });
+                self.0.reporter.problem(outcome, &Problem { failure, message: failed.clone(), hint: hint.clone() });
                 problem.message.push_str(&format!("; {failed}"));
                 problem.hint = hint;
                 problem.failure = Failure::worst([problem.failure, failure]).unwrap_or(failure);

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use tokio::time::{Duration, Instant};
 
 use super::rollback::redeployment;
+use crate::commands::session::Session;
 use crate::config;
 use crate::function::FunctionName;
 use crate::function::api::Deployment;
@@ -11,8 +12,7 @@ use crate::function::compare::compare;
 use crate::function::outcome::{Action, Left};
 use crate::gateway::provider::Provider;
 use crate::gateway::statuses::Reading;
-use crate::gateway::{Creation, Deletion, Error, Gateway, Update};
-use crate::shutdown::Stop;
+use crate::gateway::{Creation, Deletion, Error, Update};
 
 /// The pause between two tries to create a function that is being deleted; it grows to [`PAUSE_MOST`].
 const PAUSE: Duration = Duration::from_millis(100);
@@ -20,8 +20,7 @@ const PAUSE_MOST: Duration = Duration::from_secs(2);
 
 /// What every function is deployed with.
 pub(super) struct Strategy<'a> {
-    pub(super) gateway: &'a Gateway,
-    pub(super) stop: &'a Stop,
+    pub(super) session: Session<'a>,
     pub(super) strategy: config::Strategy,
     /// `WAIT_TIMEOUT`: how long a function that was deleted is tried to be created again.
     pub(super) limit: Duration,
@@ -73,15 +72,15 @@ impl Strategy<'_> {
         let Wanted { target, body, .. } = wanted;
         let mut was_there = true;
         let updated = async {
-            match self.gateway.update(target, body.clone()).await? {
+            match self.session.gateway.update(target, body.clone()).await? {
                 Update::Accepted => return Ok(Action::Updated),
                 Update::NotFound { answer_lost } => was_there = answer_lost,
             }
-            match self.gateway.create(target, body.clone()).await? {
+            match self.session.gateway.create(target, body.clone()).await? {
                 Creation::Accepted => Ok(Action::Created),
                 Creation::Exists { answer_lost: true, .. } if self.is_as_sent(wanted).await => Ok(Action::Created),
                 // Created meanwhile, by an earlier try or by another pipeline: what is sent here is to hold.
-                Creation::Exists { error, .. } => match self.gateway.update(target, body.clone()).await? {
+                Creation::Exists { error, .. } => match self.session.gateway.update(target, body.clone()).await? {
                     Update::Accepted => Ok(Action::Updated),
                     Update::NotFound { .. } => Err(error),
                 },
@@ -99,14 +98,14 @@ impl Strategy<'_> {
 
     /// faasd removes a function before it creates its new version: an update that fails may have removed it.
     async fn left_by_update(&self, wanted: &Wanted<'_>, was_there: bool) -> Left {
-        if self.gateway.provider().await != Provider::Faasd {
+        if self.session.gateway.provider().await != Provider::Faasd {
             return Left::Untouched;
         }
         let was_there = match wanted.before {
             Some(Ok(before)) => before.is_some(),
             _ => was_there,
         };
-        match self.gateway.get(wanted.target).await {
+        match self.session.gateway.get(wanted.target).await {
             Ok(None) if was_there => self.restore(wanted).await,
             _ => Left::Untouched,
         }
@@ -114,7 +113,7 @@ impl Strategy<'_> {
 
     /// Never changes a function that exists.
     async fn create(&self, wanted: &Wanted<'_>) -> Result<Action, Error> {
-        match self.gateway.create(wanted.target, wanted.body.clone()).await? {
+        match self.session.gateway.create(wanted.target, wanted.body.clone()).await? {
             Creation::Accepted => Ok(Action::Created),
             Creation::Exists { answer_lost: true, .. } if self.is_as_sent(wanted).await => Ok(Action::Created),
             Creation::Exists { error, .. } => Err(error),
@@ -124,7 +123,7 @@ impl Strategy<'_> {
     /// Whether the gateway reports the function exactly as it was sent: then the try whose answer was lost created it.
     async fn is_as_sent(&self, wanted: &Wanted<'_>) -> bool {
         let Ok(sent) = serde_json::from_slice::<Deployment>(&wanted.body) else { return false };
-        match self.gateway.get(wanted.target).await {
+        match self.session.gateway.get(wanted.target).await {
             Ok(Some(status)) => self.knows_all(wanted.target).await && compare(&status.deployment(), &sent).is_empty(),
             _ => false,
         }
@@ -132,11 +131,11 @@ impl Strategy<'_> {
 
     /// Whether the gateway reports all of a function.
     async fn knows_all(&self, target: &FunctionName) -> bool {
-        self.gateway.reported(&[target.namespace.as_deref()].into()).await.is_complete()
+        self.session.gateway.reported(&[target.namespace.as_deref()].into()).await.is_complete()
     }
 
     async fn replace(&self, wanted: &Wanted<'_>) -> Result<Action, Failed> {
-        let unsure = match self.gateway.delete(wanted.target).await? {
+        let unsure = match self.session.gateway.delete(wanted.target).await? {
             Deletion::NotFound => match self.create(wanted).await {
                 // Something else deletes it.
                 Err(error) if error.says_being_deleted() => None,
@@ -169,7 +168,7 @@ impl Strategy<'_> {
         loop {
             let is_last = Instant::now() >= deadline;
             let is_there = may_look
-                && match self.gateway.get(wanted.target).await {
+                && match self.session.gateway.get(wanted.target).await {
                     Ok(status) => status.is_some(),
                     Err(error) => {
                         // Not every policy lets the pipe look; then the creation shows whether the function is gone.
@@ -178,7 +177,7 @@ impl Strategy<'_> {
                     }
                 };
             if !is_there || is_last {
-                match self.gateway.create(wanted.target, wanted.body.clone()).await {
+                match self.session.gateway.create(wanted.target, wanted.body.clone()).await {
                     Ok(Creation::Accepted) => return Ok(()),
                     Ok(Creation::Exists { answer_lost, error }) => {
                         if answer_lost && self.is_as_sent(wanted).await {
@@ -197,7 +196,7 @@ impl Strategy<'_> {
             tokio::select! {
                 () = tokio::time::sleep(pause.min(deadline.saturating_duration_since(Instant::now()))) => {}
                 // Not at the first sign of a stop: what was deleted is better created again while there is time.
-                failure = self.stop.grace_over() => return Err(Uncreated::Stopped(Error::Stopped(failure))),
+                failure = self.session.stop.grace_over() => return Err(Uncreated::Stopped(Error::Stopped(failure))),
             }
             pause = (pause * 2).min(PAUSE_MOST);
         }
@@ -209,7 +208,8 @@ impl Strategy<'_> {
         if !self.knows_all(wanted.target).await {
             return Left::Gone;
         }
-        match self.gateway.create(wanted.target, redeployment(wanted.target, status)).await {
+        let Ok(body) = redeployment(wanted.target, status) else { return Left::Gone };
+        match self.session.gateway.create(wanted.target, body).await {
             Ok(Creation::Accepted) => Left::Restored(status.image.clone()),
             Ok(Creation::Exists { error, .. }) if error.says_being_deleted() => Left::Gone,
             Ok(Creation::Exists { .. }) => Left::Untouched,

@@ -18,12 +18,12 @@ use tokio::time::{Duration, Instant, Interval, interval_at, sleep, sleep_until};
 
 use super::readiness::{Old, Watch};
 use crate::commands::progress::{Reporter, count};
+use crate::commands::session::Session;
 use crate::console::log::{self, quote};
 use crate::function::FunctionName;
 use crate::function::outcome::{Action, Failure, FunctionOutcome, Problem, Replicas};
+use crate::gateway::Error;
 use crate::gateway::statuses::{Reading, Statuses};
-use crate::gateway::{Error, Gateway};
-use crate::shutdown::Stop;
 
 /// How long replicas have to stay available where nothing else tells that they are new; at most half of `WAIT_TIMEOUT`.
 const SETTLE: Duration = Duration::from_secs(10);
@@ -42,16 +42,10 @@ const MOST_LOGS: usize = 10;
 /// A log that takes longer to read is left.
 const LOG_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What is waited with.
 pub(super) struct Waiter<'a> {
-    /// The gateway that was deployed to.
-    pub gateway: &'a Gateway,
-    /// Whether to stop.
-    pub stop: &'a Stop,
+    pub(super) session: Session<'a>,
     /// `WAIT_TIMEOUT`.
-    pub limit: Duration,
-    /// Requests under way at once.
-    pub parallel: usize,
+    pub(super) limit: Duration,
 }
 
 /// One function that is waited for.
@@ -74,10 +68,10 @@ enum Round {
 impl Waiter<'_> {
     /// Waits for all functions that were deployed, and notes on each what came of it. `before` are the functions as they
     /// were before the deploy, in the same order.
-    pub(super) async fn wait(&self, outcomes: &mut [FunctionOutcome], before: &[Reading], reporter: &Reporter<'_>) {
+    pub(super) async fn wait(&self, outcomes: &mut [FunctionOutcome], before: &[Reading]) {
         let started = Instant::now();
         let settle = SETTLE.min(self.limit / 2);
-        let statuses = Statuses::new(self.gateway, self.parallel).paced(GAP);
+        let statuses = Statuses::new(self.session.gateway, self.session.parallel).paced(GAP);
         let mut waiting = watched(outcomes, before);
         let mut ticks = interval_at(started + TELL, TELL);
         let mut pause = Duration::ZERO;
@@ -99,13 +93,13 @@ impl Waiter<'_> {
                         let (Some(reading), Some(outcome)) = (readings.next(), outcomes.get_mut(function.index)) else {
                             return true;
                         };
-                        let goes_on = function.take(reading, outcome, now, settle, started, reporter);
+                        let goes_on = function.take(reading, outcome, now, settle, started, self.session.reporter);
                         guessed += usize::from(function.watch.guessed);
                         goes_on
                     });
                 }
                 Round::TimeIsUp => {
-                    self.not_ready(&waiting, outcomes, started, reporter).await;
+                    self.not_ready(&waiting, outcomes, started).await;
                     break;
                 }
                 Round::Stopped(failure) => {
@@ -147,26 +141,20 @@ impl Waiter<'_> {
                 readings = &mut look => return Round::Readings(readings),
                 _ = ticks.tick() => tracing::info!("{}", progress(waiting, started.elapsed(), self.limit)),
                 () = sleep_until(started + self.limit) => return Round::TimeIsUp,
-                failure = self.stop.wait() => return Round::Stopped(failure),
+                failure = self.session.stop.wait() => return Round::Stopped(failure),
             }
         }
     }
 
     /// Reports what is not ready when the time is up, with what the gateway knows of it.
-    async fn not_ready(
-        &self,
-        waiting: &[Waiting],
-        outcomes: &mut [FunctionOutcome],
-        started: Instant,
-        reporter: &Reporter<'_>,
-    ) {
+    async fn not_ready(&self, waiting: &[Waiting], outcomes: &mut [FunctionOutcome], started: Instant) {
         for function in waiting {
             let Some(outcome) = outcomes.get_mut(function.index) else { continue };
             // A status that could not be read says nothing of the function.
             let ready = if function.error.is_some() { None } else { Some(false) };
             function.note(outcome, ready, started);
             let problem = function.problem(self.limit);
-            reporter.problem(outcome, &problem);
+            self.session.reporter.problem(outcome, &problem);
             outcome.problem = Some(problem);
         }
         join_all(waiting.iter().take(MOST_LOGS).map(|function| self.show_log(&function.target))).await;
@@ -175,7 +163,7 @@ impl Waiter<'_> {
     /// The function's last log lines, where they may be read.
     async fn show_log(&self, target: &FunctionName) {
         let name = target;
-        match tokio::time::timeout(LOG_TIMEOUT, self.gateway.logs(target, LOG_LINES)).await {
+        match tokio::time::timeout(LOG_TIMEOUT, self.session.gateway.logs(target, LOG_LINES)).await {
             Ok(Ok(lines)) if lines.is_empty() => tracing::info!("`{name}` has written nothing to its log"),
             Ok(Ok(lines)) => {
                 let lines: String = lines.iter().map(|line| format!("\n{}", quote(line))).collect();

@@ -6,13 +6,14 @@ use crate::commands::deploy::prune::left_over;
 use crate::commands::permissions;
 use crate::commands::prepare::{Loaded, Rejected, Run};
 use crate::commands::progress::{Reporter, count};
+use crate::commands::session::Session;
 use crate::config::Deploy;
 use crate::console::log::{self, quote};
 use crate::function::FunctionName;
 use crate::function::compare::{Change, compare, fields_of};
 use crate::function::outcome::{Failure, Outcome, Problem};
+use crate::gateway::Error;
 use crate::gateway::statuses::Statuses;
-use crate::gateway::{Error, Gateway};
 
 /// Shows what a deploy with the same variables would change.
 pub(crate) async fn run(mut run: Run<'_>, deploy: &Deploy) -> Result<Outcome, Rejected> {
@@ -28,8 +29,9 @@ pub(crate) async fn run(mut run: Run<'_>, deploy: &Deploy) -> Result<Outcome, Re
         gateway.address()
     );
     let needs = |functions| permissions::of_diff(deploy, functions);
-    let reporter = Reporter::new(&needs);
-    match differences(&gateway, run.config.parallel, &loaded, deploy.prune, &reporter).await {
+    let reporter = &Reporter::new(&needs);
+    let session = Session { gateway: &gateway, stop: run.stop, parallel: run.config.parallel, reporter };
+    match differences(&session, &loaded, deploy.prune).await {
         Ok(differences) => {
             let shown = render(&differences);
             if !shown.is_empty() {
@@ -55,13 +57,8 @@ enum Difference {
     None,
 }
 
-async fn differences(
-    gateway: &Gateway,
-    parallel: usize,
-    loaded: &Loaded,
-    prune: bool,
-    reporter: &Reporter<'_>,
-) -> Result<Vec<(String, Difference)>, Error> {
+async fn differences(session: &Session<'_>, loaded: &Loaded, prune: bool) -> Result<Vec<(String, Difference)>, Error> {
+    let Session { gateway, parallel, reporter, .. } = *session;
     // One listing a namespace, as a rule, and of most stack files that is one request.
     gateway.sign_in().await?;
     let functions = &loaded.stack.functions;

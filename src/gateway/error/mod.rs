@@ -101,6 +101,12 @@ impl Error {
         }
     }
 
+    /// A request that could not be built, so that nothing was sent.
+    pub(crate) fn unbuildable(error: &dyn std::error::Error) -> Self {
+        let message = format!("the request could not be built: {}", quote(&error.to_string()));
+        Self::Unsent(Box::new(Problem { failure: Failure::Failed, message, hint: None }))
+    }
+
     /// What the Policy lacks, and on which function, where that is why the request was refused.
     pub(crate) fn lacks(&self) -> Option<(IamAction, &FunctionName)> {
         match self {
