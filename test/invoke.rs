@@ -105,11 +105,40 @@ fn each_method_is_understood() {
 }
 
 #[test]
+fn queued_call_carries_a_function_token_since_nobody_would_answer_it_401() {
+    let gateway = open();
+    put(&gateway, "openfaas-fn", "echo");
+    invoke(&gateway, "echo").var("ASYNC", "true").run().exits(0).is_silent_about("no function token");
+    let calls: Vec<_> =
+        gateway.requests().into_iter().filter(|call| call.path.starts_with("/async-function/")).collect();
+    assert_eq!(calls.len(), 1);
+    assert!(calls[0].header("authorization").is_some_and(|value| value.starts_with("Bearer ")));
+}
+
+#[test]
+fn queued_call_goes_without_a_token_that_is_refused_and_a_warning_says_so() {
+    let gateway = open();
+    put(&gateway, "openfaas-fn", "echo");
+    let refusal = r#"{"error":"invalid_request","error_description":"No policies found for subject: x"}"#;
+    gateway
+        .fault(Fault::on("POST", "/oauth/token").status(400).header("Content-Type", "application/json").body(refusal));
+    let ran = invoke(&gateway, "echo").var("ASYNC", "true").run().exits(0);
+    ran.says("WARNING: the call carries no function token, and is lost if the function wants one: ");
+    let calls: Vec<_> =
+        gateway.requests().into_iter().filter(|call| call.path.starts_with("/async-function/")).collect();
+    assert!(calls[0].header("authorization").is_none());
+    // No token of the step's, or one of the user's own: nothing to exchange.
+    let own = invoke(&gateway, "echo").var("ASYNC", "true").list("HEADERS", &["Authorization: Bearer mine"]);
+    own.run().exits(0).is_silent_about("WARNING");
+    invoke(&gateway, "echo").var("ASYNC", "true").var("AUTH", "never").run().exits(0).is_silent_about("WARNING");
+}
+
+#[test]
 fn asynchronous_invocation_prints_the_call_id() {
     let gateway = open();
     let ran = invoke(&gateway, "echo").var("ASYNC", "yes").run();
     ran.exits(0).says("/async-function/echo`\n").says("queued: 202 Accepted, call id `").says("✔ `echo` is queued");
-    assert_eq!(paths(&gateway), ["POST /async-function/echo"]);
+    assert_eq!(paths(&gateway), ["POST /oauth/token", "POST /async-function/echo"]);
 }
 
 #[test]

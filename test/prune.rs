@@ -102,6 +102,58 @@ fn label_is_put_on_only_where_it_is_asked_for() {
 }
 
 #[test]
+fn prune_is_refused_where_a_name_is_made_by_a_substitution() {
+    for (name, text) in [
+        ("STAGE", "functions:\n  shop-${STAGE}: {image: example/shop:1}\n"),
+        ("STAGE", "functions:\n  '${STAGE}': {image: example/shop:1}\n"),
+        ("SUFFIX", "functions:\n  shop${SUFFIX}: {image: example/shop:1}\n"),
+        ("FUNCTIONS", "${FUNCTIONS}"),
+    ] {
+        let gateway = open();
+        put(&gateway, "openfaas-fn", "shop-prod");
+        let value = if name == "FUNCTIONS" { "functions: {shop: {image: example/shop:1}}" } else { "dev" };
+        let value = if name == "SUFFIX" { "" } else { value };
+        let pipe = deploy(&gateway, &[]).stack(&format!("provider: {{name: openfaas}}\n{text}")).var(name, value);
+        pipe.run().exits(2).says("PRUNE:\n- the name of `").says("is made by a substitution: ");
+        assert_eq!(left(&gateway), ["shop-prod"], "{text}");
+    }
+    let gateway = open();
+    let text = "provider: {name: openfaas}\nfunctions:\n  shop: {image: '${IMAGE}'}\n  more:\n    image: ${IMAGE}\n";
+    deploy(&gateway, &[]).stack(text).var("IMAGE", "example/shop:1").run().exits(0);
+}
+
+#[test]
+fn stack_files_that_are_links_to_one_file_do_not_prune_each_other() {
+    let gateway = open();
+    let text = stack(&["shop"]);
+    let pipe = |file: &str, names: &[&str]| {
+        let pipe = deploy(&gateway, names).file("common.yml", stack(names));
+        for link in ["dev.yml", "prod.yml"] {
+            std::os::unix::fs::symlink("common.yml", pipe.dir().join(link)).expect("a link");
+        }
+        pipe.var("STACK_FILE", file)
+    };
+    pipe("prod.yml", &["shop", "extra"]).run().exits(0);
+    pipe("dev.yml", &["shop"]).run().exits(0).says("nothing to prune");
+    assert_eq!(left(&gateway), ["extra", "shop"], "{text}");
+    // However the path of one file is written, it is one owner.
+    pipe("./prod.yml", &["shop"]).run().exits(0);
+    pipe("sub/../prod.yml", &["more"]).file("sub/x", "").run().exits(0).says("pruning 1 function");
+}
+
+#[test]
+fn query_of_the_stack_files_url_does_not_change_the_owner() {
+    let gateway = start(crate::support::permissive().tls());
+    for (signature, names) in [("1", &["a", "b"][..]), ("2", &["a"])] {
+        gateway.clear_faults();
+        gateway.fault(Fault::on("GET", "/stack.yml").status(200).body(stack(names)));
+        let url = format!("{}/stack.yml?signature={signature}", gateway.url());
+        deploy(&gateway, &[]).var("CA_CERT", gateway.ca_pem()).var("STACK_FILE", url).run().exits(0);
+    }
+    assert_eq!(left(&gateway), ["a"]);
+}
+
+#[test]
 fn label_and_prune_say_what_they_need() {
     let gateway = open();
     let ran = deploy(&gateway, &["a"]).without("BITBUCKET_REPO_FULL_NAME").run().exits(2);

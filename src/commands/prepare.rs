@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 use std::time::Instant;
 
 use url::Url;
@@ -217,9 +217,22 @@ impl Preparation<'_> {
             }
         };
         self.warn_of_stack(&stack.substituted, &stack.warnings);
+        if deploy.is_some_and(|deploy| deploy.prune)
+            && let Some(named) = stack.named.iter().find(|named| named.is_name_substituted)
+        {
+            self.variables.add(
+                "PRUNE",
+                format!(
+                    "the name of `{}` (line {} of the stack file) is made by a substitution: with other variables the file \
+                     names other functions, and pruning would remove these; write names without `${{…}}`, or leave `PRUNE` out",
+                    quote(&named.function.name),
+                    named.line
+                ),
+            );
+        }
         let path = self.shown_path(&source);
-        let owner =
-            deploy.and_then(|deploy| deploy.owner.as_deref()).map(|repository| owner_label::value(repository, &path));
+        let owner = deploy.and_then(|deploy| deploy.owner.as_deref());
+        let owner = owner.map(|repository| owner_label::value(repository, owner_label::identity(&path)));
         if let Some(owner) = &owner {
             for function in &mut stack.functions {
                 function.deployment.labels.insert(owner_label::LABEL.to_owned(), owner.clone());
@@ -362,15 +375,35 @@ impl Preparation<'_> {
         String::from_utf8(pem).map(Some).map_err(|_| format!("`{}` is not PEM text", quote(value)))
     }
 
-    /// The stack file's path from the clone directory, where it lies in it, as Bitbucket's reports name files.
+    /// The stack file's path from the clone directory, where it lies in it, as Bitbucket's reports name files. It is the
+    /// path as it was named: two links to one file are two stack files.
     fn shown_path(&self, source: &stack::Source) -> String {
         let relative = || {
-            let clone_dir = self.places.clone_dir.as_ref()?.canonicalize().ok()?;
-            let path = Path::new(&source.name).canonicalize().ok()?;
-            Some(path.strip_prefix(clone_dir).ok()?.display().to_string())
+            let clone_dir = self.places.clone_dir.as_ref()?;
+            let directories = [clone_dir.clone(), clone_dir.canonicalize().ok()?];
+            let name = std::path::absolute(&source.name).ok()?;
+            let path = without_dots(&name)?;
+            let relative = directories.iter().find_map(|directory| path.strip_prefix(without_dots(directory)?).ok());
+            Some(relative?.display().to_string())
         };
-        relative().unwrap_or_else(|| source.name.clone())
+        let is_url = source.name.starts_with("https://");
+        relative().filter(|_| !is_url).unwrap_or_else(|| source.name.clone())
     }
+}
+
+/// A path without `.` and `..`, links not followed.
+fn without_dots(path: &Path) -> Option<PathBuf> {
+    let mut clean = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                clean.pop().then_some(())?;
+            }
+            part => clean.push(part),
+        }
+    }
+    Some(clean)
 }
 
 /// A stack file that was read.
@@ -395,7 +428,7 @@ impl Loaded {
     }
 }
 
-fn read_source(path: &Path, base: std::path::PathBuf) -> Result<stack::Source, String> {
+fn read_source(path: &Path, base: PathBuf) -> Result<stack::Source, String> {
     let text = input::read(path, stack::MAX_FILE).map_err(|error| error.to_string())?;
     Ok(stack::Source { name: path.display().to_string(), text, base })
 }

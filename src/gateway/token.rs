@@ -100,6 +100,13 @@ impl Authority {
 }
 
 impl Gateway {
+    /// Whether there is a step's token that could be exchanged.
+    pub(crate) fn has_id_token(&self) -> bool {
+        matches!(self.authority, Authority::IdToken { .. })
+    }
+}
+
+impl Gateway {
     /// Exchanges the step's token once, before requests that need the result are sent side by side.
     pub(crate) async fn sign_in(&self) -> Result<(), Error> {
         self.not_stopped()?;

@@ -35,6 +35,15 @@ pub fn value(repository: &str, stack_file: &str) -> String {
     value
 }
 
+/// What tells one stack file from another: its path, or its URL without query and fragment, which may change with each run
+/// as a signature does.
+pub fn identity(path_or_url: &str) -> &str {
+    match path_or_url.starts_with("https://") {
+        true => path_or_url.split(['?', '#']).next().unwrap_or_default(),
+        false => path_or_url,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -49,6 +58,14 @@ mod tests {
             assert!(value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte)), "{value}");
             assert!(value.starts_with(|first: char| first.is_ascii_alphanumeric()), "{value}");
         }
+    }
+
+    #[test]
+    fn query_of_a_url_is_no_part_of_it() {
+        let url = "https://files.example.com/stack.yml";
+        assert_eq!(identity(&format!("{url}?X-Amz-Signature=1")), url);
+        assert_eq!(identity(&format!("{url}#L1")), url);
+        assert_eq!(identity("a?b.yml"), "a?b.yml");
     }
 
     #[test]

@@ -5,7 +5,7 @@ mod payload;
 
 use std::time::Instant;
 
-use http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, StatusCode};
 
 use crate::commands::prepare::{Rejected, Run};
@@ -131,6 +131,11 @@ impl Invoker<'_> {
 
     /// The answer, with a function token where it is wanted; says whether there was one.
     async fn response(&self) -> Result<(reqwest::Response, bool), Unanswered> {
+        if self.invoke.auth == Auth::Auto && self.invoke.asynchronous {
+            let token = self.token_of_queued_call().await?;
+            let with_token = token.is_some();
+            return Ok((self.once(token).await?, with_token));
+        }
         if self.invoke.auth != Auth::Always {
             let response = self.once(None).await?;
             let wanted = response.status() == StatusCode::UNAUTHORIZED && asks_for_function_token(response.headers());
@@ -143,6 +148,24 @@ impl Invoker<'_> {
         }
         let token = self.gateway.function_token(self.target).await?;
         Ok((self.once(Some(token)).await?, true))
+    }
+
+    /// The queue accepts every call, and nobody sees the 401 of a guarded function: the token goes with the call.
+    async fn token_of_queued_call(&self) -> Result<Option<FunctionToken>, Error> {
+        if !self.gateway.has_id_token() || self.invoke.headers.contains_key(AUTHORIZATION) {
+            return Ok(None);
+        }
+        match self.gateway.function_token(self.target).await {
+            Ok(token) => Ok(Some(token)),
+            Err(error) if error.problem().failure == Failure::Permission => {
+                tracing::warn!(
+                    "the call carries no function token, and is lost if the function wants one: {}",
+                    error.problem().message
+                );
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     async fn once(&self, token: Option<FunctionToken>) -> Result<reqwest::Response, Unanswered> {
