@@ -6,6 +6,7 @@ mod editions;
 mod outage;
 mod replace;
 mod rollback;
+mod table;
 
 use local_gateway::{Flavour, Gateway};
 use serde_json::{Value, json};

@@ -190,6 +190,11 @@ impl Running {
         panic!("`{text}` is not in\n{}", self.log);
     }
 
+    /// Whether it has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("a state").is_some()
+    }
+
     /// Waits for its end.
     pub(crate) fn end(&mut self) -> Ran {
         for line in self.lines.by_ref() {
@@ -209,7 +214,7 @@ impl Running {
 
 /// Waits until something is there, for as long as a slow machine may need.
 #[track_caller]
-pub(crate) fn until(what: &str, is_there: impl Fn() -> bool) {
+pub(crate) fn until(what: &str, mut is_there: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(30);
     while !is_there() {
         assert!(Instant::now() < deadline, "no {what}");

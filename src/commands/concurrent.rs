@@ -120,3 +120,25 @@ impl FunctionOutcome {
         self.left = left;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_failures_in_a_row_because_the_gateway_is_not_available_count() {
+        let row = Row { longest: 2, failed: Cell::new(0), failure: Cell::new(Failure::Unreachable) };
+        let failed = |is_unavailable| {
+            let problem = Problem { failure: Failure::Failed, message: String::new(), hint: None };
+            Err(Failed { problem, is_unavailable, left: Left::Untouched })
+        };
+        row.note(&failed(true));
+        row.note(&Ok(Action::Updated));
+        row.note(&failed(true));
+        row.note(&failed(false));
+        assert!(!row.is_full());
+        row.note(&failed(true));
+        assert!(row.is_full());
+        assert_eq!(row.problem().failure, Failure::Failed);
+    }
+}

@@ -31,17 +31,6 @@ fn run_ends_once_as_many_functions_in_a_row_failed_as_are_deployed_at_once() {
 }
 
 #[test]
-fn success_in_between_begins_the_count_anew() {
-    let names = ["a", "b", "c", "d", "e", "f"];
-    let (gateway, pipe) = against(Flavour::Enterprise);
-    for name in ["a", "c", "e"] {
-        gateway.fault(Fault::any().path("/system/functions").containing(&format!("{name:?}")).status(503));
-    }
-    let ran = pipe.stack(&stack(&names)).var("PARALLEL", "2").var("RETRIES", "0").run().exits(1);
-    ran.is_silent_about("not started");
-}
-
-#[test]
 fn refusals_of_single_functions_do_not_end_the_run() {
     let gateway = open();
     gateway.fault(Fault::any().path("/system/functions").status(400).body("no"));

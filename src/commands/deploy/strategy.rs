@@ -180,7 +180,7 @@ impl Strategy<'_> {
                 match self.session.gateway.create(wanted.target, wanted.body.clone()).await {
                     Ok(Creation::Accepted) => return Ok(()),
                     Ok(Creation::Exists { answer_lost, error }) => {
-                        if answer_lost && self.is_as_sent(wanted).await {
+                        if answer_lost && (self.is_as_sent(wanted).await || self.is_taken_over(wanted, &error).await) {
                             return Ok(());
                         }
                         last = Some(Uncreated::Exists(error));
@@ -200,6 +200,14 @@ impl Strategy<'_> {
             }
             pause = (pause * 2).min(PAUSE_MOST);
         }
+    }
+
+    /// Updates a function that an earlier try may have created. Only where the provider tells an old one that is still
+    /// being deleted from a new one: the update of an old one would be lost with it.
+    async fn is_taken_over(&self, wanted: &Wanted<'_>, exists: &Error) -> bool {
+        let is_new = !exists.says_being_deleted()
+            && matches!(self.session.gateway.provider().await, Provider::CommunityEdition | Provider::Faasd);
+        is_new && matches!(self.session.gateway.update(wanted.target, wanted.body.clone()).await, Ok(Update::Accepted))
     }
 
     /// Deploys what ran before a function was removed, if all of it is known.

@@ -1,0 +1,289 @@
+//! Every changing request, broken at every point, with every edition: the tables of `docs/faults.md`, each cell a run.
+
+use std::fmt::Write as _;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use local_gateway::{Fault, Flavour, Gateway, Latch, Ready};
+use serde_json::json;
+
+use super::{last_line, stack, version_1};
+use crate::support::{Pipe, Ran, Running, edition, permissive, start, until};
+
+/// A request that changes something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Change {
+    Update,
+    Create,
+    CreateOnly,
+    ReplaceDelete,
+    ReplaceCreate,
+    Remove,
+    Prune,
+    RollbackUpdate,
+    RollbackDelete,
+}
+
+impl Change {
+    const ALL: [Self; 9] = [
+        Self::Update,
+        Self::Create,
+        Self::CreateOnly,
+        Self::ReplaceDelete,
+        Self::ReplaceCreate,
+        Self::Remove,
+        Self::Prune,
+        Self::RollbackUpdate,
+        Self::RollbackDelete,
+    ];
+
+    fn title(self) -> &'static str {
+        match self {
+            Self::Update => "`STRATEGY: update`, `PUT` of a function that runs",
+            Self::Create => "`STRATEGY: update`, `POST` of a new function",
+            Self::CreateOnly => "`STRATEGY: create`, `POST` of a new function",
+            Self::ReplaceDelete => "`STRATEGY: replace`, `DELETE`",
+            Self::ReplaceCreate => "`STRATEGY: replace`, `POST` after the `DELETE`",
+            Self::Remove => "`COMMAND: remove`, `DELETE`",
+            Self::Prune => "`PRUNE`, `DELETE`",
+            Self::RollbackUpdate => "`ROLLBACK`, `PUT` of what ran before",
+            Self::RollbackDelete => "`ROLLBACK`, `DELETE` of a new function",
+        }
+    }
+
+    /// The request: its method, and the how manieth of them it is.
+    fn request(self) -> (&'static str, u64) {
+        match self {
+            Self::Update => ("PUT", 1),
+            Self::Create | Self::CreateOnly | Self::ReplaceCreate => ("POST", 1),
+            Self::ReplaceDelete | Self::Remove | Self::Prune | Self::RollbackDelete => ("DELETE", 1),
+            Self::RollbackUpdate => ("PUT", 2),
+        }
+    }
+
+    fn has_old_version(self) -> bool {
+        !matches!(self, Self::Create | Self::CreateOnly | Self::RollbackDelete)
+    }
+
+    /// Whether the function is to be gone in the end.
+    fn removes(self) -> bool {
+        matches!(self, Self::Remove | Self::Prune | Self::RollbackDelete)
+    }
+
+    fn pipe(self, gateway: &Gateway, flavour: Flavour) -> Pipe {
+        let pipe = match flavour {
+            Flavour::Enterprise => Pipe::at(gateway),
+            Flavour::Ce | Flavour::Faasd => Pipe::with_password(gateway),
+        };
+        let pipe = pipe.stack(&stack(&["f"])).var("RETRIES", "1").var("WAIT_TIMEOUT", "300ms");
+        let rollback = |pipe: Pipe| pipe.var("WAIT", "true").var("ROLLBACK", "true");
+        match self {
+            Self::Update | Self::Create => pipe,
+            Self::CreateOnly => pipe.var("STRATEGY", "create"),
+            Self::ReplaceDelete | Self::ReplaceCreate => pipe.var("STRATEGY", "replace"),
+            Self::Remove => pipe.var("COMMAND", "remove"),
+            Self::Prune => pipe
+                .stack(&stack(&["kept"]))
+                .var("BITBUCKET_REPO_FULL_NAME", "acme/shop")
+                .var("OWNER_LABEL", "true")
+                .var("PRUNE", "true"),
+            Self::RollbackUpdate | Self::RollbackDelete => rollback(pipe),
+        }
+    }
+}
+
+/// Where it breaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Point {
+    Reset,
+    Lost,
+    BadGateway,
+    Cut,
+    Hang,
+    DiesBefore,
+    DiesAfter,
+    Stopped,
+    Refused,
+    Halfway,
+}
+
+impl Point {
+    const ALL: [Self; 10] = [
+        Self::Reset,
+        Self::Lost,
+        Self::BadGateway,
+        Self::Cut,
+        Self::Hang,
+        Self::DiesBefore,
+        Self::DiesAfter,
+        Self::Stopped,
+        Self::Refused,
+        Self::Halfway,
+    ];
+
+    fn title(self) -> &'static str {
+        match self {
+            Self::Reset => "before it is carried out: connection reset, once",
+            Self::Lost => "carried out, the answer lost: connection reset, once",
+            Self::BadGateway => "carried out, and a proxy answers 502, once",
+            Self::Cut => "carried out, the answer cut off, once",
+            Self::Hang => "carried out, and no answer within `TIMEOUT`, once",
+            Self::DiesBefore => "the gateway dies before it carries it out",
+            Self::DiesAfter => "the gateway dies after it carried it out",
+            Self::Stopped => "the step is stopped while it is under way",
+            Self::Refused => "refused: 400 with a reason",
+            Self::Halfway => "carried out in part, then refused",
+        }
+    }
+
+    fn fault(self, fault: Fault, method: &str) -> Option<Fault> {
+        Some(match self {
+            Self::Reset => fault.reset(),
+            Self::Lost => fault.lose(),
+            Self::BadGateway => fault.processed().status(502).header("Retry-After", "0"),
+            Self::Cut => fault.processed().status(202).body("{}").cut_off(1),
+            Self::Hang => fault.processed().hang(),
+            Self::DiesBefore => fault.dies(),
+            Self::DiesAfter => fault.processed().dies(),
+            Self::Stopped => return None,
+            Self::Refused => fault.status(400).body("admission webhook denied the request"),
+            Self::Halfway => match method {
+                "POST" => fault.processed().status(400).body("failed create Service: no address is free"),
+                "PUT" => fault.processed().status(500).body("unable update Service: etcdserver: request timed out"),
+                _ => fault.processed().status(500).body("etcdserver: request timed out"),
+            },
+        })
+    }
+}
+
+/// Runs a cell: what the user has afterwards, and the exit code.
+fn cell(change: Change, point: Point, flavour: Flavour) -> Result<String, String> {
+    let builder = match flavour {
+        Flavour::Enterprise => permissive(),
+        Flavour::Ce | Flavour::Faasd => edition(flavour),
+    };
+    let is_rollback = matches!(change, Change::RollbackUpdate | Change::RollbackDelete);
+    let builder = if is_rollback { builder.ready_of("example/f:2", Ready::Never) } else { builder };
+    let (method, nth) = change.request();
+    // faasd removes a function before it looks for the image of its new version.
+    let faasd_removes = point == Point::Halfway && method == "PUT" && flavour == Flavour::Faasd;
+    let wanted = if change == Change::RollbackUpdate { "example/f:1" } else { "example/f:2" };
+    let builder = if faasd_removes { builder.unreachable_image(wanted) } else { builder };
+    let gateway = start(builder);
+    let mut old = version_1("f");
+    if change == Change::Prune {
+        old["labels"] = json!({"com.openfaas-pipe.owner": "shop.63f64cafed7a4a86"});
+    }
+    if change.has_old_version() {
+        gateway.put_function(&old);
+        if is_rollback {
+            gateway.set_ready("f", Ready::Never);
+        }
+    }
+    let fault = Fault::on(method, "/system/functions").nth(nth);
+    let timeout = if point == Point::Hang { "1s" } else { "30s" };
+    let pipe = change.pipe(&gateway, flavour).var("TIMEOUT", timeout);
+    let ran = match point.fault(fault.clone(), method) {
+        Some(_) if faasd_removes => pipe.run(),
+        Some(fault) => {
+            gateway.fault(fault);
+            pipe.run()
+        }
+        None => stopped(&gateway, pipe, fault, (method, nth)),
+    };
+    let left = left(&gateway, change, &old, &ran)?;
+    Ok(format!("{left}, {}", ran.code))
+}
+
+/// Stops a run while the request is under way; it is carried out.
+fn stopped(gateway: &Gateway, pipe: Pipe, fault: Fault, (method, nth): (&str, u64)) -> Ran {
+    let latch = Latch::closed();
+    gateway.fault(fault.held_by(&latch));
+    let mut running = Running::of(pipe);
+    let arrived = || {
+        let requests = gateway.requests();
+        let changes = requests.iter().filter(|request| request.path == "/system/functions" && request.method == method);
+        changes.count() as u64 >= nth
+    };
+    // A run that never sends it, as a rollback that is refused up front, ends by itself.
+    until("request, or the end", || arrived() || running.has_ended());
+    if arrived() {
+        running.signal("TERM");
+        running.read_to("SIGTERM received");
+    }
+    latch.open();
+    running.end()
+}
+
+/// What is left of the function; an error if it has less than it had and the last line does not say so.
+fn left(gateway: &Gateway, change: Change, old: &serde_json::Value, ran: &Ran) -> Result<&'static str, String> {
+    let function = gateway.function("openfaas-fn", "f").filter(|function| !function.terminating);
+    let Some(function) = function else {
+        if change.removes() || !change.has_old_version() {
+            return Ok(if change.removes() { "removed" } else { "not created" });
+        }
+        let told = last_line(&ran.log).contains("gone, and to be deployed again: `f`");
+        return if told { Ok("gone, and the last line says so") } else { Err(format!("it is gone\n{}", ran.log)) };
+    };
+    let image = function.deployment["image"].as_str().unwrap_or_default();
+    if image.ends_with("example/f:2") {
+        return Ok("new version");
+    }
+    for (field, value) in old.as_object().into_iter().flatten().filter(|(field, _)| *field != "image") {
+        if function.deployment[field] != *value {
+            return Err(format!("`{field}` is {} and was {value}\n{}", function.deployment[field], ran.log));
+        }
+    }
+    Ok("old version")
+}
+
+fn jobs() -> Vec<(Change, Point, Flavour)> {
+    let points = |change| Point::ALL.map(|point| (change, point));
+    let pairs = Change::ALL.into_iter().flat_map(points);
+    pairs.flat_map(|(change, point)| Flavour::ALL.map(|flavour| (change, point, flavour))).collect()
+}
+
+#[test]
+fn each_cell_of_the_tables_is_what_happens() {
+    let jobs = jobs();
+    let cells: Mutex<Vec<Option<String>>> = Mutex::new(vec![None; jobs.len()]);
+    let wrong = Mutex::new(Vec::new());
+    let next = AtomicUsize::new(0);
+    // Most of the time is spent waiting.
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    let Some((change, point, flavour)) = jobs.get(index) else { break };
+                    match cell(*change, *point, *flavour) {
+                        Ok(text) => cells.lock().expect("a lock")[index] = Some(text),
+                        Err(error) => {
+                            wrong.lock().expect("a lock").push(format!("{change:?} {point:?} {flavour:?}: {error}"));
+                        }
+                    }
+                }
+            });
+        }
+    });
+    let wrong = wrong.into_inner().expect("a lock");
+    assert!(wrong.is_empty(), "{} of {}\n{}", wrong.len(), jobs.len(), wrong.join("\n"));
+    let cells = cells.into_inner().expect("a lock");
+    let mut cells = cells.into_iter().map(Option::unwrap_or_default);
+    let mut tables = String::new();
+    for change in Change::ALL {
+        let _ = write!(
+            tables,
+            "\n#### {}\n\n| Where it breaks | Enterprise | CE | faasd |\n|---|---|---|---|\n",
+            change.title()
+        );
+        for point in Point::ALL {
+            let row: Vec<_> = cells.by_ref().take(Flavour::ALL.len()).collect();
+            let _ = writeln!(tables, "| {} | {} |", point.title(), row.join(" | "));
+        }
+    }
+    let document = include_str!("../../docs/faults.md");
+    let differ: Vec<_> = tables.lines().filter(|line| !document.contains(line)).collect();
+    assert!(document.contains(&tables), "`docs/faults.md` differs in\n{}\n\n{tables}", differ.join("\n"));
+}
