@@ -32,7 +32,6 @@ mod gateway;
 mod http;
 mod image_tag;
 pub mod oidc;
-#[allow(dead_code)] // The commands use it in the commits that follow.
 mod registry;
 mod report;
 mod shutdown;
@@ -46,7 +45,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
 use commands::prepare::{Rejected, Run};
-use commands::{deploy, diff, invoke, prepare, remove, whoami};
+use commands::{deploy, diff, invoke, login, prepare, remove, whoami};
 use config::{Config, Environment, Invalid, Task};
 use console::log;
 use function::outcome::{Failure, Outcome, Problem};
@@ -153,8 +152,9 @@ async fn task(run: Run<'_>) -> Result<(Outcome, String), Rejected> {
         Task::Deploy(deploy) if deploy.dry_run => (deploy::dry_run(run, deploy).await?, deploy::dry_summary),
         Task::Deploy(deploy) => (deploy::run(run, deploy).await?, deploy::summary),
         Task::Invoke(invoke) => (invoke::run(run, invoke).await?, invoke::summary),
-        Task::Whoami(whoami) => (whoami::run(run, whoami).await?, whoami::summary),
+        Task::Whoami(whoami) => return whoami::run(run, whoami).await,
         Task::Diff(deploy) => (diff::run(run, deploy).await?, diff::summary),
+        Task::Login(login) => (login::run(run, login).await?, login::summary),
         Task::Remove(selection) => (remove::run(run, selection).await?, remove::summary),
     };
     let last_line = summary(&outcome);

@@ -3,6 +3,7 @@
 mod bad_days;
 mod binary;
 mod bounded;
+mod clouds;
 mod connect;
 mod connections;
 mod consistency;
@@ -10,8 +11,10 @@ mod deploy;
 mod diff;
 mod explain;
 mod faults;
+mod images;
 mod invoke;
 mod leak;
+mod login;
 mod pipe_binary;
 mod prune;
 mod readme;

@@ -6,6 +6,7 @@ use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use local_cloud::Cloud;
 use local_gateway::{Builder, Flavour, Gateway, Issuer};
 use tempfile::TempDir;
 
@@ -301,4 +302,27 @@ pub(crate) fn changes(gateway: &Gateway) -> Vec<(String, String)> {
             (request.method.to_string(), name)
         })
         .collect()
+}
+
+/// A gateway that accepts tokens with the workspace's own audience, which clouds accept as well.
+pub(crate) fn one_audience() -> Gateway {
+    let iam = include_str!("iam/everything.yaml").replace("https://gw.example.com", &local_cloud::audience());
+    start(Gateway::builder().iam_yaml(&iam).public_url("https://gw.example.com").issuer(&issuer()))
+}
+
+/// A step with `oidc: true`, in which every host but loopback is one of a cloud's.
+pub(crate) fn step_in(cloud: &Cloud, gateway: &Gateway) -> Pipe {
+    Pipe::new()
+        .var("OPENFAAS_URL", gateway.url())
+        .var("BITBUCKET_STEP_OIDC_TOKEN", issuer().token().mint())
+        .var("BITBUCKET_REPO_SLUG", "etl")
+        .var("BITBUCKET_BUILD_NUMBER", "7")
+        .var("HTTPS_PROXY", cloud.proxy_url())
+        .var("CA_CERT", cloud.ca_pem())
+}
+
+/// A stack file with a function for each image: `f0`, `f1`, …
+pub(crate) fn stack_of(images: &[&str]) -> String {
+    let functions = images.iter().enumerate().map(|(index, image)| format!("  f{index}:\n    image: {image}\n"));
+    format!("provider:\n  name: openfaas\nfunctions:\n{}", functions.collect::<String>())
 }

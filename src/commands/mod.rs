@@ -4,6 +4,7 @@ pub(crate) mod concurrent;
 pub(crate) mod deploy;
 pub(crate) mod diff;
 pub(crate) mod invoke;
+pub(crate) mod login;
 pub(crate) mod permissions;
 pub(crate) mod prepare;
 pub(crate) mod progress;

@@ -23,6 +23,7 @@ use crate::http::fetch::{self, fetch};
 use crate::http::tls;
 use crate::image_tag::git;
 use crate::image_tag::handler_digest;
+use crate::registry::Http;
 use crate::report::Places;
 use crate::shutdown::Stop;
 use crate::stack::owner_label;
@@ -106,6 +107,17 @@ impl<'a> Run<'a> {
             .and_then(|pem| Gateway::new(url.clone().unwrap_or(placeholder), pem.as_deref(), config, stop))
             .map_err(|message| preparation.problem("CA_CERT", message));
         gateway.ok().filter(|_| url.is_some())
+    }
+
+    /// The client for registries and clouds if it is wanted; `None` also if `CA_CERT` is wrong.
+    pub(crate) fn registry_client(&mut self, wanted: bool) -> Option<Http> {
+        if !wanted {
+            return None;
+        }
+        let Self { config, preparation, .. } = self;
+        let pem = preparation.ca_cert(config.ca_cert.as_deref());
+        let http = pem.and_then(|pem| Http::new(pem.as_deref(), config.parallel));
+        http.map_err(|message| preparation.problem("CA_CERT", message)).ok()
     }
 
     /// An outcome with nothing in it yet.

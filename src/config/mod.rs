@@ -5,6 +5,7 @@ mod gateway_url;
 mod lints;
 mod parse;
 mod problems;
+mod registries;
 mod secrets;
 mod value;
 mod variables;
@@ -22,6 +23,7 @@ pub(crate) use lints::unexpanded;
 pub use lints::warnings;
 pub use parse::read;
 pub use problems::Problems;
+pub(crate) use registries::{ImageChecks, RegistryAccess};
 pub use variables::{Kind, VARIABLES, Variable};
 
 use crate::console::redact::Secret;
@@ -29,6 +31,7 @@ use crate::function::FunctionName;
 use crate::function::command::Command;
 use crate::image_tag::git;
 use crate::oidc::{Facts, IdToken, TokenError};
+use crate::registry::Host;
 use crate::report::Places;
 
 /// What the variables say, all of it valid.
@@ -38,6 +41,7 @@ pub struct Config {
     pub(crate) gateway_url: GatewayUrl,
     pub(crate) allow_http: bool,
     pub(crate) credentials: Credentials,
+    pub(crate) registries: RegistryAccess,
     /// What Bitbucket says about the build, to be compared with the token.
     pub(crate) facts: Facts,
     /// PEM text, or the path of a PEM file.
@@ -91,6 +95,7 @@ pub(crate) enum Task {
     Whoami(Whoami),
     Diff(Deploy),
     Remove(Selection),
+    Login(Login),
 }
 
 impl Task {
@@ -101,6 +106,7 @@ impl Task {
             Self::Whoami(_) => Command::Whoami,
             Self::Diff(_) => Command::Diff,
             Self::Remove(_) => Command::Remove,
+            Self::Login(_) => Command::Login,
         }
     }
 }
@@ -146,6 +152,7 @@ pub(crate) struct Deploy {
     /// The repository that functions are labelled with (`OWNER_LABEL`).
     pub(crate) owner: Option<String>,
     pub(crate) prune: bool,
+    pub(crate) images: ImageChecks,
     pub(crate) dry_run: bool,
 }
 
@@ -154,6 +161,16 @@ pub(crate) struct Deploy {
 pub(crate) struct Whoami {
     pub(crate) deploy: Deploy,
     pub(crate) function: Option<FunctionName>,
+}
+
+/// `COMMAND: login`.
+#[derive(Clone, Debug)]
+pub(crate) struct Login {
+    /// `REGISTRIES`; `None` for those of the stack file's images.
+    pub(crate) registries: Option<Vec<Host>>,
+    /// `DOCKER_CONFIG`.
+    pub(crate) directory: PathBuf,
+    pub(crate) selection: Selection,
 }
 
 /// How a function that exists already is deployed.

@@ -8,7 +8,7 @@ use url::Url;
 
 use super::variables::{VARIABLES, Variables};
 use super::{
-    Auth, Config, Credentials, Deploy, Environment, GatewayUrl, Invalid, Invoke, NOT_UTF8, Payload, Problems,
+    Auth, Config, Credentials, Deploy, Environment, GatewayUrl, Invalid, Invoke, Login, NOT_UTF8, Payload, Problems,
     Selection, Strategy, TagFormat, Task, Whoami, gateway_url, lints, secrets,
 };
 use crate::console::log::quote;
@@ -18,6 +18,7 @@ use crate::function::api::unaddressable;
 use crate::function::command::Command;
 use crate::image_tag::git;
 use crate::oidc::{Facts, IdToken};
+use crate::registry::Host;
 use crate::report::{Places, insights};
 
 /// More retries only hide that something is broken.
@@ -60,10 +61,10 @@ fn part<'a, T>(environment: &'a Environment, read: impl FnOnce(&mut Reader<'a>) 
 }
 
 /// Methods add what is wrong to the problems, and return `None` if there is no value because of it.
-struct Reader<'a> {
-    environment: &'a Environment,
-    variables: Variables<'a>,
-    problems: Problems,
+pub(super) struct Reader<'a> {
+    pub(super) environment: &'a Environment,
+    pub(super) variables: Variables<'a>,
+    pub(super) problems: Problems,
 }
 
 impl<'a> Reader<'a> {
@@ -77,6 +78,7 @@ impl<'a> Reader<'a> {
         let debug = variables.debug().boolean(&mut self.problems);
         let task = self.command().and_then(|command| self.task(command));
         let gateway_url = self.gateway_url();
+        let registries = self.registry_access();
         let places = self.places();
         let problems = &mut self.problems;
         let allow_http = variables.allow_http().boolean(problems);
@@ -90,6 +92,7 @@ impl<'a> Reader<'a> {
             gateway_url: gateway_url?,
             allow_http: allow_http?,
             credentials: self.credentials(),
+            registries: registries?,
             facts: facts(environment),
             ca_cert: variables.ca_cert().owned(),
             tls_no_verify: tls_no_verify?,
@@ -119,6 +122,7 @@ impl<'a> Reader<'a> {
             }
             Command::Diff => Task::Diff(self.deploy()?),
             Command::Remove => Task::Remove(self.selection()?),
+            Command::Login => Task::Login(self.login()?),
         })
     }
 
@@ -269,6 +273,7 @@ impl<'a> Reader<'a> {
         let constraints = variables.constraints().list(problems);
         let read_only = variables.read_only().boolean(problems);
         let dry_run = variables.dry_run().boolean(problems);
+        let images = self.image_checks();
         Some(Deploy {
             selection: selection?,
             strategy: strategy?,
@@ -283,7 +288,26 @@ impl<'a> Reader<'a> {
             rollback: rollback?,
             owner: owner?,
             prune: prune?,
+            images: images?,
             dry_run: dry_run?,
+        })
+    }
+
+    fn login(&mut self) -> Option<Login> {
+        let selection = self.selection();
+        let variables = self.variables;
+        let listed = variables.registries().list(&mut self.problems)?;
+        let mut hosts = Vec::new();
+        for item in &listed {
+            match Host::parse(item) {
+                Ok(host) => hosts.push(host),
+                Err(error) => self.problems.add("REGISTRIES", error),
+            }
+        }
+        Some(Login {
+            registries: (!listed.is_empty()).then_some(hosts),
+            directory: PathBuf::from(variables.docker_config().text()?),
+            selection: selection?,
         })
     }
 

@@ -5,11 +5,14 @@ use crate::function::command::Command;
 
 const ALL: &[Command] = Command::ALL;
 const DEPLOY: &[Command] = &[Command::Deploy];
+const LOGIN: &[Command] = &[Command::Login];
 const INVOKE: &[Command] = &[Command::Invoke];
 /// The commands that read a stack file.
-const STACK: &[Command] = &[Command::Deploy, Command::Whoami, Command::Diff, Command::Remove];
+const STACK: &[Command] = &[Command::Deploy, Command::Whoami, Command::Diff, Command::Remove, Command::Login];
 /// The commands that know what a deploy would send.
 const SEND: &[Command] = &[Command::Deploy, Command::Diff];
+/// The commands that ask registries.
+const REGISTRY: &[Command] = &[Command::Deploy, Command::Diff, Command::Whoami, Command::Login];
 
 /// How a value is read, and how the documentation shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,7 +119,20 @@ variables! {
     rollback "ROLLBACK" Boolean "false" DEPLOY;
     owner_label "OWNER_LABEL" Boolean "false" SEND;
     prune "PRUNE" Boolean "false" SEND;
+    check_images "CHECK_IMAGES" Boolean "false" SEND;
+    pin_images "PIN_IMAGES" Boolean "false" SEND;
+    image_platforms "IMAGE_PLATFORMS" List "" SEND;
     dry_run "DRY_RUN" Boolean "false" DEPLOY;
+
+    docker_auth_config "DOCKER_AUTH_CONFIG" Secret "" REGISTRY;
+    registry_host "REGISTRY_HOST" Text "docker.io" REGISTRY;
+    registry_username "REGISTRY_USERNAME" Text "" REGISTRY;
+    registry_password "REGISTRY_PASSWORD" Secret "" REGISTRY;
+    aws_oidc_role_arn "AWS_OIDC_ROLE_ARN" Text "" REGISTRY;
+    gcp_workload_identity_provider "GCP_WORKLOAD_IDENTITY_PROVIDER" Text "" REGISTRY;
+    gcp_service_account "GCP_SERVICE_ACCOUNT" Text "" REGISTRY;
+    registries "REGISTRIES" List "" LOGIN;
+    docker_config "DOCKER_CONFIG" Text ".docker" LOGIN;
 
     function "FUNCTION" Text "" INVOKE;
     payload "PAYLOAD" Verbatim "" INVOKE;

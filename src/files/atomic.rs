@@ -24,6 +24,11 @@ impl Attributes {
         Self { owner: metadata.map(|metadata| (metadata.uid(), metadata.gid())), mode: 0o644 }
     }
 
+    /// For what only the owner may read.
+    pub(crate) fn private(self) -> Self {
+        Self { mode: 0o600, ..self }
+    }
+
     /// Those of a file that is replaced.
     pub(crate) fn of(metadata: &fs::Metadata) -> Self {
         Self { owner: Some((metadata.uid(), metadata.gid())), mode: metadata.mode() & 0o777 }

@@ -27,6 +27,7 @@ commands! {
     Whoami "whoami",
     Diff "diff",
     Remove "remove",
+    Login "login",
 }
 
 impl fmt::Display for Command {

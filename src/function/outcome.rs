@@ -127,6 +127,13 @@ impl Problem {
         let about = if about.is_empty() { String::new() } else { format!("`{about}`: ") };
         Diagnostic::new(Severity::Error, format!("{about}{}", self.message), self.hint.clone())
     }
+
+    /// Of several problems, the one that the exit code tells.
+    pub fn worst(problems: impl IntoIterator<Item = Self>) -> Option<Self> {
+        let problems: Vec<_> = problems.into_iter().collect();
+        let worst = Failure::worst(problems.iter().map(|problem| problem.failure))?;
+        problems.into_iter().find(|problem| problem.failure == worst)
+    }
 }
 
 /// How many replicas of a function the gateway tells of.
@@ -167,6 +174,8 @@ pub struct FunctionOutcome {
     pub function: FunctionName,
     /// The image that was sent; absent where none was (removal).
     pub image: Option<String>,
+    /// The digest of the image, if its registry was asked.
+    pub digest: Option<String>,
     /// What was done.
     pub action: Action,
     /// Why it failed, or why it is not ready.
@@ -191,6 +200,7 @@ impl FunctionOutcome {
         Self {
             function,
             image: None,
+            digest: None,
             action: Action::NotStarted,
             problem: None,
             duration: Duration::ZERO,

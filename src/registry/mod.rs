@@ -13,3 +13,14 @@ mod manifest;
 mod reference;
 mod step;
 mod transport;
+
+pub(crate) use aws::{EcrHost, RoleArn, pull_policy, trust_policy};
+pub(crate) use client::{Found, Registries, SignedIn};
+pub(crate) use clock::readable;
+pub(crate) use credentials::{Credentials, DockerAuthConfig, Login, Source, wanted as wanted_credentials};
+pub(crate) use error::{Error, Kind};
+pub(crate) use google::{ArtifactRepository, Provider, ServiceAccount, commands};
+pub(crate) use manifest::Platform;
+pub(crate) use reference::{Host, Reference};
+pub(crate) use step::Step;
+pub(crate) use transport::Http;

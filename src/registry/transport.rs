@@ -18,7 +18,7 @@ use crate::http::{CONNECT_TIMEOUT, USER_AGENT, retry, tls};
 pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(20);
 
 /// A registry that is down is rarely back within the time that there is.
-const RETRIES: u32 = 4;
+const RETRIES: u32 = 3;
 
 /// Tokens and errors are far shorter.
 pub(super) const ANSWER_LIMIT: usize = 64 * 1024;

@@ -11,6 +11,7 @@ pub(crate) fn function(name: &str) -> FunctionOutcome {
     FunctionOutcome {
         function: FunctionName::new(name, None::<String>),
         image: Some(format!("ghcr.io/acme/{name}:1")),
+        digest: None,
         action: Action::Updated,
         problem: None,
         duration: Duration::from_millis(120),

@@ -1,5 +1,6 @@
 //! `COMMAND: deploy`: the functions of a stack file, side by side.
 
+pub(crate) mod preflight;
 mod provider_hints;
 pub(crate) mod prune;
 mod readiness;
@@ -8,6 +9,7 @@ mod strategy;
 mod wait;
 
 use crate::commands::concurrent::{Failed, begun, each};
+use crate::commands::deploy::preflight::Checked;
 use crate::commands::deploy::prune::left_over;
 use crate::commands::deploy::rollback::Rollback;
 use crate::commands::deploy::strategy::{Strategy, Wanted};
@@ -20,23 +22,31 @@ use crate::commands::session::Session;
 use crate::config::Deploy;
 use crate::console::log;
 use crate::function::FunctionName;
-use crate::function::outcome::{Failure, FunctionOutcome, Outcome, Problem};
-use crate::gateway::Error;
+use crate::function::outcome::{Action, Failure, FunctionOutcome, Outcome, Problem};
 use crate::gateway::provider::Provider;
 use crate::gateway::statuses::{Reading, Statuses};
+use crate::gateway::{Error, Gateway};
 use crate::stack::Function;
 
 /// Deploys what the variables select.
 pub(crate) async fn run(mut run: Run<'_>, deploy: &Deploy) -> Result<Outcome, Rejected> {
     let loaded = run.preparation.stack(&deploy.selection, Some(deploy)).await;
     let gateway = run.gateway(loaded.as_ref().map(|loaded| &loaded.stack));
-    let (loaded, gateway) = run.preparation.finish(loaded.zip(gateway))?;
+    let http = run.registry_client(deploy.images.check);
+    let (mut loaded, gateway) = run.preparation.finish(loaded.zip(gateway))?;
     let mut outcome = run.outcome(gateway.address());
     outcome.stack_file = Some(loaded.path.clone());
     tracing::info!("deploying {} of `{}` to `{}`", count(loaded.stack.functions.len()), loaded.path, gateway.address());
     let needs = |functions| permissions::of_deploy(deploy, functions);
     let reporter = &Reporter::new(&needs);
-    match gateway.sign_in().await {
+    let (signed_in, checked) =
+        tokio::join!(gateway.sign_in(), preflight::check(&run, http.as_ref(), &deploy.images, &loaded));
+    let digests = checked.apply(&mut loaded.stack.functions, deploy.images.pin);
+    let refused = checked.worst().is_some();
+    match signed_in {
+        Ok(()) | Err(Error::Stopped(_)) if refused => {
+            outcome.functions = refused_functions(&gateway, &loaded.stack.functions, &checked);
+        }
         // The table is to say that nothing was started.
         Ok(()) | Err(Error::Stopped(_)) => {
             let session = Session { gateway: &gateway, stop: run.stop, parallel: run.config.parallel, reporter };
@@ -46,7 +56,15 @@ pub(crate) async fn run(mut run: Run<'_>, deploy: &Deploy) -> Result<Outcome, Re
             }
             reporter.lacking(loaded.names());
         }
-        Err(error) => outcome.problem = Some(reporter.run_failed(&error)),
+        Err(error) => {
+            outcome.problem = Some(reporter.run_failed(&error));
+            if refused {
+                outcome.functions = refused_functions(&gateway, &loaded.stack.functions, &checked);
+            }
+        }
+    }
+    for (function, digest) in outcome.functions.iter_mut().zip(digests) {
+        function.digest = digest;
     }
     if !outcome.functions.is_empty() {
         progress::table(&outcome.functions);
@@ -55,11 +73,29 @@ pub(crate) async fn run(mut run: Run<'_>, deploy: &Deploy) -> Result<Outcome, Re
     Ok(outcome)
 }
 
+/// All functions as not deployed: those whose images are refused, with the reason.
+fn refused_functions(gateway: &Gateway, functions: &[Function], checked: &Checked) -> Vec<FunctionOutcome> {
+    let refused = functions.iter().map(|function| {
+        let problem = checked.problem(function).cloned();
+        FunctionOutcome {
+            image: Some(function.deployment.image.clone()),
+            line: Some(function.line),
+            action: if problem.is_some() { Action::Failed } else { Action::NotStarted },
+            problem,
+            ..begun(gateway, FunctionName::from(&function.deployment))
+        }
+    });
+    refused.collect()
+}
+
 /// `DRY_RUN`: shows what would be sent.
 pub(crate) async fn dry_run(mut run: Run<'_>, deploy: &Deploy) -> Result<Outcome, Rejected> {
     let loaded = run.preparation.stack(&deploy.selection, Some(deploy)).await;
     let loaded = run.preparation.finish(loaded)?;
     tracing::info!("dry run: this would be sent, and nothing is");
+    if deploy.images.check {
+        tracing::info!("dry run: no registry is asked, so that the digests of images are not known");
+    }
     let deployments: Vec<_> = loaded.stack.functions.iter().map(|function| &function.deployment).collect();
     let problem = match serde_json::to_string_pretty(&deployments) {
         Ok(json) => {

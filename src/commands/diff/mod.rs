@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use crate::commands::deploy::preflight;
 use crate::commands::deploy::prune::left_over;
 use crate::commands::permissions;
 use crate::commands::prepare::{Loaded, Rejected, Run};
@@ -19,7 +20,8 @@ use crate::gateway::statuses::Statuses;
 pub(crate) async fn run(mut run: Run<'_>, deploy: &Deploy) -> Result<Outcome, Rejected> {
     let loaded = run.preparation.stack(&deploy.selection, Some(deploy)).await;
     let gateway = run.gateway(loaded.as_ref().map(|loaded| &loaded.stack));
-    let (loaded, gateway) = run.preparation.finish(loaded.zip(gateway))?;
+    let http = run.registry_client(deploy.images.check);
+    let (mut loaded, gateway) = run.preparation.finish(loaded.zip(gateway))?;
     let mut outcome = run.outcome(gateway.address());
     outcome.stack_file = Some(loaded.path.clone());
     tracing::info!(
@@ -30,8 +32,17 @@ pub(crate) async fn run(mut run: Run<'_>, deploy: &Deploy) -> Result<Outcome, Re
     );
     let needs = |functions| permissions::of_diff(deploy, functions);
     let reporter = &Reporter::new(&needs);
+    // One listing a namespace, as a rule, and of most stack files that is one request.
+    let (signed_in, checked) =
+        tokio::join!(gateway.sign_in(), preflight::check(&run, http.as_ref(), &deploy.images, &loaded));
+    checked.apply(&mut loaded.stack.functions, deploy.images.pin);
+    let refused = signed_in.err().map(|error| reporter.run_failed(&error));
     let session = Session { gateway: &gateway, stop: run.stop, parallel: run.config.parallel, reporter };
-    match differences(&session, &loaded, deploy.prune).await {
+    let differences = match Problem::worst(refused.into_iter().chain(checked.worst())) {
+        Some(problem) => Err(problem),
+        None => differences(&session, &loaded, deploy.prune).await.map_err(|error| reporter.run_failed(&error)),
+    };
+    match differences {
         Ok(differences) => {
             let shown = render(&differences);
             if !shown.is_empty() {
@@ -39,7 +50,7 @@ pub(crate) async fn run(mut run: Run<'_>, deploy: &Deploy) -> Result<Outcome, Re
             }
             outcome.problem = verdict(&differences);
         }
-        Err(error) => outcome.problem = Some(reporter.run_failed(&error)),
+        Err(problem) => outcome.problem = Some(problem),
     }
     reporter.lacking(loaded.names());
     outcome.duration = run.started.elapsed();
@@ -59,8 +70,6 @@ enum Difference {
 
 async fn differences(session: &Session<'_>, loaded: &Loaded, prune: bool) -> Result<Vec<(String, Difference)>, Error> {
     let Session { gateway, parallel, reporter, .. } = *session;
-    // One listing a namespace, as a rule, and of most stack files that is one request.
-    gateway.sign_in().await?;
     let functions = &loaded.stack.functions;
     let targets: Vec<_> = functions.iter().map(|function| FunctionName::from(&function.deployment)).collect();
     let targets: Vec<_> = targets.iter().collect();

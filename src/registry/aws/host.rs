@@ -52,6 +52,20 @@ impl EcrHost {
         Some(Self { account, region, partition, fips, dual_stack, suffix })
     }
 
+    /// A registry of the role's own account, in the region that its partition began with.
+    pub(crate) fn default_of(role: &RoleArn) -> Self {
+        let (region, suffix) = match role.partition.as_str() {
+            "aws-us-gov" => ("us-gov-west-1", "amazonaws.com"),
+            "aws-cn" => ("cn-north-1", "amazonaws.com.cn"),
+            "aws-eusc" => ("eusc-de-east-1", "amazonaws.eu"),
+            _ => ("us-east-1", "amazonaws.com"),
+        };
+        let partition = SUFFIXES.iter().map(|(_, partition, ..)| *partition).chain(["aws-us-gov"]);
+        let partition = partition.into_iter().find(|partition| *partition == role.partition).unwrap_or("aws");
+        let [account, region] = [role.account.as_str(), region].map(str::to_owned);
+        Self { account, region, partition, fips: false, dual_stack: false, suffix }
+    }
+
     /// STS in the registry's region.
     pub(super) fn sts(&self) -> String {
         // In the government's regions the plain endpoint is the FIPS one.

@@ -26,7 +26,7 @@ use sigv4::Signer;
 
 pub(crate) use answer::EcrPassword;
 pub(crate) use host::{EcrHost, RoleArn};
-pub(crate) use setup::pull_policy;
+pub(crate) use setup::{pull_policy, trust_policy};
 
 /// Every role may be assumed for an hour.
 const SESSION_SECONDS: &str = "3600";
@@ -63,11 +63,6 @@ impl<'a> Aws<'a> {
             Err(error) => return Err(error.clone()),
         };
         self.authorization_token(host, session).await.map(Arc::new)
-    }
-
-    /// Tries the exchange alone, in a region.
-    pub(crate) async fn try_role(&self, host: &EcrHost) -> Result<(), Error> {
-        self.session.get_or_init(|| self.assume_role(host)).await.as_ref().map(|_| ()).map_err(Clone::clone)
     }
 
     async fn assume_role(&self, host: &EcrHost) -> Result<Session, Error> {

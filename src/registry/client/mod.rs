@@ -1,5 +1,9 @@
 //! Asks registries for manifests (OCI distribution specification, *Pulling manifests*).
 
+mod sign_in;
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -21,8 +25,10 @@ use super::google::{self, Google};
 use super::manifest::{self, Manifest, Platform};
 use super::reference::{Host, Reference, is_digest};
 use super::step::Step;
-use super::transport::{ANSWER_LIMIT, Answer, Http, Unanswered, is_transient};
+use super::transport::{ANSWER_LIMIT, Answer, Http, is_transient};
 use crate::console::redact::Secret;
+
+pub(crate) use sign_in::SignedIn;
 
 /// Manifests may be 4 MiB (OCI distribution specification, *Pushing manifests*).
 const MANIFEST_LIMIT: usize = 4 * 1024 * 1024;
@@ -156,18 +162,17 @@ impl<'a> Registries<'a> {
         image: &Reference,
         platforms: bool,
     ) -> Result<Found, Error> {
-        let answer = self.ask(grant, Method::GET, url, image, MANIFEST_LIMIT).await?;
+        // Side by side, since only the repository may be missing too.
+        let (answer, tags) =
+            tokio::join!(self.ask(grant, Method::GET, url, image, MANIFEST_LIMIT), self.tags(grant, image));
+        let answer = answer?;
         match answer.status.as_u16() {
             200 => {
                 let body = whole(answer, image, self.context())?;
                 let digest = hashed(&body, image)?;
                 self.found(grant, image, digest, Some(body), platforms).await
             }
-            404 => {
-                let said = explain::Said::of(&answer);
-                let tags = if said.lacks_repository() { Vec::new() } else { self.tags(grant, image).await };
-                Err(explain::not_found(image, &said, &tags))
-            }
+            404 => Err(explain::not_found(image, &explain::Said::of(&answer), &tags)),
             _ => Err(explain::refused(image, &answer, self.context())),
         }
     }
@@ -197,35 +202,6 @@ impl<'a> Registries<'a> {
                 list.and_then(|list| list.tags).unwrap_or_default()
             }
             _ => Vec::new(),
-        }
-    }
-
-    /// Checks a login as docker does, without any image.
-    pub(crate) async fn sign_in(&self, host: &Host) -> Result<(), Error> {
-        let grant = self.grant(host).await?;
-        let url = api_url(host, "")?;
-        let unanswered = |error: Unanswered| Error::unavailable(format!("registry `{host}`: {error}"));
-        let request = self.http.request(Method::GET, url.clone());
-        let answer = self.http.send(request, ANSWER_LIMIT).await.map_err(unanswered)?;
-        let answer = match challenge(&answer.headers).filter(|_| answer.status.as_u16() == 401) {
-            Some(challenge) => {
-                let authorization = match &challenge {
-                    Challenge::Basic => grant.basic.clone(),
-                    Challenge::Bearer(bearer) => Some(self.token(&grant, host, bearer, &[]).await?),
-                };
-                let request = self.http.request(Method::GET, url);
-                let request =
-                    authorization.into_iter().fold(request, |request, value| request.header(AUTHORIZATION, value));
-                self.http.send(request, ANSWER_LIMIT).await.map_err(unanswered)?
-            }
-            None => answer,
-        };
-        match answer.status {
-            status if status.is_success() => Ok(()),
-            status if is_transient(status) => {
-                Err(Error::unavailable(format!("registry `{host}` answered {}", status.as_u16())))
-            }
-            _ => Err(explain::login_refused(host, &answer, self.context())),
         }
     }
 
@@ -487,6 +463,3 @@ pub(super) fn error_codes(body: &[u8]) -> Vec<(String, String)> {
 pub(super) fn ecr_of(image: &Reference) -> Option<EcrHost> {
     EcrHost::of(&image.host)
 }
-
-#[cfg(test)]
-mod tests;

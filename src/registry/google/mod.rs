@@ -20,7 +20,7 @@ use crate::console::redact::Secret;
 use explain::Context;
 
 pub(crate) use names::{Provider, ServiceAccount, is_google};
-pub(crate) use setup::{ArtifactRepository, bind_reader};
+pub(crate) use setup::{ArtifactRepository, bind_reader, commands};
 
 /// The user under which Google's registries take an access token as the password.
 pub(crate) const USER: &str = "oauth2accesstoken";

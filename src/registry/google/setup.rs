@@ -94,7 +94,11 @@ pub(crate) fn commands(
     repositories: &BTreeSet<ArtifactRepository>,
     step: &Step<'_>,
 ) -> String {
-    let mut commands = vec![create_provider(provider, step)];
+    let pool = format!(
+        "gcloud iam workload-identity-pools create {} --location=global --project={}",
+        provider.pool, provider.project
+    );
+    let mut commands = vec![pool, create_provider(provider, step)];
     commands.extend(account.map(|account| bind_account(provider, account, step)));
     if repositories.is_empty() {
         commands.push(bind_reader(provider, account, None, step));
@@ -132,6 +136,7 @@ mod tests {
         let provider = Provider::parse(PROVIDER).unwrap();
         let repositories = BTreeSet::from_iter(repository("europe-docker.pkg.dev", "proj/repo/fn"));
         insta::assert_snapshot!(commands(&provider, None, &repositories, &step), @r#"
+        gcloud iam workload-identity-pools create bitbucket --location=global --project=123456
         gcloud iam workload-identity-pools providers create-oidc acme --workload-identity-pool=bitbucket --location=global --project=123456 \
           --issuer-uri='https://api.bitbucket.org/2.0/workspaces/acme/pipelines-config/identity/oidc' \
           --allowed-audiences='ari:cloud:bitbucket::workspace/8d1cb6a4-6f0e-4a2f-9b7e-d1f1a0c3b5e7' \
@@ -143,6 +148,7 @@ mod tests {
         "#);
         let account = ServiceAccount::parse("ci@proj.iam.gserviceaccount.com").unwrap();
         insta::assert_snapshot!(commands(&provider, Some(&account), &BTreeSet::new(), &step), @r#"
+        gcloud iam workload-identity-pools create bitbucket --location=global --project=123456
         gcloud iam workload-identity-pools providers create-oidc acme --workload-identity-pool=bitbucket --location=global --project=123456 \
           --issuer-uri='https://api.bitbucket.org/2.0/workspaces/acme/pipelines-config/identity/oidc' \
           --allowed-audiences='ari:cloud:bitbucket::workspace/8d1cb6a4-6f0e-4a2f-9b7e-d1f1a0c3b5e7' \

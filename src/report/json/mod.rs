@@ -43,6 +43,8 @@ struct Function<'a> {
     namespace: Option<Masked<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     image: Option<Masked<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    digest: Option<&'a str>,
     action: &'static str,
     url: Masked<'a>,
     duration_ms: u64,
@@ -114,6 +116,7 @@ fn function(function: &FunctionOutcome) -> Function<'_> {
         name: Masked(&function.function.name),
         namespace: masked(&function.function.namespace),
         image: masked(&function.image),
+        digest: function.digest.as_deref(),
         action: function.action.as_str(),
         url: Masked(&function.url),
         duration_ms: milliseconds(function.duration),

@@ -39,7 +39,8 @@ use parse::{Expression, Operator, Parser, Piece};
 pub const TOKENS: [&str; 2] = ["BITBUCKET_STEP_OIDC_TOKEN", "PIPELINES_JWT_TOKEN"];
 /// All names that hold secrets of the pipe. The password and the key are looked for by name alone: their values may be
 /// short, and a function of the same team may rightly have one under another name.
-pub const SECRET_NAMES: [&str; 4] = [TOKENS[0], TOKENS[1], "OPENFAAS_PASSWORD", "SIGN_KEY"];
+pub const SECRET_NAMES: [&str; 6] =
+    [TOKENS[0], TOKENS[1], "OPENFAAS_PASSWORD", "SIGN_KEY", "DOCKER_AUTH_CONFIG", "REGISTRY_PASSWORD"];
 /// What to do in place of giving a function one of these.
 pub const OWN_SECRET: &str = "give the function an OpenFaaS secret (`secrets:`) of its own instead";
 

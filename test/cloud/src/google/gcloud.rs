@@ -65,7 +65,11 @@ fn carry_out(state: &mut State, command: &Command) -> Result<(), GcloudError> {
     let words: Vec<&str> = command.words.iter().map(String::as_str).collect();
     let project = match command.optional("project").or(state.project.as_deref()) {
         Some(project) if state.numbers.contains_key(project) => project.to_owned(),
-        Some(project) => return Err(GcloudError::NotFound(project.to_owned())),
+        // Its number does as well.
+        Some(project) => match state.numbers.iter().find(|(_, number)| *number == project) {
+            Some((id, _)) => id.clone(),
+            None => return Err(GcloudError::NotFound(project.to_owned())),
+        },
         None => return Err(GcloudError::Missing("project")),
     };
     let number = &state.numbers[&project];

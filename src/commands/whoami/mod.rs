@@ -1,5 +1,7 @@
 //! `COMMAND: whoami`: what the step's token says, what the gateway makes of it, and the resources that would admit it.
 
+mod clouds;
+
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
@@ -14,10 +16,12 @@ use crate::function::outcome::{Failure, Outcome, Problem};
 use crate::gateway::{Error, Gateway, Granted};
 use crate::oidc::{self, Claims, Facts, Grant, IamAction, IdToken, Severity};
 
-/// Explains the step's token; changes nothing.
-pub(crate) async fn run(mut run: Run<'_>, whoami: &Whoami) -> Result<Outcome, Rejected> {
+/// Explains the step's token; changes nothing. Returns the last line too.
+pub(crate) async fn run(mut run: Run<'_>, whoami: &Whoami) -> Result<(Outcome, String), Rejected> {
     let loaded = run.preparation.stack_if_any(&whoami.deploy).await;
     let gateway = run.gateway(loaded.as_ref().map(|loaded| &loaded.stack));
+    let credentials = &run.config.registries.credentials;
+    let http = run.registry_client(credentials.aws.is_some() || credentials.google.is_some());
     let gateway = run.preparation.finish(gateway)?;
     let result = match &run.config.credentials {
         Credentials::Password { username, .. } => password(&gateway, username).await,
@@ -27,21 +31,23 @@ pub(crate) async fn run(mut run: Run<'_>, whoami: &Whoami) -> Result<Outcome, Re
         }
     };
     let mut outcome = run.outcome(gateway.address());
-    outcome.stack_file = loaded.map(|loaded| loaded.path);
+    let gateway = quote(&outcome.gateway);
+    let mut last_line = format!("`{gateway}` accepts this step");
     if let Err(problem) = result {
         progress::tell("", &problem);
+        last_line = format!("`{gateway}` does not accept this step");
         outcome.problem = Some(problem);
     }
-    Ok(outcome)
-}
-
-/// The last line.
-pub(crate) fn summary(outcome: &Outcome) -> String {
-    let gateway = quote(&outcome.gateway);
-    match outcome.problem {
-        None => format!("`{gateway}` accepts this step"),
-        Some(_) => format!("`{gateway}` does not accept this step"),
+    if let Some(problem) = clouds::explain(&run, http.as_ref(), loaded.as_ref()).await {
+        if outcome.problem.is_none() {
+            last_line.push_str(", but not every cloud does");
+        }
+        let both = outcome.problem.take().into_iter().chain([problem]);
+        outcome.problem = Problem::worst(both);
     }
+    outcome.stack_file = loaded.map(|loaded| loaded.path);
+    outcome.duration = run.started.elapsed();
+    Ok((outcome, last_line))
 }
 
 /// With a password there is nothing to explain but whether it is right.

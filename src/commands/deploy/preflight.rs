@@ -1,0 +1,220 @@
+//! Looks images up in their registries before anything is deployed (`CHECK_IMAGES`, `PIN_IMAGES`, `IMAGE_PLATFORMS`).
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use futures_util::StreamExt as _;
+use futures_util::stream;
+
+use crate::commands::prepare::{Loaded, Run};
+use crate::config::{ImageChecks, RegistryAccess};
+use crate::console::log;
+use crate::diagnostic::{Diagnostic, Severity};
+use crate::function::outcome::{Failure, Problem};
+use crate::oidc::Facts;
+use crate::registry::{Error, Found, Http, Kind, Platform, Reference, Registries, Step};
+use crate::stack::Function;
+
+/// What the registries said about the images of a stack file.
+#[derive(Debug, Default)]
+pub(crate) struct Checked {
+    /// By the image as the stack file names it.
+    digests: BTreeMap<String, String>,
+    /// Why an image must not be deployed.
+    problems: BTreeMap<String, Problem>,
+}
+
+/// An image, with the names and the lines that it has in the stack file.
+#[derive(Default)]
+struct Image<'a> {
+    names: Vec<&'a str>,
+    lines: Vec<usize>,
+}
+
+/// What is to be written about some lines of the stack file, if it is an error.
+type Notes = BTreeMap<(bool, String, Option<String>), Vec<usize>>;
+
+/// Looks up every image once. What is wrong is logged here, and kept if it forbids the deploy.
+pub(crate) async fn check(run: &Run<'_>, http: Option<&Http>, checks: &ImageChecks, loaded: &Loaded) -> Checked {
+    let Some(http) = http.filter(|_| checks.check) else { return Checked::default() };
+    tokio::select! {
+        checked = check_all(run, http, checks, loaded) => checked,
+        // Nothing new is started then, so that nothing depends on what is not known.
+        _ = run.stop.grace_over() => Checked::default(),
+    }
+}
+
+async fn check_all(run: &Run<'_>, http: &Http, checks: &ImageChecks, loaded: &Loaded) -> Checked {
+    let started = Instant::now();
+    let access = &run.config.registries;
+    let step = step(access, &run.config.facts);
+    let registries = Registries::new(http, &access.credentials, step.as_ref());
+    warn_of_helpers(access);
+    let mut checked = Checked::default();
+    let mut notes = Notes::new();
+    let mut images: BTreeMap<_, (Reference, Image<'_>)> = BTreeMap::new();
+    for function in &loaded.stack.functions {
+        let (name, line) = (function.deployment.image.as_str(), function.line_of("image"));
+        match Reference::parse(name) {
+            Ok(reference) => {
+                let key = (reference.host.clone(), reference.repository.clone(), reference.version().to_owned());
+                let (_, image) = images.entry(key).or_insert_with(|| (reference, Image::default()));
+                image.names.push(name);
+                image.lines.push(line);
+            }
+            Err(error) => {
+                let image = Image { names: vec![name], lines: vec![line] };
+                let message = format!("image `{}` has an invalid name: {error}", log::brief(name));
+                let problem = Problem { failure: Failure::Input, message, hint: None };
+                checked.refuse(&image, problem, &mut notes);
+            }
+        }
+    }
+    let count = images.len();
+    let mut answers = stream::iter(images.into_values())
+        .map(|(reference, image)| {
+            let registries = &registries;
+            async move {
+                let found = registries.look_up(&reference, !checks.platforms.is_empty()).await;
+                let found = found.and_then(|found| has_platforms(&reference, found, &checks.platforms));
+                (reference, image, found)
+            }
+        })
+        .buffer_unordered(run.config.parallel);
+    while let Some((reference, image, found)) = answers.next().await {
+        match found {
+            Ok(found) => {
+                tracing::debug!("image `{reference}` is {}", found.digest);
+                checked.digests.extend(image.names.iter().map(|name| ((*name).to_owned(), found.digest.clone())));
+            }
+            Err(error) if checks.pin || matches!(error.kind, Kind::NotFound | Kind::Platform) => {
+                checked.refuse(&image, error.problem(), &mut notes);
+            }
+            Err(error) => notes.entry((false, error.message, error.hint)).or_default().extend(image.lines),
+        }
+    }
+    write(&notes, &loaded.path);
+    if notes.is_empty() {
+        let images = if count == 1 { "1 image".to_owned() } else { format!("{count} images") };
+        tracing::info!("checked {images} in {}", log::duration(started.elapsed()));
+    }
+    checked
+}
+
+/// The step as clouds see it; `None` without a token.
+pub(crate) fn step<'a>(access: &'a RegistryAccess, facts: &'a Facts) -> Option<Step<'a>> {
+    let token = access.id_token.as_ref().ok()?;
+    Some(Step::new(token, facts.repository_slug.as_deref(), access.build_number.as_deref()))
+}
+
+/// Credential helpers are programs, and the pipe's image has none.
+pub(crate) fn warn_of_helpers(access: &RegistryAccess) {
+    for (host, helper) in &access.credentials.docker.helpers {
+        let host = host.as_deref().map(|host| format!(" for `{}`", log::brief(host))).unwrap_or_default();
+        let helper = log::brief(helper);
+        Diagnostic::warning(format!(
+            "`DOCKER_AUTH_CONFIG` names the credential helper `docker-credential-{helper}`{host}, which the pipe does not have"
+        ))
+        .with_hint("for ECR set `AWS_OIDC_ROLE_ARN`, for Artifact Registry `GCP_WORKLOAD_IDENTITY_PROVIDER`, else write an `auth`")
+        .log();
+    }
+}
+
+fn has_platforms(image: &Reference, found: Found, wanted: &[Platform]) -> Result<Found, Error> {
+    let list = |platforms: &[&Platform]| {
+        platforms.iter().map(|platform| format!("`{platform}`")).collect::<Vec<_>>().join(", ")
+    };
+    let lacks = |wanted: &&Platform| !found.platforms.iter().any(|platform| platform.satisfies(wanted));
+    let missing: Vec<_> = wanted.iter().filter(lacks).collect();
+    if missing.is_empty() {
+        return Ok(found);
+    }
+    let all: Vec<_> = wanted.iter().map(Platform::to_string).collect();
+    let has =
+        if found.platforms.is_empty() { "none".to_owned() } else { list(&found.platforms.iter().collect::<Vec<_>>()) };
+    Err(Error {
+        kind: Kind::Platform,
+        message: format!("image `{image}` does not exist for {}; its platforms: {has}", list(&missing)),
+        hint: Some(format!("build it for all of them: `docker buildx build --platform {} --push`", all.join(","))),
+    })
+}
+
+/// Errors last, since they are why the run ends.
+fn write(notes: &Notes, file: &str) {
+    for ((is_error, message, hint), lines) in notes {
+        let mut lines = lines.clone();
+        lines.sort_unstable();
+        lines.dedup();
+        let lines: Vec<_> = lines.iter().map(usize::to_string).collect();
+        let severity = if *is_error { Severity::Error } else { Severity::Warning };
+        Diagnostic::new(severity, format!("{file}:{}: {message}", lines.join(",")), hint.clone()).log();
+    }
+}
+
+impl Checked {
+    fn refuse(&mut self, image: &Image<'_>, problem: Problem, notes: &mut Notes) {
+        let key = (true, problem.message.clone(), problem.hint.clone());
+        notes.entry(key).or_default().extend(&image.lines);
+        self.problems.extend(image.names.iter().map(|name| ((*name).to_owned(), problem.clone())));
+    }
+
+    /// Why a function must not be deployed.
+    pub(crate) fn problem(&self, function: &Function) -> Option<&Problem> {
+        self.problems.get(&function.deployment.image)
+    }
+
+    /// Of all that forbids the deploy, what the exit code tells.
+    pub(crate) fn worst(&self) -> Option<Problem> {
+        Problem::worst(self.problems.values().cloned())
+    }
+
+    /// The digest of each function's image, as far as it is known; with `pin` the images are named by them.
+    pub(crate) fn apply(&self, functions: &mut [Function], pin: bool) -> Vec<Option<String>> {
+        let apply = |function: &mut Function| {
+            let digest = self.digests.get(&function.deployment.image)?.clone();
+            if pin && let Ok(reference) = Reference::parse(&function.deployment.image) {
+                function.deployment.image = reference.pinned(&digest);
+            }
+            Some(digest)
+        };
+        functions.iter_mut().map(apply).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn platforms_that_an_image_lacks_are_named_with_those_that_it_has() {
+        let image = Reference::parse("ghcr.io/acme/fn:1").unwrap();
+        let platforms = |list: &[&str]| list.iter().map(|text| text.parse().unwrap()).collect::<Vec<Platform>>();
+        let found = |list: &[&str]| Found { digest: String::new(), platforms: platforms(list) };
+        let wanted = platforms(&["linux/amd64", "linux/arm64"]);
+        assert!(has_platforms(&image, found(&["linux/arm64/v8", "linux/amd64"]), &wanted).is_ok());
+        let error = has_platforms(&image, found(&["linux/amd64", "linux/arm/v7"]), &wanted).unwrap_err();
+        insta::assert_snapshot!(format!("{}\nhint: {}", error.message, error.hint.unwrap()), @"
+        image `ghcr.io/acme/fn:1` does not exist for `linux/arm64`; its platforms: `linux/amd64`, `linux/arm/v7`
+        hint: build it for all of them: `docker buildx build --platform linux/amd64,linux/arm64 --push`
+        ");
+        assert!(has_platforms(&image, found(&[]), &wanted).unwrap_err().message.ends_with("its platforms: none"));
+    }
+
+    #[test]
+    fn images_are_pinned_only_if_asked_for_and_known() {
+        let function = |image: &str| {
+            let mut function = Function::default();
+            function.deployment.image = image.to_owned();
+            function
+        };
+        let digest = format!("sha256:{}", "ab".repeat(32));
+        let checked =
+            Checked { digests: BTreeMap::from([("acme/a:1".to_owned(), digest.clone())]), ..Checked::default() };
+        let mut functions = [function("acme/a:1"), function("acme/b:1")];
+        assert_eq!(checked.apply(&mut functions, false), [Some(digest.clone()), None]);
+        assert_eq!(functions[0].deployment.image, "acme/a:1");
+        checked.apply(&mut functions, true);
+        assert_eq!(functions[0].deployment.image, format!("acme/a:1@{digest}"));
+        assert_eq!(functions[1].deployment.image, "acme/b:1");
+    }
+}

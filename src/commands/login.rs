@@ -1,0 +1,351 @@
+//! `COMMAND: login`: signs in to registries, and leaves a `config.json` for the docker commands of the step.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+
+use futures_util::StreamExt as _;
+use futures_util::stream;
+use serde_json::{Map, Value, json};
+
+use crate::commands::deploy::preflight::{step, warn_of_helpers};
+use crate::commands::prepare::{Loaded, Rejected, Run};
+use crate::commands::progress;
+use crate::config::Login;
+use crate::console::log::{self, quote};
+use crate::files::atomic::{self, Attributes};
+use crate::files::input;
+use crate::function::outcome::{Failure, Outcome, Problem};
+use crate::registry::{Error, Host, Reference, Registries, SignedIn, Source, readable, wanted_credentials};
+
+const CONFIG: &str = "config.json";
+/// Docker's own files are far shorter.
+const CONFIG_LIMIT: usize = 1024 * 1024;
+
+/// Signs in to all registries or none.
+pub(crate) async fn run(mut run: Run<'_>, login: &Login) -> Result<Outcome, Rejected> {
+    let loaded = match &login.registries {
+        None => run.preparation.stack(&login.selection, None).await,
+        Some(_) => {
+            run.preparation.warn(&BTreeSet::new());
+            None
+        }
+    };
+    let prepared = match (&login.registries, &loaded) {
+        (None, None) => None,
+        (listed, loaded) => hosts(&mut run, listed.as_deref(), loaded.as_ref()),
+    };
+    let directory = Directory::new(run.config.places.clone_dir.as_deref(), &login.directory);
+    let directory = directory.map_err(|message| run.preparation.problem("DOCKER_CONFIG", message)).ok();
+    let http = run.registry_client(true);
+    let prepared = prepared.zip(directory).zip(http);
+    let ((hosts, directory), http) = run.preparation.finish(prepared)?;
+
+    let access = &run.config.registries;
+    let step = step(access, &run.config.facts);
+    warn_of_helpers(access);
+    let registries = Registries::new(&http, &access.credentials, step.as_ref());
+    let signing_in = stream::iter(hosts)
+        .map(|host| {
+            let registries = &registries;
+            async move {
+                let result = registries.sign_in(&host).await;
+                (host, result)
+            }
+        })
+        .buffered(run.config.parallel)
+        .collect::<Vec<_>>();
+    let mut outcome = run.outcome(String::new());
+    outcome.stack_file = loaded.map(|loaded| loaded.path);
+    tokio::select! {
+        results = signing_in => outcome.problem = finish(results, &directory).err(),
+        _ = run.stop.grace_over() => outcome.problem = run.stop.problem(),
+    }
+    outcome.duration = run.started.elapsed();
+    Ok(outcome)
+}
+
+/// The last line.
+pub(crate) fn summary(outcome: &Outcome) -> String {
+    match &outcome.problem {
+        None => format!("signed in to the registries in {}", log::duration(outcome.duration)),
+        Some(_) => "not signed in, and nothing was written".to_owned(),
+    }
+}
+
+/// The registries to sign in to; `None` if something is wrong, which is kept for the end of the preparation.
+fn hosts(run: &mut Run<'_>, listed: Option<&[Host]>, loaded: Option<&Loaded>) -> Option<Vec<Host>> {
+    let credentials = &run.config.registries.credentials;
+    let is_known = |host: &Host| !matches!(credentials.of(host), Source::Anonymous);
+    let Some(listed) = listed else {
+        let images = loaded.into_iter().flat_map(|loaded| &loaded.stack.functions);
+        let named = images.filter_map(|function| Reference::parse(&function.deployment.image).ok());
+        let named: BTreeSet<_> = named.map(|reference| reference.host).collect();
+        let known: Vec<_> = named.iter().filter(|host| is_known(host)).cloned().collect();
+        if known.is_empty() {
+            let names: Vec<_> = named.iter().map(|host| format!("`{host}`")).collect();
+            let message = format!(
+                "there are no credentials for any registry of the stack file's images ({}): set `AWS_OIDC_ROLE_ARN`, \
+                 `GCP_WORKLOAD_IDENTITY_PROVIDER`, `REGISTRY_USERNAME` and `REGISTRY_PASSWORD`, or `DOCKER_AUTH_CONFIG`",
+                names.join(", ")
+            );
+            run.preparation.problem("REGISTRIES", message);
+            return None;
+        }
+        return Some(known);
+    };
+    let unknown: Vec<_> = listed.iter().filter(|host| !is_known(host)).collect();
+    for host in &unknown {
+        let message = format!("there are no credentials for `{host}`: set {}", wanted_credentials(host));
+        run.preparation.problem("REGISTRIES", message);
+    }
+    let hosts: BTreeSet<_> = listed.iter().cloned().collect();
+    unknown.is_empty().then(|| hosts.into_iter().collect())
+}
+
+/// Writes the file if every registry accepted, and logs what the script needs.
+fn finish(results: Vec<(Host, Result<SignedIn, Error>)>, directory: &Directory) -> Result<(), Problem> {
+    let mut signed_in = Vec::new();
+    let mut problems: Vec<Problem> = Vec::new();
+    for (host, result) in results {
+        match result {
+            Ok(login) => signed_in.push((host, login)),
+            // A cloud that refuses does so for each of its registries.
+            Err(error) if problems.iter().any(|problem| problem.message == error.message) => {}
+            Err(error) => {
+                let problem = error.problem();
+                progress::tell("", &problem);
+                problems.push(problem);
+            }
+        }
+    }
+    if let Some(worst) = Problem::worst(problems) {
+        return Err(worst);
+    }
+    if let Err(message) = directory.write(&signed_in) {
+        let problem = Problem { failure: Failure::Failed, message, hint: None };
+        progress::tell("", &problem);
+        return Err(problem);
+    }
+    for (host, login) in &signed_in {
+        match login.expires {
+            Some(time) => tracing::info!("signed in to `{host}`, until {}", readable(time)),
+            None => tracing::info!("signed in to `{host}`, as long as the login is valid there"),
+        }
+    }
+    tracing::info!("add this line to the script of the step, after the pipe:");
+    log::plain(directory.export());
+    Ok(())
+}
+
+/// Where `config.json` is written.
+#[derive(Debug)]
+struct Directory {
+    clone_dir: PathBuf,
+    /// From the clone directory, without `.` and `..`.
+    relative: PathBuf,
+    /// What is in `config.json` now.
+    config: Map<String, Value>,
+}
+
+impl Directory {
+    /// Returns what is wrong with the directory or the file in it.
+    fn new(clone_dir: Option<&Path>, wanted: &Path) -> Result<Self, String> {
+        let clone_dir = clone_dir.unwrap_or(Path::new(".")).to_owned();
+        let relative = match wanted.strip_prefix(&clone_dir) {
+            Ok(relative) => relative,
+            Err(_) if wanted.is_absolute() => return Err(outside(wanted)),
+            Err(_) => wanted,
+        };
+        let mut path = PathBuf::new();
+        for component in relative.components() {
+            match component {
+                Component::Normal(name) => path.push(name),
+                Component::CurDir => {}
+                _ if path.pop() => {}
+                _ => return Err(outside(wanted)),
+            }
+        }
+        if path.as_os_str().is_empty() {
+            return Err("is the clone directory: write a directory in it, such as `.docker`".to_owned());
+        }
+        let mut directory = Self { clone_dir, relative: path, config: Map::new() };
+        for part in directory.parts() {
+            match fs::symlink_metadata(&part) {
+                Ok(metadata) if !metadata.is_dir() => {
+                    return Err(format!("`{}` is not a directory", quote(&part.display().to_string())));
+                }
+                _ => {}
+            }
+        }
+        let file = directory.path().join(CONFIG);
+        if fs::symlink_metadata(&file).is_ok() {
+            let text = input::read(&file, CONFIG_LIMIT).map_err(|error| error.to_string())?;
+            let config = serde_json::from_slice(&text);
+            directory.config = config.map_err(|error| {
+                // Its words quote values.
+                let (line, column) = (error.line(), error.column());
+                let file = quote(&file.display().to_string());
+                format!("`{file}` is not a JSON object (line {line}, column {column}): correct or remove it")
+            })?;
+        }
+        Ok(directory)
+    }
+
+    fn path(&self) -> PathBuf {
+        self.clone_dir.join(&self.relative)
+    }
+
+    /// The directory and those between it and the clone directory, outermost first.
+    fn parts(&self) -> Vec<PathBuf> {
+        let ancestors = self.relative.ancestors().filter(|path| !path.as_os_str().is_empty());
+        let mut parts: Vec<_> = ancestors.map(|path| self.clone_dir.join(path)).collect();
+        parts.reverse();
+        parts
+    }
+
+    /// The line for the script.
+    fn export(&self) -> String {
+        format!("export DOCKER_CONFIG=\"$BITBUCKET_CLONE_DIR/{}\"", self.relative.display())
+    }
+
+    fn write(&self, logins: &[(Host, SignedIn)]) -> Result<(), String> {
+        let failed = |path: &Path, error: std::io::Error| {
+            format!("`{}` could not be written: {error}", quote(&path.display().to_string()))
+        };
+        let attributes = Attributes::inherited_from(Some(&self.clone_dir));
+        for part in self.parts() {
+            atomic::create_dir(&part, attributes.private()).map_err(|error| failed(&part, error))?;
+        }
+        let ignore = self.path().join(".gitignore");
+        if !ignore.exists() {
+            atomic::write(&ignore, b"*\n", attributes).map_err(|error| failed(&ignore, error))?;
+        }
+        let file = self.path().join(CONFIG);
+        // Maps of strings: nothing that JSON could not hold.
+        let mut text = serde_json::to_vec_pretty(&merged(self.config.clone(), logins)).unwrap_or_default();
+        text.push(b'\n');
+        atomic::write(&file, &text, attributes.private()).map_err(|error| failed(&file, error))
+    }
+}
+
+fn outside(wanted: &Path) -> String {
+    format!(
+        "`{}` is outside of the clone directory, and lost when the pipe ends: write a relative path",
+        quote(&wanted.display().to_string())
+    )
+}
+
+/// A `config.json` with these logins; what it says of other hosts stays.
+fn merged(mut config: Map<String, Value>, logins: &[(Host, SignedIn)]) -> Map<String, Value> {
+    let has_helpers = config.get("credsStore").and_then(Value::as_str).is_some_and(|store| !store.is_empty())
+        || config.get("credHelpers").and_then(Value::as_object).is_some_and(|helpers| !helpers.is_empty());
+    for (host, login) in logins {
+        let key = host.config_key();
+        let mut entry = json!({"auth": login.auth.reveal()});
+        if let Some(token) = &login.identity_token {
+            entry["identitytoken"] = json!(token);
+        }
+        object(&mut config, "auths").insert(key.to_owned(), entry);
+        if has_helpers {
+            object(&mut config, "credHelpers").insert(key.to_owned(), json!(""));
+        }
+    }
+    config
+}
+
+/// The object under a key, empty if there is none.
+fn object<'a>(config: &'a mut Map<String, Value>, key: &str) -> &'a mut Map<String, Value> {
+    let value = config.entry(key).or_insert_with(|| json!({}));
+    if !value.is_object() {
+        *value = json!({});
+    }
+    value.as_object_mut().expect("an object, made one just now")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::console::redact::Secret;
+
+    fn login(auth: &str) -> SignedIn {
+        SignedIn { auth: Secret::new(auth.to_owned()), identity_token: None, expires: None }
+    }
+
+    fn host(text: &str) -> Host {
+        Host::parse(text).unwrap()
+    }
+
+    #[test]
+    fn other_hosts_and_settings_of_the_file_stay() {
+        let config = json!({
+            "auths": {"other.io": {"auth": "b3RoZXI="}, "ghcr.io": {"auth": "b2xk"}},
+            "HttpHeaders": {"X": "y"},
+        });
+        let logins = [(host("ghcr.io"), login("Z2hjcg==")), (host("docker.io"), login("aHVi"))];
+        let merged = merged(config.as_object().unwrap().clone(), &logins);
+        insta::assert_snapshot!(serde_json::to_string_pretty(&merged).unwrap(), @r#"
+        {
+          "HttpHeaders": {
+            "X": "y"
+          },
+          "auths": {
+            "ghcr.io": {
+              "auth": "Z2hjcg=="
+            },
+            "https://index.docker.io/v1/": {
+              "auth": "aHVi"
+            },
+            "other.io": {
+              "auth": "b3RoZXI="
+            }
+          }
+        }
+        "#);
+    }
+
+    #[test]
+    fn docker_is_told_to_use_the_file_where_it_names_helpers() {
+        for config in [json!({"credsStore": "desktop"}), json!({"credHelpers": {"ghcr.io": "gh"}})] {
+            let merged = merged(config.as_object().unwrap().clone(), &[(host("ghcr.io"), login("Z2hjcg=="))]);
+            assert_eq!(merged["credHelpers"]["ghcr.io"], "");
+        }
+        let merged = merged(Map::new(), &[(host("ghcr.io"), login("Z2hjcg=="))]);
+        assert_eq!(merged.get("credHelpers"), None);
+    }
+
+    #[test]
+    fn identity_tokens_are_written_as_docker_writes_them() {
+        let login = SignedIn { identity_token: Some("refresh".to_owned()), ..login("PHRva2VuPjo=") };
+        let merged = merged(Map::new(), &[(host("acme.azurecr.io"), login)]);
+        assert_eq!(merged["auths"]["acme.azurecr.io"], json!({"auth": "PHRva2VuPjo=", "identitytoken": "refresh"}));
+    }
+
+    #[test]
+    fn directory_is_one_in_the_clone_directory() {
+        let clone = tempfile::tempdir().unwrap();
+        let directory = |wanted: &str| Directory::new(Some(clone.path()), Path::new(wanted));
+        assert_eq!(
+            directory("a/./b/../.docker").unwrap().export(),
+            "export DOCKER_CONFIG=\"$BITBUCKET_CLONE_DIR/a/.docker\""
+        );
+        let absolute = clone.path().join(".docker");
+        assert_eq!(directory(absolute.to_str().unwrap()).unwrap().relative, Path::new(".docker"));
+        for wanted in ["/root/.docker", "../x", "a/../../x", ".", "a/.."] {
+            assert!(directory(wanted).is_err(), "{wanted}");
+        }
+        std::os::unix::fs::symlink("/tmp", clone.path().join("link")).unwrap();
+        assert!(directory("link/x").is_err());
+        fs::write(clone.path().join("file"), "").unwrap();
+        assert!(directory("file").is_err());
+    }
+
+    #[test]
+    fn file_that_is_no_json_is_left_alone_and_not_shown() {
+        let clone = tempfile::tempdir().unwrap();
+        fs::create_dir(clone.path().join(".docker")).unwrap();
+        fs::write(clone.path().join(".docker/config.json"), "canary-of-config").unwrap();
+        let error = Directory::new(Some(clone.path()), Path::new(".docker")).unwrap_err();
+        assert!(error.contains("is not a JSON object (line 1, column 1)") && !error.contains("canary"), "{error}");
+    }
+}

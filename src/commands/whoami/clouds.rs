@@ -1,0 +1,94 @@
+//! What AWS and Google make of the step's token, and what they need to accept it.
+
+use std::collections::BTreeSet;
+
+use crate::commands::deploy::preflight::step;
+use crate::commands::prepare::{Loaded, Run};
+use crate::commands::progress;
+use crate::console::log;
+use crate::console::table;
+use crate::function::outcome::{Failure, Problem};
+use crate::registry::{
+    self, ArtifactRepository, EcrHost, Http, Provider, Reference, Registries, RoleArn, ServiceAccount, Step,
+};
+
+/// Asks the clouds whose variables are set; returns the worst refusal.
+pub(super) async fn explain(run: &Run<'_>, http: Option<&Http>, loaded: Option<&Loaded>) -> Option<Problem> {
+    let access = &run.config.registries;
+    let credentials = &access.credentials;
+    if credentials.aws.is_none() && credentials.google.is_none() {
+        return None;
+    }
+    let Some((http, step)) = http.zip(step(access, &run.config.facts)) else {
+        let problem = Problem {
+            failure: Failure::Permission,
+            message: "AWS and Google get no token: the step has none".to_owned(),
+            hint: Some("give the step `oidc: true`".to_owned()),
+        };
+        progress::tell("", &problem);
+        return Some(problem);
+    };
+    if let Some(warning) = step.several_audiences() {
+        tracing::warn!("{warning}");
+    }
+    let functions = loaded.into_iter().flat_map(|loaded| &loaded.stack.functions);
+    let images: Vec<_> = functions.filter_map(|function| Reference::parse(&function.deployment.image).ok()).collect();
+    let registries = Registries::new(http, credentials, Some(&step));
+    let mut problems = Vec::new();
+    if let Some((aws, role)) = registries.aws().zip(credentials.aws.as_ref()) {
+        let hosts: Vec<_> =
+            images.iter().filter_map(|image| Some((EcrHost::of(&image.host)?, image.repository.as_str()))).collect();
+        let region = hosts.first().map_or_else(|| EcrHost::default_of(role), |(host, _)| host.clone());
+        let result = tokio::select! {
+            result = aws.password(&region) => result.map(|_| ()),
+            _ = run.stop.grace_over() => return run.stop.problem(),
+        };
+        match result {
+            Ok(()) => tracing::info!("AWS accepts the step's token for role `{role}`"),
+            Err(error) => problems.push(told(&error)),
+        }
+        propose_aws(role, &hosts, &step);
+    }
+    if let Some((google, (provider, account))) = registries.google().zip(credentials.google.as_ref()) {
+        let result = tokio::select! {
+            result = google.token() => result,
+            _ = run.stop.grace_over() => return run.stop.problem(),
+        };
+        match result {
+            Ok(_) => tracing::info!("Google accepts the step's token for provider `{provider}`"),
+            Err(error) => problems.push(told(&error)),
+        }
+        let repositories =
+            images.iter().filter_map(|image| ArtifactRepository::of(&image.host, &image.repository)).collect();
+        propose_google(provider, account.as_ref(), &repositories, &step);
+    }
+    Problem::worst(problems)
+}
+
+/// Logs a refusal. What is proposed afterwards is not repeated in its hint.
+fn told(error: &registry::Error) -> Problem {
+    let problem = error.problem();
+    progress::tell("", &problem);
+    problem
+}
+
+fn propose_aws(role: &RoleArn, images: &[(EcrHost, &str)], step: &Step<'_>) {
+    log::plain(table::render(["CLAIM", "VALUE", "WHAT AWS MAKES OF IT"], &step.aws_table(role)));
+    tracing::info!("this trust policy of role `{}` admits the steps of this repository:", role.name);
+    log::plain(registry::trust_policy(role, step));
+    tracing::info!("these permissions let role `{}` look images up; pushing needs more", role.name);
+    log::plain(registry::pull_policy(images.iter().map(|(host, repository)| (host, *repository))));
+}
+
+fn propose_google(
+    provider: &Provider,
+    account: Option<&ServiceAccount>,
+    repositories: &BTreeSet<ArtifactRepository>,
+    step: &Step<'_>,
+) {
+    log::plain(table::render(["CLAIM", "VALUE", "WHAT GOOGLE MAKES OF IT"], &step.google_table(provider)));
+    tracing::info!(
+        "these commands let the steps of this repository look images up; pushing needs `roles/artifactregistry.writer`"
+    );
+    log::plain(registry::commands(provider, account, repositories, step));
+}

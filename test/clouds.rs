@@ -1,0 +1,308 @@
+//! AWS and Google: the step's token becomes access to a registry, and a refusal says what to change there.
+
+use std::fs;
+
+use local_cloud::aws::{EcrError, ROLE, StsError};
+use local_cloud::google::{PROVIDER, SERVICE_ACCOUNT};
+use local_cloud::{Cloud, Fault, Image};
+use local_gateway::Gateway;
+
+use crate::support::{Pipe, Ran, issuer, one_audience, stack_of, step_in};
+
+const ECR: &str = "123456789012.dkr.ecr.eu-west-1.amazonaws.com";
+const GOOGLE: &str = "europe-docker.pkg.dev";
+const GOOGLE_IMAGE: &str = "europe-docker.pkg.dev/acme-prod/etl/import:1.0";
+
+/// Clouds that trust the step, each with an image that is deployed pinned.
+fn clouds() -> (Cloud, Gateway) {
+    let cloud = Cloud::start().expect("a cloud");
+    cloud.aws().set_up(&issuer());
+    cloud.google().set_up(&issuer());
+    cloud.registry(ECR).put_image("etl", "1.0", &Image::oci("linux/amd64"));
+    cloud.registry(GOOGLE).put_image("acme-prod/etl/import", "1.0", &Image::oci("linux/amd64"));
+    (cloud, one_audience())
+}
+
+fn aws(cloud: &Cloud, gateway: &Gateway) -> Pipe {
+    let pipe = step_in(cloud, gateway).stack(&stack_of(&[&format!("{ECR}/etl:1.0")]));
+    pipe.var("PIN_IMAGES", "true").var("AWS_OIDC_ROLE_ARN", ROLE)
+}
+
+fn google(cloud: &Cloud, gateway: &Gateway) -> Pipe {
+    let pipe = step_in(cloud, gateway).stack(&stack_of(&[GOOGLE_IMAGE]));
+    pipe.var("PIN_IMAGES", "true").var("GCP_WORKLOAD_IDENTITY_PROVIDER", PROVIDER)
+}
+
+/// Checks that no secret of the cloud is in a log, at the level of debug lines.
+#[track_caller]
+fn silent(ran: &Ran, cloud: &Cloud) {
+    let mut secrets = cloud.secrets();
+    secrets.push(issuer().token().mint());
+    for secret in secrets.iter().filter(|secret| secret.len() > 8) {
+        assert!(!ran.log.contains(secret.as_str()), "`{secret}` is in\n{}", ran.log);
+    }
+}
+
+#[test]
+fn role_is_assumed_once_and_a_password_requested_once_for_each_region() {
+    let (cloud, gateway) = clouds();
+    let other = "123456789012.dkr.ecr.us-east-1.amazonaws.com";
+    cloud.registry(ECR).put_image("etl", "1.1", &Image::oci("linux/amd64"));
+    cloud.registry(other).put_image("etl", "1.0", &Image::oci("linux/amd64"));
+    let images = [format!("{ECR}/etl:1.0"), format!("{ECR}/etl:1.1"), format!("{other}/etl:1.0")];
+    let images: Vec<_> = images.iter().map(String::as_str).collect();
+    let ran = aws(&cloud, &gateway).stack(&stack_of(&images)).var("DEBUG", "true").run().exits(0);
+    silent(&ran, &cloud);
+    let asked = cloud.asked();
+    let count = |text: &str| asked.iter().filter(|line| line.contains(text)).count();
+    assert_eq!((count("POST sts."), count("POST api.ecr."), count("HEAD ")), (1, 2, 3), "{asked:?}");
+    let exchange =
+        cloud.requests().into_iter().find(|request| request.host().starts_with("sts.")).expect("an exchange");
+    let form = exchange.form();
+    let session = form.iter().find(|(name, _)| name == "RoleSessionName").map(|(_, value)| value.as_str());
+    assert_eq!(session, Some("etl-7"));
+    assert_eq!(exchange.header("authorization"), None);
+}
+
+#[test]
+fn google_is_asked_once_directly_or_through_a_service_account() {
+    let (cloud, gateway) = clouds();
+    for account in ["", SERVICE_ACCOUNT] {
+        for prefix in ["", "//iam.googleapis.com/", "https://iam.googleapis.com/"] {
+            cloud.clear_requests();
+            let pipe = google(&cloud, &gateway).var("GCP_SERVICE_ACCOUNT", account).var("DEBUG", "true");
+            let pipe = pipe.var("GCP_WORKLOAD_IDENTITY_PROVIDER", format!("{prefix}{PROVIDER}"));
+            silent(&pipe.run().exits(0), &cloud);
+            assert_eq!(cloud.requests_to("sts.googleapis.com").len(), 1);
+            let impersonated = cloud.requests_to("iamcredentials.googleapis.com").len();
+            assert_eq!(impersonated, usize::from(!account.is_empty()));
+            assert_eq!(cloud.requests_to(GOOGLE).len(), 1, "{:?}", cloud.asked());
+        }
+    }
+}
+
+#[test]
+fn clouds_get_the_token_only_for_hosts_that_match_in_full() {
+    let (cloud, gateway) = clouds();
+    let images = [format!("{ECR}.evil.example/etl:1.0"), "evil-europe-docker.pkg.dev.evil.example/a/b/c:1".to_owned()];
+    let images: Vec<_> = images.iter().map(String::as_str).collect();
+    let pipe = aws(&cloud, &gateway).var("GCP_WORKLOAD_IDENTITY_PROVIDER", PROVIDER);
+    pipe.stack(&stack_of(&images)).run();
+    assert!(cloud.asked().iter().all(|line| line.contains("evil.example")), "{:?}", cloud.asked());
+    let credentials =
+        cloud.requests().into_iter().filter_map(|request| request.header("authorization").map(str::to_owned));
+    assert!(credentials.into_iter().all(|value| value.starts_with("Bearer ")));
+}
+
+#[test]
+fn every_refusal_of_sts_is_explained_and_ends_a_pinned_deploy() {
+    for (error, says) in [
+        (StsError::AccessDenied, "its trust policy does not admit this step"),
+        (
+            StsError::InvalidIdentityToken("Incorrect token audience".to_owned()),
+            "add-client-id-to-open-id-connect-provider",
+        ),
+        (
+            StsError::InvalidIdentityToken("No OpenIDConnect provider found in your account for https://x".to_owned()),
+            "aws iam create-open-id-connect-provider",
+        ),
+        (StsError::InvalidIdentityToken("Missing a required claim: aud".to_owned()), "could not verify the token"),
+        (StsError::ExpiredToken, "ran longer than its token is valid"),
+        (StsError::IdpRejectedClaim, "rejected it, or it has expired"),
+        (StsError::MalformedPolicyDocument, "sends no session policy"),
+        (StsError::PackedPolicyTooLarge, "sends no session policy"),
+        (StsError::RegionDisabled, "STS is not activated in `eu-west-1`"),
+        (StsError::Validation("1 validation error detected".to_owned()), "compare it with the ARN"),
+    ] {
+        let (cloud, gateway) = clouds();
+        cloud.aws().fail_sts(std::slice::from_ref(&error));
+        let ran = aws(&cloud, &gateway).run().exits(3).says("stack.yml:5: AWS STS refuses the step's token").says(says);
+        silent(&ran, &cloud);
+        cloud.aws().fail_sts(&[error]);
+        aws(&cloud, &gateway).var("PIN_IMAGES", "").var("CHECK_IMAGES", "true").run().exits(0).says(says);
+    }
+}
+
+#[test]
+fn transient_failures_of_aws_are_retried() {
+    let (cloud, gateway) = clouds();
+    cloud.aws().fail_sts(&[StsError::IdpCommunicationError, StsError::Throttling]);
+    cloud.aws().fail_ecr(&[EcrError::Server]);
+    aws(&cloud, &gateway).run().exits(0);
+}
+
+#[test]
+fn cloud_that_is_down_keeps_only_a_pinned_deploy_back() {
+    let (cloud, gateway) = clouds();
+    cloud.fault(Fault::on("POST", "/").host("sts.eu-west-1.amazonaws.com").status(503).header("Retry-After", "3600"));
+    cloud.fault(Fault::on("POST", "/").host("sts.googleapis.com").status(503).header("Retry-After", "3600"));
+    for pipe in [aws(&cloud, &gateway), google(&cloud, &gateway)] {
+        pipe.run().exits(4);
+        pipe.var("PIN_IMAGES", "").var("CHECK_IMAGES", "true").run().exits(0).says("WARNING: stack.yml:5: ");
+    }
+}
+
+#[test]
+fn role_that_may_not_use_ecr_is_told_the_permissions() {
+    let (cloud, gateway) = clouds();
+    let nothing = r#"{"Version": "2012-10-17", "Statement": []}"#;
+    cloud.aws().put_permissions(ROLE, nothing).expect("a policy");
+    aws(&cloud, &gateway).run().exits(3).says("AWS ECR").says("\"ecr:GetAuthorizationToken\"");
+    let no_pull = r#"{"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Action": "ecr:GetAuthorizationToken", "Resource": "*"}]}"#;
+    cloud.aws().put_permissions(ROLE, no_pull).expect("a policy");
+    let ran = aws(&cloud, &gateway).run().exits(3);
+    ran.says("ecr:BatchGetImage").says("arn:aws:ecr:eu-west-1:123456789012:repository/etl");
+}
+
+#[test]
+fn images_that_are_missing_at_a_cloud_are_told_apart_from_refusals() {
+    let (cloud, gateway) = clouds();
+    let ran = aws(&cloud, &gateway).stack(&stack_of(&[&format!("{ECR}/etl:1.1")])).run().exits(2);
+    ran.says("does not exist").says("similar tags: `1.0`");
+    let missing = GOOGLE_IMAGE.replace("1.0", "1.1");
+    google(&cloud, &gateway).stack(&stack_of(&[&missing])).run().exits(2).says("does not exist");
+}
+
+#[test]
+fn role_of_another_partition_is_refused_before_anything_is_sent() {
+    let (cloud, gateway) = clouds();
+    let pipe = aws(&cloud, &gateway).var("AWS_OIDC_ROLE_ARN", "arn:aws-cn:iam::123456789012:role/deploy");
+    pipe.run().exits(3).says("is in partition `aws-cn`, and region `eu-west-1` in `aws`");
+    assert_eq!(cloud.requests().len(), 0);
+}
+
+/// A whoami in place of a deploy.
+fn whoami(pipe: Pipe) -> Pipe {
+    pipe.without("PIN_IMAGES").var("COMMAND", "whoami")
+}
+
+/// The lines of a log from the one after a text up to the next one with a level, without what wraps them.
+fn block(ran: &Ran, after: &str) -> String {
+    let (_, rest) = ran.log.split_once(after).unwrap_or_else(|| panic!("`{after}` is not in\n{}", ran.log));
+    let rest = rest.split_once('\n').expect("a line end").1;
+    let lines = rest
+        .lines()
+        .take_while(|line| !["INFO: ", "ERROR: ", "WARNING: ", "✔ ", "✖ "].iter().any(|level| line.starts_with(level)));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn whoami_prints_what_aws_needs_and_that_is_enough() {
+    let (cloud, gateway) = clouds();
+    cloud
+        .aws()
+        .put_role(
+            ROLE,
+            r#"{"Version": "2012-10-17", "Statement": []}"#,
+            r#"{"Version": "2012-10-17", "Statement": []}"#,
+        )
+        .expect("a role");
+    let pipe = whoami(aws(&cloud, &gateway));
+    let ran = pipe
+        .run()
+        .exits(3)
+        .says("AWS STS refuses the step's token")
+        .says("accepts this step, but not every cloud does");
+    let trust = block(&ran, "this trust policy of role `deploy` admits");
+    let permissions = block(&ran, "these permissions let role `deploy`");
+    cloud.aws().put_role(ROLE, &trust, &permissions).expect("the policies that were printed");
+    pipe.run().exits(0).says("AWS accepts the step's token");
+    aws(&cloud, &gateway).run().exits(0);
+}
+
+#[test]
+fn whoami_prints_what_google_needs_and_that_is_enough() {
+    for account in ["", "ci@acme-prod.iam.gserviceaccount.com"] {
+        let cloud = Cloud::start().expect("a cloud");
+        let gateway = one_audience();
+        cloud.registry(GOOGLE).put_image("acme-prod/etl/import", "1.0", &Image::oci("linux/amd64"));
+        cloud.google().project("acme-prod", "123456789012");
+        cloud
+            .google()
+            .gcloud("gcloud artifacts repositories create etl --location=europe --repository-format=docker")
+            .expect("a repository");
+        if !account.is_empty() {
+            cloud.google().gcloud("gcloud iam service-accounts create ci").expect("an account");
+        }
+        let pipe = whoami(google(&cloud, &gateway)).var("GCP_SERVICE_ACCOUNT", account);
+        let ran = pipe.run().exits(3).says("Google STS refuses the step's token");
+        let commands = block(&ran, "these commands let the steps of this repository");
+        cloud.google().gcloud(&commands).unwrap_or_else(|error| panic!("{error}\n{commands}"));
+        pipe.run().exits(0).says("Google accepts the step's token");
+        google(&cloud, &gateway).var("GCP_SERVICE_ACCOUNT", account).run().exits(0);
+    }
+}
+
+#[test]
+fn whoami_asks_no_cloud_whose_variable_is_not_set() {
+    let (cloud, gateway) = clouds();
+    step_in(&cloud, &gateway).var("COMMAND", "whoami").run().exits(0).is_silent_about("AWS").is_silent_about("Google");
+    assert_eq!(cloud.requests().len(), 0);
+}
+
+#[test]
+fn several_audiences_are_warned_about() {
+    let (cloud, gateway) = clouds();
+    let token = issuer().token().audience("https://gw.example.com").mint();
+    let ran = whoami(aws(&cloud, &gateway)).var("BITBUCKET_STEP_OIDC_TOKEN", token).run();
+    ran.says("WARNING: the token has 2 audiences").says("oidc: true").says("ari:cloud:bitbucket::workspace/");
+}
+
+/// What makes Google refuse.
+type Change<'a> = &'a dyn Fn(&Cloud, Pipe) -> Pipe;
+
+#[test]
+fn refusals_of_google_are_explained() {
+    let provider = PROVIDER.replace("acme", "other");
+    let refusals: [(&str, Change<'_>); 4] = [
+        ("invalid_grant", &|cloud, pipe| {
+            update(cloud, "--allowed-audiences=https://other.example");
+            pipe
+        }),
+        ("unauthorized_client", &|cloud, pipe| {
+            update(
+                cloud,
+                "--attribute-condition=\"assertion.repositoryUuid=='{00000000-0000-4000-8000-000000000000}'\"",
+            );
+            pipe
+        }),
+        ("invalid_target", &|_, pipe| pipe.var("GCP_WORKLOAD_IDENTITY_PROVIDER", provider.clone())),
+        ("Permission 'iam.serviceAccounts.getAccessToken' denied", &|_, pipe| {
+            pipe.var("GCP_SERVICE_ACCOUNT", "nobody@acme-prod.iam.gserviceaccount.com")
+        }),
+    ];
+    for (says, change) in refusals {
+        let (cloud, gateway) = clouds();
+        let pipe = change(&cloud, google(&cloud, &gateway));
+        let ran = pipe.run().exits(3).says(says).says("hint: ").says("gcloud ");
+        silent(&ran, &cloud);
+    }
+}
+
+fn update(cloud: &Cloud, flag: &str) {
+    let command = "gcloud iam workload-identity-pools providers update-oidc acme --workload-identity-pool=bitbucket --location=global";
+    cloud.google().gcloud(&format!("{command} {flag}")).expect("an update");
+}
+
+#[test]
+fn missing_permission_at_artifact_registry_names_the_binding() {
+    let (cloud, gateway) = clouds();
+    let image = "europe-docker.pkg.dev/acme-prod/secret/import:1.0";
+    cloud
+        .google()
+        .gcloud("gcloud artifacts repositories create secret --location=europe --repository-format=docker")
+        .expect("a repository");
+    cloud.registry(GOOGLE).put_image("acme-prod/secret/import", "1.0", &Image::oci("linux/amd64"));
+    let ran = google(&cloud, &gateway).stack(&stack_of(&[image])).run().exits(3);
+    ran.says("gcloud artifacts repositories add-iam-policy-binding secret --location=europe --project=acme-prod");
+}
+
+#[test]
+fn nothing_of_the_clouds_is_left_in_a_file() {
+    let (cloud, gateway) = clouds();
+    let pipe = aws(&cloud, &gateway).var("BITBUCKET_PIPE_STORAGE_DIR", "storage");
+    pipe.run().exits(0);
+    let result = fs::read_to_string(pipe.dir().join("storage/openfaas-pipe.json")).expect("a result");
+    assert!(cloud.secrets().iter().all(|secret| !result.contains(secret.as_str())));
+}

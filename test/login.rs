@@ -1,0 +1,142 @@
+//! `COMMAND: login`.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use local_cloud::aws::ROLE;
+use local_cloud::google::PROVIDER;
+use local_cloud::{Cloud, Fault};
+use serde_json::Value;
+
+use crate::support::{Pipe, issuer, one_audience, stack_of, step_in};
+
+const ECR: &str = "123456789012.dkr.ecr.eu-west-1.amazonaws.com";
+const GOOGLE: &str = "europe-docker.pkg.dev";
+
+/// A login, without a gateway, in a cloud that trusts the step.
+fn login() -> (Cloud, Pipe) {
+    let cloud = Cloud::start().expect("a cloud");
+    cloud.aws().set_up(&issuer());
+    cloud.google().set_up(&issuer());
+    let pipe = step_in(&cloud, &one_audience()).without("OPENFAAS_URL").var("COMMAND", "login");
+    (cloud, pipe.var("AWS_OIDC_ROLE_ARN", ROLE).var("GCP_WORKLOAD_IDENTITY_PROVIDER", PROVIDER))
+}
+
+fn config(pipe: &Pipe, directory: &str) -> Value {
+    let text = fs::read(pipe.dir().join(directory).join("config.json")).expect("a config.json");
+    serde_json::from_slice(&text).expect("JSON")
+}
+
+/// User and password of a host.
+fn user(config: &Value, key: &str) -> (String, String) {
+    let auth = config["auths"][key]["auth"].as_str().unwrap_or_else(|| panic!("no `{key}` in {config:#}"));
+    let auth = String::from_utf8(STANDARD.decode(auth).expect("base64")).expect("text");
+    let (user, password) = auth.split_once(':').expect("user and password");
+    (user.to_owned(), password.to_owned())
+}
+
+#[test]
+fn clouds_are_signed_in_to_with_the_steps_token_alone() {
+    let (cloud, pipe) = login();
+    let pipe = pipe.list("REGISTRIES", &[ECR, GOOGLE]).var("DEBUG", "true");
+    let ran = pipe.run().exits(0);
+    assert_eq!(user(&config(&pipe, ".docker"), ECR).0, "AWS");
+    assert_eq!(user(&config(&pipe, ".docker"), GOOGLE).0, "oauth2accesstoken");
+    let ran = ran
+        .says(&format!("INFO: signed in to `{ECR}`, until 20"))
+        .says("\nexport DOCKER_CONFIG=\"$BITBUCKET_CLONE_DIR/.docker\"\n");
+    for secret in cloud.secrets() {
+        assert!(!ran.log.contains(&secret), "{}", ran.log);
+    }
+    let mode = |path: &str| fs::metadata(pipe.dir().join(path)).expect(path).permissions().mode() & 0o777;
+    assert_eq!(mode(".docker/config.json"), 0o600);
+    assert_eq!(fs::read_to_string(pipe.dir().join(".docker/.gitignore")).expect("a file"), "*\n");
+}
+
+#[test]
+fn registries_of_the_stack_file_are_those_with_credentials() {
+    let (cloud, pipe) = login();
+    let hub = cloud.registry("registry-1.docker.io");
+    hub.add_user("hub-user", "password-of-hub-user");
+    let images = [&format!("{ECR}/etl:1"), "acme/etl:1", "ghcr.io/acme/etl:1"];
+    let pipe = pipe
+        .stack(&stack_of(&images))
+        .var("REGISTRY_USERNAME", "hub-user")
+        .var("REGISTRY_PASSWORD", "password-of-hub-user");
+    pipe.run().exits(0).says("signed in to `docker.io`").is_silent_about("password-of-hub-user");
+    let config = config(&pipe, ".docker");
+    let hosts: Vec<_> = config["auths"].as_object().expect("hosts").keys().cloned().collect();
+    assert_eq!(hosts, [ECR, "https://index.docker.io/v1/"]);
+    assert!(cloud.requests_to("sts.googleapis.com").is_empty());
+}
+
+#[test]
+fn what_the_file_says_of_other_hosts_stays() {
+    let (_cloud, pipe) = login();
+    let pipe = pipe
+        .list("REGISTRIES", &[ECR])
+        .var("DOCKER_CONFIG", "build/docker")
+        .file("build/docker/config.json", r#"{"auths":{"ghcr.io":{"auth":"dTpw"}},"credsStore":"desktop"}"#)
+        .file("build/docker/.gitignore", "config.json\n");
+    pipe.run().exits(0).says("export DOCKER_CONFIG=\"$BITBUCKET_CLONE_DIR/build/docker\"");
+    let config = config(&pipe, "build/docker");
+    assert_eq!((&config["auths"]["ghcr.io"]["auth"], &config["credsStore"]), (&"dTpw".into(), &"desktop".into()));
+    assert_eq!(config["credHelpers"][ECR], "");
+    let ignored = fs::read_to_string(pipe.dir().join("build/docker/.gitignore")).expect("a file");
+    assert_eq!(ignored, "config.json\n");
+}
+
+#[test]
+fn nothing_is_written_if_one_registry_refuses() {
+    let (cloud, pipe) = login();
+    cloud.registry("ghcr.io").add_user("robot", "the-right-password");
+    let pipe = pipe
+        .list("REGISTRIES", &[ECR, "ghcr.io"])
+        .var("REGISTRY_HOST", "ghcr.io")
+        .var("REGISTRY_USERNAME", "robot")
+        .var("REGISTRY_PASSWORD", "a-wrong-password");
+    let ran = pipe.run().exits(3).is_silent_about("a-wrong-password");
+    ran.says("registry `ghcr.io` refuses `REGISTRY_USERNAME` and `REGISTRY_PASSWORD`");
+    assert!(!pipe.dir().join(".docker").exists());
+
+    cloud.fault(Fault::on("GET", "/v2/").host("ghcr.io").status(503).header("Retry-After", "3600"));
+    pipe.run().exits(4);
+    assert!(!pipe.dir().join(".docker").exists());
+}
+
+#[test]
+fn cloud_that_refuses_is_told_once_for_all_its_registries() {
+    let (cloud, pipe) = login();
+    cloud.aws().delete_role(ROLE);
+    let other = "210987654321.dkr.ecr.eu-west-1.amazonaws.com";
+    let ran = pipe.list("REGISTRIES", &[ECR, other]).run().exits(3);
+    assert_eq!(ran.log.matches("ERROR: ").count(), 1, "{}", ran.log);
+    assert_eq!(cloud.requests_to("sts.eu-west-1.amazonaws.com").len(), 1);
+}
+
+#[test]
+fn registry_without_credentials_and_directory_outside_are_errors() {
+    let (cloud, pipe) = login();
+    let ran = pipe.list("REGISTRIES", &["ghcr.io", "not a host"]).run().exits(2);
+    ran.says("REGISTRIES:\n").says("`not a host` is not a valid registry host name");
+    let ran = pipe_with(&cloud).list("REGISTRIES", &["ghcr.io"]).var("DOCKER_CONFIG", "/root/.docker").run().exits(2);
+    ran.says("there are no credentials for `ghcr.io`")
+        .says("DOCKER_CONFIG:\n- `/root/.docker` is outside of the clone");
+    let ran = pipe_with(&cloud).stack(&stack_of(&["ghcr.io/acme/etl:1"])).run().exits(2);
+    ran.says("there are no credentials for any registry of the stack file's images (`ghcr.io`)");
+    assert_eq!(cloud.requests().len(), 0);
+}
+
+fn pipe_with(cloud: &Cloud) -> Pipe {
+    step_in(cloud, &one_audience()).without("OPENFAAS_URL").var("COMMAND", "login")
+}
+
+#[test]
+fn token_is_needed_for_a_cloud() {
+    let (cloud, pipe) = login();
+    let ran = pipe.without("BITBUCKET_STEP_OIDC_TOKEN").list("REGISTRIES", &[ECR]).run().exits(3);
+    ran.says("`oidc: true`");
+    assert_eq!(cloud.requests().len(), 0);
+}
