@@ -24,6 +24,7 @@ mod results;
 mod stack;
 mod stop;
 mod support;
+mod trust;
 mod variables;
 mod wait;
 mod whoami;

@@ -109,25 +109,71 @@ fn value_of_a_list_item_that_is_wrong_is_not_shown() {
 }
 
 #[test]
-fn misspelt_names_get_a_warning_with_the_name_that_was_meant() {
-    let ran = pipe().var("STACK_FLIE", "x").var("openfaas_url", "y").run().exits(0);
-    let ran = ran.says("WARNING: `STACK_FLIE` is not a variable of this pipe: was `STACK_FILE` meant?");
-    ran.says("WARNING: `openfaas_url` is not a variable of this pipe: was `OPENFAAS_URL` meant?");
+fn misspelt_name_is_an_error_with_the_name_that_was_probably_meant() {
+    for (written, meant) in [
+        ("DRYRUN", "DRY_RUN"),
+        ("ROLL_BACK", "ROLLBACK"),
+        ("STACK_FLIE", "STACK_FILE"),
+        ("openfaas_url", "OPENFAAS_URL"),
+    ] {
+        let message = format!("{written}:\n- is not a variable of this pipe: write `{meant}` if that was meant\n");
+        for command in ["deploy", "diff", "remove", "whoami"] {
+            let gateway = open();
+            let ran = Pipe::at(&gateway).stack(STACK).var("COMMAND", command).var(written, "true").run().exits(2);
+            ran.says(&message);
+            assert!(gateway.requests().is_empty());
+        }
+    }
+    let stack = STACK.replace("f:1.0", "f:${ROLL_BACK}").replace("  name: openfaas", "  name: openfaas # ${DRYRUN}");
+    pipe().stack(&stack).var("DRYRUN", "1").var("ROLL_BACK", "1").run().exits(0).is_silent_about("not a variable");
 }
 
 #[test]
-fn misspelt_names_are_told_also_where_they_are_why_nothing_is_sent() {
-    let warning = "WARNING: `STACK_FLIE` is not a variable of this pipe: was `STACK_FILE` meant?";
+fn misspelt_name_is_reported_with_what_is_missing_because_of_it() {
+    let message = "STACK_FLIE:\n- is not a variable of this pipe: write `STACK_FILE` if that was meant\n";
     for command in ["deploy", "diff", "remove"] {
         let pipe = Pipe::new().var("OPENFAAS_URL", "https://gw.example.com").var("COMMAND", command);
-        pipe.var("STACK_FLIE", "x").run().exits(2).says(warning).says("STACK_FILE:\n- neither");
+        pipe.var("STACK_FLIE", "x").run().exits(2).says(message).says("STACK_FILE:\n- neither");
     }
-    Pipe::new().var("COMMAND", "whoami").var("STACK_FLIE", "x").run().exits(2).says(warning).says("OPENFAAS_URL:\n- ");
+    Pipe::new().var("COMMAND", "whoami").var("STACK_FLIE", "x").run().exits(2).says(message).says("OPENFAAS_URL:\n- ");
     let invoke = Pipe::new().var("OPENFAAS_URL", "https://gw.example.com").var("COMMAND", "invoke");
     let ran = invoke.var("FUNCTOIN", "f").run().exits(2).says("FUNCTION:\n- is not set");
-    ran.says("WARNING: `FUNCTOIN` is not a variable of this pipe: was `FUNCTION` meant?");
+    ran.says("FUNCTOIN:\n- is not a variable of this pipe: write `FUNCTION` if that was meant");
     let broken = pipe().stack("functions: ${STACKFILE}").var("STACK_FLIE", "x").var("STACKFILE", "[");
-    broken.run().exits(2).says(warning).is_silent_about("`STACKFILE` is not a variable");
+    broken.run().exits(2).says(message).is_silent_about("STACKFILE:\n");
+}
+
+#[test]
+fn names_that_people_bring_along_from_faas_cli_get_a_warning_with_ours() {
+    for (written, ours) in [("NAMESPACE", "OPENFAAS_NAMESPACE"), ("TAG", "TAG_FORMAT"), ("FUNCTION_NAME", "FUNCTION")] {
+        let warning = format!("WARNING: `{written}` is not a variable of this pipe: use `{ours}`\n");
+        pipe().var(written, "x").run().exits(0).says(&warning);
+        let stack = STACK.replace("f:1.0", &format!("f:${{{written}}}"));
+        pipe().stack(&stack).var(written, "x").run().exits(0).is_silent_about("not a variable");
+    }
+}
+
+#[test]
+fn blank_selection_is_an_error_for_a_removal() {
+    let gateway = open();
+    for name in ["FILTER", "REGEX"] {
+        let pipe = || Pipe::at(&gateway).stack(STACK).var(name, " ");
+        pipe().run().exits(0);
+        gateway.clear_requests();
+        let ran = pipe().var("COMMAND", "remove").run().exits(2);
+        ran.says(&format!("{name}:\n- is set but empty: check that the variable it refers to is defined for this "))
+            .says(", or remove it to remove all functions of the stack file\n");
+        assert!(gateway.requests().is_empty());
+    }
+}
+
+#[test]
+fn long_value_is_never_shown_in_part() {
+    let long = format!("https://{}:x", "s3cr3t".repeat(20));
+    for name in ["OPENFAAS_URL", "TIMEOUT", "RETRIES", "DEBUG", "STRATEGY"] {
+        pipe().var(name, &long).run().exits(2).says("`<130 characters>`").is_silent_about("s3cr3t");
+        pipe().var(name, "s3cr3t\ns3cr3t").run().exits(2).says("`<13 characters>`").is_silent_about("s3cr3t");
+    }
 }
 
 #[test]

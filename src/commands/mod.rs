@@ -11,4 +11,5 @@ pub(crate) mod progress;
 pub(crate) mod remove;
 mod session;
 pub(crate) mod token_guard;
+mod trust;
 pub(crate) mod whoami;

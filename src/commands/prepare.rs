@@ -8,9 +8,9 @@ use std::time::Instant;
 use url::Url;
 
 use crate::commands::token_guard::Tokens;
+use crate::commands::trust::{Distrust, trusted};
 use crate::config::{
     self, Config, Credentials, Deploy, Environment, GatewayUrl, Invalid, Problems, Selection, TagFormat, Task,
-    gateway_url,
 };
 use crate::console::log::quote;
 use crate::diagnostic::Diagnostic;
@@ -52,6 +52,8 @@ pub(crate) struct Preparation<'a> {
     /// For fetching a stack file; `None` if variables are wrong: then nothing is sent anywhere.
     config: Option<(&'a Config, &'a Stop)>,
     variables: Problems,
+    /// Names that are no variable; kept apart, since they are errors also if all else about the stack file is a warning.
+    names: Problems,
     stack: Vec<stack::Problem>,
 }
 
@@ -85,15 +87,16 @@ impl<'a> Run<'a> {
             places: &config.places,
             config: Some((config, stop)),
             variables: Problems::default(),
+            names: Problems::default(),
             stack: Vec::new(),
         };
         Self { config, stop, started: Instant::now(), preparation }
     }
 
     /// The gateway; `None` if something is wrong, which [`Preparation::finish`] returns.
-    pub(crate) fn gateway(&mut self, stack: Option<&Stack>) -> Option<Gateway> {
+    pub(crate) fn gateway(&mut self, loaded: Option<&Loaded>) -> Option<Gateway> {
         let Self { config, stop, preparation, .. } = self;
-        let url = preparation.address(&config.gateway_url, config.allow_http, stack);
+        let url = preparation.address(&config.gateway_url, &config.credentials, config.allow_http, loaded);
         if config.tls_no_verify {
             tracing::warn!("`TLS_NO_VERIFY` is set: anyone on the way can read the token; use `CA_CERT` instead");
         }
@@ -128,9 +131,16 @@ impl<'a> Run<'a> {
 
 /// Adds what is wrong with the files that the variables name to what is wrong with the variables.
 pub(crate) async fn reject(environment: &Environment, invalid: Invalid) -> Rejected {
-    let Invalid { problems, command, task, selection, gateway_url, ca_cert, places } = invalid;
-    let mut preparation =
-        Preparation { environment, command, places: &places, config: None, variables: problems, stack: Vec::new() };
+    let Invalid { problems, command, task, selection, gateway_url, credentials, ca_cert, places } = invalid;
+    let mut preparation = Preparation {
+        environment,
+        command,
+        places: &places,
+        config: None,
+        variables: problems,
+        names: Problems::default(),
+        stack: Vec::new(),
+    };
     let loaded = match (&task, &selection) {
         (Some(Task::Whoami(whoami)), _) => preparation.stack_if_any(&whoami.deploy).await,
         (Some(Task::Deploy(deploy) | Task::Diff(deploy)), _) => {
@@ -146,16 +156,22 @@ pub(crate) async fn reject(environment: &Environment, invalid: Invalid) -> Rejec
     };
     let sends = !matches!(&task, None | Some(Task::Deploy(Deploy { dry_run: true, .. })));
     if let Some(url) = gateway_url.filter(|_| sends) {
-        preparation.address(&url, true, loaded.as_ref().map(|loaded| &loaded.stack));
+        preparation.address(&url, &credentials, true, loaded.as_ref());
         let pem = preparation.ca_cert(ca_cert.as_deref());
         if let Err(message) = pem.and_then(|pem| tls::config(pem.as_deref(), false)) {
             preparation.problem("CA_CERT", message);
         }
     }
-    Rejected { variables: preparation.variables, stack: preparation.stack }
+    preparation.rejected()
 }
 
 impl Preparation<'_> {
+    fn rejected(&mut self) -> Rejected {
+        let mut variables = std::mem::take(&mut self.variables);
+        variables.append(std::mem::take(&mut self.names));
+        Rejected { variables, stack: std::mem::take(&mut self.stack) }
+    }
+
     pub(crate) fn problem(&mut self, name: &str, message: impl ToString) {
         match config::unexpanded(self.environment, name) {
             Some(unexpanded) => self.variables.add(name, unexpanded),
@@ -165,8 +181,7 @@ impl Preparation<'_> {
 
     /// Ends the preparation: returns what was prepared if nothing is wrong.
     pub(crate) fn finish<T>(&mut self, prepared: Option<T>) -> Result<T, Rejected> {
-        let rejected =
-            Rejected { variables: std::mem::take(&mut self.variables), stack: std::mem::take(&mut self.stack) };
+        let rejected = self.rejected();
         let is_well = rejected.variables.is_empty() && rejected.stack.is_empty();
         prepared.filter(|_| is_well).ok_or(rejected)
     }
@@ -177,10 +192,7 @@ impl Preparation<'_> {
     pub(crate) async fn stack(&mut self, selection: &Selection, deploy: Option<&Deploy>) -> Option<Loaded> {
         let source = match self.source(selection).await {
             Ok(Some(source)) => source,
-            Ok(None) => {
-                self.warn(&BTreeSet::new());
-                return None;
-            }
+            Ok(None) => return None,
             Err(message) => {
                 self.problem("STACK_FILE", message);
                 self.warn(&BTreeSet::new());
@@ -275,14 +287,15 @@ impl Preparation<'_> {
     }
 
     /// Tells what is set and probably not what was meant.
-    pub(crate) fn warn(&self, substituted: &BTreeSet<String>) {
+    pub(crate) fn warn(&mut self, substituted: &BTreeSet<String>) {
+        config::check_names(self.environment, substituted, &mut self.names);
         for warning in config::warnings(self.environment, self.command, substituted, &self.variables) {
             tracing::warn!("{warning}");
         }
     }
 
     /// The same, and what a person should look at in the stack file.
-    fn warn_of_stack(&self, substituted: &BTreeSet<String>, warnings: &[stack::Problem]) {
+    fn warn_of_stack(&mut self, substituted: &BTreeSet<String>, warnings: &[stack::Problem]) {
         self.warn(substituted);
         for warning in warnings {
             tracing::warn!("{warning}");
@@ -347,23 +360,22 @@ impl Preparation<'_> {
     }
 
     /// The URL of the gateway, which `OPENFAAS_URL` names, else the stack file.
-    fn address(&mut self, given: &GatewayUrl, allow_http: bool, stack: Option<&Stack>) -> Option<Url> {
+    fn address(
+        &mut self,
+        given: &GatewayUrl,
+        credentials: &Credentials,
+        allow_http: bool,
+        loaded: Option<&Loaded>,
+    ) -> Option<Url> {
         let blank = match given {
             GatewayUrl::Set(url) => return Some(url.clone()),
             GatewayUrl::Unset { blank } => *blank,
         };
-        let named = stack.and_then(|stack| stack.gateway.as_deref()).map(str::trim).unwrap_or_default();
+        let named = loaded.and_then(|loaded| loaded.stack.gateway.as_deref()).map(str::trim).unwrap_or_default();
         if !named.is_empty() && named.trim_end_matches('/') != PLACEHOLDER {
-            return match gateway_url(named, allow_http) {
-                Ok(url) => Some(url),
-                Err(error) => {
-                    self.problem(
-                        "OPENFAAS_URL",
-                        format!("is not set, and `provider.gateway` of the stack file {error}"),
-                    );
-                    None
-                }
-            };
+            let is_remote = loaded.is_some_and(|loaded| loaded.path.starts_with("https://"));
+            let trusted = if is_remote { Err(Distrust::Remote) } else { trusted(named, credentials, allow_http) };
+            return trusted.map_err(|distrust| self.problem("OPENFAAS_URL", distrust)).ok();
         }
         // A stack file that could not be read may name it.
         if self.stack.is_empty() {

@@ -14,7 +14,7 @@ use crate::oidc;
 /// Deletes what the variables select.
 pub(crate) async fn run(mut run: Run<'_>, selection: &Selection) -> Result<Outcome, Rejected> {
     let loaded = run.preparation.stack(selection, None).await;
-    let gateway = run.gateway(loaded.as_ref().map(|loaded| &loaded.stack));
+    let gateway = run.gateway(loaded.as_ref());
     let (loaded, gateway) = run.preparation.finish(loaded.zip(gateway))?;
     let mut outcome = run.outcome(gateway.address());
     let functions = &loaded.stack.functions;

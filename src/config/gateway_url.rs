@@ -3,29 +3,29 @@
 use url::{Host, Url};
 
 use super::lints::is_reference;
-use crate::console::log::quote;
+use crate::console::log::whole_or_length;
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum UrlError {
-    #[error("is the text `{}`, not the variable's value", quote(.0))]
+    #[error("is the text `{}`, not the variable's value", whole_or_length(.0))]
     Unexpanded(String),
     /// Without the URL: nobody knows where in it the password is.
     #[error("contains a user name or a password: use `OPENFAAS_USERNAME` and `OPENFAAS_PASSWORD`")]
     Credentials,
-    #[error("`{url}` is not a URL: write `https://{url}`", url = quote(.0))]
+    #[error("`{url}` is not a URL: write `https://{url}`", url = whole_or_length(.0))]
     NoScheme(String),
-    #[error("`{}` is not a URL: write the host name in punycode, `xn--…`", quote(.0))]
+    #[error("`{}` is not a URL: write the host name in punycode, `xn--…`", whole_or_length(.0))]
     NotAscii(String),
-    #[error("`{}` is not a URL: write for example `https://gw.example.com`", quote(.0))]
+    #[error("`{}` is not a URL: write for example `https://gw.example.com`", whole_or_length(.0))]
     Syntax(String),
-    #[error("`{}` is not a scheme of a gateway: write `https://…`", quote(.0))]
+    #[error("`{}` is not a scheme of a gateway: write `https://…`", whole_or_length(.0))]
     Scheme(String),
-    #[error("`{}` has a query or a fragment: write the gateway's address only", quote(.0))]
+    #[error("`{}` has a query or a fragment: write the gateway's address only", whole_or_length(.0))]
     Query(String),
     #[error(
         "`{}` is not encrypted, and would send the token in the clear: write `https://…`, or set `ALLOW_HTTP: 'true'` if the \
          network to the gateway is trusted",
-        quote(.0)
+        whole_or_length(.0)
     )]
     NotEncrypted(String),
 }

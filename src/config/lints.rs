@@ -11,6 +11,17 @@ use crate::function::command::Command;
 /// How many characters may differ from the name that was meant.
 const NEAR: usize = 2;
 
+/// Names of other tools for what the pipe has a variable for.
+const OF_FAAS_CLI: [(&str, &str); 7] = [
+    ("NAMESPACE", "OPENFAAS_NAMESPACE"),
+    ("TAG", "TAG_FORMAT"),
+    ("YAML", "STACK_FILE"),
+    ("STACK", "STACK_FILE"),
+    ("GATEWAY", "OPENFAAS_URL"),
+    ("OPENFAAS_GATEWAY", "OPENFAAS_URL"),
+    ("FUNCTION_NAME", "FUNCTION"),
+];
+
 /// What is set and probably not what was meant, but for variables that have a problem already. `substituted` are the names
 /// that the stack file takes from the environment, which may look like anything.
 pub fn warnings(
@@ -20,12 +31,9 @@ pub fn warnings(
     problems: &Problems,
 ) -> Vec<String> {
     let mut warnings = Vec::new();
-    for name in environment.names() {
-        if substituted.contains(name) {
-            continue;
-        }
-        if let Some(meant) = near_miss(name) {
-            warnings.push(format!("`{name}` is not a variable of this pipe: was `{meant}` meant?"));
+    for (name, meant) in OF_FAAS_CLI {
+        if environment.text(name).is_some() && !substituted.contains(name) {
+            warnings.push(format!("`{name}` is not a variable of this pipe: use `{meant}`"));
         }
     }
     for variable in VARIABLES {
@@ -76,6 +84,15 @@ pub fn warnings(
     warnings
 }
 
+/// Adds the names that are probably misspelt: a misspelt `DRY_RUN` would do the opposite of what its author wants.
+pub(crate) fn check_names(environment: &Environment, substituted: &BTreeSet<String>, problems: &mut Problems) {
+    for name in environment.names().filter(|name| !substituted.contains(*name)) {
+        if let Some(meant) = near_miss(name) {
+            problems.add(name, format!("is not a variable of this pipe: write `{meant}` if that was meant"));
+        }
+    }
+}
+
 /// What is wrong with a variable whose value is a variable's name, and what to write; `None` if it is not.
 pub(crate) fn unexpanded(environment: &Environment, name: &str) -> Option<String> {
     environment.text(name).filter(|value| is_reference(value)).map(|value| is_the_text(name, value))
@@ -107,7 +124,8 @@ pub(super) fn is_reference(value: &str) -> bool {
 
 /// The variable that `name` was probably meant to be, if it is not one itself.
 fn near_miss(name: &str) -> Option<&'static str> {
-    if name.starts_with("BITBUCKET_") || name.len() < 4 || is_known(name) {
+    let is_of_faas_cli = OF_FAAS_CLI.iter().any(|(known, _)| *known == name);
+    if name.starts_with("BITBUCKET_") || name.len() < 4 || is_of_faas_cli || is_known(name) {
         return None;
     }
     let bare = |name: &str| name.replace(['_', '-'], "").to_ascii_uppercase();

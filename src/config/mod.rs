@@ -18,9 +18,9 @@ use regex_lite::Regex;
 use url::Url;
 
 pub use environment::Environment;
-pub(crate) use gateway_url::{gateway_url, is_loopback};
-pub(crate) use lints::unexpanded;
+pub(crate) use gateway_url::{UrlError, gateway_url, is_loopback};
 pub use lints::warnings;
+pub(crate) use lints::{check_names, unexpanded};
 pub use parse::read;
 pub use problems::Problems;
 pub(crate) use registries::{ImageChecks, RegistryAccess};
@@ -66,6 +66,7 @@ pub struct Invalid {
     /// What of the stack file is selected, or all of it if the selection is wrong.
     pub(crate) selection: Option<Selection>,
     pub(crate) gateway_url: Option<GatewayUrl>,
+    pub(crate) credentials: Credentials,
     pub(crate) ca_cert: Option<String>,
     /// Without the report if its variables are wrong.
     pub(crate) places: Places,

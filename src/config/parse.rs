@@ -9,9 +9,9 @@ use url::Url;
 use super::variables::{VARIABLES, Variables};
 use super::{
     Auth, Config, Credentials, Deploy, Environment, GatewayUrl, Invalid, Invoke, Login, NOT_UTF8, Payload, Problems,
-    Selection, Strategy, TagFormat, Task, Whoami, gateway_url, lints, secrets,
+    Selection, Strategy, TagFormat, Task, Whoami, gateway_url, lints, missing, secrets,
 };
-use crate::console::log::quote;
+use crate::console::log::whole_or_length;
 use crate::console::redact::Secret;
 use crate::function::FunctionName;
 use crate::function::api::unaddressable;
@@ -48,6 +48,7 @@ pub fn read(environment: &Environment) -> Result<Config, Box<Invalid>> {
             task: command.and_then(|command| part(environment, |reader| reader.task(command))),
             selection: part(environment, Reader::selection).or_else(|| part(environment, Reader::whole_file)),
             gateway_url: part(environment, Reader::gateway_url),
+            credentials: Reader::new(environment).credentials(),
             ca_cert: Variables(environment).ca_cert().owned(),
             places: part(environment, Reader::places).unwrap_or_else(|| directories(environment)),
         })
@@ -121,7 +122,10 @@ impl<'a> Reader<'a> {
                 Task::Whoami(Whoami { deploy: deploy?, function })
             }
             Command::Diff => Task::Diff(self.deploy()?),
-            Command::Remove => Task::Remove(self.selection()?),
+            Command::Remove => {
+                self.refuse_blank_selection();
+                Task::Remove(self.selection()?)
+            }
             Command::Login => Task::Login(self.login()?),
         })
     }
@@ -192,7 +196,7 @@ impl<'a> Reader<'a> {
         let regex = regex.map(|text| {
             let expression = Regex::new(text);
             let wrong = |error: regex_lite::Error| {
-                let error = quote(&error.to_string());
+                let error = whole_or_length(&error.to_string());
                 problems.add(
                     "REGEX",
                     format!(
@@ -223,6 +227,16 @@ impl<'a> Reader<'a> {
             tag_format: tag_format?,
             envsubst: envsubst?,
         })
+    }
+
+    /// A selection that came to nothing would remove every function.
+    fn refuse_blank_selection(&mut self) {
+        for entry in [self.variables.filter(), self.variables.regex()] {
+            if entry.is_blank() {
+                let message = format!("{}, or remove it to remove all functions of the stack file", missing(true));
+                self.problems.add(entry.variable.name, message);
+            }
+        }
     }
 
     /// The stack file without a selection.
@@ -336,7 +350,7 @@ impl<'a> Reader<'a> {
         for (name, _) in pairs.iter().filter(|(_, value)| value.is_empty()) {
             let message = "has an empty value: check that the variable it refers to is defined for this deployment \
                            environment; write a value that is meant to be empty in the stack file";
-            self.problems.add("ENV_VARS", format!("`{}` {message}", quote(name)));
+            self.problems.add("ENV_VARS", format!("`{}` {message}", whole_or_length(name)));
         }
         Some(pairs)
     }
@@ -403,7 +417,7 @@ impl<'a> Reader<'a> {
         } else if let (Some(suffix), Some(namespace)) = (suffix, &namespace)
             && suffix != namespace
         {
-            let (suffix, namespace) = (quote(suffix), quote(namespace));
+            let (suffix, namespace) = (whole_or_length(suffix), whole_or_length(namespace));
             Some(format!("names the namespace `{suffix}`, but `OPENFAAS_NAMESPACE` is `{namespace}`: remove one"))
         } else {
             None
@@ -423,7 +437,8 @@ impl<'a> Reader<'a> {
                 (Some(name), Ok(value)) => _ = headers.append(name, value),
                 (None, _) => self.problems.add("HEADERS", invalid_header(&name)),
                 (_, Err(_)) => {
-                    let message = format!("the value of `{}` has a character that is not allowed", quote(&name));
+                    let message =
+                        format!("the value of `{}` has a character that is not allowed", whole_or_length(&name));
                     self.problems.add("HEADERS", message);
                 }
             }
@@ -462,7 +477,7 @@ fn directories(environment: &Environment) -> Places {
 }
 
 fn invalid_header(name: &str) -> String {
-    format!("`{}` is not a valid header name", quote(name))
+    format!("`{}` is not a valid header name", whole_or_length(name))
 }
 
 /// What Bitbucket's own variables say about the build.

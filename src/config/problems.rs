@@ -11,6 +11,10 @@ impl Problems {
         self.0.insert((name.into(), message.to_string()));
     }
 
+    pub(crate) fn append(&mut self, mut others: Self) {
+        self.0.append(&mut others.0);
+    }
+
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

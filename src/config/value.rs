@@ -7,22 +7,22 @@ use saphyr_parser::{Event, Parser};
 
 use super::variables::Entry;
 use super::{NOT_UTF8, Problems};
-use crate::console::log::quote;
+use crate::console::log::whole_or_length;
 
 /// Longer lists are taken for a mistake.
 const MAX_ITEMS: usize = 10_000;
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum ValueError {
-    #[error("`{}` is not a boolean: write 'true' or 'false'", quote(.0))]
+    #[error("`{}` is not a boolean: write 'true' or 'false'", whole_or_length(.0))]
     Boolean(String),
-    #[error("`{}` is not a duration: write for example '90s', '1m30s' or '500ms'", quote(.0))]
+    #[error("`{}` is not a duration: write for example '90s', '1m30s' or '500ms'", whole_or_length(.0))]
     Duration(String),
     #[error("must be more than 0")]
     Zero,
-    #[error("`{}` is not a whole number from {} to {}", quote(value), bounds.start(), bounds.end())]
+    #[error("`{}` is not a whole number from {} to {}", whole_or_length(value), bounds.start(), bounds.end())]
     Number { value: String, bounds: RangeInclusive<usize> },
-    #[error("unallowed value `{}`: write one of {allowed}", quote(value))]
+    #[error("unallowed value `{}`: write one of {allowed}", whole_or_length(value))]
     Choice { value: String, allowed: String },
     #[error("looks like a YAML list but is not valid: write ['first', 'second'], or one item per line")]
     List,
@@ -136,7 +136,7 @@ impl<'a> Entry<'a> {
                 return None;
             }
             Err(_) => {
-                let count = quote(count);
+                let count = whole_or_length(count);
                 problems.add(count_name, format!("`{count}` is not a whole number: write `{name}` as a YAML list"));
                 return None;
             }

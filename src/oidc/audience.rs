@@ -1,5 +1,7 @@
 //! Compares a token's audiences with the gateway's URL, and says how they differ.
 
+use url::Url;
+
 use super::Claims;
 use super::yaml::scalar;
 
@@ -43,6 +45,23 @@ impl<'a> Audience<'a> {
             None => Self::Other(custom),
         }
     }
+}
+
+/// Whether the step asked for a token for this address: one of its own audiences has the same scheme, host, port and path.
+/// The character that a path ends with does not matter if it is a slash.
+pub(crate) fn is_meant_for(claims: &Claims, gateway: &Url) -> bool {
+    let path = |url: &Url| url.path().trim_end_matches('/').to_owned();
+    let is_bare = |url: &Url| {
+        url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none()
+    };
+    custom(claims).into_iter().filter_map(|audience| Url::parse(audience).ok()).any(|audience| {
+        is_bare(&audience)
+            && audience.has_host()
+            && audience.scheme() == gateway.scheme()
+            && audience.host() == gateway.host()
+            && audience.port_or_known_default() == gateway.port_or_known_default()
+            && path(&audience) == path(gateway)
+    })
 }
 
 /// The audience to write for a gateway: its URL without a slash at the end.

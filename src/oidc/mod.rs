@@ -15,6 +15,7 @@ use crate::console::redact::Secret;
 use crate::function::outcome::{Failure, Problem};
 
 pub use audience::Audience;
+pub(crate) use audience::is_meant_for;
 pub use claims::{Claims, decode_unverified};
 pub use explain::{Refusal, Row, claims_table, explain_refusal, missing_token};
 pub use findings::{Facts, Finding, Severity, Subject, findings};

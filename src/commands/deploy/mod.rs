@@ -31,7 +31,7 @@ use crate::stack::Function;
 /// Deploys what the variables select.
 pub(crate) async fn run(mut run: Run<'_>, deploy: &Deploy) -> Result<Outcome, Rejected> {
     let loaded = run.preparation.stack(&deploy.selection, Some(deploy)).await;
-    let gateway = run.gateway(loaded.as_ref().map(|loaded| &loaded.stack));
+    let gateway = run.gateway(loaded.as_ref());
     let http = run.registry_client(deploy.images.check);
     let (mut loaded, gateway) = run.preparation.finish(loaded.zip(gateway))?;
     let mut outcome = run.outcome(gateway.address());

@@ -19,7 +19,7 @@ use crate::oidc::{self, Claims, Facts, Grant, IamAction, IdToken, Severity};
 /// Explains the step's token; changes nothing. Returns the last line too.
 pub(crate) async fn run(mut run: Run<'_>, whoami: &Whoami) -> Result<(Outcome, String), Rejected> {
     let loaded = run.preparation.stack_if_any(&whoami.deploy).await;
-    let gateway = run.gateway(loaded.as_ref().map(|loaded| &loaded.stack));
+    let gateway = run.gateway(loaded.as_ref());
     let credentials = &run.config.registries.credentials;
     let http = run.registry_client(credentials.aws.is_some() || credentials.google.is_some());
     let gateway = run.preparation.finish(gateway)?;
