@@ -1,25 +1,36 @@
 # The pipe's image: one static binary and the files that describe it. `docker build .` needs nothing prepared.
 
-FROM rust:1.95.0-slim-bookworm AS dependencies
+# A release names the builder by its digest and says so in a label: the same builder makes the same bytes.
+ARG BUILDER=rust:1.95.0-slim-bookworm
+
+FROM ${BUILDER} AS dependencies
 WORKDIR /build
 # The dependencies alone, in a layer that a change of the sources leaves as it is.
 COPY .cargo .cargo
-COPY Cargo.toml Cargo.lock build.rs ./
+COPY .ci/build .ci/build
+COPY Cargo.toml Cargo.lock ./
 COPY test/demo/Cargo.toml test/demo/Cargo.toml
 COPY test/gateway/Cargo.toml test/gateway/Cargo.toml
 RUN mkdir -p src test/gateway/src \
     && echo 'fn main() {}' > src/main.rs \
     && touch src/lib.rs test/demo.rs test/gateway/src/lib.rs \
-    && cargo build --release --locked --package openfaas-pipe
+    && .ci/build
 
 FROM dependencies AS build
 COPY src src
 # A checkout's times may lie before those of the files that stood in for them.
 RUN touch src/main.rs src/lib.rs \
-    && cargo build --release --locked --package openfaas-pipe \
-    && mv target/*/release/openfaas-pipe /openfaas-pipe
+    && .ci/build
+COPY LICENSE README.md pipe.yml /image/
+# What a checkout decides by chance, modes and times, is the same in every image of a commit.
+ARG SOURCE_DATE_EPOCH=0
+RUN mv target/*/release/openfaas-pipe /image/ \
+    && chmod 644 /image/* \
+    && chmod 755 /image /image/openfaas-pipe \
+    && touch --date="@$SOURCE_DATE_EPOCH" /image /image/*
 
 FROM scratch
+ARG BUILDER
 ARG REVISION=""
 LABEL org.opencontainers.image.title="openfaas-pipe" \
       org.opencontainers.image.description="Bitbucket Pipe: deploy and invoke OpenFaaS functions with the step's OIDC token" \
@@ -28,8 +39,8 @@ LABEL org.opencontainers.image.title="openfaas-pipe" \
       org.opencontainers.image.url="https://bitbucket.org/openfaas-pipe/openfaas-pipe" \
       org.opencontainers.image.source="https://bitbucket.org/openfaas-pipe/openfaas-pipe" \
       org.opencontainers.image.documentation="https://bitbucket.org/openfaas-pipe/openfaas-pipe/src/main/README.md" \
-      org.opencontainers.image.licenses="Apache-2.0"
-COPY LICENSE README.md pipe.yml /
-COPY --from=build /openfaas-pipe /openfaas-pipe
+      org.opencontainers.image.licenses="Apache-2.0" \
+      openfaas-pipe.builder="${BUILDER}"
+COPY --from=build /image/ /
 # Root, which scratch has by default: Bitbucket's storage directories can be written by no other user.
 ENTRYPOINT ["/openfaas-pipe"]

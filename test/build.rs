@@ -5,17 +5,18 @@ use std::process::Command;
 
 use anyhow::{Context as _, ensure};
 
-/// Builds the pipe as it is shipped, or for debugging, and gives its path.
+/// Builds the pipe as it is shipped, or for debugging, and returns its path.
 pub(crate) fn pipe(release: bool) -> anyhow::Result<PathBuf> {
     let program = std::env::current_exe()?;
     let target = program.ancestors().nth(3).context("no target directory")?;
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo
-        .args(["build", "--quiet", "--locked", "--bin", "openfaas-pipe", "--manifest-path"])
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"));
-    if release {
-        cargo.arg("--release");
-    }
-    ensure!(cargo.status()?.success(), "`cargo build` failed");
+    let mut build = if release {
+        Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.ci/build"))
+    } else {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["build", "--quiet", "--locked", "--bin", "openfaas-pipe", "--manifest-path"]);
+        cargo.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"));
+        cargo
+    };
+    ensure!(build.status()?.success(), "the pipe could not be built");
     Ok(target.join(if release { "release" } else { "debug" }).join("openfaas-pipe"))
 }

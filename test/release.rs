@@ -14,7 +14,7 @@ fn repository() -> TempDir {
     let directory = tempfile::tempdir().expect("a directory");
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     fs::create_dir(directory.path().join(".ci")).expect("a directory");
-    for file in [".ci/release", "Cargo.toml", "CHANGELOG.md", "pipe.yml"] {
+    for file in [".ci/release", "Cargo.toml", "CHANGELOG.md", "Dockerfile", "pipe.yml"] {
         fs::copy(root.join(file), directory.path().join(file)).expect(file);
     }
     let first = "git init --quiet && git add . && git -c user.name=a -c user.email=a@b commit --quiet --message=first";
@@ -38,7 +38,9 @@ fn dry_run(directory: &Path, command: &str) -> String {
 #[test]
 fn every_command_that_others_see_is_only_printed() {
     for line in SCRIPT.lines().map(str::trim) {
-        let reaches_out = ["docker ", "git push", "git tag"].iter().any(|command| line.starts_with(command));
+        let commands = ["docker build", "docker push", "docker tag", "git push", "git tag", ".ci/registry.py attach"];
+        let commands = commands.into_iter().chain([".ci/registry.py tag", ".ci/registry.py index"]);
+        let reaches_out = commands.into_iter().any(|command| line.starts_with(command));
         assert!(!reaches_out, "{line}");
     }
 }
@@ -47,9 +49,10 @@ fn every_command_that_others_see_is_only_printed() {
 fn image_is_built_and_pushed_for_its_platform() {
     let repository = repository();
     let (_, commit) = shell(repository.path(), "git rev-parse HEAD");
-    let text = dry_run(repository.path(), "image arm64").replace(commit.trim(), "COMMIT");
+    let (_, date) = shell(repository.path(), "git log -1 --format=%ct");
+    let text = dry_run(repository.path(), "image arm64").replace(commit.trim(), "COMMIT").replace(date.trim(), "DATE");
     insta::assert_snapshot!(text, @r"
-    + docker build --build-arg REVISION=COMMIT --tag openfaaspipe/openfaas-pipe:X.Y.Z-arm64 .
+    + docker build --build-arg BUILDER=rust:1.95.0-slim-bookworm --build-arg REVISION=COMMIT --build-arg SOURCE_DATE_EPOCH=DATE --tag openfaaspipe/openfaas-pipe:X.Y.Z-arm64 .
     + docker push openfaaspipe/openfaas-pipe:X.Y.Z-arm64
     ");
 }
@@ -73,22 +76,51 @@ fn nothing_is_published_without_a_login() {
 fn login_to_the_registry_is_neither_printed_nor_an_argument() {
     let publish = "DOCKERHUB_USERNAME=user DOCKERHUB_TOKEN=hunter2 .ci/release --dry-run publish";
     let (success, text) = shell(repository().path(), publish);
-    assert!(success && text.contains(" attach --username user --password-stdin "), "{text}");
+    assert!(success && text.contains("+ .ci/registry.py attach "), "{text}");
     assert!(!text.contains("hunter2"), "{text}");
 }
 
 #[test]
-fn three_tags_are_published_and_the_commit_is_tagged_last() {
-    let text = dry_run(repository().path(), "publish");
-    let pushed: Vec<&str> =
-        text.lines().filter_map(|line| line.strip_prefix("+ docker manifest push --purge ")).collect();
+fn version_gets_its_sbom_before_its_names_and_the_commit_is_tagged_last() {
+    let repository = repository();
+    let (_, commit) = shell(repository.path(), "git rev-parse HEAD");
     let mut parts = VERSION.split('.');
     let major = parts.next().expect("a number");
     let minor = format!("{major}.{}", parts.next().expect("a number"));
-    let image = |tag: &str| format!("openfaaspipe/openfaas-pipe:{tag}");
-    assert_eq!(pushed, [image(major), image(&minor), image("X.Y.Z")]);
-    assert!(text.contains("--artifact-type application/vnd.cyclonedx+json docker.io/openfaaspipe/openfaas-pipe:X.Y.Z"));
-    assert!(text.ends_with("+ git tag --annotate --message Release X.Y.Z X.Y.Z\n+ git push origin X.Y.Z\n"), "{text}");
+    let text = dry_run(repository.path(), "publish").replace(commit.trim(), "COMMIT");
+    let text =
+        text.replace(&format!("DIGEST {minor}\n"), "DIGEST X.Y\n").replace(&format!("DIGEST {major}\n"), "DIGEST X\n");
+    insta::assert_snapshot!(text, @r"
+    + .ci/registry.py index COMMIT openfaaspipe/openfaas-pipe:X.Y.Z-amd64 openfaaspipe/openfaas-pipe:X.Y.Z-arm64
+    + cargo cyclonedx --format json --override-filename sbom.cdx
+    + .ci/registry.py attach openfaaspipe/openfaas-pipe@DIGEST application/vnd.cyclonedx+json sbom.cdx.json
+    + .ci/registry.py tag openfaaspipe/openfaas-pipe@DIGEST X.Y.Z
+    + .ci/registry.py tag openfaaspipe/openfaas-pipe@DIGEST X.Y
+    + .ci/registry.py tag openfaaspipe/openfaas-pipe@DIGEST X
+    + git tag --annotate --message Release X.Y.Z X.Y.Z
+    + git push origin refs/tags/X.Y.Z
+    ");
+}
+
+#[test]
+fn fix_of_an_older_version_does_not_move_the_tags_of_a_newer_one() {
+    let repository = repository();
+    let newer = format!("{}.999.0", VERSION.split('.').next().expect("a number"));
+    assert!(shell(repository.path(), &format!("git tag {newer}")).0);
+    let text = dry_run(repository.path(), "publish");
+    let tags: Vec<&str> = text.lines().filter_map(|line| line.rsplit_once("DIGEST ")).map(|(_, tag)| tag).collect();
+    let minor = VERSION.rsplit_once('.').expect("a version").0;
+    assert_eq!(tags, ["application/vnd.cyclonedx+json sbom.cdx.json", "X.Y.Z", minor]);
+}
+
+#[test]
+fn tag_on_another_commit_is_not_moved() {
+    let repository = repository();
+    let tag = format!("git tag {VERSION} && git -c user.name=a -c user.email=a@b commit --quiet --allow-empty -m b");
+    assert!(shell(repository.path(), &tag).0);
+    let (success, text) = shell(repository.path(), ".ci/release --dry-run publish");
+    assert!(!success);
+    assert!(text.contains(&format!("release: the tag {VERSION} is on another commit than ")), "{text}");
 }
 
 #[test]

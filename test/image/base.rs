@@ -1,8 +1,9 @@
 //! The builder's base image: pulled, or where there is no registry made from this machine's Debian packages and toolchain.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -30,9 +31,8 @@ pub enum Origin {
 }
 
 /// The base image that the Dockerfile names.
-pub fn name<'a>(dockerfile: &'a str) -> anyhow::Result<&'a str> {
-    let from = |line: &'a str| line.strip_prefix("FROM ")?.split_whitespace().next();
-    dockerfile.lines().find_map(from).context("the Dockerfile has no FROM")
+pub fn name(dockerfile: &str) -> anyhow::Result<&str> {
+    dockerfile.lines().find_map(|line| line.strip_prefix("ARG BUILDER=")).context("the Dockerfile has no builder")
 }
 
 /// Sees to it that the engine has the image.
@@ -73,6 +73,7 @@ fn stand_in(name: &str) -> anyhow::Result<()> {
     let root = skeleton.path();
     fs::create_dir_all(root.join("usr/bin"))?;
     fs::create_dir(root.join("tmp"))?;
+    fs::set_permissions(root.join("tmp"), Permissions::from_mode(0o1777))?;
     for folder in ["bin", "lib", "lib64", "sbin"] {
         std::os::unix::fs::symlink(format!("usr/{folder}"), root.join(folder))?;
     }

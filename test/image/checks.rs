@@ -15,6 +15,7 @@ type Check = fn(&World);
 /// Every check with the sentence it proves; those below may need the functions that those above deployed.
 pub const CHECKS: &[(&str, Check)] = &[
     ("holds the binary and the files that describe it, and nothing else", holds_four_files),
+    ("has files of the same owner, modes and date wherever it is built", has_files_of_one_date),
     ("says what it is: entry point, labels, version", says_what_it_is),
     ("deploys with Bitbucket's mounts and variables, and exits with 0", deploys),
     ("invokes with a function token, and exits with 0", invokes),
@@ -49,19 +50,38 @@ pub const CHECKS: &[(&str, Check)] = &[
     ("exits with 143 after SIGTERM", |world| stops_by_signal(world, "TERM", 143)),
 ];
 
-fn holds_four_files(_: &World) {
+/// The image's files, as `tar` lists them: sorted by name, with modes, owners and dates if it is `verbose`.
+fn files(verbose: bool) -> Vec<String> {
     let container = engine::run(["create", "--label", engine::LABEL, IMAGE]).expect("a container");
     let directory = tempfile::tempdir().expect("a directory");
     let archive = directory.path().join("image.tar").display().to_string();
     engine::run(["export", "--output", &archive, &container]).expect("its files");
-    let listed =
-        engine::finish(std::process::Command::new("tar").args(["--list", "--file", &archive])).expect("a list");
+    let mut tar = std::process::Command::new("tar");
+    tar.args(["--list", "--file", &archive]);
+    if verbose {
+        tar.args(["--verbose", "--numeric-owner", "--full-time", "--utc"]);
+    }
+    let listed = engine::finish(&mut tar).expect("a list");
     // Docker puts these into every container.
     let of_docker = [".dockerenv", "dev/", "etc/", "proc/", "sys/"];
-    let mut files: Vec<&str> =
-        listed.lines().filter(|path| !of_docker.iter().any(|prefix| path.starts_with(prefix))).collect();
-    files.sort_unstable();
-    assert_eq!(files, ["LICENSE", "README.md", "openfaas-pipe", "pipe.yml"]);
+    let name = |line: &str| line.rsplit(' ').next().unwrap_or_default().to_owned();
+    let own = |line: &&str| !of_docker.iter().any(|prefix| name(line).starts_with(prefix));
+    // Links such as `etc/mtab -> /proc/mounts` are Docker's too.
+    let mut files: Vec<String> =
+        listed.lines().filter(|line| !line.contains(" -> ")).filter(own).map(str::to_owned).collect();
+    files.sort_by_key(|line| name(line));
+    files
+}
+
+fn holds_four_files(_: &World) {
+    assert_eq!(files(false), ["LICENSE", "README.md", "openfaas-pipe", "pipe.yml"]);
+}
+
+fn has_files_of_one_date(_: &World) {
+    for line in files(true) {
+        let mode = if line.ends_with(" openfaas-pipe") { "-rwxr-xr-x 0/0 " } else { "-rw-r--r-- 0/0 " };
+        assert!(line.starts_with(mode) && line.contains(" 2023-11-14 22:13:20 "), "{line}");
+    }
 }
 
 fn says_what_it_is(_: &World) {

@@ -23,6 +23,9 @@ use base::Origin;
 use engine::LABEL;
 use world::{IMAGE, World};
 
+/// The date of the image's files, in seconds since 1970: 2023-11-14 22:13:20.
+const DATE: u32 = 1_700_000_000;
+
 fn main() -> ExitCode {
     match run() {
         Ok(0) => ExitCode::SUCCESS,
@@ -83,8 +86,11 @@ fn build(repository: &Path) -> anyhow::Result<()> {
     let dependencies = timed("dependencies built", || stage(repository, "dependencies"))?;
     timed("image built", || {
         stage(repository, "build")?;
-        engine::run(["build", "--quiet", "--label", LABEL, "--tag", IMAGE, path(repository)?])
+        let date = format!("--build-arg=SOURCE_DATE_EPOCH={DATE}");
+        engine::run(["build", "--quiet", "--label", LABEL, &date, "--tag", IMAGE, path(repository)?])
     })?;
+    timed("binary built again", same_bytes_elsewhere)?;
+    println!("ok      another user builds the same bytes in another directory");
 
     let changed = tempfile::tempdir()?;
     copy(repository, changed.path())?;
@@ -92,6 +98,29 @@ fn build(repository: &Path) -> anyhow::Result<()> {
     let again = stage(changed.path(), "dependencies")?;
     ensure!(again == dependencies, "a change of the sources builds the dependencies again");
     println!("ok      a changed source leaves the layer of the dependencies as it is");
+    Ok(())
+}
+
+/// Builds the binary again, and checks that neither the directory, the user, cargo's home nor the file times are in it.
+fn same_bytes_elsewhere() -> anyhow::Result<()> {
+    let script = "set -e
+        mkdir /tmp/home
+        cp -R /build \"$CARGO_HOME\" /tmp/home/
+        cd /tmp/home/build
+        find . -exec touch --date=2001-01-01 {} +
+        rm -rf target
+        export HOME=/tmp/home CARGO_HOME=\"/tmp/home/$(basename \"$CARGO_HOME\")\"
+        .ci/build >&2
+        sha256sum target/*/release/openfaas-pipe";
+    let container = ["run", "--rm", "--label", LABEL];
+    let stage = ["openfaas-pipe-test:build"];
+    let run = |user: &[&str], command: &[&str]| {
+        let sum = engine::run([&container, user, &stage, command].concat())?;
+        Ok::<_, anyhow::Error>(sum.split(' ').next().unwrap_or_default().to_owned())
+    };
+    let first = run(&[], &["sha256sum", "/image/openfaas-pipe"])?;
+    let second = run(&["--user=10001:10001"], &["sh", "-c", script])?;
+    ensure!(first.len() == 64 && first == second, "two builds differ: {first} and {second}");
     Ok(())
 }
 
@@ -107,9 +136,9 @@ fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
         "Dockerfile",
         ".dockerignore",
         ".cargo",
+        ".ci/build",
         "Cargo.toml",
         "Cargo.lock",
-        "build.rs",
         "src",
         "test/demo/Cargo.toml",
         "test/gateway/Cargo.toml",
