@@ -1,9 +1,8 @@
 //! The builder's base image: pulled, or where there is no registry made from this machine's Debian packages and toolchain.
 
 use std::collections::BTreeSet;
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -73,7 +72,6 @@ fn stand_in(name: &str) -> anyhow::Result<()> {
     let root = skeleton.path();
     fs::create_dir_all(root.join("usr/bin"))?;
     fs::create_dir(root.join("tmp"))?;
-    fs::set_permissions(root.join("tmp"), Permissions::from_mode(0o1777))?;
     for folder in ["bin", "lib", "lib64", "sbin"] {
         std::os::unix::fs::symlink(format!("usr/{folder}"), root.join(folder))?;
     }
