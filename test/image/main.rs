@@ -115,7 +115,7 @@ fn same_bytes_elsewhere() -> anyhow::Result<()> {
     let container = ["run", "--rm", "--label", LABEL];
     let stage = ["openfaas-pipe-test:build"];
     let run = |command: &[&str]| {
-        let sum = engine::run([&container, &stage, command].concat())?;
+        let sum = engine::run([&container[..], &stage, command].concat())?;
         Ok::<_, anyhow::Error>(sum.split(' ').next().unwrap_or_default().to_owned())
     };
     let first = run(&["sha256sum", "/image/openfaas-pipe"])?;
