@@ -149,7 +149,7 @@ fn dockerfile_says_what_cargo_says() {
     ] {
         assert!(DOCKERFILE.contains(&format!("org.opencontainers.image.{label}=\"{value}\"")), "{label}");
     }
-    let rust = format!("FROM rust:{}", env!("CARGO_PKG_RUST_VERSION"));
+    let rust = format!("ARG BUILDER=rust:{}", env!("CARGO_PKG_RUST_VERSION"));
     assert!(DOCKERFILE.contains(&rust), "{rust}");
 }
 

@@ -36,7 +36,7 @@ fn guide_deploys_as_the_guide_says() {
     let gateway = guide(&issuer);
     let ran = Pipe::at(&gateway).stack(GUIDE_STACK).run().exits(0);
     insta::assert_snapshot!(ran.scrubbed(), @r"
-    INFO: openfaas-pipe 0.1.0: deploy
+    INFO: openfaas-pipe [VERSION]: deploy
     INFO: deploying 1 function of `stack.yml` to `http://[GATEWAY]`
     INFO: exchanged the step's token at `http://[GATEWAY]`, valid for 30 min
     INFO: `import-csv.etl` created in [TIME]

@@ -27,7 +27,7 @@ fn differences_are_shown_old_beside_new_and_nothing_is_changed() {
     running(&gateway);
     let ran = diff(&gateway, STACK).run().exits(6);
     insta::assert_snapshot!(ran.scrubbed(), @r"
-    INFO: openfaas-pipe 0.1.0: diff
+    INFO: openfaas-pipe [VERSION]: diff
     INFO: comparing 1 function of `stack.yml` with what runs at `http://[GATEWAY]`
     INFO: exchanged the step's token at `http://[GATEWAY]`, valid for 30 min
     ~ f

@@ -16,7 +16,7 @@ fn all_problems_are_told_at_once_sorted_by_name_in_the_known_shape() {
     let ran = pipe().var("TIMEOUT", "soon").var("DEBUG", "maybe").var("RETRIES", "-1").var("STRATEGY", "x").run();
     let ran = ran.exits(2);
     insta::assert_snapshot!(ran.scrubbed(), @r"
-    INFO: openfaas-pipe 0.1.0: deploy
+    INFO: openfaas-pipe [VERSION]: deploy
     ✖ Validation errors:
     DEBUG:
     - `maybe` is not a boolean: write 'true' or 'false'

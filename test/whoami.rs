@@ -36,7 +36,7 @@ fn step_of_the_guide_is_accepted_and_its_resources_are_shown() {
     let gateway = guide(&issuer());
     let ran = whoami(&gateway).stack(GUIDE_STACK).run().exits(0);
     insta::assert_snapshot!(scrubbed(&ran), @r#"
-    INFO: openfaas-pipe 0.1.0: whoami
+    INFO: openfaas-pipe [VERSION]: whoami
     CLAIM  VALUE  WHAT IAM MAKES OF IT
     iss  https://api.bitbucket.org/2.0/workspaces/acme/pipelines-config/identity/oidc  `spec.iss` of a JwtIssuer must be the same
     aud  ari:cloud:bitbucket::workspace/7d9a2c4e-1f3b-4a58-9c6d-0e2f4b6a8c10, http://[GATEWAY]  names the gateway; `spec.aud` of the JwtIssuer must list it
@@ -212,7 +212,7 @@ fn missing_token_shows_what_to_write() {
     let gateway = guide(&issuer());
     let ran = whoami(&gateway).without("BITBUCKET_STEP_OIDC_TOKEN").run().exits(3);
     insta::assert_snapshot!(scrubbed(&ran), @r"
-    INFO: openfaas-pipe 0.1.0: whoami
+    INFO: openfaas-pipe [VERSION]: whoami
     ERROR: no ID token: the step has no `oidc` block
       hint: give the step an `oidc` block; Bitbucket then passes the token itself, so leave `BITBUCKET_STEP_OIDC_TOKEN` out of `variables:`
       - step:
@@ -240,7 +240,7 @@ fn password_is_checked_in_place_of_the_token() {
     let gateway = start(Gateway::builder().basic_auth("admin", "s3cr3t-password"));
     let ran = whoami(&gateway).var("OPENFAAS_PASSWORD", "s3cr3t-password").run().exits(0);
     insta::assert_snapshot!(scrubbed(&ran), @r"
-    INFO: openfaas-pipe 0.1.0: whoami
+    INFO: openfaas-pipe [VERSION]: whoami
     INFO: `OPENFAAS_PASSWORD` is set: basic auth is used, not the step's token
     INFO: `OPENFAAS_PASSWORD` is set: `admin` signs in with it, and neither the step's token nor any Role is used
     ✔ `http://[GATEWAY]` accepts this step

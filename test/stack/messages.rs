@@ -10,7 +10,7 @@ fn log(pipe: &Pipe) -> String {
 #[test]
 fn tag_that_is_not_set() {
     insta::assert_snapshot!(log(&pipe(HEAD.replace("r/f:1", "example/api:${TAG}"))), @r"
-    INFO: openfaas-pipe 0.1.0: deploy
+    INFO: openfaas-pipe [VERSION]: deploy
     ERROR: stack.yml:6:23: `TAG` is empty or not set, which leaves `image: example/api:`
           6 |     image: example/api:${TAG}
             |                       ^
@@ -26,7 +26,7 @@ fn tag_that_is_not_set() {
 #[test]
 fn tag_and_registry_that_are_not_set() {
     insta::assert_snapshot!(log(&pipe(HEAD.replace("r/f:1", "${REGISTRY}/api:${TAG}"))), @r"
-    INFO: openfaas-pipe 0.1.0: deploy
+    INFO: openfaas-pipe [VERSION]: deploy
     ERROR: stack.yml:6:27: `REGISTRY` and `TAG` are empty or not set, which leaves `image: /api:`
           6 |     image: ${REGISTRY}/api:${TAG}
             |                           ^
@@ -44,7 +44,7 @@ fn tag_and_registry_that_are_not_set() {
 #[test]
 fn tag_that_is_not_set_in_quotes() {
     insta::assert_snapshot!(log(&pipe(HEAD.replace("r/f:1", "'example/api:${TAG}'"))), @r"
-    INFO: openfaas-pipe 0.1.0: deploy
+    INFO: openfaas-pipe [VERSION]: deploy
     ERROR: stack.yml:6:12: `TAG` is empty or not set, which leaves `image: 'example/api:'`
           6 |     image: 'example/api:${TAG}'
             |            ^
@@ -60,7 +60,7 @@ fn tag_that_is_not_set_in_quotes() {
 #[test]
 fn image_that_is_not_set() {
     insta::assert_snapshot!(log(&pipe(HEAD.replace("r/f:1", "${IMAGE}"))), @r"
-    INFO: openfaas-pipe 0.1.0: deploy
+    INFO: openfaas-pipe [VERSION]: deploy
     ERROR: stack.yml:6:10: `IMAGE` is empty or not set, which leaves `image:`
           6 |     image: ${IMAGE}
             |          ^
@@ -76,7 +76,7 @@ fn image_that_is_not_set() {
 #[test]
 fn broken_substitution() {
     insta::assert_snapshot!(log(&pipe(HEAD.replace("r/f:1", "example/api:${TAG-latest}"))), @r"
-    INFO: openfaas-pipe 0.1.0: deploy
+    INFO: openfaas-pipe [VERSION]: deploy
     ERROR: stack.yml:6:29: `${TAG` is followed by `-`, where only `}` or an operator may stand
           6 |     image: example/api:${TAG-latest}
             |                             ^
@@ -88,7 +88,7 @@ fn broken_substitution() {
 #[test]
 fn bad_indentation() {
     insta::assert_snapshot!(log(&pipe(environment("      A: one\n     B: two"))), @r"
-    INFO: openfaas-pipe 0.1.0: deploy
+    INFO: openfaas-pipe [VERSION]: deploy
     ERROR: stack.yml:9:6: this is not in line with the names above
           9 |      B: two
             |      ^
@@ -100,7 +100,7 @@ fn bad_indentation() {
 #[test]
 fn duplicate_name() {
     insta::assert_snapshot!(log(&pipe(environment("      A: one\n      A: two"))), @r"
-    INFO: openfaas-pipe 0.1.0: deploy
+    INFO: openfaas-pipe [VERSION]: deploy
     ERROR: stack.yml:9:7: `A` stands here for the second time
           9 |       A: two
             |       ^
@@ -113,7 +113,7 @@ fn duplicate_name() {
 #[test]
 fn no_image() {
     insta::assert_snapshot!(log(&pipe(HEAD.replace("image: r/f:1", "lang: go"))), @r"
-    INFO: openfaas-pipe 0.1.0: deploy
+    INFO: openfaas-pipe [VERSION]: deploy
     ERROR: stack.yml:5:3: function `f` has no image
           5 |   f:
             |   ^
@@ -125,7 +125,7 @@ fn no_image() {
 #[test]
 fn missing_environment_file() {
     insta::assert_snapshot!(log(&pipe(function("    environment_file:\n      - prod.yml"))), @r"
-    INFO: openfaas-pipe 0.1.0: deploy
+    INFO: openfaas-pipe [VERSION]: deploy
     ERROR: stack.yml:8:9: `prod.yml` cannot be read: No such file or directory (os error 2)
           8 |       - prod.yml
             |         ^
@@ -137,7 +137,7 @@ fn missing_environment_file() {
 #[test]
 fn wrong_provider() {
     insta::assert_snapshot!(log(&pipe(HEAD.replace("openfaas", "faas"))), @r"
-    INFO: openfaas-pipe 0.1.0: deploy
+    INFO: openfaas-pipe [VERSION]: deploy
     ERROR: stack.yml:3:9: `provider.name` is `faas`, and faas-cli takes `openfaas` only
           3 |   name: faas
             |         ^
@@ -151,7 +151,7 @@ fn several_problems_at_once() {
     let text = "version: 2.0\nprovider:\n  name: openfaas\nfunctions:\n  a:\n    image: r/a:1\n    secrets: one\n  b:\n    \
                 image: \"r/b:${TAG}\"\n    environment_file: [prod.yml]\n";
     insta::assert_snapshot!(log(&pipe(text).var("TIMEOUT", "soon")), @r#"
-    INFO: openfaas-pipe 0.1.0: deploy
+    INFO: openfaas-pipe [VERSION]: deploy
     ERROR: stack.yml:1:10: `version` is `2.0`, and faas-cli takes `1.0` only
           1 | version: 2.0
             |          ^

@@ -14,7 +14,7 @@ fn token_under_another_name_is_refused_at_its_place() {
                   labels: {one: '${MY_TOKEN}'}\n    annotations: {two: '${MY_TOKEN}'}";
     let ran = with_token(function(fields)).run().exits(2).is_silent_about(TOKEN);
     insta::assert_snapshot!(ran.log, @r"
-    INFO: openfaas-pipe 0.1.0: deploy
+    INFO: openfaas-pipe [VERSION]: deploy
     ERROR: stack.yml:7:15: this holds the step's `BITBUCKET_STEP_OIDC_TOKEN`, which never becomes part of a function
           7 |     fprocess: run ${MY_TOKEN}
             |               ^
@@ -50,7 +50,7 @@ fn token_in_the_pipes_own_lists_is_told_of_the_variable() {
         .var("OPENFAAS_NAMESPACE", TOKEN);
     let ran = pipe.run().exits(2).is_silent_about(TOKEN);
     insta::assert_snapshot!(ran.log, @r"
-    INFO: openfaas-pipe 0.1.0: deploy
+    INFO: openfaas-pipe [VERSION]: deploy
     WARNING: `OPENFAAS_NAMESPACE`: Kubernetes has no namespace `***`: it holds `J`, where only lower case letters, digits and `-` may stand
     WARNING: `SECRETS`: Kubernetes has no secret `***`: it may hold only lower case letters, digits, `-` and `.`, and begin and end with a letter or digit
     ✖ Validation errors:
