@@ -45,6 +45,11 @@ enum Work {
         new: bool,
         parallel: usize,
     },
+    /// A deploy of existing functions whose images are all at one registry, with `CHECK_IMAGES`.
+    Checked {
+        functions: usize,
+        parallel: usize,
+    },
     /// A guarded function with `AUTH: always`.
     Guarded,
     /// A payload of a gigabyte.
@@ -85,6 +90,7 @@ impl Row {
             Work::Deploy { functions, new, parallel } => {
                 format!("deploy/{functions}/{}/p{parallel}", if new { "new" } else { "existing" })
             }
+            Work::Checked { functions, parallel } => format!("deploy/{functions}/checked/p{parallel}"),
             Work::Guarded => "invoke/guarded".to_owned(),
             Work::Upload => "payload/1GB-in".to_owned(),
             Work::Download => "payload/1GB-out".to_owned(),
@@ -102,6 +108,11 @@ impl Row {
             Work::Deploy { functions, new, parallel } => {
                 let methods = if new { 2 } else { 1 };
                 connect + exchange + methods * functions.div_ceil(parallel)
+            }
+            Work::Checked { functions, parallel } => {
+                // The registry, over TLS, while the token is exchanged; then the deploy.
+                let batches = functions.div_ceil(parallel);
+                (connect + exchange).max(2 + batches) + batches
             }
             Work::Guarded => connect + exchange + 1,
             Work::Upload | Work::Download => connect + 1,
@@ -134,6 +145,7 @@ fn rows() -> Vec<Row> {
             }
             rows.push(Row::new(protocol, rtt, deploy(50, true, 16)));
             rows.push(Row::new(protocol, rtt, Work::Guarded));
+            rows.push(Row::new(protocol, rtt, Work::Checked { functions: 50, parallel: 16 }));
         }
         rows.push(Row::new(protocol, 0, deploy(1000, true, 16)));
         rows.push(Row::new(protocol, 0, Work::Upload));
@@ -153,6 +165,12 @@ fn prepare(site: &Site, row: &Row, run: usize, dir: &TempDir) -> anyhow::Result<
             site.deployable(functions, &format!("f{run}"), false, dir)?;
         }
         Work::Deploy { functions, new: false, .. } => site.deployable(functions, "f", run == 0, dir)?,
+        Work::Checked { functions, .. } => {
+            site.deployable(functions, "f", run == 0, dir)?;
+            if run == 0 {
+                site.push(functions, "f");
+            }
+        }
         Work::Guarded | Work::Upload | Work::Download => {
             for (name, guarded) in [("echo", "true"), ("sink", "false"), ("source", "false")] {
                 site.gateway.put_function(&json!({
@@ -185,6 +203,12 @@ fn by_pipe<'a>(site: &Site, program: &'a Path, row: &Row, dir: &'a TempDir) -> J
     match row.work {
         Work::Start => {}
         Work::Deploy { parallel, .. } => set("PARALLEL", &parallel.to_string()),
+        Work::Checked { parallel, .. } => {
+            set("PARALLEL", &parallel.to_string());
+            set("CHECK_IMAGES", "true");
+            set("HTTPS_PROXY", &site.cloud.proxy_url());
+            set("CA_CERT", &format!("{}{}", site.gateway.ca_pem(), site.cloud.ca_pem()));
+        }
         Work::Guarded => invoke("echo", &[("AUTH", "always"), ("PAYLOAD", "x")]),
         Work::Upload => invoke("sink", &[("AUTH", "never"), ("PAYLOAD_FILE", "payload")]),
         Work::Download => {

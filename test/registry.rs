@@ -191,3 +191,33 @@ async fn tokens_of_the_local_service_open_the_real_registry() {
         format!(r#"Bearer realm="https://auth.{REAL}/token",service="{REAL}",scope="repository:private/etl:pull""#);
     assert_eq!(header(&answer, "www-authenticate"), challenge);
 }
+
+#[tokio::test]
+async fn the_pipe_checks_pins_and_signs_in_at_the_real_registry() {
+    for auth in [Auth::Htpasswd, Auth::Token] {
+        let token = matches!(auth, Auth::Token);
+        let (cloud, _running) = start(auth);
+        let registry = Registry::new(&cloud, REAL, token, true);
+        let platforms = ["linux/amd64", "linux/arm64/v8"];
+        registry.push("private/etl", "1.0", &Image::index(&platforms)).await;
+        registry.push("private/etl", "docker", &Image::docker("linux/amd64")).await;
+        let digest = Image::index(&platforms).digest();
+        let gateway = support::one_audience();
+        let image = |tag: &str| format!("{REAL}/private/etl:{tag}");
+        let deploy = |tag: &str| {
+            let pipe = support::step_in(&cloud, &gateway).stack(&support::stack_of(&[&image(tag)]));
+            pipe.var("REGISTRY_HOST", REAL).var("REGISTRY_USERNAME", USER).var("REGISTRY_PASSWORD", PASSWORD)
+        };
+        deploy("1.0").run_with("PIN_IMAGES", "true").exits(0).says(&format!("{}@{digest}", image("1.0")));
+        deploy("1.0").run_with("IMAGE_PLATFORMS", "linux/arm64").exits(0).is_silent_about("WARNING");
+        deploy("docker").run_with("IMAGE_PLATFORMS", "linux/arm64").exits(2).says("its platforms: `linux/amd64`");
+        deploy("1.1").run_with("CHECK_IMAGES", "true").exits(2).says("does not exist");
+        let anonymous = deploy("1.0").without("REGISTRY_USERNAME").without("REGISTRY_PASSWORD");
+        anonymous.run_with("CHECK_IMAGES", "true").exits(0).says("WARNING: stack.yml:5: image");
+        anonymous.run_with("PIN_IMAGES", "true").exits(3);
+        let wrong = deploy("1.0").var("REGISTRY_PASSWORD", "not-the-password");
+        wrong.run_with("PIN_IMAGES", "true").exits(3);
+        wrong.run_with("COMMAND", "login").exits(3);
+        deploy("1.0").run_with("COMMAND", "login").exits(0).says(&format!("signed in to `{REAL}`"));
+    }
+}

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use local_cloud::{Cloud, Image};
 use local_gateway::relay::{self, Relay};
 use local_gateway::{Gateway, Issuer};
 use serde_json::json;
@@ -13,6 +14,9 @@ pub(crate) const GATEWAY_THREAD: &str = "local-gateway";
 /// What the gateway takes beside tokens.
 pub(crate) const USER: &str = "admin";
 pub(crate) const PASSWORD: &str = "benchmark";
+
+/// Where the images are.
+pub(crate) const REGISTRY: &str = "registry.example.com";
 
 /// What the gateway speaks.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -37,6 +41,8 @@ impl Protocol {
 /// A gateway with a relay before it.
 pub(crate) struct Site {
     pub(crate) gateway: Gateway,
+    /// With a registry, [`REGISTRY`], at the same distance.
+    pub(crate) cloud: Cloud,
     _relay: Option<Relay>,
     pub(crate) url: String,
     token: String,
@@ -60,7 +66,9 @@ impl Site {
         let address = relay.as_ref().map_or(gateway.address(), Relay::address);
         let scheme = if protocol == Protocol::Http1 { "http" } else { "https" };
         let token = issuer.token().audience(gateway.public_url()).mint();
-        Ok(Self { gateway, _relay: relay, url: format!("{scheme}://{address}"), token })
+        let cloud = Cloud::builder().round_trip(delay).start()?;
+        cloud.registry(REGISTRY).use_no_auth();
+        Ok(Self { gateway, cloud, _relay: relay, url: format!("{scheme}://{address}"), token })
     }
 
     /// Writes a stack file, and puts its functions there.
@@ -73,7 +81,7 @@ impl Site {
         );
         for number in 0..functions {
             let name = format!("{prefix}-{number:05}");
-            writeln!(stack, "  {name}:\n    <<: *shared\n    image: registry.example.com/team/{name}:1.2.3")?;
+            writeln!(stack, "  {name}:\n    <<: *shared\n    image: {REGISTRY}/team/{name}:1.2.3")?;
             if put {
                 self.gateway.put_function(&json!({
                     "service": name, "namespace": "etl", "image": "example/echo:1", "labels": {}, "annotations": {},
@@ -82,6 +90,14 @@ impl Site {
         }
         std::fs::write(dir.path().join("stack.yml"), stack)?;
         Ok(())
+    }
+
+    /// Puts the images of [`Site::deployable`]'s functions into the registry.
+    pub(crate) fn push(&self, functions: usize, prefix: &str) {
+        for number in 0..functions {
+            let name = format!("team/{prefix}-{number:05}");
+            self.cloud.registry(REGISTRY).put_image(&name, "1.2.3", &Image::oci("linux/amd64"));
+        }
     }
 
     /// The variables of a run in this directory.

@@ -212,6 +212,12 @@ impl FunctionOutcome {
         }
     }
 
+    /// The image with its digest, if that is known.
+    pub fn pinned_image(&self) -> Option<String> {
+        let (image, digest) = (self.image.as_ref()?, self.digest.as_ref()?);
+        Some(if image.contains('@') { image.clone() } else { format!("{image}@{digest}") })
+    }
+
     /// Whether it went well.
     pub fn verdict(&self) -> Verdict {
         match self.action {

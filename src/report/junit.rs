@@ -34,6 +34,8 @@ struct Case<'a> {
     problem: Option<&'a Problem>,
     /// What to say where no problem does.
     word: &'static str,
+    /// Its image with the digest, if that is known.
+    image: Option<String>,
 }
 
 fn cases(outcome: &Outcome) -> Vec<Case<'_>> {
@@ -47,6 +49,7 @@ fn cases(outcome: &Outcome) -> Vec<Case<'_>> {
             verdict: function.verdict(),
             problem: function.problem.as_ref(),
             word: function.action.as_str(),
+            image: function.pinned_image(),
         })
         .collect();
     cases.extend(outcome.invocation.iter().map(|invocation| Case {
@@ -56,6 +59,7 @@ fn cases(outcome: &Outcome) -> Vec<Case<'_>> {
         verdict: verdict(invocation.problem.as_ref()),
         problem: invocation.problem.as_ref(),
         word: "invoked",
+        image: None,
     }));
     // What failed before any function was tried must be seen too.
     if outcome.problem.is_some() || cases.is_empty() {
@@ -66,6 +70,7 @@ fn cases(outcome: &Outcome) -> Vec<Case<'_>> {
             verdict: verdict(outcome.problem.as_ref()),
             problem: outcome.problem.as_ref(),
             word: outcome.command.name(),
+            image: None,
         });
     }
     cases
@@ -108,9 +113,17 @@ impl Case<'_> {
             write!(xml, r#" file="{}" line="{line}""#, Escaped(file))?;
         }
         let message = self.problem.map_or(self.word, |problem| problem.message.as_str());
+        let image = self.image.as_ref().map(|image| {
+            let image = Escaped(image);
+            format!("\n      <properties><property name=\"image\" value=\"{image}\"/></properties>")
+        });
+        let image = image.unwrap_or_default();
         match self.verdict {
-            Verdict::Passed => xml.write_str("/>\n"),
-            Verdict::Skipped => writeln!(xml, ">\n      <skipped message=\"{}\"/>\n    </testcase>", Escaped(message)),
+            Verdict::Passed if image.is_empty() => xml.write_str("/>\n"),
+            Verdict::Passed => writeln!(xml, ">{image}\n    </testcase>"),
+            Verdict::Skipped => {
+                writeln!(xml, ">{image}\n      <skipped message=\"{}\"/>\n    </testcase>", Escaped(message))
+            }
             Verdict::Failed => {
                 let kind = self.problem.map_or(self.word, |problem| problem.failure.as_str());
                 // Line by line: a line end is escaped within an attribute, not within the text.
@@ -118,7 +131,7 @@ impl Case<'_> {
                     self.problem.map_or_else(|| message.to_owned(), |problem| problem.diagnostic("").to_string());
                 let lines: Vec<_> = whole.split('\n').map(|line| Escaped(line).to_string()).collect();
                 let message = Escaped(message);
-                write!(xml, ">\n      <failure type=\"{kind}\" message=\"{message}\">{}", lines.join("\n"))?;
+                write!(xml, ">{image}\n      <failure type=\"{kind}\" message=\"{message}\">{}", lines.join("\n"))?;
                 xml.write_str("</failure>\n    </testcase>\n")
             }
         }

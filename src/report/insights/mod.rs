@@ -4,6 +4,8 @@
 
 pub(crate) mod send;
 
+use std::collections::BTreeSet;
+
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -169,6 +171,10 @@ fn details(outcome: &Outcome) -> String {
     let invocation = outcome.invocation.iter().filter_map(|call| call.problem.as_ref());
     for problem in outcome.problem.iter().chain(invocation) {
         sentences.push(explain(problem));
+    }
+    let images: BTreeSet<_> = outcome.functions.iter().filter_map(FunctionOutcome::pinned_image).collect();
+    if !images.is_empty() {
+        sentences.push(format!("Images: {}", images.into_iter().collect::<Vec<_>>().join(", ")));
     }
     if sentences.is_empty() {
         sentences.push(format!("`{}` ended without an error.", outcome.command));
