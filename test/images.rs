@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use local_cloud::{Cloud, Fault, Image, Quirk};
+use local_cloud::{Cloud, Fault, Image, Latch, Quirk};
 use local_gateway::Gateway;
 
-use crate::support::{Pipe, Ran, changes, one_audience, stack_of, step_in};
+use crate::support::{Pipe, Ran, Running, changes, one_audience, stack_of, step_in, until};
 
 const GHCR: &str = "ghcr.io/acme/etl:1.0";
 const HUB: &str = "registry-1.docker.io";
@@ -173,6 +173,19 @@ fn registry_that_never_answers_is_given_up_in_time() {
     pipe.var("CHECK_IMAGES", "true").var("TIMEOUT", "5m").run().exits(0).says("the 20 s for all registries");
     assert!(started.elapsed() < Duration::from_secs(25));
     assert_eq!(deployed(&gateway)[0], GHCR);
+}
+
+#[test]
+fn registries_are_asked_while_the_token_is_exchanged() {
+    let (cloud, gateway, pipe) = ghcr();
+    let latch = Latch::closed();
+    gateway.fault(Fault::on("POST", "/oauth/token").held_by(&latch));
+    let mut running = Running::of(pipe.var("CHECK_IMAGES", "true"));
+    until("look-up", || cloud.asked().len() == 3);
+    assert_eq!(changes(&gateway), []);
+    latch.open();
+    let ran = running.end();
+    assert_eq!(ran.code, 0, "{}", ran.log);
 }
 
 #[test]

@@ -146,7 +146,8 @@ pub(crate) async fn reject(environment: &Environment, invalid: Invalid) -> Rejec
         (Some(Task::Deploy(deploy) | Task::Diff(deploy)), _) => {
             preparation.stack(&deploy.selection, Some(deploy)).await
         }
-        (_, Some(selection)) if ![Command::Whoami, Command::Invoke].contains(&command) => {
+        (Some(Task::Login(login)), _) if login.registries.is_none() => preparation.stack(&login.selection, None).await,
+        (_, Some(selection)) if ![Command::Whoami, Command::Invoke, Command::Login].contains(&command) => {
             preparation.stack(selection, None).await
         }
         _ => {
@@ -154,7 +155,7 @@ pub(crate) async fn reject(environment: &Environment, invalid: Invalid) -> Rejec
             None
         }
     };
-    let sends = !matches!(&task, None | Some(Task::Deploy(Deploy { dry_run: true, .. })));
+    let sends = !matches!(&task, None | Some(Task::Login(_) | Task::Deploy(Deploy { dry_run: true, .. })));
     if let Some(url) = gateway_url.filter(|_| sends) {
         preparation.address(&url, &credentials, true, loaded.as_ref());
         let pem = preparation.ca_cert(ca_cert.as_deref());

@@ -1,7 +1,8 @@
 //! What a registry's refusal means, and what to change.
 
-use super::aws;
-use super::client::{ecr_of, error_codes};
+use serde_json::Value;
+
+use super::aws::{self, EcrHost};
 use super::credentials::{self, Credentials, Source};
 use super::error::{Error, Kind};
 use super::google::{self, ArtifactRepository};
@@ -110,7 +111,7 @@ pub(super) fn refused(image: &Reference, answer: &Answer, context: Context<'_>) 
 fn no_access(image: &Reference, context: Context<'_>) -> String {
     let host = &image.host;
     match context.credentials.of(host) {
-        Source::Aws(_, role) if let Some(ecr) = ecr_of(image) => format!(
+        Source::Aws(_, role) if let Some(ecr) = EcrHost::of(host) => format!(
             "it does not exist, or role `{}` may not read it; these permissions let it:\n{}\nan image of another account also \
              needs that in its repository's policy",
             role.name,
@@ -191,4 +192,12 @@ pub(super) fn unreadable(image: &Reference, error: &Unreadable) -> Error {
 
 pub(super) fn too_long(image: &Reference, limit: usize) -> Error {
     Error::denied(format!("image `{image}`: its manifest is longer than {} MiB", limit / 1024 / 1024), None)
+}
+
+/// Code and message of each error in an answer.
+fn error_codes(body: &[u8]) -> Vec<(String, String)> {
+    let json: Value = serde_json::from_slice(body).unwrap_or_default();
+    let errors = json.get("errors").and_then(Value::as_array).into_iter().flatten();
+    let text = |error: &Value, name: &str| error.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    errors.map(|error| (text(error, "code"), text(error, "message"))).collect()
 }

@@ -12,11 +12,10 @@ use base64::engine::general_purpose::STANDARD;
 use http::header::{ACCEPT, AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Method};
 use serde::Deserialize;
-use serde_json::Value;
 use tokio::sync::OnceCell;
 use url::Url;
 
-use super::aws::{Aws, EcrHost};
+use super::aws::Aws;
 use super::challenge::{Bearer, Challenge};
 use super::credentials::{Credentials, Login, Source};
 use super::error::Error;
@@ -449,17 +448,4 @@ fn whole(answer: Answer, image: &Reference, context: Context<'_>) -> Result<Vec<
         200 => Err(explain::too_long(image, MANIFEST_LIMIT)),
         _ => Err(explain::refused(image, &answer, context)),
     }
-}
-
-/// What the code of an error in a registry's answer says, for explaining it.
-pub(super) fn error_codes(body: &[u8]) -> Vec<(String, String)> {
-    let json: Value = serde_json::from_slice(body).unwrap_or_default();
-    let errors = json.get("errors").and_then(Value::as_array).into_iter().flatten();
-    let text = |error: &Value, name: &str| error.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-    errors.map(|error| (text(error, "code"), text(error, "message"))).collect()
-}
-
-/// ECR's own host, for explaining a refusal.
-pub(super) fn ecr_of(image: &Reference) -> Option<EcrHost> {
-    EcrHost::of(&image.host)
 }
