@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use local_cloud::{Cloud, Fault, Image, Latch, Quirk};
 use local_gateway::Gateway;
 
@@ -373,4 +375,33 @@ fn secrets_of_registries_never_become_part_of_a_function() {
         ran.says(name).is_silent_about("canary-password");
         assert_eq!(changes(&gateway), []);
     }
+}
+
+#[test]
+fn what_a_registry_echoes_is_masked() {
+    const PASSWORD: &str = "canary-password-of-the-registry";
+    let encoded = STANDARD.encode(format!("robot:{PASSWORD}"));
+    let config = format!(r#"{{"auths":{{"ghcr.io":{{"auth":"{encoded}"}}}}}}"#);
+    for variables in [
+        vec![("DOCKER_AUTH_CONFIG", config.clone())],
+        vec![("DOCKER_AUTH_CONFIG", STANDARD.encode(&config))],
+        vec![
+            ("REGISTRY_HOST", "ghcr.io".to_owned()),
+            ("REGISTRY_USERNAME", "robot".to_owned()),
+            ("REGISTRY_PASSWORD", PASSWORD.to_owned()),
+        ],
+    ] {
+        let (cloud, _gateway, pipe) = ghcr();
+        cloud.fault(Fault::on("GET", "/token").status(403).echo());
+        let pipe = variables.into_iter().fold(pipe, |pipe, (name, value)| pipe.var(name, value));
+        let ran = pipe.var("PIN_IMAGES", "true").var("DEBUG", "true").run().exits(3);
+        let login = pipe_login(&ran);
+        assert!(login.contains("***"), "{login}");
+        ran.is_silent_about(PASSWORD).is_silent_about(&encoded);
+    }
+}
+
+/// What the log says of the login that was refused.
+fn pipe_login(ran: &Ran) -> String {
+    ran.log.lines().filter(|line| line.contains("registry `ghcr.io` refuses")).collect()
 }

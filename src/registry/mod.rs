@@ -14,7 +14,7 @@ mod reference;
 mod step;
 mod transport;
 
-pub(crate) use aws::{EcrHost, RoleArn, pull_policy, trust_policy};
+pub(crate) use aws::{EcrHost, RoleArn, create_provider as create_aws_provider, pull_policy, trust_policy};
 pub(crate) use client::{Found, Registries, SignedIn};
 pub(crate) use clock::readable;
 pub(crate) use credentials::{Credentials, DockerAuthConfig, Login, Source, wanted as wanted_credentials};

@@ -67,11 +67,23 @@ impl<'a> Step<'a> {
         (count > 1).then(|| {
             format!(
                 "the token has {count} audiences, and it is not confirmed that AWS and Google accept more than one: give the \
-                 step `oidc: true`, without `audiences:`, and write the workspace's audience into the gateway's JwtIssuer:\n\
-                 \x20 spec:\n    aud:\n      - {}",
-                self.workspace_audience()
+                 step `oidc: true`, without `audiences:`, and write the workspace's audience into the gateway's JwtIssuer:\n{}",
+                self.issuer_audience()
             )
         })
+    }
+
+    /// That gateway and clouds can all accept the one audience that the token has.
+    pub(crate) fn one_audience(&self) -> String {
+        format!(
+            "with `oidc: true` the token has one audience, for AWS, Google and the gateway alike; the gateway accepts it if \
+             its JwtIssuer lists it:\n{}",
+            self.issuer_audience()
+        )
+    }
+
+    fn issuer_audience(&self) -> String {
+        format!("  spec:\n    aud:\n      - {}", self.workspace_audience())
     }
 
     /// What AWS makes of the claims: claim, value, meaning.

@@ -28,8 +28,9 @@ pub(super) async fn explain(run: &Run<'_>, http: Option<&Http>, loaded: Option<&
         progress::tell("", &problem);
         return Some(problem);
     };
-    if let Some(warning) = step.several_audiences() {
-        tracing::warn!("{warning}");
+    match step.several_audiences() {
+        Some(warning) => tracing::warn!("{warning}"),
+        None => tracing::info!("{}", step.one_audience()),
     }
     let functions = loaded.into_iter().flat_map(|loaded| &loaded.stack.functions);
     let images: Vec<_> = functions.filter_map(|function| Reference::parse(&function.deployment.image).ok()).collect();
@@ -74,6 +75,8 @@ fn told(error: &registry::Error) -> Problem {
 
 fn propose_aws(role: &RoleArn, images: &[(EcrHost, &str)], step: &Step<'_>) {
     log::plain(table::render(["CLAIM", "VALUE", "WHAT AWS MAKES OF IT"], &step.aws_table(role)));
+    tracing::info!("this makes AWS know the workspace's tokens, once for the account:");
+    log::plain(registry::create_aws_provider(step));
     tracing::info!("this trust policy of role `{}` admits the steps of this repository:", role.name);
     log::plain(registry::trust_policy(role, step));
     tracing::info!("these permissions let role `{}` look images up; pushing needs more", role.name);

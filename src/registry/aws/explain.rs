@@ -26,16 +26,17 @@ impl Context<'_> {
                 setup::add_audience(role, step)
             ),
             "InvalidIdentityToken" | "InvalidIdentityTokenException" if says("no openidconnect provider") => format!(
-                "account `{}`, which `AWS_OIDC_ROLE_ARN` names, has no identity provider for the token's issuer; create it, \
-                 or correct the account id\n{}",
+                "account `{}`, which `AWS_OIDC_ROLE_ARN` names, has no identity provider for the token's issuer: correct \
+                 the account id, or create the provider there:\n{}",
                 role.account,
-                setup::create_provider(role, step)
+                setup::create_provider(step)
             ),
             "InvalidIdentityToken" | "InvalidIdentityTokenException" => format!(
                 "AWS could not verify the token: its identity provider must have the token's issuer as its URL, character \
-                 for character\n{}\n{}",
+                 for character\n{}\nthis creates it in account `{}`:\n{}",
                 step.claims(),
-                setup::create_provider(role, step)
+                role.account,
+                setup::create_provider(step)
             ),
             "ExpiredTokenException" | "ExpiredToken" => {
                 "the step ran longer than its token is valid: run the pipe earlier, or in a step of its own".to_owned()
@@ -202,23 +203,26 @@ mod tests {
     #[test]
     fn missing_provider_names_the_account_and_the_command_that_creates_it() {
         let message = "No OpenIDConnect provider found in your account for https://api.bitbucket.org/2.0/workspaces/acme/pipelines-config/identity/oidc";
-        insta::assert_snapshot!(sts("InvalidIdentityToken", message, json!({})), @"
-        account `123456789012`, which `AWS_OIDC_ROLE_ARN` names, has no identity provider for the token's issuer; create it, or correct the account id
-        in account `123456789012`:
-        aws iam create-open-id-connect-provider --url 'https://api.bitbucket.org/2.0/workspaces/acme/pipelines-config/identity/oidc' --client-id-list 'ari:cloud:bitbucket::workspace/8d1cb6a4-6f0e-4a2f-9b7e-d1f1a0c3b5e7'
+        insta::assert_snapshot!(sts("InvalidIdentityToken", message, json!({})), @r"
+        account `123456789012`, which `AWS_OIDC_ROLE_ARN` names, has no identity provider for the token's issuer: correct the account id, or create the provider there:
+        aws iam create-open-id-connect-provider \
+          --url 'https://api.bitbucket.org/2.0/workspaces/acme/pipelines-config/identity/oidc' \
+          --client-id-list 'ari:cloud:bitbucket::workspace/8d1cb6a4-6f0e-4a2f-9b7e-d1f1a0c3b5e7'
         ");
     }
 
     #[test]
     fn keys_that_aws_cannot_fetch_point_to_the_issuer() {
         let message = "Couldn't retrieve verification key from your identity provider, please reference AssumeRoleWithWebIdentity documentation for requirements";
-        insta::assert_snapshot!(sts("InvalidIdentityToken", message, json!({})), @"
+        insta::assert_snapshot!(sts("InvalidIdentityToken", message, json!({})), @r"
         AWS could not verify the token: its identity provider must have the token's issuer as its URL, character for character
           iss: https://api.bitbucket.org/2.0/workspaces/acme/pipelines-config/identity/oidc
           aud: ari:cloud:bitbucket::workspace/8d1cb6a4-6f0e-4a2f-9b7e-d1f1a0c3b5e7
           sub: {3b1f7d52-0d8c-4c3c-9f0a-0f9a3f1c2d11}:{5e1c}
-        in account `123456789012`:
-        aws iam create-open-id-connect-provider --url 'https://api.bitbucket.org/2.0/workspaces/acme/pipelines-config/identity/oidc' --client-id-list 'ari:cloud:bitbucket::workspace/8d1cb6a4-6f0e-4a2f-9b7e-d1f1a0c3b5e7'
+        this creates it in account `123456789012`:
+        aws iam create-open-id-connect-provider \
+          --url 'https://api.bitbucket.org/2.0/workspaces/acme/pipelines-config/identity/oidc' \
+          --client-id-list 'ari:cloud:bitbucket::workspace/8d1cb6a4-6f0e-4a2f-9b7e-d1f1a0c3b5e7'
         ");
         let other = sts("InvalidIdentityToken", "Missing a required claim: aud", json!({}));
         assert_eq!(other, sts("InvalidIdentityToken", message, json!({})));

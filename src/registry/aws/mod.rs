@@ -26,7 +26,7 @@ use sigv4::Signer;
 
 pub(crate) use answer::EcrPassword;
 pub(crate) use host::{EcrHost, RoleArn};
-pub(crate) use setup::{pull_policy, trust_policy};
+pub(crate) use setup::{create_provider, pull_policy, trust_policy};
 
 /// Every role may be assumed for an hour.
 const SESSION_SECONDS: &str = "3600";

@@ -25,12 +25,9 @@ pub(crate) fn trust_policy(role: &RoleArn, step: &Step<'_>) -> String {
 }
 
 /// The command that makes AWS know the workspace's tokens.
-pub(super) fn create_provider(role: &RoleArn, step: &Step<'_>) -> String {
-    let (account, issuer, audience) = (&role.account, step.issuer(), step.workspace_audience());
-    format!(
-        "in account `{account}`:\n\
-         aws iam create-open-id-connect-provider --url '{issuer}' --client-id-list '{audience}'"
-    )
+pub(crate) fn create_provider(step: &Step<'_>) -> String {
+    let (issuer, audience) = (step.issuer(), step.workspace_audience());
+    format!("aws iam create-open-id-connect-provider \\\n  --url '{issuer}' \\\n  --client-id-list '{audience}'")
 }
 
 /// The command that makes AWS accept the audience of the workspace's tokens.
