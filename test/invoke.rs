@@ -123,7 +123,7 @@ fn queued_call_goes_without_a_token_that_is_refused_and_a_warning_says_so() {
     gateway
         .fault(Fault::on("POST", "/oauth/token").status(400).header("Content-Type", "application/json").body(refusal));
     let ran = invoke(&gateway, "echo").var("ASYNC", "true").run().exits(0);
-    ran.says("WARNING: the call carries no function token, and is lost if the function wants one: ");
+    ran.says("WARNING: the call carries no function token, and is lost if the function requires one: ");
     let calls: Vec<_> =
         gateway.requests().into_iter().filter(|call| call.path.starts_with("/async-function/")).collect();
     assert!(calls[0].header("authorization").is_none());
@@ -144,7 +144,7 @@ fn asynchronous_invocation_prints_the_call_id() {
 #[test]
 fn guarded_function_gets_a_token_narrowed_to_it() {
     let (gateway, pipe) = guarded();
-    pipe.run().exits(0).says("the function wants a token of its own").says("alice,alice@example.com");
+    pipe.run().exits(0).says("`import-csv.etl` requires a function token").says("alice,alice@example.com");
     assert_eq!(
         paths(&gateway),
         ["POST /function/import-csv.etl", "POST /oauth/token", "POST /function/import-csv.etl"]
@@ -384,7 +384,8 @@ fn limited(pipe: &Pipe) -> Ran {
 fn status_other_than_2xx_fails_with_the_start_of_the_answer() {
     let gateway = open();
     let ran = invoke(&gateway, "status").list("QUERY", &["status=422", "body=no such column"]).run();
-    ran.exits(1).says("`status` answered 422 Unprocessable Entity to POST /function/status: `no such column`");
+    ran.exits(1)
+        .says("no such column\nERROR: `status` answered 422 Unprocessable Entity to POST /function/status, call id `");
     assert_eq!(gateway.requests().len(), 1);
 }
 
@@ -419,7 +420,7 @@ fn function_that_is_not_there_is_told_with_those_that_are() {
     let gateway = open();
     put(&gateway, "openfaas-fn", "import-csv");
     let ran = invoke(&gateway, "echo").var("FUNCTION", "import-cvs").run();
-    ran.exits(1).says("`import-cvs` answered 404 Not Found").says("there is `import-csv`");
+    ran.exits(1).says("`import-cvs` answered 404 Not Found").says("similar names: `import-csv`");
 }
 
 #[test]

@@ -26,5 +26,6 @@ mod stop;
 mod support;
 mod trust;
 mod variables;
+mod verify;
 mod wait;
 mod whoami;

@@ -24,7 +24,14 @@ pub(crate) fn of_deploy(deploy: &Deploy, functions: Vec<FunctionName>) -> Vec<Gr
     }
     // What is removed is what the stack file no longer names.
     let pruned = of_namespaces(deploy, &functions, &[IamAction::FunctionList, IamAction::FunctionDelete]);
-    [Grant { actions, functions }].into_iter().chain(pruned).collect()
+    let calls = deploy.verify.as_ref().map(|verify| {
+        let mut called: Vec<_> = verify.calls.iter().map(|call| call.function(&functions)).collect();
+        called.sort();
+        called.dedup();
+        // Functions without a guard need it as little as the pipe can know which have one.
+        Grant { actions: vec![IamAction::FunctionInvoke], functions: called }
+    });
+    [Grant { actions, functions }].into_iter().chain(pruned).chain(calls).collect()
 }
 
 /// For a `diff` of these functions.

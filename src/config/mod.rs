@@ -1,5 +1,6 @@
 //! From the environment to what the commands work with; the only reader of the environment.
 
+mod calls;
 mod environment;
 mod gateway_url;
 mod lints;
@@ -9,6 +10,7 @@ mod registries;
 mod secrets;
 mod value;
 mod variables;
+mod verify;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,6 +27,7 @@ pub use parse::read;
 pub use problems::Problems;
 pub(crate) use registries::{ImageChecks, RegistryAccess};
 pub use variables::{Kind, VARIABLES, Variable};
+pub(crate) use verify::{Verify, VerifyCall};
 
 use crate::console::redact::Secret;
 use crate::function::FunctionName;
@@ -149,6 +152,7 @@ pub(crate) struct Deploy {
     pub(crate) wait: Option<Duration>,
     /// `WAIT_TIMEOUT`, also for retries without `WAIT`.
     pub(crate) wait_timeout: Duration,
+    pub(crate) verify: Option<Arc<Verify>>,
     pub(crate) rollback: bool,
     /// The repository that functions are labelled with (`OWNER_LABEL`).
     pub(crate) owner: Option<String>,
@@ -189,17 +193,24 @@ pub(crate) enum Strategy {
 #[derive(Debug)]
 pub(crate) struct Invoke {
     pub(crate) function: FunctionName,
-    pub(crate) payload: Payload,
-    pub(crate) content_type: http::HeaderValue,
-    pub(crate) method: http::Method,
+    pub(crate) options: CallOptions,
     pub(crate) query: Vec<(String, String)>,
-    pub(crate) headers: http::HeaderMap,
     pub(crate) asynchronous: bool,
+    pub(crate) output_file: Option<PathBuf>,
+    pub(crate) idempotent: bool,
+}
+
+/// How a function is called, by `invoke` and by `VERIFY`.
+#[derive(Debug)]
+pub(crate) struct CallOptions {
+    pub(crate) method: http::Method,
+    pub(crate) payload: Payload,
+    /// None for a call without a body.
+    pub(crate) content_type: Option<http::HeaderValue>,
+    pub(crate) headers: http::HeaderMap,
     pub(crate) auth: Auth,
     /// `SIGN_HEADER` and `SIGN_KEY`.
     pub(crate) sign: Option<(http::HeaderName, Secret)>,
-    pub(crate) output_file: Option<PathBuf>,
-    pub(crate) idempotent: bool,
 }
 
 #[derive(Debug)]

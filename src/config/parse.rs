@@ -8,12 +8,11 @@ use url::Url;
 
 use super::variables::{VARIABLES, Variables};
 use super::{
-    Auth, Config, Credentials, Deploy, Environment, GatewayUrl, Invalid, Invoke, Login, NOT_UTF8, Payload, Problems,
-    Selection, Strategy, TagFormat, Task, Whoami, gateway_url, lints, missing, secrets,
+    Config, Credentials, Deploy, Environment, GatewayUrl, Invalid, Login, NOT_UTF8, Problems, Selection, Strategy,
+    TagFormat, Task, Whoami, gateway_url, lints, missing, secrets,
 };
 use crate::console::log::whole_or_length;
 use crate::console::redact::Secret;
-use crate::function::FunctionName;
 use crate::function::api::unaddressable;
 use crate::function::command::Command;
 use crate::image_tag::git;
@@ -252,7 +251,7 @@ impl<'a> Reader<'a> {
     }
 
     /// `OPENFAAS_NAMESPACE`; `None` within if it is not set.
-    fn namespace(&mut self) -> Option<Option<String>> {
+    pub(super) fn namespace(&mut self) -> Option<Option<String>> {
         let namespace = self.variables.openfaas_namespace().owned();
         if let Some(character) = namespace.as_deref().and_then(unaddressable) {
             let message = format!("`{}` is not allowed in a namespace", character.escape_debug());
@@ -268,12 +267,14 @@ impl<'a> Reader<'a> {
         let selection = self.selection();
         let owner = self.owner();
         let env_vars = self.env_vars();
+        let verify = self.verify();
+        let calls = !matches!(verify, Some(None));
         let problems = &mut self.problems;
-        let wait = variables.wait().boolean(problems);
+        let wait = variables.wait().boolean(problems).map(|wait| wait || calls);
         let wait_timeout = variables.wait_timeout().duration(problems);
         let rollback = variables.rollback().boolean(problems);
         if rollback == Some(true) && wait == Some(false) {
-            let message = "requires `WAIT: 'true'`: without it, the pipe does not know whether a function became ready";
+            let message = "requires `WAIT: 'true'` or `VERIFY`: without them, the pipe does not know whether a function became ready";
             problems.add("ROLLBACK", message);
         }
         let prune = variables.prune().boolean(problems);
@@ -299,6 +300,7 @@ impl<'a> Reader<'a> {
             read_only: read_only?,
             wait: wait?.then_some(wait_timeout?),
             wait_timeout: wait_timeout?,
+            verify: verify?,
             rollback: rollback?,
             owner: owner?,
             prune: prune?,
@@ -354,114 +356,6 @@ impl<'a> Reader<'a> {
         }
         Some(pairs)
     }
-
-    fn invoke(&mut self) -> Option<Invoke> {
-        let variables = self.variables;
-        let function = self.function();
-        let headers = self.headers();
-        let sign = self.sign();
-        let problems = &mut self.problems;
-        let payload = match (variables.payload().owned(), variables.payload_file().owned()) {
-            (Some(_), Some(_)) => {
-                problems.add("PAYLOAD", "`PAYLOAD` and `PAYLOAD_FILE` cannot be used together: remove one");
-                None
-            }
-            (None, Some(path)) => Some(Payload::File(path)),
-            (text, None) => Some(Payload::Text(text.unwrap_or_default())),
-        };
-        let content_type = http::HeaderValue::from_str(variables.content_type().text()?);
-        let content_type = content_type
-            .map_err(|_| problems.add("CONTENT_TYPE", "has a character that is not allowed in a header"))
-            .ok();
-        let methods = [
-            ("GET", &http::Method::GET),
-            ("POST", &http::Method::POST),
-            ("PUT", &http::Method::PUT),
-            ("PATCH", &http::Method::PATCH),
-            ("DELETE", &http::Method::DELETE),
-        ];
-        let method = variables.method().choice(&methods, problems);
-        let query = variables.query().pairs('=', problems);
-        let asynchronous = variables.r#async().boolean(problems);
-        let auths = [("auto", Auth::Auto), ("always", Auth::Always), ("never", Auth::Never)];
-        let auth = variables.auth().choice(&auths, problems);
-        let idempotent = variables.idempotent().boolean(problems);
-        Some(Invoke {
-            function: function?,
-            payload: payload?,
-            content_type: content_type?,
-            method: method?.clone(),
-            query: query?,
-            headers: headers?,
-            asynchronous: asynchronous?,
-            auth: auth?,
-            sign: sign?,
-            output_file: variables.output_file().value.map(PathBuf::from),
-            idempotent: idempotent?,
-        })
-    }
-
-    /// The function's name and its namespace, from `FUNCTION` as `name` or `name.namespace`.
-    fn function(&mut self) -> Option<FunctionName> {
-        let namespace = self.namespace();
-        let text = self.variables.function().required(&mut self.problems)?;
-        let namespace = namespace?;
-        let (name, suffix) = match text.split_once('.') {
-            Some((name, suffix)) => (name, Some(suffix)),
-            None => (text, None),
-        };
-        let wrong = if name.is_empty() || suffix.is_some_and(|suffix| suffix.is_empty() || suffix.contains('.')) {
-            Some("is neither `name` nor `name.namespace`".to_owned())
-        } else if let Some(character) = unaddressable(text) {
-            Some(format!("`{}` is not allowed in a function name", character.escape_debug()))
-        } else if let (Some(suffix), Some(namespace)) = (suffix, &namespace)
-            && suffix != namespace
-        {
-            let (suffix, namespace) = (whole_or_length(suffix), whole_or_length(namespace));
-            Some(format!("names the namespace `{suffix}`, but `OPENFAAS_NAMESPACE` is `{namespace}`: remove one"))
-        } else {
-            None
-        };
-        if let Some(message) = wrong {
-            self.problems.add("FUNCTION", message);
-            return None;
-        }
-        Some(FunctionName { name: name.to_owned(), namespace: suffix.map(str::to_owned).or(namespace) })
-    }
-
-    fn headers(&mut self) -> Option<http::HeaderMap> {
-        let mut headers = http::HeaderMap::new();
-        for (name, value) in self.variables.headers().pairs(':', &mut self.problems)? {
-            let parsed = http::HeaderName::from_bytes(name.as_bytes()).ok();
-            match (parsed, http::HeaderValue::from_str(value.trim())) {
-                (Some(name), Ok(value)) => _ = headers.append(name, value),
-                (None, _) => self.problems.add("HEADERS", invalid_header(&name)),
-                (_, Err(_)) => {
-                    let message =
-                        format!("the value of `{}` has a character that is not allowed", whole_or_length(&name));
-                    self.problems.add("HEADERS", message);
-                }
-            }
-        }
-        Some(headers)
-    }
-
-    /// `None` within if nothing is to be signed.
-    fn sign(&mut self) -> Option<Option<(http::HeaderName, Secret)>> {
-        let (header, key) = (self.variables.sign_header(), self.variables.sign_key());
-        if header.value.is_none() && key.value.is_none() {
-            return Some(None);
-        }
-        let (header, key) = (header.required(&mut self.problems), key.required(&mut self.problems));
-        let (header, key) = header.zip(key)?;
-        match http::HeaderName::from_bytes(header.as_bytes()) {
-            Ok(header) => Some(Some((header, Secret::new(key.to_owned())))),
-            Err(_) => {
-                self.problems.add("SIGN_HEADER", invalid_header(header));
-                None
-            }
-        }
-    }
 }
 
 /// Where results go without `REPORT`.
@@ -474,10 +368,6 @@ fn directories(environment: &Environment) -> Places {
         junit: false,
         insights: None,
     }
-}
-
-fn invalid_header(name: &str) -> String {
-    format!("`{}` is not a valid header name", whole_or_length(name))
 }
 
 /// What Bitbucket's own variables say about the build.

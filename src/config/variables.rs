@@ -9,6 +9,8 @@ const LOGIN: &[Command] = &[Command::Login];
 const INVOKE: &[Command] = &[Command::Invoke];
 /// The commands that read a stack file.
 const STACK: &[Command] = &[Command::Deploy, Command::Whoami, Command::Diff, Command::Remove, Command::Login];
+/// The commands that call functions, a deploy for `VERIFY`.
+const CALL: &[Command] = &[Command::Deploy, Command::Invoke];
 /// The commands that know what a deploy would send.
 const SEND: &[Command] = &[Command::Deploy, Command::Diff];
 /// The commands that ask registries.
@@ -116,6 +118,7 @@ variables! {
     parallel "PARALLEL" Number "16" STACK;
     wait "WAIT" Boolean "false" DEPLOY;
     wait_timeout "WAIT_TIMEOUT" Duration "5m" DEPLOY;
+    verify "VERIFY" List "" DEPLOY;
     rollback "ROLLBACK" Boolean "false" DEPLOY;
     owner_label "OWNER_LABEL" Boolean "false" SEND;
     prune "PRUNE" Boolean "false" SEND;
@@ -135,16 +138,16 @@ variables! {
     docker_config "DOCKER_CONFIG" Text ".docker" LOGIN;
 
     function "FUNCTION" Text "" INVOKE;
-    payload "PAYLOAD" Verbatim "" INVOKE;
-    payload_file "PAYLOAD_FILE" Text "" INVOKE;
-    content_type "CONTENT_TYPE" Text "text/plain" INVOKE;
-    method "METHOD" Text "POST" INVOKE;
+    payload "PAYLOAD" Verbatim "" CALL;
+    payload_file "PAYLOAD_FILE" Text "" CALL;
+    content_type "CONTENT_TYPE" Text "text/plain" CALL;
+    method "METHOD" Text "POST" CALL;
     query "QUERY" List "" INVOKE;
-    headers "HEADERS" List "" INVOKE;
+    headers "HEADERS" List "" CALL;
     r#async "ASYNC" Boolean "false" INVOKE;
-    auth "AUTH" Text "auto" INVOKE;
-    sign_header "SIGN_HEADER" Text "" INVOKE;
-    sign_key "SIGN_KEY" Secret "" INVOKE;
+    auth "AUTH" Text "auto" CALL;
+    sign_header "SIGN_HEADER" Text "" CALL;
+    sign_key "SIGN_KEY" Secret "" CALL;
     output_file "OUTPUT_FILE" Text "" INVOKE;
     idempotent "IDEMPOTENT" Boolean "false" INVOKE;
 }

@@ -251,6 +251,41 @@ pub struct InvocationOutcome {
     pub duration: Duration,
 }
 
+/// What became of a call of `VERIFY`.
+#[derive(Clone, Debug)]
+pub struct CallOutcome {
+    /// As it was written.
+    pub call: String,
+    pub function: FunctionName,
+    pub method: String,
+    pub url: String,
+    /// Whether it was made: it is not if a function of the run is not ready.
+    pub made: bool,
+    /// The HTTP status of the last answer.
+    pub status: Option<u16>,
+    /// The gateway's id of the call (`X-Call-Id`).
+    pub call_id: Option<String>,
+    pub problem: Option<Problem>,
+    /// From the first attempt to the verdict.
+    pub duration: Duration,
+}
+
+impl CallOutcome {
+    /// A call that was not made yet.
+    pub fn planned(call: String, function: FunctionName, method: String, url: String) -> Self {
+        let duration = Duration::ZERO;
+        Self { call, function, method, url, made: false, status: None, call_id: None, problem: None, duration }
+    }
+
+    pub fn verdict(&self) -> Verdict {
+        match &self.problem {
+            Some(_) => Verdict::Failed,
+            None if self.made => Verdict::Passed,
+            None => Verdict::Skipped,
+        }
+    }
+}
+
 /// What a run did.
 #[derive(Clone, Debug)]
 pub struct Outcome {
@@ -262,6 +297,8 @@ pub struct Outcome {
     pub stack_file: Option<String>,
     /// One entry a function, in stack-file order.
     pub functions: Vec<FunctionOutcome>,
+    /// The calls of `VERIFY`, in their order.
+    pub calls: Vec<CallOutcome>,
     /// The invocation, for `COMMAND: invoke`.
     pub invocation: Option<InvocationOutcome>,
     /// Why the run failed as a whole, beside what failed about single functions.
@@ -278,6 +315,7 @@ impl Outcome {
             gateway,
             stack_file: None,
             functions: Vec::new(),
+            calls: Vec::new(),
             invocation: None,
             problem: None,
             duration: Duration::ZERO,
@@ -288,7 +326,8 @@ impl Outcome {
     pub fn worst(&self) -> Option<Failure> {
         let functions = self.functions.iter().filter_map(|function| function.problem.as_ref());
         let invocation = self.invocation.iter().filter_map(|call| call.problem.as_ref());
-        Failure::worst(functions.chain(invocation).chain(&self.problem).map(|problem| problem.failure))
+        let calls = self.calls.iter().filter_map(|call| call.problem.as_ref());
+        Failure::worst(functions.chain(invocation).chain(calls).chain(&self.problem).map(|problem| problem.failure))
     }
 
     /// What the process ends with.

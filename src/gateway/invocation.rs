@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, PROXY_AUTHORIZATION, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, Method};
+use url::Url;
 
 use super::{Error, FunctionToken, Gateway, error};
 use crate::function::FunctionName;
@@ -14,14 +15,14 @@ pub(crate) struct Invocation<'a> {
     pub method: &'a Method,
     /// The function.
     pub target: &'a FunctionName,
-    /// The query.
-    pub query: &'a [(String, String)],
+    /// Where, with path and query.
+    pub url: Url,
     /// All headers but the token's.
     pub headers: &'a HeaderMap,
-    /// Whether it is queued rather than answered.
-    pub asynchronous: bool,
     /// Whether sending it twice does no harm.
     pub idempotent: bool,
+    /// How many times to retry after a transient failure.
+    pub retries: u32,
 }
 
 /// Why an invocation has no answer to hand on.
@@ -52,10 +53,7 @@ impl Gateway {
         B: Fn() -> F,
         F: Future<Output = Result<reqwest::Body, Error>>,
     {
-        let mut url = self.invocation_url(invocation.target, invocation.asynchronous);
-        if !invocation.query.is_empty() {
-            url.query_pairs_mut().extend_pairs(invocation.query);
-        }
+        let url = &invocation.url;
         self.not_stopped()?;
         let mut number = 0;
         let mut sent = false;
@@ -74,7 +72,7 @@ impl Gateway {
                 .timeout(self.timeout)
                 .headers(headers)
                 .body(body().await.map_err(|error| Unanswered { error, sent })?);
-            let result = self.once(invocation.method, &url, request).await;
+            let result = self.once(invocation.method, url, request).await;
             sent |= !matches!(&result, Err(Error::Transport(transport)) if transport.unsent);
             let again = match &result {
                 Err(Error::Transport(transport)) => {
@@ -83,13 +81,15 @@ impl Gateway {
                     wait.map(|wait| (wait, transport.to_string()))
                 }
                 Ok(response) => (invocation.idempotent && response_may_pass(response)).then(|| {
-                    let name = error::request_name(invocation.method, &url);
+                    let name = error::request_name(invocation.method, url);
                     (wait_of(response.headers(), number + 1), format!("{name}: {}", response.status()))
                 }),
                 Err(_) => None,
             };
             match again {
-                Some((wait, said)) if pause(&self.stop, &said, wait, number + 1, self.retries).await => number += 1,
+                Some((wait, said)) if pause(&self.stop, &said, wait, number + 1, invocation.retries).await => {
+                    number += 1
+                }
                 _ => return result.map_err(|error| Unanswered { error, sent }),
             }
         }

@@ -52,6 +52,15 @@ fn cases(outcome: &Outcome) -> Vec<Case<'_>> {
             image: function.pinned_image(),
         })
         .collect();
+    cases.extend(outcome.calls.iter().map(|call| Case {
+        name: format!("VERIFY {}", call.call),
+        line: None,
+        duration: call.duration,
+        verdict: call.verdict(),
+        problem: call.problem.as_ref(),
+        word: "not made",
+        image: None,
+    }));
     cases.extend(outcome.invocation.iter().map(|invocation| Case {
         name: invocation.function.to_string(),
         line: None,

@@ -33,6 +33,7 @@ fn run(command: Command, functions: Vec<FunctionOutcome>) -> Outcome {
         gateway: "https://gateway.example.com".to_owned(),
         stack_file: Some("./deploy/stack.yaml".to_owned()),
         functions,
+        calls: Vec::new(),
         invocation: None,
         problem: None,
         duration: Duration::from_millis(1500),

@@ -6,6 +6,7 @@ pub(crate) mod prune;
 mod readiness;
 mod rollback;
 mod strategy;
+mod verify;
 mod wait;
 
 use crate::commands::concurrent::{Failed, begun, each};
@@ -13,7 +14,9 @@ use crate::commands::deploy::preflight::Checked;
 use crate::commands::deploy::prune::left_over;
 use crate::commands::deploy::rollback::Rollback;
 use crate::commands::deploy::strategy::{Strategy, Wanted};
+use crate::commands::deploy::verify::Verifier;
 use crate::commands::deploy::wait::Waiter;
+use crate::commands::invoke::{Payload, open_payload};
 use crate::commands::permissions;
 use crate::commands::prepare::{Loaded, Rejected, Run};
 use crate::commands::progress::{self, Reporter, count};
@@ -22,7 +25,7 @@ use crate::commands::session::Session;
 use crate::config::Deploy;
 use crate::console::log;
 use crate::function::FunctionName;
-use crate::function::outcome::{Action, Failure, FunctionOutcome, Outcome, Problem};
+use crate::function::outcome::{Action, Failure, FunctionOutcome, Outcome, Problem, Verdict};
 use crate::gateway::provider::Provider;
 use crate::gateway::statuses::{Reading, Statuses};
 use crate::gateway::{Error, Gateway};
@@ -31,6 +34,7 @@ use crate::stack::Function;
 /// Deploys what the variables select.
 pub(crate) async fn run(mut run: Run<'_>, deploy: &Deploy) -> Result<Outcome, Rejected> {
     let loaded = run.preparation.stack(&deploy.selection, Some(deploy)).await;
+    let payload = deploy.verify.as_ref().and_then(|verify| open_payload(&mut run, &verify.options));
     let gateway = run.gateway(loaded.as_ref());
     let http = run.registry_client(deploy.images.check);
     let (mut loaded, gateway) = run.preparation.finish(loaded.zip(gateway))?;
@@ -50,8 +54,8 @@ pub(crate) async fn run(mut run: Run<'_>, deploy: &Deploy) -> Result<Outcome, Re
         // The table is to say that nothing was started.
         Ok(()) | Err(Error::Stopped(_)) => {
             let session = Session { gateway: &gateway, stop: run.stop, parallel: run.config.parallel, reporter };
-            let deployer = Deployer { session, file: &loaded.path, deploy };
-            if let Err(error) = deployer.all(&loaded, &mut outcome.functions).await {
+            let deployer = Deployer { session, file: &loaded.path, deploy, payload: payload.as_ref() };
+            if let Err(error) = deployer.all(&loaded, &mut outcome).await {
                 outcome.problem = Some(reporter.run_failed(&error));
             }
             reporter.lacking(loaded.names());
@@ -68,6 +72,7 @@ pub(crate) async fn run(mut run: Run<'_>, deploy: &Deploy) -> Result<Outcome, Re
     }
     if !outcome.functions.is_empty() {
         progress::table(&outcome.functions);
+        progress::calls_table(&outcome.calls);
     }
     outcome.duration = run.started.elapsed();
     Ok(outcome)
@@ -91,6 +96,7 @@ fn refused_functions(gateway: &Gateway, functions: &[Function], checked: &Checke
 /// `DRY_RUN`: shows what would be sent.
 pub(crate) async fn dry_run(mut run: Run<'_>, deploy: &Deploy) -> Result<Outcome, Rejected> {
     let loaded = run.preparation.stack(&deploy.selection, Some(deploy)).await;
+    let _ = deploy.verify.as_ref().and_then(|verify| open_payload(&mut run, &verify.options));
     let loaded = run.preparation.finish(loaded)?;
     tracing::info!("dry run: this would be sent, and nothing is");
     if deploy.images.check {
@@ -104,6 +110,14 @@ pub(crate) async fn dry_run(mut run: Run<'_>, deploy: &Deploy) -> Result<Outcome
         }
         Err(error) => Some(Error::unbuildable(&error).problem()),
     };
+    if let Some(verify) = &deploy.verify {
+        let deployed: Vec<_> = loaded.names().collect();
+        let calls = verify.calls.iter().map(|call| {
+            let query = call.query.as_deref().map(|query| format!("?{query}")).unwrap_or_default();
+            format!("\n{} /function/{}{}{query}", verify.options.method, call.function(&deployed), call.path)
+        });
+        tracing::info!("once all are ready, these calls would be made:{}", calls.collect::<String>());
+    }
     Ok(Outcome { stack_file: Some(loaded.path), problem, ..run.outcome(String::new()) })
 }
 
@@ -113,22 +127,28 @@ struct Deployer<'a> {
     /// The stack file's path.
     file: &'a str,
     deploy: &'a Deploy,
+    /// The body of `VERIFY`'s calls.
+    payload: Option<&'a Payload>,
 }
 
 impl Deployer<'_> {
     /// Deploys, waits, rolls back and prunes, as far as that is asked for. An error is one of the run as a whole.
-    async fn all(&self, loaded: &Loaded, outcomes: &mut Vec<FunctionOutcome>) -> Result<(), Error> {
+    async fn all(&self, loaded: &Loaded, outcome: &mut Outcome) -> Result<(), Error> {
         let functions = &loaded.stack.functions;
         let before = self.before(functions).await?;
-        *outcomes = self.each(functions, &before).await;
+        outcome.functions = self.each(functions, &before).await;
         if let Some(limit) = self.deploy.wait {
-            Waiter { session: self.session, limit }.wait(outcomes, &before).await;
+            Waiter { session: self.session, limit }.wait(&mut outcome.functions, &before).await;
+        }
+        if let Some((verify, payload)) = self.deploy.verify.as_deref().zip(self.payload) {
+            let verifier = Verifier { session: self.session, verify, payload, limit: self.deploy.wait_timeout };
+            self.verify(&verifier, loaded, outcome).await;
         }
         if self.deploy.rollback {
-            Rollback(self.session).run(outcomes, &before).await;
+            Rollback(self.session).run(&mut outcome.functions, &before).await;
         }
         if self.deploy.prune && self.session.stop.requested().is_none() {
-            self.prune(loaded, outcomes).await?;
+            self.prune(loaded, outcome).await?;
         }
         Ok(())
     }
@@ -182,10 +202,33 @@ impl Deployer<'_> {
         })))
     }
 
+    /// Calls what `VERIFY` lists. Functions are verified together: if a call fails, all of this run count as not ready.
+    async fn verify(&self, verifier: &Verifier<'_>, loaded: &Loaded, outcome: &mut Outcome) {
+        let deployed: Vec<_> = loaded.names().collect();
+        outcome.calls = verifier.planned(&deployed);
+        if outcome.functions.iter().any(|function| function.problem.is_some()) {
+            tracing::warn!("no `VERIFY` call is made: not all functions are deployed and ready");
+            return;
+        }
+        verifier.run(&mut outcome.calls).await;
+        let failed = outcome.calls.iter().any(|call| call.verdict() == Verdict::Failed);
+        if !failed || !self.deploy.rollback || self.session.stop.requested().is_some() {
+            return;
+        }
+        for function in &mut outcome.functions {
+            function.ready = Some(false);
+            function.problem = Some(Problem {
+                failure: Failure::NotReady,
+                message: "deployed and ready, but a `VERIFY` call of this run failed".to_owned(),
+                hint: None,
+            });
+        }
+    }
+
     /// Removes what the stack file no longer names, where all went well.
-    async fn prune(&self, loaded: &Loaded, outcomes: &mut Vec<FunctionOutcome>) -> Result<(), Error> {
+    async fn prune(&self, loaded: &Loaded, outcome: &mut Outcome) -> Result<(), Error> {
         let Some(owner) = &loaded.owner else { return Ok(()) };
-        if outcomes.iter().any(|outcome| outcome.problem.is_some()) {
+        if outcome.worst().is_some() {
             tracing::warn!("nothing is pruned, since not all functions were deployed well");
             return Ok(());
         }
@@ -196,7 +239,7 @@ impl Deployer<'_> {
         }
         tracing::info!("pruning {} that `{}` no longer names", count(left_over.len()), loaded.path);
         let targets = left_over.into_iter().map(|target| (target, None)).collect();
-        outcomes.append(&mut remove(&self.session, targets).await);
+        outcome.functions.append(&mut remove(&self.session, targets).await);
         Ok(())
     }
 

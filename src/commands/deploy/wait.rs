@@ -157,21 +157,7 @@ impl Waiter<'_> {
             self.session.reporter.problem(outcome, &problem);
             outcome.problem = Some(problem);
         }
-        join_all(waiting.iter().take(MOST_LOGS).map(|function| self.show_log(&function.target))).await;
-    }
-
-    /// The function's last log lines, where they may be read.
-    async fn show_log(&self, target: &FunctionName) {
-        let name = target;
-        match tokio::time::timeout(LOG_TIMEOUT, self.session.gateway.logs(target, LOG_LINES)).await {
-            Ok(Ok(lines)) if lines.is_empty() => tracing::info!("`{name}` has written nothing to its log"),
-            Ok(Ok(lines)) => {
-                let lines: String = lines.iter().map(|line| format!("\n{}", quote(line))).collect();
-                tracing::info!("the end of the log of `{name}`:{lines}");
-            }
-            Ok(Err(error)) => tracing::debug!("the log of `{name}` cannot be read: {}", error.problem().message),
-            Err(_) => tracing::debug!("the log of `{name}` could not be read in {}", log::duration(LOG_TIMEOUT)),
-        }
+        join_all(waiting.iter().take(MOST_LOGS).map(|function| show_log(&self.session, &function.target))).await;
     }
 }
 
@@ -260,6 +246,20 @@ impl Waiting {
             },
             hint,
         }
+    }
+}
+
+/// Logs the last lines of a function's log, if they may be read.
+pub(super) async fn show_log(session: &Session<'_>, target: &FunctionName) {
+    let name = target;
+    match tokio::time::timeout(LOG_TIMEOUT, session.gateway.logs(target, LOG_LINES)).await {
+        Ok(Ok(lines)) if lines.is_empty() => tracing::info!("`{name}` has written nothing to its log"),
+        Ok(Ok(lines)) => {
+            let lines: String = lines.iter().map(|line| format!("\n{}", quote(line))).collect();
+            tracing::info!("the end of the log of `{name}`:{lines}");
+        }
+        Ok(Err(error)) => tracing::debug!("the log of `{name}` cannot be read: {}", error.problem().message),
+        Err(_) => tracing::debug!("the log of `{name}` could not be read in {}", log::duration(LOG_TIMEOUT)),
     }
 }
 

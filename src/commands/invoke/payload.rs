@@ -20,7 +20,7 @@ use crate::gateway::Error;
 const PIECE: usize = 64 * 1024;
 
 /// A body that can be sent more than once.
-pub(super) enum Payload {
+pub(crate) enum Payload {
     Text(Bytes),
     File { path: PathBuf, size: u64 },
 }

@@ -7,10 +7,10 @@ use std::collections::BTreeSet;
 
 use crate::console::log::{self, quote};
 use crate::function::FunctionName;
-use crate::function::outcome::{Action, Failure, FunctionOutcome, Left, Outcome, Problem};
+use crate::function::outcome::{Action, Failure, FunctionOutcome, Left, Outcome, Problem, Verdict};
 use crate::gateway::Error;
 use crate::oidc::{self, Grant, Lacking};
-pub(crate) use table::print as table;
+pub(crate) use table::{calls as calls_table, print as table};
 
 /// `1 function`, `2 functions`.
 pub(crate) fn count(number: usize) -> String {
@@ -117,6 +117,7 @@ fn counts(outcome: &Outcome, done: &str) -> String {
     let is_known = unready.clone().all(|function| function.ready == Some(false));
     let (unready, readiness) = (unready.count(), if is_known { "not ready" } else { "not known to be ready" });
     let of = count(asked.len());
+    let calls = outcome.calls.iter().filter(|call| call.verdict() == Verdict::Failed).count();
     let (head, told) = match outcome.worst() {
         None => {
             let absent = number(|function| function.action == Action::Absent);
@@ -128,10 +129,12 @@ fn counts(outcome: &Outcome, done: &str) -> String {
         Some(_) if missing > 0 => (format!("{missing} of {of} not {done}"), 0),
         Some(_) if unready > 0 => (format!("{unready} of {of} {done}, but {readiness}"), 1),
         Some(_) if restored > 0 => (format!("{restored} of {of} rolled back"), 2),
-        Some(_) if left > 0 => (format!("{done} {of}"), 2),
-        Some(_) => (format!("{done} {of}, but not all was done"), 2),
+        Some(_) if left > 0 || calls > 0 => (format!("{done} {of}"), 2),
+        Some(_) => (format!("{done} {of}, with errors"), 2),
     };
-    head + &also(&[(unready, readiness), (restored, "rolled back"), (left, "not removed")][told..])
+    let calls_failed = if calls == 1 { "`VERIFY` call failed" } else { "`VERIFY` calls failed" };
+    let more = [(unready, readiness), (restored, "rolled back"), (left, "not removed")];
+    head + &also(&more[told..]) + &also(&[(calls, calls_failed)])
 }
 
 /// Whether the new version was deployed, and is still there.

@@ -17,6 +17,9 @@ use crate::function::outcome::{Failure, FunctionOutcome, Outcome, Problem, Verdi
 /// Plain HTTP: the pipeline's proxy adds the authentication, which it cannot to what is encrypted.
 const API: &str = "http://api.bitbucket.org/2.0";
 
+/// More failed calls are not named in the report.
+const MOST_CALLS: usize = 10;
+
 /// What Bitbucket takes of each, at most.
 const MOST_DATA: usize = 10;
 const MOST_ANNOTATIONS: usize = 1000;
@@ -165,6 +168,10 @@ fn details(outcome: &Outcome) -> String {
             sentences.push(format!("{failed} failed, of which the first {MOST_ANNOTATIONS} are annotated."));
         }
     }
+    for call in outcome.calls.iter().filter(|call| call.verdict() == Verdict::Failed).take(MOST_CALLS) {
+        let status = call.status.map_or_else(|| "no answer".to_owned(), |status| status.to_string());
+        sentences.push(format!("VERIFY {} failed: {status}.", call.call));
+    }
     if let Some(status) = outcome.invocation.as_ref().and_then(|invocation| invocation.status) {
         sentences.push(format!("The function answered with {status}."));
     }
@@ -190,6 +197,10 @@ fn data(outcome: &Outcome, context: &Context) -> Vec<Data> {
         add("Succeeded", "NUMBER", json!(count(outcome, Verdict::Passed)));
         add("Failed", "NUMBER", json!(count(outcome, Verdict::Failed)));
         add("Not started", "NUMBER", json!(count(outcome, Verdict::Skipped)));
+    }
+    if !outcome.calls.is_empty() {
+        let passed = outcome.calls.iter().filter(|call| call.verdict() == Verdict::Passed).count();
+        add("Verify calls", "TEXT", json!(format!("{passed} of {} passed", outcome.calls.len())));
     }
     if let Some(invocation) = &outcome.invocation {
         if let Some(status) = invocation.status {

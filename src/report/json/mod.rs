@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::{Error, Masked, RESULT_FILE};
 use crate::files::atomic::{self, Attributes};
-use crate::function::outcome::{self, FunctionOutcome, Outcome};
+use crate::function::outcome::{self, CallOutcome, FunctionOutcome, Outcome, Verdict};
 
 /// The version of the document's form.
 const SCHEMA: u32 = 1;
@@ -31,6 +31,8 @@ pub(super) struct Document<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<Problem<'a>>,
     functions: Vec<Function<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    calls: Vec<Call<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     invocation: Option<InvocationOutcome<'a>>,
 }
@@ -74,6 +76,25 @@ struct Problem<'a> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
+struct Call<'a> {
+    call: Masked<'a>,
+    function: Masked<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    namespace: Option<Masked<'a>>,
+    method: &'a str,
+    url: Masked<'a>,
+    result: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    call_id: Option<Masked<'a>>,
+    duration_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<Problem<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct InvocationOutcome<'a> {
     function: Masked<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -106,6 +127,7 @@ impl<'a> Document<'a> {
             duration_ms: milliseconds(outcome.duration),
             problem: problem(&outcome.problem),
             functions: outcome.functions.iter().map(function).collect(),
+            calls: outcome.calls.iter().map(call).collect(),
             invocation: outcome.invocation.as_ref().map(invocation),
         }
     }
@@ -126,6 +148,25 @@ fn function(function: &FunctionOutcome) -> Function<'_> {
             .replicas
             .map(|replicas| Replicas { desired: replicas.desired, available: replicas.available }),
         problem: problem(&function.problem),
+    }
+}
+
+fn call(call: &CallOutcome) -> Call<'_> {
+    Call {
+        call: Masked(&call.call),
+        function: Masked(&call.function.name),
+        namespace: masked(&call.function.namespace),
+        method: &call.method,
+        url: Masked(&call.url),
+        result: match call.verdict() {
+            Verdict::Passed => "passed",
+            Verdict::Failed => "failed",
+            Verdict::Skipped => "not made",
+        },
+        status: call.status,
+        call_id: masked(&call.call_id),
+        duration_ms: milliseconds(call.duration),
+        problem: problem(&call.problem),
     }
 }
 

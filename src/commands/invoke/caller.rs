@@ -1,0 +1,138 @@
+//! One call of a function: its request, and a function token if the function asks for one.
+
+use http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderName};
+use url::Url;
+
+use super::payload::Payload;
+use crate::config::{Auth, CallOptions};
+use crate::console::log::quote;
+use crate::function::FunctionName;
+use crate::function::outcome::Failure;
+use crate::gateway::{self, Error, FunctionToken, Gateway, Unanswered};
+
+/// The gateway's id of a call.
+const CALL_ID: HeaderName = HeaderName::from_static("x-call-id");
+/// How long the function ran, in seconds.
+const DURATION: HeaderName = HeaderName::from_static("x-duration-seconds");
+
+/// The realm by which a function's watchdog asks for a function token.
+const FUNCTION_REALM: &str = "IAM function invoke";
+
+/// Calls functions as the variables say.
+pub(crate) struct Caller<'a> {
+    pub(crate) gateway: &'a Gateway,
+    pub(crate) options: &'a CallOptions,
+    pub(crate) payload: &'a Payload,
+}
+
+/// What is called.
+pub(crate) struct Call<'a> {
+    pub(crate) function: &'a FunctionName,
+    /// With path and query.
+    pub(crate) url: Url,
+    /// Whether the gateway queues it.
+    pub(crate) asynchronous: bool,
+    /// Whether it may be sent twice.
+    pub(crate) idempotent: bool,
+    /// How many times to retry after a transient failure.
+    pub(crate) retries: u32,
+}
+
+/// The head of an answer.
+pub(crate) struct Answered {
+    pub(crate) response: reqwest::Response,
+    /// Whether a function token went with the call.
+    pub(crate) with_token: bool,
+}
+
+impl Answered {
+    pub(crate) fn call_id(&self) -> Option<String> {
+        text(self.response.headers(), &CALL_ID)
+    }
+
+    /// How long the function ran, in seconds.
+    pub(crate) fn function_seconds(&self) -> Option<f64> {
+        text(self.response.headers(), &DURATION).and_then(|seconds| seconds.parse().ok())
+    }
+}
+
+impl Caller<'_> {
+    /// The answer, with a function token if the function wants one.
+    pub(crate) async fn call(&self, call: &Call<'_>) -> Result<Answered, Unanswered> {
+        if self.options.auth == Auth::Auto && call.asynchronous {
+            let token = self.token_of_queued_call(call.function).await?;
+            let with_token = token.is_some();
+            return Ok(Answered { response: self.once(call, token).await?, with_token });
+        }
+        if self.options.auth != Auth::Always {
+            let response = self.once(call, None).await?;
+            let wanted = response.status().as_u16() == 401 && asks_for_function_token(response.headers());
+            if self.options.auth == Auth::Never || !wanted {
+                return Ok(Answered { response, with_token: false });
+            }
+            tracing::info!("`{}` requires a function token", quote(&call.function.to_string()));
+            // Its connection is free for the next request.
+            drop(response);
+        }
+        let token = self.gateway.function_token(call.function).await?;
+        Ok(Answered { response: self.once(call, Some(token)).await?, with_token: true })
+    }
+
+    /// The queue accepts every call, and nobody sees the 401 of a guarded function: the token goes with the call.
+    async fn token_of_queued_call(&self, function: &FunctionName) -> Result<Option<FunctionToken>, Error> {
+        if !self.gateway.has_id_token() || self.options.headers.contains_key(AUTHORIZATION) {
+            return Ok(None);
+        }
+        match self.gateway.function_token(function).await {
+            Ok(token) => Ok(Some(token)),
+            Err(error) if error.problem().failure == Failure::Permission => {
+                tracing::warn!(
+                    "the call carries no function token, and is lost if the function requires one: {}",
+                    error.problem().message
+                );
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn once(&self, call: &Call<'_>, token: Option<FunctionToken>) -> Result<reqwest::Response, Unanswered> {
+        let mut headers = HeaderMap::new();
+        if let Some(content_type) = &self.options.content_type {
+            headers.insert(CONTENT_TYPE, content_type.clone());
+        }
+        if let Some((name, key)) = &self.options.sign {
+            headers.insert(name.clone(), self.payload.signature(key)?);
+        }
+        // The user's own come last: they may name another content type.
+        for name in self.options.headers.keys() {
+            headers.remove(name);
+        }
+        for (name, value) in &self.options.headers {
+            headers.append(name.clone(), value.clone());
+        }
+        self.payload.describe(&mut headers);
+        let invocation = gateway::Invocation {
+            method: &self.options.method,
+            target: call.function,
+            url: call.url.clone(),
+            headers: &headers,
+            idempotent: call.idempotent,
+            retries: call.retries,
+        };
+        self.gateway.invoke(&invocation, token, || self.payload.body()).await
+    }
+}
+
+/// Real watchdogs do not quote the realm, others may.
+pub(super) fn asks_for_function_token(headers: &HeaderMap) -> bool {
+    headers.get_all(WWW_AUTHENTICATE).iter().any(|value| {
+        let value = String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase();
+        value.trim_start().starts_with("bearer") && value.contains(&FUNCTION_REALM.to_ascii_lowercase())
+    })
+}
+
+fn text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    headers.get(name)?.to_str().ok().map(str::to_owned)
+}

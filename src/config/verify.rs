@@ -1,0 +1,127 @@
+//! `VERIFY`: the calls that show whether a deploy works.
+
+use super::CallOptions;
+use crate::function::FunctionName;
+use crate::function::api::unaddressable;
+
+/// The calls, and how they are made.
+#[derive(Debug)]
+pub(crate) struct Verify {
+    pub(crate) calls: Vec<VerifyCall>,
+    pub(crate) options: CallOptions,
+}
+
+/// `NAME[.NAMESPACE][/PATH][?QUERY]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct VerifyCall {
+    /// As it was written.
+    pub(crate) text: String,
+    pub(crate) name: String,
+    /// If none was written: the stack file's, else `OPENFAAS_NAMESPACE`.
+    pub(crate) namespace: Option<String>,
+    /// Empty, or with a slash in front.
+    pub(crate) path: String,
+    pub(crate) query: Option<String>,
+    /// `OPENFAAS_NAMESPACE`.
+    pub(crate) default_namespace: Option<String>,
+}
+
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Malformed {
+    #[error("is not of the form `name`, `name.namespace`, `name/path` or `name/path?query`")]
+    Form,
+    #[error("`{0}` is not allowed in a function name")]
+    Name(String),
+    #[error("the path contains `..`, which would leave the function")]
+    Path,
+    #[error("the path or query contains a space or a control character: encode it, for example as `%20`")]
+    Encoding,
+}
+
+impl VerifyCall {
+    pub(super) fn parse(text: &str, default_namespace: Option<String>) -> Result<Self, Malformed> {
+        let text = text.trim();
+        if text.chars().any(|character| character.is_whitespace() || character.is_control()) {
+            return Err(Malformed::Encoding);
+        }
+        let (rest, query) = match text.split_once('?') {
+            Some((rest, query)) => (rest, Some(query.to_owned())),
+            None => (text, None),
+        };
+        let (full_name, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let (name, namespace) = match full_name.split_once('.') {
+            Some((name, namespace)) => (name, Some(namespace)),
+            None => (full_name, None),
+        };
+        if name.is_empty() || namespace.is_some_and(|namespace| namespace.is_empty() || namespace.contains('.')) {
+            return Err(Malformed::Form);
+        }
+        if let Some(character) = unaddressable(full_name) {
+            return Err(Malformed::Name(character.escape_debug().to_string()));
+        }
+        // A URL's parser resolves both spellings.
+        if path.to_ascii_lowercase().replace("%2e", ".").split('/').any(|segment| segment == "..") {
+            return Err(Malformed::Path);
+        }
+        Ok(Self {
+            text: text.to_owned(),
+            name: name.to_owned(),
+            namespace: namespace.map(str::to_owned),
+            path: path.to_owned(),
+            query,
+            default_namespace,
+        })
+    }
+
+    /// The function that is called: of those that are deployed the one of this name, else any other.
+    pub(crate) fn function(&self, deployed: &[FunctionName]) -> FunctionName {
+        let namespace = match &self.namespace {
+            Some(namespace) => Some(namespace.clone()),
+            None => match deployed.iter().find(|function| function.name == self.name) {
+                Some(function) => function.namespace.clone(),
+                None => self.default_namespace.clone(),
+            },
+        };
+        FunctionName { namespace, name: self.name.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<VerifyCall, Malformed> {
+        VerifyCall::parse(text, Some("dev".to_owned()))
+    }
+
+    #[test]
+    fn call_has_name_namespace_path_and_query() {
+        let call = parse(" import.etl/healthz/live?deep=1&x=a?b ").unwrap();
+        assert_eq!((call.name.as_str(), call.namespace.as_deref()), ("import", Some("etl")));
+        assert_eq!((call.path.as_str(), call.query.as_deref()), ("/healthz/live", Some("deep=1&x=a?b")));
+        let call = parse("import?x").unwrap();
+        assert_eq!((call.path.as_str(), call.query.as_deref()), ("", Some("x")));
+    }
+
+    #[test]
+    fn malformed_calls_are_refused() {
+        for text in ["", "/healthz", "?x", ".etl", "f.", "f.a.b"] {
+            assert_eq!(parse(text), Err(Malformed::Form), "{text}");
+        }
+        assert_eq!(parse("f:1"), Err(Malformed::Name(":".to_owned())));
+        for text in ["f/..", "f/../system/functions", "f/a/%2E%2e/b"] {
+            assert_eq!(parse(text), Err(Malformed::Path), "{text}");
+        }
+        assert_eq!(parse("f/a b"), Err(Malformed::Encoding));
+    }
+
+    #[test]
+    fn function_of_the_stack_file_needs_no_namespace() {
+        let deployed = [FunctionName::new("import", Some("etl")), FunctionName::new("bare", None::<String>)];
+        let function = |text: &str| parse(text).unwrap().function(&deployed).to_string();
+        assert_eq!(function("import"), "import.etl");
+        assert_eq!(function("bare"), "bare");
+        assert_eq!(function("other"), "other.dev");
+        assert_eq!(function("import.prod"), "import.prod");
+    }
+}
