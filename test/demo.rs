@@ -1,6 +1,6 @@
 //! Runs the pipe's two steps as Bitbucket would, against the local gateway with the resources of the OpenFaaS guide.
 //!
-//! `cargo run --package demo` deploys the guide's stack file, then invokes its function with the guide's CSV.
+//! `cargo demo` deploys the guide's stack file, then invokes its function with the guide's CSV.
 
 #![expect(clippy::print_stdout, reason = "a program for people")]
 
