@@ -484,9 +484,9 @@ functions:
     ERROR: `labelled`: PUT /system/functions: 400 Bad Request: `Deployment.apps "labelled" is invalid: spec.template.labels: Invalid value: "two words": a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character`
       hint: correct `labels` at stack.yml:15, or `LABELS`
     FUNCTION  NAMESPACE  IMAGE  RESULT  TIME  URL
-    with-secret  -  example/f:1  failed: PUT /system/functions: 400 Bad Request: `unable to fetch secrets: secre…  [TIME]  http://[GATEWAY]/function/with-secret
-    elsewhere  nowhere  example/f:1  failed: PUT /system/functions: 400 Bad Request: `namespace: nowhere not found o…  [TIME]  http://[GATEWAY]/function/elsewhere.nowhere
-    labelled  -  example/f:1  failed: PUT /system/functions: 400 Bad Request: `Deployment.apps "labelled" is …  [TIME]  http://[GATEWAY]/function/labelled
+    with-secret  -  example/f:1  failed: PUT /system/functions: 400 Bad Request: …  [TIME]  http://[GATEWAY]/function/with-secret
+    elsewhere  nowhere  example/f:1  failed: PUT /system/functions: 400 Bad Request: …  [TIME]  http://[GATEWAY]/function/elsewhere.nowhere
+    labelled  -  example/f:1  failed: PUT /system/functions: 400 Bad Request: …  [TIME]  http://[GATEWAY]/function/labelled
     ✖ 3 of 3 functions not deployed
     "#);
 }

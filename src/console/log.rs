@@ -113,6 +113,13 @@ impl fmt::Display for WholeOrLength<'_> {
 pub(crate) use WholeOrLength as Brief;
 pub(crate) use whole_or_length as brief;
 
+/// A text on one line, with secrets masked and control characters made visible.
+pub(crate) fn one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    clean(&redact::redact(text), &mut line, |_| false);
+    line
+}
+
 /// A duration as people write it: `340 ms`, `1.2 s`, `5 min 3 s`.
 pub(crate) fn duration(duration: std::time::Duration) -> String {
     let seconds = duration.as_secs();

@@ -1,9 +1,13 @@
 //! Text in columns, as the log shows it.
 
-/// A head and rows below it, each column as wide as its widest cell.
+use crate::console::log;
+
+/// A head and rows below it, each column as wide as its widest cell. A row is one line, whatever its cells hold: a function's name
+/// comes from the gateway, and must not be able to forge a line of the log.
 pub(crate) fn render<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String {
+    let rows: Vec<[String; N]> = rows.iter().map(|row| row.each_ref().map(|cell| log::one_line(cell))).collect();
     let mut widths = head.map(width);
-    for row in rows {
+    for row in &rows {
         for (widest, cell) in widths.iter_mut().zip(row) {
             *widest = (*widest).max(width(cell));
         }
@@ -30,6 +34,12 @@ fn width(text: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cell_with_a_line_break_stays_on_its_line() {
+        let rows = [["a\n✔ deployed\r\u{1b}[2J".to_owned(), "b".to_owned()]];
+        assert_eq!(render(["A", "B"], &rows), "A                         B\na\\n✔ deployed\\r\\u{1b}[2J  b");
+    }
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell_and_lines_end_without_space() {

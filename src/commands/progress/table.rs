@@ -52,11 +52,13 @@ fn row(outcome: &FunctionOutcome) -> [String; 6] {
     ]
 }
 
+/// What is quoted is shown whole or not at all: Bitbucket does not mask a part of a secured variable's value.
 fn cut(text: &str) -> String {
     if width(text) <= REASON_WIDTH {
         return text.to_owned();
     }
-    text.chars().take(REASON_WIDTH - 1).chain(['…']).collect()
+    let unquoted = text.split('`').next().unwrap_or_default();
+    unquoted.chars().take(REASON_WIDTH - 1).chain(['…']).collect()
 }
 
 fn width(text: &str) -> usize {

@@ -4,18 +4,14 @@
 //! counts for each how many commits were passed that are not among its ancestors. Which tag wins where history has
 //! branches depends on the order of the walk and on when it ends; both are git 2.47's.
 
-use std::{
-    cmp::Reverse,
-    collections::{BinaryHeap, HashMap, HashSet},
-};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, HashSet};
 
-use super::{
-    Error,
-    commit::{Commit, Tag},
-    id::Id,
-    objects::{Kind, Objects},
-    refs::Refs,
-};
+use super::error::Error;
+use super::id::{self, Id};
+use super::object::{Commit, Kind, Tag};
+use super::objects::Objects;
+use super::refs::Refs;
 
 /// How many tags are compared with one another.
 const CANDIDATES: usize = 10;
@@ -55,8 +51,8 @@ struct Candidate {
 struct Queued {
     date: u64,
     order: Reverse<u64>,
-    id: [u8; super::id::SIZE],
-    parents: Vec<[u8; super::id::SIZE]>,
+    id: [u8; id::SIZE],
+    parents: Vec<[u8; id::SIZE]>,
 }
 
 /// Describes `head`.
@@ -144,7 +140,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn push_parents(&mut self, parents: &[[u8; super::id::SIZE]], flags: u16) -> Result<(), Error> {
+    fn push_parents(&mut self, parents: &[[u8; id::SIZE]], flags: u16) -> Result<(), Error> {
         parents.iter().try_for_each(|&parent| self.push(Id(parent), flags))
     }
 

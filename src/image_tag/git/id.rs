@@ -22,11 +22,6 @@ impl Id {
         Some(Self(id))
     }
 
-    /// Takes the first bytes of `bytes` as an id.
-    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        Some(Self(*bytes.first_chunk()?))
-    }
-
     /// How many hexadecimal digits the two have in common from the start.
     pub(super) fn common_digits(&self, other: &Self) -> usize {
         let pairs = self.0.iter().zip(&other.0);

@@ -1,37 +1,33 @@
 //! The facts about a clone that image tags are made from, read from its `.git` without a git program.
 
-mod commit;
 mod config;
 mod describe;
+mod error;
+mod files;
 mod id;
+mod object;
 mod objects;
 mod pack;
 mod refs;
 #[cfg(test)]
 mod tests;
-mod zlib;
 
-use std::{
-    collections::HashSet,
-    fmt,
-    fs::{self, File},
-    io::{self, Read},
-    os::unix::ffi::OsStringExt,
-    path::{Path, PathBuf},
-};
+use std::collections::HashSet;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use crate::console::log::quote;
 use config::Config;
 use describe::Description;
+pub(crate) use error::{Error, Warning};
 use id::Id;
-use objects::{Kind, Objects};
+use object::Kind;
+use objects::Objects;
 use refs::{Refs, Resolved};
 
 /// Digits in an abbreviated id of a small repository.
 const DEFAULT_ABBREV: usize = 7;
-
-/// Most that is read of a file that git keeps small: `HEAD`, `config`, `shallow` and their like.
-const SMALL: u64 = 4 << 20;
 
 /// A form of image tag that is made from facts about the clone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,138 +49,6 @@ pub(crate) struct Version {
     pub version: String,
     /// What the user may want to know about it.
     pub warnings: Vec<Warning>,
-}
-
-/// What may be wrong with a version although it could be made.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Warning {
-    /// No tag was found, but the clone holds only a part of the history.
-    Shallow,
-    /// There is no clone; the commit is that of the pipeline.
-    NoClone {
-        /// The directory that is in no repository.
-        directory: PathBuf,
-    },
-    /// Branch or git tag hold a character that no image tag may hold.
-    NotInTags {
-        /// The text that holds it.
-        text: String,
-    },
-}
-
-impl fmt::Display for Warning {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Shallow => f.write_str("no git tag was found in the part of the history that was cloned"),
-            Self::NoClone { directory } => {
-                let directory = quote(&directory.to_string_lossy());
-                write!(f, "`{directory}` is not in a git repository: the image tag is made from `BITBUCKET_COMMIT`")
-            }
-            Self::NotInTags { text } => {
-                write!(f, "`{}` has a character that an image tag cannot have", quote(text))
-            }
-        }
-    }
-}
-
-impl Warning {
-    /// What to change.
-    pub(crate) fn hint(&self) -> &'static str {
-        match self {
-            Self::Shallow => "set `clone: depth: full` for the step that builds the image and for this one",
-            Self::NoClone { .. } => {
-                "its length may differ from that of the tag the image was built with: leave the step's `clone` enabled"
-            }
-            Self::NotInTags { .. } => "no image can have been built with this tag: `TAG_FORMAT: sha` always works",
-        }
-    }
-}
-
-/// Why a fact cannot be found.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
-    /// There is no `.git` in the directory or one that it lies in.
-    #[error("`{}` is not in a git repository", quote(&directory.to_string_lossy()))]
-    NoRepository {
-        /// Where the search began.
-        directory: PathBuf,
-    },
-    /// The repository is new.
-    #[error("branch `{}` has no commit", quote(branch))]
-    NoCommit {
-        /// The branch that is checked out.
-        branch: String,
-    },
-    /// A file of the repository cannot be read, or a part of it cannot be uncompressed.
-    #[error("cannot read `{}`: {source}", quote(&path.to_string_lossy()))]
-    Read {
-        /// The file or directory.
-        path: PathBuf,
-        /// The system's reason.
-        source: io::Error,
-    },
-    /// A file of the repository is not as git writes it.
-    #[error("`{}` is damaged: {what}", quote(&path.to_string_lossy()))]
-    Damaged {
-        /// The file or directory.
-        path: PathBuf,
-        /// What is wrong with it.
-        what: &'static str,
-    },
-    /// A commit or tag is not in the clone although it should be.
-    #[error("git object {id} is missing from the clone")]
-    Missing {
-        /// Its id.
-        id: String,
-    },
-    /// A commit's id stands for something else.
-    #[error("git object {id} is not a commit")]
-    NotACommit {
-        /// Its id.
-        id: String,
-    },
-    /// The repository is of a form that is not read here.
-    #[error("the git repository has {what}, which this pipe cannot read")]
-    Unsupported {
-        /// The form.
-        what: String,
-    },
-    /// The setting has a value that git refuses.
-    #[error("`core.abbrev` is `{}` in `{}`", quote(value), quote(&path.to_string_lossy()))]
-    Abbrev {
-        /// The file with the setting.
-        path: PathBuf,
-        /// Its value.
-        value: String,
-    },
-}
-
-impl Error {
-    /// What to change.
-    pub(crate) fn hint(&self) -> &'static str {
-        match self {
-            Self::NoRepository { .. } => {
-                "`TAG_FORMAT` needs the step's clone: leave `clone: enabled` as it is, or set `TAG_FORMAT: latest`"
-            }
-            Self::NoCommit { .. } => "commit before you deploy",
-            Self::Abbrev { .. } => "set a number of at least 4, `auto` or `no`",
-            Self::Unsupported { .. } => "clone it with `git clone` in its default form, or set `TAG_FORMAT: latest`",
-            Self::Read { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
-                "let every user read the clone: `chmod -R a+rX .` in the step's script, before the pipe"
-            }
-            Self::Read { .. } | Self::Damaged { .. } | Self::Missing { .. } | Self::NotACommit { .. } => {
-                "clone the repository anew: what the step before this one left in `.git` is not whole"
-            }
-        }
-    }
-
-    fn read(path: &Path) -> impl Fn(io::Error) -> Self {
-        move |source| Self::Read { path: path.to_path_buf(), source }
-    }
-
-    fn damaged(path: &Path, what: &'static str) -> Self {
-        Self::Damaged { path: path.to_path_buf(), what }
-    }
 }
 
 /// What `faas-cli --tag` would ask git for in `directory`.
@@ -230,7 +94,7 @@ fn short_id(commit: &str) -> Option<String> {
     is_id.then(|| commit[..DEFAULT_ABBREV].to_ascii_lowercase())
 }
 
-/// A clone, or a worktree of one.
+/// A clone.
 pub(crate) struct Repository {
     config: Config,
     refs: Refs,
@@ -244,25 +108,16 @@ impl Repository {
     pub(crate) fn open(directory: &Path) -> Result<Self, Error> {
         let directory = fs::canonicalize(directory).map_err(Error::read(directory))?;
         let git_dir = find(&directory)?;
-        let common_dir = common_dir(&git_dir)?;
-        let config = Config::read(&git_dir, &common_dir)?;
-        let unsupported = match (&config.object_format, &config.ref_storage) {
-            (Some(format), _) => Some(format!("objects named by `{}`", quote(format))),
-            (_, Some(storage)) => Some(format!("references kept as `{}`", quote(storage))),
-            _ => None,
-        };
-        if let Some(what) = unsupported {
-            return Err(Error::Unsupported { what });
-        }
-        let path = common_dir.join("shallow");
-        let shallow = read_small(&path)?.unwrap_or_default();
+        let config = Config::read(&git_dir)?;
+        let path = git_dir.join("shallow");
+        let shallow = files::read_if_exists(&path)?.unwrap_or_default();
         let shallow = shallow.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
         let shallow =
             shallow.map(|line| Id::from_hex(line).ok_or_else(|| Error::damaged(&path, "a line without an id")));
         Ok(Self {
             shallow: shallow.collect::<Result<_, _>>()?,
-            objects: Objects::open(common_dir.join("objects"), !config.no_multi_pack_index)?,
-            refs: Refs { git_dir, common_dir },
+            objects: Objects::open(git_dir.join("objects"))?,
+            refs: Refs::open(git_dir)?,
             config,
         })
     }
@@ -317,7 +172,7 @@ impl Repository {
     fn abbreviate(&self, id: Id) -> Result<String, Error> {
         let digits = self.config.abbrev.unwrap_or_else(|| {
             // Collisions are to be expected from the square root of the number on: half its bits, four of them a digit.
-            let bits = u64::BITS - self.objects.approximate_count.max(1).leading_zeros();
+            let bits = u64::BITS - self.objects.count().max(1).leading_zeros();
             DEFAULT_ABBREV.max(bits.div_ceil(2) as usize)
         });
         let unique = self.objects.most_common_digits(&id)? + 1;
@@ -325,67 +180,20 @@ impl Repository {
     }
 }
 
-/// The repository's directory, from the one given upwards: `.git`, what a file `.git` names, or a bare repository.
+/// The `.git` of the directory, or of the nearest one above it.
 fn find(directory: &Path) -> Result<PathBuf, Error> {
     for ancestor in directory.ancestors() {
         let path = ancestor.join(".git");
-        if is_git_dir(&path)? {
-            return Ok(path);
-        }
-        if path.is_file() {
-            let text = read_small(&path)?.unwrap_or_default();
-            let target = text.strip_prefix(b"gitdir: ").map(|target| ancestor.join(to_path(target)));
-            return match target {
-                Some(target) if is_git_dir(&target)? => Ok(target),
-                _ => Err(Error::damaged(&path, "it does not name a git directory")),
-            };
-        }
-        if is_git_dir(ancestor)? {
-            return Ok(ancestor.to_path_buf());
+        let head = path.join("HEAD");
+        match fs::symlink_metadata(&head) {
+            Ok(_) if path.join("objects").is_dir() && path.join("refs").is_dir() => return Ok(path),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(Error::read(&head)(error)),
+            _ if path.is_file() => {
+                let what = format!("a file `{}`, as worktrees and submodules have", quote(&path.to_string_lossy()));
+                return Err(Error::Unsupported { what });
+            }
+            _ => {}
         }
     }
     Err(Error::NoRepository { directory: directory.to_path_buf() })
-}
-
-fn is_git_dir(path: &Path) -> Result<bool, Error> {
-    let head = path.join("HEAD");
-    match fs::symlink_metadata(&head) {
-        Ok(_) => {
-            let common_dir = common_dir(path)?;
-            Ok(common_dir.join("objects").is_dir() && common_dir.join("refs").is_dir())
-        }
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(Error::read(&head)(error)),
-        Err(_) => Ok(false),
-    }
-}
-
-/// Where a worktree's directory says that objects, branches and settings are; else the directory itself.
-fn common_dir(git_dir: &Path) -> Result<PathBuf, Error> {
-    let target = read_small(&git_dir.join("commondir"))?;
-    Ok(target.map_or_else(|| git_dir.to_path_buf(), |target| git_dir.join(to_path(&target))))
-}
-
-fn to_path(line: &[u8]) -> PathBuf {
-    std::ffi::OsString::from_vec(line.trim_ascii_end().to_vec()).into()
-}
-
-/// A whole file; nothing where there is none.
-fn read_small(path: &Path) -> Result<Option<Vec<u8>>, Error> {
-    use io::ErrorKind::{IsADirectory, NotADirectory, NotFound};
-    let mut bytes = Vec::new();
-    match open(path).and_then(|file| file.take(SMALL + 1).read_to_end(&mut bytes)) {
-        Ok(_) if bytes.len() as u64 > SMALL => Err(Error::damaged(path, "it is larger than git would make it")),
-        Ok(_) => Ok(Some(bytes)),
-        Err(error) if matches!(error.kind(), NotFound | NotADirectory | IsADirectory) => Ok(None),
-        Err(error) => Err(Error::read(path)(error)),
-    }
-}
-
-/// Opens a regular file; a named pipe would keep the run waiting.
-fn open(path: &Path) -> io::Result<File> {
-    match fs::metadata(path)? {
-        entry if entry.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
-        entry if !entry.is_file() => Err(io::Error::other("not a regular file")),
-        _ => File::open(path),
-    }
 }

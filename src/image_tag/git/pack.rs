@@ -1,50 +1,36 @@
-//! Packs of objects and their indexes (gitformat-pack(5)), read by seeking: what is held in memory is a fan-out table a
-//! pack and the object that is asked for.
+//! Packs of objects and their indexes (gitformat-pack(5)).
 
-use std::{
-    cell::OnceCell,
-    fs::File,
-    io,
-    os::unix::fs::FileExt,
-    path::{Path, PathBuf},
-};
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::path::PathBuf;
 
-use super::{
-    Error,
-    id::{self, Id},
-    objects::{Kind, MAX_OBJECT},
-    open,
-    zlib::{FileAt, Inflated},
-};
+use super::error::Error;
+use super::files::{open, read_if_exists};
+use super::id::{self, Id};
+use super::object::{Kind, MAX_OBJECT, inflate};
 
 /// Longest chain of deltas that git makes.
 const MAX_CHAIN: usize = 4095;
 
-/// Ids that are searched by reading them at once rather than by bisecting on disk.
-const BLOCK: u32 = 64;
-
-const FANOUT: usize = 256;
+/// Where the ids begin in an index of version 2: after its header and the fan-out table.
+const IDS: usize = 8 + FANOUT;
+const FANOUT: usize = 4 * 256;
 
 /// A pack and its index.
 pub(super) struct Pack {
-    index_path: PathBuf,
-    index: File,
-    /// Bytes before the sorted ids, between one and the next, and before an id within its entry.
-    first: u64,
-    stride: u64,
-    skip: usize,
-    /// How many ids begin with a byte up to this one.
-    fanout: Box<[u32; FANOUT]>,
-    pack: OnceCell<File>,
+    path: PathBuf,
+    file: File,
+    index: Vec<u8>,
+    count: usize,
 }
 
-/// How an object is stored: whole, or as the difference to another.
+/// How an object is stored: whole, or as the difference to another one.
 enum Stored {
     Whole(Kind),
     Delta { base: u64 },
 }
 
-/// Where an object's data is in the pack.
+/// An object's place in the pack.
 struct Entry {
     stored: Stored,
     size: u64,
@@ -52,73 +38,48 @@ struct Entry {
 }
 
 impl Pack {
-    /// Opens the index at `path`; the pack itself, which lies beside it, only when an object is read.
-    pub(super) fn open(path: &Path) -> Result<Self, Error> {
-        let index = open(path).map_err(Error::read(path))?;
-        let mut header = [0; 8];
-        index.read_exact_at(&mut header, 0).map_err(Error::read(path))?;
-        let (table, stride, skip) = match header {
-            [0xff, b't', b'O', b'c', 0, 0, 0, 2] => (8, id::SIZE, 0),
-            [0xff, b't', b'O', b'c', ..] => return Err(Error::damaged(path, "an index of unknown version")),
-            _ => (0, 4 + id::SIZE, 4),
-        };
-        let mut bytes = [0; 4 * FANOUT];
-        index.read_exact_at(&mut bytes, table).map_err(Error::read(path))?;
-        let mut fanout = Box::new([0; FANOUT]);
-        for (count, bytes) in fanout.iter_mut().zip(bytes.chunks_exact(4)) {
-            *count = be32(bytes);
+    /// Opens an index and the pack beside it.
+    pub(super) fn open(index_path: PathBuf) -> Result<Self, Error> {
+        let index = read_if_exists(&index_path)?.unwrap_or_default();
+        let damaged = |what| Error::damaged(&index_path, what);
+        if !index.starts_with(b"\xfftOc\0\0\0\x02") {
+            return Err(damaged("an index of unknown version"));
         }
-        if !fanout.is_sorted() {
-            return Err(Error::damaged(path, "its fan-out table is not in order"));
+        let count = be32(&index, IDS - 4).ok_or_else(|| damaged("it is cut off"))? as usize;
+        // An id, a checksum and an offset each.
+        if index.len() < count.saturating_mul(id::SIZE + 8).saturating_add(IDS) {
+            return Err(damaged("it is cut off"));
         }
-        Ok(Self {
-            index_path: path.to_path_buf(),
-            index,
-            first: table + 4 * FANOUT as u64,
-            stride: stride as u64,
-            skip,
-            fanout,
-            pack: OnceCell::new(),
-        })
+        let path = index_path.with_extension("pack");
+        let file = open(&path).map_err(Error::read(&path))?;
+        Ok(Self { path, file, index, count })
     }
 
     /// How many objects it holds.
-    pub(super) fn count(&self) -> u32 {
-        self.fanout[FANOUT - 1]
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
+
+    fn ids(&self) -> &[[u8; id::SIZE]] {
+        self.index[IDS..IDS + self.count * id::SIZE].as_chunks().0
     }
 
     /// The object's place among the sorted ids, or the one where it would be.
-    pub(super) fn position(&self, id: &Id) -> Result<Result<u32, u32>, Error> {
-        let byte = usize::from(id.0[0]);
-        let mut low = if byte == 0 { 0 } else { self.fanout[byte - 1] };
-        let mut high = self.fanout[byte];
-        while high - low > BLOCK {
-            let middle = low + (high - low) / 2;
-            if self.id_at(middle)?.0 <= id.0 {
-                low = middle;
-            } else {
-                high = middle;
-            }
-        }
-        let mut block = [0; BLOCK as usize * (4 + id::SIZE)];
-        let block = &mut block[..(high - low) as usize * self.stride as usize];
-        self.read_index(block, self.first + u64::from(low) * self.stride)?;
-        let ids: Vec<&[u8]> = block.chunks_exact(self.stride as usize).collect();
-        Ok(ids
-            .binary_search_by(|entry| entry[self.skip..].cmp(&id.0))
-            .map(|at| low + at as u32)
-            .map_err(|at| low + at as u32))
+    pub(super) fn position(&self, id: &Id) -> Result<usize, usize> {
+        self.ids().binary_search(&id.0)
     }
 
-    /// The id at a place below [`Self::count`].
-    pub(super) fn id_at(&self, position: u32) -> Result<Id, Error> {
-        let mut id = [0; id::SIZE];
-        self.read_index(&mut id, self.first + u64::from(position) * self.stride + self.skip as u64)?;
-        Ok(Id(id))
+    /// The ids before and after this one.
+    pub(super) fn neighbours(&self, id: &Id) -> impl Iterator<Item = Id> {
+        let (before, after) = match self.position(id) {
+            Ok(at) => (at.checked_sub(1), at + 1),
+            Err(at) => (at.checked_sub(1), at),
+        };
+        before.into_iter().chain([after]).filter_map(|at| self.ids().get(at).copied().map(Id))
     }
 
-    /// The object at a place below [`Self::count`]. Of a tree or a blob only its kind, without data.
-    pub(super) fn read(&self, position: u32) -> Result<(Kind, Vec<u8>), Error> {
+    /// The object at a position. A tree or a blob comes without data.
+    pub(super) fn read(&self, position: usize) -> Result<(Kind, Vec<u8>), Error> {
         let mut deltas = Vec::new();
         let mut entry = self.entry(self.offset(position)?)?;
         let kind = loop {
@@ -144,95 +105,75 @@ impl Pack {
         Ok((kind, data))
     }
 
-    fn offset(&self, position: u32) -> Result<u64, Error> {
-        if self.skip > 0 {
-            let mut offset = [0; 4];
-            self.read_index(&mut offset, self.first + u64::from(position) * self.stride)?;
-            return Ok(be32(&offset).into());
-        }
-        let count = u64::from(self.count());
-        let offsets = self.first + count * (self.stride + 4);
-        let mut offset = [0; 4];
-        self.read_index(&mut offset, offsets + u64::from(position) * 4)?;
-        match be32(&offset) {
-            small if small < 1 << 31 => Ok(small.into()),
-            large => {
-                let mut offset = [0; 8];
-                let at = u64::from(large & !(1 << 31));
-                self.read_index(&mut offset, offsets + count * 4 + at * 8)?;
-                Ok(u64::from_be_bytes(offset))
+    fn offset(&self, position: usize) -> Result<u64, Error> {
+        let offsets = IDS + self.count * (id::SIZE + 4);
+        let offset = be32(&self.index, offsets + position * 4).and_then(|offset| match offset.checked_sub(1 << 31) {
+            None => Some(u64::from(offset)),
+            // The place of a larger one, behind all others.
+            Some(large) => {
+                let at = offsets + self.count * 4 + large as usize * 8;
+                Some(u64::from(be32(&self.index, at)?) << 32 | u64::from(be32(&self.index, at + 4)?))
             }
-        }
+        });
+        offset.ok_or_else(|| self.damaged("its index is cut off"))
     }
 
     fn entry(&self, offset: u64) -> Result<Entry, Error> {
-        let mut header = [0; 64];
-        let n = self.file()?.read_at(&mut header, offset).map_err(Error::read(&self.path()))?;
-        self.parse_entry(offset, &header[..n])?.ok_or_else(|| self.damaged("an entry's header is cut off or too long"))
-    }
-
-    fn parse_entry(&self, offset: u64, header: &[u8]) -> Result<Option<Entry>, Error> {
-        let mut rest = header;
-        let Some((kind, size)) = entry_size(&mut rest) else {
-            return Ok(None);
-        };
+        let header = self.read_at(offset, 64)?;
+        let mut rest = header.as_slice();
+        let cut_off = || self.damaged("an entry's header is cut off or too long");
+        let (kind, size) = entry_size(&mut rest).ok_or_else(cut_off)?;
         let stored = match kind {
             1 => Stored::Whole(Kind::Commit),
             2 | 3 => Stored::Whole(Kind::Other),
             4 => Stored::Whole(Kind::Tag),
             6 => {
                 let distance = base_distance(&mut rest).filter(|&distance| distance > 0);
-                let Some(base) = distance.and_then(|distance| offset.checked_sub(distance)) else {
-                    return Ok(None);
-                };
-                Stored::Delta { base }
+                let base = distance.and_then(|distance| offset.checked_sub(distance));
+                Stored::Delta { base: base.ok_or_else(cut_off)? }
             }
             7 => {
-                let Some(id) = Id::from_bytes(rest) else {
-                    return Ok(None);
-                };
-                rest = &rest[id::SIZE..];
-                let Ok(position) = self.position(&id)? else {
-                    return Err(self.damaged("the base of a delta is not in it"));
-                };
+                let (id, after) = rest.split_first_chunk().ok_or_else(cut_off)?;
+                rest = after;
+                let position = self.position(&Id(*id)).map_err(|_| self.damaged("the base of a delta is not in it"))?;
                 Stored::Delta { base: self.offset(position)? }
             }
             _ => return Err(self.damaged("an object of unknown type")),
         };
-        Ok(Some(Entry { stored, size, data: offset.saturating_add((header.len() - rest.len()) as u64) }))
+        Ok(Entry { stored, size, data: offset.saturating_add((header.len() - rest.len()) as u64) })
     }
 
     fn inflate(&self, offset: u64, size: u64) -> Result<Vec<u8>, Error> {
         let size = usize::try_from(size).ok().filter(|&size| size <= MAX_OBJECT);
         let size = size.ok_or_else(|| self.damaged("a commit or tag of more than 8 MiB"))?;
-        let file = self.file()?;
-        Inflated::new(FileAt { file, offset }).read_exactly(size).map_err(Error::read(&self.path()))
+        // What cannot be compressed grows by less than that (zlib's `deflateBound`).
+        let compressed = self.read_at(offset, size + size / 4 + 64)?;
+        inflate(&compressed, size).ok_or_else(|| self.damaged("an object cannot be uncompressed"))
     }
 
-    fn file(&self) -> Result<&File, Error> {
-        if let Some(file) = self.pack.get() {
-            return Ok(file);
+    /// So many bytes from an offset on, or those that there are.
+    fn read_at(&self, offset: u64, length: usize) -> Result<Vec<u8>, Error> {
+        let mut bytes = vec![0; length];
+        let mut read = 0;
+        while read < length {
+            match self.file.read_at(&mut bytes[read..], offset.saturating_add(read as u64)) {
+                Ok(0) => break,
+                Ok(more) => read += more,
+                Err(error) => return Err(Error::read(&self.path)(error)),
+            }
         }
-        let file = open(&self.path()).map_err(Error::read(&self.path()))?;
-        Ok(self.pack.get_or_init(|| file))
-    }
-
-    fn path(&self) -> PathBuf {
-        self.index_path.with_extension("pack")
-    }
-
-    fn read_index(&self, buffer: &mut [u8], offset: u64) -> Result<(), Error> {
-        self.index.read_exact_at(buffer, offset).map_err(Error::read(&self.index_path))
+        bytes.truncate(read);
+        Ok(bytes)
     }
 
     fn damaged(&self, what: &'static str) -> Error {
-        Error::damaged(&self.path(), what)
+        Error::damaged(&self.path, what)
     }
 }
 
-/// Four bytes as a number, most significant first; zero where there are fewer.
-pub(super) fn be32(bytes: &[u8]) -> u32 {
-    bytes.first_chunk().map_or(0, |bytes| u32::from_be_bytes(*bytes))
+/// Four bytes as a number, most significant first.
+fn be32(bytes: &[u8], at: usize) -> Option<u32> {
+    bytes.get(at..)?.first_chunk().map(|bytes| u32::from_be_bytes(*bytes))
 }
 
 /// The header's three bits of type, and the size in four bits and then seven a byte.
@@ -260,7 +201,7 @@ fn base_distance(rest: &mut &[u8]) -> Option<u64> {
     Some(distance)
 }
 
-/// What `delta` makes of `base`; nothing where the two do not fit each other.
+/// What `delta` makes of `base`; nothing if the two do not fit each other.
 fn apply(base: &[u8], delta: &[u8]) -> Option<Vec<u8>> {
     let mut rest = delta;
     let base_size = delta_size(&mut rest)?;
@@ -310,7 +251,7 @@ fn delta_size(rest: &mut &[u8]) -> Option<u64> {
     }
 }
 
-/// The lower seven bits of a byte that is part of a larger number; nothing where they would fall off.
+/// The lower seven bits of a byte that is part of a larger number; nothing if they would be lost.
 fn shifted(byte: u8, shift: u32) -> Option<u64> {
     let bits = u64::from(byte & 0x7f);
     (shift < 64 && bits << shift >> shift == bits).then(|| bits << shift)
@@ -320,47 +261,4 @@ fn next(rest: &mut &[u8]) -> Option<u8> {
     let (&byte, after) = rest.split_first()?;
     *rest = after;
     Some(byte)
-}
-
-/// The object count and the pack index names of a multi-pack index.
-pub(super) fn multi_pack_index(path: &Path) -> Result<Option<(u32, Vec<u8>)>, Error> {
-    /// Enough for the names of 10,000 packs.
-    const MAX_NAMES: u64 = 1 << 20;
-    let file = match open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Error::read(path)(error)),
-    };
-    let read = |buffer: &mut [u8], offset| file.read_exact_at(buffer, offset).map_err(Error::read(path));
-    let mut header = [0; 12];
-    read(&mut header, 0)?;
-    if !header.starts_with(b"MIDX\x01\x01") {
-        return Err(Error::damaged(path, "a multi-pack index of unknown version"));
-    }
-    let mut chunks = vec![0; 12 * (usize::from(header[6]) + 1)];
-    read(&mut chunks, 12)?;
-    let offset = |entry: &[u8]| u64::from(be32(&entry[4..])) << 32 | u64::from(be32(&entry[8..]));
-    let chunk = |name: &[u8], expected: Option<u64>, at_most: u64| {
-        let mut entries = chunks.chunks_exact(12).zip(chunks[12..].chunks_exact(12));
-        let (entry, after) = entries.find(|(entry, _)| entry.starts_with(name))?;
-        let size = offset(after).checked_sub(offset(entry))?;
-        (size <= at_most && expected.is_none_or(|expected| size == expected)).then(|| (offset(entry), size))
-    };
-    let chunk = |name, expected, at_most| {
-        chunk(name, expected, at_most).ok_or_else(|| Error::damaged(path, "a part is missing or of the wrong size"))
-    };
-    let (fanout, size) = chunk(b"OIDF", Some(4 * FANOUT as u64), u64::MAX)?;
-    let mut counts = vec![0; size as usize];
-    read(&mut counts, fanout)?;
-    let counts: Vec<u32> = counts.chunks_exact(4).map(be32).collect();
-    if !counts.is_sorted() {
-        return Err(Error::damaged(path, "its fan-out table is not in order"));
-    }
-    let count = counts[FANOUT - 1];
-    chunk(b"OIDL", Some(u64::from(count) * id::SIZE as u64), u64::MAX)?;
-    chunk(b"OOFF", Some(u64::from(count) * 8), u64::MAX)?;
-    let (at, size) = chunk(b"PNAM", None, MAX_NAMES)?;
-    let mut names = vec![0; size as usize];
-    read(&mut names, at)?;
-    Ok(Some((count, names)))
 }

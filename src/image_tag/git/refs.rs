@@ -1,23 +1,19 @@
 //! References: `HEAD`, branches and tags, loose and packed (gitrepository-layout(5), git-pack-refs(1)).
 
-use std::{
-    collections::BTreeMap,
-    ffi::OsStr,
-    fs,
-    io::{self, BufRead, BufReader, Read},
-    os::unix::ffi::OsStrExt,
-    path::PathBuf,
-};
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
 
-use super::{Error, id::Id, objects::names, open, read_small};
+use super::error::Error;
+use super::files::{names, read_if_exists};
+use super::id::Id;
 
 /// How many references may name one another, as in git.
 const MAX_SYMBOLIC: usize = 5;
 
-/// Longest line in `packed-refs`: a name is at most a path.
-const MAX_LINE: u64 = 8 << 10;
-
-/// Where a short name is looked for (gitrevisions(7)): what stands before it and after it.
+/// Where a short name is looked for (gitrevisions(7)): what comes before it and after it.
 const RULES: [(&str, &str); 6] = [
     ("", ""),
     ("refs/", ""),
@@ -27,24 +23,25 @@ const RULES: [(&str, &str); 6] = [
     ("refs/remotes/", "/HEAD"),
 ];
 
-/// The references of a clone, or of one of its worktrees.
+/// The references of a clone.
 pub(super) struct Refs {
-    pub(super) git_dir: PathBuf,
-    pub(super) common_dir: PathBuf,
+    git_dir: PathBuf,
+    packed: BTreeMap<Vec<u8>, TagRef>,
 }
 
 /// What a reference leads to.
 pub(super) struct Resolved {
-    /// The last one, where references name one another.
+    /// The last one, if references name one another.
     pub(super) name: Vec<u8>,
-    /// Absent where the last one is not there: a branch without commits.
+    /// Absent if the last one does not exist: a branch without commits.
     pub(super) id: Option<Id>,
 }
 
 /// What a tag's reference holds.
+#[derive(Clone, Copy)]
 pub(super) struct TagRef {
     pub(super) id: Id,
-    /// What is left when tag objects are followed, where `packed-refs` says so.
+    /// What is left when tag objects are followed, if `packed-refs` says so.
     pub(super) peeled: Option<Id>,
 }
 
@@ -54,6 +51,13 @@ enum Loose {
 }
 
 impl Refs {
+    pub(super) fn open(git_dir: PathBuf) -> Result<Self, Error> {
+        let path = git_dir.join("packed-refs");
+        let text = read_if_exists(&path)?.unwrap_or_default();
+        let packed = parse_packed(&text).ok_or_else(|| Error::damaged(&path, "a line that git does not write"))?;
+        Ok(Self { git_dir, packed })
+    }
+
     /// Follows the reference `name`.
     pub(super) fn resolve(&self, name: &[u8]) -> Result<Resolved, Error> {
         let mut name = name.to_vec();
@@ -62,13 +66,8 @@ impl Refs {
                 Some(Loose::Id(id)) => return Ok(Resolved { name, id: Some(id) }),
                 Some(Loose::Symbolic(target)) => name = target,
                 None => {
-                    let mut found = None;
-                    self.packed(|packed, tag| {
-                        if packed == name {
-                            found = Some(tag.id);
-                        }
-                    })?;
-                    return Ok(Resolved { name, id: found });
+                    let id = self.packed.get(&name).map(|packed| packed.id);
+                    return Ok(Resolved { name, id });
                 }
             }
         }
@@ -103,12 +102,8 @@ impl Refs {
     /// All below `refs/tags/`, by name without that, in order.
     pub(super) fn tags(&self) -> Result<BTreeMap<Vec<u8>, TagRef>, Error> {
         const PREFIX: &[u8] = b"refs/tags/";
-        let mut tags = BTreeMap::new();
-        self.packed(|name, tag| {
-            if let Some(name) = name.strip_prefix(PREFIX) {
-                tags.insert(name.to_vec(), tag);
-            }
-        })?;
+        let packed = self.packed.iter().filter_map(|(name, tag)| Some((name.strip_prefix(PREFIX)?.to_vec(), *tag)));
+        let mut tags: BTreeMap<_, _> = packed.collect();
         let mut pending = vec![Vec::new()];
         while let Some(prefix) = pending.pop() {
             let directory = self.path(&[PREFIX, &prefix].concat());
@@ -130,81 +125,44 @@ impl Refs {
 
     fn loose(&self, name: &[u8]) -> Result<Option<Loose>, Error> {
         let path = self.path(name);
-        // HEAD as a symbolic link, from the time before symbolic references.
-        if let Ok(target) = fs::read_link(&path)
-            && is_valid(target.as_os_str().as_bytes())
-        {
-            return Ok(Some(Loose::Symbolic(target.into_os_string().into_encoded_bytes())));
-        }
-        let Some(text) = read_small(&path)? else {
+        let Some(text) = read_if_exists(&path)? else {
             return Ok(None);
         };
         let text = text.trim_ascii_end();
-        if let Some(target) = text.strip_prefix(b"ref:") {
-            let target = target.trim_ascii_start();
-            return match is_valid(target) {
-                true => Ok(Some(Loose::Symbolic(target.to_vec()))),
-                false => Err(Error::damaged(&path, "a reference to what cannot be one")),
-            };
-        }
-        let hex = text.split(u8::is_ascii_whitespace).next().unwrap_or_default();
-        match Id::from_hex(hex) {
-            Some(id) => Ok(Some(Loose::Id(id))),
-            None => Err(Error::damaged(&path, "a reference without an id")),
-        }
-    }
-
-    /// Goes through `packed-refs` once, line by line, since it may be large.
-    fn packed(&self, mut each: impl FnMut(&[u8], TagRef)) -> Result<(), Error> {
-        let path = self.common_dir.join("packed-refs");
-        let file = match open(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(Error::read(&path)(error)),
+        let loose = match text.strip_prefix(b"ref:").map(<[u8]>::trim_ascii_start) {
+            Some(target) => is_valid(target).then(|| Loose::Symbolic(target.to_vec())),
+            None => Id::from_hex(text.split(u8::is_ascii_whitespace).next().unwrap_or_default()).map(Loose::Id),
         };
-        let mut reader = BufReader::new(file);
-        let mut last: Option<(Vec<u8>, TagRef)> = None;
-        let mut line = Vec::new();
-        loop {
-            line.clear();
-            reader.by_ref().take(MAX_LINE).read_until(b'\n', &mut line).map_err(Error::read(&path))?;
-            let unlike_git = || Error::damaged(&path, "a line of another form than git writes");
-            match line.strip_suffix(b"\n") {
-                None if line.is_empty() => break,
-                None => return Err(unlike_git()),
-                Some(header) if header.starts_with(b"#") => {}
-                Some(peeled) if peeled.starts_with(b"^") => {
-                    let id = Id::from_hex(&peeled[1..]).ok_or_else(unlike_git)?;
-                    let (_, tag) = last.as_mut().ok_or_else(unlike_git)?;
-                    tag.peeled = Some(id);
-                }
-                Some(entry) => {
-                    if let Some((name, tag)) = last.take() {
-                        each(&name, tag);
-                    }
-                    let (hex, name) = entry.split_at_checked(40).ok_or_else(unlike_git)?;
-                    let id = Id::from_hex(hex).ok_or_else(unlike_git)?;
-                    let name = name.strip_prefix(b" ").ok_or_else(unlike_git)?;
-                    last = Some((name.to_vec(), TagRef { id, peeled: None }));
-                }
-            }
-        }
-        if let Some((name, tag)) = last {
-            each(&name, tag);
-        }
-        Ok(())
+        loose.map(Some).ok_or_else(|| Error::damaged(&path, "neither an id nor the name of a reference"))
     }
 
-    /// `HEAD` and a few more are a worktree's own.
     fn path(&self, name: &[u8]) -> PathBuf {
-        let own = [b"refs/bisect/".as_slice(), b"refs/worktree/", b"refs/rewritten/"];
-        let shared = name.starts_with(b"refs/") && !own.iter().any(|own| name.starts_with(own));
-        let directory = if shared { &self.common_dir } else { &self.git_dir };
-        directory.join(OsStr::from_bytes(name))
+        self.git_dir.join(OsStr::from_bytes(name))
     }
 }
 
-/// Whether git takes it for a reference's name (git-check-ref-format(1)); keeps paths within the repository.
+/// All references of a `packed-refs`; nothing if it is not as git writes it.
+fn parse_packed(text: &[u8]) -> Option<BTreeMap<Vec<u8>, TagRef>> {
+    let mut refs: BTreeMap<Vec<u8>, TagRef> = BTreeMap::new();
+    let mut last = Vec::new();
+    if text.is_empty() {
+        return Some(refs);
+    }
+    for line in text.strip_suffix(b"\n")?.split(|&byte| byte == b'\n') {
+        match line {
+            [b'#', ..] => {}
+            [b'^', peeled @ ..] => refs.get_mut(&last)?.peeled = Some(Id::from_hex(peeled)?),
+            _ => {
+                let (hex, name) = line.split_at_checked(40)?;
+                last = name.strip_prefix(b" ")?.to_vec();
+                refs.insert(last.clone(), TagRef { id: Id::from_hex(hex)?, peeled: None });
+            }
+        }
+    }
+    Some(refs)
+}
+
+/// Whether it is a valid name of a reference (git-check-ref-format(1)); keeps paths within the repository.
 fn is_valid(name: &[u8]) -> bool {
     let bad_byte = |byte: &u8| byte.is_ascii_control() || b" ~^:?*[\\".contains(byte);
     let bad_part = |part: &[u8]| part.is_empty() || part.starts_with(b".") || part.ends_with(b".lock");

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Loose and packed objects, two packs and an index over one, deltas, both kinds of tags, packed and loose references.
+/// Loose and packed objects, two packs, deltas, both kinds of tags, packed and loose references.
 fn repository() -> Sandbox {
     let sandbox = Sandbox::new();
     sandbox.git(".", &["init", "-q", "-b", "main", "repo"]);
@@ -13,7 +13,6 @@ fn repository() -> Sandbox {
             3 => drop(sandbox.git("repo", &["tag", "-a", "-m", "x", "v1"])),
             8 => {
                 sandbox.git("repo", &["repack", "-q", "-adf"]);
-                sandbox.git("repo", &["multi-pack-index", "write"]);
                 sandbox.git("repo", &["pack-refs", "--all"]);
             }
             12 => drop(sandbox.git("repo", &["tag", "v2"])),
@@ -122,15 +121,6 @@ fn a_reference_cannot_lead_out_of_the_repository() {
 }
 
 #[test]
-fn alternates_that_name_one_another_end() {
-    let sandbox = Sandbox::with_commit();
-    let objects = sandbox.path("repo/.git/objects");
-    fs::create_dir_all(objects.join("info")).unwrap();
-    fs::write(objects.join("info/alternates"), format!("{0}\n../objects\nnone\n", objects.display())).unwrap();
-    sandbox.assert_agrees("repo");
-}
-
-#[test]
 fn a_named_pipe_is_not_waited_for() {
     let sandbox = Sandbox::with_commit();
     let pipe = sandbox.path("repo/.git/packed-refs");
@@ -141,7 +131,7 @@ fn a_named_pipe_is_not_waited_for() {
 #[test]
 fn a_message_of_more_than_what_is_read_is_an_error() {
     let sandbox = Sandbox::with_commit();
-    fs::write(sandbox.path("message"), "x".repeat(objects::MAX_OBJECT)).unwrap();
+    fs::write(sandbox.path("message"), "x".repeat(object::MAX_OBJECT)).unwrap();
     sandbox.git("repo", &["commit", "-q", "--allow-empty", "-F", "../message"]);
     assert!(sandbox.facts("repo").is_err());
     sandbox.git("repo", &["repack", "-q", "-ad"]);

@@ -1,4 +1,4 @@
-//! Clones of every form that git makes: tags, packs, references, worktrees, shallow and shared ones.
+//! Clones of every form that a pipeline has: tags, packs, references, shallow and partial ones.
 
 use super::*;
 
@@ -34,7 +34,6 @@ fn facts_are_those_of_git() {
             "repo",
             "^v1-1-g",
         ),
-        ("old index", &["tag -a -m x v1", "+2", "-c pack.indexVersion=1 repack -q -a -d -f"], "repo", "^v1-1-g"),
         ("detached", &["tag v1", "+2", "checkout -q --detach"], "repo", "^v1-1-g"),
         ("branch with a slash", &["checkout -q -b feature/x"], "repo", ""),
         ("branch like a tag", &["tag main"], "repo", ""),
@@ -64,8 +63,6 @@ fn facts_are_those_of_git() {
             "repo",
             "-g",
         ),
-        ("worktree", &["tag v1", "+2", "worktree add -q -b other ../tree", "+3"], "tree", "^v1-1-g"),
-        ("worktree, detached", &["tag v1", "worktree add -q --detach ../tree", "+3"], "tree", "^v1$"),
         (
             "shallow clone",
             &["tag v1", "+2", "+3", "+4", "clone -q --depth 2 file://{home}/repo ../clone"],
@@ -90,26 +87,10 @@ fn facts_are_those_of_git() {
             "clone",
             "^v1-1-g",
         ),
-        (
-            "shared clone",
-            &["tag v1", "gc -q", "+2", "clone -q --shared . ../clone", "clone -q --shared ../clone ../again"],
-            "again",
-            "^v1-1-g",
-        ),
-        ("relative alternates", &["tag v1", "clone -q --reference . . ../clone", "+2"], "clone", "^v1$"),
-        ("bare", &["tag v1", "clone -q --bare . ../bare.git"], "bare.git", "^v1$"),
-        ("bare, below", &["tag v1", "clone -q --bare . ../bare.git"], "bare.git/refs/heads", "^v1$"),
-        ("submodule's file", &["tag v1", "clone -q --separate-git-dir ../apart . ../clone"], "clone", "^v1$"),
         ("abbreviation of 4", &["config core.abbrev 4", "tag v1", "+2"], "repo", "^v1-1-g[0-9a-f]{4,5}$"),
         ("abbreviation of 12", &["config core.abbrev 12", "tag v1", "+2"], "repo", "^v1-1-g[0-9a-f]{12}$"),
         ("abbreviation none", &["config core.abbrev no"], "repo", "^[0-9a-f]{40}$"),
         ("abbreviation auto", &["config core.abbrev AUTO"], "repo", "^[0-9a-f]{7}$"),
-        (
-            "abbreviation of the worktree",
-            &["config extensions.worktreeConfig true", "config --worktree core.abbrev 9"],
-            "repo",
-            "^[0-9a-f]{9}$",
-        ),
         ("message of several paragraphs", &["tag -a -m x -m y -m z v1", "+2"], "repo", "^v1-1-g"),
     ];
     for (name, commands, directory, pattern) in rows {
@@ -124,5 +105,24 @@ fn facts_are_those_of_git() {
             }
         }
         sandbox.assert_describes(name, directory, pattern);
+    }
+}
+
+#[test]
+fn clones_that_no_pipeline_makes_are_named_as_such() {
+    for (command, directory, message) in [
+        ("worktree add -q ../tree", "tree", "a file `{home}/tree/.git`, as worktrees and submodules have"),
+        (
+            "clone -q --separate-git-dir ../apart . ../clone",
+            "clone",
+            "a file `{home}/clone/.git`, as worktrees and submodules have",
+        ),
+        ("clone -q --shared . ../clone", "clone", "objects in another repository"),
+    ] {
+        let sandbox = Sandbox::with_commit();
+        sandbox.git("repo", &command.split(' ').collect::<Vec<_>>());
+        let message = message.replace("{home}", &fs::canonicalize(sandbox.home.path()).unwrap().to_string_lossy());
+        let error = sandbox.facts(directory).unwrap_err().to_string();
+        assert_eq!(error, format!("the git repository has {message}, which this pipe cannot read"));
     }
 }

@@ -78,7 +78,7 @@ fn random_histories_are_described_as_git_describes_them() {
                 "clone"
             }
             3 => {
-                sandbox.git(".", &["clone", "-q", "--shared", "-b", "b1", "repo", "clone"]);
+                sandbox.git(".", &["clone", "-q", "--no-local", "-b", "b1", "repo", "clone"]);
                 "clone"
             }
             4 => {

@@ -1,11 +1,45 @@
-//! What is in commits and tags, as far as it is needed.
+//! Commits and tags, as far as image tags depend on them.
+
+use miniz_oxide::inflate::decompress_to_vec_zlib_with_limit;
 
 use super::id::Id;
+
+/// The largest commit or tag that is read, in bytes. A larger one would be a megabyte of message many times over.
+pub(super) const MAX_OBJECT: usize = 8 << 20;
+
+/// The type of an object. Trees and blobs are never needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Commit,
+    Tag,
+    Other,
+}
+
+/// Uncompresses the zlib stream that the bytes start with. It must have exactly this size.
+pub(super) fn inflate(compressed: &[u8], size: usize) -> Option<Vec<u8>> {
+    decompress_to_vec_zlib_with_limit(compressed, size).ok().filter(|data| data.len() == size)
+}
+
+/// Reads a loose object: its type, its size and a zero byte, then the data.
+pub(super) fn parse_loose(compressed: &[u8]) -> Option<(Kind, Vec<u8>)> {
+    // What was uncompressed up to the limit is enough to see that it is a large blob.
+    let object = decompress_to_vec_zlib_with_limit(compressed, MAX_OBJECT + 32).unwrap_or_else(|error| error.output);
+    let end = object.iter().position(|&byte| byte == 0)?;
+    let (kind, size) = std::str::from_utf8(&object[..end]).ok()?.split_once(' ')?;
+    let kind = match kind {
+        "commit" => Kind::Commit,
+        "tag" => Kind::Tag,
+        "tree" | "blob" => return Some((Kind::Other, Vec::new())),
+        _ => return None,
+    };
+    let data = object[end + 1..].to_vec();
+    (size.parse() == Ok(data.len()) && data.len() <= MAX_OBJECT).then_some((kind, data))
+}
 
 /// The part of a commit that its place in history depends on.
 pub(super) struct Commit {
     pub(super) parents: Vec<Id>,
-    /// The committer's date, in seconds since 1970; zero where it cannot be read.
+    /// The committer's date, in seconds since 1970; zero if it cannot be read.
     pub(super) date: u64,
 }
 
@@ -15,7 +49,7 @@ pub(super) struct Tag {
     /// What it points to is a tag as well.
     pub(super) of_tag: bool,
     pub(super) name: Vec<u8>,
-    /// The tagger's date, in seconds since 1970; zero where it cannot be read.
+    /// The tagger's date, in seconds since 1970; zero if it cannot be read.
     pub(super) date: u64,
 }
 
@@ -51,7 +85,7 @@ impl Tag {
     }
 }
 
-/// The rest of the next line, where it begins with `key`.
+/// The rest of the next line, if it begins with `key`.
 fn line<'a>(rest: &mut &'a [u8], key: &[u8]) -> Option<&'a [u8]> {
     let value = rest.strip_prefix(key)?;
     let end = value.iter().position(|&byte| byte == b'\n')?;
