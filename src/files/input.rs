@@ -1,4 +1,4 @@
-//! Files that the variables name: where they are looked for, and how much of them is read.
+//! Reads files that variables name, up to a limit.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -9,40 +9,21 @@ use crate::console::log::quote;
 /// Why a file cannot be used, with its path.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    /// It is in none of the places.
-    #[error("`{}` is not there, neither in the working directory nor in the clone directory", quote(path))]
-    NotFound {
-        /// The path as it was written.
-        path: String,
-    },
-    /// It is a directory, a pipe or a device.
+    #[error("`{}` does not exist, neither in the working directory nor in the clone directory", quote(path))]
+    NotFound { path: String },
     #[error("`{}` is {kind}, not a file", quote(&path.display().to_string()))]
-    NotAFile {
-        /// Where it was found.
-        path: PathBuf,
-        /// What it is.
-        kind: &'static str,
-    },
-    /// It is too large.
+    NotAFile { path: PathBuf, kind: &'static str },
     #[error("`{}` is larger than {} KiB", quote(&path.display().to_string()), limit / 1024)]
     TooLarge {
-        /// Where it was found.
         path: PathBuf,
-        /// The most that is read, in bytes.
+        /// In bytes.
         limit: usize,
     },
-    /// It cannot be read.
     #[error("`{}` cannot be read: {source}", quote(&path.display().to_string()))]
-    Unreadable {
-        /// Where it was found.
-        path: PathBuf,
-        /// The system's reason.
-        source: std::io::Error,
-    },
+    Unreadable { path: PathBuf, source: std::io::Error },
 }
 
-/// The path of a file that a variable names: from the working directory, else from the clone directory. The second is the
-/// directory that it was found from.
+/// Looks for a file in the working directory, then in the clone directory. The second path is the directory that it was found in.
 pub(crate) fn find(path: &str, clone_dir: Option<&Path>) -> Result<(PathBuf, PathBuf), Error> {
     let working = PathBuf::from(".");
     for base in [Some(working.as_path()), clone_dir].into_iter().flatten() {
