@@ -142,8 +142,8 @@ fn literals(source: &str) -> Vec<Literal<'_>> {
     while let Some(rest) = source.get(at..).filter(|rest| !rest.is_empty()) {
         let length = if rest.starts_with("//") {
             rest.find('\n').unwrap_or(rest.len())
-        } else if rest.starts_with('"') {
-            let (text, length) = literal(&rest[1..]);
+        } else if let Some(quoted) = rest.strip_prefix('"') {
+            let (text, length) = literal(quoted);
             if !source[..at].ends_with('b') {
                 found.push(Literal { before: source[..at].trim_end(), text });
             }
