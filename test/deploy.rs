@@ -282,7 +282,7 @@ fn unset_variable_gets_one_warning_that_shows_how_to_pass_it() {
     let gateway = open();
     let text = stack(&["f"]) + "    environment: {A: \"${COLOUR}\", B: \"${COLOUR}\"}\n";
     let ran = Pipe::at(&gateway).stack(&text).run().exits(0);
-    assert_eq!(ran.log.matches("`COLOUR` is empty or not set").count(), 1, "{}", ran.log);
+    assert_eq!(ran.log.matches("`COLOUR` is not set or empty").count(), 1, "{}", ran.log);
     ran.says("variables:").says("COLOUR:");
 }
 

@@ -7,7 +7,7 @@ use openfaas_pipe::stack::{Options, Source, Surroundings, Tag, read};
 
 fuzz_target!(|input: (bool, bool, &[u8])| {
     let (envsubst, hashed, text) = input;
-    let source = Source { name: "stack.yml".to_owned(), text: text.to_vec(), base: "/nonexistent".into() };
+    let source = Source { name: "stack.yml".to_owned(), text: text.to_vec(), base: "/nonexistent".into(), is_remote: false, clone_dir: None };
     let tag = if hashed { Tag::Digest } else { Tag::Latest };
     let options = Options { envsubst, tag, ..Options::default() };
     let variable = |name: &str| (name.len() % 2 == 0).then(|| name.repeat(2));

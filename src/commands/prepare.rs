@@ -68,9 +68,7 @@ pub(crate) struct Rejected {
 impl Rejected {
     /// Writes what is wrong with the stack file into the log, and gives the last line, which tells the variables.
     pub(crate) fn tell(self) -> String {
-        for problem in &self.stack {
-            tracing::error!("{problem}");
-        }
+        self.stack.iter().for_each(|problem| problem.diagnostic.log());
         match self.stack.len() {
             _ if !self.variables.is_empty() => self.variables.report(),
             1 => "1 problem in the stack file, nothing was sent".to_owned(),
@@ -298,9 +296,7 @@ impl Preparation<'_> {
     /// The same, and what a person should look at in the stack file.
     fn warn_of_stack(&mut self, substituted: &BTreeSet<String>, warnings: &[stack::Problem]) {
         self.warn(substituted);
-        for warning in warnings {
-            tracing::warn!("{warning}");
-        }
+        warnings.iter().for_each(|warning| warning.diagnostic.log());
     }
 
     /// The stack file's text, from a path or a URL; `None` if it is not fetched because variables are wrong.
@@ -313,7 +309,7 @@ impl Preparation<'_> {
                  write the stack file's path"
                     .to_owned()
             })?;
-            return read_source(&path, base).map(Some);
+            return read_source(&path, base, clone_dir).map(Some);
         };
         if wanted.starts_with("http://") {
             return Err(format!("`{}` is not encrypted: write an `https://` URL", quote(wanted)));
@@ -328,10 +324,11 @@ impl Preparation<'_> {
                 text = fetch(&url, ca_cert.as_deref(), limits, stop, stack::MAX_FILE) => text?,
                 _ = stop.grace_over() => return Err("the run was stopped".to_owned()),
             };
-            return Ok(Some(stack::Source { name: wanted.clone(), text, base: ".".into() }));
+            let name = wanted.clone();
+            return Ok(Some(stack::Source { name, text, base: ".".into(), is_remote: true, clone_dir: None }));
         }
         let (path, base) = input::find(wanted, clone_dir).map_err(|error| error.to_string())?;
-        read_source(&path, base).map(Some)
+        read_source(&path, base, clone_dir).map(Some)
     }
 
     /// What `TAG_FORMAT` makes of image names.
@@ -453,7 +450,8 @@ impl Loaded {
     }
 }
 
-fn read_source(path: &Path, base: PathBuf) -> Result<stack::Source, String> {
+fn read_source(path: &Path, base: PathBuf, clone_dir: Option<&Path>) -> Result<stack::Source, String> {
     let text = input::read(path, stack::MAX_FILE).map_err(|error| error.to_string())?;
-    Ok(stack::Source { name: path.display().to_string(), text, base })
+    let clone_dir = clone_dir.map(Path::to_owned);
+    Ok(stack::Source { name: path.display().to_string(), text, base, is_remote: false, clone_dir })
 }

@@ -110,7 +110,6 @@ impl fmt::Display for WholeOrLength<'_> {
 }
 
 // The names that these had; to be removed when nothing uses them.
-pub(crate) use WholeOrLength as Brief;
 pub(crate) use whole_or_length as brief;
 
 /// A text on one line, with secrets masked and control characters made visible.

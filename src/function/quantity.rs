@@ -1,48 +1,52 @@
-//! Kubernetes quantities: `0.5` CPU and `500m` are the same, and a provider gives back the second for the first.
+//! Kubernetes quantities (`resource.ParseQuantity`): `0.5` CPU and `500m` are the same, and a provider reports the second
+//! for the first.
 
-/// Whether two quantities are equal; what is no quantity is compared to the letter.
+const BILLION: u128 = 1_000_000_000;
+
+/// Whether two quantities are equal; what is not a quantity is equal only to the same text.
 pub(crate) fn is_equal(one: &str, other: &str) -> bool {
     one == other || nanos(one).is_some_and(|value| Some(value) == nanos(other))
 }
 
-/// A quantity in billionths; nothing for one that is none, too large, or not a whole number of them.
-fn nanos(text: &str) -> Option<u128> {
-    let end = text.find(|character: char| !character.is_ascii_digit() && character != '.').unwrap_or(text.len());
-    let (number, suffix) = text.split_at(end);
+/// A quantity in billionths, rounded up and saturating, as Kubernetes does; negative ones as 0.
+pub(crate) fn nanos(text: &str) -> Option<u128> {
+    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let end =
+        unsigned.find(|character: char| !character.is_ascii_digit() && character != '.').unwrap_or(unsigned.len());
+    let (number, suffix) = unsigned.split_at(end);
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    if whole.is_empty() && fraction.is_empty() || fraction.len() > 18 {
+    if fraction.contains('.') || whole.is_empty() && fraction.is_empty() {
         return None;
     }
-    let factor: u128 = match suffix {
+    let exponent: Option<i32> = suffix.strip_prefix(['e', 'E']).and_then(|digits| digits.parse().ok());
+    let power = |base: u128, exponent: u32| base.saturating_pow(exponent);
+    let unit = match suffix {
         "n" => 1,
         "u" => 1000,
         "m" => 1_000_000,
-        "" => 1_000_000_000,
-        _ => 1_000_000_000_u128.checked_mul(unit(suffix)?)?,
+        "" => BILLION,
+        "k" => power(1000, 4),
+        "M" => power(1000, 5),
+        "G" => power(1000, 6),
+        "T" => power(1000, 7),
+        "P" => power(1000, 8),
+        "E" => power(1000, 9),
+        "Ki" => BILLION * power(1024, 1),
+        "Mi" => BILLION * power(1024, 2),
+        "Gi" => BILLION * power(1024, 3),
+        "Ti" => BILLION * power(1024, 4),
+        "Pi" => BILLION * power(1024, 5),
+        "Ei" => BILLION * power(1024, 6),
+        _ => BILLION.saturating_mul(power(10, u32::try_from(exponent?).unwrap_or(0))),
     };
-    let digits: u128 = format!("{whole}{fraction}").parse().ok()?;
-    let scaled = digits.checked_mul(factor)?;
-    let divisor = 10_u128.pow(u32::try_from(fraction.len()).ok()?);
-    scaled.is_multiple_of(divisor).then_some(scaled / divisor)
-}
-
-fn unit(suffix: &str) -> Option<u128> {
-    let power = |base: u128, exponent| base.checked_pow(exponent);
-    match suffix {
-        "k" => power(1000, 1),
-        "M" => power(1000, 2),
-        "G" => power(1000, 3),
-        "T" => power(1000, 4),
-        "P" => power(1000, 5),
-        "E" => power(1000, 6),
-        "Ki" => power(1024, 1),
-        "Mi" => power(1024, 2),
-        "Gi" => power(1024, 3),
-        "Ti" => power(1024, 4),
-        "Pi" => power(1024, 5),
-        "Ei" => power(1024, 6),
-        _ => power(10, suffix.strip_prefix(['e', 'E'])?.parse().ok()?),
+    let smaller = u32::try_from(-i64::from(exponent.unwrap_or(0)))
+        .unwrap_or(0)
+        .saturating_add(u32::try_from(fraction.len()).ok()?);
+    if text.starts_with('-') {
+        return Some(0);
     }
+    let digits = format!("{whole}{fraction}").parse().unwrap_or(u128::MAX);
+    Some(digits.saturating_mul(unit).div_ceil(power(10, smaller)))
 }
 
 #[cfg(test)]
@@ -61,5 +65,28 @@ mod tests {
         }
         assert!(is_equal("as it is", "as it is"));
         assert!(!is_equal("999999999999999999999999999999999999999E", "1e99999999999"));
+    }
+
+    #[test]
+    fn quantities_are_those_of_kubernetes() {
+        let rows = [
+            ("1", BILLION),
+            (".5", BILLION / 2),
+            ("5.", 5 * BILLION),
+            ("+2", 2 * BILLION),
+            ("-2", 0),
+            ("100m", BILLION / 10),
+            ("1e-3", BILLION / 1000),
+            ("1Ki", 1024 * BILLION),
+            ("2E", 2 * BILLION * BILLION * BILLION),
+            ("0.0000000001", 1),
+            ("1e99", u128::MAX),
+        ];
+        for (text, expected) in rows {
+            assert_eq!(nanos(text), Some(expected), "{text}");
+        }
+        for text in ["", ".", "m", "1.2.3", "1 Mi", "128MB", "128mb", "1K", "0x10", "1e", "inf", "--1"] {
+            assert_eq!(nanos(text), None, "{text}");
+        }
     }
 }

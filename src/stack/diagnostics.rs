@@ -1,73 +1,60 @@
 //! Problems of a stack file as a person reads them: the place, the line with a marker under it, and what to write.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Range;
 
+use super::decode::Finding;
 use super::envsubst::{Replacement, Substituted};
-use super::yaml::SyntaxError;
-use crate::console::log::{brief, quote};
+use super::yaml::Document;
+use crate::console::log::{quote, whole_or_length};
 use crate::console::redact;
+use crate::diagnostic::{Diagnostic, Severity};
 
-/// How far from a place on the same line expressions are told about, and how many.
-const NEAR: usize = 200;
+/// How many problems, and how many warnings, are kept.
+pub(super) const MAX_PROBLEMS: usize = 100;
+/// How many expressions, and how many further lines, are listed below a place.
 const MAX_NOTES: usize = 8;
-/// How many names without a value are listed beside those of the line.
-const MAX_NAMES: usize = 20;
 /// How many characters of a line are shown on each side of the marker at least.
 const CONTEXT: usize = 60;
+/// The width of the line numbers.
+const GUTTER: usize = 5;
 
 /// One problem, or one warning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// What is wrong; begins with file, line and column where there is a place.
-    pub message: String,
-    /// The line with a marker under the place; what substitutions became there.
-    pub excerpt: Vec<String>,
-    /// What to write instead; may have several lines.
-    pub hint: Option<String>,
+    /// With a place, the message begins with file, line and column, and the line follows with a marker under the place.
+    pub diagnostic: Diagnostic,
     /// The line, from 1.
     pub line: Option<usize>,
+    /// What explains it: variables without a value, or expressions with several lines.
+    causes: Vec<String>,
 }
 
 impl Problem {
-    /// A problem without a place.
-    pub fn new(message: impl Into<String>, hint: Option<&str>) -> Self {
-        Self { message: message.into(), excerpt: Vec::new(), hint: hint.map(str::to_owned), line: None }
+    /// An error without a place.
+    pub(super) fn new(message: impl Into<String>, hint: Option<String>) -> Self {
+        Self { diagnostic: Diagnostic::new(Severity::Error, message, hint), line: None, causes: Vec::new() }
     }
 
-    /// Adds a line below the excerpt.
     pub(super) fn note(&mut self, note: &str) {
-        self.excerpt.push(format!("{:GUTTER$} = {note}", ""));
-    }
-
-    /// Whether the hint tells what that of a warning about a substitution does: how to pass all variables, or this one.
-    pub(super) fn tells_too(&self, warning: &Self) -> bool {
-        let is_about_passing = |hint: &Option<String>| hint.as_ref().is_some_and(|hint| hint.starts_with(PASSED));
-        self.hint == warning.hint || is_about_passing(&self.hint) && is_about_passing(&warning.hint)
+        self.diagnostic.message.push_str(&format!("\n{:GUTTER$} = {note}", ""));
     }
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)?;
-        for line in &self.excerpt {
-            write!(f, "\n{line}")?;
-        }
-        match &self.hint {
-            Some(hint) => write!(f, "\nhint: {hint}"),
-            None => Ok(()),
-        }
+        self.diagnostic.fmt(f)
     }
 }
 
-/// All that is to be said of a stack file that cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+/// Why a stack file cannot be used.
+#[derive(Clone, Debug, Default, PartialEq, Eq, thiserror::Error)]
 #[error("{}", .problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n"))]
 pub struct Problems {
-    /// What is wrong.
     pub problems: Vec<Problem>,
-    /// What may explain it.
+    /// What may explain them.
     pub warnings: Vec<Problem>,
 }
 
@@ -77,34 +64,57 @@ impl From<Problem> for Problems {
     }
 }
 
+impl Problems {
+    /// In the order of the file; a cause is one mistake, however many places suffer from it.
+    pub(super) fn sorted(mut self) -> Self {
+        let mut told = BTreeSet::new();
+        self.warnings.iter_mut().for_each(|warning| warning.diagnostic.severity = Severity::Warning);
+        for list in [&mut self.problems, &mut self.warnings] {
+            list.sort_by_key(|problem| problem.line);
+            list.retain(|problem| {
+                let is_new = problem.causes.is_empty() || problem.causes.iter().any(|name| !told.contains(name));
+                told.extend(problem.causes.iter().cloned());
+                is_new
+            });
+        }
+        self
+    }
+}
+
 /// The text of a file, by lines.
 pub(super) struct Page<'a> {
     pub(super) name: String,
     pub(super) source: &'a str,
     /// Where each line begins, in bytes.
-    lines: Vec<u32>,
+    lines: Vec<usize>,
+    /// Whether messages may show what the file holds.
+    is_shown: bool,
 }
 
 impl<'a> Page<'a> {
-    pub(super) fn new(name: &str, source: &'a str) -> Self {
-        let ends = source.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
-        let starts = ends.map(|(offset, _)| u32::try_from(offset + 1).unwrap_or(u32::MAX));
-        Self { name: quote(name), source, lines: std::iter::once(0).chain(starts).collect() }
+    pub(super) fn new(name: &str, source: &'a str, is_shown: bool) -> Self {
+        let starts = source.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(offset, _)| offset + 1);
+        Self { name: quote(name), source, lines: std::iter::once(0).chain(starts).collect(), is_shown }
     }
 
     /// The number of the line, from 1.
     pub(super) fn line(&self, offset: usize) -> usize {
-        self.lines.partition_point(|start| *start as usize <= offset)
+        self.lines.partition_point(|start| *start <= offset)
     }
 
     /// The bytes of a line, from 1, without its end.
     fn line_range(&self, line: usize) -> Range<usize> {
-        let start = self.lines.get(line - 1).map_or(0, |start| *start as usize);
-        let end = self.lines.get(line).map_or(self.source.len(), |next| *next as usize - 1);
+        let start = self.lines.get(line - 1).copied().unwrap_or_default();
+        let end = self.lines.get(line).map_or(self.source.len(), |next| next - 1);
         start..start + self.source[start..end].trim_end_matches('\r').len()
     }
 
-    /// A problem at a place in the file itself.
+    /// A problem of the file as a whole.
+    pub(super) fn problem_of_all(&self, message: String, hint: &str) -> Problem {
+        if self.is_shown { Problem::new(message, Some(hint.to_owned())) } else { self.hidden(&self.name) }
+    }
+
+    /// A problem at a place in the file.
     pub(super) fn problem(&self, at: Range<usize>, message: &str, hint: Option<String>) -> Problem {
         let start = at.start.min(self.source.len());
         let line = self.line(start);
@@ -113,180 +123,179 @@ impl<'a> Page<'a> {
         let text = &self.source[range.clone()];
         let before = &self.source[range.start..start];
         let marked = &self.source[start..at.end.clamp(start, range.end)];
-        let column = before.chars().count() + 1;
-        Problem {
-            message: format!("{}:{line}:{column}: {message}", self.name),
-            excerpt: excerpt(line, text, before, marked),
-            hint,
-            line: Some(line),
+        let place = format!("{}:{line}:{}", self.name, before.chars().count() + 1);
+        if !self.is_shown {
+            return Problem { line: Some(line), ..self.hidden(&place) };
         }
+        let message = format!("{place}: {message}{}", excerpt(line, text, before, marked));
+        Problem { line: Some(line), ..Problem::new(message, hint) }
     }
 
-    /// A problem at a place in the text that came out of the substitution: told by the source, with what became of it.
-    ///
-    /// Where an expression without a value stands in the word at the place, that is what the message begins with.
-    pub(super) fn problem_after(
-        &self,
-        substituted: &Substituted,
-        text: usize,
-        message: &str,
-        hint: Option<String>,
-    ) -> Problem {
-        let at = substituted.source_range(text);
-        let mut problem = self.problem(at.clone(), message, hint);
-        let changes = self.changes(substituted, &at, self.line(at.start));
-        // What is nothing at all has its place at the colon of its name.
-        let word_ends = |between: &str| between.trim_start_matches([':', ' ']).contains([' ', '\t', ',', '}', ']']);
-        let is_cause = |change: &&Replacement<'_>| {
-            change.missing.is_some()
-                && change.source.start >= at.start
-                && !self.source.get(at.end..change.source.start).is_some_and(word_ends)
+    fn hidden(&self, place: &str) -> Problem {
+        let message = format!("{place}: a problem that is not shown, because the file is outside the clone directory");
+        Problem::new(message, Some("copy the file into the clone directory to see what is wrong with it".to_owned()))
+    }
+}
+
+/// A file and what substitution made of it.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub(super) page: &'a Page<'a>,
+    pub(super) substituted: &'a Substituted,
+}
+
+impl Place<'_> {
+    pub(super) fn line(&self, text: usize) -> usize {
+        self.page.line(self.substituted.source_range(text).start)
+    }
+
+    /// A problem at a part of the substituted text, told by the source, with what became of the expressions in that part.
+    pub(super) fn problem(&self, text: Range<usize>, message: &str, hint: Option<String>) -> Problem {
+        let at = self.substituted.source_range(text.start);
+        // A value that is nothing has its place at the colon of its name.
+        let after = self.substituted.text.get(text.end..).unwrap_or_default();
+        let blank = after.iter().take_while(|byte| text.is_empty() && b": \t".contains(byte)).count();
+        let inside: Vec<_> = self.substituted.replacements(text.start..text.end + blank).take(MAX_NOTES).collect();
+        let is_whole = |change: &Replacement<'_>| {
+            text.start <= change.text.start && change.text.end <= text.end && is_shown_whole(change.value)
         };
-        if changes.replacements.iter().any(|change| is_cause(&change)) {
-            self.blame(&mut problem, &changes, &at, message);
+        if inside.iter().all(is_whole) || text.is_empty() {
+            self.explain(at, &inside, message, hint)
         } else {
-            self.note(&mut problem, &changes);
+            self.explain(at, &inside, &self.without_values(message), hint)
         }
-        self.advise(&mut problem, substituted, &changes);
-        problem
     }
 
-    /// A warning there: what expressions became stands below it, and what it says and advises is its own.
-    pub(super) fn warning_after(
-        &self,
-        substituted: &Substituted,
-        text: usize,
-        message: &str,
-        hint: Option<String>,
-    ) -> Problem {
-        let at = substituted.source_range(text);
-        let mut problem = self.problem(at.clone(), message, hint);
-        self.note(&mut problem, &self.changes(substituted, &at, self.line(at.start)));
-        problem
-    }
-
-    /// The same for what is no YAML, which may only be noticed on the line behind the cause.
-    pub(super) fn syntax_problem(&self, substituted: &Substituted, error: &SyntaxError) -> Problem {
-        let at = substituted.source_range(error.at);
-        let mut problem = self.problem(at.clone(), &error.message, error.hint.map(str::to_owned));
-        let line = self.line(at.start);
-        let mut changes = self.changes(substituted, &at, line);
-        if changes.replacements.is_empty() && line > 1 {
-            changes = self.changes(substituted, &self.line_range(line - 1), line - 1);
-        } else if changes.replacements.iter().any(|change| change.missing.is_some()) {
-            self.blame(&mut problem, &changes, &at, &error.message);
-            self.advise(&mut problem, substituted, &changes);
-            return problem;
-        }
-        self.note(&mut problem, &changes);
-        self.advise(&mut problem, substituted, &changes);
-        problem
-    }
-
-    /// What the expressions near a place on its line became.
-    fn changes<'s>(&self, substituted: &'s Substituted, at: &Range<usize>, line: usize) -> Changes<'s> {
-        let line = self.line_range(line);
-        let start = self.source.floor_char_boundary(at.start.saturating_sub(NEAR));
-        let end = self.source.floor_char_boundary(at.end.saturating_add(NEAR));
-        let near = line.start.max(start)..line.end.min(end);
-        Changes { replacements: substituted.replacements(near.clone()).take(MAX_NOTES).collect(), near }
-    }
-
-    /// The names that had no value, each once.
-    fn missing(&self, changes: &Changes<'_>) -> Vec<String> {
-        let mut names: Vec<String> = Vec::new();
-        for name in changes.replacements.iter().filter_map(|change| change.missing.clone()) {
-            let name = brief(&self.source[name]);
-            if !names.contains(&name) {
-                names.push(name);
-            }
-        }
-        names
-    }
-
-    /// Makes names without a value the cause of a problem: they come first, and what came of them below the line.
-    fn blame(&self, problem: &mut Problem, changes: &Changes<'_>, at: &Range<usize>, message: &str) {
-        let names: Vec<String> = self.missing(changes).iter().map(|name| format!("`{name}`")).collect();
-        let (names, are) = match names.as_slice() {
-            [names @ .., last] if !names.is_empty() => (format!("{} and {last}", names.join(", ")), "are"),
-            names => (names.concat(), "is"),
+    /// A message in which the texts in backticks that are not in the file are hidden: they may be a part of a value, and
+    /// Bitbucket masks the value of a secured variable only if it is printed whole, on one line.
+    fn without_values(&self, message: &str) -> String {
+        let hide = |(index, part): (usize, &str)| {
+            let is_known = index % 2 == 0 || part.starts_with('<') || self.page.source.contains(part);
+            if is_known { part.to_owned() } else { format!("<{} characters>", part.chars().count()) }
         };
-        let mut left = String::new();
-        let mut copied = changes.near.start;
-        for change in &changes.replacements {
-            left.push_str(&self.source[copied..change.source.start]);
-            left.push_str(&String::from_utf8_lossy(change.value));
-            copied = change.source.end;
-        }
-        left.push_str(self.source.get(copied..changes.near.end).unwrap_or_default());
-        let left = brief(left.trim());
-        *problem = self.problem(at.clone(), &format!("{names} {are} empty or not set, which leaves `{left}`"), None);
-        problem.note(message);
-        self.note(problem, changes);
+        message.split('`').enumerate().map(hide).collect::<Vec<_>>().join("`")
     }
 
-    /// Says what expressions became.
-    fn note(&self, problem: &mut Problem, changes: &Changes<'_>) {
-        for Replacement { source, value, missing } in &changes.replacements {
-            let expression = brief(&self.source[source.clone()]);
-            let value = String::from_utf8_lossy(value);
-            let became = if value.is_empty() { "nothing".to_owned() } else { format!("`{}`", brief(&value)) };
-            let why = match missing {
-                Some(name) => format!(": `{}` is empty or not set", brief(&self.source[name.clone()])),
-                None => String::new(),
-            };
-            problem.note(&format!("`{expression}` became {became}{why}"));
-        }
+    /// What is wrong with a node.
+    pub(super) fn finding(&self, document: &Document, finding: &Finding) -> Problem {
+        let message = match finding.first {
+            Some(first) => format!("{}, first on line {}", finding.message, self.line(document.written(first).start)),
+            None => finding.message.clone(),
+        };
+        self.problem(document.written(finding.node), &message, Some(finding.hint.to_owned()))
     }
 
-    /// Says how to pass what is missing there, with all else that is, or what has several lines.
-    fn advise(&self, problem: &mut Problem, substituted: &Substituted, changes: &Changes<'_>) {
-        let mut missing = self.missing(changes);
-        if !missing.is_empty() {
-            let unset = substituted.names.iter().filter(|(_, used)| used.missing.is_some());
-            let others = unset.map(|(name, _)| brief(name)).filter(|name| !missing.contains(name));
-            let others: Vec<String> = others.take(MAX_NAMES).collect();
-            missing.extend(others);
-            problem.hint = Some(pass_variables(&missing));
-        } else if let Some(change) = changes.replacements.iter().find(|change| change.has_several_lines()) {
-            problem.hint = Some(several_lines(&self.source[change.source.clone()]));
+    /// A problem of what is not YAML, which may be noticed only on the line below its cause.
+    pub(super) fn syntax_problem(&self, text: usize, message: &str, hint: Option<&str>) -> Problem {
+        let at = self.substituted.source_range(text);
+        let line = self.page.line(at.start);
+        let on_line = |line: usize| -> Vec<Replacement<'_>> {
+            let range = self.page.line_range(line);
+            let all = self.substituted.replacements(0..usize::MAX);
+            all.filter(|change| range.contains(&change.source.start)).take(MAX_NOTES).collect()
+        };
+        let mut near = on_line(line);
+        if near.is_empty() && line > 1 {
+            near = on_line(line - 1);
+        }
+        self.explain(at, &near, message, hint.map(str::to_owned))
+    }
+
+    /// One warning for each variable that has neither a value nor a default.
+    pub(super) fn unset_variables(&self) -> impl Iterator<Item = Problem> {
+        let missing = self.substituted.names.iter().filter_map(|(name, places)| Some((name, *places.first()?)));
+        missing.map(|(name, at)| {
+            let message = format!("`{}` is not set or empty, and nothing is put in its place", whole_or_length(name));
+            let mut problem = self.page.problem(at..at + name.len(), &message, Some(pass_variables(&[name])));
+            self.note_lines(&mut problem, &[name]);
+            Problem { causes: vec![name.clone()], ..problem }
+        })
+    }
+
+    /// One warning for each expression whose value YAML takes apart.
+    pub(super) fn several_lines(&self) -> impl Iterator<Item = Problem> {
+        let broken = self.substituted.replacements(0..usize::MAX).filter(Replacement::has_several_lines);
+        broken.map(|change| {
+            let expression = &self.page.source[change.source.clone()];
+            let message = format!("`{}` has several lines, and YAML does not keep its line breaks", quote(expression));
+            let causes = vec![expression.to_owned()];
+            Problem { causes, ..self.page.problem(change.source, &message, Some(SEVERAL_LINES.to_owned())) }
+        })
+    }
+
+    /// If a variable in it has no value, that is the cause, and what the message begins with.
+    fn explain(&self, at: Range<usize>, inside: &[Replacement<'_>], message: &str, hint: Option<String>) -> Problem {
+        let mut unset: Vec<&String> = Vec::new();
+        for name in inside.iter().flat_map(|change| change.missing) {
+            let known = self.substituted.names.get_key_value(&self.page.source[name.clone()]);
+            unset.extend(known.map(|(name, _)| name).filter(|name| !unset.contains(name)));
+        }
+        let mut causes: Vec<String> = unset.iter().map(|name| (*name).clone()).collect();
+        let mut problem = if unset.is_empty() {
+            let broken = inside.iter().filter(|change| change.has_several_lines());
+            causes = broken.map(|change| self.page.source[change.source.clone()].to_owned()).collect();
+            self.page.problem(at, message, if causes.is_empty() { hint } else { Some(SEVERAL_LINES.to_owned()) })
+        } else {
+            let names: Vec<String> = unset.iter().map(|name| format!("`{}`", whole_or_length(name))).collect();
+            let are = if names.len() == 1 { "is" } else { "are" };
+            let message = format!("{} {are} not set or empty: {message}", join(&names));
+            self.page.problem(at, &message, Some(pass_variables(&unset)))
+        };
+        for change in inside.iter().filter(|change| change.missing.is_empty() && self.page.is_shown) {
+            let expression = quote(&self.page.source[change.source.clone()]);
+            let value = String::from_utf8_lossy(change.value);
+            problem.note(&format!("`{expression}` is replaced with `{}`", whole_or_length(&value)));
+        }
+        self.note_lines(&mut problem, &unset);
+        Problem { causes, ..problem }
+    }
+
+    /// Says where else variables without a value are used.
+    fn note_lines(&self, problem: &mut Problem, unset: &[&String]) {
+        let places = unset.iter().filter_map(|name| self.substituted.names.get(*name)).flatten();
+        let lines: BTreeSet<usize> =
+            places.map(|at| self.page.line(*at)).filter(|line| Some(*line) != problem.line).collect();
+        let mut shown: Vec<String> = lines.iter().take(MAX_NOTES).map(usize::to_string).collect();
+        if lines.len() > MAX_NOTES {
+            shown.push(format!("{} more", lines.len() - MAX_NOTES));
+        }
+        if !lines.is_empty() && self.page.is_shown {
+            let plural = if lines.len() == 1 { "" } else { "s" };
+            problem.note(&format!("also used on line{plural} {}", join(&shown)));
         }
     }
 }
 
-/// What became of the expressions in a part of a line.
-struct Changes<'a> {
-    /// The part, in bytes of the source.
-    near: Range<usize>,
-    replacements: Vec<Replacement<'a>>,
+fn is_shown_whole(value: &[u8]) -> bool {
+    let value = String::from_utf8_lossy(value);
+    !value.contains(['\n', '\r']) && !whole_or_length(&value).starts_with('<')
 }
 
-/// What a hint to pass variables begins with.
-const PASSED: &str = "a pipe sees only the variables that are passed to it";
+/// `a`, `a and b`, `a, b and c`.
+fn join(words: &[String]) -> String {
+    match words {
+        [words @ .., last] if !words.is_empty() => format!("{} and {last}", words.join(", ")),
+        words => words.concat(),
+    }
+}
 
-/// How to pass variables to the pipe.
-pub(super) fn pass_variables(names: &[String]) -> String {
+const SEVERAL_LINES: &str = "pass a value with line breaks with `ENV_VARS`, or as an OpenFaaS secret";
+
+fn pass_variables(names: &[&String]) -> String {
+    let names: Vec<String> = names.iter().map(|name| whole_or_length(name)).collect();
     let lines: String = names.iter().map(|name| format!("\n    {name}: ${name}")).collect();
-    format!("{PASSED}; add\n  variables:{lines}")
-}
-
-/// How a value with line breaks reaches a function.
-pub(super) fn several_lines(expression: &str) -> String {
+    let default = names.first().map(|name| format!("`${{{name}:-default}}`")).unwrap_or_default();
     format!(
-        "the line breaks of `{}` would become spaces even in double quotes: pass it with `ENV_VARS`, or as an OpenFaaS \
-         secret",
-        brief(expression)
+        "a pipe sees only the variables that are passed to it; add\n  variables:{lines}\nand define it as a repository \
+         or deployment variable, or give it a default: {default}"
     )
 }
 
-/// The width of the line numbers.
-const GUTTER: usize = 5;
-
 /// The line, cut to what surrounds the marked part, and the marker.
-fn excerpt(number: usize, line: &str, before: &str, marked: &str) -> Vec<String> {
+fn excerpt(number: usize, line: &str, before: &str, marked: &str) -> String {
     // No part of a secret may be left at a cut. What is hidden moves what is marked.
     if let Cow::Owned(hidden) = redact::redact(line) {
-        return vec![format!("{number:GUTTER$} | {}", brief(&hidden))];
+        return format!("\n{number:GUTTER$} | {}", whole_or_length(&hidden));
     }
     let skipped = before.char_indices().rev().nth(CONTEXT).map_or(0, |(offset, _)| offset);
     let rest = &line[before.len()..];
@@ -296,8 +305,11 @@ fn excerpt(number: usize, line: &str, before: &str, marked: &str) -> Vec<String>
     let (left, right) = (if skipped > 0 { "…" } else { "" }, if length < rest.len() { "…" } else { "" });
     let width = marked.chars().take(2 * CONTEXT).count().max(1);
     let indent = shown_before.chars().count() + left.chars().count();
-    vec![
-        format!("{number:GUTTER$} | {left}{shown_before}{}{right}", visible(&rest[..length])),
-        format!("{:GUTTER$} | {}{}", "", " ".repeat(indent), "^".repeat(width)),
-    ]
+    let shown = visible(&rest[..length]);
+    format!(
+        "\n{number:GUTTER$} | {left}{shown_before}{shown}{right}\n{:GUTTER$} | {}{}",
+        "",
+        " ".repeat(indent),
+        "^".repeat(width)
+    )
 }

@@ -5,79 +5,86 @@ use std::io;
 use std::rc::Rc;
 
 use super::decode::Decoder;
-use super::diagnostics::{Page, Problem};
+use super::diagnostics::{Page, Place, Problem};
 use super::envsubst::Substituted;
 use super::yaml::{Document, NodeId};
 use super::{MAX_FILE, Source, schema};
 use crate::files::input;
 
-/// The files read so far; `None` stands for one whose problems are told already, or a template that is not there.
+/// The files read so far; `None` stands for one whose problems are reported already, or a template that does not exist.
 #[derive(Default)]
 pub(super) struct Files {
-    environments: BTreeMap<String, Option<Rc<BTreeMap<String, String>>>>,
+    environments: BTreeMap<String, Option<Rc<Environment>>>,
     templates: BTreeMap<String, Option<String>>,
 }
 
+/// An environment file.
+pub(super) struct Environment {
+    pub(super) variables: BTreeMap<String, String>,
+    /// Whether messages may show what it holds.
+    pub(super) is_shown: bool,
+}
+
 impl Files {
-    /// The variables of an environment file; why it cannot be opened, or the problems within it.
-    pub(super) fn environment(
-        &mut self,
-        source: &Source,
-        name: &str,
-    ) -> Result<Rc<BTreeMap<String, String>>, FileFault> {
+    pub(super) fn environment(&mut self, source: &Source, name: &str) -> Result<Rc<Environment>, FileFault> {
         if let Some(known) = self.environments.get(name) {
             return known.clone().ok_or(FileFault::Known);
         }
-        let read = input::read(&source.path(name), MAX_FILE).map_err(FileFault::Open).and_then(|bytes| {
-            let environment = decode(name, &bytes, schema::environment_file).map_err(FileFault::Content)?;
-            Ok(Rc::new(environment.into_iter().map(|(key, entry)| (key, entry.value)).collect()))
+        let read = read(source, name, schema::environment_file).map(|(entries, is_shown)| {
+            let variables = entries.into_iter().map(|(name, entry)| (name, entry.value)).collect();
+            Rc::new(Environment { variables, is_shown })
         });
         self.environments.insert(name.to_owned(), read.as_ref().ok().cloned());
         read
     }
 
-    /// The command of a language's template, where there is one.
+    /// The command of a language's template, if there is one. A stack file from a URL has none: it reads no local files.
     pub(super) fn template_process(&mut self, source: &Source, language: &str) -> Result<Option<String>, FileFault> {
         if let Some(known) = self.templates.get(language) {
             return Ok(known.clone());
         }
         let is_name = !language.contains(['/', '\\', '\0']) && !matches!(language, "." | "..");
-        let read = if is_name { read_template(source, language) } else { Ok(None) };
+        let read = match read(source, &format!("template/{language}/template.yml"), schema::template) {
+            _ if !is_name || source.is_remote => Ok(None),
+            Ok((process, _)) => Ok(process),
+            Err(FileFault::Open(input::Error::Unreadable { source, .. }))
+                if source.kind() == io::ErrorKind::NotFound =>
+            {
+                Ok(None)
+            }
+            Err(fault) => Err(fault),
+        };
         self.templates.insert(language.to_owned(), read.as_ref().ok().cloned().flatten());
         read
     }
 }
 
-fn read_template(source: &Source, language: &str) -> Result<Option<String>, FileFault> {
-    let name = format!("template/{language}/template.yml");
-    match input::read(&source.path(&name), MAX_FILE) {
-        Ok(bytes) => decode(&name, &bytes, schema::template).map_err(FileFault::Content),
-        Err(input::Error::Unreadable { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(FileFault::Open(error)),
-    }
-}
-
-/// Why a file gives nothing.
+/// Why a file cannot be used.
 #[derive(Debug)]
 pub(super) enum FileFault {
-    /// It was said before.
+    /// It has been reported before.
     Known,
+    /// The stack file comes from a URL.
+    Remote,
     Open(input::Error),
     Content(Vec<Problem>),
 }
 
-fn decode<T>(name: &str, bytes: &[u8], read: fn(&mut Decoder<'_>, NodeId) -> T) -> Result<T, Vec<Problem>> {
-    let text = super::decode_text(name, bytes).map_err(|problem| vec![problem])?;
-    let page = Page::new(name, text);
-    let unchanged = Substituted::unchanged(text);
+/// What a file holds, and whether messages may show it.
+fn read<T>(source: &Source, name: &str, read: fn(&mut Decoder<'_>, NodeId) -> T) -> Result<(T, bool), FileFault> {
+    if source.is_remote {
+        return Err(FileFault::Remote);
+    }
+    let path = source.path(name);
+    let bytes = input::read(&path, MAX_FILE).map_err(FileFault::Open)?;
+    let is_shown = source.shows(&path);
+    let text = super::decode_text(name, &bytes, is_shown).map_err(|problem| FileFault::Content(vec![problem]))?;
+    let (page, substituted) = (Page::new(name, text, is_shown), Substituted::unchanged(text));
+    let place = Place { page: &page, substituted: &substituted };
     let document = Document::parse(text)
-        .map_err(|error| vec![page.problem(error.at..error.at, &error.message, error.hint.map(str::to_owned))])?;
+        .map_err(|error| FileFault::Content(vec![place.syntax_problem(error.at, &error.message, error.hint)]))?;
     let mut decoder = Decoder::new(&document);
     let value = read(&mut decoder, document.root());
-    let problems = decoder.findings.iter().map(|finding| {
-        let at = document.offset(finding.node);
-        page.problem_after(&unchanged, at, &finding.message, finding.hint.clone())
-    });
-    let problems: Vec<Problem> = problems.collect();
-    if problems.is_empty() { Ok(value) } else { Err(problems) }
+    let problems: Vec<Problem> = decoder.findings.iter().map(|finding| place.finding(&document, finding)).collect();
+    if problems.is_empty() { Ok((value, is_shown)) } else { Err(FileFault::Content(problems)) }
 }

@@ -2,7 +2,6 @@
 
 use regex_lite::Regex;
 
-/// What names are chosen by.
 #[derive(Debug)]
 pub(super) enum Selection {
     All,
@@ -11,7 +10,7 @@ pub(super) enum Selection {
 }
 
 impl Selection {
-    /// From `FILTER` and `REGEX`; the wildcard where both are set, which the caller has refused before.
+    /// From `FILTER` and `REGEX`; only one of the two is set, which the caller has checked.
     pub(super) fn new(filter: Option<&str>, regex: Option<&Regex>) -> Self {
         match (filter, regex) {
             (Some(filter), _) => Self::Wildcard(filter.to_owned()),

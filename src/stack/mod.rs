@@ -22,22 +22,23 @@ use std::path::{Path, PathBuf};
 
 use regex_lite::Regex;
 
-use crate::console::log::{brief, quote};
+use crate::console::log::quote;
 use crate::function::FunctionName;
 use crate::function::api::Deployment;
-use decode::Decoder;
-use diagnostics::Page;
+use decode::{Decoder, Text};
+use diagnostics::{MAX_PROBLEMS, Page, Place};
 pub use diagnostics::{Problem, Problems};
-use envsubst::{Fault, Replacement, Substituted};
-use filter::Selection;
+use envsubst::{Fault, Substituted};
 pub use image::Tag;
+use resolve::Assembly;
 use yaml::Document;
 
-/// The largest stack file that is read, in bytes.
+/// The largest file that is read, and the largest text that substitution may make of it, in bytes.
 pub const MAX_FILE: usize = 1 << 20;
-
-/// How many names without a value are warned about.
-const MAX_WARNINGS: usize = 100;
+/// How deep collections, merge keys and expressions may be nested. yaml.v3 takes 10,000; a stack file needs five.
+const MAX_DEPTH: usize = 128;
+/// Stands in for a value that is missing: a private-use character, which no stack file has.
+const PLACEHOLDER: &str = "\u{e000}";
 
 /// What the pipe's variables ask of a stack file.
 #[derive(Clone, Debug)]
@@ -56,7 +57,7 @@ pub struct Options {
     pub annotations: Vec<(String, String)>,
     /// `SECRETS`, before those of the file.
     pub secrets: Vec<String>,
-    /// `CONSTRAINTS`, where the file has none.
+    /// `CONSTRAINTS`, if the file has none.
     pub constraints: Vec<String>,
     /// `READ_ONLY`: forces a read-only root filesystem.
     pub read_only: bool,
@@ -89,10 +90,13 @@ impl Default for Options {
 pub struct Source {
     /// Its path or URL, for messages.
     pub name: String,
-    /// Its bytes.
     pub text: Vec<u8>,
     /// The directory that environment files, handlers and templates are relative to.
     pub base: PathBuf,
+    /// Whether it comes from a URL: then it may not make the pipe read local files.
+    pub is_remote: bool,
+    /// No message shows what files outside of this directory hold.
+    pub clone_dir: Option<PathBuf>,
 }
 
 impl Source {
@@ -100,6 +104,13 @@ impl Source {
     fn path(&self, name: &str) -> PathBuf {
         // Without a `./` that nobody wrote.
         if self.base == Path::new(".") { name.into() } else { self.base.join(name) }
+    }
+
+    /// Whether messages may show what a file holds. A link in the clone may lead out of it, to the step's own files.
+    fn shows(&self, path: &Path) -> bool {
+        let is_inside =
+            |clone_dir: &PathBuf| Some(path.canonicalize().ok()?.starts_with(clone_dir.canonicalize().ok()?));
+        self.clone_dir.as_ref().is_none_or(|clone_dir| is_inside(clone_dir).unwrap_or(false))
     }
 }
 
@@ -122,9 +133,8 @@ pub struct Stack {
     pub functions: Vec<Function>,
     /// All functions of the file, selected or not, in its order.
     pub named: Vec<Named>,
-    /// What a person should look at, although it can be deployed.
+    /// What may be wrong, although it can be deployed.
     pub warnings: Vec<Problem>,
-    /// The names of all variables that the file substitutes.
     pub substituted: BTreeSet<String>,
 }
 
@@ -141,7 +151,6 @@ pub struct Named {
 /// A function to deploy.
 #[derive(Clone, Debug, Default)]
 pub struct Function {
-    /// What is sent.
     pub deployment: Deployment,
     /// The line of its name in the stack file, from 1.
     pub line: usize,
@@ -151,7 +160,7 @@ pub struct Function {
 
 impl Function {
     /// The line, from 1, where the stack file has a field (`image`, `namespace`, `secrets`, `constraints`, `limits`,
-    /// `requests`, `labels`, `annotations`, `environment`); the function's own where it has it not.
+    /// `requests`, `labels`, `annotations`, `environment`); else the function's own.
     pub fn line_of(&self, field: &str) -> usize {
         let found = self.lines.iter().find(|(name, _)| *name == field);
         found.map_or(self.line, |(_, line)| *line)
@@ -164,86 +173,74 @@ impl Function {
 ///
 /// All problems that can be found at once; nothing may be sent then.
 pub fn read(source: &Source, options: &Options, surroundings: &Surroundings<'_>) -> Result<Stack, Problems> {
-    let text = decode_text(&source.name, &source.text)?;
-    let page = Page::new(&source.name, text);
+    let is_shown = source.is_remote || source.shows(Path::new(&source.name));
+    let text = decode_text(&source.name, &source.text, is_shown)?;
+    let page = Page::new(&source.name, text, is_shown);
     let start = text.trim_start();
     if start.starts_with('<') && !start.starts_with("<<") {
-        let hint = "take the address that leads to the file's text alone, which is often called raw";
-        return Err(Problem::new(format!("`{}` is a web page, not a stack file", page.name), Some(hint)).into());
+        let hint = "use the URL of the raw file";
+        return Err(page.problem_of_all(format!("`{}` is a web page, not a stack file", page.name), hint).into());
     }
     let substituted = if options.envsubst {
         envsubst::substitute(text, surroundings.variable).map_err(|faults| substitution_problems(&page, &faults))?
     } else {
         Substituted::unchanged(text)
     };
+    let place = Place { page: &page, substituted: &substituted };
     let yaml = std::str::from_utf8(&substituted.text).map_err(|error| {
-        let message = "what a substitution cuts out here is not whole characters";
+        let message = "the substitution cuts a character in two";
         let hint = "offsets and lengths count bytes, and `é` has two of them".to_owned();
-        page.problem_after(&substituted, error.valid_up_to(), message, Some(hint))
+        place.problem(error.valid_up_to()..error.valid_up_to(), message, Some(hint))
     })?;
-    let mut substitutions = unset_variables(&page, &substituted);
-    substitutions.extend(several_lines(&page, &substituted));
+    let mut warnings: Vec<Problem> = place.unset_variables().take(MAX_PROBLEMS).collect();
+    warnings.extend(place.several_lines().take(MAX_PROBLEMS));
     let document = match Document::parse(yaml) {
         Ok(document) => document,
-        Err(error) => return Err(refuse(vec![page.syntax_problem(&substituted, &error)], substitutions, Vec::new())),
+        Err(error) => {
+            let mut problems = unset_images(&page, &substituted);
+            if problems.is_empty() {
+                problems.push(place.syntax_problem(error.at, &error.message, error.hint));
+            }
+            return Err(Problems { problems, warnings }.sorted());
+        }
     };
-    let rest = document.rest().map(|at| {
-        let message = "faas-cli reads the first document only; what follows is ignored";
+    if let Some(at) = document.rest() {
+        let message = "faas-cli reads only the first document: what follows is ignored";
         let hint = "move it into the first document, or into a file of its own".to_owned();
-        page.warning_after(&substituted, at, message, Some(hint))
-    });
-
-    let mut decoder = Decoder::new(&document);
-    let root = schema::root(&mut decoder, document.root());
-    let selection = Selection::new(options.filter.as_deref(), options.regex.as_ref());
-    let place = resolve::Place { page: &page, substituted: &substituted, document: &document };
-    let mut assembly = resolve::Assembly::new(source, options, surroundings, place);
-    let functions = assembly.stack(decoder, &root, &selection);
-    let (problems, mut warnings, named) = (assembly.problems, assembly.warnings, assembly.named);
-    warnings.extend(rest);
-    if problems.is_empty() {
-        warnings.append(&mut substitutions);
-        warnings.sort_by_key(|warning| warning.line);
-        Ok(Stack {
-            gateway: root.gateway.map(|gateway| gateway.value).filter(|gateway| !gateway.is_empty()),
-            functions,
-            named,
-            warnings,
-            substituted: substituted.names.into_keys().collect(),
-        })
-    } else {
-        Err(refuse(problems, substitutions, warnings))
+        warnings.push(place.problem(at..at, message, Some(hint)));
     }
-}
-
-/// The problems, with the warnings that may explain them; of those about substitutions, what no problem tells already.
-fn refuse(mut problems: Vec<Problem>, mut substitutions: Vec<Problem>, mut warnings: Vec<Problem>) -> Problems {
-    substitutions.retain(|warning| !problems.iter().any(|problem| problem.tells_too(warning)));
-    warnings.append(&mut substitutions);
-    warnings.sort_by_key(|warning| warning.line);
-    problems.sort_by_key(|problem| problem.line);
-    Problems { problems, warnings }
+    let mut assembly = Assembly::new(source, options, surroundings, place, &document);
+    let (root, functions) = assembly.functions();
+    let Assembly { mut found, named, .. } = assembly;
+    found.warnings.append(&mut warnings);
+    let found = found.sorted();
+    if !found.problems.is_empty() {
+        return Err(found);
+    }
+    Ok(Stack {
+        gateway: root.gateway.map(|gateway| gateway.value).filter(|gateway| !gateway.is_empty()),
+        functions,
+        named,
+        warnings: found.warnings,
+        substituted: substituted.names.into_keys().collect(),
+    })
 }
 
 /// The text of a file without its byte order mark.
-fn decode_text<'a>(name: &str, bytes: &'a [u8]) -> Result<&'a str, Problem> {
-    let name = &quote(name);
+fn decode_text<'a>(name: &str, bytes: &'a [u8], is_shown: bool) -> Result<&'a str, Problem> {
+    let quoted = quote(name);
     if bytes.len() > MAX_FILE {
-        let hint = "a stack file holds settings only; is this the right file?";
-        return Err(Problem::new(format!("`{name}` is larger than 1 MiB"), Some(hint)));
+        let hint = "check that it is the right file: a stack file contains only settings".to_owned();
+        return Err(Problem::new(format!("`{quoted}` is larger than 1 MiB"), Some(hint)));
     }
     if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
-        return Err(Problem::new(format!("`{name}` is UTF-16 text"), Some("save it as UTF-8")));
+        return Err(Problem::new(format!("`{quoted}` is UTF-16 text"), Some("save it as UTF-8".to_owned())));
     }
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     std::str::from_utf8(bytes).map_err(|error| {
         let before = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
-        let page = Page::new(name, &before);
-        page.problem(
-            before.len()..before.len(),
-            "what follows here is not UTF-8",
-            Some("save the file as UTF-8".to_owned()),
-        )
+        let at = before.len()..before.len();
+        Page::new(name, &before, is_shown).problem(at, "invalid UTF-8", Some("save the file as UTF-8".to_owned()))
     })
 }
 
@@ -252,29 +249,21 @@ fn substitution_problems(page: &Page<'_>, faults: &[Fault]) -> Problems {
     Problems { problems: faults.iter().map(problem).collect(), warnings: Vec::new() }
 }
 
-/// One warning for each expression whose value YAML takes apart.
-fn several_lines(page: &Page<'_>, substituted: &Substituted) -> Vec<Problem> {
-    let broken = substituted.replacements(0..usize::MAX).filter(Replacement::has_several_lines).take(MAX_WARNINGS);
-    broken
-        .map(|change| {
-            let expression = &page.source[change.source.clone()];
-            let message =
-                format!("`{}` has several lines, which do not reach the function as they are", brief(expression));
-            page.problem(change.source, &message, Some(diagnostics::several_lines(expression)))
-        })
-        .collect()
-}
-
-/// One warning for each name that has neither a value nor a default.
-fn unset_variables(page: &Page<'_>, substituted: &Substituted) -> Vec<Problem> {
-    let missing = substituted.names.iter().filter_map(|(name, used)| Some((name, used.missing?))).take(MAX_WARNINGS);
-    missing
-        .map(|(name, at)| {
-            let (length, name) = (name.len(), brief(name));
-            let message = format!("`{name}` is empty or not set, and nothing is put in its place");
-            let mut hint = diagnostics::pass_variables(std::slice::from_ref(&name));
-            hint.push_str(&format!("\nor give it a default: `${{{name}:-default}}`"));
-            page.problem(at..at + length, &message, Some(hint))
-        })
-        .collect()
+/// The images that lack the value of a variable, in a text that is no YAML for that lack: `image: app:${TAG}` becomes
+/// `image: app:`, and the parser stops at the first. With the values filled in it finds all.
+fn unset_images(page: &Page<'_>, substituted: &Substituted) -> Vec<Problem> {
+    let filled = substituted.with_placeholder(PLACEHOLDER);
+    let Some(document) = std::str::from_utf8(&filled.text).ok().and_then(|text| Document::parse(text).ok()) else {
+        return Vec::new();
+    };
+    let place = Place { page, substituted: &filled };
+    let mut decoder = Decoder::new(&document);
+    let root = schema::root(&mut decoder, document.root());
+    let images = root.functions.iter().filter_map(|pair| schema::function(&mut decoder, pair.value, &pair.name).image);
+    let problem = |image: Text| {
+        let name = image.value.replace(PLACEHOLDER, "");
+        let fault = image::fault(&name).filter(|_| image.value.contains(PLACEHOLDER))?;
+        Some(place.problem(document.written(image.node), &resolve::invalid_image(&name, &fault), None))
+    };
+    images.filter_map(problem).take(MAX_PROBLEMS).collect()
 }

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 
 use super::decode::{Decoder, Entry, Pair, Text};
 use super::yaml::NodeId;
-use crate::console::log::{Brief, brief};
+use crate::console::log::{WholeOrLength, whole_or_length};
 
-/// The fields of a function.
 const FIELDS: [&str; 18] = [
     "image",
     "lang",
@@ -28,14 +27,11 @@ const FIELDS: [&str; 18] = [
     "platforms",
 ];
 
-/// The fields of limits and requests.
 const AMOUNTS: [&str; 2] = ["memory", "cpu"];
-/// The fields of the provider.
 const PROVIDER: [&str; 3] = ["name", "gateway", "network"];
-/// The fields of the stack file itself.
 const ROOT: [&str; 4] = ["version", "provider", "functions", "configuration"];
 
-/// A field that faas-cli does not know, and passes over.
+/// A field that faas-cli does not know, and ignores.
 #[derive(Debug)]
 pub(super) struct Unknown {
     pub(super) name: Text,
@@ -62,11 +58,10 @@ pub(super) struct Root {
     pub(super) unknown: Vec<Unknown>,
 }
 
-/// A function as the stack file has it.
 #[derive(Debug, Default)]
 pub(super) struct Fields {
     pub(super) image: Option<Text>,
-    /// The node of `image`, also where it holds no text.
+    /// The node of `image`, also if it holds no text.
     pub(super) image_node: Option<NodeId>,
     pub(super) language: Option<Text>,
     pub(super) handler: Option<Text>,
@@ -84,14 +79,12 @@ pub(super) struct Fields {
     pub(super) unknown: Vec<Unknown>,
 }
 
-/// Memory and CPU.
 #[derive(Debug, Default)]
 pub(super) struct Amounts {
     pub(super) memory: Option<Text>,
     pub(super) cpu: Option<Text>,
 }
 
-/// Reads the root of a stack file.
 pub(super) fn root(decoder: &mut Decoder<'_>, node: NodeId) -> Root {
     let mut root = Root::default();
     for pair in decoder.pairs(node, "the stack file").unwrap_or_default() {
@@ -125,10 +118,9 @@ fn configuration(decoder: &mut Decoder<'_>, pair: &Pair) {
     }
 }
 
-/// Reads a function.
 pub(super) fn function(decoder: &mut Decoder<'_>, node: NodeId, name: &str) -> Fields {
     let mut fields = Fields::default();
-    let owner = format!("function `{}`", brief(name));
+    let owner = format!("function `{}`", whole_or_length(name));
     for pair in decoder.pairs(node, &owner).unwrap_or_default() {
         let node = pair.value;
         let what = format!("`{}`", pair.name);
@@ -188,6 +180,6 @@ pub(super) fn template(decoder: &mut Decoder<'_>, node: NodeId) -> Option<String
 }
 
 fn text(decoder: &mut Decoder<'_>, pair: &Pair) -> Option<Text> {
-    let value = decoder.text(pair.value, format_args!("`{}`", Brief(&pair.name)))?;
+    let value = decoder.text(pair.value, format_args!("`{}`", WholeOrLength(&pair.name)))?;
     Some(Text { value, node: pair.value })
 }

@@ -22,6 +22,16 @@ fn text_that_editors_write_is_read() {
 }
 
 #[test]
+fn line_separators_are_kept_in_quotes_and_refused_elsewhere() {
+    environments_become([(
+        "in quotes",
+        "      A: \"a\u{2028}b\"\n      B: 'a\u{2029}'",
+        json!({"A": "a\u{2028}b", "B": "a\u{2029}"}),
+    )]);
+    refused([("plain", environment("      A: a\u{2028}b"), "stack.yml:8:11: invalid character `\\u{2028}`")]);
+}
+
+#[test]
 fn tabs_that_indent_are_refused() {
     refused([
         ("a name", environment("\tA: one"), "stack.yml:8:2: indented with a tab"),
@@ -39,8 +49,8 @@ fn other_encodings_are_refused() {
     refused([
         ("UTF-16, little-endian", utf16(u16::to_le_bytes), "is UTF-16 text"),
         ("UTF-16, big-endian", utf16(u16::to_be_bytes), "is UTF-16 text"),
-        ("Latin-1", with(b"      B: gr\xf6sse\n"), "stack.yml:9:12: what follows here is not UTF-8"),
-        ("cut character", with(b"# \xe2\x82"), "stack.yml:9:3: what follows here is not UTF-8"),
+        ("Latin-1", with(b"      B: gr\xf6sse\n"), "stack.yml:9:12: invalid UTF-8"),
+        ("cut character", with(b"# \xe2\x82"), "stack.yml:9:3: invalid UTF-8"),
         ("NUL", with(b"\0\n"), "NUL"),
     ]);
 }

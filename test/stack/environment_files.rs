@@ -43,18 +43,43 @@ fn broken_files_are_refused_before_anything_is_sent() {
         ("missing", check_refused(&reads("none.yml"), "`none.yml` cannot be read")),
         (
             "dotenv",
-            check_refused(&reads(".env").file(".env", "A=1\nB=2\n"), ".env:1:1: the environment file is the text"),
+            check_refused(
+                &reads(".env").file(".env", "A=1\nB=2\n"),
+                ".env:1:1: the environment file must be a mapping",
+            ),
         ),
-        ("twice", check_refused(&reads("a.yml").file("a.yml", "environment: {A: 1, A: 2}\n"), "second time")),
+        ("twice", check_refused(&reads("a.yml").file("a.yml", "environment: {A: 1, A: 2}\n"), "duplicate key `A`")),
         ("list", check_refused(&reads("a.yml").file("a.yml", "environment: [A=1]\n"), "a.yml:1:")),
         ("folder", check_refused(&reads("a").file("a/b.yml", ""), "`a` is a directory, not a file")),
         ("not UTF-8", check_refused(&reads("a.yml").file("a.yml", b"# \xff\n"), "a.yml:1:3")),
     ]);
-    refused([("not a list", function("    environment_file: a.yml"), "`environment_file` is the text `a.yml`")]);
+    refused([(
+        "not a list",
+        function("    environment_file: a.yml"),
+        "`environment_file` must be a list, not the text `a.yml`",
+    )]);
 }
 
 #[test]
 fn missing_file_of_a_function_that_is_not_selected_is_no_problem() {
     let stack = format!("{HEAD}  g:\n    image: r/g:1\n    environment_file: [none.yml]\n");
     assert_eq!(check_sent(&pipe(stack).var("FILTER", "f"), &[body(json!({}))]), None);
+}
+
+#[test]
+fn content_of_files_outside_the_clone_is_not_shown() {
+    let outside = tempfile::tempdir().expect("a directory");
+    let secret = outside.path().join("secret");
+    std::fs::write(&secret, "hunter2\n").expect("a file");
+    let pipe = pipe(function("    environment_file: [link.yml]"));
+    std::os::unix::fs::symlink(&secret, pipe.dir().join("link.yml")).expect("a link");
+    pipe.run().exits(2).is_silent_about("hunter2").says("outside the clone directory");
+    let direct = function(&format!("    environment_file: [{}]", secret.display()));
+    let pipe =
+        Pipe::new().var("OPENFAAS_URL", "https://gw.example.com").var("DRY_RUN", "true").file("stack.yml", direct);
+    pipe.run().exits(2).is_silent_about("hunter2").says("outside the clone directory");
+    // A stack file that is a link to the step's own files shows nothing of them either.
+    let pipe = Pipe::new().var("OPENFAAS_URL", "https://gw.example.com").var("DRY_RUN", "true");
+    std::os::unix::fs::symlink(&secret, pipe.dir().join("stack.yml")).expect("a link");
+    pipe.run().exits(2).is_silent_about("hunter2").says("outside the clone directory");
 }

@@ -60,7 +60,7 @@ fn alias_bomb_that_nobody_uses_is_harmless() {
 
 #[test]
 fn deep_nesting() {
-    ends(environment(&format!("      a: {}", "[".repeat(500_000))), "more than 65536 brackets");
+    ends(environment(&format!("      a: {}", "[".repeat(500_000))), "nested");
     ends(environment(&format!("      a: {}", "[".repeat(10_000))), "nested");
     ends(environment(&format!("      a: {}", "{a: ".repeat(10_000))), "nested");
     ends(format!("{HEAD}x: {}", "- ".repeat(400_000)), "stack.yml:");
@@ -69,7 +69,7 @@ fn deep_nesting() {
 #[test]
 fn hundred_thousand_names() {
     let names: String = (0..100_000).map(|number| format!("{number}: ,")).collect();
-    ends(function(&format!("    environment: {{{names}}}")), "more than 65536 brackets and commas");
+    assert_eq!(sent(bounded(function(&format!("    environment: {{{names}}}")))).map(|sent| sent.len()), Ok(1));
 }
 
 #[test]
@@ -91,5 +91,5 @@ fn thousands_of_unclosed_braces() {
 #[test]
 fn substitutions_that_grow() {
     ends(environment(&format!("      a: {}", "${BIG}".repeat(100_000))), "too long");
-    ends(environment(&format!("      a: {}", "${BIG##*a*b*c}".repeat(50_000))), "takes too long");
+    ends(environment(&format!("      a: {}", "${BIG##*a*b*c}".repeat(50_000))), "the value is too long");
 }

@@ -11,14 +11,13 @@ fn log(pipe: &Pipe) -> String {
 fn tag_that_is_not_set() {
     insta::assert_snapshot!(log(&pipe(HEAD.replace("r/f:1", "example/api:${TAG}"))), @r"
     INFO: openfaas-pipe [VERSION]: deploy
-    ERROR: stack.yml:6:23: `TAG` is empty or not set, which leaves `image: example/api:`
+    ERROR: stack.yml:6:12: `TAG` is not set or empty: invalid image name `example/api:`: the tag after `:` is empty
           6 |     image: example/api:${TAG}
-            |                       ^
-            = a second `:` on this line
-            = `${TAG}` became nothing: `TAG` is empty or not set
+            |            ^
       hint: a pipe sees only the variables that are passed to it; add
         variables:
           TAG: $TAG
+      and define it as a repository or deployment variable, or give it a default: `${TAG:-default}`
     ✖ 1 problem in the stack file, nothing was sent
     ");
 }
@@ -27,16 +26,14 @@ fn tag_that_is_not_set() {
 fn tag_and_registry_that_are_not_set() {
     insta::assert_snapshot!(log(&pipe(HEAD.replace("r/f:1", "${REGISTRY}/api:${TAG}"))), @r"
     INFO: openfaas-pipe [VERSION]: deploy
-    ERROR: stack.yml:6:27: `REGISTRY` and `TAG` are empty or not set, which leaves `image: /api:`
+    ERROR: stack.yml:6:12: `REGISTRY` and `TAG` are not set or empty: invalid image name `/api:`: the part before the first `/` is empty
           6 |     image: ${REGISTRY}/api:${TAG}
-            |                           ^
-            = a second `:` on this line
-            = `${REGISTRY}` became nothing: `REGISTRY` is empty or not set
-            = `${TAG}` became nothing: `TAG` is empty or not set
+            |            ^^^^^^^^^^^
       hint: a pipe sees only the variables that are passed to it; add
         variables:
           REGISTRY: $REGISTRY
           TAG: $TAG
+      and define it as a repository or deployment variable, or give it a default: `${REGISTRY:-default}`
     ✖ 1 problem in the stack file, nothing was sent
     ");
 }
@@ -45,14 +42,13 @@ fn tag_and_registry_that_are_not_set() {
 fn tag_that_is_not_set_in_quotes() {
     insta::assert_snapshot!(log(&pipe(HEAD.replace("r/f:1", "'example/api:${TAG}'"))), @r"
     INFO: openfaas-pipe [VERSION]: deploy
-    ERROR: stack.yml:6:12: `TAG` is empty or not set, which leaves `image: 'example/api:'`
+    ERROR: stack.yml:6:12: `TAG` is not set or empty: invalid image name `example/api:`: the tag after `:` is empty
           6 |     image: 'example/api:${TAG}'
             |            ^
-            = `example/api:` is not an image name: the tag after `:` is empty
-            = `${TAG}` became nothing: `TAG` is empty or not set
       hint: a pipe sees only the variables that are passed to it; add
         variables:
           TAG: $TAG
+      and define it as a repository or deployment variable, or give it a default: `${TAG:-default}`
     ✖ 1 problem in the stack file, nothing was sent
     ");
 }
@@ -61,14 +57,13 @@ fn tag_that_is_not_set_in_quotes() {
 fn image_that_is_not_set() {
     insta::assert_snapshot!(log(&pipe(HEAD.replace("r/f:1", "${IMAGE}"))), @r"
     INFO: openfaas-pipe [VERSION]: deploy
-    ERROR: stack.yml:6:10: `IMAGE` is empty or not set, which leaves `image:`
+    ERROR: stack.yml:6:10: `IMAGE` is not set or empty: function `f` has no image
           6 |     image: ${IMAGE}
             |          ^
-            = function `f` has no image
-            = `${IMAGE}` became nothing: `IMAGE` is empty or not set
       hint: a pipe sees only the variables that are passed to it; add
         variables:
           IMAGE: $IMAGE
+      and define it as a repository or deployment variable, or give it a default: `${IMAGE:-default}`
     ✖ 1 problem in the stack file, nothing was sent
     ");
 }
@@ -77,10 +72,10 @@ fn image_that_is_not_set() {
 fn broken_substitution() {
     insta::assert_snapshot!(log(&pipe(HEAD.replace("r/f:1", "example/api:${TAG-latest}"))), @r"
     INFO: openfaas-pipe [VERSION]: deploy
-    ERROR: stack.yml:6:29: `${TAG` is followed by `-`, where only `}` or an operator may stand
+    ERROR: stack.yml:6:29: unexpected `-` after `${TAG`: only `}` or an operator may follow the name
           6 |     image: example/api:${TAG-latest}
             |                             ^
-      hint: write `${TAG:-default}`: the form without `:` is bash, faas-cli does not know it
+      hint: write `${TAG:-default}`: faas-cli does not support bash's form without `:`
     ✖ 1 problem in the stack file, nothing was sent
     ");
 }
@@ -89,10 +84,10 @@ fn broken_substitution() {
 fn bad_indentation() {
     insta::assert_snapshot!(log(&pipe(environment("      A: one\n     B: two"))), @r"
     INFO: openfaas-pipe [VERSION]: deploy
-    ERROR: stack.yml:9:6: this is not in line with the names above
+    ERROR: stack.yml:9:6: wrong indentation: not aligned with the keys above
           9 |      B: two
             |      ^
-      hint: check the indentation, and quotes that are not closed
+      hint: align it, and check for quotes that are not closed
     ✖ 1 problem in the stack file, nothing was sent
     ");
 }
@@ -101,10 +96,9 @@ fn bad_indentation() {
 fn duplicate_name() {
     insta::assert_snapshot!(log(&pipe(environment("      A: one\n      A: two"))), @r"
     INFO: openfaas-pipe [VERSION]: deploy
-    ERROR: stack.yml:9:7: `A` stands here for the second time
+    ERROR: stack.yml:9:7: duplicate key `A`, first on line 8
           9 |       A: two
             |       ^
-            = the first one is on line 8
       hint: keep one of them
     ✖ 1 problem in the stack file, nothing was sent
     ");
@@ -129,7 +123,7 @@ fn missing_environment_file() {
     ERROR: stack.yml:8:9: `prod.yml` cannot be read: No such file or directory (os error 2)
           8 |       - prod.yml
             |         ^
-      hint: a path is relative to the folder the pipe runs in; commit the file, or pass it as an artifact
+      hint: a path is relative to the working directory; commit the file, or pass it as an artifact
     ✖ 1 problem in the stack file, nothing was sent
     ");
 }
@@ -138,7 +132,7 @@ fn missing_environment_file() {
 fn wrong_provider() {
     insta::assert_snapshot!(log(&pipe(HEAD.replace("openfaas", "faas"))), @r"
     INFO: openfaas-pipe [VERSION]: deploy
-    ERROR: stack.yml:3:9: `provider.name` is `faas`, and faas-cli takes `openfaas` only
+    ERROR: stack.yml:3:9: `provider.name` must be `openfaas`, not `faas`
           3 |   name: faas
             |         ^
       hint: write `name: openfaas`
@@ -152,26 +146,25 @@ fn several_problems_at_once() {
                 image: \"r/b:${TAG}\"\n    environment_file: [prod.yml]\n";
     insta::assert_snapshot!(log(&pipe(text).var("TIMEOUT", "soon")), @r#"
     INFO: openfaas-pipe [VERSION]: deploy
-    ERROR: stack.yml:1:10: `version` is `2.0`, and faas-cli takes `1.0` only
+    ERROR: stack.yml:1:10: `version` must be `1.0`, not `2.0`
           1 | version: 2.0
             |          ^
       hint: write `version: 1.0`
-    ERROR: stack.yml:7:14: `secrets` is the text `one`, where a list belongs
+    ERROR: stack.yml:7:14: `secrets` must be a list, not the text `one`
           7 |     secrets: one
             |              ^
-      hint: write `[one]`, or each item on a line of its own after `- `
-    ERROR: stack.yml:9:12: `TAG` is empty or not set, which leaves `image: "r/b:"`
+      hint: write `[item]`, or each item on a line of its own after `- `
+    ERROR: stack.yml:9:12: `TAG` is not set or empty: invalid image name `r/b:`: the tag after `:` is empty
           9 |     image: "r/b:${TAG}"
             |            ^
-            = `r/b:` is not an image name: the tag after `:` is empty
-            = `${TAG}` became nothing: `TAG` is empty or not set
       hint: a pipe sees only the variables that are passed to it; add
         variables:
           TAG: $TAG
+      and define it as a repository or deployment variable, or give it a default: `${TAG:-default}`
     ERROR: stack.yml:10:24: `prod.yml` cannot be read: No such file or directory (os error 2)
          10 |     environment_file: [prod.yml]
             |                        ^
-      hint: a path is relative to the folder the pipe runs in; commit the file, or pass it as an artifact
+      hint: a path is relative to the working directory; commit the file, or pass it as an artifact
     ✖ Validation errors:
     TIMEOUT:
     - `soon` is not a duration: write for example '90s', '1m30s' or '500ms'

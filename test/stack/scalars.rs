@@ -117,9 +117,9 @@ fn booleans_are_those_of_yaml() {
         ("null", "    readonly_root_filesystem: ~", json!({})),
     ]);
     refused([
-        ("quoted", function("    readonly_root_filesystem: 'true'"), "is the text `true`"),
-        ("number", function("    readonly_root_filesystem: 1"), "`readonly_root_filesystem` is"),
-        ("word", function("    readonly_root_filesystem: perhaps"), "is the text `perhaps`"),
+        ("quoted", function("    readonly_root_filesystem: 'true'"), "not the text `true`"),
+        ("number", function("    readonly_root_filesystem: 1"), "`readonly_root_filesystem` must be"),
+        ("word", function("    readonly_root_filesystem: perhaps"), "not the text `perhaps`"),
     ]);
 }
 
@@ -142,15 +142,19 @@ fn all_fields_arrive() {
 #[test]
 fn wrong_kinds_are_refused() {
     refused([
-        ("list as environment", environment("      - A=1"), "`environment` is a list"),
-        ("text as environment", environment("      A:1"), "`environment` is the text `A:1`"),
-        ("list as value", environment("      A: [1]"), "`A` of `environment` is a list"),
+        ("list as environment", environment("      - A=1"), "`environment` must be a mapping, not a list"),
+        ("text as environment", environment("      A:1"), "`environment` must be a mapping, not the text `A:1`"),
+        ("list as value", environment("      A: [1]"), "`A` of `environment` must be a text, not a list"),
         ("names as value", environment("      A: {{b}}"), "`A` of `environment`"),
-        ("text as list", function("    secrets: s"), "`secrets` is the text `s`"),
+        ("text as list", function("    secrets: s"), "`secrets` must be a list, not the text `s`"),
         ("names as list", function("    constraints: {a: b}"), "`constraints`"),
-        ("text as limits", function("    limits: 64Mi"), "`limits` is the text `64Mi`"),
+        ("text as limits", function("    limits: 64Mi"), "`limits` must be a mapping, not the text `64Mi`"),
         ("text as function", HEAD.replace("\n    image: r/f:1", " r/f:1"), "`r/f:1`"),
-        ("functions as list", "provider: {name: openfaas}\nfunctions: [f]\n".to_owned(), "`functions` is a list"),
-        ("unfit tag", environment("      A: !!int x"), "!!int"),
+        (
+            "functions as list",
+            "provider: {name: openfaas}\nfunctions: [f]\n".to_owned(),
+            "`functions` must be a mapping, not a list",
+        ),
+        ("unfit tag", environment("      A: !!int x"), "does not match its tag"),
     ]);
 }

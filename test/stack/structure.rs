@@ -44,7 +44,7 @@ fn merge_keys_and_aliases_are_applied() {
 
 #[test]
 fn duplicate_names_are_refused() {
-    let twice = "stands here for the second time";
+    let twice = "duplicate key `";
     refused([
         ("in an environment", environment("      A: 1\n      B: 2\n      A: 3"), twice),
         ("quoted and not", environment("      1: a\n      '1': b"), twice),
@@ -115,13 +115,13 @@ fn only_the_first_document_counts() {
 #[test]
 fn provider_version_image_and_name_are_checked() {
     refused([
-        ("provider's case", HEAD.replace("openfaas", "OpenFaaS"), "`provider.name` is `OpenFaaS`"),
-        ("version without a dot", HEAD.replace("1.0", "1"), "`version` is `1`"),
-        ("version with too much", HEAD.replace("1.0", "1.00"), "`version` is `1.00`"),
+        ("provider's case", HEAD.replace("openfaas", "OpenFaaS"), "`provider.name` must be `openfaas`, not `OpenFaaS`"),
+        ("version without a dot", HEAD.replace("1.0", "1"), "`version` must be `1.0`, not `1`"),
+        ("version with too much", HEAD.replace("1.0", "1.00"), "`version` must be `1.0`, not `1.00`"),
         ("empty image", HEAD.replace("r/f:1", "''"), "function `f` has no image"),
-        ("image with a space", HEAD.replace("r/f:1", "r f"), "`r f` is not an image name"),
-        ("name with a slash", HEAD.replace("  f:", "  a/f:"), "no URL can name the function `a/f`"),
-        ("name with a space", HEAD.replace("  f:", "  a f:"), "no URL can name the function `a f`"),
+        ("image with a space", HEAD.replace("r/f:1", "r f"), "invalid image name `r f`"),
+        ("name with a slash", HEAD.replace("  f:", "  a/f:"), "invalid function name `a/f`"),
+        ("name with a space", HEAD.replace("  f:", "  a f:"), "invalid function name `a f`"),
     ]);
     let image = |image: &str| vec![body(json!({"image": image}))];
     files_become([

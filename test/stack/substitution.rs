@@ -61,88 +61,6 @@ fn escapes_lose_their_first_character() {
 }
 
 #[test]
-fn defaults_stand_where_there_is_no_value() {
-    become_environment([
-        (
-            "`:-`",
-            "      a: ${NONE:-d}\n      b: ${BLANK:-d}\n      c: ${WORD:-d}",
-            json!({"a": "d", "b": "d", "c": "value"}),
-        ),
-        (
-            "`:=` and `=`",
-            "      a: ${NONE:=d}\n      b: ${NONE=d}\n      c: ${WORD=d}",
-            json!({"a": "d", "b": "d", "c": "value"}),
-        ),
-        ("`:?`", "      a: ${NONE:?d}\n      b: ${WORD:?d}", json!({"a": "d", "b": "value"})),
-        ("`:+`, not as in bash", "      a: ${NONE:+d}\n      b: ${WORD:+d}", json!({"a": "d", "b": "value"})),
-        ("empty", "      a: x${NONE:-}y\n      b: x${NONE:?}y", json!({"a": "xy", "b": "xy"})),
-        (
-            "colons",
-            "      a: ${NONE:-http://h:80/?q=1}\n      b: ${NONE:-:-x}",
-            json!({"a": "http://h:80/?q=1", "b": ":-x"}),
-        ),
-        (
-            "one within another",
-            "      a: ${NONE:-${WORD}}\n      b: ${NONE:-${OTHER:-deep}}\n      c: ${NONE:-x${WORD}y}",
-            json!({"a": "value", "b": "deep", "c": "xvaluey"}),
-        ),
-        ("quotes", "      a: ${NONE:-'1.10'}\n      b: \"${NONE:-1.10}\"", json!({"a": "1.10", "b": "1.10"})),
-        (
-            "no escapes",
-            "      a: ${NONE:-$$}\n      b: ${NONE:-x\\/y}\n      c: ${NONE:-$WORD}",
-            json!({"a": "$$", "b": "x\\/y", "c": "$WORD"}),
-        ),
-    ]);
-}
-
-#[test]
-fn operators_are_applied() {
-    become_environment([
-        ("length", "      a: '${#WORD}'\n      b: '${#NONE}'", json!({"a": "5", "b": "0"})),
-        (
-            "offset",
-            "      a: ${WORD:2}\n      b: ${WORD:1:3}\n      c: ${WORD:0:50}\n      d: x${WORD:50}",
-            json!({"a": "lue", "b": "alu", "c": "value", "d": "x"}),
-        ),
-        (
-            "no offset",
-            "      a: ${WORD:x}\n      b: ${WORD:1:x}\n      c: ${WORD: -2}",
-            json!({"a": "value", "b": "value", "c": "value"}),
-        ),
-        (
-            "prefix",
-            "      a: ${FOLDER#*/}\n      b: ${FOLDER##*/}\n      c: ${WORD#v}",
-            json!({"a": "x/y/z.tar.gz", "b": "z.tar.gz", "c": "alue"}),
-        ),
-        (
-            "suffix",
-            "      a: ${FOLDER%.*}\n      b: ${FOLDER%%.*}\n      c: ${WORD%e}",
-            json!({"a": "/x/y/z.tar", "b": "/x/y/z", "c": "valu"}),
-        ),
-        (
-            "replacement",
-            "      a: ${TITLE/o/0}\n      b: ${TITLE//o/0}\n      c: ${TITLE/o/}",
-            json!({"a": "G0od Morning", "b": "G00d M0rning", "c": "God Morning"}),
-        ),
-        (
-            "replacement at an end",
-            "      a: ${TITLE/#Good/Bad}\n      b: ${TITLE/%ing/e}",
-            json!({"a": "Bad Morning", "b": "Good Morne"}),
-        ),
-        (
-            "replacement of slashes",
-            "      a: ${FOLDER//\\//_}\n      b: ${TITLE/ /}",
-            json!({"a": "_x_y_z.tar.gz", "b": "GoodMorning"}),
-        ),
-        (
-            "case",
-            "      a: ${WORD^}\n      b: ${WORD^^}\n      c: ${TITLE,}\n      d: ${TITLE,,}",
-            json!({"a": "Value", "b": "VALUE", "c": "good Morning", "d": "good morning"}),
-        ),
-    ]);
-}
-
-#[test]
 fn names_and_structure_are_substituted_too() {
     let stack = "provider: {name: openfaas}\nfunctions:\n  f${NONE}:\n    image: r/f:${TAG:-1}\n    namespace: ${WORD}\n    \
                  secrets: [${LIST:-s1, s2}]\n    readonly_root_filesystem: ${LOCKED:-true}\n    labels: {'${WORD}': a}\n";
@@ -160,43 +78,57 @@ fn nothing_is_substituted_where_that_is_switched_off() {
     assert_eq!(check_sent(&pipe, &[body(json!({"envVars": expected}))]), None);
 }
 
+/// The rows of the table that begins with this heading: the texts in backticks of each cell's start.
+fn table(heading: &str) -> Vec<Vec<String>> {
+    let page = include_str!("../../docs/substitution.md");
+    let rows = page.lines().skip_while(|line| !line.starts_with(heading)).skip(2);
+    let cell = |cell: &str| cell.trim().trim_matches('`').to_owned();
+    rows.take_while(|line| line.starts_with('|')).map(|row| row.split('|').skip(1).map(cell).collect()).collect()
+}
+
+fn with_documented_values(stack: String) -> Pipe {
+    let values = table("| Variable | Value |");
+    assert_eq!(values.len(), 5);
+    values.into_iter().fold(pipe(stack), |pipe, row| pipe.var(&row[0], row[1].as_str()))
+}
+
 #[test]
-fn what_is_no_substitution_is_refused_at_its_place() {
-    let at = |lines: &str, phrase: &str| check_refused(&with_variables(environment(lines)), phrase);
-    all([
-        ("bash's default", at("      a: ${NONE-d}", "8:16: `${NONE` is followed by `-`")),
-        ("bash's alternative", at("      a: ${WORD+d}", "8:16: `${WORD` is followed by `+`")),
-        ("bash's quoting", at("      a: ${WORD@Q}", "8:16: `${WORD` is followed by `@`")),
-        ("bash's arrays", at("      a: ${WORD[0]}", "8:16: `${WORD` is followed by `[`")),
-        ("dots", at("      a: ${WORD.x}", "8:16: `${WORD` is followed by `.`")),
-        ("indirection", at("      a: ${!WORD}", "8:10: this `${` is not followed by the name")),
-        ("spaces", at("      a: ${ WORD }", "8:10: this `${` is not followed by the name")),
-        ("another system's", at("      a: '${{ vars.X }}'", "8:11: this `${` is not followed by the name")),
-        ("empty", at("      a: ${}", "8:10: this `${` is not followed by the name")),
-        ("unclosed", at("      a: ${WORD", "8:")),
-        ("in a comment", at("      # ${WORD\n      a: b", "8:")),
-        ("no second slash", at("      a: ${WORD/x}", "`${WORD…` lacks the second `/`")),
-        ("no pattern", at("      a: ${WORD#}", "`${WORD…` lacks the text after its operator")),
-        ("no offset", at("      a: ${WORD:}", "`${WORD…` lacks the text after its operator")),
-        ("pattern of a case", at("      a: ${WORD^v}", "`${WORD…` goes on")),
-        ("part of a length", at("      a: ${#WORD:1}", "`${WORD…` goes on")),
-        ("negative length", at("      a: ${WORD:3:-2}", "leave less than nothing")),
-        ("half a character", at("      a: ${É:0:1}", "is not whole characters")),
-    ]);
+fn documented_forms_become_what_the_page_says() {
+    let rows = table("| Write | Result |");
+    assert!(rows.len() > 30, "{}", rows.len());
+    let lines: String =
+        rows.iter().enumerate().map(|(number, row)| format!("      k{number}: '{}'\n", row[0])).collect();
+    let sent = sent(with_documented_values(environment(&lines)).run()).expect("a deployment");
+    for (number, row) in rows.iter().enumerate() {
+        assert_eq!(sent[0]["envVars"][format!("k{number}")], row[1].as_str(), "{}", row[0]);
+    }
+}
+
+#[test]
+fn documented_errors_are_reported_at_their_place() {
+    let rows = table("| Write | Error |");
+    assert!(rows.len() > 10, "{}", rows.len());
+    // Each on its own: one that is not closed runs on over the next.
+    all(rows.iter().map(|row| {
+        let stack = environment(&format!("      k: {}", row[0]));
+        let phrase = row[1].split('`').collect::<Vec<_>>().join("`");
+        (row[0].as_str(), check_refused(&with_documented_values(stack), &phrase))
+    }));
+}
+
+#[test]
+fn half_a_character_is_refused() {
+    let at =
+        check_refused(&with_variables(environment("      a: ${É:0:1}")), "8:10: the substitution cuts a character");
+    assert_eq!(at, None);
 }
 
 #[test]
 fn value_that_breaks_the_file_is_told_with_the_expression() {
     let at = |lines: &str, phrase: &str| check_refused(&with_variables(environment(lines)), phrase);
     all([
-        ("a pair", at("      a: ${PAIR}", "`${PAIR}` became `k: v`")),
-        (
-            "lines",
-            at(
-                "      a: ${LINES}\n      b: c",
-                "the line breaks of `${LINES}` would become spaces even in double quotes",
-            ),
-        ),
+        ("a pair", at("      a: ${PAIR}", "`${PAIR}` is replaced with `k: v`")),
+        ("lines", at("      a: ${LINES}\n      b: c", "pass a value with line breaks with `ENV_VARS`")),
         ("a brace behind a default", at("      a: ${NONE:-{}}", "`a` of `environment`")),
     ]);
 }

@@ -18,22 +18,22 @@ fn token_under_another_name_is_refused_at_its_place() {
     ERROR: stack.yml:7:15: this holds the step's `BITBUCKET_STEP_OIDC_TOKEN`, which never becomes part of a function
           7 |     fprocess: run ${MY_TOKEN}
             |               ^
-            = `${MY_TOKEN}` became `***`
+            = `${MY_TOKEN}` is replaced with `***`
       hint: give the function an OpenFaaS secret (`secrets:`) of its own instead
     ERROR: stack.yml:9:12: this holds the step's `BITBUCKET_STEP_OIDC_TOKEN`, which never becomes part of a function
           9 |       KEY: Bearer ${MY_TOKEN}
             |            ^
-            = `${MY_TOKEN}` became `***`
+            = `${MY_TOKEN}` is replaced with `***`
       hint: give the function an OpenFaaS secret (`secrets:`) of its own instead
     ERROR: stack.yml:10:19: this holds the step's `BITBUCKET_STEP_OIDC_TOKEN`, which never becomes part of a function
          10 |     labels: {one: '${MY_TOKEN}'}
             |                   ^
-            = `${MY_TOKEN}` became `***`
+            = `${MY_TOKEN}` is replaced with `***`
       hint: give the function an OpenFaaS secret (`secrets:`) of its own instead
     ERROR: stack.yml:11:24: this holds the step's `BITBUCKET_STEP_OIDC_TOKEN`, which never becomes part of a function
          11 |     annotations: {two: '${MY_TOKEN}'}
             |                        ^
-            = `${MY_TOKEN}` became `***`
+            = `${MY_TOKEN}` is replaced with `***`
       hint: give the function an OpenFaaS secret (`secrets:`) of its own instead
     ✖ 4 problems in the stack file, nothing was sent
     ");
@@ -51,8 +51,8 @@ fn token_in_the_pipes_own_lists_is_told_of_the_variable() {
     let ran = pipe.run().exits(2).is_silent_about(TOKEN);
     insta::assert_snapshot!(ran.log, @r"
     INFO: openfaas-pipe [VERSION]: deploy
-    WARNING: `OPENFAAS_NAMESPACE`: Kubernetes has no namespace `***`: it holds `J`, where only lower case letters, digits and `-` may stand
-    WARNING: `SECRETS`: Kubernetes has no secret `***`: it may hold only lower case letters, digits, `-` and `.`, and begin and end with a letter or digit
+    WARNING: `OPENFAAS_NAMESPACE`: Kubernetes does not accept the namespace `***`: `J` is not allowed, only lower case letters, digits and `-`
+    WARNING: `SECRETS`: Kubernetes does not accept the secret name `***`: only lower case letters, digits, `-` and `.` are allowed, and it must begin and end with a letter or digit
     ✖ Validation errors:
     ANNOTATIONS:
     - `two` holds the step's `BITBUCKET_STEP_OIDC_TOKEN`, which never becomes part of a function; give the function an OpenFaaS secret (`secrets:`) of its own instead

@@ -2,36 +2,17 @@
 
 use super::parse::Operator;
 
-/// How many steps of matching all patterns of a file may take: some tenths of a second.
-const MAX_STEPS: usize = 20_000_000;
+/// The longest value that a pattern is matched with, in bytes: trying each of its prefixes takes the square of the time.
+const MAX_MATCHED: usize = 4096;
 
-/// Why an operator gives no value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stop {
     NegativeLength,
     TooLong,
-    TooSlow,
-}
-
-/// Counts steps of matching.
-#[derive(Debug, Default)]
-pub(super) struct Effort(usize);
-
-impl Effort {
-    fn step(&mut self) -> Result<(), Stop> {
-        self.0 += 1;
-        if self.0 > MAX_STEPS { Err(Stop::TooSlow) } else { Ok(()) }
-    }
 }
 
 /// What an operator makes of a value; nothing longer than `limit`.
-pub(super) fn apply(
-    operator: Operator,
-    value: &str,
-    arguments: &[Vec<u8>],
-    limit: usize,
-    effort: &mut Effort,
-) -> Result<Vec<u8>, Stop> {
+pub(super) fn apply(operator: Operator, value: &str, arguments: &[Vec<u8>], limit: usize) -> Result<Vec<u8>, Stop> {
     let bytes = value.as_bytes();
     let first = arguments.first().map_or(&[][..], Vec::as_slice);
     let second = arguments.get(1).map(Vec::as_slice);
@@ -41,16 +22,19 @@ pub(super) fn apply(
         Operator::Default if value.is_empty() => arguments.concat(),
         Operator::Default => bytes.to_vec(),
         Operator::Substring => substring(bytes, first, second)?.to_vec(),
-        Operator::TrimPrefix { longest } => bytes[matched_prefix(bytes, first, longest, effort)?..].to_vec(),
+        Operator::TrimPrefix { .. } | Operator::TrimSuffix { .. } if value.len() > MAX_MATCHED => {
+            return Err(Stop::TooLong);
+        }
+        Operator::TrimPrefix { longest } => bytes[matched_prefix(bytes, first, longest)..].to_vec(),
         Operator::TrimSuffix { longest } => {
             let (reversed, pattern) = (reverse(bytes), reverse(first));
-            let length = matched_prefix(&reversed, &pattern, longest, effort)?;
+            let length = matched_prefix(&reversed, &pattern, longest);
             reverse(&reversed[length..])
         }
-        Operator::ReplaceFirst => replace(bytes, first, second.unwrap_or_default(), 1, limit, effort)?,
-        Operator::ReplaceAll => replace(bytes, first, second.unwrap_or_default(), usize::MAX, limit, effort)?,
+        Operator::ReplaceFirst => replace(bytes, first, second.unwrap_or_default(), 1, limit)?,
+        Operator::ReplaceAll => replace(bytes, first, second.unwrap_or_default(), usize::MAX, limit)?,
         Operator::ReplacePrefix => match second {
-            Some(second) if bytes.starts_with(first) => replace(bytes, first, second, 1, limit, effort)?,
+            Some(second) if bytes.starts_with(first) => replace(bytes, first, second, 1, limit)?,
             _ => bytes.to_vec(),
         },
         Operator::ReplaceSuffix => match (second, bytes.strip_suffix(first)) {
@@ -90,18 +74,10 @@ fn substring<'a>(value: &'a [u8], offset: &[u8], length: Option<&[u8]>) -> Resul
 }
 
 /// Replaces the first `times` occurrences; an empty pattern is found before each character and at the end.
-fn replace(
-    value: &[u8],
-    pattern: &[u8],
-    with: &[u8],
-    times: usize,
-    limit: usize,
-    effort: &mut Effort,
-) -> Result<Vec<u8>, Stop> {
+fn replace(value: &[u8], pattern: &[u8], with: &[u8], times: usize, limit: usize) -> Result<Vec<u8>, Stop> {
     let mut out = Vec::new();
     let (mut at, mut done) = (0, 0);
     while at < value.len() || pattern.is_empty() {
-        effort.step()?;
         if out.len() > limit {
             return Err(Stop::TooLong);
         }
@@ -124,45 +100,35 @@ fn replace(
 }
 
 /// The length of the shortest or longest prefix, not empty, that a pattern matches; 0 where it matches none.
-fn matched_prefix(value: &[u8], pattern: &[u8], longest: bool, effort: &mut Effort) -> Result<usize, Stop> {
-    let found = |length: &usize, effort: &mut Effort| matches(pattern, &value[..*length], effort);
-    let mut lengths: Box<dyn Iterator<Item = usize>> = Box::new(1..=value.len());
-    if longest {
-        lengths = Box::new((1..=value.len()).rev());
-    }
-    for length in lengths {
-        if found(&length, effort)? {
-            return Ok(length);
-        }
-    }
-    Ok(0)
+fn matched_prefix(value: &[u8], pattern: &[u8], longest: bool) -> usize {
+    let mut lengths = 1..=value.len();
+    let is_matched = |length: &usize| matches(pattern, &value[..*length]);
+    let found = if longest { lengths.rev().find(is_matched) } else { lengths.find(is_matched) };
+    found.unwrap_or_default()
 }
 
 /// Whether a pattern of `*`, `?`, `[a-z]`, `[^a-z]` and `\c` matches a whole text; `*` matches `/` too.
 ///
 /// A pattern that is wrong matches nothing.
-fn matches(pattern: &[u8], text: &[u8], effort: &mut Effort) -> Result<bool, Stop> {
+fn matches(pattern: &[u8], text: &[u8]) -> bool {
     let (mut p, mut t) = (0, 0);
     // Where to go on after the last `*`, with one byte more for it.
     let mut star: Option<(usize, usize)> = None;
     loop {
-        effort.step()?;
         match pattern.get(p) {
             Some(b'*') => {
                 p += 1;
                 star = Some((p, t));
                 continue;
             }
-            None if t == text.len() => return Ok(true),
-            Some(_) if t < text.len() => match match_one(&pattern[p..], &text[t..]) {
-                One::Match { pattern, text } => {
+            None if t == text.len() => return true,
+            Some(_) if t < text.len() => {
+                if let Some((pattern, text)) = match_one(&pattern[p..], &text[t..]) {
                     p += pattern;
                     t += text;
                     continue;
                 }
-                One::Malformed => return Ok(false),
-                One::No => {}
-            },
+            }
             _ => {}
         }
         match &mut star {
@@ -170,35 +136,24 @@ fn matches(pattern: &[u8], text: &[u8], effort: &mut Effort) -> Result<bool, Sto
                 *from += 1;
                 (p, t) = (*after, *from);
             }
-            _ => return Ok(false),
+            _ => return false,
         }
     }
 }
 
-enum One {
-    No,
-    Malformed,
-    /// How many bytes it takes of each.
-    Match {
-        pattern: usize,
-        text: usize,
-    },
-}
-
-/// Matches one element other than `*` at the start of a text that is not empty.
-fn match_one(pattern: &[u8], text: &[u8]) -> One {
-    let (character, length) = decode(text).unwrap_or_default();
+/// Matches one element other than `*` at the start of a text that is not empty: how many bytes it takes of each. An element
+/// that is malformed matches nothing.
+fn match_one(pattern: &[u8], text: &[u8]) -> Option<(usize, usize)> {
+    let (character, length) = decode(text)?;
     match pattern {
-        [b'?', ..] => One::Match { pattern: 1, text: length },
-        [b'[', class @ ..] => match match_class(class, character) {
-            None => One::Malformed,
-            Some((true, used)) => One::Match { pattern: used + 1, text: length },
-            Some((false, _)) => One::No,
-        },
-        [b'\\'] => One::Malformed,
-        [b'\\', byte, ..] if *byte == text[0] => One::Match { pattern: 2, text: 1 },
-        [byte, ..] if *byte != b'\\' && *byte == text[0] => One::Match { pattern: 1, text: 1 },
-        _ => One::No,
+        [b'?', ..] => Some((1, length)),
+        [b'[', class @ ..] => {
+            let (is_member, used) = match_class(class, character)?;
+            is_member.then_some((used + 1, length))
+        }
+        [b'\\', byte, ..] if *byte == text[0] => Some((2, 1)),
+        [byte, ..] if *byte != b'\\' && *byte == text[0] => Some((1, 1)),
+        _ => None,
     }
 }
 

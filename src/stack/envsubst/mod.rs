@@ -31,21 +31,20 @@ use std::ops::Range;
 
 use thiserror::Error;
 
-use crate::console::log::brief;
-use functions::{Effort, Stop};
+use super::MAX_FILE;
+use crate::console::log::whole_or_length;
+use functions::Stop;
 use parse::{Expression, Operator, Parser, Piece};
 
 /// The step's own tokens, which no function gets under any name.
 pub const TOKENS: [&str; 2] = ["BITBUCKET_STEP_OIDC_TOKEN", "PIPELINES_JWT_TOKEN"];
-/// All names that hold secrets of the pipe. The password and the key are looked for by name alone: their values may be
-/// short, and a function of the same team may rightly have one under another name.
+/// All names that hold secrets of the pipe. All but the tokens are looked for by name alone: their values may be short, and
+/// a function of the same team may rightly have one under another name.
 pub const SECRET_NAMES: [&str; 6] =
-    [TOKENS[0], TOKENS[1], "OPENFAAS_PASSWORD", "SIGN_KEY", "DOCKER_AUTH_CONFIG", "REGISTRY_PASSWORD"];
+    [TOKENS[0], TOKENS[1], "OPENFAAS_PASSWORD", "SIGN_KEY", "REGISTRY_PASSWORD", "DOCKER_AUTH_CONFIG"];
 /// What to do in place of giving a function one of these.
 pub const OWN_SECRET: &str = "give the function an OpenFaaS secret (`secrets:`) of its own instead";
 
-/// The longest text that may come out, in bytes. A stack file is at most 1 MiB; what is twice that is no stack file.
-const MAX_OUTPUT: usize = 2 << 20;
 /// After so many faults the rest is not looked at.
 const MAX_FAULTS: usize = 20;
 
@@ -55,36 +54,31 @@ const MAX_FAULTS: usize = 20;
 pub struct Fault {
     /// The place, for the marker.
     pub at: Range<usize>,
-    /// What is wrong there.
     pub kind: FaultKind,
 }
 
-/// The ways in which an expression can be wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[expect(missing_docs, reason = "each says it in its message")]
 pub enum FaultKind {
     #[error("this `${{` is not followed by the name of a variable")]
     NoName,
     #[error("this `${{` is never closed")]
     Unclosed,
-    #[error("`${{{name}` is followed by `{found}`, where only `}}` or an operator may stand")]
+    #[error("unexpected `{found}` after `${{{name}`: only `}}` or an operator may follow the name")]
     Unexpected { name: String, found: char },
-    #[error("`${{{name}…` lacks the text after its operator")]
+    #[error("missing text after the operator of `${{{name}…`")]
     NoArgument { name: String },
-    #[error("`${{{name}…` lacks the second `/` of `${{{name}/old/new}}`")]
+    #[error("missing second `/` in `${{{name}…`")]
     NoReplacement { name: String },
-    #[error("`${{{name}…` goes on where it should end with `}}`")]
+    #[error("missing `}}` after `${{{name}…`")]
     NotClosed { name: String },
-    #[error("the offset and length of `${{{name}:…}}` leave less than nothing")]
+    #[error("the length of `${{{name}:offset:length}}` is negative")]
     NegativeLength { name: String },
-    #[error("`{name}` is a secret of the pipe and is never put into a stack file")]
+    #[error("`{name}` is a secret of the pipe and is never substituted")]
     Secret { name: String },
-    #[error("substitutions are nested too deep")]
+    #[error("expressions are nested too deeply")]
     TooDeep,
-    #[error("the text that comes out of the substitution is too long")]
+    #[error("the value is too long")]
     TooLong,
-    #[error("this pattern takes too long to match")]
-    TooSlow,
 }
 
 impl FaultKind {
@@ -92,22 +86,23 @@ impl FaultKind {
     pub fn hint(&self) -> String {
         match self {
             Self::NoName | Self::Unclosed => {
-                "write `${NAME}`, or `$${` where a literal `${` is meant; comments are substituted too".to_owned()
+                "write `${NAME}`, or `$${` for a literal `${`; comments are substituted too".to_owned()
             }
             Self::Unexpected { name, found: '-' } => {
-                format!("write `${{{name}:-default}}`: the form without `:` is bash, faas-cli does not know it")
+                format!("write `${{{name}:-default}}`: faas-cli does not support bash's form without `:`")
             }
             Self::Unexpected { name, .. } | Self::NotClosed { name } => {
                 format!("write `${{{name}}}` or `${{{name}:-default}}`")
             }
-            Self::NoArgument { name } => format!("write `${{{name}}}` where no operator is meant"),
-            Self::NoReplacement { name } => format!("write `${{{name}/old/new}}`; a `/` in `old` is written `\\/`"),
-            Self::NegativeLength { name } => {
-                format!("write `${{{name}:offset:length}}` with a length of 0 or more")
-            }
+            Self::NoArgument { name } => format!("write `${{{name}}}` if no operator is meant"),
+            Self::NoReplacement { name } => format!("write `${{{name}/old/new}}`, with `\\/` for a `/` in `old`"),
+            Self::NegativeLength { name } => format!("write `${{{name}:offset:length}}` with a length of 0 or more"),
             Self::Secret { .. } => OWN_SECRET.to_owned(),
-            Self::TooDeep | Self::TooLong | Self::TooSlow => {
-                "a stack file needs only short values; pass large ones as OpenFaaS secrets or files".to_owned()
+            Self::TooDeep | Self::TooLong => {
+                format!(
+                    "use short values, of at most {} KiB together: pass large ones as OpenFaaS secrets",
+                    MAX_FILE / 1024
+                )
             }
         }
     }
@@ -116,58 +111,40 @@ impl FaultKind {
 /// A text with its variables substituted, and the way back to the source.
 #[derive(Debug, Default)]
 pub struct Substituted {
-    /// The text; not UTF-8 where an expression cuts a character in two.
+    /// The text; not UTF-8 if an expression cuts a character in two.
     pub text: Vec<u8>,
-    /// Where each name stands first, and whether it was missing there: empty or unset, with no default.
-    pub names: BTreeMap<String, Use>,
+    /// All names, and for each where it had neither a value nor a default, in bytes of the source, outside of comments.
+    pub names: BTreeMap<String, Vec<usize>>,
     /// In order, both in the text and in the source; the last one is the end of both.
     segments: Vec<Segment>,
-    /// The missing name of an expression, by the index of its segment; in order.
-    missing: Vec<(usize, Range<usize>)>,
-}
-
-/// How a name is used.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Use {
-    /// Where it stands first, in bytes of the source.
-    pub first: usize,
-    /// Where it first had no value and no default, outside of comments.
-    pub missing: Option<usize>,
 }
 
 /// A run of text that was copied, or what an expression became.
 #[derive(Debug)]
 struct Segment {
-    text: u32,
-    source: u32,
+    text: usize,
+    source: usize,
     is_expression: bool,
+    /// The names in the expression that had neither a value nor a default.
+    missing: Vec<Range<usize>>,
 }
 
 impl Segment {
-    /// Both lengths are bounded far below 4 GiB.
-    fn new(text: usize, source: usize, is_expression: bool) -> Self {
-        let [text, source] = [text, source].map(|offset| u32::try_from(offset).unwrap_or(u32::MAX));
-        Self { text, source, is_expression }
-    }
-
-    fn text(&self) -> usize {
-        self.text as usize
-    }
-
-    fn source(&self) -> usize {
-        self.source as usize
+    fn copied(text: usize, source: usize) -> Self {
+        Self { text, source, is_expression: false, missing: Vec::new() }
     }
 }
 
 /// What an expression became.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Replacement<'a> {
-    /// Where it stands, in bytes of the source.
+    /// Where the expression is, in bytes of the source.
     pub source: Range<usize>,
-    /// What stands there now.
+    /// Where its value is, in bytes of the text.
+    pub text: Range<usize>,
     pub value: &'a [u8],
-    /// Where in the source the name stands that had no value and no default.
-    pub missing: Option<Range<usize>>,
+    /// Where in the source the names are that had neither a value nor a default.
+    pub missing: &'a [Range<usize>],
 }
 
 impl Replacement<'_> {
@@ -182,58 +159,61 @@ impl Substituted {
     pub fn unchanged(source: &str) -> Self {
         Self {
             text: source.as_bytes().to_vec(),
-            segments: vec![Segment::new(0, 0, false), Segment::new(source.len(), source.len(), false)],
+            segments: vec![Segment::copied(0, 0), Segment::copied(source.len(), source.len())],
             ..Self::default()
         }
     }
 
-    /// The place in the source that a place in the text comes from: the whole expression where it is what one became,
-    /// else the empty range at the place.
+    /// The place in the source that a place in the text comes from: the whole expression if one became it, else the empty
+    /// range at the place.
     pub fn source_range(&self, text: usize) -> Range<usize> {
-        let mut index = self.segments.partition_point(|segment| segment.text() <= text);
-        // Of what stands at the same place, an expression that became nothing.
+        let mut index = self.segments.partition_point(|segment| segment.text <= text);
+        // Of several at the same place, an expression that became nothing.
         while let Some([before, last]) = index.checked_sub(2).and_then(|start| self.segments.get(start..index))
             && before.is_expression
-            && before.text() == last.text()
-            && last.text() == text
+            && before.text == last.text
+            && last.text == text
         {
             index -= 1;
         }
         let Some(segment) = index.checked_sub(1).and_then(|index| self.segments.get(index)) else {
             return 0..0;
         };
-        let end = self.segments.get(index).map_or(segment.source(), Segment::source);
+        let end = self.segments.get(index).map_or(segment.source, |next| next.source);
         if segment.is_expression {
-            segment.source()..end
+            segment.source..end
         } else {
-            let at = (segment.source() + (text - segment.text())).min(end.max(segment.source()));
+            let at = (segment.source + (text - segment.text)).min(end.max(segment.source));
             at..at
         }
     }
 
-    /// Whether an expression made some of a part of the text, or stands at its edge with an empty value.
-    pub fn is_made_by_substitution(&self, text: &Range<usize>) -> bool {
-        let first = self.segments.partition_point(|segment| segment.text() < text.start).saturating_sub(1);
-        let ends = self.segments.iter().skip(first + 1);
-        let near = self.segments.iter().skip(first).zip(ends).take_while(|(segment, _)| segment.text() <= text.end);
-        near.filter(|(segment, _)| segment.is_expression).any(|(_, next)| next.text() >= text.start)
+    /// What the expressions became that made some of a part of the text, or that are at its edge.
+    pub fn replacements(&self, text: Range<usize>) -> impl Iterator<Item = Replacement<'_>> {
+        let first = self.segments.partition_point(|segment| segment.text < text.start).saturating_sub(1);
+        let nexts = self.segments.iter().skip(first + 1);
+        let near = self.segments.iter().skip(first).zip(nexts).take_while(move |(segment, _)| segment.text <= text.end);
+        near.filter(move |(segment, next)| segment.is_expression && next.text >= text.start).map(|(segment, next)| {
+            Replacement {
+                source: segment.source..next.source,
+                text: segment.text..next.text,
+                value: &self.text[segment.text..next.text],
+                missing: &segment.missing,
+            }
+        })
     }
 
-    /// What the expressions became that begin within a part of the source.
-    pub fn replacements(&self, source: Range<usize>) -> impl Iterator<Item = Replacement<'_>> {
-        let first = self.segments.partition_point(|segment| segment.source() < source.start);
-        (first..self.segments.len().saturating_sub(1))
-            .take_while(move |index| self.segments[*index].source() < source.end)
-            .filter(|index| self.segments[*index].is_expression)
-            .map(|index| {
-                let (segment, next) = (&self.segments[index], &self.segments[index + 1]);
-                let missing = self.missing.binary_search_by_key(&index, |(index, _)| *index).ok();
-                Replacement {
-                    source: segment.source()..next.source(),
-                    value: &self.text[segment.text()..next.text()],
-                    missing: missing.map(|found| self.missing[found].1.clone()),
-                }
-            })
+    /// The same with `placeholder` as the value of each expression in which a name has neither a value nor a default.
+    pub fn with_placeholder(&self, placeholder: &str) -> Self {
+        let mut out = Self { names: self.names.clone(), ..Self::default() };
+        let ends = self.segments.iter().skip(1).map(|segment| segment.text).chain([self.text.len()]);
+        for (segment, end) in self.segments.iter().zip(ends) {
+            let Segment { source, is_expression, ref missing, .. } = *segment;
+            out.segments.push(Segment { text: out.text.len(), source, is_expression, missing: missing.clone() });
+            let value = if missing.is_empty() { &self.text[segment.text..end] } else { placeholder.as_bytes() };
+            out.text.extend_from_slice(value);
+        }
+        out
     }
 }
 
@@ -247,7 +227,6 @@ pub fn substitute(source: &str, variable: &dyn Fn(&str) -> Option<String>) -> Re
         source,
         variable,
         values: BTreeMap::new(),
-        effort: Effort::default(),
         missing: Vec::new(),
         line: (0, is_comment(source)),
         out: Substituted::default(),
@@ -267,7 +246,7 @@ pub fn substitute(source: &str, variable: &dyn Fn(&str) -> Option<String>) -> Re
             }
         }
     }
-    run.segment(source.len(), false);
+    run.copy_from(source.len());
     if faults.is_empty() { Ok(run.out) } else { Err(faults) }
 }
 
@@ -275,7 +254,6 @@ struct Run<'a> {
     source: &'a str,
     variable: &'a dyn Fn(&str) -> Option<String>,
     values: BTreeMap<&'a str, String>,
-    effort: Effort,
     /// The names that were missing in the expression at hand.
     missing: Vec<Range<usize>>,
     /// A place in the source, and whether its line is a comment.
@@ -287,7 +265,7 @@ impl Run<'_> {
     /// Copies text up to the next expression; gives its start, with the parser behind its `${`.
     fn copy_text(&mut self, parser: &mut Parser<'_>) -> Option<usize> {
         if self.out.segments.last().is_none_or(|segment| segment.is_expression) {
-            self.segment(parser.at, false);
+            self.copy_from(parser.at);
         }
         loop {
             let start = parser.at;
@@ -304,38 +282,33 @@ impl Run<'_> {
                 return Some(start + length);
             }
             // Of an escape only the second character stays, and it is not looked at again.
-            self.segment(start + length + 1, false);
+            self.copy_from(start + length + 1);
             self.out.text.push(bytes[length + 1]);
             parser.at = start + length + 2;
         }
     }
 
-    fn segment(&mut self, source: usize, is_expression: bool) {
-        let text = self.out.text.len();
-        self.out.segments.push(Segment::new(text, source, is_expression));
+    fn copy_from(&mut self, source: usize) {
+        self.out.segments.push(Segment::copied(self.out.text.len(), source));
     }
 
     /// Appends what a whole expression becomes.
     fn put(&mut self, start: usize, expression: &Expression) -> Result<(), Fault> {
         self.missing.clear();
-        self.segment(start, true);
-        let index = self.out.segments.len() - 1;
+        let text = self.out.text.len();
         let value = self.evaluate(expression)?;
-        if self.out.text.len() + value.len() > MAX_OUTPUT {
+        if text + value.len() > MAX_FILE {
             return Err(expression.fault(FaultKind::TooLong));
         }
         self.out.text.extend_from_slice(&value);
-        if let Some(name) = self.missing.first() {
-            self.out.missing.push((index, name.clone()));
+        let mut missing = std::mem::take(&mut self.missing);
+        if self.in_comment(start) {
+            missing.clear();
         }
-        if self.missing.is_empty() || self.in_comment(start) {
-            return Ok(());
+        for name in &missing {
+            self.out.names.entry(self.source[name.clone()].to_owned()).or_default().push(name.start);
         }
-        for name in &self.missing {
-            if let Some(used) = self.out.names.get_mut(&self.source[name.clone()]) {
-                used.missing.get_or_insert(name.start);
-            }
-        }
+        self.out.segments.push(Segment { text, source: start, is_expression: true, missing });
         Ok(())
     }
 
@@ -350,13 +323,12 @@ impl Run<'_> {
     }
 
     fn value(&mut self, name: Range<usize>) -> &str {
-        let key = &self.source[name.clone()];
-        let names = &mut self.out.names;
-        if !names.contains_key(key) {
-            names.insert(key.to_owned(), Use { first: name.start, missing: None });
-        }
-        let variable = self.variable;
-        self.values.entry(key).or_insert_with(|| variable(key).unwrap_or_default())
+        let name = &self.source[name];
+        let (names, variable) = (&mut self.out.names, self.variable);
+        self.values.entry(name).or_insert_with(|| {
+            names.entry(name.to_owned()).or_default();
+            variable(name).unwrap_or_default()
+        })
     }
 
     fn evaluate(&mut self, expression: &Expression) -> Result<Vec<u8>, Fault> {
@@ -369,7 +341,7 @@ impl Run<'_> {
                 Piece::Expression(inner) => self.evaluate(inner)?,
             };
             total += argument.len();
-            if total > MAX_OUTPUT {
+            if total > MAX_FILE {
                 return Err(expression.fault(FaultKind::TooLong));
             }
             arguments.push(argument);
@@ -381,12 +353,11 @@ impl Run<'_> {
         } else if !value.is_empty() && is_default {
             self.missing.truncate(missing_before);
         }
-        functions::apply(expression.operator, &value, &arguments, MAX_OUTPUT, &mut self.effort).map_err(|stop| {
-            let name = brief(&self.source[expression.name.clone()]);
+        functions::apply(expression.operator, &value, &arguments, MAX_FILE).map_err(|stop| {
+            let name = whole_or_length(&self.source[expression.name.clone()]);
             expression.fault(match stop {
                 Stop::NegativeLength => FaultKind::NegativeLength { name },
                 Stop::TooLong => FaultKind::TooLong,
-                Stop::TooSlow => FaultKind::TooSlow,
             })
         })
     }

@@ -2,13 +2,10 @@
 
 use std::ops::Range;
 
+use super::super::MAX_DEPTH;
 use super::{Fault, FaultKind, SECRET_NAMES};
-use crate::console::log::brief;
+use crate::console::log::whole_or_length;
 
-/// How deep expressions may stand within expressions. faas-cli has no limit; nobody writes more than three.
-const MAX_DEPTH: usize = 64;
-
-/// What an expression does with the value of its variable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Operator {
     Value,
@@ -245,7 +242,7 @@ impl<'a> Parser<'a> {
 
     /// A text within a message.
     fn text(&self, range: &Range<usize>) -> String {
-        brief(&self.source[range.clone()])
+        whole_or_length(&self.source[range.clone()])
     }
 
     /// A fault of what begins at `start`; what is marked ends with its line.

@@ -279,7 +279,7 @@ fn names_without_value_and_default_are_noted_outside_of_comments() {
     let source = "# ${COMMENTED}\nx: ${NONE} ${OTHER:-d} ${BLANK^} ${WORD:-${UNUSED}} ${A:-${USED}} ${WORD}\n";
     let result = substitute(source, &variable).expect("substituted");
     let missing: Vec<&str> =
-        result.names.iter().filter(|(_, used)| used.missing.is_some()).map(|(name, _)| name.as_str()).collect();
+        result.names.iter().filter(|(_, used)| !used.is_empty()).map(|(name, _)| name.as_str()).collect();
     assert_eq!(missing, ["BLANK", "NONE", "USED"]);
     let all: Vec<&str> = result.names.keys().map(String::as_str).collect();
     assert_eq!(all, ["A", "BLANK", "COMMENTED", "NONE", "OTHER", "UNUSED", "USED", "WORD"]);
@@ -303,24 +303,24 @@ fn places_lead_back_to_the_source() {
 fn replacements_tell_what_became_of_expressions() {
     let source = "a ${VERSION} b ${NONE}\n${N}";
     let result = substitute(source, &variable).expect("substituted");
-    let replacements: Vec<Replacement<'_>> = result.replacements(0..22).collect();
+    let replacements: Vec<Replacement<'_>> = result.replacements(0..10).collect();
     assert_eq!(
         replacements,
         [
-            Replacement { source: 2..12, value: b"1.2.3", missing: None },
-            Replacement { source: 15..22, value: b"", missing: Some(17..21) },
+            Replacement { source: 2..12, text: 2..7, value: b"1.2.3", missing: &[] },
+            Replacement { source: 15..22, text: 10..10, value: b"", missing: &[17..21] },
         ]
     );
 }
 
 #[test]
-fn deep_nesting_long_output_and_slow_patterns_end() {
+fn deep_nesting_and_long_output_end() {
     let big = |_: &str| Some("v".repeat(100_000));
     let kind = |source: &str| substitute(source, &big).expect_err("fault")[0].kind.clone();
     assert_eq!(kind(&"${A:-".repeat(100_000)), FaultKind::TooDeep);
     assert_eq!(kind(&"${A}".repeat(1000)), FaultKind::TooLong);
     assert_eq!(kind("${A//v/${A}}"), FaultKind::TooLong);
-    assert_eq!(kind(&"${A##*a*b}".repeat(100)), FaultKind::TooSlow);
+    assert_eq!(kind("${A##*a*b}"), FaultKind::TooLong);
 }
 
 /// Text that is mostly made of what the grammar knows.

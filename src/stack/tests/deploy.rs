@@ -17,33 +17,6 @@ fn with(options: Options) -> Run<'static> {
 const TWO: &str = "provider: {name: openfaas}\nfunctions:\n  zeta: {image: 'r/z:1'}\n  alpha: {image: 'r/a'}\n";
 
 #[test]
-fn all_fields_are_sent_and_empty_ones_are_not() {
-    let body = function(
-        "    fprocess: node index.js
-    namespace: staging
-    readonly_root_filesystem: true
-    secrets: [b, a]
-    constraints: ['os == linux']
-    labels: {scale: 2}
-    annotations: {topic: cron}
-    limits: {cpu: 0.5, memory: 128Mi}
-    requests: {cpu: 100m}
-    environment: {A: b}
-",
-    );
-    assert_eq!(
-        body,
-        json!({"service": "f", "image": "r/i:1", "namespace": "staging", "envProcess": "node index.js",
-            "envVars": {"A": "b"}, "constraints": ["os == linux"], "secrets": ["b", "a"], "labels": {"scale": "2"},
-            "annotations": {"topic": "cron"}, "limits": {"cpu": "0.5", "memory": "128Mi"}, "requests": {"cpu": "100m"},
-            "readOnlyRootFilesystem": true})
-    );
-    let empty =
-        "    fprocess: ''\n    namespace:\n    secrets: []\n    labels: {}\n    limits: {}\n    requests: {cpu: ''}\n";
-    assert_eq!(function(empty), json!({"service": "f", "image": "r/i:1", "labels": {}, "annotations": {}}));
-}
-
-#[test]
 fn functions_keep_the_order_of_the_file() {
     let names: Vec<Value> = Run::default().bodies(TWO).iter().map(|body| body["service"].clone()).collect();
     assert_eq!(names, ["zeta", "alpha"]);
@@ -83,7 +56,7 @@ fn selection_takes_names_by_wildcard_or_regular_expression() {
     assert_eq!(names(Options { regex: regex_lite::Regex::new("^[yz]").ok(), ..Options::default() }), ["zeta"]);
     let none = with(Options { filter: Some("b*".to_owned()), ..Options::default() }).problems(TWO);
     insta::assert_snapshot!(none, @r"
-    no function's name matches `FILTER` `b*`
+    no function name matches `FILTER` `b*`
     hint: `stack.yml` has `zeta`, `alpha`
     ");
 }
@@ -131,7 +104,7 @@ fn image_names_follow_the_tag_format() {
 fn digest_needs_the_handler() {
     let run = with(Options { tag: Tag::Digest, ..Options::default() });
     insta::assert_snapshot!(run.problems(HEAD), @r"
-    stack.yml:5:3: `TAG_FORMAT: digest` needs the handler of `f`: it has none
+    stack.yml:5:3: `TAG_FORMAT: digest` needs the handler of `f`: `handler` is missing
         5 |   f:
           |   ^
     hint: write `handler:` with the function's folder, or use another `TAG_FORMAT`
@@ -145,55 +118,26 @@ fn digest_needs_the_handler() {
 }
 
 #[test]
-fn branch_that_no_tag_can_hold_is_told() {
+fn branch_that_no_tag_can_contain_is_refused() {
     let branch = Tag::Branch { branch: "feature/x".to_owned(), version: "v".to_owned() };
     for (tag, unfit) in [(branch, "feature/x"), (Tag::Version("v1/2-3-gab".to_owned()), "v1/2-3-gab")] {
         let problems = with(Options { tag, ..Options::default() }).problems(HEAD);
-        let hint = format!("hint: use `TAG_FORMAT: sha`: `{unfit}` cannot stand in an image tag");
+        let hint = format!("hint: use `TAG_FORMAT: sha`: an image tag cannot contain `{unfit}`");
         assert!(problems.ends_with(&hint), "{problems}");
     }
 }
 
 #[test]
-fn environment_files_stand_between_inline_and_option_and_are_not_substituted() {
+fn environment_files_come_between_inline_and_option_and_are_not_substituted() {
     let folder = tempfile::tempdir().expect("folder");
     fs::write(folder.path().join("one.yml"), "environment:\n  A: one\n  B: 1.10\n  D: ${X} $$\n").expect("write");
     fs::write(folder.path().join("two.yml"), "other: [x]\nenvironment: {B: two, E: ~}\n").expect("write");
     fs::write(folder.path().join("empty.yml"), "").expect("write");
     let options = Options { env_vars: pairs(&[("C", "option")]), ..Options::default() };
-    let run = Run { options, variables: &[("X", "x"), ("FILE", "one")], base: folder.path() };
+    let run = Run { options, variables: &[("X", "x"), ("FILE", "one")], base: folder.path(), ..Run::default() };
     let fields = "    environment: {A: inline, C: inline, F: inline}\n    environment_file: [\"${FILE}.yml\", ~, two.yml, empty.yml]\n";
     let expected = json!({"A": "one", "B": "two", "C": "option", "D": "${X} $$", "E": "", "F": "inline"});
     assert_eq!(run.bodies(format!("{HEAD}{fields}"))[0]["envVars"], expected);
-}
-
-#[test]
-fn environment_files_that_cannot_be_read_are_told_at_their_place() {
-    let folder = tempfile::tempdir().expect("folder");
-    fs::write(folder.path().join(".env"), "A=1\nB=2\n").expect("write");
-    fs::write(folder.path().join("twice.yml"), "environment:\n  A: 1\n  A: 2\n").expect("write");
-    let run = Run { base: folder.path(), ..Run::default() };
-    let problems =
-        run.problems(format!("{HEAD}    environment_file:\n    - none.yml\n    - .env\n    - twice.yml\n    - .\n"));
-    let folder = format!("{}/", folder.path().display());
-    insta::assert_snapshot!(problems.replace(&folder, ""), @r"
-    .env:1:1: the environment file is the text `A=1 B=2`, where names with values belong
-        1 | A=1
-          | ^
-    hint: write `NAME: value` lines; a space follows the colon
-    twice.yml:3:3: `A` stands here for the second time
-        3 |   A: 2
-          |   ^
-    hint: keep one of them
-    stack.yml:8:7: `none.yml` cannot be read: No such file or directory (os error 2)
-        8 |     - none.yml
-          |       ^
-    hint: a path is relative to the folder the pipe runs in; commit the file, or pass it as an artifact
-    stack.yml:11:7: `.` is a directory, not a file
-       11 |     - .
-          |       ^
-    hint: a path is relative to the folder the pipe runs in; commit the file, or pass it as an artifact
-    ");
 }
 
 #[test]
@@ -212,33 +156,12 @@ fn command_comes_from_the_file_else_from_the_template() {
     fs::write(folder.path().join("template/go/template.yml"), "fprocess: [a]\n").expect("write");
     assert!(
         run.problems(format!("{HEAD}    lang: go\n"))
-            .starts_with("template/go/template.yml:1:11: `fprocess` is a list")
+            .starts_with("template/go/template.yml:1:11: `fprocess` must be a text, not a list")
     );
 }
 
 #[test]
-fn substitution_can_be_switched_off() {
-    let run = with(Options { envsubst: false, ..Options::default() });
-    let body = &run.bodies(format!("{HEAD}    environment: {{A: '${{X-y}} $$'}}\n"))[0];
-    assert_eq!(body["envVars"], json!({"A": "${X-y} $$"}));
-}
-
-#[test]
-fn substitution_runs_before_yaml_is_read() {
-    let run = Run {
-        variables: &[("NAME", "g"), ("LIST", "a, b"), ("HASH", "x #y"), ("LINES", "one\ntwo")],
-        ..Run::default()
-    };
-    let text = "version: 1.0\nprovider: {name: openfaas}\nfunctions:\n  ${NAME}:\n    image: r/i:${TAG:-1.0}\n    secrets: [${LIST}]\n    environment:\n      A: ${HASH}\n      B: \"${LINES}\"\n      C: ${NONE:-\"1.10\"}\n      ${K:-D}: $$\n";
-    assert_eq!(
-        run.bodies(text)[0],
-        json!({"service": "g", "image": "r/i:1.0", "secrets": ["a", "b"], "labels": {}, "annotations": {},
-            "envVars": {"A": "x", "B": "one two", "C": "1.10", "D": "$"}})
-    );
-}
-
-#[test]
-fn gateway_and_substituted_names_are_told() {
+fn gateway_and_substituted_names_are_returned() {
     let run = Run { variables: &[("URL", "https://gw.example.com")], ..Run::default() };
     let text = format!("# ${{NOTE}}\n{}", HEAD.replace("name: openfaas", "name: openfaas\n  gateway: ${URL}"));
     let stack = run.read(text).expect("stack");
@@ -289,4 +212,23 @@ fn name_that_depends_on_a_variable_is_marked() {
     assert_eq!(marked("functions: ${MAP}"), [true]);
     assert_eq!(marked("functions:\n  ${LIST}\n  f: {image: r/f}"), [true, false]);
     assert_eq!(marked("x: &x 'f-${ENV}'\nfunctions: {*x : {image: r/f}}"), [true]);
+}
+
+#[test]
+fn stack_file_from_a_url_reads_no_local_files() {
+    let folder = tempfile::tempdir().expect("folder");
+    fs::create_dir_all(folder.path().join("template/go")).expect("folder");
+    fs::write(folder.path().join("template/go/template.yml"), "fprocess: ./local\n").expect("write");
+    fs::write(folder.path().join("env.yml"), "environment: {A: local}\n").expect("write");
+    let run = Run { base: folder.path(), is_remote: true, ..Run::default() };
+    assert_eq!(run.bodies(format!("{HEAD}    lang: go\n"))[0]["envProcess"], Value::Null);
+    insta::assert_snapshot!(run.problems(format!("{HEAD}    environment_file: [env.yml]\n")), @r"
+    stack.yml:7:24: a stack file from a URL cannot read local files
+        7 |     environment_file: [env.yml]
+          |                        ^
+    hint: commit the stack file to the repository, or write the variables under `environment`
+    ");
+    let run = Run { options: Options { tag: Tag::Digest, ..Options::default() }, ..run };
+    let problems = run.problems(format!("{HEAD}    handler: ./f\n"));
+    assert!(problems.contains("a stack file from a URL cannot name local folders"), "{problems}");
 }

@@ -44,16 +44,7 @@ fn alias_bombs_end_in_an_error() {
 }
 
 #[test]
-fn many_names_are_read_up_to_a_bound() {
-    let keys = |count: usize| -> String { (0..count).map(|number| format!("      k{number}: v\n")).collect() };
-    let stack = soon(format!("{HEAD}    environment:\n{}", keys(50_000))).expect("stack");
-    assert_eq!(stack.functions[0].deployment.env_vars.len(), 50_000);
-    let problems = soon(format!("{HEAD}    environment:\n{}", keys(66_000))).expect_err("too many");
-    assert!(problems.to_string().contains("more than 65536 names"), "{problems}");
-}
-
-#[test]
-fn many_problems_are_told_up_to_a_bound() {
+fn problems_are_reported_up_to_a_bound() {
     let lines: String = (0..50_000).map(|number| format!("      k{number}: []\n")).collect();
     let problems = soon(format!("{HEAD}    environment:\n{lines}")).expect_err("problems");
     assert_eq!(problems.problems.len(), 100);
@@ -74,41 +65,21 @@ fn many_unknown_fields_are_read() {
 }
 
 #[test]
-fn large_scalars_are_read() {
-    let stack = soon(format!("{HEAD}    environment: {{A: {}}}\n", "x".repeat(1_000_000))).expect("stack");
-    assert_eq!(stack.functions[0].deployment.env_vars["A"].len(), 1_000_000);
-}
-
-#[test]
 fn everything_else_ends_in_an_error() {
     let texts = [
         "[".repeat(MAX_FILE),
-        "{".repeat(MAX_FILE),
         "{a: ".repeat(MAX_FILE / 4),
         "- ".repeat(MAX_FILE / 2),
-        "? ".repeat(MAX_FILE / 2),
         ":\n".repeat(MAX_FILE / 2),
         cut("[".to_owned() + &",".repeat(MAX_FILE)),
-        cut("[".to_owned() + &": ".repeat(MAX_FILE)),
         "${".repeat(MAX_FILE / 2),
-        "${A".repeat(MAX_FILE / 3),
         cut("${A:-".repeat(MAX_FILE / 4)),
         cut("${A/x".repeat(MAX_FILE / 4)),
         cut("# ${BIG##*a*b*c}\n".repeat(MAX_FILE / 16)),
-        cut("# ${BIG//v/${BIG}}\n".repeat(MAX_FILE / 16)),
         cut("# ${BIG}\n".repeat(MAX_FILE / 9)),
-        "${A}".repeat(MAX_FILE / 4),
-        format!("A: >\n{}{}", " ".repeat(500_000), "${A}".repeat(130_000)),
         format!("# {}{}${{B.}}", "${A:-".repeat(63), "${X}".repeat(250_000)),
-        "${A:-".repeat(63) + &"x".repeat(1_000_000),
-        format!("{HEAD}  ? {}\n  : {{}}\n", "e".repeat(1_000_000)),
-        "$$".repeat(MAX_FILE / 2),
-        "\\\\".repeat(MAX_FILE / 2),
-        "\n".repeat(MAX_FILE),
         "\r".repeat(MAX_FILE),
-        "\u{feff}".repeat(MAX_FILE / 3),
         "\"".repeat(MAX_FILE),
-        "a: |\n".repeat(MAX_FILE / 5),
         "---\n".repeat(MAX_FILE / 4),
         "%TAG ! a\n".repeat(MAX_FILE / 9),
         cut(format!("{HEAD}    environment:\n{}", "      a: \"b\nc\"\n".repeat(MAX_FILE / 8))),

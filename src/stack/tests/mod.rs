@@ -21,17 +21,31 @@ struct Run<'a> {
     options: Options,
     variables: &'a [(&'a str, &'a str)],
     base: &'a Path,
+    is_remote: bool,
+    clone_dir: Option<&'a Path>,
 }
 
 impl Default for Run<'_> {
     fn default() -> Self {
-        Self { options: Options::default(), variables: &[], base: Path::new("/nonexistent") }
+        Self {
+            options: Options::default(),
+            variables: &[],
+            base: Path::new("/nonexistent"),
+            is_remote: false,
+            clone_dir: None,
+        }
     }
 }
 
 impl Run<'_> {
     fn read(&self, text: impl AsRef<[u8]>) -> Result<Stack, Problems> {
-        let source = Source { name: "stack.yml".to_owned(), text: text.as_ref().to_vec(), base: self.base.to_owned() };
+        let source = Source {
+            name: self.clone_dir.map_or("stack.yml".into(), |clone| clone.join("stack.yml").display().to_string()),
+            text: text.as_ref().to_vec(),
+            base: self.base.to_owned(),
+            is_remote: self.is_remote,
+            clone_dir: self.clone_dir.map(Path::to_owned),
+        };
         let variable = |name: &str| {
             let found = self.variables.iter().find(|(known, _)| *known == name);
             found.map(|(_, value)| (*value).to_owned())
@@ -60,8 +74,18 @@ impl Run<'_> {
 
     fn warnings(&self, text: impl AsRef<[u8]>) -> String {
         let stack = self.read(text).unwrap_or_else(|problems| panic!("{problems}"));
-        stack.warnings.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n")
+        lines(&stack.warnings)
     }
+
+    /// All problems and warnings of a file that is refused.
+    fn all(&self, text: impl AsRef<[u8]>) -> String {
+        let found = self.read(text).expect_err("problems");
+        [lines(&found.problems), lines(&found.warnings)].join("\n")
+    }
+}
+
+fn lines(problems: &[Problem]) -> String {
+    problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n")
 }
 
 /// The body of the one function `f` with these fields, indented by four.
@@ -69,11 +93,6 @@ fn function(fields: &str) -> Value {
     let mut bodies = Run::default().bodies(format!("{HEAD}{fields}"));
     assert_eq!(bodies.len(), 1);
     bodies.remove(0)
-}
-
-/// The environment of the one function `f`, from lines that are indented by six.
-fn environment(lines: &str) -> Value {
-    function(&format!("    environment:\n{lines}"))["envVars"].clone()
 }
 
 fn refused(text: impl AsRef<[u8]>) -> String {

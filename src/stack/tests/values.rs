@@ -1,83 +1,13 @@
 use super::*;
 
 #[test]
-fn scalars_keep_their_source_text_where_a_text_is_wanted() {
-    let kept = [
-        "1",
-        "010",
-        "0o17",
-        "0x1F",
-        "1_000",
-        "-0",
-        "+7",
-        "0b101",
-        "123456789012345678901234567890",
-        "1:30",
-        "1.10",
-        "1e3",
-        ".5",
-        "5.",
-        "-1.0",
-        ".inf",
-        ".nan",
-        "1.0.0",
-        "true",
-        "True",
-        "FALSE",
-        "yes",
-        "no",
-        "on",
-        "OFF",
-        "y",
-        "n",
-        "2001-01-01",
-        "2001-12-14t21:59:43.10-05:00",
-        "12:30:45",
-        "nUll",
-        "=",
-        "-x",
-        "?x",
-        ":x",
-        "50%",
-        "a,b",
-        "a]b",
-    ];
-    let lines: String = kept.iter().enumerate().map(|(number, text)| format!("      k{number}: {text}\n")).collect();
-    let environment = environment(&lines);
-    for (number, text) in kept.iter().enumerate() {
-        assert_eq!(environment[format!("k{number}")], *text);
-    }
-}
-
-#[test]
-fn nulls_are_the_empty_text() {
-    let lines = "      a:\n      b: ~\n      c: null\n      d: Null\n      e: NULL\n      f: ''\n      g: '~'\n";
-    assert_eq!(environment(lines), json!({"a": "", "b": "", "c": "", "d": "", "e": "", "f": "", "g": "~"}));
-}
-
-#[test]
 fn tags_decide_what_a_scalar_is() {
     let lines = "      a: !!str 1\n      b: !!int '7'\n      c: !!binary aGVsbG8=\n      d: !own x\n      e: !!null ''\n      f: ! 12\n";
     let expected = json!({"a": "1", "b": "7", "c": "hello", "d": "x", "e": "", "f": "12"});
-    assert_eq!(environment(lines), expected);
+    assert_eq!(function(&format!("    environment:\n{lines}"))["envVars"], expected);
     for wrong in ["!!int x", "!!bool yes", "!!null x", "!!binary '*'", "!!binary /w=="] {
         refused(format!("{HEAD}    environment: {{a: {wrong}}}\n"));
     }
-}
-
-#[test]
-fn keys_keep_their_source_text_and_a_null_key_disappears() {
-    let lines = "      1: a\n      1.50: b\n      true: c\n      ~: d\n      'e f': g\n      2001-01-01: h\n      ? i\n      : j\n      é: k\n";
-    let expected = json!({"1": "a", "1.50": "b", "true": "c", "e f": "g", "2001-01-01": "h", "i": "j", "é": "k"});
-    assert_eq!(environment(lines), expected);
-}
-
-#[test]
-fn lists_take_any_scalar_and_lose_their_nulls() {
-    let body =
-        function("    secrets: [a, 1, true, ~, null, 2001-01-01, a, '']\n    constraints:\n    - ~\n    - 1.10\n");
-    assert_eq!(body["secrets"], json!(["a", "1", "true", "2001-01-01", "a", ""]));
-    assert_eq!(body["constraints"], json!(["1.10"]));
 }
 
 #[test]
@@ -154,56 +84,6 @@ fn unknown_fields_may_hold_anything() {
 }
 
 #[test]
-fn duplicate_names_are_refused_whatever_their_types() {
-    for lines in ["a: 1\n      a: 2", "1: a\n      '1': b", "? &k a\n      : 1\n      *k : 2"] {
-        let problems = refused(format!("{HEAD}    environment:\n      {lines}\n"));
-        assert!(problems.contains("stands here for the second time"), "{problems}");
-    }
-    refused(format!("{HEAD}    image: other\n"));
-    refused(format!("{HEAD}  f: {{}}\n"));
-    refused(format!("{HEAD}provider: {{name: openfaas}}\n"));
-}
-
-#[test]
-fn merge_keys_and_aliases_are_applied_with_source_text() {
-    let text = "\
-base: &base
-  lang: dockerfile
-  limits: {memory: 64Mi}
-  labels: &labels {one: '1', shared: base}
-env: &env {A: base, B: 1.10, C: yes}
-more: &more {C: more, D: more}
-functions:
-  first:
-    <<: *base
-    image: r/a:1
-    environment: {<<: [*env, *more], A: own}
-  second:
-    <<: [*base]
-    image: r/b:1
-    labels: {<<: *labels, two: 2}
-    environment: *env
-provider: {name: openfaas}
-";
-    assert_eq!(
-        Run::default().bodies(text),
-        [
-            json!({"service": "first", "image": "r/a:1", "envVars": {"A": "own", "B": "1.10", "C": "yes", "D": "more"},
-                "labels": {"one": "1", "shared": "base"}, "annotations": {}, "limits": {"memory": "64Mi"}}),
-            json!({"service": "second", "image": "r/b:1", "envVars": {"A": "base", "B": "1.10", "C": "yes"},
-                "labels": {"one": "1", "shared": "base", "two": "2"}, "annotations": {}, "limits": {"memory": "64Mi"}}),
-        ]
-    );
-}
-
-#[test]
-fn merge_keys_over_functions_add_functions() {
-    let text = format!("x: &x\n  base: {{image: 'b:1'}}\n  f: {{image: 'c:1'}}\n{HEAD}  <<: *x\n");
-    let names: Vec<Value> = Run::default().bodies(text).iter().map(|body| body["service"].clone()).collect();
-    assert_eq!(names, ["f", "base"]);
-}
-
-#[test]
 fn merged_nulls_do_not_override() {
     let body = function("    environment:\n      <<: {A: ~, B: ~}\n      A: own\n");
     assert_eq!(body["envVars"], json!({"A": "own", "B": ""}));
@@ -224,33 +104,6 @@ fn merges_of_anything_but_mappings_are_refused() {
     refused(format!("x: &x [{{}}]\n{HEAD}    environment: {{<<: *x}}\n"));
     refused(format!("{HEAD}    environment: &e {{<<: *e}}\n"));
     refused(format!("{HEAD}    environment: {{<<: {{}}, <<: {{}}}}\n"));
-}
-
-#[test]
-fn encodings_are_told_apart() {
-    let text = format!("{HEAD}    environment: {{A: é}}\n");
-    let expected = json!({"A": "é"});
-    let bodies = Run::default().bodies(&text);
-    assert_eq!(bodies[0]["envVars"], expected);
-    assert_eq!(Run::default().bodies(format!("\u{feff}{text}")), bodies);
-    assert_eq!(Run::default().bodies(text.replace('\n', "\r\n")), bodies);
-    for big_endian in [false, true] {
-        let units = std::iter::once(0xfeff).chain(text.encode_utf16());
-        let bytes = units.flat_map(|unit: u16| if big_endian { unit.to_be_bytes() } else { unit.to_le_bytes() });
-        assert!(refused(bytes.collect::<Vec<u8>>()).contains("UTF-16"));
-    }
-    let mut invalid = text.clone().into_bytes();
-    invalid.extend(b"# \xff\n");
-    assert!(refused(invalid).contains("stack.yml:8:3: what follows here is not UTF-8"));
-    assert!(refused(format!("{text}\0")).contains("NUL"));
-}
-
-#[test]
-fn only_the_first_document_counts() {
-    let second = format!("---\n{}", HEAD.replace("  f:", "  g:"));
-    let names: Vec<Value> =
-        Run::default().bodies(format!("{HEAD}{second}")).iter().map(|b| b["service"].clone()).collect();
-    assert_eq!(names, ["f"]);
 }
 
 #[test]

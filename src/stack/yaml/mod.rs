@@ -11,70 +11,52 @@ mod tests;
 
 use std::ops::Range;
 
-/// How deep collections may be nested. yaml.v3 takes 10,000; a stack file needs five.
-const MAX_DEPTH: usize = 128;
-/// How many different tags a document may use.
-const MAX_TAGS: usize = 1000;
-
 /// The index of a node in its document.
-pub type NodeId = u32;
+pub type NodeId = usize;
 
-/// A text that is not YAML.
+/// Why a text is not YAML.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SyntaxError {
     /// In bytes of the text.
     pub at: usize,
-    /// What is wrong.
     pub message: String,
-    /// What to write.
     pub hint: Option<&'static str>,
 }
 
 /// One YAML document.
 #[derive(Debug)]
 pub struct Document {
-    /// In the order they stand in the text; the first is the root.
+    /// In the order of the text; the first is the root.
     nodes: Vec<Node>,
-    /// The texts of all scalars.
-    values: String,
-    tags: Vec<String>,
     /// Where a further document begins that holds something, in bytes of the text.
     rest: Option<usize>,
 }
 
 #[derive(Debug)]
 struct Node {
-    kind: RawKind,
-    /// Index into the tags, from 1; 0 for none.
-    tag: u16,
-    /// The place, in bytes of the text.
-    at: u32,
-    /// Where its own text ends: for a collection, its opening bracket or first item.
-    until: u32,
-    /// A scalar's text is `values[first..last]`; an alias stands for node `first`.
-    first: u32,
-    last: u32,
+    content: Content,
+    tag: Option<String>,
+    /// Where it is written, in bytes of the text; of a collection only the place where it begins.
+    written: Range<usize>,
     /// The node after this one and all within it.
     end: NodeId,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum RawKind {
-    Plain,
-    Quoted,
+#[derive(Debug)]
+enum Content {
+    Plain(String),
+    Quoted(String),
     Sequence,
     Mapping,
-    Alias,
+    Alias(NodeId),
 }
 
 /// What a node is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind<'a> {
-    /// A single value, with its source text.
+    /// With its source text.
     Scalar(&'a str),
-    /// A list.
     Sequence,
-    /// Keys and values.
     Mapping,
     /// Stands for another node.
     Alias(NodeId),
@@ -83,13 +65,11 @@ pub enum Kind<'a> {
 /// What yaml.v3 makes of a scalar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Meaning {
-    /// Nothing: `null`, `~` or no text.
+    /// `null`, `~` or no text.
     Null,
-    /// `true` or `false`, in three spellings each.
     Boolean(bool),
-    /// A number or a date: a text where one is wanted, else not.
+    /// A number or a date: a text if one is wanted, else not.
     Other,
-    /// A text.
     Text,
     /// `<<` as a key.
     Merge,
@@ -109,7 +89,6 @@ impl Document {
         read::document(text)
     }
 
-    /// The root node.
     pub fn root(&self) -> NodeId {
         0
     }
@@ -120,18 +99,16 @@ impl Document {
     }
 
     fn node(&self, id: NodeId) -> &Node {
-        // Ids are only made by this document; 0 is always there.
-        self.nodes.get(id as usize).unwrap_or(&self.nodes[0])
+        // Ids are only made by this document; the root is always there.
+        self.nodes.get(id).unwrap_or(&self.nodes[0])
     }
 
-    /// What a node is.
     pub fn kind(&self, id: NodeId) -> Kind<'_> {
-        let node = self.node(id);
-        match node.kind {
-            RawKind::Plain | RawKind::Quoted => Kind::Scalar(&self.values[node.first as usize..node.last as usize]),
-            RawKind::Sequence => Kind::Sequence,
-            RawKind::Mapping => Kind::Mapping,
-            RawKind::Alias => Kind::Alias(node.first),
+        match &self.node(id).content {
+            Content::Plain(text) | Content::Quoted(text) => Kind::Scalar(text),
+            Content::Sequence => Kind::Sequence,
+            Content::Mapping => Kind::Mapping,
+            Content::Alias(target) => Kind::Alias(*target),
         }
     }
 
@@ -146,14 +123,7 @@ impl Document {
     /// The nodes directly within a collection: items, or keys and values in turn.
     pub fn children(&self, id: NodeId) -> impl Iterator<Item = NodeId> + '_ {
         let end = self.node(id).end;
-        let mut next = id + 1;
-        std::iter::from_fn(move || {
-            (next < end).then(|| {
-                let child = next;
-                next = self.node(child).end;
-                child
-            })
-        })
+        std::iter::successors(Some(id + 1), |child| Some(self.node(*child).end)).take_while(move |child| *child < end)
     }
 
     /// Keys and values of a mapping.
@@ -162,26 +132,19 @@ impl Document {
         std::iter::from_fn(move || Some((children.next()?, children.next()?)))
     }
 
-    /// The place of a node, in bytes of the text.
-    pub fn offset(&self, id: NodeId) -> usize {
-        self.node(id).at as usize
-    }
-
-    /// Where a scalar or an alias is written, in bytes of the text, with its quotes.
+    /// Where a scalar or an alias is written, in bytes of the text, with its quotes; of a collection only where it begins.
     pub fn written(&self, id: NodeId) -> Range<usize> {
-        let node = self.node(id);
-        node.at as usize..node.until as usize
+        self.node(id).written.clone()
     }
 
     /// What yaml.v3 makes of a scalar; [`Meaning::Text`] for other nodes.
     pub fn meaning(&self, id: NodeId) -> Meaning {
-        let node = self.node(id);
+        let Node { content, tag, .. } = self.node(id);
         let Kind::Scalar(text) = self.kind(id) else {
             return Meaning::Text;
         };
-        let tag = node.tag.checked_sub(1).and_then(|index| self.tags.get(usize::from(index)));
-        match tag.map_or("", String::as_str) {
-            "" | "!" if node.kind == RawKind::Quoted => Meaning::Text,
+        match tag.as_deref().unwrap_or_default() {
+            "" | "!" if matches!(content, Content::Quoted(_)) => Meaning::Text,
             "" | "!" if text == "<<" => Meaning::Merge,
             "" | "!" => scalar::implicit(text).0,
             "!!binary" => Meaning::Binary,

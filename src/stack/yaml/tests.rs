@@ -183,19 +183,35 @@ fn places_are_bytes_of_the_text_also_behind_repairs() {
     let document = parse(text);
     let mut found = Vec::new();
     for (key, _) in document.pairs(document.root()) {
-        found.push(&text[document.offset(key)..][..2]);
+        found.push(&text[document.written(key).start..][..2]);
     }
     assert_eq!(found, ["é", "ü"]);
     let (_, inner) = document.pairs(document.root()).nth(1).expect("pair");
     let (key, value) = document.pairs(inner).nth(1).expect("pair");
-    assert_eq!(&text[document.offset(key)..document.offset(value)], "d:\t");
+    assert_eq!(&text[document.written(key).start..document.written(value).start], "d:\t");
 }
 
 #[test]
 fn what_the_two_yamls_read_differently_is_refused() {
-    for text in ["{a:, b: c}", "[a:]", "a: b\u{85}c", "a: b\u{2028}c", "# \u{2029}"] {
+    let in_quotes =
+        ["\"a \u{2028}b\"", "'a\u{2028} b'", "\"a\u{2029}\n  b\"", "\"a\u{85}b\""].map(|text| format!("k: {text}\n"));
+    for text in ["{a:, b: c}", "[a:]", "a: b\u{85}c", "a: b\u{2028}c", "# \u{2029}", "a: |\n  b\u{2028}c"] {
         refusal(text);
     }
+    in_quotes.iter().for_each(|text| drop(refusal(text)));
+}
+
+#[test]
+fn line_separators_in_quotes_are_kept() {
+    let rows = [
+        ("k: \"a\u{2028}b\u{2029}\"\n", "{k,a\u{2028}b\u{2029}}"),
+        ("é: 'a\u{2028}\u{2028}b'\nj: \"\u{2029}\"\n", "{é,a\u{2028}\u{2028}b,j,\u{2029}}"),
+        ("k: a\n---\n# \u{2028}\nb\n", "{k,a}"),
+    ];
+    for (text, expected) in rows {
+        assert_eq!(shown(text), expected, "{text}");
+    }
+    assert_eq!(refusal("k: \"\u{2028}\"\nj: a\u{2028}b\n").at, 13);
 }
 
 #[test]
@@ -230,20 +246,20 @@ fn what_is_no_yaml_is_refused() {
 }
 
 #[test]
-fn common_slips_are_told_with_what_to_write() {
-    let above = "the line above has no `: `, or has a value and names below it";
+fn common_mistakes_are_reported_with_what_to_write() {
+    let above = "the line above has no `: `, or has both a value and keys below it";
     let rows = [
         ("f:\n  secrets: - a\n", 14, "a list cannot begin on this line"),
-        ("f:\n  secrets: [a, b\n  c: d\n", 23, "a `]` or `}` is missing before this"),
-        ("f:\n  secrets: [a, b\n\n", 19, "a `,` or `]` is missing before this"),
-        ("f: {a: b\n", 8, "a `,` or `}` is missing before this"),
-        ("f: [a]]\n", 6, "this closes nothing"),
-        ("f: {}}\n", 5, "this closes nothing"),
+        ("f:\n  secrets: [a, b\n  c: d\n", 23, "missing `]` or `}` before this"),
+        ("f:\n  secrets: [a, b\n\n", 19, "missing `,` or `]` before this"),
+        ("f: {a: b\n", 8, "missing `,` or `}` before this"),
+        ("f: [a]]\n", 6, "unexpected closing bracket"),
+        ("f: {}}\n", 5, "unexpected closing bracket"),
         ("environment:\n  A b\n  C: d\n", 22, above),
         ("labels: foo\n  a: b\n", 15, above),
-        ("labels: foo # one\n  a: b\n", 12, "the value before this comment goes on below it"),
+        ("labels: foo # one\n  a: b\n", 12, "the value before this comment continues below it"),
         ("a: b: c\n", 4, "a second `:` on this line"),
-        ("a: 1\nb c\n", 8, "a name without `: ` stands before this"),
+        ("a: 1\nb c\n", 8, "missing `:` after the key before this"),
     ];
     for (text, at, message) in rows {
         let error = refusal(text);
@@ -277,7 +293,7 @@ proptest! {
                 show(&document, document.root());
                 for id in 0..document.nodes.len() {
                     let id = NodeId::try_from(id).expect("small");
-                    prop_assert!(text.is_char_boundary(document.offset(id)));
+                    prop_assert!(text.is_char_boundary(document.written(id).start));
                     document.meaning(id);
                 }
             }

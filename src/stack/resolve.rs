@@ -1,0 +1,468 @@
+//! Functions put together from a stack file, environment files and the pipe's options, as `faas-cli deploy` does, and checked.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::decode::{Decoder, Entry, Pair, Text};
+use super::diagnostics::{MAX_PROBLEMS, Place, Problem, Problems};
+use super::envsubst::OWN_SECRET;
+use super::files::{FileFault, Files};
+use super::filter::Selection;
+use super::image::{self, Tag};
+use super::kubernetes::{self, Rule};
+use super::schema::{self, Amounts, Fields, Root, Unknown};
+use super::yaml::{Document, NodeId};
+use super::{Function, Named, Options, Source, Surroundings};
+use crate::console::log::{WholeOrLength, quote, whole_or_length};
+use crate::function::FunctionName;
+use crate::function::api::{Deployment, Resources};
+
+/// A field as near as this to a known one is a typing error; so is the start of one.
+const TYPO: usize = 2;
+const WRITE_IMAGE: &str = "write `image: registry.example.com/name:tag`";
+
+/// What a problem is about: a place in the stack file, or one of the pipe's variables.
+#[derive(Clone, Copy)]
+enum At {
+    Node(NodeId),
+    Variable(&'static str),
+}
+
+pub(super) struct Assembly<'a> {
+    source: &'a Source,
+    options: &'a Options,
+    surroundings: &'a Surroundings<'a>,
+    place: Place<'a>,
+    document: &'a Document,
+    files: Files,
+    digests: BTreeMap<String, Option<String>>,
+    /// What was said of nodes that several functions may share.
+    told: BTreeSet<(NodeId, String)>,
+    pub(super) found: Problems,
+    /// All functions, selected or not.
+    pub(super) named: Vec<Named>,
+}
+
+impl<'a> Assembly<'a> {
+    pub(super) fn new(
+        source: &'a Source,
+        options: &'a Options,
+        surroundings: &'a Surroundings<'a>,
+        place: Place<'a>,
+        document: &'a Document,
+    ) -> Self {
+        Self {
+            source,
+            options,
+            surroundings,
+            place,
+            document,
+            files: Files::default(),
+            digests: BTreeMap::new(),
+            told: BTreeSet::new(),
+            found: Problems::default(),
+            named: Vec::new(),
+        }
+    }
+
+    /// The selected functions; what is wrong is in `found`.
+    pub(super) fn functions(&mut self) -> (Root, Vec<Function>) {
+        let mut decoder = Decoder::new(self.document);
+        let root = schema::root(&mut decoder, self.document.root());
+        let selection = Selection::new(self.options.filter.as_deref(), self.options.regex.as_ref());
+        let mut functions = Vec::new();
+        let mut is_any_selected = false;
+        let is_root_whole = decoder.findings.is_empty();
+        self.check_options();
+        self.check_fields(&root.unknown);
+        for pair in &root.functions {
+            let before = decoder.findings.len();
+            let fields = schema::function(&mut decoder, pair.value, &pair.name);
+            self.named.push(self.named(pair, &fields));
+            if !selection.takes(&pair.name) {
+                continue;
+            }
+            is_any_selected = true;
+            if decoder.is_exhausted || self.is_full() {
+                continue;
+            }
+            let is_whole = decoder.findings.len() == before;
+            let function = self.function(pair, &fields, is_whole);
+            if self.found.problems.is_empty() && decoder.findings.is_empty() {
+                functions.push(function);
+            }
+        }
+        for finding in decoder.findings.iter().take(MAX_PROBLEMS) {
+            self.add(self.place.finding(self.document, finding));
+        }
+        if is_root_whole {
+            self.check_root(&root);
+            if root.functions.is_empty() {
+                let message = format!("`{}` has no functions", self.place.page.name);
+                let hint = "write `functions:` with the name of a function and its `image:` below it";
+                self.add(self.place.page.problem_of_all(message, hint));
+            } else if !is_any_selected {
+                self.add(self.none_selected(&root));
+            }
+        }
+        (root, functions)
+    }
+
+    fn is_full(&self) -> bool {
+        self.found.problems.len() >= MAX_PROBLEMS
+    }
+
+    fn add(&mut self, problem: Problem) {
+        if !self.is_full() {
+            self.found.problems.push(problem);
+        }
+    }
+
+    fn problem(&mut self, node: NodeId, message: &str, hint: impl Into<Option<String>>) {
+        self.report(At::Node(node), true, message.to_owned(), hint.into());
+    }
+
+    fn report(&mut self, at: At, is_error: bool, message: String, hint: Option<String>) {
+        let list = if is_error { &mut self.found.problems } else { &mut self.found.warnings };
+        if list.len() >= MAX_PROBLEMS {
+            return;
+        }
+        match at {
+            At::Variable(name) => list.push(Problem::new(format!("`{name}`: {message}"), hint)),
+            At::Node(node) => {
+                if self.told.insert((node, message.clone())) {
+                    list.push(self.place.problem(self.document.written(node), &message, hint));
+                }
+            }
+        }
+    }
+
+    fn check_root(&mut self, root: &Root) {
+        match &root.provider_name {
+            Some(name) if name.value == "openfaas" => {}
+            Some(name) => {
+                let message = format!("`provider.name` must be `openfaas`, not `{}`", whole_or_length(&name.value));
+                self.problem(name.node, &message, "write `name: openfaas`".to_owned());
+            }
+            None => {
+                let message = "`provider.name` is missing";
+                let hint = "write\nprovider:\n  name: openfaas";
+                match root.provider {
+                    Some(node) => self.problem(node, message, hint.to_owned()),
+                    None => {
+                        let message = format!("{}: {message}", self.place.page.name);
+                        self.add(self.place.page.problem_of_all(message, hint));
+                    }
+                }
+            }
+        }
+        if let Some(version) = &root.version
+            && !matches!(version.value.as_str(), "" | "1.0")
+        {
+            let message = format!("`version` must be `1.0`, not `{}`", whole_or_length(&version.value));
+            self.problem(version.node, &message, "write `version: 1.0`".to_owned());
+        }
+    }
+
+    fn none_selected(&self, root: &Root) -> Problem {
+        let wanted = match (&self.options.filter, &self.options.regex) {
+            (Some(filter), _) => format!("`FILTER` `{}`", whole_or_length(filter)),
+            (None, Some(regex)) => format!("`REGEX` `{}`", whole_or_length(regex.as_str())),
+            (None, None) => "the selection".to_owned(),
+        };
+        let names = root.functions.iter().take(20).map(|pair| format!("`{}`", whole_or_length(&pair.name)));
+        let names: Vec<String> = names.collect();
+        let more = if root.functions.len() > 20 { ", …" } else { "" };
+        let hint = format!("`{}` has {}{more}", self.place.page.name, names.join(", "));
+        self.place.page.problem_of_all(format!("no function name matches {wanted}"), &hint)
+    }
+
+    /// Puts a function together; if the stack file is wrong about it, only what it has is checked.
+    fn function(&mut self, pair: &Pair, fields: &Fields, is_whole: bool) -> Function {
+        self.check_fields(&fields.unknown);
+        self.check_texts(pair, fields);
+        let image = self.image(pair, fields, is_whole);
+        let env_vars = self.environment(fields);
+        let env_process = self.process(fields);
+        let resources = |amounts: &Amounts| {
+            let (memory, cpu) = (non_empty(amounts.memory.as_ref()), non_empty(amounts.cpu.as_ref()));
+            (memory.is_some() || cpu.is_some()).then_some(Resources { memory, cpu })
+        };
+        // The option's, then those of the file that are not among them.
+        let given = &self.options.secrets;
+        let own = fields.secrets.iter().map(|text| &text.value).filter(|name| !given.contains(name));
+        let deployment = Deployment {
+            service: pair.name.clone(),
+            image,
+            namespace: self.namespace(fields),
+            env_process,
+            env_vars,
+            constraints: match &fields.constraints {
+                Some(own) => own.iter().map(|text| text.value.clone()).collect(),
+                None => self.options.constraints.clone(),
+            },
+            secrets: given.iter().chain(own).cloned().collect(),
+            labels: overlay(&fields.labels, &self.options.labels),
+            annotations: overlay(&fields.annotations, &self.options.annotations),
+            limits: resources(&fields.limits),
+            requests: resources(&fields.requests),
+            read_only_root_filesystem: fields.read_only || self.options.read_only,
+        };
+        Function { deployment, line: self.line(pair.key), lines: self.lines(fields) }
+    }
+
+    fn namespace(&self, fields: &Fields) -> Option<String> {
+        self.options.namespace.clone().or_else(|| non_empty(fields.namespace.as_ref()))
+    }
+
+    fn named(&self, pair: &Pair, fields: &Fields) -> Named {
+        // A key may be an alias of a text elsewhere.
+        let keys = [pair.key, self.document.resolve(pair.key)];
+        let is_substituted =
+            |key: NodeId| self.place.substituted.replacements(self.document.written(key)).next().is_some();
+        Named {
+            function: FunctionName::new(&pair.name, self.namespace(fields)),
+            line: self.line(pair.key),
+            is_name_substituted: keys.into_iter().any(is_substituted),
+        }
+    }
+
+    fn line(&self, node: NodeId) -> usize {
+        self.place.line(self.document.written(node).start)
+    }
+
+    fn lines(&self, fields: &Fields) -> Vec<(&'static str, usize)> {
+        let first = |map: &BTreeMap<String, Entry>| map.values().map(|entry| entry.key).min();
+        let amounts =
+            |amounts: &Amounts| [&amounts.memory, &amounts.cpu].into_iter().flatten().map(|text| text.node).min();
+        let nodes = [
+            ("image", fields.image_node),
+            ("namespace", fields.namespace.as_ref().map(|text| text.node)),
+            ("secrets", fields.secrets.first().map(|text| text.node)),
+            ("constraints", fields.constraints.iter().flatten().next().map(|text| text.node)),
+            ("limits", amounts(&fields.limits)),
+            ("requests", amounts(&fields.requests)),
+            ("labels", first(&fields.labels)),
+            ("annotations", first(&fields.annotations)),
+            ("environment", first(&fields.environment)),
+        ];
+        nodes.into_iter().filter_map(|(name, node)| Some((name, self.line(node?)))).collect()
+    }
+
+    fn image(&mut self, pair: &Pair, fields: &Fields, is_whole: bool) -> String {
+        let name = WholeOrLength(&pair.name);
+        let Some(text) = fields.image.as_ref().filter(|text| !text.value.is_empty()) else {
+            if is_whole {
+                let node = fields.image_node.unwrap_or(pair.key);
+                self.problem(node, &format!("function `{name}` has no image"), WRITE_IMAGE.to_owned());
+            }
+            return String::new();
+        };
+        if let Some(fault) = image::fault(&text.value) {
+            self.problem(text.node, &invalid_image(&text.value, &fault), WRITE_IMAGE.to_owned());
+            return String::new();
+        }
+        let mut digest = String::new();
+        if self.options.tag == Tag::Digest {
+            match self.digest(fields) {
+                Ok(found) => digest = found,
+                Err(message) => {
+                    if let Some(message) = message {
+                        let node = fields.handler.as_ref().map_or(pair.key, |text| text.node);
+                        let message = format!("`TAG_FORMAT: digest` needs the handler of `{name}`: {message}");
+                        let hint = "write `handler:` with the function's folder, or use another `TAG_FORMAT`";
+                        self.problem(node, &message, hint.to_owned());
+                    }
+                    return String::new();
+                }
+            }
+        }
+        let tagged = image::tagged(&text.value, &self.options.tag, &digest);
+        if let Some(fault) = image::fault(&tagged) {
+            let message = format!("with `TAG_FORMAT`, {}", invalid_image(&tagged, &fault));
+            let hint = match self.options.tag.unfit() {
+                Some(unfit) => {
+                    format!("use `TAG_FORMAT: sha`: an image tag cannot contain `{}`", whole_or_length(unfit))
+                }
+                None => "leave `TAG_FORMAT` out, or give the image a plain tag".to_owned(),
+            };
+            self.problem(text.node, &message, hint);
+        }
+        tagged
+    }
+
+    /// The hash of the handler's folder; what is wrong with it, once.
+    fn digest(&mut self, fields: &Fields) -> Result<String, Option<String>> {
+        let Some(handler) = non_empty(fields.handler.as_ref()) else {
+            return Err(Some("`handler` is missing".to_owned()));
+        };
+        if self.source.is_remote {
+            return Err(Some("a stack file from a URL cannot name local folders".to_owned()));
+        }
+        if let Some(known) = self.digests.get(&handler) {
+            return known.clone().ok_or(None);
+        }
+        let digest = (self.surroundings.folder_digest)(&self.source.path(&handler));
+        self.digests.insert(handler, digest.as_ref().ok().cloned());
+        digest.map_err(|message| Some(quote(&message)))
+    }
+
+    /// Inline, then environment files in order, then the option.
+    fn environment(&mut self, fields: &Fields) -> BTreeMap<String, String> {
+        let mut environment = overlay(&fields.environment, &[]);
+        for file in &fields.environment_files {
+            if self.is_full() {
+                break;
+            }
+            match self.files.environment(self.source, &file.value) {
+                Ok(found) => {
+                    for (name, value) in &found.variables {
+                        let what = if found.is_shown {
+                            format!("`{}` of this file", quote(name))
+                        } else {
+                            "this file".to_owned()
+                        };
+                        self.check_token(file.node, &what, &format!("{name}={value}"));
+                        environment.insert(name.clone(), value.clone());
+                    }
+                }
+                Err(fault) => self.file_problem(file.node, fault),
+            }
+        }
+        environment.extend(self.options.env_vars.iter().cloned());
+        environment
+    }
+
+    fn file_problem(&mut self, node: NodeId, fault: FileFault) {
+        match fault {
+            FileFault::Known => {}
+            FileFault::Remote => {
+                let hint = "commit the stack file to the repository, or write the variables under `environment`";
+                self.problem(node, "a stack file from a URL cannot read local files", hint.to_owned());
+            }
+            FileFault::Open(error) => {
+                let hint = "a path is relative to the working directory; commit the file, or pass it as an artifact";
+                self.problem(node, &error.to_string(), hint.to_owned());
+            }
+            FileFault::Content(problems) => problems.into_iter().for_each(|problem| self.add(problem)),
+        }
+    }
+
+    /// The file's, else the template's if that exists.
+    fn process(&mut self, fields: &Fields) -> Option<String> {
+        let own = non_empty(fields.process.as_ref());
+        let Some(language) = fields.language.as_ref().filter(|language| !language.value.is_empty()) else {
+            return own;
+        };
+        if own.is_some() || language.value.eq_ignore_ascii_case("dockerfile") {
+            return own;
+        }
+        match self.files.template_process(self.source, &language.value) {
+            Ok(process) => process.filter(|process| !process.is_empty()).inspect(|process| {
+                self.check_token(language.node, "the template's `fprocess`", process);
+            }),
+            Err(fault) => {
+                self.file_problem(language.node, fault);
+                None
+            }
+        }
+    }
+
+    /// Warns about fields that faas-cli would silently ignore and that look like others.
+    fn check_fields(&mut self, unknown: &[Unknown]) {
+        for Unknown { name: Text { value, node }, owner, known } in unknown {
+            if self.found.warnings.len() >= MAX_PROBLEMS {
+                break;
+            }
+            let is_start = |field: &str| value.len() > TYPO && field.starts_with(value);
+            // Names may be long: the distance is computed only for those that can be near.
+            let near = known.iter().filter(|field| is_start(field) || field.len().abs_diff(value.len()) <= TYPO);
+            let distances = near.map(|field| (strsim::osa_distance(field, value), field));
+            if let Some((_, field)) = distances.filter(|(distance, field)| *distance <= TYPO || is_start(field)).min() {
+                let message = format!("unknown field `{}` in {owner}", whole_or_length(value));
+                self.report(At::Node(*node), false, message, Some(format!("write `{field}`")));
+            }
+        }
+    }
+
+    fn check_options(&mut self) {
+        let options = self.options;
+        let mut texts: Vec<(&'static str, Rule, &str)> = Vec::new();
+        texts.extend(options.namespace.iter().map(|name| ("OPENFAAS_NAMESPACE", Rule::Namespace, name.as_str())));
+        texts.extend(options.env_vars.iter().map(|(name, _)| ("ENV_VARS", Rule::VariableName, name.as_str())));
+        for (name, value) in &options.labels {
+            texts.extend([("LABELS", Rule::LabelKey, name.as_str()), ("LABELS", Rule::LabelValue, value.as_str())]);
+        }
+        texts.extend(options.annotations.iter().map(|(name, _)| ("ANNOTATIONS", Rule::AnnotationKey, name.as_str())));
+        texts.extend(options.secrets.iter().map(|name| ("SECRETS", Rule::SecretName, name.as_str())));
+        for (variable, rule, text) in texts {
+            self.check(At::Variable(variable), rule, text);
+        }
+    }
+
+    fn check(&mut self, at: At, rule: Rule, text: &str) {
+        if let Some(violation) = rule.check(text) {
+            self.report(at, violation.is_error, violation.message, violation.hint);
+        }
+    }
+
+    /// Checks all texts of a function, but for its image, against the rules of Kubernetes, and for the step's tokens.
+    fn check_texts(&mut self, pair: &Pair, fields: &Fields) {
+        let namespace = if self.options.namespace.is_some() { Rule::Any } else { Rule::Namespace };
+        let Fields { image, namespace: own, process, limits, requests, secrets, constraints, .. } = fields;
+        let single = [
+            (image, Rule::Any),
+            (process, Rule::Any),
+            (&limits.memory, Rule::Memory),
+            (&limits.cpu, Rule::Cpu),
+            (&requests.memory, Rule::Memory),
+            (&requests.cpu, Rule::Cpu),
+        ];
+        let mut texts: Vec<(NodeId, Rule, &str)> = vec![(pair.key, Rule::FunctionName, &pair.name)];
+        texts.extend(
+            own.iter().filter(|text| !text.value.is_empty()).map(|text| (text.node, namespace, text.value.as_str())),
+        );
+        texts.extend(
+            single.iter().filter_map(|(text, rule)| text.as_ref().map(|text| (text.node, *rule, text.value.as_str()))),
+        );
+        texts.extend(secrets.iter().map(|text| (text.node, Rule::SecretName, text.value.as_str())));
+        texts.extend(constraints.iter().flatten().map(|text| (text.node, Rule::Any, text.value.as_str())));
+        let maps = [
+            (&fields.environment, Rule::VariableName, Rule::Any),
+            (&fields.labels, Rule::LabelKey, Rule::LabelValue),
+            (&fields.annotations, Rule::AnnotationKey, Rule::Any),
+        ];
+        for (map, of_key, of_value) in maps {
+            for (name, entry) in map {
+                texts.extend([(entry.key, of_key, name.as_str()), (entry.node, of_value, entry.value.as_str())]);
+            }
+        }
+        for (node, rule, text) in texts {
+            self.check(At::Node(node), rule, text);
+            self.check_token(node, "this", text);
+        }
+        let size = fields.annotations.iter().map(|(name, entry)| name.len() + entry.value.len()).sum();
+        if let (Some(message), Some(entry)) = (kubernetes::annotations(size), fields.annotations.values().next()) {
+            self.report(At::Node(entry.key), false, message, None);
+        }
+    }
+
+    /// Refuses a text that contains one of the step's tokens, whatever name it came in under.
+    fn check_token(&mut self, node: NodeId, what: &str, text: &str) {
+        if let Some(fault) = (self.surroundings.token_fault)(text) {
+            self.problem(node, &format!("{what} {fault}"), OWN_SECRET.to_owned());
+        }
+    }
+}
+
+pub(super) fn invalid_image(image: &str, fault: &str) -> String {
+    format!("invalid image name `{}`: {fault}", whole_or_length(image))
+}
+
+fn non_empty(text: Option<&Text>) -> Option<String> {
+    text.map(|text| text.value.clone()).filter(|value| !value.is_empty())
+}
+
+fn overlay(own: &BTreeMap<String, Entry>, given: &[(String, String)]) -> BTreeMap<String, String> {
+    let own = own.iter().map(|(name, entry)| (name.clone(), entry.value.clone()));
+    own.chain(given.iter().cloned()).collect()
+}
