@@ -10,7 +10,7 @@ mod error;
 mod explain;
 mod google;
 mod manifest;
-mod reference;
+pub(crate) mod reference;
 mod step;
 mod transport;
 

@@ -263,7 +263,7 @@ fn unset_images(page: &Page<'_>, substituted: &Substituted) -> Vec<Problem> {
     let problem = |image: Text| {
         let name = image.value.replace(PLACEHOLDER, "");
         let fault = image::fault(&name).filter(|_| image.value.contains(PLACEHOLDER))?;
-        Some(place.problem(document.written(image.node), &resolve::invalid_image(&name, &fault), None))
+        Some(place.problem(document.written(image.node), &resolve::invalid_image(&name, fault), None))
     };
     images.filter_map(problem).take(MAX_PROBLEMS).collect()
 }

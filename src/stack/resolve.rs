@@ -258,7 +258,7 @@ impl<'a> Assembly<'a> {
             return String::new();
         };
         if let Some(fault) = image::fault(&text.value) {
-            self.problem(text.node, &invalid_image(&text.value, &fault), WRITE_IMAGE.to_owned());
+            self.problem(text.node, &invalid_image(&text.value, fault), WRITE_IMAGE.to_owned());
             return String::new();
         }
         let mut digest = String::new();
@@ -278,7 +278,7 @@ impl<'a> Assembly<'a> {
         }
         let tagged = image::tagged(&text.value, &self.options.tag, &digest);
         if let Some(fault) = image::fault(&tagged) {
-            let message = format!("with `TAG_FORMAT`, {}", invalid_image(&tagged, &fault));
+            let message = format!("with `TAG_FORMAT`, {}", invalid_image(&tagged, fault));
             let hint = match self.options.tag.unfit() {
                 Some(unfit) => {
                     format!("use `TAG_FORMAT: sha`: an image tag cannot contain `{}`", whole_or_length(unfit))

@@ -1,49 +1,6 @@
 use super::*;
 
 #[test]
-fn tags_decide_what_a_scalar_is() {
-    let lines = "      a: !!str 1\n      b: !!int '7'\n      c: !!binary aGVsbG8=\n      d: !own x\n      e: !!null ''\n      f: ! 12\n";
-    let expected = json!({"a": "1", "b": "7", "c": "hello", "d": "x", "e": "", "f": "12"});
-    assert_eq!(function(&format!("    environment:\n{lines}"))["envVars"], expected);
-    for wrong in ["!!int x", "!!bool yes", "!!null x", "!!binary '*'", "!!binary /w=="] {
-        refused(format!("{HEAD}    environment: {{a: {wrong}}}\n"));
-    }
-}
-
-#[test]
-fn booleans_are_those_of_yaml_v3() {
-    let rows = [
-        ("true", Some(true)),
-        ("True", Some(true)),
-        ("TRUE", Some(true)),
-        ("yes", Some(true)),
-        ("Yes", Some(true)),
-        ("y", Some(true)),
-        ("on", Some(true)),
-        ("'yes'", Some(true)),
-        ("!!bool 'true'", Some(true)),
-        ("false", Some(false)),
-        ("no", Some(false)),
-        ("off", Some(false)),
-        ("n", Some(false)),
-        ("~", Some(false)),
-        ("", Some(false)),
-        ("'true'", None),
-        ("1", None),
-        ("tRue", None),
-        ("yEs", None),
-        ("maybe", None),
-        ("[true]", None),
-        ("2001-01-01", None),
-    ];
-    for (text, expected) in rows {
-        let stack = Run::default().read(format!("{HEAD}    readonly_root_filesystem: {text}\n"));
-        let found = stack.ok().map(|stack| stack.functions[0].deployment.read_only_root_filesystem);
-        assert_eq!(found, expected, "{text}");
-    }
-}
-
-#[test]
 fn wrong_types_are_refused_also_in_fields_that_only_a_build_reads() {
     let fields = [
         "environment: [A=1]",
