@@ -1,7 +1,7 @@
 //! Runs the built pipe on recorded cases of what faas-cli sends, and prints what differs.
 //!
 //! `cargo run --example conformance -- FILE…`: each file is a JSON list of cases with `name`, `stack`, `files`, `variables`,
-//! `environment`, `faas_cli` and `expect`. Ends with 1 where any case differs.
+//! `environment`, `faas_cli` and `expect`. Ends with 1 if any case differs.
 
 #![expect(clippy::print_stdout, reason = "a program for people")]
 
@@ -147,7 +147,7 @@ fn differences(case: &Case, pipe: &Path, gateway: &Gateway, issuer: &Issuer) -> 
         expected.insert(name, (function.body.clone(), methods));
     }
     for (name, (_, methods)) in &mut expected {
-        // Where the recording has no sequence, any will do.
+        // If the recording has no sequence, any is correct.
         if methods.is_empty()
             && let Some((_, sent)) = sent.get(name)
         {

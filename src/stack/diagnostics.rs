@@ -67,13 +67,13 @@ impl From<Problem> for Problems {
 impl Problems {
     /// In the order of the file; a cause is one mistake, however many places suffer from it.
     pub(super) fn sorted(mut self) -> Self {
-        let mut told = BTreeSet::new();
+        let mut reported = BTreeSet::new();
         self.warnings.iter_mut().for_each(|warning| warning.diagnostic.severity = Severity::Warning);
         for list in [&mut self.problems, &mut self.warnings] {
             list.sort_by_key(|problem| problem.line);
             list.retain(|problem| {
-                let is_new = problem.causes.is_empty() || problem.causes.iter().any(|name| !told.contains(name));
-                told.extend(problem.causes.iter().cloned());
+                let is_new = problem.causes.is_empty() || problem.causes.iter().any(|name| !reported.contains(name));
+                reported.extend(problem.causes.iter().cloned());
                 is_new
             });
         }
@@ -149,7 +149,7 @@ impl Place<'_> {
         self.page.line(self.substituted.source_range(text).start)
     }
 
-    /// A problem at a part of the substituted text, told by the source, with what became of the expressions in that part.
+    /// A problem at a part of the substituted text, shown in the source, with the values of the expressions in that part.
     pub(super) fn problem(&self, text: Range<usize>, message: &str, hint: Option<String>) -> Problem {
         let at = self.substituted.source_range(text.start);
         // A value that is nothing has its place at the colon of its name.
@@ -212,7 +212,7 @@ impl Place<'_> {
         })
     }
 
-    /// One warning for each expression whose value YAML takes apart.
+    /// One warning for each expression whose value has line breaks that YAML does not keep.
     pub(super) fn several_lines(&self) -> impl Iterator<Item = Problem> {
         let broken = self.substituted.replacements(0..usize::MAX).filter(Replacement::has_several_lines);
         broken.map(|change| {
@@ -250,7 +250,7 @@ impl Place<'_> {
         Problem { causes, ..problem }
     }
 
-    /// Says where else variables without a value are used.
+    /// Lists the other lines on which variables without a value are used.
     fn note_lines(&self, problem: &mut Problem, unset: &[&String]) {
         let places = unset.iter().filter_map(|name| self.substituted.names.get(*name)).flatten();
         let lines: BTreeSet<usize> =

@@ -11,7 +11,7 @@ use super::yaml::{Document, NodeId};
 use super::{MAX_FILE, Source, schema};
 use crate::files::input;
 
-/// The files read so far; `None` stands for one whose problems are reported already, or a template that does not exist.
+/// The files read so far; `None` is one whose problems are reported already, or a template that does not exist.
 #[derive(Default)]
 pub(super) struct Files {
     environments: BTreeMap<String, Option<Rc<Environment>>>,

@@ -28,7 +28,7 @@ impl Selection {
     }
 }
 
-/// `*` stands for any text; every other character for itself (ryanuber/go-glob).
+/// `*` matches any text, every other character itself (ryanuber/go-glob).
 fn matches_wildcard(pattern: &str, name: &str) -> bool {
     let Some((start, rest)) = pattern.split_once('*') else {
         return pattern == name;

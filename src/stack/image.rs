@@ -1,11 +1,11 @@
-//! Image names: the tag that faas-cli gives them, and whether a container runtime can read them.
+//! Image names: the tag that faas-cli adds, and whether a container runtime accepts them.
 
 use crate::registry::reference::{self, Invalid, Reference};
 
 /// What `TAG_FORMAT` makes of image names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Tag {
-    /// The name as it is; `:latest` where it has no tag.
+    /// The name as it is, with `:latest` if it has no tag.
     #[default]
     Latest,
     /// `-VERSION` behind the tag (`sha`, `describe`).
@@ -22,7 +22,7 @@ pub enum Tag {
 }
 
 impl Tag {
-    /// What of it, as the clone has it, cannot stand in an image's tag.
+    /// The part that an image tag cannot contain.
     pub(super) fn unfit(&self) -> Option<&str> {
         let texts: [&str; 2] = match self {
             Self::Version(version) => [version, ""],

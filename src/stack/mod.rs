@@ -63,7 +63,7 @@ pub struct Options {
     pub read_only: bool,
     /// `ENVSUBST`: whether variables are substituted.
     pub envsubst: bool,
-    /// `TAG_FORMAT`, with what it takes from the clone.
+    /// `TAG_FORMAT`, with the branch and version of the clone.
     pub tag: Tag,
 }
 

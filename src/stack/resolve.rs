@@ -35,8 +35,8 @@ pub(super) struct Assembly<'a> {
     document: &'a Document,
     files: Files,
     digests: BTreeMap<String, Option<String>>,
-    /// What was said of nodes that several functions may share.
-    told: BTreeSet<(NodeId, String)>,
+    /// What was reported of nodes that several functions may share.
+    reported: BTreeSet<(NodeId, String)>,
     pub(super) found: Problems,
     /// All functions, selected or not.
     pub(super) named: Vec<Named>,
@@ -58,7 +58,7 @@ impl<'a> Assembly<'a> {
             document,
             files: Files::default(),
             digests: BTreeMap::new(),
-            told: BTreeSet::new(),
+            reported: BTreeSet::new(),
             found: Problems::default(),
             named: Vec::new(),
         }
@@ -129,7 +129,7 @@ impl<'a> Assembly<'a> {
         match at {
             At::Variable(name) => list.push(Problem::new(format!("`{name}`: {message}"), hint)),
             At::Node(node) => {
-                if self.told.insert((node, message.clone())) {
+                if self.reported.insert((node, message.clone())) {
                     list.push(self.place.problem(self.document.written(node), &message, hint));
                 }
             }

@@ -1,4 +1,4 @@
-//! Every form of `${…}`, and everything that is none.
+//! Every form of `${…}`, and what is not one.
 
 use super::*;
 

@@ -48,7 +48,7 @@ pub(super) fn apply(operator: Operator, value: &str, arguments: &[Vec<u8>], limi
     })
 }
 
-/// From an offset, which counts from the end where it is negative; the whole where offset or length is not a number.
+/// From an offset, which counts from the end if it is negative; the whole value if offset or length is not a number.
 fn substring<'a>(value: &'a [u8], offset: &[u8], length: Option<&[u8]>) -> Result<&'a [u8], Stop> {
     let number = |text: &[u8]| std::str::from_utf8(text).ok()?.parse::<i64>().ok();
     let size = i64::try_from(value.len()).unwrap_or(i64::MAX);
@@ -99,7 +99,7 @@ fn replace(value: &[u8], pattern: &[u8], with: &[u8], times: usize, limit: usize
     if out.len() > limit { Err(Stop::TooLong) } else { Ok(out) }
 }
 
-/// The length of the shortest or longest prefix, not empty, that a pattern matches; 0 where it matches none.
+/// The length of the shortest or longest prefix, not empty, that a pattern matches; 0 if it matches none.
 fn matched_prefix(value: &[u8], pattern: &[u8], longest: bool) -> usize {
     let mut lengths = 1..=value.len();
     let is_matched = |length: &usize| matches(pattern, &value[..*length]);
@@ -157,7 +157,7 @@ fn match_one(pattern: &[u8], text: &[u8]) -> Option<(usize, usize)> {
     }
 }
 
-/// Whether a class, from after its `[`, holds a character, and its length; `None` where it is malformed.
+/// Whether a class, from after its `[`, holds a character, and its length; `None` if it is malformed.
 fn match_class(class: &[u8], character: char) -> Option<(bool, usize)> {
     let negated = class.first() == Some(&b'^');
     let mut at = usize::from(negated);

@@ -4,9 +4,9 @@
 //!
 //! ```text
 //! text        = { "$$" | "\/" | "\\" | expression | character }     of the first three, the second character stays
-//! expression  = "${" name "}"                                       the value; nothing where it is not set
+//! expression  = "${" name "}"                                       the value; empty if it is not set
 //!             | "${#" name "}"                                      its length in bytes
-//!             | "${" name default { word | expression } "}"         the rest where the value is empty, else the value
+//!             | "${" name default { word | expression } "}"         the rest if the value is empty, else the value
 //!             | "${" name ":" argument [ ":"+ argument ] "}"        from a byte offset, and for so many bytes
 //!             | "${" name trim argument "}"                         without what the pattern matches at one end
 //!             | "${" name replace argument "/"+ [ argument ] "}"    a text in it replaced; here too "$$", "\/" and "\\"
@@ -217,7 +217,7 @@ impl Substituted {
     }
 }
 
-/// Substitutes the variables of `source`; `variable` gives the value of a name that is set.
+/// Substitutes the variables of `source`; `variable` returns the value of a name that is set.
 ///
 /// # Errors
 ///
@@ -237,7 +237,7 @@ pub fn substitute(source: &str, variable: &dyn Fn(&str) -> Option<String>) -> Re
         let length = run.out.text.len();
         let result = parser.expression().and_then(|expression| run.put(start, &expression));
         if let Err(fault) = result {
-            // What follows the fault is looked at as if all before it were text: what it stands within is not met again.
+            // Parsing continues after the fault as if all before it were text: an expression around it is not reported again.
             run.out.text.truncate(length);
             parser.at = fault.at.end;
             faults.push(fault);
@@ -262,7 +262,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Copies text up to the next expression; gives its start, with the parser behind its `${`.
+    /// Copies text up to the next expression; returns its start, with the parser after its `${`.
     fn copy_text(&mut self, parser: &mut Parser<'_>) -> Option<usize> {
         if self.out.segments.last().is_none_or(|segment| segment.is_expression) {
             self.copy_from(parser.at);

@@ -26,7 +26,7 @@ pub(super) enum Operator {
 
 #[derive(Debug)]
 pub(super) struct Expression {
-    /// Where the whole of it stands in the source.
+    /// In bytes of the source.
     pub(super) at: Range<usize>,
     pub(super) name: Range<usize>,
     pub(super) operator: Operator,
@@ -175,7 +175,7 @@ impl<'a> Parser<'a> {
         }
         out.push(self.argument(start, name, |c| c == '/', true)?);
         if !self.take('/') {
-            // The pattern runs on over any `}`: the place to mark is where it began.
+            // The pattern includes any `}`: the place to mark is where it begins.
             return Err(self.fault(start, FaultKind::NoReplacement { name: self.text(name) }));
         }
         while self.take('/') {}

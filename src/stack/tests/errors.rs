@@ -3,33 +3,6 @@ use std::fs;
 use super::*;
 
 #[test]
-fn faults_of_types_are_reported_at_once() {
-    let fields = "    environment:\n      - A=1\n    secrets: one\n    readonly_root_filesystem: \"true\"\n    labels: {a: [b]}\n    image: again\n";
-    insta::assert_snapshot!(refused(format!("{HEAD}{fields}")), @r#"
-    stack.yml:8:7: `environment` must be a mapping, not a list
-        8 |       - A=1
-          |       ^
-    hint: write `NAME: value` lines, without `- ` and `=`
-    stack.yml:9:14: `secrets` must be a list, not the text `one`
-        9 |     secrets: one
-          |              ^
-    hint: write `[item]`, or each item on a line of its own after `- `
-    stack.yml:10:31: `readonly_root_filesystem` must be a boolean, not the text `true`
-       10 |     readonly_root_filesystem: "true"
-          |                               ^
-    hint: remove the quotes
-    stack.yml:11:17: `a` of `labels` must be a text, not a list
-       11 |     labels: {a: [b]}
-          |                 ^
-    hint: quote a value that begins with `[` or `- `
-    stack.yml:12:5: duplicate key `image`, first on line 6
-       12 |     image: again
-          |     ^
-    hint: keep one of them
-    "#);
-}
-
-#[test]
 fn faults_of_all_functions_and_of_the_provider_are_reported_at_once() {
     let text = "version: 2\nprovider:\n  name: faas\nfunctions:\n  a:\n    image: a b\n  b: {}\n  c/d:\n    image: r/c@\n    environment_file: [none.yml]\n";
     insta::assert_snapshot!(refused(text), @r"

@@ -1,6 +1,6 @@
 //! Text that yaml.v3 reads and YAML 1.2 refuses, made readable by spaces that mean nothing.
 //!
-//! yaml.v3 lets lines within quotes and brackets begin in any column, takes a tab alone behind a colon and a `#` right behind a
+//! yaml.v3 allows lines within quotes and brackets to begin in any column, a tab alone after a colon, and a `#` right after a
 //! quote. Where the parser stops at one of these, spaces are put in and the text is read again.
 
 use std::borrow::Cow;
@@ -24,9 +24,9 @@ struct Run {
 pub(super) struct Repair<'t> {
     source: &'t str,
     text: Cow<'t, str>,
-    /// How many spaces stand before a byte of the source.
+    /// How many spaces were put in before a byte of the source.
     inserted: BTreeMap<usize, usize>,
-    /// The same, by where they stand in the text.
+    /// The same, by their places in the text.
     runs: Vec<Run>,
     read: usize,
 }
@@ -52,7 +52,7 @@ impl<'t> Repair<'t> {
         run.source + (at - run.text).saturating_sub(run.length)
     }
 
-    /// Puts in the spaces that an error asks for; `false` where none would help, or it has been too much already.
+    /// Puts in the spaces that an error asks for; `false` if none would help, or too many were needed already.
     pub(super) fn apply(&mut self, error: &ScanError) -> bool {
         let character = error.marker().index();
         let at = self.text.char_indices().nth(character).map_or(self.text.len(), |(offset, _)| offset);

@@ -2,7 +2,7 @@
 
 use super::Meaning;
 
-/// What a plain scalar means, and the tag that yaml.v3 gives it.
+/// What a plain scalar means, and its implicit tag in yaml.v3.
 pub(super) fn implicit(text: &str) -> (Meaning, &'static str) {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => (Meaning::Null, "!!null"),
