@@ -46,7 +46,7 @@ const PLACES: [&str; 8] =
     ["know where", "shows where", "see where", "says where", "find where", "where to", "where is", "from where"];
 
 /// Files that are still to be rewritten. None may be added.
-const EXEMPT: [&str; 23] = [
+const EXEMPT: [&str; 22] = [
     "CONTRIBUTING.md",
     "README.md",
     "docs/faults.md",
@@ -64,7 +64,6 @@ const EXEMPT: [&str; 23] = [
     "src/oidc/resources.rs",
     "src/registry/aws/explain.rs",
     "src/registry/aws/mod.rs",
-    "src/report/mod.rs",
     "src/stack/decode.rs",
     "src/stack/envsubst/mod.rs",
     "src/stack/kubernetes.rs",

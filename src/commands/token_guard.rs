@@ -4,7 +4,7 @@ use crate::config::{Deploy, Environment, Problems};
 use crate::console::log::quote;
 use crate::stack::envsubst::{OWN_SECRET, TOKENS};
 
-/// Shorter values are no tokens, and may stand anywhere by chance.
+/// A shorter value is not a token, and may be part of any text by coincidence.
 const SHORTEST: usize = 16;
 
 /// The tokens of a step, by the names of their variables.

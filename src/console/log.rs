@@ -1,6 +1,6 @@
 //! The log: the form of its lines, and the one way from the program to standard output.
 //!
-//! Lines are written with `tracing`'s macros, or with the functions here where they have no level. Whatever they say,
+//! Lines are written with `tracing`'s macros, or with the functions here if they have no level. In all of them,
 //! secrets are hidden and control characters made visible on the way out, and a line that follows within one message is
 //! indented, so that no text from outside can look like a line of the log.
 
@@ -45,7 +45,7 @@ pub(crate) fn init(style: Style) {
     let _ = tracing::subscriber::set_global_default(subscriber);
 }
 
-/// Standard output. Where it is closed or full there is nowhere to say so: the work goes on, and the exit code tells how
+/// Standard output. If it is closed or full, nothing can be reported: the work goes on, and the exit code shows how
 /// it ended.
 struct Output;
 

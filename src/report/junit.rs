@@ -15,7 +15,7 @@ use crate::function::outcome::{Outcome, Problem, Verdict};
 const DIRECTORY: &str = "test-reports";
 const FILE: &str = "openfaas-pipe.xml";
 
-/// Writes the file into the clone directory; gives its path.
+/// Writes the file into the clone directory; returns its path.
 pub(super) fn write(clone_dir: &Path, outcome: &Outcome, attributes: Attributes) -> Result<PathBuf, Error> {
     let dir = clone_dir.join(DIRECTORY);
     let path = dir.join(FILE);
@@ -32,7 +32,7 @@ struct Case<'a> {
     duration: Duration,
     verdict: Verdict,
     problem: Option<&'a Problem>,
-    /// What to say where no problem does.
+    /// The message if there is no problem.
     word: &'static str,
     /// Its image with the digest, if that is known.
     image: Option<String>,

@@ -1,6 +1,6 @@
 //! What a run leaves for later steps: its result as JSON, pipeline variables, and reports.
 //!
-//! The deploy is done when this begins. Whatever goes wrong here is told as a warning and fails nothing.
+//! The deploy is done when this begins: an error here is logged as a warning and does not fail the step.
 
 use std::io;
 use std::path::PathBuf;
@@ -84,7 +84,7 @@ impl Hint for Error {
     fn hint(&self) -> String {
         let hint = match self {
             Self::Write { .. } => {
-                "the run itself is not affected; where later steps need the result, see that the directory is writable and has room"
+                "the deployment is not affected; if later steps need the result, check that the directory is writable and not full"
             }
             Self::Foreign { .. } => {
                 "another program wrote that file; the result itself is in `openfaas-pipe.json` beside it"
@@ -102,7 +102,7 @@ impl Error {
     }
 }
 
-/// A text as JSON, with secrets masked inside the text, so that what stands around it stays JSON.
+/// A text as JSON, with secrets masked inside the text, so that the document stays valid JSON.
 struct Masked<'a>(&'a str);
 
 impl Serialize for Masked<'_> {

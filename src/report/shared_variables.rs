@@ -1,4 +1,4 @@
-//! The variables that all pipes of a pipeline share, in the form that the official toolkit gives them.
+//! The variables that all pipes of a pipeline share, in the format of Bitbucket's official toolkit.
 //!
 //! The toolkit keeps one JSON object in a file and rewrites it in place, without a lock. Pipes of this kind take turns by
 //! a lock file, and a text that is no JSON is read again, since it may be the toolkit's half-written one.
@@ -38,7 +38,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// The other pipes' values stay as they are, byte by byte.
 type Variables = BTreeMap<String, Box<RawValue>>;
 
-/// Sets a key and keeps all others; gives the file's path.
+/// Sets a key and keeps all others; returns the file's path.
 pub(super) fn merge(
     dir: &Path,
     key: &str,
@@ -114,7 +114,7 @@ fn read(path: &Path) -> Result<Variables, Error> {
         match serde_json::from_slice(&text) {
             Ok(variables) => return Ok(variables),
             Err(_) if reads < READS => thread::sleep(PAUSE),
-            // Nothing is lost where nothing was.
+            // An empty file has nothing to lose.
             Err(_) if text.trim_ascii().is_empty() => return Ok(Variables::new()),
             Err(error) => {
                 // Not in the words of the error, which may quote another pipe's value.

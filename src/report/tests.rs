@@ -90,7 +90,7 @@ fn failure_says_what_and_where_and_that_the_run_is_not_affected() {
         .unwrap_err();
     insta::assert_snapshot!(format!("{error}\nhint: {}", error.hint()), @r"
     the result was not written to `/proc/openfaas-pipe.json`: No such file or directory (os error 2)
-    hint: the run itself is not affected; where later steps need the result, see that the directory is writable and has room
+    hint: the deployment is not affected; if later steps need the result, check that the directory is writable and not full
     ");
 }
 

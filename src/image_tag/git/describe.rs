@@ -1,7 +1,7 @@
 //! `git describe --tags --always`: the tag that the fewest commits lie above, as git finds it.
 //!
 //! The walk goes from the newest commit to older ones. It notes the first [`CANDIDATES`] tagged commits it meets, and
-//! counts for each how many commits were passed that are not among its ancestors. Which tag wins where history has
+//! counts for each how many commits were passed that are not among its ancestors. Which tag wins if history has
 //! branches depends on the order of the walk and on when it ends; both are git 2.47's.
 
 use std::cmp::Reverse;
@@ -24,7 +24,7 @@ pub(super) enum Description {
     /// By a tag that is on it.
     Exact {
         name: String,
-        /// What the tag object points to, where that calls itself otherwise than its reference.
+        /// What the tag object points to, if its own name differs from that of its reference.
         misnamed: Option<Id>,
     },
     /// By one so many commits below it.
@@ -194,7 +194,7 @@ fn names(objects: &Objects, refs: &Refs) -> Result<HashMap<Id, Name>, Error> {
     Ok(names)
 }
 
-/// What is left when tag objects are followed; nothing where there is none, or one that cannot be read.
+/// What is left when tag objects are followed; nothing if there is none or it cannot be read.
 fn peel(objects: &Objects, mut id: Id) -> Result<Option<Id>, Error> {
     loop {
         match tag(objects, id)? {
@@ -209,7 +209,7 @@ fn tagger_date(objects: &Objects, id: Id) -> Result<Option<u64>, Error> {
     Ok(tag(objects, id)?.map(|tag| tag.date))
 }
 
-/// The tag object of that id, where there is one that can be read.
+/// The tag object of that id, if there is one that can be read.
 fn tag(objects: &Objects, id: Id) -> Result<Option<Tag>, Error> {
     match objects.read(&id) {
         Ok((Kind::Tag, data)) => Ok(Tag::parse(&data)),
@@ -219,7 +219,7 @@ fn tag(objects: &Objects, id: Id) -> Result<Option<Tag>, Error> {
 }
 
 impl Name {
-    /// The tag's name for itself, and what it points to where its reference has another name.
+    /// The tag's name for itself, and what it points to if its reference has another name.
     fn text(&self, objects: &Objects) -> Result<(String, Option<Id>), Error> {
         let text = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
         let Some(object) = self.object else {

@@ -88,7 +88,7 @@ pub(crate) enum Error {
         /// Its id.
         id: String,
     },
-    /// A commit's id stands for something else.
+    /// The id of a commit belongs to another kind of object.
     #[error("git object {id} is not a commit")]
     NotACommit {
         /// Its id.

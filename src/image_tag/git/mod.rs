@@ -43,7 +43,7 @@ pub(crate) enum Format {
 /// What an image tag is made from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Version {
-    /// The branch, for [`Format::Branch`] only. `HEAD` where there is none.
+    /// The branch, for [`Format::Branch`] only. `HEAD` if there is none.
     pub branch: Option<String>,
     /// The abbreviated id or the description.
     pub version: String,
@@ -53,7 +53,7 @@ pub(crate) struct Version {
 
 /// What `faas-cli --tag` would ask git for in `directory`.
 ///
-/// `bitbucket_branch` stands in where no branch is checked out (a build of a tag), and `bitbucket_commit` where there is
+/// `bitbucket_branch` is used if no branch is checked out (a build of a tag), and `bitbucket_commit` if there is
 /// no repository at all; what git tags there are cannot be known then. Who owns the clone does not matter, unlike to
 /// git with its `safe.directory`.
 pub(crate) fn version(
@@ -80,7 +80,7 @@ pub(crate) fn version(
         }
         (Err(error), _) => return Err(error),
     };
-    // What git, and so faas-cli, says where there is no branch.
+    // What git, and so faas-cli, print if there is no branch.
     let branch = (format == Format::Branch).then(|| branch.unwrap_or_else(|| "HEAD".to_owned()));
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
     let unfit = branch.iter().chain([&version]).find(|text| !text.bytes().all(allowed));
@@ -127,7 +127,7 @@ impl Repository {
         self.abbreviate(self.head()?)
     }
 
-    /// The branch that is checked out, as `git rev-parse --abbrev-ref HEAD` says it; nothing where `HEAD` is detached.
+    /// The branch that is checked out, as `git rev-parse --abbrev-ref HEAD` prints it; nothing if `HEAD` is detached.
     pub(crate) fn branch(&self) -> Result<Option<String>, Error> {
         let Resolved { name, .. } = self.refs.resolve(b"HEAD")?;
         if name == b"HEAD" {

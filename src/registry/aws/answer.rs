@@ -40,7 +40,7 @@ impl Session {
             }
         };
         let [Some(access_key_id), Some(secret), Some(token)] = credentials else { return None };
-        let [secret_access_key, token] = [secret, token].map(Secret::new);
+        let [secret_access_key, token] = [secret, token].map(Secret::token);
         // Of no use without the key, but nobody's business.
         let _ = Secret::new(access_key_id.clone());
         let is_empty = [access_key_id.as_str(), secret_access_key.reveal(), token.reveal()].contains(&"");
@@ -83,10 +83,10 @@ impl EcrPassword {
         let Authorization { authorization_token, expires_at } = json.authorization_data.into_iter().next()?;
         let decoded = String::from_utf8(STANDARD.decode(authorization_token.trim()).ok()?).ok()?;
         let (_, password) = decoded.split_once(':')?;
-        let _ = Secret::new(password.to_owned());
+        let _ = Secret::token(password.to_owned());
         // The cast saturates.
         let expires = expires_at.filter(|seconds| seconds.is_finite()).map(|seconds| seconds as u64);
-        Some(Self { basic: Secret::new(authorization_token), expires })
+        Some(Self { basic: Secret::token(authorization_token), expires })
     }
 }
 

@@ -398,7 +398,7 @@ fn read_token(host: &Host, answer: &Answer, context: Context<'_>) -> Result<Head
     }
     let json: Option<TokenJson> = serde_json::from_slice(&answer.body).ok();
     let token = json.and_then(|json| json.token.or(json.access_token)).filter(|token| !token.is_empty());
-    let token = token.map(Secret::new).and_then(|token| header("Bearer", token.reveal()));
+    let token = token.map(Secret::token).and_then(|token| header("Bearer", token.reveal()));
     token.ok_or_else(|| {
         let hint = "look for a proxy that answers in its place".to_owned();
         Error::denied(format!("the token endpoint of registry `{host}` returned no token"), hint)

@@ -107,7 +107,7 @@ impl<'a> Google<'a> {
         let exchanged: Exchanged = serde_json::from_slice(&answer.body).map_err(|_| unreadable("Google STS"))?;
         tracing::info!("Google: token of provider `{}` received", self.provider);
         let expires = exchanged.expires_in.map(|seconds| clock::now().saturating_add(seconds));
-        Ok(AccessToken { token: Secret::new(exchanged.access_token), expires })
+        Ok(AccessToken { token: Secret::token(exchanged.access_token), expires })
     }
 
     async fn impersonate(&self, account: &ServiceAccount, federated: &AccessToken) -> Result<AccessToken, Error> {
@@ -135,7 +135,7 @@ impl<'a> Google<'a> {
         let generated: Generated = serde_json::from_slice(&answer.body).map_err(|_| unreadable(SERVICE))?;
         tracing::info!("Google: token of service account `{account}` received");
         let expires = generated.expire_time.and_then(|time| clock::parse(&time));
-        Ok(AccessToken { token: Secret::new(generated.access_token), expires })
+        Ok(AccessToken { token: Secret::token(generated.access_token), expires })
     }
 
     async fn send(&self, service: &str, request: reqwest::RequestBuilder) -> Result<Answer, Error> {

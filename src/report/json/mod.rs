@@ -201,7 +201,7 @@ pub(super) fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Writes the document into a storage directory, which is made where it is not there; gives the file's path.
+/// Writes the document into a storage directory, which is created if it does not exist; returns the file's path.
 pub(super) fn write(dir: &Path, document: &Document<'_>, attributes: Attributes) -> Result<PathBuf, Error> {
     let path = dir.join(RESULT_FILE);
     let mut text = serde_json::to_vec_pretty(document).map_err(|error| Error::write(&path)(error.into()))?;
