@@ -142,6 +142,16 @@ impl Pipe {
         Ran::from(self.command().env(name, value).output().expect("the pipe runs"))
     }
 
+    /// Runs it to its end with more variables.
+    pub(crate) fn run_with_all(&self, variables: &[(&str, &str)]) -> Ran {
+        Ran::from(self.command().envs(variables.iter().copied()).output().expect("the pipe runs"))
+    }
+
+    /// The value of a variable.
+    pub(crate) fn value(&self, name: &str) -> Option<String> {
+        self.variables.iter().find(|(other, _)| other == name).map(|(_, value)| value.clone())
+    }
+
     /// Runs it to its end.
     pub(crate) fn run(&self) -> Ran {
         Ran::from(self.command().output().expect("the pipe runs"))

@@ -1,8 +1,8 @@
 //! `COMMAND: whoami`.
 
-use local_gateway::{Fault, Gateway};
+use local_gateway::{Fault, Gateway, TokenBuilder};
 
-use crate::support::{GUIDE_STACK, Pipe, Ran, guide, issuer, open, start};
+use crate::support::{GUIDE_STACK, Pipe, Ran, guide, issuer, open, permitting, start};
 
 /// `whoami` at a gateway, in a build of branch `main` of the token's repository.
 fn whoami(gateway: &Gateway) -> Pipe {
@@ -37,28 +37,28 @@ fn step_of_the_guide_is_accepted_and_its_resources_are_shown() {
     let ran = whoami(&gateway).stack(GUIDE_STACK).run().exits(0);
     insta::assert_snapshot!(scrubbed(&ran), @r#"
     INFO: openfaas-pipe [VERSION]: whoami
-    CLAIM  VALUE  WHAT IAM MAKES OF IT
-    iss  https://api.bitbucket.org/2.0/workspaces/acme/pipelines-config/identity/oidc  `spec.iss` of a JwtIssuer must be the same
-    aud  ari:cloud:bitbucket::workspace/7d9a2c4e-1f3b-4a58-9c6d-0e2f4b6a8c10, http://[GATEWAY]  names the gateway; `spec.aud` of the JwtIssuer must list it
-    sub  {b1f8e7d6-5c4b-4a39-8271-605f4e3d2c1b}:{0a1b2c3d-4e5f-4061-9273-8495a6b7c8d9}  new with every run: an exact condition on it never matches again
-    repositoryUuid  {b1f8e7d6-5c4b-4a39-8271-605f4e3d2c1b}  the usual Role asks for it, with its braces
-    branchName  main  the usual Role asks for it
-    deploymentEnvironmentUuid  -  absent: a Role with a condition on it does not match; `deployment:` on the step adds it
+    CLAIM  VALUE  HOW IAM READS IT
+    iss  https://api.bitbucket.org/2.0/workspaces/acme/pipelines-config/identity/oidc  `spec.iss` of a JwtIssuer must be equal
+    aud  ari:cloud:bitbucket::workspace/7d9a2c4e-1f3b-4a58-9c6d-0e2f4b6a8c10, http://[GATEWAY]  contains the gateway; `spec.aud` of the JwtIssuer must list it
+    sub  {b1f8e7d6-5c4b-4a39-8271-605f4e3d2c1b}:{0a1b2c3d-4e5f-4061-9273-8495a6b7c8d9}  different in every run: do not use it in a condition
+    repositoryUuid  {b1f8e7d6-5c4b-4a39-8271-605f4e3d2c1b}  the usual Role has a condition on it, with its braces
+    branchName  main  the usual Role has a condition on it
+    deploymentEnvironmentUuid  -  missing: a Role with a condition on it does not match; `deployment:` on the step adds it
     exp  [TIME]  [TIME]
     iat  [TIME]  [TIME] ago
-    pipelineRunUuid  {9f8e7d6c-5b4a-4938-a716-f5e4d3c2b1a0}  new with every run: an exact condition on it never matches again
-    pipelineUuid  {e4d3c2b1-a098-4f76-8e5d-4c3b2a190807}  a Role may ask for it, with its braces
-    stepUuid  {0a1b2c3d-4e5f-4061-9273-8495a6b7c8d9}  new with every run: an exact condition on it never matches again
-    workspaceUuid  {7d9a2c4e-1f3b-4a58-9c6d-0e2f4b6a8c10}  a Role may ask for it, with its braces
+    pipelineRunUuid  {9f8e7d6c-5b4a-4938-a716-f5e4d3c2b1a0}  different in every run: do not use it in a condition
+    pipelineUuid  {e4d3c2b1-a098-4f76-8e5d-4c3b2a190807}  a Role may have a condition on it, with its braces
+    stepUuid  {0a1b2c3d-4e5f-4061-9273-8495a6b7c8d9}  different in every run: do not use it in a condition
+    workspaceUuid  {7d9a2c4e-1f3b-4a58-9c6d-0e2f4b6a8c10}  a Role may have a condition on it, with its braces
     INFO: the ID token has no `deploymentEnvironmentUuid`: the step has no `deployment:`
-      hint: a Role with a condition on `jwt:deploymentEnvironmentUuid` does not admit this step; give the step a `deployment:` where the Role wants one, and write the UUID in the Role with its braces
-    INFO: the exchange is accepted, valid for 30 min, with the policies `etl-deployer`, `etl-invoker`
-    INFO: these resources admit this step to what its variables ask for: save them as `iam.yaml`, then `kubectl apply -f iam.yaml`
-    # Whose tokens the gateway accepts. Where a JwtIssuer with this `iss` is there, add only the `aud` to it.
+      hint: a Role with a condition on `jwt:deploymentEnvironmentUuid` does not match this step; if the Role has one, give the step a `deployment:`, and write the UUID in the Role with its braces
+    INFO: the gateway exchanged the token, valid for 30 min, with the policies `etl-deployer`, `etl-invoker`
+    INFO: to give this step the access that its variables need, save these resources as `iam.yaml` and run `kubectl apply -f iam.yaml`
+    # Whose tokens the gateway accepts. If a JwtIssuer with this `iss` exists, only add the `aud` to it.
     apiVersion: iam.openfaas.com/v1
     kind: JwtIssuer
     metadata:
-      name: bitbucket-acme
+      name: bitbucket.acme
       namespace: openfaas
     spec:
       iss: https://api.bitbucket.org/2.0/workspaces/acme/pipelines-config/identity/oidc
@@ -66,15 +66,15 @@ fn step_of_the_guide_is_accepted_and_its_resources_are_shown() {
       - http://[GATEWAY]
       tokenExpiry: 30m
     ---
-    # What may be done.
+    # What is permitted.
     apiVersion: iam.openfaas.com/v1
     kind: Policy
     metadata:
-      name: bitbucket-etl-jobs
+      name: bitbucket.acme.etl-jobs.branch-main
       namespace: openfaas
     spec:
       statement:
-      - sid: pipe-1
+      - sid: openfaas-pipe-1
         effect: Allow
         action:
         - Function:Create
@@ -82,23 +82,23 @@ fn step_of_the_guide_is_accepted_and_its_resources_are_shown() {
         resource:
         - "etl:import-csv"
     ---
-    # Who may do it: all conditions must hold; several values of one are alternatives.
+    # To whom: all conditions must match; several values of one are alternatives.
     apiVersion: iam.openfaas.com/v1
     kind: Role
     metadata:
-      name: bitbucket-etl-jobs-main
+      name: bitbucket.acme.etl-jobs.branch-main
       namespace: openfaas
     spec:
       policy:
-      - bitbucket-etl-jobs
+      - bitbucket.acme.etl-jobs.branch-main
       condition:
         StringEqual:
           jwt:iss: ["https://api.bitbucket.org/2.0/workspaces/acme/pipelines-config/identity/oidc"]
-          # This repository; the braces belong to the UUID.
+          # This repository; the braces are part of the UUID.
           jwt:repositoryUuid: ["{b1f8e7d6-5c4b-4a39-8271-605f4e3d2c1b}"]
-          # Only builds of this branch; builds of tags have none.
+          # Only builds of this branch; builds of tags have no branch.
           jwt:branchName: ["main"]
-    ✔ `http://[GATEWAY]` accepts this step
+    ✔ `http://[GATEWAY]` accepts the credentials of this step
     "#);
     assert_eq!(paths(&gateway), ["POST /oauth/token"]);
 }
@@ -113,7 +113,7 @@ fn what_is_proposed_admits_the_step_to_a_gateway_that_refused_it() {
     let ran = pipe.run().exits(3).says("issuer is not registered");
     let resources = proposed(&ran.log).replace(gateway.url(), gateway.public_url());
     gateway.apply(&resources).expect("resources");
-    pipe.run().exits(0).says("with the policies `bitbucket-etl-jobs`");
+    pipe.run().exits(0).says("with the policies `bitbucket.acme.etl-jobs.branch-main`");
     pipe.run_with("COMMAND", "deploy").exits(0);
 }
 
@@ -132,7 +132,7 @@ fn actions_are_those_that_the_other_variables_ask_for() {
     let (_, policy) = proposed(&ran.log).split_once("  statement:\n").unwrap();
     let (policy, _) = policy.split_once("---").unwrap();
     insta::assert_snapshot!(policy, @r#"
-    - sid: pipe-1
+    - sid: openfaas-pipe-1
       effect: Allow
       action:
       - Function:Create
@@ -141,19 +141,19 @@ fn actions_are_those_that_the_other_variables_ask_for() {
       - Function:Get
       resource:
       - "etl:import-csv"
-    - sid: pipe-2
+    - sid: openfaas-pipe-2
       effect: Allow
       action:
       - Function:Delete
       resource:
       - "etl:*"
-    - sid: pipe-3
+    - sid: openfaas-pipe-3
       effect: Allow
       action:
       - Function:List
       resource:
       - "etl:*"
-    - sid: pipe-4
+    - sid: openfaas-pipe-4
       effect: Allow
       action:
       - Function:Invoke
@@ -199,11 +199,22 @@ fn token_that_no_role_matches_is_explained_and_not_accepted() {
 }
 
 #[test]
+fn step_that_no_role_can_be_bound_to_gets_the_issuer_and_the_claim_that_is_missing() {
+    let gateway = guide(&issuer());
+    let token = issuer().token().audience(gateway.public_url()).tag().mint();
+    let ran = whoami(&gateway).var("BITBUCKET_STEP_OIDC_TOKEN", token).var("BITBUCKET_TAG", "v1").run().exits(3);
+    ran.says("kind: JwtIssuer\n")
+        .says("WARNING: no Policy and no Role are proposed: the ID token has neither `branchName` nor ")
+        .says("  hint: give the step a `deployment:`, then run `COMMAND: whoami` in it\n")
+        .is_silent_about("kind: Role");
+}
+
+#[test]
 fn expired_token_is_tried_all_the_same() {
     let gateway = guide(&issuer());
     let token = issuer().token().audience(gateway.public_url()).expires_in(-600).mint();
     let ran = whoami(&gateway).var("BITBUCKET_STEP_OIDC_TOKEN", token).run().exits(3);
-    ran.says("ERROR: the ID token expired 10 min ").says("token is expired");
+    ran.says("WARNING: the ID token expired 10 min ").says("token is expired");
     assert_eq!(paths(&gateway), ["POST /oauth/token"]);
 }
 
@@ -211,39 +222,123 @@ fn expired_token_is_tried_all_the_same() {
 fn missing_token_shows_what_to_write() {
     let gateway = guide(&issuer());
     let ran = whoami(&gateway).without("BITBUCKET_STEP_OIDC_TOKEN").run().exits(3);
-    insta::assert_snapshot!(scrubbed(&ran), @r"
+    insta::assert_snapshot!(scrubbed(&ran), @"
     INFO: openfaas-pipe [VERSION]: whoami
     ERROR: no ID token: the step has no `oidc` block
-      hint: give the step an `oidc` block; Bitbucket then passes the token itself, so leave `BITBUCKET_STEP_OIDC_TOKEN` out of `variables:`
+      hint: add an `oidc` block to the step; Bitbucket then passes the token by itself, without `BITBUCKET_STEP_OIDC_TOKEN` in `variables:`
       - step:
           oidc:
             audiences:
               - http://[GATEWAY]
           script:
             - pipe: …
-      OpenFaaS CE and Standard have no IAM: set `OPENFAAS_PASSWORD` there instead (blank counts as not set)
+      OpenFaaS CE and Standard have no IAM: set `OPENFAAS_PASSWORD` there instead (an empty value counts as not set)
     ✖ `http://[GATEWAY]` does not accept this step
     ");
     assert!(gateway.requests().is_empty());
 }
 
 #[test]
-fn unreachable_gateway_is_one_that_did_not_accept_the_step() {
+fn gateway_that_could_not_be_asked_ends_with_4() {
     let gateway = guide(&issuer());
     let pipe = whoami(&gateway).var("RETRIES", "0");
     drop(gateway);
-    pipe.run().exits(3).says("connection refused").says("apiVersion: iam.openfaas.com/v1");
+    let ran = pipe.run().exits(4).says("connection refused").says("apiVersion: iam.openfaas.com/v1");
+    ran.says("could not be asked\n").is_silent_about("does not accept");
+    pipe.var("OPENFAAS_PASSWORD", "s3cr3t-password").run().exits(4).says("could not be asked\n");
+}
+
+#[test]
+fn step_whose_policy_may_lack_what_it_needs_is_not_called_accepted() {
+    let issuer = issuer();
+    let gateway = start(permitting(&["Function:Logs"]));
+    let token = issuer.token().audience(gateway.public_url()).mint();
+    let pipe = whoami(&gateway).stack(GUIDE_STACK).var("BITBUCKET_STEP_OIDC_TOKEN", token);
+    pipe.run().exits(0).says("accepts the credentials of this step\n").is_silent_about("accepts this step");
+    pipe.run_with("COMMAND", "deploy").exits(3);
+}
+
+/// A step of a pipeline: the claims of its token, and its variables.
+struct Step {
+    pipe: Pipe,
+    /// Which steps a Role can tell apart.
+    bound: &'static str,
+}
+
+fn steps(gateway: &Gateway) -> Vec<Step> {
+    let stack = |image: &str, namespace: &str| {
+        let stack = "provider: {name: openfaas}\nfunctions:\n  FUNCTION:\n    image: a/f:1\n    namespace: NAMESPACE\n";
+        stack.replace("FUNCTION", image).replace("NAMESPACE", namespace)
+    };
+    let step = |bound, token: TokenBuilder| {
+        let token = token.audience(gateway.public_url()).mint();
+        let pipe = whoami(gateway).var("BITBUCKET_STEP_OIDC_TOKEN", token);
+        Step { pipe: pipe.file("other/stack.yml", stack("other", "etl")), bound }
+    };
+    let token = || issuer().token();
+    let environment = |name: &'static str, uuid: &str| {
+        let Step { pipe, bound } = step(name, token().branch("release").deployment(uuid));
+        Step { pipe: pipe.stack(&stack("f", name)).var("BITBUCKET_DEPLOYMENT_ENVIRONMENT", name), bound }
+    };
+    let with = |step: Step, change: &dyn Fn(Pipe) -> Pipe| Step { pipe: change(step.pipe), ..step };
+    vec![
+        environment("staging", "{5ta9e}"),
+        environment("production", "{9a0d}"),
+        with(step("main", token()), &|pipe| pipe.stack(&stack("f", "main"))),
+        with(step("main", token()), &|pipe| pipe.var("STACK_FILE", "other/stack.yml")),
+        with(step("main", token()), &|pipe| pipe.var("FUNCTION", "echo.main")),
+        with(step("feature/x", token().branch("feature/x")), &|pipe| pipe.stack(&stack("f", "slash"))),
+        with(step("feature-x", token().branch("feature-x")), &|pipe| pipe.stack(&stack("f", "dash"))),
+    ]
+}
+
+/// The resources of a Policy that the steps were shown.
+fn asked_for(log: &str) -> Vec<String> {
+    let lines = proposed(log).lines().filter_map(|line| line.trim().strip_prefix("- \""));
+    lines.map(|line| line.trim_end_matches('"').to_owned()).collect()
+}
+
+#[test]
+fn no_step_may_do_more_than_it_asked_for_whatever_was_applied_in_whatever_order() {
+    let issuer = issuer();
+    for order in [[0, 1, 2, 3, 4, 5, 6], [6, 3, 5, 4, 1, 2, 0]] {
+        let gateway = start(Gateway::builder().iam_yaml("").issuer(&issuer).public_url("https://gw.example.com"));
+        let steps = steps(&gateway);
+        let mut asked = vec![Vec::new(); steps.len()];
+        for index in order {
+            let ran = steps[index].pipe.run();
+            asked[index] = asked_for(&ran.log);
+            gateway.apply(&proposed(&ran.log).replace(gateway.url(), gateway.public_url())).expect("resources");
+        }
+        for step in &steps {
+            let may: Vec<_> = steps.iter().zip(&asked).filter(|(other, _)| other.bound == step.bound).collect();
+            for (other, wanted) in steps.iter().zip(&asked) {
+                // The other step's work, with this one's token.
+                let token = step.pipe.value("BITBUCKET_STEP_OIDC_TOKEN");
+                let is_invocation = other.pipe.value("FUNCTION").is_some();
+                if is_invocation {
+                    continue;
+                }
+                let ran = other.pipe.run_with_all(&[
+                    ("COMMAND", "deploy"),
+                    ("BITBUCKET_STEP_OIDC_TOKEN", token.as_deref().expect("a token")),
+                ]);
+                let permitted = may.iter().any(|(_, asked)| wanted.iter().all(|resource| asked.contains(resource)));
+                assert_eq!(ran.code, if permitted { 0 } else { 3 }, "{order:?} {} {wanted:?}\n{}", step.bound, ran.log);
+            }
+        }
+    }
 }
 
 #[test]
 fn password_is_checked_in_place_of_the_token() {
     let gateway = start(Gateway::builder().basic_auth("admin", "s3cr3t-password"));
     let ran = whoami(&gateway).var("OPENFAAS_PASSWORD", "s3cr3t-password").run().exits(0);
-    insta::assert_snapshot!(scrubbed(&ran), @r"
+    insta::assert_snapshot!(scrubbed(&ran), @"
     INFO: openfaas-pipe [VERSION]: whoami
     INFO: `OPENFAAS_PASSWORD` is set: basic auth is used, not the step's token
-    INFO: `OPENFAAS_PASSWORD` is set: `admin` signs in with it, and neither the step's token nor any Role is used
-    ✔ `http://[GATEWAY]` accepts this step
+    INFO: `OPENFAAS_PASSWORD` is set: the user is `admin`, and neither the step's token nor a Role is used
+    ✔ `http://[GATEWAY]` accepts the credentials of this step
     ");
     let ran = whoami(&gateway).var("OPENFAAS_PASSWORD", "another-password").run().exits(3);
     ran.says("401 Unauthorized").says("hint: check `OPENFAAS_USERNAME` and `OPENFAAS_PASSWORD`");
@@ -262,5 +357,5 @@ fn claims_of_a_token_cannot_forge_a_line_of_the_log() {
 fn token_of_the_gateway_is_never_shown() {
     let gateway = guide(&issuer());
     gateway.fault(Fault::on("POST", "/oauth/token").status(200).body(r#"{"access_token":"not-a-jwt-but-secret"}"#));
-    whoami(&gateway).run().exits(0).says("the exchange is accepted\n").is_silent_about("not-a-jwt-but-secret");
+    whoami(&gateway).run().exits(0).says("the gateway exchanged the token\n").is_silent_about("not-a-jwt-but-secret");
 }

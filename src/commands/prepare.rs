@@ -32,7 +32,7 @@ use crate::stack::{self, Stack, Surroundings, Tag};
 /// The gateway that faas-cli writes into every new stack file, which no pipeline can mean.
 const PLACEHOLDER: &str = "http://127.0.0.1:8080";
 /// The names that faas-cli looks for.
-const STACK_FILES: [&str; 2] = ["stack.yaml", "stack.yml"];
+pub(super) const STACK_FILES: [&str; 2] = ["stack.yaml", "stack.yml"];
 /// Larger files hold more than certificates.
 const CA_LIMIT: usize = 1024 * 1024;
 

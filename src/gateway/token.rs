@@ -14,10 +14,11 @@ use super::{ANSWER_LIMIT, Answer, Call, Error, Gateway};
 use crate::config::Credentials;
 use crate::console::log;
 use crate::console::redact::Secret;
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::function::FunctionName;
 use crate::function::outcome::{Failure, Problem};
 use crate::http::retry;
-use crate::oidc::{self, Claims, IdToken, Severity, TokenError};
+use crate::oidc::{self, Claims, IdToken, Subject, TokenError};
 
 /// A token is not used within this time of its end, so that it is still good when the request arrives.
 const MARGIN: Duration = Duration::from_secs(10);
@@ -190,11 +191,16 @@ impl Gateway {
     /// Spares the gateway a token that every gateway refuses.
     fn check(&self, id_token: &IdToken) -> Result<(), Error> {
         let claims = id_token.claims().map_err(|error| Error::Unsent(Box::new(error.problem(&self.address()))))?;
-        let findings = oidc::findings(&claims, &self.address(), seconds_since_1970(), &self.facts);
-        match findings.into_iter().find(|finding| finding.severity == Severity::Error) {
-            Some(finding) => Err(Error::Unsent(Box::new(finding.into()))),
-            None => Ok(()),
+        for finding in oidc::findings(&claims, &self.address(), seconds_since_1970(), &self.facts) {
+            if finding.severity == Severity::Error {
+                return Err(Error::Unsent(Box::new(finding.into())));
+            }
+            // The others explain a refusal, if one comes; this one may be the clock's fault.
+            if finding.subject == Subject::Lifetime {
+                Diagnostic::warning(finding.message).with_hint(finding.hint).log();
+            }
         }
+        Ok(())
     }
 
     /// `POST /oauth/token` (RFC 8693, section 2.1): the token got, and how long it is good.

@@ -9,11 +9,11 @@ use super::yaml::scalar;
 pub(super) const MOST: usize = 10;
 pub(super) const LONGEST: usize = 150;
 
-/// What Bitbucket puts into every token, before the workspace's UUID.
+/// The beginning of the audience that Bitbucket adds to every token.
 const DEFAULT: &str = "ari:cloud:bitbucket::workspace/";
 
-/// How a token's `aud` stands to the gateway's URL. The gateway takes a token where its JwtIssuer lists one of the
-/// token's audiences, character for character; by convention that is the gateway's public URL.
+/// How a token's `aud` compares with the gateway's URL. The gateway accepts a token if its JwtIssuer lists exactly one of the
+/// token's audiences; by convention that is the gateway's public URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Audience<'a> {
     /// One is the gateway's URL.
@@ -25,9 +25,9 @@ pub enum Audience<'a> {
         /// How it differs, as an ending for "it …".
         differs: String,
     },
-    /// There are custom audiences, and none is like the gateway's URL.
+    /// There are custom audiences, and none is similar to the gateway's URL.
     Other(Vec<&'a str>),
-    /// There is none beside the one that Bitbucket always puts there.
+    /// There is none but the one that Bitbucket always adds.
     Default,
 }
 
@@ -76,13 +76,13 @@ pub(super) fn custom(claims: &Claims) -> Vec<&str> {
     audiences
 }
 
-/// The YAML that puts audiences into a step's token.
+/// The YAML that adds audiences to a step's token.
 pub(super) fn block(audiences: &[&str]) -> String {
     let items: String = audiences.iter().map(|audience| format!("\n        - {}", scalar(audience))).collect();
     format!("- step:\n    oidc:\n      audiences:{items}")
 }
 
-/// How an audience differs from the URL that is wanted; none where they are not of the same host.
+/// How an audience differs from the URL that is wanted; `None` if their hosts differ.
 fn difference(audience: &str, wanted: &str) -> Option<String> {
     let (is, should) = (Parts::of(audience.trim()), Parts::of(wanted));
     if !is.host.eq_ignore_ascii_case(should.host) {
@@ -94,29 +94,29 @@ fn difference(audience: &str, wanted: &str) -> Option<String> {
     }
     match (is.scheme, should.scheme) {
         (is, should) if is == should => {}
-        ("", should) => found.push(format!("lacks `{should}://`")),
+        ("", should) => found.push(format!("has no `{should}://`")),
         (is, should) => found.push(format!("begins with `{is}://` instead of `{should}://`")),
     }
     if is.host != should.host {
-        found.push(format!("spells the host `{}` instead of `{}`", is.host, should.host));
+        found.push(format!("has the host `{}` instead of `{}`", is.host, should.host));
     }
     match (is.port, should.port) {
         (is, should) if is == should => {}
         (is, "") => found.push(format!("has the port `:{is}`")),
-        ("", should) => found.push(format!("lacks the port `:{should}`")),
+        ("", should) => found.push(format!("has no port `:{should}`")),
         (is, should) => found.push(format!("has the port `:{is}` instead of `:{should}`")),
     }
     match (is.path, should.path) {
         (is, should) if is == should => {}
         (is, should) if is.trim_end_matches('/') == should => found.push("ends with `/`".to_owned()),
         (is, "") => found.push(format!("has the path `{is}`")),
-        ("" | "/", should) => found.push(format!("lacks the path `{should}`")),
+        ("" | "/", should) => found.push(format!("has no path `{should}`")),
         (is, should) => found.push(format!("has the path `{is}` instead of `{should}`")),
     }
     Some(found.join(" and "))
 }
 
-/// A URL as it is written: a parser would make the very differences disappear that are looked for.
+/// A URL as it is written: a parser would normalise the differences away.
 struct Parts<'a> {
     scheme: &'a str,
     host: &'a str,

@@ -5,17 +5,17 @@ use serde_json::{Map, Value};
 
 use super::{LONGEST_TOKEN, TokenError};
 
-/// The claims of a token, whatever they are; those that Bitbucket documents have a method each.
+/// The claims of a token; those that Bitbucket documents have a method each.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Claims(Map<String, Value>);
 
 /// Reads the claims of a JWT **without verifying anything**: not the signature, not the times, not the audience.
 ///
-/// They serve to explain: to word a finding or a refusal, to fill in a proposal. No access may ever hang on them: the
-/// gateway verifies the token, and decides. This is the only place where a token is decoded; it takes any bytes.
+/// They serve to explain a refusal and to fill in a proposal, and to decide that a token is *not* sent. No access may depend on
+/// them: the gateway verifies the token, and decides. This is the only place where a token is decoded; it accepts any bytes.
 ///
 /// # Errors
-/// Where the bytes are not a JWT with a JSON object of claims.
+/// If the bytes are not a JWT with a JSON object of claims.
 pub fn decode_unverified(token: &[u8]) -> Result<Claims, TokenError> {
     let token = token.trim_ascii();
     refuse_non_token(token)?;
@@ -30,7 +30,7 @@ pub fn decode_unverified(token: &[u8]) -> Result<Claims, TokenError> {
     }
 }
 
-/// Refuses what is not even meant as a token.
+/// Refuses what cannot be meant as a token.
 pub(super) fn refuse_non_token(value: &[u8]) -> Result<(), TokenError> {
     if value.trim_ascii().is_empty() {
         return Err(TokenError::Empty);
@@ -52,13 +52,13 @@ fn is_variable(text: &str) -> bool {
     (1..=64).contains(&name.len()) && !name.starts_with(|first: char| first.is_ascii_digit()) && name.bytes().all(known)
 }
 
-/// Says what a text that is no JWT looks like instead.
+/// Says what a text that is not a JWT looks like.
 fn check_shape(token: &[u8]) -> Result<(), TokenError> {
     let parts: Vec<&[u8]> = token.split(|byte| *byte == b'.').collect();
     Err(TokenError::NotJwt(if token.starts_with(b"Bearer ") {
-        "it begins with `Bearer`, which does not belong to the token"
+        "it begins with `Bearer`, which is not part of the token"
     } else if token.iter().any(u8::is_ascii_whitespace) {
-        "it has white space within it, as if it was wrapped or is two values"
+        "it contains white space, as if it was wrapped or is two values"
     } else if token.starts_with(b"\"") || token.starts_with(b"'") {
         "it is in quotes"
     } else if token.starts_with(b"{") {
@@ -66,12 +66,12 @@ fn check_shape(token: &[u8]) -> Result<(), TokenError> {
     } else {
         match parts.as_slice() {
             [_] => "it has one part instead of three, like a password or an opaque access token",
-            [_, _, b""] => "it has no signature; it was cut at its end",
+            [_, _, b""] => "it has no signature; it was truncated",
             [b"", _, _] | [_, b"", _] => "one of its three parts is empty",
             [_, _, _] => return Ok(()),
-            [_, _] => "it has two parts instead of three; it was cut",
+            [_, _] => "it has two parts instead of three; it was truncated",
             [_, _, _, _, _] => "it has five parts, like an encrypted token (JWE); the claims cannot be read",
-            _ => "it does not have three parts, as if it was joined to something else",
+            _ => "it has more than three parts, as if it was joined to something else",
         }
     }))
 }
@@ -87,7 +87,7 @@ impl Claims {
         self.text("iss")
     }
 
-    /// The workspace that a Bitbucket issuer's URL names; none where another issuer made the token.
+    /// The workspace that a Bitbucket issuer's URL names; `None` if another issuer made the token.
     pub fn workspace(&self) -> Option<&str> {
         self.issuer()?
             .strip_prefix("https://api.bitbucket.org/2.0/workspaces/")?
@@ -100,7 +100,7 @@ impl Claims {
         self.text("repositoryUuid")
     }
 
-    /// `branchName`; none where nothing but a tag is built.
+    /// `branchName`; `None` in builds of tags.
     pub fn branch(&self) -> Option<&str> {
         self.text("branchName")
     }
@@ -110,7 +110,7 @@ impl Claims {
         self.text("deploymentEnvironmentUuid")
     }
 
-    /// `aud`: a text, or a list where the step has custom audiences (RFC 7519, section 4.1.3).
+    /// `aud`: a text, or a list if the step has custom audiences (RFC 7519, section 4.1.3).
     pub fn audiences(&self) -> Vec<&str> {
         match self.0.get("aud") {
             Some(Value::String(audience)) => vec![audience],
@@ -135,7 +135,6 @@ impl Claims {
         self.0.iter().map(|(claim, value)| (claim.as_str(), value))
     }
 
-    /// A claim of any type.
     pub fn get(&self, claim: &str) -> Option<&Value> {
         self.0.get(claim)
     }

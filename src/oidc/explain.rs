@@ -1,14 +1,15 @@
-//! Words for a token that is missing or was refused, and for what the gateway's IAM makes of its claims.
+//! Explains a token that is missing or was refused, and how the gateway's IAM reads its claims.
 
 use serde_json::Value;
 
 use super::audience::{self, Audience};
 use super::findings::{Facts, Subject, findings, list, span};
-use super::{Claims, Severity, VARIABLE, resources};
+use super::{Claims, VARIABLE, resources};
 use crate::console::log::quote;
+use crate::diagnostic::Severity;
 use crate::function::outcome::{Failure, Problem};
 
-/// The claims that a JwtIssuer (the first three) and the usual Role look at: shown even where they are absent.
+/// The claims that a JwtIssuer (the first three) and the usual Role check: shown even if they are absent.
 const MATCHED: [&str; 6] = ["iss", "aud", "sub", "repositoryUuid", "branchName", "deploymentEnvironmentUuid"];
 
 /// The problem of a step without an ID token, with the YAML that gives it one.
@@ -17,9 +18,9 @@ pub fn missing_token(gateway: &str) -> Problem {
         failure: Failure::Permission,
         message: "no ID token: the step has no `oidc` block".to_owned(),
         hint: Some(format!(
-            "give the step an `oidc` block; Bitbucket then passes the token itself, so leave `{VARIABLE}` out of `variables:`\n\
+            "add an `oidc` block to the step; Bitbucket then passes the token by itself, without `{VARIABLE}` in `variables:`\n\
              {}\n    script:\n      - pipe: …\n\
-             OpenFaaS CE and Standard have no IAM: set `OPENFAAS_PASSWORD` there instead (blank counts as not set)",
+             OpenFaaS CE and Standard have no IAM: set `OPENFAAS_PASSWORD` there instead (an empty value counts as not set)",
             audience::block(&[audience::wanted(gateway)])
         )),
     }
@@ -40,7 +41,7 @@ enum Cause {
 }
 
 impl Cause {
-    /// Told from the words that the gateway uses; they are documented for few causes, so single words decide.
+    /// By the words of the gateway's answer; they are documented for few causes, so single words decide.
     fn of(status: u16, words: &str) -> Self {
         let words = words.to_lowercase();
         let says = |any: &[&str]| any.iter().any(|word| words.contains(word));
@@ -57,7 +58,7 @@ impl Cause {
         }
     }
 
-    /// What to do about it: by what is known of the token, where that explains the refusal.
+    /// What to do about it, by the claims of the token if they explain the refusal.
     fn remedy(self, claims: &Claims, gateway: &str, now: u64, facts: &Facts) -> String {
         let subjects: &[Subject] = match self {
             Self::NoIam | Self::StaleKeys | Self::NotTheGateway => &[],
@@ -76,10 +77,12 @@ impl Cause {
             Self::NoRole => {
                 let mut remedy = NO_ROLE.to_owned();
                 known.for_each(|finding| remedy.push_str(&format!("\n{}; {}", finding.message, finding.hint)));
-                return with_yaml(
-                    &format!("{remedy}\na Role with this admits the step:"),
-                    resources::condition(claims),
-                );
+                return match resources::condition(claims) {
+                    Ok(condition) => {
+                        format!("{remedy}\na Role with this condition matches the step:\n{}", condition.trim_end())
+                    }
+                    Err(_) => remedy,
+                };
             }
             _ if let Some(finding) = known.next() => return format!("{}; {}", finding.message, finding.hint),
             Self::Issuer => return with_yaml(UNKNOWN_ISSUER, resources::issuer(claims, gateway)),
@@ -98,25 +101,24 @@ fn with_yaml(remedy: &str, yaml: Option<String>) -> String {
     yaml.map_or_else(|| remedy.to_owned(), |yaml| format!("{remedy}\n{}", yaml.trim_end()))
 }
 
-const NO_IAM: &str = "the gateway has no token exchange: OpenFaaS CE and Standard have no IAM, set `OPENFAAS_PASSWORD` \
-    (blank counts as not set); else see whether `OPENFAAS_URL` lacks a base path";
-const NO_ROLE: &str = "the gateway trusts the issuer, but no Role matches the token: all conditions of one Role must hold, \
+const NO_IAM: &str = "the gateway has no token exchange: OpenFaaS CE and Standard have no IAM, so set `OPENFAAS_PASSWORD` \
+    (an empty value counts as not set); otherwise check whether a base path is missing in `OPENFAAS_URL`";
+const NO_ROLE: &str = "the gateway trusts the issuer, but no Role matches the token: all conditions of one Role must match, \
     and UUIDs in them have braces";
-const UNKNOWN_ISSUER: &str = "the gateway knows no such issuer: apply a JwtIssuer whose `spec.iss` is the token's `iss`, \
-    character for character; each Bitbucket workspace needs its own";
+const UNKNOWN_ISSUER: &str = "the gateway does not know the issuer: apply a JwtIssuer whose `spec.iss` is exactly the token's \
+    `iss`; each Bitbucket workspace needs its own";
 const OTHER_AUDIENCE: &str = "the token is meant for this gateway, but its JwtIssuer lists another `spec.aud`: write the \
-    gateway's URL there as the token's `aud` has it";
-const NOT_THE_GATEWAY: &str = "IAM refuses a token with status 400, so this is the answer of something before the gateway, or \
-    of an OpenFaaS without IAM: let `POST /oauth/token` through there without a sign-in of its own, or set \
-    `OPENFAAS_PASSWORD`";
-const STALE_KEYS: &str = "the gateway has not yet read the issuer's present keys: try again in a few minutes, else restart \
-    the gateway, and see that it can reach the token's `iss`";
-const EXPIRED: &str = "by the gateway's clock the token is not valid now: put the pipe at the step's beginning, or into a \
-    step of its own; if the times below are right, set the gateway's clock";
-const SIGNATURE: &str = "the token was changed on its way, or another issuer made it: take `BITBUCKET_STEP_OIDC_TOKEN` out \
-    of all variables, Bitbucket passes it itself";
-const UNKNOWN: &str = "see whether a JwtIssuer has the token's `iss` and one of its `aud`, and whether all conditions of a \
-    Role hold";
+    gateway's URL there exactly as in the token's `aud`";
+const NOT_THE_GATEWAY: &str = "IAM refuses tokens with status 400, so this answer is from a proxy before the gateway, or from \
+    an OpenFaaS without IAM: exempt `POST /oauth/token` from the proxy's own authentication, or set `OPENFAAS_PASSWORD`";
+const STALE_KEYS: &str = "the gateway has not fetched the issuer's current keys yet: retry in a few minutes; if that does not \
+    help, restart the gateway, and check that it can reach the token's `iss`";
+const EXPIRED: &str = "the token is not valid at the time of the gateway's clock: run the pipe at the beginning of the step or \
+    in its own step; if the times below are right, correct the gateway's clock";
+const SIGNATURE: &str = "the token was changed, or another issuer made it: remove `BITBUCKET_STEP_OIDC_TOKEN` from all \
+    variables, Bitbucket passes it by itself";
+const UNKNOWN: &str = "check that a JwtIssuer has the token's `iss` and one of its `aud`, and that all conditions of a Role \
+    match";
 
 /// A gateway's answer to an exchange that it refused (RFC 6749, section 5.2).
 #[derive(Clone, Copy, Debug)]
@@ -125,7 +127,7 @@ pub struct Refusal<'a> {
     pub status: u16,
     /// `error`.
     pub error: Option<&'a str>,
-    /// `error_description`; the whole body where it is not JSON.
+    /// `error_description`; the whole body if it is not JSON.
     pub description: Option<&'a str>,
 }
 
@@ -139,7 +141,7 @@ pub fn explain_refusal(refusal: Refusal<'_>, claims: &Claims, gateway: &str, now
     let mut hint = cause.remedy(claims, gateway, now, facts);
     if !matches!(cause, Cause::NoIam | Cause::NotTheGateway) {
         let rows = claims_table(claims, gateway, now);
-        hint.push_str("\nthe token says:");
+        hint.push_str("\nclaims of the token:");
         let shown = |row: &&Row| match cause {
             Cause::Expired => row.is_time(),
             Cause::NoRole | Cause::Unknown => MATCHED.contains(&row.claim.as_str()),
@@ -148,7 +150,7 @@ pub fn explain_refusal(refusal: Refusal<'_>, claims: &Claims, gateway: &str, now
         for row in rows.iter().filter(shown) {
             hint.push_str(&format!("\n  {}: {} ({})", row.claim, row.value, row.meaning));
         }
-        hint.push_str("\n`COMMAND: whoami` prints the JwtIssuer, Policy and Role that admit this step");
+        hint.push_str("\n`COMMAND: whoami` prints the JwtIssuer, Policy and Role that give this step access");
     }
     Problem {
         failure: Failure::Permission,
@@ -164,7 +166,7 @@ pub struct Row {
     pub claim: String,
     /// Its value, or `-`.
     pub value: String,
-    /// What the gateway's IAM makes of it.
+    /// How the gateway's IAM reads it.
     pub meaning: String,
 }
 
@@ -174,7 +176,7 @@ impl Row {
     }
 }
 
-/// All claims of a token, first those that the gateway looks at, with what its IAM makes of each.
+/// All claims of a token, first those that the gateway checks, with how its IAM reads each.
 pub fn claims_table(claims: &Claims, gateway: &str, now: u64) -> Vec<Row> {
     let others = claims.iter().map(|(claim, _)| claim).filter(|claim| !MATCHED.contains(claim));
     let row = |claim: &str| Row {
@@ -198,43 +200,43 @@ fn show(value: &Value) -> String {
 }
 
 fn meaning(claim: &str, claims: &Claims, gateway: &str, now: u64) -> String {
-    let absent = || "absent: a Role with a condition on it does not match".to_owned();
+    let absent = || "missing: a Role with a condition on it does not match".to_owned();
     match claim {
         "iss" => match (claims.issuer(), claims.workspace()) {
-            (None, _) => "absent: no gateway accepts the token".into(),
-            (_, None) => "not Bitbucket Pipelines; `spec.iss` of a JwtIssuer must be the same".into(),
-            (_, Some(_)) => "`spec.iss` of a JwtIssuer must be the same".into(),
+            (None, _) => "missing: no gateway accepts the token".into(),
+            (_, None) => "not Bitbucket Pipelines; `spec.iss` of a JwtIssuer must be equal".into(),
+            (_, Some(_)) => "`spec.iss` of a JwtIssuer must be equal".into(),
         },
         "aud" => match Audience::of(claims, gateway) {
-            Audience::Named => "names the gateway; `spec.aud` of the JwtIssuer must list it".into(),
+            Audience::Named => "contains the gateway; `spec.aud` of the JwtIssuer must list it".into(),
             Audience::Near { audience, differs } => {
-                format!("does not name the gateway: `{}` {}", quote(audience), quote(&differs))
+                format!("does not contain the gateway: `{}` {}", quote(audience), quote(&differs))
             }
-            Audience::Other(_) => "does not name the gateway; `spec.aud` of the JwtIssuer must list one of them".into(),
-            Audience::Default => "does not name the gateway: the step has no `oidc: audiences:`".into(),
+            Audience::Other(_) => {
+                "does not contain the gateway; `spec.aud` of the JwtIssuer must list one of them".into()
+            }
+            Audience::Default => "does not contain the gateway: the step has no `oidc: audiences:`".into(),
         },
         "repositoryUuid" => {
-            claims.repository().map_or_else(absent, |_| "the usual Role asks for it, with its braces".into())
+            claims.repository().map_or_else(absent, |_| "the usual Role has a condition on it, with its braces".into())
         }
         "branchName" => match claims.branch() {
-            Some(_) => "the usual Role asks for it".into(),
-            None => "absent, as in builds of tags: a Role with a condition on it does not match".into(),
+            Some(_) => "the usual Role has a condition on it".into(),
+            None => "missing, as in builds of tags: a Role with a condition on it does not match".into(),
         },
         "deploymentEnvironmentUuid" => match claims.environment() {
-            Some(_) => "a Role may ask for it, with its braces".into(),
+            Some(_) => "a Role may have a condition on it, with its braces".into(),
             None => format!("{}; `deployment:` on the step adds it", absent()),
         },
         "exp" | "iat" | "nbf" => match (claims.time(claim), claim) {
             (None, _) => "not a time".into(),
-            (Some(time), "exp") if time <= now => format!("expired {} ago: refused", span(now - time)),
+            (Some(time), "exp") if time <= now => format!("expired {} ago by this machine's clock", span(now - time)),
             (Some(time), "exp") => format!("expires in {}", span(time - now)),
             (Some(time), _) if time > now => format!("{} from now", span(time - now)),
             (Some(time), _) => format!("{} ago", span(now - time)),
         },
-        "sub" | "stepUuid" | "pipelineRunUuid" => {
-            "new with every run: an exact condition on it never matches again".into()
-        }
-        "workspaceUuid" | "pipelineUuid" => "a Role may ask for it, with its braces".into(),
-        _ => "a Role may ask for it".into(),
+        "sub" | "stepUuid" | "pipelineRunUuid" => "different in every run: do not use it in a condition".into(),
+        "workspaceUuid" | "pipelineUuid" => "a Role may have a condition on it, with its braces".into(),
+        _ => "a Role may have a condition on it".into(),
     }
 }

@@ -1,8 +1,9 @@
-//! What can be told of a token before it is sent: which of its claims will, or may, have it refused.
+//! What is known about a token before it is sent: which of its claims a gateway will or may refuse.
 
 use super::audience::{self, Audience};
-use super::{Claims, VARIABLE};
+use super::{Claims, VARIABLE, own_token};
 use crate::console::log::quote;
+use crate::diagnostic::Severity;
 use crate::function::outcome::{Failure, Problem};
 
 /// How far two machines' clocks may be apart, in seconds.
@@ -11,7 +12,7 @@ const LEEWAY: u64 = 60;
 /// No step runs longer than this, in seconds (Bitbucket's `max-time`: 720 minutes).
 const LONGEST_STEP: u64 = 720 * 60;
 
-/// What Bitbucket says of the build in variables, to be held against the token; blank ones are absent.
+/// What Bitbucket's variables say about the build, to be compared with the token; blank ones are absent.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
     /// `BITBUCKET_WORKSPACE`
@@ -26,17 +27,6 @@ pub struct Facts {
     pub pull_request: Option<String>,
     /// `BITBUCKET_DEPLOYMENT_ENVIRONMENT`
     pub environment: Option<String>,
-}
-
-/// How much a finding weighs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
-    /// Right for some gateways and Roles, wrong for others: told by `whoami`, and where a token was refused.
-    Note,
-    /// A gateway that is set up as OpenFaaS' documentation says refuses the token.
-    Warning,
-    /// Every gateway refuses the token: there is no use in sending it.
-    Error,
 }
 
 /// The part of a token that a finding is about.
@@ -61,7 +51,9 @@ pub enum Subject {
 pub struct Finding {
     /// What it is about.
     pub subject: Subject,
-    /// How much it weighs.
+    /// An error: every gateway refuses the token, so it is not sent. A warning: a gateway that is set up as OpenFaaS'
+    /// documentation says refuses it. A note: right for some gateways and Roles; reported by `whoami`, and if a token was
+    /// refused.
     pub severity: Severity,
     /// What is so; one line.
     pub message: String,
@@ -81,7 +73,7 @@ impl From<Finding> for Problem {
     }
 }
 
-/// Holds the claims against the gateway's URL, the time (seconds since 1970) and what else is known of the build.
+/// Compares the claims with the gateway's URL, the time (seconds since 1970) and what else is known about the build.
 pub fn findings(claims: &Claims, gateway: &str, now: u64, facts: &Facts) -> Vec<Finding> {
     let found = [
         lifetime(claims, now),
@@ -102,49 +94,52 @@ fn lifetime(claims: &Claims, now: u64) -> Option<Finding> {
             Subject::Lifetime,
             Severity::Warning,
             format!("the ID token is not valid before {ahead} from now"),
-            "set the clock of the machine that runs this step: it is behind",
+            "set the clock of the machine that runs this step: it is slow",
         ));
     }
     let ends = claims.time("exp")?;
     let since = now.checked_sub(ends)?;
     let lived = match claims.time("iat") {
-        Some(issued) if issued < ends => format!(", {} after it was made", span(ends - issued)),
+        Some(issued) if issued < ends => format!(", {} after it was issued", span(ends - issued)),
         _ => String::new(),
     };
     let hint = if since > LONGEST_STEP {
         format!(
-            "no step runs that long: delete the variable `{VARIABLE}` of repository, workspace or deployment; Bitbucket \
-             makes a new token for every step"
+            "no step runs that long: delete the repository, workspace or deployment variable `{VARIABLE}`; Bitbucket issues a \
+             new token for every step"
         )
     } else {
-        "the step ran longer than the token lives: put the pipe at the step's beginning, or into a step of its own"
+        "the step ran longer than the token is valid: run the pipe at the beginning of the step or in its own step; if the \
+         clock of this machine is fast, correct it"
             .into()
     };
-    let severity = if since > LEEWAY { Severity::Error } else { Severity::Warning };
-    Some(Finding::new(Subject::Lifetime, severity, format!("the ID token expired {} ago{lived}", span(since)), hint))
+    // No more than a warning: this machine's clock may be wrong.
+    Some(Finding::new(
+        Subject::Lifetime,
+        Severity::Warning,
+        format!("the ID token expired {} ago{lived}", span(since)),
+        hint,
+    ))
 }
 
 fn issuer(claims: &Claims, facts: &Facts) -> Option<Finding> {
-    let own = format!("take `{VARIABLE}` out of all variables: Bitbucket passes the step's own token itself");
+    let own = own_token();
     if let Some(original) = claims.text("fed:iss") {
-        let message =
-            format!("the token is one that a gateway made for a token of `{}`, not an ID token", quote(original));
+        let message = format!(
+            "the token is not an ID token: a gateway issued it in exchange for a token of `{}`",
+            quote(original)
+        );
         return Some(Finding::new(Subject::Issuer, Severity::Error, message, own));
     }
     let Some(issuer) = claims.issuer() else {
-        return Some(Finding::new(
-            Subject::Issuer,
-            Severity::Error,
-            "the ID token does not say who made it: it has no `iss`",
-            own,
-        ));
+        return Some(Finding::new(Subject::Issuer, Severity::Error, "the ID token has no `iss`", own));
     };
     let Some(workspace) = claims.workspace() else {
         return Some(Finding::new(
             Subject::Issuer,
             Severity::Warning,
             format!("the ID token is from `{}`, which is not Bitbucket Pipelines", quote(issuer)),
-            format!("{own}; the gateway takes this one only where a JwtIssuer has that `iss`"),
+            format!("{own}; the gateway accepts this one only if a JwtIssuer has that `iss`"),
         ));
     };
     let expected = facts.workspace.as_deref()?;
@@ -172,7 +167,7 @@ fn repository(claims: &Claims, facts: &Facts) -> Option<Finding> {
             Subject::Repository,
             Severity::Warning,
             format!("the ID token is from repository `{}`, but this step runs in `{}`", quote(is), quote(expected)),
-            format!("take `{VARIABLE}` out of all variables: Bitbucket passes the step's own token itself"),
+            own_token(),
         )
     })
 }
@@ -185,27 +180,27 @@ fn audience(claims: &Claims, gateway: &str) -> Option<Finding> {
         Audience::Named => return None,
         Audience::Near { audience, differs } => (
             Severity::Warning,
-            format!("the ID token's audience `{}` is not quite `{url}`: it {}", quote(audience), quote(&differs)),
+            format!("the ID token's audience `{}` is not exactly `{url}`: it {}", quote(audience), quote(&differs)),
             Some(audience),
-            "write the gateway's URL as the JwtIssuer's `aud` has it, character for character",
+            "write the gateway's URL exactly as in the JwtIssuer's `aud`",
         ),
         Audience::Other(others) => (
             Severity::Note,
             format!("none of the ID token's audiences is `{url}`: {}", list(&others)),
             None,
-            "right where the gateway's JwtIssuer lists one of them in `aud`; else write",
+            "this is right if the gateway's JwtIssuer lists one of them in `aud`; otherwise write",
         ),
         Audience::Default => (
             Severity::Warning,
             format!("the ID token is not meant for `{url}`: it has only Bitbucket's default audience"),
             None,
-            "write, in place of `oidc: true`",
+            "instead of `oidc: true`, write",
         ),
     };
     if wanted.chars().count() > audience::LONGEST {
         let hint = format!(
-            "Bitbucket takes no audience of more than {} characters: choose a short one, and write it into the JwtIssuer's \
-             `aud` too",
+            "Bitbucket does not accept an audience of more than {} characters: choose a shorter one, and add it to the \
+             JwtIssuer's `aud`",
             audience::LONGEST
         );
         return Some(Finding::new(Subject::Audience, severity, message, hint));
@@ -213,7 +208,7 @@ fn audience(claims: &Claims, gateway: &str) -> Option<Finding> {
     let mut audiences: Vec<&str> = custom.iter().copied().filter(|audience| Some(*audience) != replaced).collect();
     audiences.push(wanted);
     let full = if audiences.len() > audience::MOST {
-        format!("\nand take another audience out: Bitbucket takes at most {} a step", audience::MOST)
+        format!("\nand remove another audience: Bitbucket accepts at most {} per step", audience::MOST)
     } else {
         String::new()
     };
@@ -233,8 +228,8 @@ fn branch(claims: &Claims, facts: &Facts) -> Option<Finding> {
         Subject::Branch,
         Severity::Note,
         format!("the ID token has no `branchName`{why}"),
-        "a Role with a condition on `jwt:branchName` does not admit this step: let the Role ask for \
-         `jwt:repositoryUuid` and `jwt:deploymentEnvironmentUuid`, and give the step a `deployment:`",
+        "a Role with a condition on `jwt:branchName` does not match this step: use conditions on `jwt:repositoryUuid` and \
+         `jwt:deploymentEnvironmentUuid`, and give the step a `deployment:`",
     ))
 }
 
@@ -252,12 +247,12 @@ fn environment(claims: &Claims, facts: &Facts) -> Option<Finding> {
         Subject::Environment,
         Severity::Note,
         message,
-        "a Role with a condition on `jwt:deploymentEnvironmentUuid` does not admit this step; give the step a \
-         `deployment:` where the Role wants one, and write the UUID in the Role with its braces",
+        "a Role with a condition on `jwt:deploymentEnvironmentUuid` does not match this step; if the Role has one, give the \
+         step a `deployment:`, and write the UUID in the Role with its braces",
     ))
 }
 
-/// Foreign texts in backticks, with commas.
+/// Texts from outside in backticks, with commas.
 pub(super) fn list(texts: &[&str]) -> String {
     format!("`{}`", quote(&texts.join("`, `")))
 }

@@ -1,22 +1,32 @@
-//! The IAM resources that would admit a step, as YAML to paste (`iam.openfaas.com/v1`).
+//! The IAM resources that give a step access, as YAML to paste (`iam.openfaas.com/v1`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::audience::{self, Audience};
 use super::yaml::{quoted, scalar};
-use super::{Claims, Facts};
+use super::{Claims, Facts, own_token};
+use crate::diagnostic::Hint;
 use crate::function::FunctionName;
 
-/// More functions than this are named by their namespace.
-const MOST_NAMED: usize = 20;
+/// More functions than this are permitted as a whole namespace.
+const MAX_NAMED: usize = 20;
+
+/// How the names of a Policy's statements begin, in what `whoami` prints and in errors.
+const SID: &str = "openfaas-pipe";
+
+/// The longest label of a name: five of them, with dots between, are valid in Kubernetes (63 characters for a label, 253 for
+/// the name).
+const MAX_LABEL: usize = 48;
+/// Characters of the hash in a label that could not be taken over as it is.
+const HASH: usize = 12;
 
 /// What a Policy can permit, as far as the pipe needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum IamAction {
-    /// Deploy a function that is not there yet.
+    /// Deploy a function that does not exist yet.
     FunctionCreate,
-    /// Deploy a function anew.
+    /// Deploy a function again.
     FunctionUpdate,
     /// Remove a function.
     FunctionDelete,
@@ -26,7 +36,7 @@ pub enum IamAction {
     FunctionList,
     /// Read a function's logs.
     FunctionLogs,
-    /// Invoke a function that asks for a token.
+    /// Invoke a function that requires a token.
     FunctionInvoke,
 }
 
@@ -44,18 +54,18 @@ impl fmt::Display for IamAction {
     }
 }
 
-/// The actions that the gateway refused, and on which functions, by namespace and name.
+/// The actions that the gateway refused, and on which functions.
 pub type Lacking = BTreeMap<IamAction, BTreeSet<FunctionName>>;
 
-/// What to add to a Policy where the gateway answered 403.
+/// What to add to a Policy if the gateway answered 403.
 ///
 /// A listing is permitted on a whole namespace, whatever the function.
 pub fn missing_action(action: IamAction, function: &FunctionName) -> String {
     missing(&BTreeMap::from([(action, BTreeSet::from([function.clone()]))]), &[])
 }
 
-/// What to add to a Policy where the gateway answered 403 and the run needs these grants: also what it was not refused yet,
-/// so that one change is enough.
+/// What to add to a Policy if the gateway answered 403 and the run needs these grants: also what it did not refuse yet, so that
+/// one change is enough.
 pub fn missing(lacking: &Lacking, grants: &[Grant]) -> String {
     let names: Vec<_> = lacking.keys().map(|action| format!("`{action}`")).collect();
     let each = lacking.iter().flat_map(|(action, functions)| functions.iter().map(|function| (*action, function)));
@@ -68,19 +78,19 @@ pub fn missing(lacking: &Lacking, grants: &[Grant]) -> String {
     let unforeseen = unforeseen
         .map(|(action, functions)| Grant { actions: vec![*action], functions: functions.iter().cloned().collect() });
     let grants: Vec<_> = grants.iter().cloned().chain(unforeseen).collect();
-    // `whoami` stands in for a deploy or an invocation only.
-    let is_told = |action: &IamAction| {
+    // `whoami` prints what a deploy or an invocation needs.
+    let is_printed = |action: &IamAction| {
         matches!(action, IamAction::FunctionCreate | IamAction::FunctionUpdate | IamAction::FunctionInvoke)
     };
-    let whoami = if grants.iter().flat_map(|grant| &grant.actions).any(is_told) {
-        "\n`COMMAND: whoami` prints the whole Policy that this step needs"
+    let whoami = if grants.iter().flat_map(|grant| &grant.actions).any(is_printed) {
+        "\n`COMMAND: whoami` prints the complete Policy that this step needs"
     } else {
         ""
     };
     format!(
         "the Policy lacks {} on {resources}; add to its `statement:`\n{}{whoami}",
         names.join(" and "),
-        statements("openfaas-pipe", &grants).trim_end()
+        statements(&grants).trim_end()
     )
 }
 
@@ -93,97 +103,127 @@ pub struct Grant {
     pub functions: Vec<FunctionName>,
 }
 
+/// What a Role cannot be written without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unbound {
+    #[error("no resources are proposed: the ID token has no `iss`")]
+    Issuer,
+    #[error(
+        "no Policy and no Role are proposed: the ID token has no `repositoryUuid`, and a Role without a condition on it would \
+         admit every repository of the workspace"
+    )]
+    Repository,
+    #[error(
+        "no Policy and no Role are proposed: the ID token has neither `branchName` nor `deploymentEnvironmentUuid`, and a Role \
+         without a condition on one of them would admit every step of the repository"
+    )]
+    Step,
+}
+
+impl Hint for Unbound {
+    fn hint(&self) -> String {
+        match self {
+            Self::Issuer | Self::Repository => own_token(),
+            Self::Step => "give the step a `deployment:`, then run `COMMAND: whoami` in it".to_owned(),
+        }
+    }
+}
+
 /// The JwtIssuer, Policy and Role that permit the grants to this step and to those like it: of the same repository and
-/// deployment environment, else branch.
-///
-/// None where the token does not say its issuer or repository: a Role without them would admit anyone.
-pub fn resources(claims: &Claims, gateway: &str, facts: &Facts, grants: &[Grant]) -> Option<String> {
-    let (issuer, repository) = (claims.issuer()?, claims.repository()?);
-    let policy = dns_name(&["bitbucket", facts.repository_slug.as_deref().unwrap_or(repository)]);
-    Some(format!(
-        "# Whose tokens the gateway accepts. Where a JwtIssuer with this `iss` is there, add only the `aud` to it.\n\
+/// deployment environment, else branch. `of` tells apart steps that a Role cannot: by their stack file or function.
+pub fn resources(
+    claims: &Claims,
+    gateway: &str,
+    facts: &Facts,
+    of: Option<&str>,
+    grants: &[Grant],
+) -> Result<String, Unbound> {
+    let issuer = claims.issuer().ok_or(Unbound::Issuer)?;
+    let condition = condition(claims)?;
+    let name = name(claims, facts, of)?;
+    Ok(format!(
+        "# Whose tokens the gateway accepts. If a JwtIssuer with this `iss` exists, only add the `aud` to it.\n\
          {}---\n\
-         # What may be done.\n\
+         # What is permitted.\n\
          {}---\n\
-         # Who may do it: all conditions must hold; several values of one are alternatives.\n\
+         # To whom: all conditions must match; several values of one are alternatives.\n\
          {}",
         jwt_issuer(claims, issuer, gateway),
-        head("Policy", &policy) + "  statement:\n" + &statements("pipe", grants),
-        role(claims, &policy, facts, &condition(claims)?),
+        head("Policy", &name) + "  statement:\n" + &statements(grants),
+        format_args!("{}  policy:\n  - {name}\n{condition}", head("Role", &name)),
     ))
+}
+
+/// The name of Policy and Role: a label for each thing that they are bound to, so that no step's resources replace or widen
+/// those of another.
+fn name(claims: &Claims, facts: &Facts, of: Option<&str>) -> Result<String, Unbound> {
+    let workspace = claims.workspace().or(claims.issuer()).ok_or(Unbound::Issuer)?;
+    let repository = facts.repository_slug.as_deref().or(claims.repository()).ok_or(Unbound::Repository)?;
+    let bound = match (claims.environment(), claims.branch()) {
+        (Some(uuid), _) => label("deployment-", facts.environment.as_deref().unwrap_or(uuid)),
+        (None, Some(branch)) => label("branch-", branch),
+        (None, None) => return Err(Unbound::Step),
+    };
+    let labels = ["bitbucket".to_owned(), label("", workspace), label("", repository), bound];
+    Ok(labels.into_iter().chain(of.map(|of| label("", of))).collect::<Vec<_>>().join("."))
 }
 
 fn jwt_issuer(claims: &Claims, issuer: &str, gateway: &str) -> String {
     let (trust, name) = match claims.workspace() {
         Some(workspace) => ("", workspace),
-        None => ("# This issuer is not Bitbucket Pipelines: apply it only if you trust it.\n", issuer),
+        None => ("# This issuer is not Bitbucket Pipelines: apply this only if you trust it.\n", issuer),
     };
     let missing = match Audience::of(claims, gateway) {
         Audience::Named => "",
-        _ => "  # Not in the token so far: the step's `oidc: audiences:` must list it too.\n",
+        _ => "  # Not in the token yet: the step's `oidc: audiences:` must list it too.\n",
     };
     let as_written = claims.audiences().contains(&gateway);
     let audience = if as_written { gateway } else { audience::wanted(gateway) };
     format!(
         "{trust}{}  iss: {}\n  aud:\n{missing}  - {}\n  tokenExpiry: 30m\n",
-        head("JwtIssuer", &dns_name(&["bitbucket", name])),
+        head("JwtIssuer", &format!("bitbucket.{}", label("", name))),
         scalar(issuer),
         scalar(audience),
     )
 }
 
-/// The JwtIssuer that lets a token in.
-pub(super) fn issuer(claims: &Claims, gateway: &str) -> Option<String> {
+/// The JwtIssuer that accepts the token's issuer.
+pub(crate) fn issuer(claims: &Claims, gateway: &str) -> Option<String> {
     Some(jwt_issuer(claims, claims.issuer()?, gateway))
 }
 
-/// What a Role asks for that admits this step and those like it.
-pub(super) fn condition(claims: &Claims) -> Option<String> {
-    let (issuer, repository) = (claims.issuer()?, claims.repository()?);
-    let narrowed = match (claims.environment(), claims.branch()) {
+/// The conditions of a Role for this step and those like it.
+pub(super) fn condition(claims: &Claims) -> Result<String, Unbound> {
+    let issuer = claims.issuer().ok_or(Unbound::Issuer)?;
+    let repository = claims.repository().ok_or(Unbound::Repository)?;
+    let bound = match (claims.environment(), claims.branch()) {
         (Some(uuid), _) => format!(
-            "# Only steps with this `deployment:`, on whatever branch or tag.\n      \
-             jwt:deploymentEnvironmentUuid: [{}]",
+            "# Only steps with this `deployment:`, on any branch or tag.\n      jwt:deploymentEnvironmentUuid: [{}]",
             quoted(uuid)
         ),
-        (None, Some(branch)) => {
-            format!(
-                "# Only builds of this branch; builds of tags have none.\n      jwt:branchName: [{}]",
-                quoted(branch)
-            )
-        }
-        (None, None) => {
-            "# The token has neither branch nor environment, so this admits every step of the repository;\n      \
-             # give the step a `deployment:` and run `COMMAND: whoami` again to narrow it."
-                .to_owned()
-        }
+        (None, Some(branch)) => format!(
+            "# Only builds of this branch; builds of tags have no branch.\n      jwt:branchName: [{}]",
+            quoted(branch)
+        ),
+        (None, None) => return Err(Unbound::Step),
     };
-    Some(format!(
+    Ok(format!(
         "  condition:\n    StringEqual:\n      jwt:iss: [{}]\n      \
-         # This repository; the braces belong to the UUID.\n      jwt:repositoryUuid: [{}]\n      {narrowed}\n",
+         # This repository; the braces are part of the UUID.\n      jwt:repositoryUuid: [{}]\n      {bound}\n",
         quoted(issuer),
         quoted(repository),
     ))
 }
 
-fn role(claims: &Claims, policy: &str, facts: &Facts, condition: &str) -> String {
-    let narrowed = match (claims.environment(), claims.branch()) {
-        (Some(uuid), _) => Some(facts.environment.as_deref().unwrap_or(uuid)),
-        (None, branch) => branch,
-    };
-    let name = narrowed.map_or_else(|| policy.to_owned(), |narrowed| dns_name(&[policy, narrowed]));
-    format!("{}  policy:\n  - {policy}\n{condition}", head("Role", &name))
-}
-
 /// The Policy's statements, one a grant, and apart from them the listing of whole namespaces.
-fn statements(sid: &str, grants: &[Grant]) -> String {
+fn statements(grants: &[Grant]) -> String {
     let mut yaml = String::new();
     let mut number = 0;
     for Grant { actions, functions } in grants {
         let actions: BTreeSet<IamAction> = actions.iter().copied().collect();
         let (listing, single): (BTreeSet<_>, BTreeSet<_>) =
             actions.into_iter().partition(|action| *action == IamAction::FunctionList);
-        let named = functions.len() <= MOST_NAMED;
+        let named = functions.len() <= MAX_NAMED;
         for actions in [single, listing] {
             let Some(action) = actions.first().copied() else { continue };
             let on = functions.iter().map(|function| match named {
@@ -191,14 +231,13 @@ fn statements(sid: &str, grants: &[Grant]) -> String {
                 false => FunctionName::all_of(function.namespace.clone()).resource(),
             });
             number += 1;
-            yaml.push_str(&statement(&format!("{sid}-{number}"), &actions, &on.collect()));
+            yaml.push_str(&statement(&format!("{SID}-{number}"), &actions, &on.collect()));
             yaml.push('\n');
         }
     }
     yaml
 }
 
-/// What an action is permitted on: `NAMESPACE:NAME`.
 /// A listing is permitted on a whole namespace.
 fn resource(action: IamAction, function: &FunctionName) -> String {
     match action {
@@ -217,17 +256,27 @@ fn head(kind: &str, name: &str) -> String {
     format!("apiVersion: iam.openfaas.com/v1\nkind: {kind}\nmetadata:\n  name: {name}\n  namespace: openfaas\nspec:\n")
 }
 
-/// A name that Kubernetes takes (RFC 1123 subdomain): the parts in lower case, with what it does not take as `-`.
-fn dns_name(parts: &[&str]) -> String {
-    let mut name = String::new();
-    for character in parts.join("-").chars() {
+/// A text as a DNS label (RFC 1123): if a character had to change or it is too long, with a hash of the text, so that different
+/// texts never become the same label.
+fn label(prefix: &str, text: &str) -> String {
+    let mut clean = String::new();
+    for character in text.chars() {
         match character.to_ascii_lowercase() {
-            character @ ('a'..='z' | '0'..='9') => name.push(character),
-            _ if name.ends_with('-') || name.is_empty() => {}
-            _ => name.push('-'),
+            character @ ('a'..='z' | '0'..='9') => clean.push(character),
+            _ if clean.ends_with('-') || clean.is_empty() => {}
+            _ => clean.push('-'),
         }
     }
-    name.truncate(253);
-    name.truncate(name.trim_end_matches('-').len());
-    name
+    let label = format!("{prefix}{}", clean.trim_end_matches('-'));
+    // A text that ends like a hash might be the label of another.
+    let end = text.rsplit('-').next().unwrap_or_default();
+    let ends_like_hash = end.len() == HASH && end.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if clean == text && label.len() <= MAX_LABEL && !clean.ends_with('-') && !ends_like_hash {
+        return label;
+    }
+    let hash = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
+    let hash: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let label = &label[..label.len().min(MAX_LABEL - HASH - 1)];
+    let label = label.trim_end_matches('-');
+    if label.is_empty() { hash[..HASH].to_owned() } else { format!("{label}-{}", &hash[..HASH]) }
 }

@@ -1,4 +1,4 @@
-//! `COMMAND: whoami`: what the step's token says, what the gateway makes of it, and the resources that would admit it.
+//! `COMMAND: whoami`: the claims of the step's token, how the gateway reads them, and the resources that give it access.
 
 mod clouds;
 
@@ -6,15 +6,16 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
-use crate::commands::prepare::{Loaded, Rejected, Run};
+use crate::commands::prepare::{Loaded, Rejected, Run, STACK_FILES};
 use crate::commands::{permissions, progress};
 use crate::config::{Credentials, Whoami};
 use crate::console::log::{self, quote};
 use crate::console::table;
+use crate::diagnostic::Diagnostic;
 use crate::function::FunctionName;
 use crate::function::outcome::{Failure, Outcome, Problem};
 use crate::gateway::{Error, Gateway, Granted};
-use crate::oidc::{self, Claims, Facts, Grant, IamAction, IdToken, Severity};
+use crate::oidc::{self, Claims, Facts, Grant, IamAction, IdToken};
 
 /// Explains the step's token; changes nothing. Returns the last line too.
 pub(crate) async fn run(mut run: Run<'_>, whoami: &Whoami) -> Result<(Outcome, String), Rejected> {
@@ -27,15 +28,20 @@ pub(crate) async fn run(mut run: Run<'_>, whoami: &Whoami) -> Result<(Outcome, S
         Credentials::Password { username, .. } => password(&gateway, username).await,
         Credentials::IdToken(Err(error)) => Err(error.problem(&gateway.address())),
         Credentials::IdToken(Ok(token)) => {
-            explain(&gateway, token, &run.config.facts, &needs(whoami, loaded.as_ref())).await
+            let of = tells_apart(whoami, loaded.as_ref());
+            explain(&gateway, token, &run.config.facts, of.as_deref(), &needs(whoami, loaded.as_ref())).await
         }
     };
     let mut outcome = run.outcome(gateway.address());
     let gateway = quote(&outcome.gateway);
-    let mut last_line = format!("`{gateway}` accepts this step");
+    let mut last_line = match &result {
+        // What its policies permit shows only when it is used.
+        Ok(()) => format!("`{gateway}` accepts the credentials of this step"),
+        Err(problem) if problem.failure == Failure::Permission => format!("`{gateway}` does not accept this step"),
+        Err(_) => format!("`{gateway}` could not be asked"),
+    };
     if let Err(problem) = result {
         progress::tell("", &problem);
-        last_line = format!("`{gateway}` does not accept this step");
         outcome.problem = Some(problem);
     }
     if let Some(problem) = clouds::explain(&run, http.as_ref(), loaded.as_ref()).await {
@@ -50,44 +56,45 @@ pub(crate) async fn run(mut run: Run<'_>, whoami: &Whoami) -> Result<(Outcome, S
     Ok((outcome, last_line))
 }
 
-/// With a password there is nothing to explain but whether it is right.
+/// Checks the password: there is nothing else to explain.
 async fn password(gateway: &Gateway, username: &str) -> Result<(), Problem> {
     tracing::info!(
-        "`OPENFAAS_PASSWORD` is set: `{}` signs in with it, and neither the step's token nor any Role is used",
+        "`OPENFAAS_PASSWORD` is set: the user is `{}`, and neither the step's token nor a Role is used",
         quote(username)
     );
     gateway.info().await.map(|_| ()).map_err(not_accepted)
 }
 
-async fn explain(gateway: &Gateway, token: &IdToken, facts: &Facts, grants: &[Grant]) -> Result<(), Problem> {
+async fn explain(
+    gateway: &Gateway,
+    token: &IdToken,
+    facts: &Facts,
+    of: Option<&str>,
+    grants: &[Grant],
+) -> Result<(), Problem> {
     let address = gateway.address();
     let claims = token.claims().map_err(|error| error.problem(&address))?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let rows: Vec<_> =
         oidc::claims_table(&claims, &address, now).into_iter().map(|row| [row.claim, row.value, row.meaning]).collect();
-    log::plain(table::render(["CLAIM", "VALUE", "WHAT IAM MAKES OF IT"], &rows));
+    log::plain(table::render(["CLAIM", "VALUE", "HOW IAM READS IT"], &rows));
     for finding in oidc::findings(&claims, &address, now, facts) {
-        let text = format!("{}\nhint: {}", finding.message, finding.hint);
-        match finding.severity {
-            Severity::Note => tracing::info!("{text}"),
-            Severity::Warning => tracing::warn!("{text}"),
-            Severity::Error => tracing::error!("{text}"),
-        }
+        Diagnostic::new(finding.severity, finding.message, Some(finding.hint)).log();
     }
     let exchanged = gateway.try_exchange(token).await;
     if let Ok(granted) = &exchanged {
         tracing::info!("{}", accepted(granted));
     }
-    propose(&claims, &address, facts, grants);
+    propose(&claims, &address, facts, of, grants);
     exchanged.map(|_| ()).map_err(not_accepted)
 }
 
-/// What the gateway's token says.
+/// What is known about the gateway's own token.
 fn accepted(granted: &Granted) -> String {
     let lifetime = granted.lifetime.map(|lifetime| format!(", valid for {}", log::duration(lifetime)));
     let policies = granted.claims.as_ref().and_then(|claims| claims.get("policy")).map(policies);
     let policies = policies.filter(|names| !names.is_empty()).map(|names| format!(", with the policies {names}"));
-    format!("the exchange is accepted{}{}", lifetime.unwrap_or_default(), policies.unwrap_or_default())
+    format!("the gateway exchanged the token{}{}", lifetime.unwrap_or_default(), policies.unwrap_or_default())
 }
 
 fn policies(value: &Value) -> String {
@@ -98,33 +105,51 @@ fn policies(value: &Value) -> String {
     names.into_iter().map(|name| format!("`{}`", quote(name))).collect::<Vec<_>>().join(", ")
 }
 
-/// Prints the resources that admit the step.
-fn propose(claims: &Claims, gateway: &str, facts: &Facts, grants: &[Grant]) {
-    match oidc::resources(claims, gateway, facts, grants) {
-        Some(yaml) => {
+/// Prints the resources that give the step access.
+fn propose(claims: &Claims, gateway: &str, facts: &Facts, of: Option<&str>, grants: &[Grant]) {
+    match oidc::resources(claims, gateway, facts, of, grants) {
+        Ok(yaml) => {
             tracing::info!(
-                "these resources admit this step to what its variables ask for: save them as `iam.yaml`, then \
+                "to give this step the access that its variables need, save these resources as `iam.yaml` and run \
                  `kubectl apply -f iam.yaml`"
             );
             log::plain(yaml.trim_end());
         }
-        None => tracing::warn!(
-            "no resources are proposed: the token does not say its issuer or its repository, and without them a Role would \
-             admit anyone"
-        ),
+        Err(unbound) => {
+            if let Some(yaml) = oidc::issuer(claims, gateway) {
+                tracing::info!("to let the gateway accept tokens of this issuer, apply this resource");
+                log::plain(yaml.trim_end());
+            }
+            Diagnostic::warn_of(&unbound).log();
+        }
     }
 }
 
-/// The problem, as one of not being let in: that is all this command asks.
+/// The problem of a gateway that refused, or could not be asked: a refusal of any kind is one of permission here.
 fn not_accepted(error: Error) -> Problem {
     let problem = error.problem();
-    match problem.failure {
-        Failure::Interrupted | Failure::Terminated => problem,
-        _ => Problem { failure: Failure::Permission, ..problem },
+    // The gateway's own hint is to run this command.
+    let hint = problem
+        .hint
+        .map(|hint| hint.lines().filter(|line| !line.contains("`COMMAND: whoami`")).collect::<Vec<_>>().join("\n"));
+    let failure = match problem.failure {
+        Failure::Interrupted | Failure::Terminated | Failure::Unreachable => problem.failure,
+        _ => Failure::Permission,
+    };
+    Problem { failure, message: problem.message, hint }
+}
+
+/// What tells steps apart that a Role cannot: a stack file other than the default one, or the function to invoke.
+fn tells_apart(whoami: &Whoami, loaded: Option<&Loaded>) -> Option<String> {
+    match (loaded, &whoami.function) {
+        (Some(loaded), _) if STACK_FILES.contains(&loaded.path.as_str()) => None,
+        (Some(loaded), _) => Some(format!("stack-{}", loaded.path)),
+        (None, Some(function)) => Some(format!("invoke-{function}")),
+        (None, None) => None,
     }
 }
 
-/// What the Policy has to permit for the command in whose place this one stands: a deploy, an invocation, or both.
+/// What the Policy has to permit for the command that this one is run in place of: a deploy, an invocation, or both.
 fn needs(whoami: &Whoami, loaded: Option<&Loaded>) -> Vec<Grant> {
     let Whoami { deploy, function } = whoami;
     let mut grants = Vec::new();

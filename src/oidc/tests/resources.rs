@@ -8,12 +8,12 @@ use super::*;
 fn resources_admit_the_branch_of_the_repository() {
     let actions = [IamAction::FunctionUpdate, IamAction::FunctionCreate, IamAction::FunctionList];
     let functions = [(Some("etl"), "import-csv"), (None, "env")];
-    assert_snapshot!(resources(&claims(json!({})), GATEWAY, &facts(), &grants(&functions, &actions)).expect("resources"), @r#"
-    # Whose tokens the gateway accepts. Where a JwtIssuer with this `iss` is there, add only the `aud` to it.
+    assert_snapshot!(resources(&claims(json!({})), GATEWAY, &facts(), None, &grants(&functions, &actions)).expect("resources"), @r#"
+    # Whose tokens the gateway accepts. If a JwtIssuer with this `iss` exists, only add the `aud` to it.
     apiVersion: iam.openfaas.com/v1
     kind: JwtIssuer
     metadata:
-      name: bitbucket-acme
+      name: bitbucket.acme
       namespace: openfaas
     spec:
       iss: https://api.bitbucket.org/2.0/workspaces/acme/pipelines-config/identity/oidc
@@ -21,15 +21,15 @@ fn resources_admit_the_branch_of_the_repository() {
       - https://gw.example.com
       tokenExpiry: 30m
     ---
-    # What may be done.
+    # What is permitted.
     apiVersion: iam.openfaas.com/v1
     kind: Policy
     metadata:
-      name: bitbucket-shop-front
+      name: bitbucket.acme.shop-front-478cce86c259.branch-main
       namespace: openfaas
     spec:
       statement:
-      - sid: pipe-1
+      - sid: openfaas-pipe-1
         effect: Allow
         action:
         - Function:Create
@@ -37,7 +37,7 @@ fn resources_admit_the_branch_of_the_repository() {
         resource:
         - "etl:import-csv"
         - "openfaas-fn:env"
-      - sid: pipe-2
+      - sid: openfaas-pipe-2
         effect: Allow
         action:
         - Function:List
@@ -45,21 +45,21 @@ fn resources_admit_the_branch_of_the_repository() {
         - "etl:*"
         - "openfaas-fn:*"
     ---
-    # Who may do it: all conditions must hold; several values of one are alternatives.
+    # To whom: all conditions must match; several values of one are alternatives.
     apiVersion: iam.openfaas.com/v1
     kind: Role
     metadata:
-      name: bitbucket-shop-front-main
+      name: bitbucket.acme.shop-front-478cce86c259.branch-main
       namespace: openfaas
     spec:
       policy:
-      - bitbucket-shop-front
+      - bitbucket.acme.shop-front-478cce86c259.branch-main
       condition:
         StringEqual:
           jwt:iss: ["https://api.bitbucket.org/2.0/workspaces/acme/pipelines-config/identity/oidc"]
-          # This repository; the braces belong to the UUID.
+          # This repository; the braces are part of the UUID.
           jwt:repositoryUuid: ["{0a11}"]
-          # Only builds of this branch; builds of tags have none.
+          # Only builds of this branch; builds of tags have no branch.
           jwt:branchName: ["main"]
     "#);
 }
@@ -68,44 +68,106 @@ fn resources_admit_the_branch_of_the_repository() {
 fn resources_admit_the_deployment_environment_where_the_step_has_one() {
     let claims = claims(json!({ "deploymentEnvironmentUuid": "{e0}", "branchName": null }));
     let facts = Facts { environment: Some("Production EU".into()), ..facts() };
-    let yaml =
-        resources(&claims, GATEWAY, &facts, &grants(&[(None, "*")], &[IamAction::FunctionInvoke])).expect("resources");
-    assert!(yaml.contains("\n  name: bitbucket-shop-front-production-eu\n"), "{yaml}");
+    let yaml = resources(&claims, GATEWAY, &facts, None, &grants(&[(None, "*")], &[IamAction::FunctionInvoke]))
+        .expect("resources");
+    assert!(yaml.contains(".deployment-production-eu-"), "{yaml}");
     assert!(yaml.contains("    - \"openfaas-fn:*\"\n"), "{yaml}");
     assert!(yaml.ends_with("\n      jwt:deploymentEnvironmentUuid: [\"{e0}\"]\n"), "{yaml}");
 }
 
 #[test]
-fn resources_warn_of_what_they_cannot_narrow_and_of_a_foreign_issuer() {
-    let claims = claims(json!({ "iss": "https://id.example.com", "branchName": null, "aud": [] }));
-    let yaml = resources(&claims, GATEWAY, &facts(), &grants(&[(None, "*")], &[IamAction::FunctionInvoke]))
-        .expect("resources");
+fn resources_warn_of_a_foreign_issuer_and_of_an_audience_that_the_token_lacks() {
+    let claims = claims(json!({ "iss": "https://id.example.com", "aud": [] }));
+    let grants = grants(&[(None, "*")], &[IamAction::FunctionInvoke]);
+    let yaml = resources(&claims, GATEWAY, &facts(), None, &grants).expect("resources");
     let comments: Vec<_> = yaml.lines().filter(|line| line.contains("# ")).map(str::trim).collect();
-    assert_snapshot!(comments.join("\n"), @r#"
-    # Whose tokens the gateway accepts. Where a JwtIssuer with this `iss` is there, add only the `aud` to it.
-    # This issuer is not Bitbucket Pipelines: apply it only if you trust it.
-    # Not in the token so far: the step's `oidc: audiences:` must list it too.
-    # What may be done.
-    # Who may do it: all conditions must hold; several values of one are alternatives.
-    # This repository; the braces belong to the UUID.
-    # The token has neither branch nor environment, so this admits every step of the repository;
-    # give the step a `deployment:` and run `COMMAND: whoami` again to narrow it.
-    "#);
+    assert_snapshot!(comments.join("\n"), @"
+    # Whose tokens the gateway accepts. If a JwtIssuer with this `iss` exists, only add the `aud` to it.
+    # This issuer is not Bitbucket Pipelines: apply this only if you trust it.
+    # Not in the token yet: the step's `oidc: audiences:` must list it too.
+    # What is permitted.
+    # To whom: all conditions must match; several values of one are alternatives.
+    # This repository; the braces are part of the UUID.
+    # Only builds of this branch; builds of tags have no branch.
+    ");
 }
 
 #[test]
-fn without_issuer_or_repository_nothing_is_proposed_that_admits_anyone() {
-    for absent in ["iss", "repositoryUuid"] {
-        assert_eq!(
-            resources(
-                &claims(json!({ absent: null })),
-                GATEWAY,
-                &facts(),
-                &grants(&[(None, "*")], &[IamAction::FunctionInvoke])
-            ),
-            None
-        );
-    }
+fn role_that_would_admit_others_is_not_proposed() {
+    let unbound = |absent: Value| {
+        let grants = grants(&[(None, "*")], &[IamAction::FunctionInvoke]);
+        resources(&claims(absent), GATEWAY, &facts(), None, &grants).expect_err("no resources")
+    };
+    assert_eq!(unbound(json!({ "iss": null })), Unbound::Issuer);
+    assert_eq!(unbound(json!({ "repositoryUuid": null })), Unbound::Repository);
+    assert_eq!(unbound(json!({ "branchName": null })), Unbound::Step);
+}
+
+/// The name that Policy and Role have.
+fn name(with: Value, facts: &Facts, of: Option<&str>) -> String {
+    let grants = grants(&[(None, "*")], &[IamAction::FunctionInvoke]);
+    let yaml = resources(&claims(with), GATEWAY, facts, of, &grants).expect("resources");
+    let names: Vec<_> = yaml.lines().filter_map(|line| line.strip_prefix("  name: ")).collect();
+    assert_eq!(names[1], names[2], "{yaml}");
+    names[1].to_owned()
+}
+
+#[test]
+fn names_say_what_the_role_is_bound_to() {
+    let production = Facts { environment: Some("production".into()), ..facts() };
+    let environment = || json!({ "deploymentEnvironmentUuid": "{e0}" });
+    let names = [
+        name(json!({}), &facts(), None),
+        name(environment(), &production, None),
+        name(environment(), &facts(), None),
+        name(json!({ "branchName": "feature/x" }), &facts(), None),
+        name(json!({}), &facts(), Some("stack-jobs/stack.yml")),
+        name(json!({}), &facts(), Some("invoke-etl")),
+    ];
+    assert_snapshot!(names.join("\n"), @"
+    bitbucket.acme.shop-front-478cce86c259.branch-main
+    bitbucket.acme.shop-front-478cce86c259.deployment-production
+    bitbucket.acme.shop-front-478cce86c259.deployment-e0-31ea3b9fb98c
+    bitbucket.acme.shop-front-478cce86c259.branch-feature-x-217d2bf51f16
+    bitbucket.acme.shop-front-478cce86c259.branch-main.stack-jobs-stack-yml-4dcd5782812a
+    bitbucket.acme.shop-front-478cce86c259.branch-main.invoke-etl
+    ");
+}
+
+#[test]
+fn names_of_different_steps_never_collide() {
+    let mut names: Vec<_> = [
+        "main",
+        "Main",
+        "feature/x",
+        "feature-x-217d2bf51f16",
+        "feature-x",
+        "feature--x",
+        "-x",
+        "x",
+        "é",
+        "è",
+        &"x".repeat(300),
+    ]
+    .iter()
+    .map(|branch| name(json!({ "branchName": branch }), &facts(), None))
+    .collect();
+    names.push(name(json!({ "branchName": format!("{}y", "x".repeat(299)) }), &facts(), None));
+    names.push(name(
+        json!({ "deploymentEnvironmentUuid": "{e0}" }),
+        &Facts { environment: Some("main".into()), ..facts() },
+        None,
+    ));
+    names.push(name(json!({ "branchName": "a" }), &facts(), Some("stack-b.yml")));
+    names.push(name(json!({ "branchName": "a" }), &facts(), Some("stack-b_yml")));
+    names.push(name(json!({ "branchName": "a.b-yml" }), &facts(), None));
+    let repository = |slug: &str| Facts { repository_slug: Some(slug.to_owned()), ..facts() };
+    names.push(name(json!({}), &repository("a-b"), None));
+    names.push(name(json!({}), &repository("a"), Some("b")));
+    let count = names.len();
+    names.sort();
+    names.dedup();
+    assert_eq!(names.len(), count, "{names:#?}");
 }
 
 #[test]
@@ -118,7 +180,7 @@ fn a_missing_action_is_a_statement_to_paste() {
         - Function:Update
         resource:
         - "etl:import-csv"
-    `COMMAND: whoami` prints the whole Policy that this step needs
+    `COMMAND: whoami` prints the complete Policy that this step needs
     "#);
     let listing = missing_action(IamAction::FunctionList, &FunctionName::new("env", None::<String>));
     assert!(listing.ends_with("\n    - \"openfaas-fn:*\""), "{listing}");
@@ -137,11 +199,21 @@ proptest! {
 
     #[test]
     fn resources_are_yaml_that_says_just_what_the_claims_say(
-        issuer in ".{1,20}", repository in ".{1,20}", branch in ".{1,20}", gateway in ".{1,20}", name in ".{1,20}",
+        issuer in ".{1,20}", repository in ".{1,20}", branch in ".{1,90}", gateway in ".{1,20}", name in ".{1,20}",
     ) {
         prop_assume!([&issuer, &repository, &branch].iter().all(|text| !text.trim().is_empty()));
         let claims = claims(json!({ "iss": issuer, "repositoryUuid": repository, "branchName": branch }));
-        let yaml = resources(&claims, &gateway, &facts(), &grants(&[(Some("ns"), &name)], &[IamAction::FunctionGet])).expect("resources");
+        let yaml = resources(&claims, &gateway, &facts(), None, &grants(&[(Some("ns"), &name)], &[IamAction::FunctionGet])).expect("resources");
+        let names = yaml.lines().filter_map(|line| line.strip_prefix("  name: "));
+        for name in names {
+            prop_assert!(name.len() <= 253, "{name}");
+            for label in name.split('.') {
+                let is_alphanumeric = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+                let ends = label.bytes().next().zip(label.bytes().last()).expect("a label");
+                prop_assert!(label.len() <= 63 && is_alphanumeric(ends.0) && is_alphanumeric(ends.1), "{name}");
+                prop_assert!(label.bytes().all(|byte| is_alphanumeric(byte) || byte == b'-'), "{name}");
+            }
+        }
         prop_assert!(!yaml.contains(|character: char| character.is_control() && character != '\n'), "{yaml}");
         let found = scalars(&yaml);
         let expected = [issuer, repository, branch, gateway.trim().trim_end_matches('/').to_owned(), format!("ns:{name}")];
