@@ -203,7 +203,7 @@ fn whoami_prints_what_aws_needs_and_that_is_enough() {
         .run()
         .exits(3)
         .says("AWS STS refuses the step's token")
-        .says("accepts this step, but not every cloud does");
+        .says("accepts the credentials of this step, but not every cloud does");
     let trust = block(&ran, "this trust policy of role `deploy` admits");
     let permissions = block(&ran, "these permissions let role `deploy`");
     cloud.aws().put_role(ROLE, &trust, &permissions).expect("the policies that were printed");
