@@ -46,7 +46,7 @@ const PLACES: [&str; 8] =
     ["know where", "shows where", "see where", "says where", "find where", "where to", "where is", "from where"];
 
 /// Files that are still to be rewritten. None may be added.
-const EXEMPT: [&str; 22] = [
+const EXEMPT: [&str; 18] = [
     "CONTRIBUTING.md",
     "README.md",
     "docs/faults.md",
@@ -58,10 +58,6 @@ const EXEMPT: [&str; 22] = [
     "src/commands/progress/mod.rs",
     "src/gateway/error/mod.rs",
     "src/gateway/token.rs",
-    "src/oidc/explain.rs",
-    "src/oidc/findings.rs",
-    "src/oidc/mod.rs",
-    "src/oidc/resources.rs",
     "src/registry/aws/explain.rs",
     "src/registry/aws/mod.rs",
     "src/stack/decode.rs",
