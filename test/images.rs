@@ -1,5 +1,11 @@
 //! `CHECK_IMAGES`, `PIN_IMAGES` and `IMAGE_PLATFORMS` at registries under their real names.
 
+mod access;
+mod failures;
+mod many;
+mod platforms;
+mod world;
+
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;

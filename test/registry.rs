@@ -221,3 +221,34 @@ async fn the_pipe_checks_pins_and_signs_in_at_the_real_registry() {
         deploy("1.0").run_with("COMMAND", "login").exits(0).says(&format!("signed in to `{REAL}`"));
     }
 }
+
+#[tokio::test]
+async fn every_form_of_image_is_pinned_and_no_secret_is_logged() {
+    for auth in [Auth::Htpasswd, Auth::Token] {
+        let (cloud, _running) = start(auth);
+        let registry = Registry::new(&cloud, REAL, auth == Auth::Token, true);
+        let gateway = support::one_audience();
+        for (tag, image) in images() {
+            registry.push("private/etl", tag, &image).await;
+            let name = format!("{REAL}/private/etl:{tag}");
+            let pinned = format!("{name}@{}", image.digest());
+            let pipe = support::step_in(&cloud, &gateway).stack(&support::stack_of(&[&name])).var("DEBUG", "true");
+            let pipe =
+                pipe.var("REGISTRY_HOST", REAL).var("REGISTRY_USERNAME", USER).var("REGISTRY_PASSWORD", PASSWORD);
+            let pipe = pipe.var("PIN_IMAGES", "true").list("IMAGE_PLATFORMS", &["linux/amd64"]);
+            let ran = pipe.run().exits(0).says("DEBUG: HEAD ");
+            cloud.secrets().iter().fold(ran, |ran, secret| ran.is_silent_about(secret));
+            assert_eq!(gateway.functions().pop().unwrap().deployment["image"], pinned, "{auth:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn public_image_of_the_real_registry_needs_no_login() {
+    let (cloud, _running) = start(Auth::Token);
+    let registry = Registry::new(&cloud, REAL, true, true);
+    let gateway = support::one_audience();
+    registry.push("public/etl", "1.0", &Image::oci("linux/amd64")).await;
+    let pipe = support::step_in(&cloud, &gateway).stack(&support::stack_of(&[&format!("{REAL}/public/etl:1.0")]));
+    pipe.run_with("PIN_IMAGES", "true").exits(0);
+}

@@ -7,8 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::CONTENT_LENGTH;
-use http::{HeaderValue, Response};
+use http::Response;
 use local_gateway::proxy::{self, Proxy};
 use local_gateway::relay::{self, Relay};
 use local_gateway::server::{self, Server};
@@ -227,18 +226,10 @@ impl Services {
 
     fn reply(&self, request: &Request) -> Response<Bytes> {
         let host = request.host();
-        let reply = (self.aws.reply(&host, request))
+        (self.aws.reply(&host, request))
             .or_else(|| self.google.reply(&host, request))
             .or_else(|| self.registries.reply(&host, request))
             .or_else(|| self.other(&host, request))
-            .unwrap_or_else(|| reply::text(421, format!("local-cloud has no `{host}`\n")));
-        if request.method == "HEAD" { without_body(reply) } else { reply }
+            .unwrap_or_else(|| reply::text(421, format!("local-cloud has no `{host}`\n")))
     }
-}
-
-/// What `HEAD` returns in place of a response to `GET` (RFC 9110 section 9.3.2).
-fn without_body(reply: Reply) -> Reply {
-    let (mut parts, body) = reply.into_parts();
-    parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
-    Response::from_parts(parts, Bytes::new())
 }

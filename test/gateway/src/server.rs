@@ -8,7 +8,8 @@ use std::time::Instant;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Limited};
 use hyper::Response;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
+use hyper::header::CONTENT_LENGTH;
 
 use crate::accept;
 use crate::answer::Answer;
@@ -140,5 +141,14 @@ async fn request(
         None => usual(Usual::Route).await,
     };
     record::answered(&entry, answer.status().as_u16());
-    Ok(answer)
+    Ok(if request.method == "HEAD" { without_body(answer) } else { answer })
+}
+
+/// What `HEAD` returns in place of a response to `GET` (RFC 9110 section 9.3.2).
+fn without_body(answer: Answer) -> Answer {
+    let (mut parts, body) = answer.into_parts();
+    if let Some(length) = body.size_hint().exact() {
+        parts.headers.entry(CONTENT_LENGTH).or_insert(length.into());
+    }
+    Answer::from_parts(parts, body::full(Bytes::new()))
 }
