@@ -105,7 +105,7 @@ fn missing_image_is_refused_with_its_line_before_anything_is_sent() {
     assert_eq!(changes(&gateway), []);
     let log = ran.scrubbed();
     insta::assert_snapshot!(log, @"
-    INFO: openfaas-pipe 0.1.0: deploy
+    INFO: openfaas-pipe [VERSION]: deploy
     INFO: deploying 2 functions of `stack.yml` to `http://[GATEWAY]`
     INFO: exchanged the step's token at `http://[GATEWAY]`, valid for 30 min
     ERROR: stack.yml:7: image `ghcr.io/acme/etl:1.2` does not exist: `1.2` is not in repository `acme/etl` of `ghcr.io`: MANIFEST_UNKNOWN: manifest unknown
@@ -351,7 +351,7 @@ fn wrong_values_are_errors_that_show_no_secret() {
         .list("IMAGE_PLATFORMS", &["linux"]);
     let ran = pipe.run().exits(2).is_silent_about("canary-of-docker-auth-config");
     insta::assert_snapshot!(ran.scrubbed(), @"
-    INFO: openfaas-pipe 0.1.0: deploy
+    INFO: openfaas-pipe [VERSION]: deploy
     ✖ Validation errors:
     AWS_OIDC_ROLE_ARN:
     - `deploy` is not the ARN of a role: write it as `arn:aws:iam::123456789012:role/NAME`
