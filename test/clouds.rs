@@ -7,7 +7,7 @@ use local_cloud::google::{PROVIDER, SERVICE_ACCOUNT};
 use local_cloud::{Cloud, Fault, Image};
 use local_gateway::Gateway;
 
-use crate::support::{Pipe, Ran, issuer, one_audience, stack_of, step_in};
+use crate::support::{Pipe, Ran, issuer, one_audience, stack_of, start, step_in};
 
 const ECR: &str = "123456789012.dkr.ecr.eu-west-1.amazonaws.com";
 const GOOGLE: &str = "europe-docker.pkg.dev";
@@ -169,6 +169,23 @@ fn role_of_another_partition_is_refused_before_anything_is_sent() {
     let (cloud, gateway) = clouds();
     let pipe = aws(&cloud, &gateway).var("AWS_OIDC_ROLE_ARN", "arn:aws-cn:iam::123456789012:role/deploy");
     pipe.run().exits(3).says("is in partition `aws-cn`, and region `eu-west-1` in `aws`");
+    assert_eq!(cloud.requests().len(), 0);
+}
+
+#[test]
+fn token_goes_to_a_cloud_also_if_the_gateway_gets_a_password() {
+    let (cloud, _) = clouds();
+    let gateway = start(Gateway::builder().basic_auth("admin", "s3cr3t-password"));
+    aws(&cloud, &gateway).var("OPENFAAS_PASSWORD", "s3cr3t-password").run().exits(0);
+    assert_eq!(cloud.requests_to("sts.eu-west-1.amazonaws.com").len(), 1);
+}
+
+#[test]
+fn cloud_gets_nothing_if_the_step_has_no_token() {
+    let (cloud, _) = clouds();
+    let gateway = start(Gateway::builder().basic_auth("admin", "s3cr3t-password"));
+    let pipe = aws(&cloud, &gateway).var("OPENFAAS_PASSWORD", "s3cr3t-password").without("BITBUCKET_STEP_OIDC_TOKEN");
+    pipe.run().exits(3).says("needs the step's token, and the step has none");
     assert_eq!(cloud.requests().len(), 0);
 }
 

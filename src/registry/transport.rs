@@ -1,6 +1,7 @@
 //! Requests to registries and clouds: bounded in time and size, with retries, without redirects.
 
 use std::fmt;
+use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 use http::header::LOCATION;
@@ -30,7 +31,8 @@ const MOST_REDIRECTS: usize = 3;
 #[derive(Debug)]
 pub(crate) struct Http {
     client: reqwest::Client,
-    deadline: Instant,
+    /// From the first request on.
+    deadline: OnceLock<Instant>,
 }
 
 /// An answer with its body, of which no more than a limit was read.
@@ -55,7 +57,7 @@ pub(crate) enum Unanswered {
 }
 
 impl Http {
-    /// A client whose time begins now. Certificates are always verified, also with `TLS_NO_VERIFY`.
+    /// A client whose time begins with its first request. Certificates are always verified, also with `TLS_NO_VERIFY`.
     ///
     /// Returns what is wrong with `ca_cert`, PEM text.
     pub(crate) fn new(ca_cert: Option<&str>, parallel: usize) -> Result<Self, String> {
@@ -68,7 +70,11 @@ impl Http {
             .pool_max_idle_per_host(parallel)
             .build()
             .map_err(|error| quote(&error.to_string()))?;
-        Ok(Self { client, deadline: Instant::now() + TIME_LIMIT })
+        Ok(Self { client, deadline: OnceLock::new() })
+    }
+
+    fn deadline(&self) -> Instant {
+        *self.deadline.get_or_init(|| Instant::now() + TIME_LIMIT)
     }
 
     pub(super) fn request(&self, method: http::Method, url: Url) -> reqwest::RequestBuilder {
@@ -104,7 +110,7 @@ impl Http {
                 Err(Unanswered::Transport { cause, .. }) if cause.may_pass() => retry::backoff(number),
                 _ => return result,
             };
-            if number > RETRIES || Instant::now() + wait >= self.deadline {
+            if number > RETRIES || Instant::now() + wait >= self.deadline() {
                 return result;
             }
             tracing::debug!("`{host}`: retry {number} of {RETRIES} in {}", log::duration(wait));
@@ -140,7 +146,7 @@ impl Http {
         // Without the query: redirects to storage carry signatures there.
         let name =
             format!("{} {}{}", request.method(), request.url().origin().ascii_serialization(), request.url().path());
-        let result = tokio::time::timeout_at(self.deadline, self.exchange(request, limit)).await;
+        let result = tokio::time::timeout_at(self.deadline(), self.exchange(request, limit)).await;
         let result = match result {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => {

@@ -58,14 +58,6 @@ impl<'a> Aws<'a> {
     }
 
     async fn request_password(&self, host: &EcrHost) -> Result<Arc<EcrPassword>, Error> {
-        let session = match self.session.get_or_init(|| self.assume_role(host)).await {
-            Ok(session) => session,
-            Err(error) => return Err(error.clone()),
-        };
-        self.authorization_token(host, session).await.map(Arc::new)
-    }
-
-    async fn assume_role(&self, host: &EcrHost) -> Result<Session, Error> {
         if host.partition != self.role.partition {
             return Err(Error::denied(
                 format!(
@@ -76,6 +68,14 @@ impl<'a> Aws<'a> {
                     .to_owned(),
             ));
         }
+        let session = match self.session.get_or_init(|| self.assume_role(host)).await {
+            Ok(session) => session,
+            Err(error) => return Err(error.clone()),
+        };
+        self.authorization_token(host, session).await.map(Arc::new)
+    }
+
+    async fn assume_role(&self, host: &EcrHost) -> Result<Session, Error> {
         let endpoint = host.sts();
         let form = [
             ("Action", "AssumeRoleWithWebIdentity"),
