@@ -1,5 +1,6 @@
 //! What a registry's refusal means, and what to change.
 
+use http::StatusCode;
 use serde_json::Value;
 
 use super::aws::{self, EcrHost};
@@ -92,7 +93,16 @@ pub(super) fn refused(image: &Reference, answer: &Answer, context: Context<'_>) 
     let said = Said::of(answer).end();
     let host = &image.host;
     if is_transient(status) {
-        return Error::unavailable(format!("image `{image}`: `{host}` answered {}{said}", status.as_u16()));
+        let message = format!("image `{image}`: `{host}` answered {}{said}", status.as_u16());
+        let is_limit = status == StatusCode::TOO_MANY_REQUESTS;
+        let hint = match context.credentials.of(host) {
+            Source::Anonymous if is_limit => Some(format!(
+                "registries limit anonymous requests by address, and Bitbucket's are shared: set {}",
+                credentials::wanted(host)
+            )),
+            _ => None,
+        };
+        return Error { hint, ..Error::unavailable(message) };
     }
     let message = format!("image `{image}` could not be looked up: `{host}` answered {}{said}", status.as_u16());
     let hint = match status.as_u16() {

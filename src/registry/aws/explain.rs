@@ -45,6 +45,9 @@ impl Context<'_> {
                 "the token's issuer rejected it, or it has expired: run the step again; the token has\n{}",
                 step.claims()
             ),
+            "IDPCommunicationError" | "IDPCommunicationErrorException" => {
+                format!("AWS could not reach the token's issuer, `{}`: run the step again", step.issuer())
+            }
             "RegionDisabledException" => format!(
                 "STS is not activated in `{}`, where the image's registry is: activate it in account `{}` (IAM console, \
                  Account settings, Security Token Service)",
@@ -233,6 +236,7 @@ mod tests {
         let codes = [
             "ExpiredTokenException",
             "IDPRejectedClaim",
+            "IDPCommunicationError",
             "RegionDisabledException",
             "MalformedPolicyDocument",
             "PackedPolicyTooLarge",
@@ -246,6 +250,7 @@ mod tests {
           iss: https://api.bitbucket.org/2.0/workspaces/acme/pipelines-config/identity/oidc
           aud: ari:cloud:bitbucket::workspace/8d1cb6a4-6f0e-4a2f-9b7e-d1f1a0c3b5e7
           sub: {3b1f7d52-0d8c-4c3c-9f0a-0f9a3f1c2d11}:{5e1c}
+        IDPCommunicationError: AWS could not reach the token's issuer, `https://api.bitbucket.org/2.0/workspaces/acme/pipelines-config/identity/oidc`: run the step again
         RegionDisabledException: STS is not activated in `eu-west-1`, where the image's registry is: activate it in account `123456789012` (IAM console, Account settings, Security Token Service)
         MalformedPolicyDocument: the pipe sends no session policy: look for a proxy between it and AWS that changes requests
         PackedPolicyTooLarge: the pipe sends no session policy: look for a proxy between it and AWS that changes requests

@@ -156,7 +156,9 @@ impl<'a> Aws<'a> {
         let fault = Fault::of(answer);
         let (status, role) = (answer.status.as_u16(), self.role);
         if is_transient(answer.status) || fault.is_transient() {
-            return Error::unavailable(format!("{service} answered {status}: {}", quote(&fault.to_string())));
+            let hint = fault.code.starts_with("IDP").then(|| hint(&fault));
+            let message = format!("{service} answered {status}: {}", quote(&fault.to_string()));
+            return Error { hint, ..Error::unavailable(message) };
         }
         Error::denied(
             format!("{service} {what} for role `{role}`: {status} {}", quote(&fault.to_string())),

@@ -235,7 +235,10 @@ fn longer_retry_after_than_there_is_time_is_not_waited_for() {
         let (status, _, body) = errors(429, "TOOMANYREQUESTS", "You have reached your pull rate limit");
         (status, vec![("retry-after", "3600".to_owned())], body)
     });
-    insta::assert_snapshot!(registry.refusal(":1", None), @"Unavailable: image `HOST/acme/fn:1`: `HOST` answered 429");
+    insta::assert_snapshot!(registry.refusal(":1", None), @"
+    Unavailable: image `HOST/acme/fn:1`: `HOST` answered 429
+    hint: registries limit anonymous requests by address, and Bitbucket's are shared: set `REGISTRY_HOST: HOST`, `REGISTRY_USERNAME` and `REGISTRY_PASSWORD`
+    ");
     assert_eq!(registry.asked().len(), 1);
 }
 
