@@ -109,6 +109,7 @@ impl FunctionOutcome {
         match &left {
             Left::Untouched => {}
             Left::Gone => problem.message.push_str("; what ran before is gone"),
+            Left::Unknown => problem.message.push_str("; what ran before is perhaps gone"),
             Left::Restored(image) => {
                 let image = quote(image);
                 tracing::warn!("`{}` is rolled back: image `{image}`, which ran before, is redeployed", self.function);

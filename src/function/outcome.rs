@@ -164,8 +164,9 @@ pub enum Left {
     Untouched,
     /// What ran before, deployed again; its image.
     Restored(String),
-    /// Nothing, as far as is known.
     Gone,
+    /// It is not known: what runs, or nothing.
+    Unknown,
 }
 
 /// What became of one function.

@@ -16,8 +16,17 @@ pub(crate) enum Provider {
     /// faas-netes of the Community Edition.
     CommunityEdition,
     Faasd,
-    /// Something else, such as OpenFaaS Standard, or it is not known.
+    /// Something else, such as OpenFaaS Standard.
     Other,
+    /// It could not be asked for.
+    Unknown,
+}
+
+impl Provider {
+    /// Whether an update that fails may have removed the function: faasd removes it before it creates its new version.
+    pub(crate) fn may_remove(self) -> bool {
+        matches!(self, Self::Faasd | Self::Unknown)
+    }
 }
 
 /// The answer of `GET /system/info`.
@@ -104,7 +113,7 @@ impl Gateway {
         if !self.authority.is_password() {
             return Provider::Enterprise;
         }
-        *self.provider.get_or_try_init(|| self.info()).await.unwrap_or(&Provider::Other)
+        *self.provider.get_or_try_init(|| self.info()).await.unwrap_or(&Provider::Unknown)
     }
 
     /// What the gateway reports of functions. Of a provider that is not known, what some function of these namespaces shows.
@@ -113,7 +122,7 @@ impl Gateway {
             // faasd knows neither constraints nor a read-only root, so that nothing of them is lost.
             Provider::Enterprise | Provider::Faasd => return Reported::ALL,
             Provider::CommunityEdition => return Reported::NONE,
-            Provider::Other => {}
+            Provider::Other | Provider::Unknown => {}
         }
         let seen = Cell::new(Reported::NONE);
         for namespace in namespaces {

@@ -97,7 +97,14 @@ impl Gateway {
                     continue;
                 }
             }
-            return result.map(|answer| Answer { answer_lost: *answer_lost, ..answer });
+            return match result {
+                Ok(answer) => Ok(Answer { answer_lost: *answer_lost, ..answer }),
+                // Of all tries, not of the last one.
+                Err(Error::Transport(transport)) => {
+                    Err(Error::Transport(Box::new(Transport { unsent: !*answer_lost, ..*transport })))
+                }
+                Err(error) => Err(error),
+            };
         }
     }
 

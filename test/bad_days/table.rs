@@ -223,9 +223,12 @@ fn left(gateway: &Gateway, change: Change, old: &serde_json::Value, ran: &Ran) -
         if change.removes() || !change.has_old_version() {
             return Ok(if change.removes() { "removed" } else { "not created" });
         }
-        let told = last_line(&ran.log).contains("gone, and to be deployed again: `f`");
+        let told = last_line(&ran.log).contains("gone") && last_line(&ran.log).contains("`f`");
         return if told { Ok("gone, and the last line says so") } else { Err(format!("it is gone\n{}", ran.log)) };
     };
+    if last_line(&ran.log).contains("gone, and to be deployed again") {
+        return Err(format!("it is said to be gone, and runs\n{}", ran.log));
+    }
     let image = function.deployment["image"].as_str().unwrap_or_default();
     if image.ends_with("example/f:2") {
         return Ok("new version");

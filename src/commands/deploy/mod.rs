@@ -135,6 +135,8 @@ impl Deployer<'_> {
     /// Deploys, waits, rolls back and prunes, as far as that is asked for. An error is one of the run as a whole.
     async fn all(&self, loaded: &Loaded, outcome: &mut Outcome) -> Result<(), Error> {
         let functions = &loaded.stack.functions;
+        // Known in time: when something breaks, nobody may be left to ask.
+        self.session.gateway.provider().await;
         let before = self.before(functions).await?;
         outcome.functions = self.each(functions, &before).await;
         if let Some(limit) = self.deploy.wait {

@@ -109,6 +109,7 @@ impl Rollback<'_> {
             Err(error) => match self.0.gateway.get(target).await {
                 // faasd removes a function before it creates its new version.
                 Ok(None) => Undone::Failed(error, Left::Gone),
+                Err(_) if self.0.gateway.provider().await.may_remove() => Undone::Failed(error, Left::Unknown),
                 _ => Undone::Failed(error, Left::Untouched),
             },
         }
@@ -144,7 +145,11 @@ impl Rollback<'_> {
             }
             Undone::Failed(error, left) => {
                 let Problem { failure, message, hint } = self.0.reporter.failed(&error);
-                let gone = if left == Left::Gone { "; it is gone" } else { "" };
+                let gone = match left {
+                    Left::Gone => "; it is gone",
+                    Left::Unknown => "; it is perhaps gone",
+                    _ => "",
+                };
                 let failed = format!("the rollback failed: {message}{gone}");
                 self.0.reporter.problem(outcome, &Problem { failure, message: failed.clone(), hint: hint.clone() });
                 problem.message.push_str(&format!("; {failed}"));

@@ -7,7 +7,7 @@ use super::rollback::redeployment;
 use crate::commands::session::Session;
 use crate::config;
 use crate::function::FunctionName;
-use crate::function::api::Deployment;
+use crate::function::api::{Deployment, Status, is_same_image};
 use crate::function::compare::compare;
 use crate::function::outcome::{Action, Left};
 use crate::gateway::provider::Provider;
@@ -88,26 +88,24 @@ impl Strategy<'_> {
         };
         match updated.await {
             Ok(action) => Ok(action),
-            Err(error @ Error::Stopped(_)) => Err(error.into()),
             Err(error) => {
-                let left = self.left_by_update(wanted, was_there).await;
+                let was_there = match wanted.before {
+                    Some(Ok(before)) => before.is_some(),
+                    _ => was_there,
+                };
+                let may_be_gone = was_there && !error.is_unsent() && self.session.gateway.provider().await.may_remove();
+                let left = if may_be_gone { self.left_by_update(wanted).await } else { Left::Untouched };
                 Err(Failed { error, left })
             }
         }
     }
 
-    /// faasd removes a function before it creates its new version: an update that fails may have removed it.
-    async fn left_by_update(&self, wanted: &Wanted<'_>, was_there: bool) -> Left {
-        if self.session.gateway.provider().await != Provider::Faasd {
-            return Left::Untouched;
-        }
-        let was_there = match wanted.before {
-            Some(Ok(before)) => before.is_some(),
-            _ => was_there,
-        };
+    /// What is left after an update that may have removed the function.
+    async fn left_by_update(&self, wanted: &Wanted<'_>) -> Left {
         match self.session.gateway.get(wanted.target).await {
-            Ok(None) if was_there => self.restore(wanted).await,
-            _ => Left::Untouched,
+            Ok(Some(_)) => Left::Untouched,
+            Ok(None) => self.restore(wanted).await,
+            Err(_) => Left::Unknown,
         }
     }
 
@@ -129,6 +127,26 @@ impl Strategy<'_> {
         }
     }
 
+    /// What is left after a deletion that may have been carried out, and a creation that failed.
+    async fn left_by_deletion(&self, wanted: &Wanted<'_>) -> Left {
+        match self.session.gateway.get(wanted.target).await {
+            Ok(None) => self.restore(wanted).await,
+            // What is reported may be an old one that is still being deleted.
+            Ok(Some(status)) if self.is_image_of(wanted, &status) => Left::Untouched,
+            Ok(Some(_)) => Left::Unknown,
+            Err(_) => match self.restore(wanted).await {
+                Left::Gone => Left::Unknown,
+                left => left,
+            },
+        }
+    }
+
+    fn is_image_of(&self, wanted: &Wanted<'_>, status: &Status) -> bool {
+        let sent = serde_json::from_slice::<Deployment>(&wanted.body);
+        let was_other = !matches!(wanted.before, Some(Ok(Some(before))) if is_same_image(&before.image, &status.image));
+        was_other && sent.is_ok_and(|sent| is_same_image(&sent.image, &status.image))
+    }
+
     /// Whether the gateway reports all of a function.
     async fn knows_all(&self, target: &FunctionName) -> bool {
         self.session.gateway.reported(&[target.namespace.as_deref()].into()).await.is_complete()
@@ -137,8 +155,8 @@ impl Strategy<'_> {
     async fn replace(&self, wanted: &Wanted<'_>) -> Result<Action, Failed> {
         let unsure = match self.session.gateway.delete(wanted.target).await? {
             Deletion::NotFound => match self.create(wanted).await {
-                // Something else deletes it.
-                Err(error) if error.says_being_deleted() => None,
+                // Community Edition does not find what something else deletes, nor what has lost its service.
+                Err(error) if error.says_being_deleted() || error.is_transient() => None,
                 created => return Ok(created?),
             },
             Deletion::Accepted => None,
@@ -150,11 +168,11 @@ impl Strategy<'_> {
         };
         let (error, left) = match (uncreated, unsure) {
             // There is no time left to look.
-            (Uncreated::Stopped(error), _) => (error, Left::Gone),
+            (Uncreated::Stopped(error), _) => (error, Left::Unknown),
             // Nothing says that it was ever deleted.
             (Uncreated::Exists(last), Some(error)) if !last.says_being_deleted() => (error, Left::Untouched),
             (Uncreated::Exists(error), _) => (error, Left::Gone),
-            (Uncreated::Refused(error), _) => (error, self.restore(wanted).await),
+            (Uncreated::Refused(error), _) => (error, self.left_by_deletion(wanted).await),
         };
         Err(Failed { error, left })
     }

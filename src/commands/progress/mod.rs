@@ -96,14 +96,19 @@ pub(crate) fn tell(about: &str, problem: &Problem) {
 
 /// The last line of a command that does the same with several functions: `done` is the word for it.
 pub(crate) fn summary(outcome: &Outcome, done: &str) -> String {
-    let gone = outcome.functions.iter().filter(|function| function.left == Left::Gone);
-    let gone: Vec<_> = gone.map(|function| format!("`{}`", quote(&function.function.to_string()))).collect();
-    let counts = counts(outcome, done);
-    match gone.len() {
-        0 => counts,
-        1 => format!("{counts}; gone, and to be deployed again: {}", gone.join(", ")),
-        number => format!("{counts}; {number} gone, and to be deployed again: {}", gone.join(", ")),
+    let names = |left: Left| {
+        let left = outcome.functions.iter().filter(|function| function.left == left);
+        let names: Vec<_> = left.map(|function| format!("`{}`", quote(&function.function.to_string()))).collect();
+        names.join(", ")
+    };
+    let mut line = counts(outcome, done);
+    for (left, words) in [(Left::Gone, "gone, and to be deployed again"), (Left::Unknown, "perhaps gone")] {
+        let names = names(left);
+        if !names.is_empty() {
+            line.push_str(&format!("; {words}: {names}"));
+        }
     }
+    line
 }
 
 fn counts(outcome: &Outcome, done: &str) -> String {

@@ -149,6 +149,11 @@ impl Error {
         }
     }
 
+    /// Whether nobody can have received the request.
+    pub(crate) fn is_unsent(&self) -> bool {
+        matches!(self, Self::Transport(transport) if transport.unsent)
+    }
+
     /// Whether Kubernetes says that the function is being deleted.
     pub(crate) fn says_being_deleted(&self) -> bool {
         matches!(self, Self::Refused(refused) if refused.text.contains("being deleted"))
