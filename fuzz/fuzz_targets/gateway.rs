@@ -1,0 +1,321 @@
+//! A gateway that breaks in any way, under deploy, replace, rollback and prune: no function that ran before, and that the
+//! run was not asked to remove, is gone or has less than it had, unless the last line says so.
+
+#![no_main]
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{Read as _, Seek as _};
+use std::sync::{Mutex, OnceLock};
+use std::time::Duration;
+
+use libfuzzer_sys::arbitrary::{self, Arbitrary};
+use libfuzzer_sys::fuzz_target;
+use local_gateway::{Fault, Flavour, Gateway, Issuer, Ready};
+use serde_json::{Value, json};
+
+/// What a run does, and what breaks meanwhile.
+#[derive(Arbitrary, Debug)]
+struct Day {
+    flavour: Edition,
+    /// What is there: of each function whether it runs before, and whether its new version gets ready.
+    functions: [(bool, bool); 3],
+    strategy: Strategy,
+    wait: bool,
+    rollback: bool,
+    prune: bool,
+    removes: bool,
+    one_at_a_time: bool,
+    retries: bool,
+    deletion: Deletion,
+    breaks: Vec<Break>,
+}
+
+#[derive(Arbitrary, Debug, Clone, Copy)]
+enum Edition {
+    Enterprise,
+    Ce,
+    Faasd,
+    /// With a password, and a provider that the pipe does not know.
+    Standard,
+}
+
+#[derive(Arbitrary, Debug, Clone, Copy)]
+enum Strategy {
+    Update,
+    Create,
+    Replace,
+}
+
+#[derive(Arbitrary, Debug, Clone, Copy)]
+enum Deletion {
+    AtOnce,
+    Soon,
+    Never,
+}
+
+/// One thing that breaks.
+#[derive(Arbitrary, Debug)]
+struct Break {
+    request: Request,
+    /// Which of the matching requests, and how many.
+    nth: u8,
+    times: u8,
+    effect: Effect,
+    /// Whether the request is carried out all the same.
+    processed: bool,
+    milliseconds: u8,
+}
+
+#[derive(Arbitrary, Debug, Clone, Copy)]
+enum Request {
+    Put,
+    Post,
+    Delete,
+    Get,
+    List,
+    Info,
+    Token,
+}
+
+#[derive(Arbitrary, Debug)]
+enum Effect {
+    Reset,
+    Close,
+    Hang,
+    Dies,
+    CutOff(u8),
+    Garbage(Vec<u8>),
+    Slow,
+    Endless,
+    Delay,
+    Answer { status: u16, body: Body, retry_after: Option<u8>, is_html: bool },
+}
+
+#[derive(Arbitrary, Debug)]
+enum Body {
+    Empty,
+    Page,
+    Json,
+    Bytes(Vec<u8>),
+}
+
+impl Break {
+    fn fault(&self) -> Fault {
+        let (method, path) = match self.request {
+            Request::Put => ("PUT", "/system/functions"),
+            Request::Post => ("POST", "/system/functions"),
+            Request::Delete => ("DELETE", "/system/functions"),
+            Request::Get => ("GET", "/system/function/"),
+            Request::List => ("GET", "/system/functions"),
+            Request::Info => ("GET", "/system/info"),
+            Request::Token => ("POST", "/oauth/token"),
+        };
+        let changes = matches!(self.request, Request::Put | Request::Post | Request::Delete);
+        let fault = Fault::on(method, path).after(u64::from(self.nth % 4)).times(u64::from(self.times % 8) + 1);
+        let delay = Duration::from_millis(u64::from(self.milliseconds));
+        let mut processed = self.processed;
+        let fault = match &self.effect {
+            Effect::Reset => fault.reset(),
+            Effect::Close => fault.reset().orderly(),
+            Effect::Hang => fault.hang(),
+            Effect::Dies => fault.dies(),
+            Effect::CutOff(bytes) => {
+                processed |= changes;
+                fault.cut_off(usize::from(*bytes))
+            }
+            // Nothing that could be an answer of HTTP.
+            Effect::Garbage(bytes) => fault.raw([&[0x15][..], bytes].concat()),
+            Effect::Slow => {
+                processed |= changes;
+                fault.status(if changes { 202 } else { 503 }).body("slow").slow_body(Duration::from_millis(20))
+            }
+            Effect::Endless => {
+                processed |= changes;
+                fault.status(if changes { 202 } else { 503 }).body("endless").endless_body()
+            }
+            Effect::Delay => return fault.delay(delay),
+            Effect::Answer { status, body, retry_after, is_html } => {
+                let mut status = 200 + status % 400;
+                // A gateway that says it did what it did not, or that tells of functions that there are not, lies.
+                let is_success = (200..300).contains(&status);
+                if is_success && !changes {
+                    status = 500;
+                }
+                if status == 409 && matches!(self.request, Request::Post) {
+                    status = 503;
+                }
+                processed = is_success || processed && (status == 400 || status >= 500);
+                let body: Vec<u8> = match body {
+                    Body::Empty => Vec::new(),
+                    Body::Page => b"<html><title>502</title></html>".to_vec(),
+                    Body::Json => br#"{"error":"invalid_request","error_description":"no"}"#.to_vec(),
+                    Body::Bytes(bytes) => bytes.clone(),
+                };
+                let fault = fault.status(status).body(body);
+                let fault = if *is_html { fault.header("Content-Type", "text/html") } else { fault };
+                match retry_after {
+                    Some(seconds) => fault.header("Retry-After", &(seconds % 2).to_string()),
+                    None => fault,
+                }
+            }
+        };
+        if processed { fault.processed() } else { fault }
+    }
+}
+
+fn version_1(name: &str, owner: Option<&str>) -> Value {
+    let mut labels = json!({"tier": "web"});
+    if let Some(owner) = owner {
+        labels["com.openfaas-pipe.owner"] = json!(owner);
+    }
+    json!({
+        "service": name, "image": format!("example/{name}:1"), "envProcess": "./f", "envVars": {"MODE": "fast"},
+        "secrets": ["s"], "labels": labels, "annotations": {"topic": "t"}, "limits": {"memory": "64Mi"},
+    })
+}
+
+/// Fields that an edition knows; the others are lost there whatever the pipe does.
+fn known(mut function: Value, edition: Edition) -> Value {
+    if !matches!(edition, Edition::Faasd) {
+        function["requests"] = json!({"cpu": "10m"});
+        function["constraints"] = json!(["zone=a"]);
+        function["readOnlyRootFilesystem"] = json!(true);
+    }
+    function
+}
+
+/// Standard output, which goes to a file.
+fn output() -> &'static Mutex<File> {
+    static OUTPUT: OnceLock<Mutex<File>> = OnceLock::new();
+    OUTPUT.get_or_init(|| {
+        let file = tempfile::tempfile().expect("a file");
+        rustix::stdio::dup2_stdout(&file).expect("standard output is redirected");
+        Mutex::new(file)
+    })
+}
+
+/// Runs the pipe: its exit code and its log.
+fn run(variables: Vec<(&str, String)>) -> (u8, String) {
+    let mut file = output().lock().expect("one run at a time");
+    file.set_len(0).expect("an empty file");
+    file.rewind().expect("its start");
+    let variables = variables.into_iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
+    let code = openfaas_pipe::run(variables);
+    let mut log = Vec::new();
+    file.rewind().expect("its start");
+    file.read_to_end(&mut log).expect("a log");
+    (code, String::from_utf8(log).expect("a log in UTF-8"))
+}
+
+/// The workspace's policy: everything.
+const EVERYTHING: &str = include_str!("../../test/iam/everything.yaml");
+const PASSWORD: &str = "the-gateways-password";
+const OWNER: &str = "shop.63f64cafed7a4a86";
+
+fuzz_target!(|day: Day| {
+    static ISSUER: OnceLock<Issuer> = OnceLock::new();
+    static DIRECTORY: OnceLock<tempfile::TempDir> = OnceLock::new();
+    let issuer = ISSUER.get_or_init(|| Issuer::bitbucket("acme"));
+    let directory = DIRECTORY.get_or_init(|| tempfile::tempdir().expect("a directory")).path();
+
+    let builder = Gateway::builder().deletion(match day.deletion {
+        Deletion::AtOnce => Duration::ZERO,
+        Deletion::Soon => Duration::from_millis(60),
+        Deletion::Never => Duration::from_secs(3600),
+    });
+    let builder = match day.flavour {
+        Edition::Enterprise => builder.iam_yaml(EVERYTHING).issuer(issuer).public_url("https://gw.example.com"),
+        Edition::Ce => builder.flavour(Flavour::Ce).basic_auth("admin", PASSWORD),
+        Edition::Faasd => builder.flavour(Flavour::Faasd).basic_auth("admin", PASSWORD),
+        Edition::Standard => builder.basic_auth("admin", PASSWORD),
+    };
+    let names = ["f0", "f1", "f2"];
+    let mut builder = builder;
+    for (name, (_, gets_ready)) in names.iter().zip(day.functions) {
+        if !gets_ready {
+            builder = builder.ready_of(&format!("example/{name}:2"), Ready::Never);
+        }
+    }
+    let Ok(gateway) = builder.start() else { return };
+    let mut before = Vec::new();
+    for (name, (runs, _)) in names.iter().zip(day.functions) {
+        if runs {
+            before.push(known(version_1(name, Some(OWNER)), day.flavour));
+        }
+    }
+    before.push(known(version_1("foreign", None), day.flavour));
+    before.push(known(version_1("pruned", Some(OWNER)), day.flavour));
+    for function in &before {
+        gateway.put_function(function);
+        if day.rollback {
+            // The old replica is none that could be taken for a new one.
+            gateway.set_ready(function["service"].as_str().unwrap_or_default(), Ready::Never);
+        }
+    }
+    for broken in day.breaks.iter().take(6) {
+        gateway.fault(broken.fault());
+    }
+
+    let functions: String = names.iter().map(|name| format!("  {name}: {{image: 'example/{name}:2'}}\n")).collect();
+    std::fs::write(directory.join("stack.yml"), format!("provider: {{name: openfaas}}\nfunctions:\n{functions}"))
+        .expect("a stack file");
+    let yes = |switch: bool| switch.to_string();
+    let token = issuer.token().audience(gateway.public_url()).mint();
+    let removes = day.removes;
+    let mut variables = vec![
+        ("OPENFAAS_URL", gateway.url().to_owned()),
+        ("STACK_FILE", directory.join("stack.yml").display().to_string()),
+        ("BITBUCKET_CLONE_DIR", directory.display().to_string()),
+        ("NO_COLOR", "1".to_owned()),
+        ("TIMEOUT", "150ms".to_owned()),
+        ("RETRIES", if day.retries { "1" } else { "0" }.to_owned()),
+        ("PARALLEL", if day.one_at_a_time { "1" } else { "4" }.to_owned()),
+        ("COMMAND", if removes { "remove" } else { "deploy" }.to_owned()),
+    ];
+    match day.flavour {
+        Edition::Enterprise => variables.push(("BITBUCKET_STEP_OIDC_TOKEN", token)),
+        _ => variables.push(("OPENFAAS_PASSWORD", PASSWORD.to_owned())),
+    }
+    if !removes {
+        variables.extend([
+            ("WAIT_TIMEOUT", "150ms".to_owned()),
+            ("STRATEGY", format!("{:?}", day.strategy).to_lowercase()),
+            ("WAIT", yes(day.wait || day.rollback)),
+            ("ROLLBACK", yes(day.rollback)),
+            ("OWNER_LABEL", "true".to_owned()),
+            ("PRUNE", yes(day.prune)),
+            ("BITBUCKET_REPO_FULL_NAME", "acme/shop".to_owned()),
+        ]);
+    }
+    let (code, log) = run(variables);
+
+    assert!(!log.contains("internal error"), "{log}");
+    let last = log.trim_end().lines().last().unwrap_or_default();
+    assert_eq!(code == 0, last.starts_with('✔'), "{log}");
+    assert!(code == 0 || last.starts_with('✖'), "{log}");
+    for old in &before {
+        let name = old["service"].as_str().unwrap_or_default();
+        let is_asked = name == "pruned" && day.prune && !removes || removes && names.contains(&name);
+        let now = gateway.function("openfaas-fn", name).filter(|function| !function.terminating);
+        let Some(now) = now else {
+            let is_said = last.contains("gone") && last.contains(&format!("`{name}`"));
+            assert!(is_asked || is_said, "`{name}` is gone\n{log}\n{:?}", gateway.requests());
+            continue;
+        };
+        if names.contains(&name) && now.deployment["image"] == format!("example/{name}:2") {
+            continue;
+        }
+        let image = now.deployment["image"].as_str().unwrap_or_default();
+        assert!(image.ends_with(&format!("example/{name}:1")), "`{name}` runs {image}\n{log}");
+        for (field, value) in old.as_object().into_iter().flatten().filter(|(field, _)| *field != "image") {
+            assert_eq!(now.deployment[field], *value, "`{field}` of `{name}`\n{log}");
+        }
+    }
+    if code == 0 && !removes {
+        for name in names {
+            let image = gateway.function("openfaas-fn", name).map(|function| function.deployment["image"].clone());
+            assert_eq!(image, Some(json!(format!("example/{name}:2"))), "{log}");
+        }
+    }
+});
