@@ -6,17 +6,21 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
-use local_gateway::issuer::ENVIRONMENT_UUID;
+use local_cloud::aws::{PULL, ROLE};
+use local_cloud::google::{PROJECT, PROJECT_NUMBER};
+use local_cloud::{Cloud, Image};
+use local_gateway::issuer::{ENVIRONMENT_UUID, WORKSPACE_UUID};
 use local_gateway::{Builder, Certificate, Gateway, Guide, Issuer, TokenBuilder};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::{GUIDE_CSV, GUIDE_STACK, Pipe, Ran, binary, changes, issuer, put, start};
 
-const README: &str = include_str!("../README.md");
+const README: &str = concat!(include_str!("../README.md"), "\n", include_str!("../docs/examples.md"));
 const METADATA: &str = include_str!("../pipe.yml");
 /// The address of the README's gateway.
 const GATEWAY: &str = "https://gw.example.com";
+const COMMIT: &str = "0f4e1d2c3b4a59687f6e5d4c3b2a190817263544";
 
 /// Tests of the examples, by the heading that they stand under.
 macro_rules! examples {
@@ -41,22 +45,28 @@ examples! {
         pipeline.run(0);
         assert_eq!(pipeline.functions(), ["import-csv.etl docker.io/username/import-csv:latest"]);
     };
-    images_are_deployed_as_they_were_built "Advanced example: build, then deploy several functions" |heading| {
-        let stack = "provider: {name: openfaas}\nfunctions:\n  \
-            resize: {image: registry.example.com/acme/resize:latest, namespace: etl, lang: dockerfile, handler: ./resize}\n  \
-            notify: {image: registry.example.com/acme/notify:latest, namespace: etl, lang: dockerfile, handler: ./notify}\n";
-        let pipeline = Pipeline::of(heading).file("functions.yml", stack).program("docker").commit();
-        pipeline.run(0);
-        let calls = pipeline.calls();
-        let functions = pipeline.functions();
-        for name in ["resize", "notify"] {
-            let deployed = functions.iter().find_map(|line| line.strip_prefix(&format!("{name}.etl ")));
-            let deployed = deployed.expect("it is deployed");
-            assert!(calls.contains(&format!("push {deployed}\n")), "`{deployed}` is not among\n{calls}");
-        }
-        let function = pipeline.gateway.function("etl", "resize").expect("a function");
-        assert_eq!(function.deployment["envVars"]["region"], "eu-west-1");
-        assert_eq!(function.deployment["labels"]["com.openfaas.scale.min"], "2");
+    image_is_pushed_and_deployed_with_one_token_at_aws "Advanced example: build, push and deploy without a stored secret, with Amazon ECR" |heading| {
+        let cloud = Cloud::start().expect("a cloud");
+        cloud.aws().set_up(&issuer());
+        let trust = section(heading).split("```json\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a policy");
+        let pipeline = Pipeline::of(heading);
+        cloud.aws().put_role(ROLE, &pipeline.filled(trust), PULL).expect("the policies");
+        let host = "123456789012.dkr.ecr.eu-west-1.amazonaws.com";
+        pipeline.builds_and_deploys(&cloud, host, "etl", "ecr.yml");
+    };
+    image_is_pushed_and_deployed_with_one_token_at_google "Advanced example: the same with Google Artifact Registry" |heading| {
+        let cloud = Cloud::start().expect("a cloud");
+        cloud.google().project(PROJECT, PROJECT_NUMBER);
+        let create = "gcloud artifacts repositories create functions --location=europe --repository-format=docker\n";
+        let commands = section(heading).split("```sh\n").nth(1).and_then(|rest| rest.split("```").next()).expect("commands");
+        let pipeline = Pipeline::of(heading).iam(&iam("Advanced example: build, push and deploy without a stored secret, with Amazon ECR"));
+        cloud.google().gcloud(&pipeline.filled(&format!("{create}{commands}"))).expect("the commands");
+        pipeline.builds_and_deploys(&cloud, "europe-docker.pkg.dev", "acme/functions/etl", "google.yml");
+    };
+    deploy_is_verified "Advanced example: deploy, verify, roll back" |heading| {
+        let pipeline = Pipeline::of(heading);
+        pipeline.run(0).remove(0).says("`import-csv/healthz` answered 200").says("✔ deployed 1 function");
+        assert!(pipeline.clone.path().join("test-reports/openfaas-pipe.xml").is_file());
     };
     environments_deploy_to_their_own_namespaces "Advanced example: a namespace for each deployment environment" |heading| {
         let staging = "apiVersion: iam.openfaas.com/v1\nkind: Policy\nmetadata: {name: etl-ci}\nspec:\n  statement:\n  \
@@ -76,6 +86,23 @@ examples! {
         let pipeline = Pipeline::of(heading).deployed();
         pipeline.run(0);
         assert_eq!(fs::read_to_string(pipeline.clone.path().join("answer.txt")).expect("an answer"), GUIDE_CSV);
+    };
+    images_are_deployed_as_they_were_built "Advanced example: build, then deploy several functions" |heading| {
+        let stack = "provider: {name: openfaas}\nfunctions:\n  \
+            resize: {image: registry.example.com/acme/resize:latest, namespace: etl, lang: dockerfile, handler: ./resize}\n  \
+            notify: {image: registry.example.com/acme/notify:latest, namespace: etl, lang: dockerfile, handler: ./notify}\n";
+        let pipeline = Pipeline::of(heading).file("functions.yml", stack).program("docker").commit();
+        pipeline.run(0);
+        let calls = pipeline.calls();
+        let functions = pipeline.functions();
+        for name in ["resize", "notify"] {
+            let deployed = functions.iter().find_map(|line| line.strip_prefix(&format!("{name}.etl ")));
+            let deployed = deployed.expect("it is deployed");
+            assert!(calls.contains(&format!("push {deployed}\n")), "`{deployed}` is not among\n{calls}");
+        }
+        let function = pipeline.gateway.function("etl", "resize").expect("a function");
+        assert_eq!(function.deployment["envVars"]["region"], "eu-west-1");
+        assert_eq!(function.deployment["labels"]["com.openfaas.scale.min"], "2");
     };
     invocation_is_queued "Advanced example: invoke asynchronously" |heading| {
         let pipeline = Pipeline::of(heading);
@@ -105,11 +132,6 @@ examples! {
         let pipeline = Pipeline::at(heading, start(with_iam(Gateway::builder().public_url(GATEWAY))));
         pipeline.run(0);
         assert_eq!(pipeline.functions().len(), 1);
-    };
-    deploy_is_smoke_tested "Advanced example: deploy, wait, roll back, smoke-test" |heading| {
-        let pipeline = Pipeline::of(heading);
-        pipeline.run(0).remove(0).says("✔ deployed 1 function").says("✔ `import-csv` answered");
-        assert!(pipeline.clone.path().join("test-reports/openfaas-pipe.xml").is_file());
     };
     differences_end_with_6 "Advanced example: differences on pull requests" |heading| {
         Pipeline::of(heading).run(6);
@@ -228,6 +250,7 @@ impl Pipeline {
         let variables = BTreeMap::from([
             ("BITBUCKET_CLONE_DIR".to_owned(), clone.path().display().to_string()),
             ("NO_COLOR".to_owned(), "1".to_owned()),
+            ("BITBUCKET_COMMIT".to_owned(), COMMIT.to_owned()),
             ("PATH".to_owned(), format!("{}:{path}", outside.path().join("bin").display())),
         ]);
         let pipeline = Self { yaml, gateway, issuer: issuer(), clone, outside, variables };
@@ -239,9 +262,30 @@ impl Pipeline {
 
     /// Applies resources, with the README's placeholders filled in.
     fn iam(self, yaml: &str) -> Self {
-        let yaml = Guide::new(&self.issuer, self.gateway.public_url()).fill(yaml);
-        self.gateway.apply(&yaml.replace("{PRODUCTION_UUID}", ENVIRONMENT_UUID)).expect("resources");
+        self.gateway.apply(&self.filled(yaml).replace("{PRODUCTION_UUID}", ENVIRONMENT_UUID)).expect("resources");
         self
+    }
+
+    /// A text with the README's placeholders filled in.
+    fn filled(&self, text: &str) -> String {
+        let text = Guide::new(&self.issuer, self.gateway.public_url()).fill(text);
+        text.replace("{WORKSPACE_UUID}", WORKSPACE_UUID.trim_matches(['{', '}']))
+    }
+
+    /// Runs an example that builds, pushes and deploys an image in a cloud.
+    fn builds_and_deploys(self, cloud: &Cloud, host: &str, repository: &str, stack_file: &str) {
+        let image = format!("{host}/{repository}");
+        let stack =
+            format!("provider: {{name: openfaas}}\nfunctions:\n  etl: {{image: '{image}:${{BITBUCKET_COMMIT}}'}}\n");
+        let pipeline = self.file(stack_file, &stack).program("docker");
+        let pipeline = pipeline.variable("HTTPS_PROXY", &cloud.proxy_url()).variable("CA_CERT", cloud.ca_pem());
+        // The program that notes its calls does not push.
+        let digest = cloud.registry(host).put_image(repository, COMMIT, &Image::oci("linux/amd64"));
+        pipeline.run(0);
+        assert!(pipeline.calls().contains(&format!("push {image}:{COMMIT}\n")), "{}", pipeline.calls());
+        let login = fs::read_to_string(pipeline.clone.path().join(".docker/config.json")).expect("a login");
+        assert!(login.contains(host), "{login}");
+        assert_eq!(pipeline.functions(), [format!("etl.openfaas-fn {image}:{COMMIT}@{digest}")]);
     }
 
     /// A workspace, repository or deployment variable.
@@ -346,6 +390,9 @@ impl Pipeline {
 
     /// The token that Bitbucket gives the step: none without `oidc:`.
     fn token(&self, step: &Value) -> Option<String> {
+        if step["oidc"] == true {
+            return Some(self.issuer.token().mint());
+        }
         let audiences = step["oidc"]["audiences"].as_array()?;
         let token = audiences
             .iter()
@@ -393,7 +440,15 @@ fn pipe(call: &Value) -> String {
         // Writing to a string cannot fail.
         _ = write!(command, " {name}=\"{value}\"");
     };
-    for name in ["NO_COLOR", "BITBUCKET_CLONE_DIR", "BITBUCKET_STEP_OIDC_TOKEN", "BITBUCKET_PIPELINES_VARIABLES_PATH"] {
+    for name in [
+        "NO_COLOR",
+        "HTTPS_PROXY",
+        "CA_CERT",
+        "BITBUCKET_CLONE_DIR",
+        "BITBUCKET_COMMIT",
+        "BITBUCKET_STEP_OIDC_TOKEN",
+        "BITBUCKET_PIPELINES_VARIABLES_PATH",
+    ] {
         set(name, &format!("${name}"));
     }
     let variables = call["variables"].as_object().expect("variables");

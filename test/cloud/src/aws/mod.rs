@@ -25,7 +25,7 @@ pub const ACCOUNT: &str = "123456789012";
 pub const ROLE: &str = "arn:aws:iam::123456789012:role/deploy";
 
 /// What a role needs to pull any image of its account.
-const PULL: &str = r#"{"Version": "2012-10-17", "Statement": [
+pub const PULL: &str = r#"{"Version": "2012-10-17", "Statement": [
     {"Effect": "Allow", "Action": "ecr:GetAuthorizationToken", "Resource": "*"},
     {"Effect": "Allow", "Action": ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer", "ecr:ListImages"],
      "Resource": "arn:aws:ecr:*:123456789012:repository/*"}]}"#;
