@@ -61,7 +61,7 @@ examples! {
         let commands = section(heading).split("```sh\n").nth(1).and_then(|rest| rest.split("```").next()).expect("commands");
         let pipeline = Pipeline::of(heading).iam(&iam("Advanced example: build, push and deploy without a stored secret, with Amazon ECR"));
         cloud.google().gcloud(&pipeline.filled(&format!("{create}{commands}"))).expect("the commands");
-        pipeline.builds_and_deploys(&cloud, "europe-docker.pkg.dev", "acme/functions/etl", "google.yml");
+        pipeline.builds_and_deploys(&cloud, "europe-docker.pkg.dev", "acme-prod/functions/etl", "google.yml");
     };
     deploy_is_verified "Advanced example: deploy, verify, roll back" |heading| {
         let pipeline = Pipeline::of(heading);
