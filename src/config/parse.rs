@@ -6,7 +6,7 @@ use std::sync::Arc;
 use regex_lite::Regex;
 use url::Url;
 
-use super::variables::{VARIABLES, Variables};
+use super::variables::{VARIABLES, Values, Variables};
 use super::{
     Config, Credentials, Deploy, Environment, GatewayUrl, Invalid, Login, NOT_UTF8, Problems, Selection, Strategy,
     TagFormat, Task, Whoami, gateway_url, lints, missing, secrets,
@@ -28,7 +28,15 @@ const MAX_PARALLEL: usize = 64;
 /// Reads the variables. From here on, all output hides the secrets among them.
 pub fn read(environment: &Environment) -> Result<Config, Box<Invalid>> {
     secrets::hide(environment);
-    let mut reader = Reader::new(environment);
+    let (values, wrong) = match Values::collect(environment) {
+        Ok(values) => (values, None),
+        Err(error) => (Values::default(), Some(error)),
+    };
+    let variables = Variables { environment, values: &values };
+    let mut reader = Reader::new(variables);
+    if let Some(error) = wrong {
+        reader.problems.add("COMMAND", format!("the variables cannot be read: {error}"));
+    }
     for variable in VARIABLES.iter().filter(|variable| environment.is_garbled(variable.name)) {
         reader.problems.add(variable.name, NOT_UTF8);
     }
@@ -40,23 +48,23 @@ pub fn read(environment: &Environment) -> Result<Config, Box<Invalid>> {
         }
     }
     config.filter(|_| problems.is_empty()).ok_or_else(|| {
-        let command = part(environment, Reader::command);
+        let command = part(variables, Reader::command);
         Box::new(Invalid {
             problems,
             command: command.unwrap_or(Command::Deploy),
-            task: command.and_then(|command| part(environment, |reader| reader.task(command))),
-            selection: part(environment, Reader::selection).or_else(|| part(environment, Reader::whole_file)),
-            gateway_url: part(environment, Reader::gateway_url),
-            credentials: Reader::new(environment).credentials(),
-            ca_cert: Variables(environment).ca_cert().owned(),
-            places: part(environment, Reader::places).unwrap_or_else(|| directories(environment)),
+            task: command.and_then(|command| part(variables, |reader| reader.task(command))),
+            selection: part(variables, Reader::selection).or_else(|| part(variables, Reader::whole_file)),
+            gateway_url: part(variables, Reader::gateway_url),
+            credentials: Reader::new(variables).credentials(),
+            ca_cert: variables.ca_cert().owned(),
+            places: part(variables, Reader::places).unwrap_or_else(|| directories(environment)),
         })
     })
 }
 
 /// Reads a part of the configuration for itself; `None` if anything is wrong with it.
-fn part<'a, T>(environment: &'a Environment, read: impl FnOnce(&mut Reader<'a>) -> Option<T>) -> Option<T> {
-    let mut reader = Reader::new(environment);
+fn part<'a, T>(variables: Variables<'a>, read: impl FnOnce(&mut Reader<'a>) -> Option<T>) -> Option<T> {
+    let mut reader = Reader::new(variables);
     read(&mut reader).filter(|_| reader.problems.is_empty())
 }
 
@@ -68,8 +76,8 @@ pub(super) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn new(environment: &'a Environment) -> Self {
-        Self { environment, variables: Variables(environment), problems: Problems::default() }
+    fn new(variables: Variables<'a>) -> Self {
+        Self { environment: variables.environment, variables, problems: Problems::default() }
     }
 
     fn config(&mut self) -> Option<Config> {

@@ -1,5 +1,7 @@
 //! The table of the pipe's variables: the only place that names them all.
 
+use serde::Deserialize;
+
 use super::Environment;
 use crate::function::command::Command;
 
@@ -50,16 +52,7 @@ pub(super) struct Entry<'a> {
     pub(super) value: Option<&'a str>,
 }
 
-impl<'a> Entry<'a> {
-    fn new(environment: &'a Environment, variable: &'static Variable) -> Self {
-        let value = environment.get(variable.name).filter(|value| !value.trim().is_empty());
-        let value = match variable.kind {
-            Kind::Verbatim | Kind::List => value,
-            _ => value.map(str::trim),
-        };
-        Self { variable, environment, value }
-    }
-
+impl Entry<'_> {
     /// Whether it is set and blank, as `X: $UNSET` arrives.
     pub(super) fn is_blank(&self) -> bool {
         self.environment.get(self.variable.name).is_some_and(|value| value.trim().is_empty())
@@ -68,7 +61,24 @@ impl<'a> Entry<'a> {
 
 /// The pipe's variables as the environment has them, a method each.
 #[derive(Clone, Copy)]
-pub(super) struct Variables<'a>(pub(super) &'a Environment);
+pub(super) struct Variables<'a> {
+    pub(super) environment: &'a Environment,
+    pub(super) values: &'a Values,
+}
+
+impl Values {
+    /// Collects what is set and not blank: `X: $UNSET` arrives as an empty value.
+    pub(super) fn collect(environment: &Environment) -> Result<Self, envy::Error> {
+        envy::from_iter(VARIABLES.iter().filter_map(|variable| {
+            let value = environment.get(variable.name).filter(|value| !value.trim().is_empty())?;
+            let value = match variable.kind {
+                Kind::Verbatim | Kind::List => value,
+                _ => value.trim(),
+            };
+            Some((variable.name.to_owned(), value.to_owned()))
+        }))
+    }
+}
 
 macro_rules! variables {
     ($($field:ident $name:literal $kind:ident $default:literal $used_by:expr;)*) => {
@@ -77,11 +87,17 @@ macro_rules! variables {
             $(Variable { name: $name, kind: Kind::$kind, default: $default, used_by: $used_by },)*
         ];
 
+        /// The values of the variables that are set.
+        #[derive(Default, Deserialize)]
+        pub(super) struct Values {
+            $($field: Option<String>,)*
+        }
+
         impl<'a> Variables<'a> {
             $(pub(super) fn $field(self) -> Entry<'a> {
                 const VARIABLE: &Variable =
                     &Variable { name: $name, kind: Kind::$kind, default: $default, used_by: $used_by };
-                Entry::new(self.0, VARIABLE)
+                Entry { variable: VARIABLE, environment: self.environment, value: self.values.$field.as_deref() }
             })*
         }
     };
