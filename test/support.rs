@@ -300,7 +300,9 @@ pub(crate) fn told(ran: &Ran) -> String {
     let from = log.find("ERROR: ").unwrap_or_else(|| panic!("no error in\n{log}"));
     let numbers = regex_lite::Regex::new(r"\b1\d{9}\b|\bport \d+").expect("an expression");
     let dates = regex_lite::Regex::new(r"\w{3}, \d{2} \w{3} \d{4} [\d:]{8} GMT").expect("an expression");
-    dates.replace_all(&numbers.replace_all(&log[from..], "[NUMBER]"), "[DATE]").into_owned()
+    let calls = regex_lite::Regex::new("call id `[^`]*`").expect("an expression");
+    let log = numbers.replace_all(&log[from..], "[NUMBER]");
+    calls.replace_all(&dates.replace_all(&log, "[DATE]"), "call id `[ID]`").into_owned()
 }
 
 /// The requests that changed a function: method and name, in the order they arrived.

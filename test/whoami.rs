@@ -178,7 +178,7 @@ fn broken_stack_file_is_a_warning() {
         .var("STACK_FILE", "nope.yml")
         .run()
         .exits(0)
-        .says("WARNING: `STACK_FILE`: `nope.yml` is not there");
+        .says("WARNING: `STACK_FILE`: `nope.yml` does not exist");
 }
 
 #[test]
