@@ -214,7 +214,7 @@ fn stack_file_is_found_by_name_by_path_and_from_the_clone_directory() {
 fn stack_file_that_is_not_there_is_told_with_where_it_was_looked_for() {
     let gateway = open();
     Pipe::at(&gateway).run().exits(2).says("STACK_FILE:\n- neither `stack.yaml` nor `stack.yml`");
-    Pipe::at(&gateway).var("STACK_FILE", "x.yml").run().exits(2).says("STACK_FILE:\n- `x.yml` is not there");
+    Pipe::at(&gateway).var("STACK_FILE", "x.yml").run().exits(2).says("STACK_FILE:\n- `x.yml` does not exist");
     Pipe::at(&gateway).var("STACK_FILE", ".").run().exits(2).says("is a directory");
     Pipe::at(&gateway).var("STACK_FILE", "/dev/zero").run().exits(2).says("is a pipe or a device");
     Pipe::at(&gateway).var("STACK_FILE", "http://x/s.yml").run().exits(2).says("write an `https://` URL");
@@ -365,5 +365,5 @@ fn stack_file_is_fetched_from_the_web() {
     gateway.clear_requests();
     pipe.run().exits(2).says("could not be fetched: the server answered 404 Not Found");
     assert_eq!(gateway.requests().len(), 1);
-    pipe.var("CA_CERT", "none").run().exits(2).says("STACK_FILE:\n- `CA_CERT`: `none` is not there");
+    pipe.var("CA_CERT", "none").run().exits(2).says("STACK_FILE:\n- `CA_CERT`: `none` does not exist");
 }

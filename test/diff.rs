@@ -26,14 +26,14 @@ fn differences_are_shown_old_beside_new_and_nothing_is_changed() {
     let gateway = open();
     running(&gateway);
     let ran = diff(&gateway, STACK).run().exits(6);
-    insta::assert_snapshot!(ran.scrubbed(), @r"
+    insta::assert_snapshot!(ran.scrubbed(), @"
     INFO: openfaas-pipe [VERSION]: diff
     INFO: comparing 1 function of `stack.yml` with what runs at `http://[GATEWAY]`
     INFO: exchanged the step's token at `http://[GATEWAY]`, valid for 30 min
     ~ f
         ~ image: example/f:1 -> example/f:2
         ~ env API_TOKEN: changed (hidden)
-        ~ env MODE: slow -> fast
+        ~ env MODE: changed (hidden)
         - label tier: web
     ✖ a deploy would change 1 function: 1 updated
     ");

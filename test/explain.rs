@@ -232,12 +232,12 @@ fn gateway_without_iam() {
     let gateway = start(Gateway::builder().basic_auth("admin", "s3cr3t-password"));
     deploy(&gateway).run().exits(3).says("set `OPENFAAS_PASSWORD`");
     let ran = deploy(&gateway).var("OPENFAAS_PASSWORD", "wrong-password").run().exits(3);
-    insta::assert_snapshot!(told(&ran), @r"
-    ERROR: `import-csv.etl`: PUT /system/functions: 401 Unauthorized: `invalid credentials`
+    insta::assert_snapshot!(told(&ran), @"
+    ERROR: `import-csv.etl`: PUT /system/functions: 401 Unauthorized: `invalid credentials`; what ran before is perhaps gone
       hint: check `OPENFAAS_USERNAME` and `OPENFAAS_PASSWORD`
     FUNCTION  NAMESPACE  IMAGE  RESULT  TIME  URL
-    import-csv  etl  docker.io/username/import-csv:latest  failed: PUT /system/functions: 401 Unauthorized: `invalid credentials`  [TIME]  http://[GATEWAY]/function/import-csv.etl
-    ✖ 1 of 1 function not deployed
+    import-csv  etl  docker.io/username/import-csv:latest  failed: PUT /system/functions: 401 Unauthorized: …  [TIME]  http://[GATEWAY]/function/import-csv.etl
+    ✖ 1 of 1 function not deployed; perhaps gone: `import-csv.etl`
     ");
 }
 

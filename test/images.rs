@@ -112,7 +112,7 @@ fn missing_image_is_refused_with_its_line_before_anything_is_sent() {
       hint: push the image before the deploy, or correct its tag; similar tags: `1.0`, `1.1`
     FUNCTION  NAMESPACE  IMAGE  RESULT  TIME  URL
     f0  -  ghcr.io/acme/etl:1.0  not started  [TIME]  http://[GATEWAY]/function/f0
-    f1  -  ghcr.io/acme/etl:1.2  failed: image `ghcr.io/acme/etl:1.2` does not exist: `1.2` is not in repository…  [TIME]  http://[GATEWAY]/function/f1
+    f1  -  ghcr.io/acme/etl:1.2  failed: image …  [TIME]  http://[GATEWAY]/function/f1
     ✖ 2 of 2 functions not deployed
     ");
     pipe.run_with("COMMAND", "diff").exits(2).says("stack.yml:7: image `ghcr.io/acme/etl:1.2` does not exist");
@@ -178,7 +178,7 @@ fn registry_that_never_answers_is_given_up_in_time() {
     let (cloud, gateway, pipe) = ghcr();
     cloud.fault(Fault::on("HEAD", "/v2/").hang());
     let started = Instant::now();
-    pipe.var("CHECK_IMAGES", "true").var("TIMEOUT", "5m").run().exits(0).says("the 20 s for all registries");
+    pipe.var("CHECK_IMAGES", "true").var("TIMEOUT", "5m").run().exits(0).says("no complete answer within 20 s");
     assert!(started.elapsed() < Duration::from_secs(25));
     assert_eq!(deployed(&gateway)[0], GHCR);
 }

@@ -239,7 +239,7 @@ fn file_is_found_from_the_clone_directory_too() {
 #[test]
 fn payload_file_that_is_none_is_refused_before_anything_is_sent() {
     let gateway = open();
-    invoke(&gateway, "echo").var("PAYLOAD_FILE", "nope").run().exits(2).says("PAYLOAD_FILE:\n- `nope` is not there");
+    invoke(&gateway, "echo").var("PAYLOAD_FILE", "nope").run().exits(2).says("PAYLOAD_FILE:\n- `nope` does not exist");
     invoke(&gateway, "echo").var("PAYLOAD_FILE", "/dev/zero").run().exits(2).says("is a pipe or a device");
     invoke(&gateway, "echo").var("PAYLOAD_FILE", ".").run().exits(2).says("is a directory");
     assert!(gateway.requests().is_empty());

@@ -67,9 +67,29 @@ fn refused_and_rejected_runs_leave_a_result_too() {
 }
 
 #[test]
+fn output_variables_that_cannot_be_written_are_logged() {
+    let gateway = open();
+    let pipe = deploy(&gateway, 1).list("OUTPUT_VARIABLES", &["OPENFAAS_FUNCTIONS"]);
+    pipe.run().exits(0).says("WARNING: no output variables were set").says("\n  OPENFAAS_FUNCTIONS=f0\n");
+    pipe.run_with("BITBUCKET_PIPELINES_VARIABLES_PATH", "missing").exits(0).says("\n  OPENFAAS_FUNCTIONS=f0\n");
+}
+
+#[test]
+fn output_variable_that_does_not_exist_is_an_error() {
+    let gateway = open();
+    let ran = deploy(&gateway, 1).list("OUTPUT_VARIABLES", &["OPENFAAS_NAMES"]).run().exits(2);
+    ran.says("OUTPUT_VARIABLES:\n- `OPENFAAS_NAMES` is not one of OPENFAAS_URL, OPENFAAS_FUNCTIONS, ");
+    assert!(gateway.requests().is_empty());
+}
+
+#[test]
 fn pipeline_variables_are_appended_to_the_file_that_bitbucket_gives() {
     let gateway = open();
     let pipe = deploy(&gateway, 2).file("variables", "KEPT=1\n").var("BITBUCKET_PIPELINES_VARIABLES_PATH", "variables");
+    // A step fails on a variable that it does not list: nothing is set that was not asked for.
+    pipe.run().exits(0);
+    assert_eq!(std::fs::read_to_string(pipe.dir().join("variables")).expect("variables"), "KEPT=1\n");
+    let pipe = pipe.list("OUTPUT_VARIABLES", &["OPENFAAS_URL", "OPENFAAS_FUNCTIONS", "OPENFAAS_IMAGES"]);
     pipe.run().exits(0);
     // Neither says anything of what is deployed.
     pipe.run_with("DRY_RUN", "true").exits(0);

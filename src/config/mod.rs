@@ -153,6 +153,8 @@ pub(crate) struct Deploy {
     /// `WAIT_TIMEOUT`, also for retries without `WAIT`.
     pub(crate) wait_timeout: Duration,
     pub(crate) verify: Option<Arc<Verify>>,
+    /// Whether `diff` shows the values of environment variables.
+    pub(crate) show_values: bool,
     pub(crate) rollback: bool,
     /// The repository that functions are labelled with (`OWNER_LABEL`).
     pub(crate) owner: Option<String>,

@@ -18,7 +18,7 @@ use crate::function::command::Command;
 use crate::image_tag::git;
 use crate::oidc::{Facts, IdToken};
 use crate::registry::Host;
-use crate::report::{Places, insights};
+use crate::report::{OUTPUT_VARIABLES, Places, insights};
 
 /// More retries only hide that something is broken.
 const MAX_RETRIES: usize = 20;
@@ -154,7 +154,12 @@ impl<'a> Reader<'a> {
     fn places(&mut self) -> Option<Places> {
         let junit = self.variables.report().boolean(&mut self.problems)?;
         let insights = if junit { self.insights() } else { None };
-        Some(Places { junit, insights, ..directories(self.environment) })
+        let output_variables = self.variables.output_variables().list(&mut self.problems)?;
+        for name in output_variables.iter().filter(|name| !OUTPUT_VARIABLES.contains(&name.as_str())) {
+            let message = format!("`{}` is not one of {}", whole_or_length(name), OUTPUT_VARIABLES.join(", "));
+            self.problems.add("OUTPUT_VARIABLES", message);
+        }
+        Some(Places { junit, insights, output_variables, ..directories(self.environment) })
     }
 
     /// The commit to report on; `None` outside of a pipeline.
@@ -296,6 +301,7 @@ impl<'a> Reader<'a> {
         let constraints = variables.constraints().list(problems);
         let read_only = variables.read_only().boolean(problems);
         let dry_run = variables.dry_run().boolean(problems);
+        let show_values = variables.show_values().boolean(problems);
         let images = self.image_checks();
         Some(Deploy {
             selection: selection?,
@@ -309,6 +315,7 @@ impl<'a> Reader<'a> {
             wait: wait?.then_some(wait_timeout?),
             wait_timeout: wait_timeout?,
             verify: verify?,
+            show_values: show_values?,
             rollback: rollback?,
             owner: owner?,
             prune: prune?,
@@ -375,6 +382,7 @@ fn directories(environment: &Environment) -> Places {
         clone_dir: environment.path("BITBUCKET_CLONE_DIR"),
         junit: false,
         insights: None,
+        output_variables: Vec::new(),
     }
 }
 

@@ -38,7 +38,7 @@ fn all_problems_are_told_at_once_by_name() {
     REGEX:
     - is not a valid regular expression: found open group without closing ')'; look-around and `\p{…}` are not supported, and `FILTER` accepts a wildcard instead
     ROLLBACK:
-    - requires `WAIT: 'true'`: without it, the pipe does not know whether a function became ready
+    - requires `WAIT: 'true'` or `VERIFY`: without them, the pipe does not know whether a function became ready
     STRATEGY:
     - unallowed value `yolo`: write one of update, replace, create
     TIMEOUT:

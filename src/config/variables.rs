@@ -7,6 +7,7 @@ use crate::function::command::Command;
 
 const ALL: &[Command] = Command::ALL;
 const DEPLOY: &[Command] = &[Command::Deploy];
+const DIFF: &[Command] = &[Command::Diff];
 const LOGIN: &[Command] = &[Command::Login];
 const INVOKE: &[Command] = &[Command::Invoke];
 /// The commands that read a stack file.
@@ -119,6 +120,8 @@ variables! {
     report "REPORT" Boolean "false" ALL;
     report_proxy "REPORT_PROXY" Text "http://host.docker.internal:29418" ALL;
 
+    output_variables "OUTPUT_VARIABLES" List "" ALL;
+
     stack_file "STACK_FILE" Text "" STACK;
     tag_format "TAG_FORMAT" Text "latest" STACK;
     filter "FILTER" Text "" STACK;
@@ -142,6 +145,7 @@ variables! {
     pin_images "PIN_IMAGES" Boolean "false" SEND;
     image_platforms "IMAGE_PLATFORMS" List "" SEND;
     dry_run "DRY_RUN" Boolean "false" DEPLOY;
+    show_values "SHOW_VALUES" Boolean "false" DIFF;
 
     docker_auth_config "DOCKER_AUTH_CONFIG" Secret "" REGISTRY;
     registry_host "REGISTRY_HOST" Text "docker.io" REGISTRY;

@@ -18,6 +18,13 @@ pub(crate) struct Change {
     pub(crate) hidden: bool,
 }
 
+impl Change {
+    /// Whether it is about an environment variable.
+    pub(crate) fn is_environment(&self) -> bool {
+        self.field.starts_with("env ")
+    }
+}
+
 /// What has to be in a name for its value not to be shown.
 const SECRET_WORDS: [&str; 12] = [
     "PASS",

@@ -21,6 +21,8 @@ mod output_variables;
 mod sample;
 mod shared_variables;
 
+pub(crate) use output_variables::NAMES as OUTPUT_VARIABLES;
+
 /// The result's name in the storage directories.
 const RESULT_FILE: &str = "openfaas-pipe.json";
 
@@ -40,6 +42,8 @@ pub(crate) struct Places {
     pub clone_dir: Option<PathBuf>,
     /// Whether the JUnit file is written (`REPORT`).
     pub junit: bool,
+    /// The names that go into `variables_path` (`OUTPUT_VARIABLES`): a step fails on those that its own list lacks.
+    pub output_variables: Vec<String>,
     /// The commit that the Code Insights report is about (`REPORT`), for [`crate::report::insights::send::send`].
     pub insights: Option<insights::Context>,
 }
@@ -54,9 +58,7 @@ pub(crate) fn write(outcome: &Outcome, places: &Places) {
     if let Some(dir) = &places.shared_storage_dir {
         tell(shared_variables::merge(dir, shared_variables::KEY, &document, attributes, LOCK_WAIT));
     }
-    if let Some(path) = &places.variables_path {
-        output_variables::append(path, outcome);
-    }
+    output_variables::write(places.variables_path.as_deref(), outcome, &places.output_variables);
     if let Some(dir) = places.clone_dir.as_ref().filter(|_| places.junit) {
         tell(junit::write(dir, outcome, attributes));
     }

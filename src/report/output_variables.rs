@@ -5,6 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 
+use crate::console::log::quote;
 use crate::console::redact;
 use crate::diagnostic::Diagnostic;
 use crate::function::command::Command;
@@ -14,29 +15,39 @@ use crate::function::outcome::{Action, Outcome};
 const MOST_VARIABLES: usize = 50;
 const MOST_BYTES: usize = 100_000;
 
-/// Appends the variables, where the file is there and may be written.
+/// The variables that a run can set.
+pub(crate) const NAMES: [&str; 5] =
+    ["OPENFAAS_URL", "OPENFAAS_FUNCTIONS", "OPENFAAS_IMAGES", "OPENFAAS_STATUS", "OPENFAAS_CALL_ID"];
+
+/// Appends the variables that are wanted; if the file cannot be written, logs their values instead.
 ///
-/// A run that had no gateway did nothing, and leaves alone what an earlier one of the step handed on.
-pub(super) fn append(path: &Path, outcome: &Outcome) {
-    if outcome.gateway.is_empty() {
+/// A run that had no gateway did nothing, and does not change what an earlier one of the step handed on.
+pub(super) fn write(path: Option<&Path>, outcome: &Outcome, wanted: &[String]) {
+    if outcome.gateway.is_empty() || wanted.is_empty() {
         return;
     }
-    let (mut file, before) = match open(path) {
-        Ok(opened) => opened,
+    let mut variables = variables(outcome);
+    variables.retain(|(name, _)| wanted.iter().any(|wanted| wanted == name));
+    match path.ok_or_else(|| io::Error::other("`BITBUCKET_PIPELINES_VARIABLES_PATH` is not set")).and_then(open) {
+        Ok((file, before)) => append(file, &before, &variables),
         Err(error) => {
-            tracing::debug!("no pipeline variables were set: `{}`: {error}", path.display());
-            return;
+            let values: String = variables.iter().map(|(name, value)| format!("\n{name}={}", quote(value))).collect();
+            let error = quote(&error.to_string());
+            tracing::warn!("no output variables were set: the file of the step cannot be written: {error}{values}");
         }
-    };
-    let (lines, left_out) = lines(&before, &variables(outcome));
+    }
+}
+
+fn append(mut file: File, before: &[u8], variables: &[(&'static str, String)]) {
+    let (lines, left_out) = lines(before, variables);
     for (name, reason) in left_out {
-        Diagnostic::warning(format!("the pipeline variable `{name}` was not set: {reason}"))
-            .with_hint("`openfaas-pipe.json` in the storage directories holds it all")
+        Diagnostic::warning(format!("the output variable `{name}` was not set: {reason}"))
+            .with_hint("`openfaas-pipe.json` in the storage directories has all values")
             .log();
     }
     match file.write_all(lines.as_bytes()) {
-        Ok(()) => tracing::debug!("pipeline variables were added to `{}`", path.display()),
-        Err(error) => tracing::warn!("no pipeline variables were set: `{}`: {error}", path.display()),
+        Ok(()) => tracing::debug!("output variables were set"),
+        Err(error) => tracing::warn!("no output variables were set: {error}"),
     }
 }
 
@@ -121,11 +132,15 @@ mod tests {
     use super::super::sample;
     use super::*;
 
+    fn all() -> Vec<String> {
+        NAMES.map(str::to_owned).into()
+    }
+
     fn appended(before: &str, outcome: &Outcome) -> String {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("variables");
         fs::write(&path, before).unwrap();
-        append(&path, outcome);
+        write(Some(&path), outcome, &all());
         fs::read_to_string(&path).unwrap()
     }
 
@@ -183,13 +198,13 @@ mod tests {
     fn missing_file_is_not_made_and_a_link_not_followed() {
         let dir = tempfile::tempdir().unwrap();
         let missing = dir.path().join("missing");
-        append(&missing, &sample::deploy());
+        write(Some(&missing), &sample::deploy(), &all());
         assert!(!missing.exists());
 
         let target = dir.path().join("target");
         fs::write(&target, "").unwrap();
         std::os::unix::fs::symlink(&target, &missing).unwrap();
-        append(&missing, &sample::deploy());
+        write(Some(&missing), &sample::deploy(), &all());
         assert_eq!(fs::read_to_string(&target).unwrap(), "");
     }
 }

@@ -10,6 +10,7 @@ fn places(dir: &Path) -> Places {
         storage_dir: Some(dir.join("own/pipe")),
         shared_storage_dir: Some(dir.join("shared")),
         variables_path: Some(dir.join("variables")),
+        output_variables: super::OUTPUT_VARIABLES.map(str::to_owned).into(),
         clone_dir: Some(dir.to_owned()),
         junit: true,
         insights: None,

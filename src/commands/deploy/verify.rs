@@ -107,7 +107,7 @@ impl Verifier<'_> {
                 Ok(Err(Unanswered { error, .. })) => {
                     (Some(failed(unanswered(&function, &url, &error))), is_connection_failure(&error))
                 }
-                Err(_) => (Some(failed(no_answer(&function, self.limit))), false),
+                Err(_) => (Some(no_verdict(outcome, self.limit)), false),
             };
             if !is_transient || Instant::now() + pause >= deadline {
                 return problem.map_or(Ok(()), Err);
@@ -188,12 +188,15 @@ fn failed(problem: Problem) -> Problem {
     Problem { failure, ..problem }
 }
 
-fn no_answer(function: &FunctionName, limit: Duration) -> Problem {
-    Problem {
-        failure: Failure::NotReady,
-        message: format!("`{}` did not answer within {}", log::quote(&function.to_string()), log::duration(limit)),
-        hint: Some("if it only needs more time, increase `WAIT_TIMEOUT` or `TIMEOUT`".to_owned()),
-    }
+/// The time was up, after no answer or after transient ones.
+fn no_verdict(outcome: &CallOutcome, limit: Duration) -> Problem {
+    let (name, limit) = (log::quote(&outcome.function.to_string()), log::duration(limit));
+    let message = match outcome.status {
+        Some(status) => format!("`{name}` answered {status}, and nothing else within {limit}"),
+        None => format!("`{name}` did not answer within {limit}"),
+    };
+    let hint = "if it only needs more time, increase `WAIT_TIMEOUT` or `TIMEOUT`".to_owned();
+    Problem { failure: Failure::NotReady, message, hint: Some(hint) }
 }
 
 fn is_connection_failure(error: &Error) -> bool {

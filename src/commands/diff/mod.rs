@@ -40,7 +40,7 @@ pub(crate) async fn run(mut run: Run<'_>, deploy: &Deploy) -> Result<Outcome, Re
     let session = Session { gateway: &gateway, stop: run.stop, parallel: run.config.parallel, reporter };
     let differences = match Problem::worst(refused.into_iter().chain(checked.worst())) {
         Some(problem) => Err(problem),
-        None => differences(&session, &loaded, deploy.prune).await.map_err(|error| reporter.run_failed(&error)),
+        None => differences(&session, &loaded, deploy).await.map_err(|error| reporter.run_failed(&error)),
     };
     match differences {
         Ok(differences) => {
@@ -68,7 +68,11 @@ enum Difference {
     None,
 }
 
-async fn differences(session: &Session<'_>, loaded: &Loaded, prune: bool) -> Result<Vec<(String, Difference)>, Error> {
+async fn differences(
+    session: &Session<'_>,
+    loaded: &Loaded,
+    deploy: &Deploy,
+) -> Result<Vec<(String, Difference)>, Error> {
     let Session { gateway, parallel, reporter, .. } = *session;
     let functions = &loaded.stack.functions;
     let targets: Vec<_> = functions.iter().map(|function| FunctionName::from(&function.deployment)).collect();
@@ -82,11 +86,16 @@ async fn differences(session: &Session<'_>, loaded: &Loaded, prune: bool) -> Res
     let mut differences = Vec::new();
     for (function, reading) in functions.iter().zip(readings) {
         let deployment = &function.deployment;
+        // Values that come from the gateway are masked by nobody.
+        let seen = |mut changes: Vec<Change>| {
+            changes.iter_mut().for_each(|change| change.hidden |= !deploy.show_values && change.is_environment());
+            changes
+        };
         let difference = match reading? {
-            None => Difference::New(fields_of(deployment)),
+            None => Difference::New(seen(fields_of(deployment))),
             Some(status) => match compare(&status.deployment(), &reported.part_of(deployment)) {
                 changes if changes.is_empty() => Difference::None,
-                changes => Difference::Changed(changes),
+                changes => Difference::Changed(seen(changes)),
             },
         };
         differences.push((FunctionName::from(deployment).to_string(), difference));
@@ -94,7 +103,7 @@ async fn differences(session: &Session<'_>, loaded: &Loaded, prune: bool) -> Res
     if !reported.is_complete() && differences.iter().any(|(_, difference)| !matches!(difference, Difference::New(_))) {
         tracing::info!("not reported by the gateway, and not compared: {}", reported.missing());
     }
-    if let Some(owner) = loaded.owner.as_ref().filter(|_| prune) {
+    if let Some(owner) = loaded.owner.as_ref().filter(|_| deploy.prune) {
         let left_over = left_over(gateway, owner, &loaded.named()).await?;
         let pruned = left_over.iter().map(|target| target.to_string());
         differences.extend(pruned.map(|name| (name, Difference::Pruned)));
