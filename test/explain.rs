@@ -233,11 +233,11 @@ fn gateway_without_iam() {
     deploy(&gateway).run().exits(3).says("set `OPENFAAS_PASSWORD`");
     let ran = deploy(&gateway).var("OPENFAAS_PASSWORD", "wrong-password").run().exits(3);
     insta::assert_snapshot!(told(&ran), @"
-    ERROR: `import-csv.etl`: PUT /system/functions: 401 Unauthorized: `invalid credentials`; what ran before is perhaps gone
+    ERROR: `import-csv.etl`: PUT /system/functions: 401 Unauthorized: `invalid credentials`
       hint: check `OPENFAAS_USERNAME` and `OPENFAAS_PASSWORD`
     FUNCTION  NAMESPACE  IMAGE  RESULT  TIME  URL
-    import-csv  etl  docker.io/username/import-csv:latest  failed: PUT /system/functions: 401 Unauthorized: …  [TIME]  http://[GATEWAY]/function/import-csv.etl
-    ✖ 1 of 1 function not deployed; perhaps gone: `import-csv.etl`
+    import-csv  etl  docker.io/username/import-csv:latest  failed: PUT /system/functions: 401 Unauthorized: `invalid credentials`  [TIME]  http://[GATEWAY]/function/import-csv.etl
+    ✖ 1 of 1 function not deployed
     ");
 }
 

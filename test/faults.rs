@@ -97,7 +97,7 @@ fn rows() -> Vec<Row> {
         row("The certificate's authority is not known", Wrong::Certificate(Certificate::UnknownAuthority), Ends(4), Ends(4), Ends(4), "the certificate's issuer is not trusted"),
         row("The certificate is for another host name", Wrong::Certificate(Certificate::WrongHost), Ends(4), Ends(4), Ends(4), "the certificate is not for this host name"),
         row("The certificate has expired", Wrong::Certificate(Certificate::Expired), Ends(4), Ends(4), Ends(4), "the certificate expired on"),
-        row("Plain HTTP is spoken where TLS is expected", Wrong::Scheme, Ends(4), Ends(4), Ends(4), "the port does not speak TLS"),
+        row("Plain HTTP is answered to TLS", Wrong::Scheme, Ends(4), Ends(4), Ends(4), "the port does not speak TLS"),
         row("The host name has no address", Wrong::Name, Ends(4), Ends(4), Ends(4), "the host name cannot be resolved"),
     ];
     rows
@@ -119,8 +119,10 @@ impl Command {
             Self::Deploy => row.request,
             Self::Invoke => row.invocation,
             Self::InvokeIdempotent => row.idempotent,
-            // It asks one thing only: whether the step is let in.
+            // It asks one thing only: whether the step is admitted, if the gateway can be asked.
             Self::Whoami => match row.request {
+                Again(4) => Again(4),
+                Ends(4) => Ends(4),
                 Again(_) => Again(3),
                 Ends(_) => Ends(3),
             },
@@ -244,7 +246,7 @@ fn what_may_pass_is_tried_again_and_nothing_else() {
 #[test]
 fn document_shows_the_table() {
     let cell = |then: Then| match then {
-        Again(code) => format!("tried again, else {code}"),
+        Again(code) => format!("retried, else {code}"),
         Ends(code) => format!("ends with {code}"),
     };
     let mut table = "| What goes wrong | Deploy | Invocation | Invocation with `IDEMPOTENT: 'true'` |\n\

@@ -24,7 +24,7 @@ fn functions_of_the_stack_file_are_deleted_and_one_that_is_not_there_is_a_note()
     let gateway = open();
     let pipe = remove(&gateway);
     let ran = pipe.run().exits(0);
-    let ran = ran.says("INFO: removing 3 functions of `stack.yml`").says("INFO: `absent` is not there\n");
+    let ran = ran.says("INFO: removing 3 functions of `stack.yml`").says("INFO: `absent` does not exist\n");
     let ran = ran.says("INFO: `b.etl` removed in ").says("✔ removed 2 functions, 1 not there in ");
     assert!(ran.log.contains("FUNCTION  "), "{}", ran.log);
     assert_eq!(left(&gateway), ["other"]);

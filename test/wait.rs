@@ -72,10 +72,10 @@ fn function_that_never_starts_is_told_with_what_the_gateway_knows_and_its_log() 
     let ran = Ran::from(child.wait_with_output().expect("its end")).exits(5);
     let ran = ran
         .says("ERROR: `late`: deployed, but not ready within 3 s: 0 of 1 replicas available, image `example/late:2`")
-        .says("hint: see whether the image is there and can be pulled")
+        .says("hint: check that the image exists and can be pulled")
         .says("INFO: the end of the log of `late`:\n  exec format error\\u{1b}[2J\n")
         .says("`fine` is ready")
-        .is_silent_about("taken for ready");
+        .is_silent_about("assuming");
     assert!(ran.log.ends_with("✖ 1 of 2 functions deployed, but not ready\n"), "{}", ran.log);
     assert!(ran.log.contains("created, not ready"), "{}", ran.log);
 }
@@ -111,7 +111,7 @@ fn missing_permission_is_told_with_the_action_and_what_was_deployed_stays() {
     waiting(&gateway, &["f"], "1m")
         .run()
         .exits(3)
-        .says("`f`: deployed, but whether it gets ready cannot be seen: GET /system/function/f: 403 Forbidden")
+        .says("`f`: deployed, but whether it is ready is not known: GET /system/function/f: 403 Forbidden")
         .says("the Policy lacks `Function:Get` on `openfaas-fn:f`")
         .says("✖ 1 of 1 function deployed, but not known to be ready\n");
     assert!(gateway.function("openfaas-fn", "f").is_some());
@@ -137,7 +137,7 @@ fn old_replicas_do_not_count_until_they_have_stayed_for_half_the_time() {
     put(&gateway, "openfaas-fn", "f");
     let started = Instant::now();
     let ran = waiting(&gateway, &["f"], "6s").run().exits(0).says("`f` is ready");
-    ran.says("1 function taken for ready, since as many replicas as wanted stayed available for 3 s");
+    ran.says("assuming 1 function is ready: all replicas stayed available for 3 s");
     assert!(started.elapsed() >= Duration::from_secs(3));
 }
 

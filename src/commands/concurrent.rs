@@ -108,8 +108,8 @@ impl FunctionOutcome {
         self.action = Action::Failed;
         match &left {
             Left::Untouched => {}
-            Left::Gone => problem.message.push_str("; what ran before is gone"),
-            Left::Unknown => problem.message.push_str("; what ran before is perhaps gone"),
+            Left::Gone => problem.message.push_str("; the previous version is gone"),
+            Left::Unknown => problem.message.push_str("; the previous version is perhaps gone"),
             Left::Restored(image) => {
                 let image = quote(image);
                 tracing::warn!("`{}` is rolled back: image `{image}`, which ran before, is redeployed", self.function);

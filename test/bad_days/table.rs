@@ -47,7 +47,7 @@ impl Change {
             Self::ReplaceCreate => "`STRATEGY: replace`, `POST` after the `DELETE`",
             Self::Remove => "`COMMAND: remove`, `DELETE`",
             Self::Prune => "`PRUNE`, `DELETE`",
-            Self::RollbackUpdate => "`ROLLBACK`, `PUT` of what ran before",
+            Self::RollbackUpdate => "`ROLLBACK`, `PUT` of the previous version",
             Self::RollbackDelete => "`ROLLBACK`, `DELETE` of a new function",
         }
     }
@@ -276,11 +276,8 @@ fn each_cell_of_the_tables_is_what_happens() {
     let mut cells = cells.into_iter().map(Option::unwrap_or_default);
     let mut tables = String::new();
     for change in Change::ALL {
-        let _ = write!(
-            tables,
-            "\n#### {}\n\n| Where it breaks | Enterprise | CE | faasd |\n|---|---|---|---|\n",
-            change.title()
-        );
+        let _ =
+            write!(tables, "\n#### {}\n\n| It breaks | Enterprise | CE | faasd |\n|---|---|---|---|\n", change.title());
         for point in Point::ALL {
             let row: Vec<_> = cells.by_ref().take(Flavour::ALL.len()).collect();
             let _ = writeln!(tables, "| {} | {} |", point.title(), row.join(" | "));

@@ -168,6 +168,6 @@ fn way(action: Action, before: &Reading) -> Result<Way<'_>, &'static str> {
         (_, Ok(Some(status))) => Ok(Way::Redeploy(status)),
         (Action::Created, Ok(None)) => Ok(Way::Delete),
         (_, Ok(None)) => Err("something else created it after this run had looked, and what it ran then is not known"),
-        (_, Err(_)) => Err("what ran before is not known"),
+        (_, Err(_)) => Err("the previous version is not known"),
     }
 }

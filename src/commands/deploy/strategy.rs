@@ -93,7 +93,12 @@ impl Strategy<'_> {
                     Some(Ok(before)) => before.is_some(),
                     _ => was_there,
                 };
-                let may_be_gone = was_there && !error.is_unsent() && self.session.gateway.provider().await.may_remove();
+                // Whoever is not let in changes nothing.
+                let is_refused = matches!(error.status().map(|status| status.as_u16()), Some(401 | 403));
+                let may_be_gone = was_there
+                    && !is_refused
+                    && !error.is_unsent()
+                    && self.session.gateway.provider().await.may_remove();
                 let left = if may_be_gone { self.left_by_update(wanted).await } else { Left::Untouched };
                 Err(Failed { error, left })
             }

@@ -113,9 +113,9 @@ impl Waiter<'_> {
         }
         if guessed > 0 {
             tracing::info!(
-                "{} taken for ready, since as many replicas as wanted stayed available for {}: \
-                 the gateway does not tell old replicas from new ones",
-                count(guessed),
+                "assuming {} ready: all replicas stayed available for {} (the gateway does not distinguish old replicas \
+                 from new ones)",
+                if guessed == 1 { "1 function is".to_owned() } else { format!("{guessed} functions are") },
                 log::duration(settle)
             );
         }
@@ -190,7 +190,7 @@ impl Waiting {
             Err(error) if error.problem().failure == Failure::Permission => {
                 self.note(outcome, None, started);
                 let Problem { failure, message, hint } = reporter.failed(&error);
-                let message = format!("deployed, but whether it gets ready cannot be seen: {message}");
+                let message = format!("deployed, but whether it is ready is not known: {message}");
                 let problem = Problem { failure, message, hint };
                 reporter.problem(outcome, &problem);
                 outcome.problem = Some(problem);
@@ -232,8 +232,8 @@ impl Waiting {
             (None, Some((Replicas { desired, available }, image))) => (
                 format!("{available} of {desired} replicas available, image `{}`", quote(image)),
                 Some(
-                    "see whether the image is there and can be pulled, and whether the function starts; \
-                     where it only needs longer, raise `WAIT_TIMEOUT`"
+                    "check that the image exists and can be pulled, and that the function starts; if it only needs more \
+                     time, increase `WAIT_TIMEOUT`"
                         .to_owned(),
                 ),
             ),

@@ -70,7 +70,7 @@ impl<'a> Reporter<'a> {
     pub(crate) fn ended(&self, outcome: &FunctionOutcome) {
         let name = &outcome.function;
         match &outcome.problem {
-            None if outcome.action == Action::Absent => tracing::info!("`{name}` is not there"),
+            None if outcome.action == Action::Absent => tracing::info!("`{name}` does not exist"),
             None => tracing::info!("`{name}` {} in {}", outcome.action.as_str(), log::duration(outcome.duration)),
             Some(_) if outcome.action == Action::NotStarted => {}
             Some(problem) => self.problem(outcome, problem),

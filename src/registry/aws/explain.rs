@@ -49,7 +49,7 @@ impl Context<'_> {
                 format!("AWS could not reach the token's issuer, `{}`: run the step again", step.issuer())
             }
             "RegionDisabledException" => format!(
-                "STS is not activated in `{}`, where the image's registry is: activate it in account `{}` (IAM console, \
+                "STS is not activated in `{}`, the region of the image's registry: activate it in account `{}` (IAM console, \
                  Account settings, Security Token Service)",
                 host.region, role.account
             ),
@@ -251,7 +251,7 @@ mod tests {
           aud: ari:cloud:bitbucket::workspace/8d1cb6a4-6f0e-4a2f-9b7e-d1f1a0c3b5e7
           sub: {3b1f7d52-0d8c-4c3c-9f0a-0f9a3f1c2d11}:{5e1c}
         IDPCommunicationError: AWS could not reach the token's issuer, `https://api.bitbucket.org/2.0/workspaces/acme/pipelines-config/identity/oidc`: run the step again
-        RegionDisabledException: STS is not activated in `eu-west-1`, where the image's registry is: activate it in account `123456789012` (IAM console, Account settings, Security Token Service)
+        RegionDisabledException: STS is not activated in `eu-west-1`, the region of the image's registry: activate it in account `123456789012` (IAM console, Account settings, Security Token Service)
         MalformedPolicyDocument: the pipe sends no session policy: look for a proxy between it and AWS that changes requests
         PackedPolicyTooLarge: the pipe sends no session policy: look for a proxy between it and AWS that changes requests
         ValidationError: `AWS_OIDC_ROLE_ARN` is `arn:aws:iam::123456789012:role/ci/pipe`: compare it with the ARN that the IAM console shows

@@ -141,7 +141,7 @@ impl<'a> Aws<'a> {
         });
         let answer = sent.await.map_err(|error| Error::unavailable(format!("AWS ECR could not be asked: {error}")))?;
         if !answer.status.is_success() {
-            return Err(self.refused("AWS ECR", "gives the role no authorization token", &answer, |fault| {
+            return Err(self.refused("AWS ECR", "returns no authorization token for the role", &answer, |fault| {
                 self.context(host).of_ecr(&fault.code)
             }));
         }
