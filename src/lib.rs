@@ -14,7 +14,7 @@
 //! - [`stack`]: the stack file: YAML, substitution, checks, and what a deploy sends for each function. Pure but for reading files.
 //! - [`registry`]: images in their registries, and the credentials that AWS and Google exchange for the step's token. Knows
 //!   nothing of YAML or variables.
-//! - [`http`]: what all HTTP clients share: TLS, `User-Agent`, retries, the causes of a failed request.
+//! - [`http`]: what all HTTP clients share: how they are built, TLS, retries, the causes of a failed request.
 //! - [`oidc`]: the step's ID token: its claims, why it may be refused, the resources that would admit it. Pure.
 //! - [`shutdown`]: SIGTERM, SIGINT and the grace period.
 //! - [`function`]: the vocabulary: OpenFaaS' function resource, quantities, what became of a function.
@@ -69,8 +69,8 @@ pub fn run(variables: impl IntoIterator<Item = (OsString, OsString)>) -> u8 {
     }
 }
 
-/// Works in a thread of its own and waits for it here, so that a signal is heard at once, whatever the work is at: reading
-/// files waits for nobody.
+/// Runs the work on a thread and a runtime of its own. The work blocks its thread now and then, to read files or to parse a large
+/// stack file; a signal is still handled at once, since this thread only waits for signals and for the end.
 fn start(environment: Environment) -> anyhow::Result<u8> {
     runtime()?.block_on(async {
         let stop = Stop::listen().context("signals cannot be received")?;
@@ -80,9 +80,10 @@ fn start(environment: Environment) -> anyhow::Result<u8> {
             .spawn(move || sender.send(work(&environment, &working)))
             .context("the work could not be started")?;
         tokio::select! {
-            // A thread that panicked sends nothing, and the hook told of it; the shipped build has aborted by then.
+            // A thread that panicked sends nothing, and the hook has reported it; the shipped build has aborted by then.
             exit_code = ended => exit_code.unwrap_or(Ok(Failure::Failed.exit_code())),
             failure = stop.at_once() => {
+                files::atomic::abandon();
                 log::failure(format!("stopped by {}, with work under way", shutdown::signal_name(failure)));
                 Ok(failure.exit_code())
             }
@@ -94,7 +95,7 @@ fn work(environment: &Environment, stop: &Stop) -> anyhow::Result<u8> {
     let config = config::read(environment);
     let runtime = runtime()?;
     let failure = runtime.block_on(command(environment, config, stop));
-    // A thread that still reads a file or looks up a name must not hold up the end.
+    // A thread that still reads a file or resolves a name must not delay the end.
     runtime.shutdown_background();
     Ok(failure.map_or(0, Failure::exit_code))
 }

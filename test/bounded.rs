@@ -90,8 +90,8 @@ fn exchange_takes_no_more_than_its_bounds_whatever_answers() {
         ("one byte a second", Behaviour::one_byte_a_beat(Duration::from_secs(1)), 4, "no complete answer within 2 s"),
         ("gzip bomb", Behaviour::gzip_bomb(), 1, "it is longer than 64 KiB"),
         ("no UTF-8", Behaviour::invalid_utf8(), 3, "caf\u{fffd}"),
-        ("a web page", Behaviour::html(), 1, "web page"),
-        ("JSON of another shape", Behaviour::strange_json(), 1, "the answer is not what a gateway gives"),
+        ("a web page", Behaviour::html(), 4, "web page"),
+        ("JSON of another shape", Behaviour::strange_json(), 1, "the answer is not what a gateway returns"),
         ("silence", Behaviour::NeverAnswer, 4, "no complete answer within 2 s"),
         ("an end", Behaviour::Close, 4, "the connection was closed"),
     ] {

@@ -247,9 +247,9 @@ fn sign_in_page_before_the_gateway_is_not_iam() {
         let gateway = guide(&issuer());
         let page = "<html><head><title>401 Authorization Required</title></head></html>";
         gateway.fault(Fault::any().status(status).header("Content-Type", "text/html").body(page));
-        let ran = deploy(&gateway).run().exits(3);
+        let ran = deploy(&gateway).run().exits(4);
         let ran = ran.says("hint: a web page answered at `http://127.0.0.1:");
-        ran.says("not the gateway's IAM: a proxy or an ingress before it wants a sign-in of its own");
+        ran.says("not the gateway's IAM: a proxy or an ingress before it requires its own sign-in");
         gateway.clear_faults();
         gateway.fault(Fault::on("PUT", "/system/").status(status).header("Content-Type", "text/html").body(page));
         deploy(&gateway).run().exits(3).says("not the gateway's IAM").is_silent_about("the Policy lacks");
@@ -260,9 +260,9 @@ fn sign_in_page_before_the_gateway_is_not_iam() {
 fn token_that_is_refused_after_the_exchange() {
     let gateway = open();
     gateway.fault(Fault::on("PUT", "/system/").status(401).body("invalid or expired token"));
-    insta::assert_snapshot!(told(&deploy(&gateway).run().exits(3)), @r"
+    insta::assert_snapshot!(told(&deploy(&gateway).run().exits(3)), @"
     ERROR: `import-csv.etl`: PUT /system/functions: 401 Unauthorized: `invalid or expired token`
-      hint: the gateway exchanged the step's token, but does not accept the token it gave for it: see whether several gateways with different keys answer at this address, and whether their clocks are right
+      hint: the gateway exchanged the step's token, but does not accept the token that it issued: check whether several gateways with different keys answer at this URL, and whether their clocks are right
     FUNCTION  NAMESPACE  IMAGE  RESULT  TIME  URL
     import-csv  etl  docker.io/username/import-csv:latest  failed: PUT /system/functions: 401 Unauthorized: `invalid or expired token`  [TIME]  http://[GATEWAY]/function/import-csv.etl
     ✖ 1 of 1 function not deployed
@@ -489,5 +489,5 @@ fn function_that_exists_is_told_with_the_strategy_to_set() {
     let gateway = open();
     put(&gateway, "etl", "import-csv");
     let ran = deploy(&gateway).var("STRATEGY", "create").run().exits(1);
-    ran.says("409 Conflict").says("hint: the function is there already: leave `STRATEGY` out");
+    ran.says("409 Conflict").says("hint: the function already exists: remove `STRATEGY`");
 }

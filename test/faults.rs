@@ -94,11 +94,11 @@ fn rows() -> Vec<Row> {
         row("409 Conflict", F(|f| f.status(409)), Ends(1), Ends(1), Ends(1), "409 Conflict"),
         row("A redirect", F(|f| f.redirect(302, "https://elsewhere.example.com/")), Ends(1), Ends(1), Ends(1), "a redirect to `https://elsewhere.example.com/`"),
         row("What is not HTTP", F(|f| f.raw("SSH-2.0-OpenSSH_9.2\r\n")), Ends(4), Ends(4), Ends(4), "the answer is not HTTP"),
-        row("The certificate's authority is not known", Wrong::Certificate(Certificate::UnknownAuthority), Ends(4), Ends(4), Ends(4), "the certificate's authority is not trusted"),
+        row("The certificate's authority is not known", Wrong::Certificate(Certificate::UnknownAuthority), Ends(4), Ends(4), Ends(4), "the certificate's issuer is not trusted"),
         row("The certificate is for another host name", Wrong::Certificate(Certificate::WrongHost), Ends(4), Ends(4), Ends(4), "the certificate is not for this host name"),
-        row("The certificate has expired", Wrong::Certificate(Certificate::Expired), Ends(4), Ends(4), Ends(4), "the certificate has expired"),
+        row("The certificate has expired", Wrong::Certificate(Certificate::Expired), Ends(4), Ends(4), Ends(4), "the certificate expired on"),
         row("Plain HTTP is spoken where TLS is expected", Wrong::Scheme, Ends(4), Ends(4), Ends(4), "the port does not speak TLS"),
-        row("The host name has no address", Wrong::Name, Ends(4), Ends(4), Ends(4), "the host name has no address"),
+        row("The host name has no address", Wrong::Name, Ends(4), Ends(4), Ends(4), "the host name cannot be resolved"),
     ];
     rows
 }
@@ -176,7 +176,7 @@ fn check(row: &Row, command: Command, version: Version) -> Result<(), String> {
         };
         pipe = pipe.var("OPENFAAS_URL", url).var("RETRIES", "1");
         let ran = pipe.run();
-        let tries = ran.log.matches("trying again in").count();
+        let tries = ran.log.matches("retrying in").count();
         ensure(ran.code == code, &format!("exit code {} for {code}", ran.code), &ran)?;
         ensure(tries == usize::from(expected == Again(code)), "tries", &ran)?;
         return ensure(ran.log.contains(row.says), row.says, &ran);
@@ -206,7 +206,7 @@ fn check(row: &Row, command: Command, version: Version) -> Result<(), String> {
     let says = says.unwrap_or(row.says);
     ensure(ran.log.contains(says), says, &ran)?;
     if let Again(code) = expected {
-        ensure(ran.log.contains("; trying again in ") && ran.log.contains(" (1 of 1)"), "the try", &ran)?;
+        ensure(ran.log.contains("; retrying in ") && ran.log.contains(" (1 of 1)"), "the try", &ran)?;
         gateway.fault(fault(Fault::on(method, path)));
         let ran = pipe.var("RETRIES", "0").run();
         ensure(ran.code == code, &format!("exit code {} for {code} where it stays", ran.code), &ran)?;
@@ -271,7 +271,7 @@ fn gateway_that_comes_up_late_is_reached() {
         .var("RETRIES", "10")
         .stack(STACK);
     let mut running = Running::of(pipe);
-    running.read_to("connection refused; trying again in");
+    running.read_to("connection refused; retrying in");
     let gateway = start(permissive().bind(address));
     running.read_to("✔ deployed 1 function");
     running.end().exits(0);
@@ -283,11 +283,11 @@ fn each_try_is_told_with_the_reason_and_no_more_are_made_than_allowed() {
     let gateway = open();
     gateway.fault(Fault::on("PUT", "/system/functions").status(503).header("Retry-After", "0").body("starting"));
     let ran = Pipe::at(&gateway).stack(STACK).var("RETRIES", "3").run().exits(1);
-    let tries: Vec<_> = ran.log.lines().filter(|line| line.contains("trying again")).collect();
+    let tries: Vec<_> = ran.log.lines().filter(|line| line.contains("retrying")).collect();
     insta::assert_snapshot!(tries.join("\n"), @"
-    WARNING: PUT /system/functions: 503 Service Unavailable: `starting`; trying again in 0 ms (1 of 3)
-    WARNING: PUT /system/functions: 503 Service Unavailable: `starting`; trying again in 0 ms (2 of 3)
-    WARNING: PUT /system/functions: 503 Service Unavailable: `starting`; trying again in 0 ms (3 of 3)
+    WARNING: PUT /system/functions: 503 Service Unavailable: `starting`; retrying in 0 ms (1 of 3)
+    WARNING: PUT /system/functions: 503 Service Unavailable: `starting`; retrying in 0 ms (2 of 3)
+    WARNING: PUT /system/functions: 503 Service Unavailable: `starting`; retrying in 0 ms (3 of 3)
     ");
     assert_eq!(changes(&gateway).len(), 4);
 }
@@ -302,11 +302,9 @@ fn stack_file_from_the_web_is_fetched_again_where_that_may_help() {
     let url = format!("{}/stack.yml", gateway.url());
     let pipe = Pipe::at(&gateway).var("CA_CERT", gateway.ca_pem()).var("STACK_FILE", &url);
     let ran = pipe.run().exits(0);
-    ran.says(&format!(
-        "`{url}` could not be fetched: the server answered 503 Service Unavailable; trying again in 0 ms"
-    ))
-    .says("could not be fetched: the connection was closed before the answer was complete; trying again in ")
-    .says(" (3 of 4)");
+    ran.says(&format!("`{url}` could not be fetched: the server answered 503 Service Unavailable; retrying in 0 ms"))
+        .says("could not be fetched: the connection was closed before the answer was complete; retrying in ")
+        .says(" (3 of 4)");
     gateway.clear_faults();
     gateway.fault(Fault::on("GET", "/stack.yml").status(503).header("Retry-After", "0"));
     gateway.clear_requests();
@@ -365,7 +363,7 @@ fn token_refused_in_the_middle_is_exchanged_anew_once() {
     }
     gateway.fault(Fault::on("PUT", "/system/functions").nth(2).status(401));
     let ran = Pipe::at(&gateway).stack(&stack(&["a", "b"])).var("PARALLEL", "1").run().exits(0);
-    ran.says("PUT /system/functions: 401, the token is exchanged anew");
+    ran.says("PUT /system/functions: 401, the token is exchanged again");
     assert_eq!(exchanges(&gateway), 2);
     assert_eq!(methods(&gateway), ["PUT", "PUT", "PUT"]);
 }

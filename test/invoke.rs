@@ -257,10 +257,10 @@ fn payload_file_that_is_gone_before_a_later_try_is_told_as_that() {
     let body = pipe.dir().join("body");
     let mut child = pipe.command().spawn().expect("the pipe runs");
     let mut lines = BufReader::new(child.stdout.take().expect("a log")).lines().map(|line| line.expect("a line"));
-    assert!(lines.any(|line| line.contains("trying again in 1 s")));
+    assert!(lines.any(|line| line.contains("retrying in 1 s")));
     std::fs::remove_file(body).expect("a file");
     assert!(lines.any(|line| line.starts_with("ERROR: the request was not sent: `body` cannot be read")));
-    assert!(lines.any(|line| line.contains("hint: `PAYLOAD_FILE` could be read when")));
+    assert!(lines.any(|line| line.contains("hint: `PAYLOAD_FILE` was readable when")));
     assert_eq!(child.wait().expect("an end").code(), Some(1));
 }
 
@@ -441,7 +441,7 @@ fn authority_can_be_a_file_and_checks_can_be_left_out() {
     pipe.run().exits(0);
     assert_eq!(gateway.requests()[0].version, Version::HTTP_11);
     let pipe = pipe.without("CA_CERT");
-    pipe.run().exits(4).says("the certificate's authority is not trusted").says("`CA_CERT`");
+    pipe.run().exits(4).says("the certificate's issuer is not trusted").says("`CA_CERT`");
     pipe.var("TLS_NO_VERIFY", "true").run().exits(0).says("WARNING: `TLS_NO_VERIFY` is set");
 }
 

@@ -284,7 +284,7 @@ fn token_in_an_answer_of_another_shape_is_not_shown() {
         let gateway = open();
         gateway.fault(Fault::on("POST", "/oauth/token").status(200).body(answer));
         let pipe = Pipe::at(&gateway).stack(STACK).var("DEBUG", "true").var("BITBUCKET_PIPE_STORAGE_DIR", "storage");
-        let ran = pipe.run().exits(1).says("it is not the JSON that was expected (line 1, column ");
+        let ran = pipe.run().exits(1).says("it is not the expected JSON (line 1, column ");
         let mut places = vec![("the log".to_owned(), ran.log.into_bytes())];
         read_all(pipe.dir(), &mut places);
         let pieces = Pieces::of(std::slice::from_ref(&token));

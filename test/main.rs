@@ -3,6 +3,7 @@
 mod bad_days;
 mod binary;
 mod bounded;
+mod certificates;
 mod clouds;
 mod connect;
 mod connections;
@@ -16,6 +17,7 @@ mod invoke;
 mod leak;
 mod login;
 mod messages;
+mod network;
 mod pipe_binary;
 mod prune;
 mod readme;

@@ -114,7 +114,7 @@ fn pause_before_the_next_try_ends_and_long_pauses_that_are_asked_for_are_capped(
     let gateway = open();
     gateway.fault(Fault::on("PUT", "/system/functions").status(503).header("Retry-After", "86400"));
     let mut running = Running::of(Pipe::at(&gateway).stack(&stack(&["a"])));
-    running.read_to("503 Service Unavailable; trying again in 1 min (1 of 4)");
+    running.read_to("503 Service Unavailable; retrying in 1 min (1 of 4)");
     running.signal("TERM");
     let log = running.end().exits(143).log;
     let took = running.since_signal();
@@ -129,7 +129,7 @@ fn stop_while_the_stack_file_is_fetched_is_no_mistake_in_the_variables() {
     gateway.fault(Fault::on("GET", "/stack.yml").status(503).header("Retry-After", "60"));
     let pipe = Pipe::at(&gateway).var("CA_CERT", gateway.ca_pem()).without("OPENFAAS_URL");
     let mut running = Running::of(pipe.var("STACK_FILE", format!("{}/stack.yml", gateway.url())));
-    running.read_to("trying again in 1 min");
+    running.read_to("retrying in 1 min");
     running.signal("TERM");
     let log = running.end().exits(143).log;
     assert!(log.ends_with("✖ stopped by SIGTERM: nothing was sent\n"), "{log}");
@@ -144,7 +144,7 @@ fn request_that_hangs_is_given_five_seconds() {
     running.signal("TERM");
     let log = running.end().exits(143).log;
     let took = running.since_signal();
-    assert!(log.contains("`a`: stopped before the answer came"), "{log}");
+    assert!(log.contains("`a`: stopped before the answer arrived"), "{log}");
     assert!(took >= GRACE && took < GRACE * 2, "{took:?}");
 }
 
@@ -261,4 +261,21 @@ fn stop_during_the_report_is_told_by_exit_code_last_line_and_result() {
     assert!(last.starts_with("✖ stopped by SIGTERM: deployed 1 function in "), "{log}");
     let result = std::fs::read_to_string(running.pipe.dir().join("storage/openfaas-pipe.json")).expect("a result file");
     assert!(result.contains("stopped by SIGTERM") && result.contains("143"), "{result}");
+}
+
+#[test]
+fn second_signal_leaves_no_temporary_file() {
+    for builder in [permissive(), permissive().tls()] {
+        let gateway = start(builder);
+        gateway.fault(Fault::on("POST", "/function/f").body("and more").slow_body(Duration::from_millis(20)));
+        let pipe = Pipe::at(&gateway).var("COMMAND", "invoke").var("FUNCTION", "f").var("OUTPUT_FILE", "answer");
+        let mut running = Running::of(pipe.var("CA_CERT", gateway.ca_pem()));
+        let dir = running.pipe.dir().to_owned();
+        until("temporary file", || std::fs::read_dir(&dir).is_ok_and(|mut files| files.next().is_some()));
+        running.signal("TERM");
+        running.read_to("SIGTERM received");
+        running.signal("TERM");
+        running.end().exits(143);
+        assert_eq!(std::fs::read_dir(&dir).expect("a directory").count(), 0);
+    }
 }

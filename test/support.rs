@@ -299,7 +299,8 @@ pub(crate) fn told(ran: &Ran) -> String {
     let log = ran.scrubbed();
     let from = log.find("ERROR: ").unwrap_or_else(|| panic!("no error in\n{log}"));
     let numbers = regex_lite::Regex::new(r"\b1\d{9}\b|\bport \d+").expect("an expression");
-    numbers.replace_all(&log[from..], "[NUMBER]").into_owned()
+    let dates = regex_lite::Regex::new(r"\w{3}, \d{2} \w{3} \d{4} [\d:]{8} GMT").expect("an expression");
+    dates.replace_all(&numbers.replace_all(&log[from..], "[NUMBER]"), "[DATE]").into_owned()
 }
 
 /// The requests that changed a function: method and name, in the order they arrived.

@@ -251,5 +251,10 @@ fn plain_http_to_another_host_is_refused_before_anything_is_sent() {
 fn authority_that_is_none_is_told_before_anything_is_sent() {
     let pipe = || Pipe::new().var("OPENFAAS_URL", "https://gw.example.com").stack(STACK);
     pipe().var("CA_CERT", "nope.pem").run().exits(2).says("CA_CERT:\n- `nope.pem` is not there");
-    pipe().file("ca.pem", "text").var("CA_CERT", "ca.pem").run().exits(2).says("CA_CERT:\n- holds no certificate");
+    pipe()
+        .file("ca.pem", "text")
+        .var("CA_CERT", "ca.pem")
+        .run()
+        .exits(2)
+        .says("CA_CERT:\n- `ca.pem` contains no certificate");
 }

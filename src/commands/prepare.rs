@@ -18,9 +18,9 @@ use crate::files::input;
 use crate::function::FunctionName;
 use crate::function::command::Command;
 use crate::function::outcome::Outcome;
-use crate::gateway::Gateway;
+use crate::gateway::{self, Authenticator, Gateway};
+use crate::http::ca_cert::{self, CaCert};
 use crate::http::fetch::{self, fetch};
-use crate::http::tls;
 use crate::image_tag::git;
 use crate::image_tag::handler_digest;
 use crate::registry::Http;
@@ -102,12 +102,22 @@ impl<'a> Run<'a> {
             tracing::info!("`OPENFAAS_PASSWORD` is set: basic auth is used, not the step's token");
         }
         // `CA_CERT` is checked without an address too, so that all problems are reported at once.
-        let placeholder = Url::parse(PLACEHOLDER).ok()?;
-        let pem = preparation.ca_cert(config.ca_cert.as_deref());
-        let gateway = pem
-            .and_then(|pem| Gateway::new(url.clone().unwrap_or(placeholder), pem.as_deref(), config, stop))
-            .map_err(|message| preparation.problem("CA_CERT", message));
-        gateway.ok().filter(|_| url.is_some())
+        let ca_cert = preparation.ca_cert(config.ca_cert.as_deref());
+        let ca_cert = ca_cert.map_err(|error| preparation.problem("CA_CERT", error)).ok()?;
+        let settings = gateway::Settings {
+            url: url?,
+            ca_cert,
+            accept_any_certificate: config.tls_no_verify,
+            authenticator: match &config.credentials {
+                Credentials::Password { username, password } => Authenticator::password(username, password),
+                Credentials::IdToken(token) => Authenticator::id_token(token),
+            },
+            timeout: config.timeout,
+            retries: config.retries,
+            parallel: config.parallel,
+            facts: config.facts.clone(),
+        };
+        Gateway::new(settings, stop).map_err(|error| preparation.problem("CA_CERT", error)).ok()
     }
 
     /// The client for registries and clouds if it is wanted; `None` also if `CA_CERT` is wrong.
@@ -116,9 +126,10 @@ impl<'a> Run<'a> {
             return None;
         }
         let Self { config, preparation, .. } = self;
-        let pem = preparation.ca_cert(config.ca_cert.as_deref());
-        let http = pem.and_then(|pem| Http::new(pem.as_deref(), config.parallel));
-        http.map_err(|message| preparation.problem("CA_CERT", message)).ok()
+        let ca_cert = preparation.ca_cert(config.ca_cert.as_deref());
+        let ca_cert = ca_cert.map_err(|error| preparation.problem("CA_CERT", error)).ok()?;
+        let http = Http::new(ca_cert.as_ref(), config.parallel);
+        http.map_err(|error| preparation.problem("CA_CERT", error)).ok()
     }
 
     /// An outcome with nothing in it yet.
@@ -156,9 +167,8 @@ pub(crate) async fn reject(environment: &Environment, invalid: Invalid) -> Rejec
     let sends = !matches!(&task, None | Some(Task::Login(_) | Task::Deploy(Deploy { dry_run: true, .. })));
     if let Some(url) = gateway_url.filter(|_| sends) {
         preparation.address(&url, &credentials, true, loaded.as_ref());
-        let pem = preparation.ca_cert(ca_cert.as_deref());
-        if let Err(message) = pem.and_then(|pem| tls::config(pem.as_deref(), false)) {
-            preparation.problem("CA_CERT", message);
+        if let Err(error) = preparation.ca_cert(ca_cert.as_deref()) {
+            preparation.problem("CA_CERT", error);
         }
     }
     preparation.rejected()
@@ -312,19 +322,20 @@ impl Preparation<'_> {
             return read_source(&path, base, clone_dir).map(Some);
         };
         if wanted.starts_with("http://") {
-            return Err(format!("`{}` is not encrypted: write an `https://` URL", quote(wanted)));
+            let shown = Url::parse(wanted).map_or_else(|_| String::new(), |url| format!("`{}` ", fetch::shown(&url)));
+            return Err(format!("{shown}is not encrypted: write an `https://` URL"));
         }
         if wanted.starts_with("https://") {
             // Not quoted: what makes it none may be a password.
             let url = Url::parse(wanted).map_err(|error| format!("is not a URL: {error}"))?;
             let Some((config, stop)) = self.config else { return Ok(None) };
             let ca_cert = self.ca_cert(config.ca_cert.as_deref()).map_err(|error| format!("`CA_CERT`: {error}"))?;
-            let limits = fetch::Limits { timeout: config.timeout, retries: config.retries };
+            let limits = fetch::Limits { timeout: config.timeout, retries: config.retries, size: stack::MAX_FILE };
             let text = tokio::select! {
-                text = fetch(&url, ca_cert.as_deref(), limits, stop, stack::MAX_FILE) => text?,
+                text = fetch(&url, ca_cert.as_ref(), limits, stop) => text.map_err(|error| error.to_string())?,
                 _ = stop.grace_over() => return Err("the run was stopped".to_owned()),
             };
-            let name = wanted.clone();
+            let name = fetch::shown(&url);
             return Ok(Some(stack::Source { name, text, base: ".".into(), is_remote: true, clone_dir: None }));
         }
         let (path, base) = input::find(wanted, clone_dir).map_err(|error| error.to_string())?;
@@ -387,14 +398,14 @@ impl Preparation<'_> {
     }
 
     /// The PEM text of `CA_CERT`.
-    fn ca_cert(&self, value: Option<&str>) -> Result<Option<String>, String> {
+    fn ca_cert(&self, value: Option<&str>) -> Result<Option<CaCert>, InvalidCaCert> {
         let Some(value) = value else { return Ok(None) };
-        if value.contains("-----BEGIN") {
-            return Ok(Some(value.to_owned()));
+        if CaCert::is_inline(value) {
+            return Ok(Some(CaCert::parse(value.as_bytes())?));
         }
-        let (path, _) = input::find(value, self.places.clone_dir.as_deref()).map_err(|error| error.to_string())?;
-        let pem = input::read(&path, CA_LIMIT).map_err(|error| error.to_string())?;
-        String::from_utf8(pem).map(Some).map_err(|_| format!("`{}` is not PEM text", quote(value)))
+        let (path, _) = input::find(value, self.places.clone_dir.as_deref())?;
+        let certificates = CaCert::parse(&input::read(&path, CA_LIMIT)?);
+        certificates.map(Some).map_err(|source| InvalidCaCert::File { path: value.to_owned(), source })
     }
 
     /// The stack file's path from the clone directory, where it lies in it, as Bitbucket's reports name files. It is the
@@ -426,6 +437,17 @@ fn without_dots(path: &Path) -> Option<PathBuf> {
         }
     }
     Some(clean)
+}
+
+/// What is wrong with `CA_CERT`.
+#[derive(Debug, thiserror::Error)]
+enum InvalidCaCert {
+    #[error(transparent)]
+    Value(#[from] ca_cert::Error),
+    #[error(transparent)]
+    Unreadable(#[from] input::Error),
+    #[error("`{}` {source}", quote(path))]
+    File { path: String, source: ca_cert::Error },
 }
 
 /// A stack file that was read.

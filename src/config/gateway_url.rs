@@ -1,9 +1,10 @@
 //! The gateway's URL: what is accepted as one, and to which the token may be sent.
 
-use url::{Host, Url};
+use url::Url;
 
 use super::lints::is_reference;
 use crate::console::log::whole_or_length;
+use crate::http::client::is_loopback;
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum UrlError {
@@ -55,17 +56,6 @@ pub(crate) fn gateway_url(text: &str, allow_http: bool) -> Result<Url, UrlError>
     let path = url.path().trim_end_matches('/').to_owned();
     url.set_path(&path);
     Ok(url)
-}
-
-/// Whether the URL names this machine.
-pub(crate) fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        // Some resolvers ask the network for names below it.
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use regex_lite::Regex;
 use url::Url;
 
 pub use environment::Environment;
-pub(crate) use gateway_url::{UrlError, gateway_url, is_loopback};
+pub(crate) use gateway_url::{UrlError, gateway_url};
 pub use lints::warnings;
 pub(crate) use lints::{check_names, unexpanded};
 pub use parse::read;

@@ -1,10 +1,12 @@
 //! Files that are written completely or not at all, and that belong to the owner of the clone.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::console::log::quote;
 
@@ -61,21 +63,42 @@ pub(crate) struct AtomicFile {
     committed: bool,
 }
 
+/// The temporary files that exist; `None` once the process is about to exit.
+static TEMPORARIES: Mutex<Option<BTreeSet<PathBuf>>> = Mutex::new(Some(BTreeSet::new()));
+
+fn temporaries() -> MutexGuard<'static, Option<BTreeSet<PathBuf>>> {
+    TEMPORARIES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Removes the temporary files of all threads, before the process exits while they still work. Nothing can be created or committed
+/// from then on.
+pub(crate) fn abandon() {
+    for path in temporaries().take().into_iter().flatten() {
+        let _ = fs::remove_file(path);
+    }
+}
+
 impl AtomicFile {
     pub(crate) fn create(path: &Path, attributes: Attributes) -> io::Result<Self> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         // Random: two containers that share the directory may have the same process id.
         let unique = RandomState::new().hash_one(());
         let temporary = path.with_file_name(format!(".{name}.{unique:016x}.tmp"));
+        let mut temporaries = temporaries();
+        let temporaries = temporaries.as_mut().ok_or_else(stopped)?;
         // `create_new` does not follow a link either.
         let file = OpenOptions::new().write(true).create_new(true).mode(attributes.mode).open(&temporary)?;
+        temporaries.insert(temporary.clone());
         Ok(Self { file, temporary, path: path.to_owned(), attributes, committed: false })
     }
 
     /// Renames the file to its final name.
     pub(crate) fn commit(mut self) -> io::Result<()> {
         self.attributes.apply_to(&self.file, self.attributes.mode);
+        let mut temporaries = temporaries();
+        let temporaries = temporaries.as_mut().ok_or_else(stopped)?;
         fs::rename(&self.temporary, &self.path)?;
+        temporaries.remove(&self.temporary);
         self.committed = true;
         Ok(())
     }
@@ -95,8 +118,13 @@ impl Drop for AtomicFile {
     fn drop(&mut self) {
         if !self.committed {
             let _ = fs::remove_file(&self.temporary);
+            temporaries().as_mut().map(|temporaries| temporaries.remove(&self.temporary));
         }
     }
+}
+
+fn stopped() -> io::Error {
+    io::Error::other("the run was stopped")
 }
 
 /// Why a file cannot be written to a path, as far as it can be seen beforehand.

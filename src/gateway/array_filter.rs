@@ -14,7 +14,7 @@ pub(super) type Wanted<'a> = &'a dyn Fn(&Status) -> bool;
 
 /// Why an array cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum ArrayError {
+pub(crate) enum ArrayError {
     #[error("it is not the expected JSON array (byte {0})")]
     NotJson(usize),
     #[error("it ends early")]

@@ -1,4 +1,4 @@
-//! Invocations: sent again only where that does no harm, their answers handed on as they come.
+//! Invocations: retried only if that does no harm; their answers are passed on as they arrive.
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, PROXY_AUTHORIZATION, TRANSFER_ENCODING};
@@ -7,7 +7,7 @@ use url::Url;
 
 use super::{Error, FunctionToken, Gateway, error};
 use crate::function::FunctionName;
-use crate::http::retry::{self, pause, response_may_pass, wait_of};
+use crate::http::retry::{self, is_transient_response, wait_after};
 
 /// One invocation, as it is sent.
 pub(crate) struct Invocation<'a> {
@@ -19,13 +19,13 @@ pub(crate) struct Invocation<'a> {
     pub url: Url,
     /// All headers but the token's.
     pub headers: &'a HeaderMap,
-    /// Whether sending it twice does no harm.
+    /// Whether it may be sent twice.
     pub idempotent: bool,
     /// How many times to retry after a transient failure.
     pub retries: u32,
 }
 
-/// Why an invocation has no answer to hand on.
+/// Why an invocation has no answer to pass on.
 pub(crate) struct Unanswered {
     /// What went wrong.
     pub error: Error,
@@ -33,7 +33,7 @@ pub(crate) struct Unanswered {
     pub sent: bool,
 }
 
-/// What goes wrong before anything is sent.
+/// An error from before anything is sent.
 impl From<Error> for Unanswered {
     fn from(error: Error) -> Self {
         Self { error, sent: false }
@@ -41,8 +41,8 @@ impl From<Error> for Unanswered {
 }
 
 impl Gateway {
-    /// Invokes a function, with this token or, once that is about to run out, another. The body is made anew for each try;
-    /// a try beyond the first is made only where nobody received the one before, or where sending it twice does no harm.
+    /// Invokes a function, with this token or, once that is about to expire, another. `body` is called for each attempt. A
+    /// transient failure is retried only if nobody received the request, or if it may be sent twice.
     pub(crate) async fn invoke<B, F>(
         &self,
         invocation: &Invocation<'_>,
@@ -63,13 +63,12 @@ impl Gateway {
             }
             let mut headers = invocation.headers.clone();
             if let Some(token) = &token {
-                // In place of one that the user set.
+                // Instead of one that the user set.
                 headers.insert(AUTHORIZATION, token.header().clone());
             }
             let request = self
                 .http
                 .request(invocation.method.clone(), url.clone())
-                .timeout(self.timeout)
                 .headers(headers)
                 .body(body().await.map_err(|error| Unanswered { error, sent })?);
             let result = self.once(invocation.method, url, request).await;
@@ -77,17 +76,19 @@ impl Gateway {
             let again = match &result {
                 Err(Error::Transport(transport)) => {
                     let harmless = invocation.idempotent || transport.unsent;
-                    let wait = (harmless && transport.cause.may_pass()).then(|| retry::backoff(number + 1));
-                    wait.map(|wait| (wait, transport.to_string()))
+                    let wait = (harmless && transport.source.is_transient()).then(|| retry::backoff(number + 1));
+                    wait.map(|wait| (wait, transport.message()))
                 }
-                Ok(response) => (invocation.idempotent && response_may_pass(response)).then(|| {
+                Ok(response) => (invocation.idempotent && is_transient_response(response)).then(|| {
                     let name = error::request_name(invocation.method, url);
-                    (wait_of(response.headers(), number + 1), format!("{name}: {}", response.status()))
+                    (wait_after(response.headers(), number + 1), format!("{name}: {}", response.status()))
                 }),
                 Err(_) => None,
             };
             match again {
-                Some((wait, said)) if pause(&self.stop, &said, wait, number + 1, invocation.retries).await => {
+                Some((wait, said))
+                    if number < invocation.retries && self.retries.wait(&said, wait, number + 1).await =>
+                {
                     number += 1
                 }
                 _ => return result.map_err(|error| Unanswered { error, sent }),
@@ -103,13 +104,16 @@ impl Gateway {
     ) -> Result<Option<Bytes>, Error> {
         let url = response.url().clone();
         tokio::select! {
-            chunk = response.chunk() => chunk.map_err(|error| self.transport(method, &url, &error)),
+            chunk = response.chunk() => match chunk {
+                Ok(chunk) => Ok(chunk),
+                Err(error) => Err(self.transport(method, &url, &error).await),
+            },
             failure = self.stop.grace_over() => Err(Error::Stopped(failure)),
         }
     }
 }
 
-/// Whether a user may set this header on an invocation; the others are the connection's own.
+/// Whether a user may set this header on an invocation; the HTTP client sets the others.
 pub(crate) fn may_be_set(name: &HeaderName) -> bool {
     ![HOST, CONTENT_LENGTH, TRANSFER_ENCODING, PROXY_AUTHORIZATION].contains(name)
 }

@@ -1,4 +1,4 @@
-//! What a function wrote to its log, for where it does not get ready.
+//! What a function wrote to its log, for when it does not become ready.
 
 use serde::Deserialize;
 
@@ -34,11 +34,11 @@ impl Gateway {
     }
 }
 
-/// The texts of the last messages; what is no message, such as one that was cut off, is left out.
+/// The texts of the last messages. What is not a message, such as one that was cut off, is skipped.
 fn last_lines(body: &[u8], count: usize) -> Vec<String> {
     let messages = body.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Message>(line).ok());
     let mut lines: Vec<String> = messages.map(|message| message.text.trim_end().to_owned()).collect();
-    // A provider gives so many lines of each replica.
+    // A provider returns so many lines of each replica.
     lines.drain(..lines.len().saturating_sub(count));
     lines
 }
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn last_messages_are_taken_and_what_is_none_is_left_out() {
+    fn last_messages_are_returned_and_anything_else_is_skipped() {
         let body = b"{\"name\":\"a\",\"text\":\"one\\n\"}\n\n{\"text\":\"two\"}\nnot JSON\n{\"text\":\"three\"}\n{\"text\":\"cu";
         assert_eq!(last_lines(body, 2), ["two", "three"]);
         assert_eq!(last_lines(body, 10), ["one", "two", "three"]);

@@ -1,4 +1,4 @@
-//! The gateway over HTTP: token exchange, functions, invocations; tries again what may pass.
+//! The gateway over HTTP: token exchange, functions, invocations; retries transient failures. Knows nothing of variables.
 
 mod array_filter;
 mod error;
@@ -9,6 +9,7 @@ mod send;
 pub(crate) mod statuses;
 mod token;
 
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,18 +19,18 @@ use tokio::sync::OnceCell;
 use url::Url;
 
 use array_filter::ELEMENT_LIMIT;
-pub(crate) use error::{Error, shown};
+use error::ShapeError;
+pub(crate) use error::{Error, NotSent, shown};
 pub(crate) use invocation::{Invocation, Unanswered, may_be_set};
 use provider::Provider;
 use send::{Answer, Call};
-use token::Authority;
-pub(crate) use token::{FunctionToken, Granted};
+pub(crate) use token::{Authenticator, FunctionToken, Granted};
 
-use crate::config::{Config, is_loopback};
-use crate::console::log::quote;
 use crate::function::FunctionName;
 use crate::function::api::Status;
-use crate::http::{CONNECT_TIMEOUT, USER_AGENT, retry, tls};
+use crate::http::ca_cert::CaCert;
+use crate::http::client::{self, is_loopback};
+use crate::http::retry::{self, Retries};
 use crate::oidc::{Facts, IamAction};
 use crate::shutdown::Stop;
 
@@ -38,15 +39,36 @@ const ANSWER_LIMIT: usize = 64 * 1024;
 /// The longest list of functions that is read, in bytes: many ten thousands of them.
 const LIST_LIMIT: usize = 64 * 1024 * 1024;
 
-/// The gateway at one address, with what is needed to be let in.
+/// Where a gateway is, and how requests to it are made.
+pub(crate) struct Settings {
+    pub(crate) url: Url,
+    /// Trusted beside the built-in roots.
+    pub(crate) ca_cert: Option<CaCert>,
+    /// Whether its certificate may be any.
+    pub(crate) accept_any_certificate: bool,
+    pub(crate) authenticator: Authenticator,
+    /// For one request.
+    pub(crate) timeout: Duration,
+    /// How often each request is retried.
+    pub(crate) retries: u32,
+    /// Requests under way at once.
+    pub(crate) parallel: usize,
+    /// What is known of the build, to be compared with the token.
+    pub(crate) facts: Facts,
+}
+
+/// The gateway at one URL.
 pub(crate) struct Gateway {
     http: reqwest::Client,
     url: Url,
-    authority: Authority,
+    authenticator: Authenticator,
     timeout: Duration,
-    retries: u32,
+    retries: Retries,
     stop: Stop,
     facts: Facts,
+    /// Whether the server at the URL has ever answered in HTTP.
+    has_answered: AtomicBool,
+    speaks_tls: OnceCell<bool>,
     provider: OnceCell<Provider>,
 }
 
@@ -88,28 +110,27 @@ pub(crate) enum Creation {
 }
 
 impl Gateway {
-    /// A gateway at this address; nothing is sent yet.
-    ///
-    /// Gives what is wrong with `CA_CERT`, which `ca_cert` is the PEM text of.
-    pub(crate) fn new(url: Url, ca_cert: Option<&str>, config: &Config, stop: &Stop) -> Result<Self, String> {
-        let tls = tls::config(ca_cert, config.tls_no_verify)?;
-        let builder = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls)
-            .user_agent(USER_AGENT)
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(CONNECT_TIMEOUT.min(config.timeout))
-            .pool_max_idle_per_host(config.parallel);
+    /// Sends nothing yet.
+    pub(crate) fn new(settings: Settings, stop: &Stop) -> Result<Self, client::Error> {
+        let Settings { url, ca_cert, accept_any_certificate, authenticator, timeout, retries, parallel, facts } =
+            settings;
+        let builder = if accept_any_certificate {
+            client::accepting_any_certificate(timeout)?
+        } else {
+            client::verifying(ca_cert.as_ref(), timeout)?
+        };
         // Requests to this machine go through no proxy.
         let builder = if is_loopback(&url) { builder.no_proxy() } else { builder };
-        let http = builder.build().map_err(|error| quote(&error.to_string()))?;
         Ok(Self {
-            http,
+            http: builder.pool_max_idle_per_host(parallel).build()?,
             url,
-            authority: Authority::new(&config.credentials),
-            timeout: config.timeout,
-            retries: config.retries,
+            authenticator,
+            timeout,
+            retries: Retries::new(retries, stop),
             stop: stop.clone(),
-            facts: config.facts.clone(),
+            facts,
+            has_answered: AtomicBool::new(false),
+            speaks_tls: OnceCell::new(),
             provider: OnceCell::new(),
         })
     }
@@ -272,12 +293,12 @@ fn says_exists(body: &[u8]) -> bool {
 }
 
 fn parse<T: for<'a> Deserialize<'a>>(call: &Call<'_>, answer: &Answer) -> Result<T, Error> {
-    let shape = |detail| Error::Shape { request: call.name(), detail };
     serde_json::from_slice(&answer.body).map_err(|error| {
-        if retry::is_web_page(&answer.headers, &answer.body) {
-            return shape("it is a web page".to_owned());
-        }
-        // Not in the words of the error, which may quote a token.
-        shape(format!("it is not the JSON that was expected (line {}, column {})", error.line(), error.column()))
+        call.shape(if retry::is_web_page(&answer.headers, &answer.body) {
+            ShapeError::WebPage
+        } else {
+            // Without the library's words, which may quote a token.
+            ShapeError::NotJson { line: error.line(), column: error.column() }
+        })
     })
 }

@@ -101,7 +101,7 @@ impl Gateway {
 
     /// The provider, asked for once and only where a password lets the pipe in.
     pub(crate) async fn provider(&self) -> Provider {
-        if !self.authority.is_password() {
+        if !self.authenticator.is_password() {
             return Provider::Enterprise;
         }
         *self.provider.get_or_try_init(|| self.info()).await.unwrap_or(&Provider::Other)

@@ -1,6 +1,7 @@
-//! One request: sent, its answer read up to a limit, and sent again where what went wrong may pass.
+//! One request: sent, its answer read up to a limit, and retried after a transient failure.
 
-use std::time::Instant;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, LOCATION};
@@ -8,28 +9,31 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use url::Url;
 
 use super::array_filter::{ArrayError, ArrayFilter, Wanted};
-use super::error::{self, Error, Refused, Transport};
+use super::error::{self, Error, Refused, ShapeError, Transport};
 use super::{Gateway, LIST_LIMIT};
 use crate::console::log::{self, quote};
 use crate::function::FunctionName;
 use crate::function::api::Status;
 use crate::http::cause::Cause;
-use crate::http::retry::{self, pause, wait_of};
+use crate::http::retry::{self, wait_after};
 use crate::oidc::IamAction;
 
-/// One request to the gateway's own interface.
+/// How long a server may take to show whether it speaks TLS.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// One request to the gateway's own API.
 pub(super) struct Call<'a> {
     pub(super) method: Method,
     pub(super) url: Url,
     pub(super) content_type: &'static str,
     pub(super) body: Bytes,
-    /// Whether the system token goes with it.
+    /// Whether it carries the system token; the exchange does not.
     pub(super) authenticated: bool,
     /// How much of the answer is kept, in bytes.
     pub(super) limit: usize,
     /// If the answer is a list of functions: which of them are kept.
     pub(super) wanted: Option<Wanted<'a>>,
-    /// Whether an answer of which a part is missing is of no use.
+    /// Whether a part of an answer is useless.
     pub(super) whole: bool,
     /// What the Policy has to permit for it.
     pub(super) action: Option<IamAction>,
@@ -48,7 +52,7 @@ pub(super) struct Answer {
 }
 
 impl Gateway {
-    /// Sends until there is an answer that will not change, or the tries are used up.
+    /// Sends a request until its answer is final or the retries are used up.
     pub(super) async fn send(&self, call: &Call<'_>) -> Result<Answer, Error> {
         self.send_noting(call, &mut false).await
     }
@@ -66,20 +70,20 @@ impl Gateway {
                         && self.forget(token).await
                     {
                         renewed = true;
-                        tracing::info!("{}: 401, the token is exchanged anew", call.name());
+                        tracing::info!("{}: 401, the token is exchanged again", call.name());
                         continue;
                     }
                     None
                 }
-                Ok(answer) if retry::may_pass(answer.status, &answer.headers, &answer.body) => {
+                Ok(answer) if retry::is_transient(answer.status, &answer.headers, &answer.body) => {
                     // What stands between may have passed the request on and lost the answer.
                     *answer_lost |= matches!(answer.status.as_u16(), 500 | 502 | 504);
-                    Some(wait_of(&answer.headers, number + 1))
+                    Some(wait_after(&answer.headers, number + 1))
                 }
                 Ok(_) => None,
                 Err(Error::Transport(transport)) => {
                     *answer_lost |= !transport.unsent;
-                    transport.cause.may_pass().then(|| retry::backoff(number + 1))
+                    transport.source.is_transient().then(|| retry::backoff(number + 1))
                 }
                 Err(Error::Stopped(_)) => {
                     *answer_lost = true;
@@ -92,7 +96,7 @@ impl Gateway {
                     Ok(answer) => self.refused(call, answer).problem().message,
                     Err(error) => error.problem().message,
                 };
-                if pause(&self.stop, &said, wait, number + 1, self.retries).await {
+                if self.retries.wait(&said, wait, number + 1).await {
                     number += 1;
                     continue;
                 }
@@ -102,7 +106,7 @@ impl Gateway {
     }
 
     async fn attempt(&self, call: &Call<'_>, authorization: Option<&HeaderValue>) -> Result<Answer, Error> {
-        let mut request = self.http.request(call.method.clone(), call.url.clone()).timeout(self.timeout);
+        let mut request = self.http.request(call.method.clone(), call.url.clone());
         if !call.content_type.is_empty() {
             request = request.header(CONTENT_TYPE, call.content_type).body(call.body.clone());
         }
@@ -117,7 +121,7 @@ impl Gateway {
         }
         let (body, cut) = self.read(call, &mut response).await?;
         if cut && status.is_success() && call.whole {
-            return Err(call.shape(format!("it is longer than {} KiB", call.limit / 1024)));
+            return Err(call.shape(ShapeError::TooLong(call.limit)));
         }
         match self.wants_tls(&call.method, &call.url, status, &body) {
             Some(error) => Err(error),
@@ -134,7 +138,10 @@ impl Gateway {
     ) -> Result<reqwest::Response, Error> {
         let started = Instant::now();
         let result = tokio::select! {
-            result = request.send() => result.map_err(|error| self.transport(method, url, &error)),
+            result = request.send() => match result {
+                Ok(response) => Ok(response),
+                Err(error) => Err(self.transport(method, url, &error).await),
+            },
             failure = self.stop.grace_over() => Err(Error::Stopped(failure)),
         };
         let took = log::duration(started.elapsed());
@@ -148,6 +155,7 @@ impl Gateway {
             Err(error) => tracing::debug!("{method} {}: {} after {took}", quote(url.as_str()), error.problem().message),
         }
         let response = result?;
+        self.has_answered.store(true, Ordering::Relaxed);
         if response.status().is_redirection() {
             let location =
                 response.headers().get(LOCATION).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
@@ -186,8 +194,8 @@ impl Gateway {
         let mut size = 0;
         let mut is_web_page = false;
         let shape = |error: ArrayError, is_web_page| match error {
-            ArrayError::NotJson(_) if is_web_page => call.shape("it is a web page".to_owned()),
-            _ => call.shape(error.to_string()),
+            ArrayError::NotJson(_) if is_web_page => call.shape(ShapeError::WebPage),
+            error => call.shape(ShapeError::Array(error)),
         };
         while let Some(chunk) = self.chunk(&call.method, response).await? {
             is_web_page |= size == 0 && retry::is_web_page(headers, &chunk);
@@ -198,26 +206,51 @@ impl Gateway {
         filter.finish().map_err(|error| shape(error, is_web_page))
     }
 
-    pub(super) fn transport(&self, method: &Method, url: &Url, error: &reqwest::Error) -> Error {
-        Error::Transport(Box::new(Transport {
+    pub(super) async fn transport(&self, method: &Method, url: &Url, error: &reqwest::Error) -> Error {
+        let mut transport = Transport {
             request: error::request_name(method, url),
             gateway: self.url.clone(),
-            cause: Cause::of(error, self.timeout),
+            source: Cause::of(error, self.timeout),
             unsent: error.is_connect(),
-        }))
+        };
+        if matches!(transport.source, Cause::Closed | Cause::NotHttp(_)) && self.speaks_tls().await {
+            transport.source = Cause::SpeaksTls;
+            transport.unsent = true;
+        }
+        Error::Transport(Box::new(transport))
     }
 
-    /// To be asked before something new is begun.
+    /// Whether TLS is spoken at an `http://` URL. Servers say so in many ways: some send a text, some a TLS alert, some just
+    /// close the connection.
+    async fn speaks_tls(&self) -> bool {
+        if self.url.scheme() != "http" || self.has_answered.load(Ordering::Relaxed) {
+            return false;
+        }
+        let probe = || async {
+            let url = error::with_https(&self.url);
+            let answer = tokio::select! {
+                answer = self.http.get(url).timeout(PROBE_TIMEOUT).send() => answer,
+                _ = self.stop.grace_over() => return false,
+            };
+            answer.map_or_else(
+                |error| matches!(Cause::of(&error, PROBE_TIMEOUT), Cause::Certificate(_) | Cause::Tls(_)),
+                |_| true,
+            )
+        };
+        *self.speaks_tls.get_or_init(probe).await
+    }
+
+    /// To be checked before something new is begun.
     pub(super) fn not_stopped(&self) -> Result<(), Error> {
         self.stop.requested().map_or(Ok(()), |failure| Err(Error::Stopped(failure)))
     }
 
-    /// The error of an answer that says that plain HTTP was spoken to a port with TLS.
+    /// The error of an answer that says that plain HTTP was sent to a port that speaks TLS.
     pub(crate) fn wants_tls(&self, method: &Method, url: &Url, status: StatusCode, body: &[u8]) -> Option<Error> {
         let transport = Transport {
             request: error::request_name(method, url),
             gateway: self.url.clone(),
-            cause: Cause::WantsTls,
+            source: Cause::SpeaksTls,
             unsent: true,
         };
         (url.scheme() == "http" && error::wants_tls(status, body)).then(|| Error::Transport(Box::new(transport)))
@@ -234,7 +267,8 @@ impl Gateway {
             is_web_page,
             action: call.action,
             target: call.target.cloned(),
-            password: self.authority.is_password(),
+            password: self.authenticator.is_password(),
+            is_exchange: !call.authenticated,
             gateway: self.url.clone(),
         }))
     }
@@ -247,7 +281,7 @@ impl Call<'_> {
     }
 
     /// The error of an answer that is not what a gateway returns.
-    pub(super) fn shape(&self, detail: String) -> Error {
-        Error::Shape { request: self.name(), detail }
+    pub(super) fn shape(&self, source: ShapeError) -> Error {
+        Error::Shape { request: self.name(), is_exchange: !self.authenticated, source }
     }
 }

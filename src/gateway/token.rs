@@ -1,17 +1,19 @@
 //! Tokens: the step's ID token is exchanged (RFC 8693) for a system token, or for one function's token.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use http::header::InvalidHeaderValue;
 use http::{HeaderValue, Method};
 use serde::Deserialize;
 use tokio::sync::Mutex;
 
-use super::{ANSWER_LIMIT, Answer, Call, Error, Gateway};
-use crate::config::Credentials;
+use super::error::ShapeError;
+use super::{ANSWER_LIMIT, Answer, Call, Error, Gateway, NotSent};
 use crate::console::log;
 use crate::console::redact::Secret;
 use crate::diagnostic::{Diagnostic, Severity};
@@ -20,28 +22,34 @@ use crate::function::outcome::{Failure, Problem};
 use crate::http::retry;
 use crate::oidc::{self, Claims, IdToken, Subject, TokenError};
 
-/// A token is not used within this time of its end, so that it is still good when the request arrives.
+/// A token is not used within this time before it expires, so that it is still valid when the request arrives.
 const MARGIN: Duration = Duration::from_secs(10);
 
 /// Servers refuse headers that are longer, in bytes.
 const LONGEST_TOKEN: usize = 16 * 1024;
 
-/// How the pipe is let in.
-pub(super) enum Authority {
+/// How requests to the gateway are authenticated.
+pub(crate) enum Authenticator {
     Password(SystemToken),
-    IdToken { id_token: Arc<IdToken>, system: Mutex<Option<SystemToken>> },
+    IdToken {
+        id_token: Arc<IdToken>,
+        /// What the gateway issued for it.
+        system: Mutex<Option<SystemToken>>,
+        /// Whether the log has a warning about the ID token.
+        warned: AtomicBool,
+    },
     Unusable(TokenError),
 }
 
-/// What goes into the `Authorization` header of the gateway's own interface.
+/// The `Authorization` header for the gateway's own API.
 #[derive(Clone)]
-pub(super) struct SystemToken {
+pub(crate) struct SystemToken {
     pub(super) header: HeaderValue,
-    /// Until when it is used; without end where its life is not known.
+    /// Until when it is used; without end if its lifetime is not known.
     good_until: Option<Instant>,
 }
 
-/// A token that one function accepts.
+/// A token for one function.
 pub(crate) struct FunctionToken(SystemToken);
 
 impl FunctionToken {
@@ -60,12 +68,20 @@ impl SystemToken {
     }
 }
 
-/// What the gateway gave for the step's token.
+/// What the gateway issued for the step's token.
 pub(crate) struct Granted {
-    /// How long it is good, where the gateway says so.
+    /// How long it is valid, if the gateway says so.
     pub lifetime: Option<Duration>,
-    /// What it says; absent where it is no JWT. Not verified.
+    /// Its claims, not verified; absent if it is not a JWT.
     pub claims: Option<Claims>,
+}
+
+/// What the gateway issued, ready for use.
+struct Exchange {
+    token: Secret,
+    header: HeaderValue,
+    /// Absent if the gateway does not say.
+    lifetime: Option<Duration>,
 }
 
 /// A successful answer (RFC 8693, section 2.2.1).
@@ -83,15 +99,22 @@ struct Refusal {
     error_description: Option<String>,
 }
 
-impl Authority {
-    pub(super) fn new(credentials: &Credentials) -> Self {
-        match credentials {
-            Credentials::Password { username, password } => {
-                let encoded = STANDARD.encode(format!("{username}:{}", password.reveal()));
-                Self::Password(SystemToken { header: header("Basic", &encoded), good_until: None })
-            }
-            Credentials::IdToken(Ok(token)) => Self::IdToken { id_token: token.clone(), system: Mutex::new(None) },
-            Credentials::IdToken(Err(error)) => Self::Unusable(error.clone()),
+impl Authenticator {
+    pub(crate) fn password(username: &str, password: &Secret) -> Self {
+        let encoded = STANDARD.encode(format!("{username}:{}", password.reveal()));
+        let header = header("Basic", &encoded).expect("base64 is visible ASCII");
+        Self::Password(SystemToken { header, good_until: None })
+    }
+
+    /// With the step's ID token, or the reason why there is none.
+    pub(crate) fn id_token(id_token: &Result<Arc<IdToken>, TokenError>) -> Self {
+        match id_token {
+            Ok(id_token) => Self::IdToken {
+                id_token: Arc::clone(id_token),
+                system: Mutex::new(None),
+                warned: AtomicBool::new(false),
+            },
+            Err(error) => Self::Unusable(error.clone()),
         }
     }
 
@@ -103,7 +126,7 @@ impl Authority {
 impl Gateway {
     /// Whether there is a step's token that could be exchanged.
     pub(crate) fn has_id_token(&self) -> bool {
-        matches!(self.authority, Authority::IdToken { .. })
+        matches!(self.authenticator, Authenticator::IdToken { .. })
     }
 }
 
@@ -114,10 +137,10 @@ impl Gateway {
         self.authorization().await.map(|_| ())
     }
 
-    /// Exchanges the step's token whatever can be told of it beforehand, for its sake alone.
+    /// Exchanges the step's token just to see what the gateway answers, also if it is known to be refused.
     pub(crate) async fn try_exchange(&self, id_token: &IdToken) -> Result<Granted, Error> {
         self.not_stopped()?;
-        let (token, lifetime) = self.exchange(id_token, &[]).await?;
+        let Exchange { token, lifetime, .. } = self.exchange(id_token, &[]).await?;
         let claims = oidc::decode_unverified(token.reveal().as_bytes()).ok();
         Ok(Granted { lifetime, claims })
     }
@@ -125,32 +148,32 @@ impl Gateway {
     /// A token for one function, exchanged directly for the step's.
     pub(crate) async fn function_token(&self, target: &FunctionName) -> Result<FunctionToken, Error> {
         self.not_stopped()?;
-        let id_token = match &self.authority {
-            Authority::IdToken { id_token, .. } => id_token,
-            Authority::Unusable(error) => return Err(Error::Unsent(Box::new(error.problem(&self.address())))),
-            Authority::Password(_) => {
-                return Err(Error::Unsent(Box::new(Problem {
+        let id_token = match &self.authenticator {
+            Authenticator::IdToken { id_token, .. } => id_token,
+            Authenticator::Unusable(error) => return Err(NotSent::because(error.problem(&self.address()))),
+            Authenticator::Password(_) => {
+                return Err(NotSent::because(Problem {
                     failure: Failure::Permission,
                     message: format!(
-                        "`{}` wants a function token, and with `OPENFAAS_PASSWORD` there is none",
+                        "`{}` requires a function token, which is not available with `OPENFAAS_PASSWORD`",
                         target.name
                     ),
                     hint: Some(
-                        "OpenFaaS for Enterprises gives one for the step's ID token: leave `OPENFAAS_PASSWORD` out"
+                        "OpenFaaS for Enterprises issues one for the step's ID token: remove `OPENFAAS_PASSWORD`"
                             .to_owned(),
                     ),
-                })));
+                }));
             }
         };
         self.system_token(id_token, &[("scope", "function"), ("audience", &target.resource())]).await.map(FunctionToken)
     }
 
-    /// What to authenticate with, exchanged anew where it is about to run out.
+    /// What to authenticate with; exchanged again if it is about to expire.
     pub(super) async fn authorization(&self) -> Result<SystemToken, Error> {
-        match &self.authority {
-            Authority::Password(token) => Ok(token.clone()),
-            Authority::Unusable(error) => Err(Error::Unsent(Box::new(error.problem(&self.address())))),
-            Authority::IdToken { id_token, system } => {
+        match &self.authenticator {
+            Authenticator::Password(token) => Ok(token.clone()),
+            Authenticator::Unusable(error) => Err(NotSent::because(error.problem(&self.address()))),
+            Authenticator::IdToken { id_token, system, .. } => {
                 // Held while exchanging, so that many requests at once lead to one exchange.
                 let mut system = system.lock().await;
                 if let Some(token) = system.as_ref().filter(|token| token.is_good()) {
@@ -163,52 +186,50 @@ impl Gateway {
         }
     }
 
-    /// Forgets a token that was not accepted; says whether another can be had.
+    /// Drops a token that was not accepted. Returns whether another can be requested.
     pub(super) async fn forget(&self, refused: &SystemToken) -> bool {
-        let Authority::IdToken { system, .. } = &self.authority else {
+        let Authenticator::IdToken { system, .. } = &self.authenticator else {
             return false;
         };
         let mut system = system.lock().await;
-        // Another request may have exchanged it anew already.
+        // Another request may have exchanged it again already.
         if system.as_ref().is_some_and(|token| token.header == refused.header) {
             *system = None;
         }
         true
     }
 
-    /// Exchanges a token that is not known to be refused, and says so.
+    /// Exchanges a token, unless every gateway would refuse it.
     async fn system_token(&self, id_token: &IdToken, narrowed: &[(&str, &str)]) -> Result<SystemToken, Error> {
         self.check(id_token)?;
         let sent = Instant::now();
-        let (token, lifetime) = self.exchange(id_token, narrowed).await?;
+        let Exchange { header, lifetime, .. } = self.exchange(id_token, narrowed).await?;
         let valid = lifetime.map(|lifetime| format!(", valid for {}", log::duration(lifetime))).unwrap_or_default();
         let purpose = if narrowed.is_empty() { "the step's token" } else { "the step's token for a function's" };
         tracing::info!("exchanged {purpose} at `{}`{valid}", self.address());
         let good_until = lifetime.and_then(|lifetime| sent.checked_add(usable(lifetime)));
-        Ok(SystemToken { header: header("Bearer", token.reveal()), good_until })
+        Ok(SystemToken { header, good_until })
     }
 
-    /// Spares the gateway a token that every gateway refuses.
+    /// Refuses a token that every gateway refuses. One that has expired by this machine's clock is sent: the clock may be wrong.
     fn check(&self, id_token: &IdToken) -> Result<(), Error> {
-        let claims = id_token.claims().map_err(|error| Error::Unsent(Box::new(error.problem(&self.address()))))?;
+        let claims = id_token.claims().map_err(|error| NotSent::because(error.problem(&self.address())))?;
         for finding in oidc::findings(&claims, &self.address(), seconds_since_1970(), &self.facts) {
             if finding.severity == Severity::Error {
-                return Err(Error::Unsent(Box::new(finding.into())));
+                return Err(NotSent::because(finding.into()));
             }
-            // The others explain a refusal, if one comes; this one may be the clock's fault.
-            if finding.subject == Subject::Lifetime {
+            if finding.subject == Subject::Lifetime
+                && let Authenticator::IdToken { warned, .. } = &self.authenticator
+                && !warned.swap(true, Ordering::Relaxed)
+            {
                 Diagnostic::warning(finding.message).with_hint(finding.hint).log();
             }
         }
         Ok(())
     }
 
-    /// `POST /oauth/token` (RFC 8693, section 2.1): the token got, and how long it is good.
-    async fn exchange(
-        &self,
-        id_token: &IdToken,
-        narrowed: &[(&str, &str)],
-    ) -> Result<(Secret, Option<Duration>), Error> {
+    /// `POST /oauth/token` (RFC 8693, section 2.1).
+    async fn exchange(&self, id_token: &IdToken, narrowed: &[(&str, &str)]) -> Result<Exchange, Error> {
         let form = url::form_urlencoded::Serializer::new(String::new())
             .append_pair("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange")
             .append_pair("subject_token_type", "urn:ietf:params:oauth:token-type:id_token")
@@ -227,34 +248,32 @@ impl Gateway {
             action: None,
             target: None,
         };
-        // Boxed, since a request that is not this one may come here to be let in.
+        // Boxed: a request that needs a token comes here, and this is a request.
         let answer = Box::pin(self.send(&call)).await?;
         if !answer.status.is_success() {
             return Err(self.exchange_refused(id_token, &call, &answer));
         }
         let exchanged: Exchanged = super::parse(&call, &answer)?;
-        let unusable = |detail: &str| Err(Error::Shape { request: call.name(), detail: detail.to_owned() });
         match exchanged.access_token.trim().len() {
-            0 => return unusable("it holds no access token"),
+            0 => return Err(call.shape(ShapeError::NoToken)),
             1..=LONGEST_TOKEN => {}
-            _ => return unusable("its access token is longer than any gateway takes"),
+            _ => return Err(call.shape(ShapeError::TokenTooLong)),
         }
         let token = Secret::token(exchanged.access_token);
-        if HeaderValue::from_str(token.reveal()).is_err() {
-            return unusable("its access token cannot stand in a header");
-        }
+        let header = header("Bearer", token.reveal()).map_err(|_| call.shape(ShapeError::InvalidToken))?;
         let seconds = exchanged.expires_in.and_then(|seconds| seconds.as_f64()).filter(|seconds| *seconds > 0.0);
-        Ok((token, seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())))
+        let lifetime = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        Ok(Exchange { token, header, lifetime })
     }
 
     fn exchange_refused(&self, id_token: &IdToken, call: &Call<'_>, answer: &Answer) -> Error {
-        let passing = retry::may_pass(answer.status, &answer.headers, &answer.body);
-        if passing || answer.status.is_server_error() || retry::is_web_page(&answer.headers, &answer.body) {
+        let is_transient = retry::is_transient(answer.status, &answer.headers, &answer.body);
+        if is_transient || answer.status.is_server_error() || retry::is_web_page(&answer.headers, &answer.body) {
             return self.refused(call, answer);
         }
         let claims = match id_token.claims() {
             Ok(claims) => claims,
-            Err(error) => return Error::Unsent(Box::new(error.problem(&self.address()))),
+            Err(error) => return NotSent::because(error.problem(&self.address())),
         };
         let refusal: Option<Refusal> = serde_json::from_slice(&answer.body).ok();
         let text = String::from_utf8_lossy(&answer.body);
@@ -265,7 +284,7 @@ impl Gateway {
         let refused = oidc::Refusal { status: answer.status.as_u16(), error, description };
         let now = seconds_since_1970();
         let problem = oidc::explain_refusal(refused, &claims, &self.address(), now, &self.facts);
-        Error::Unsent(Box::new(problem))
+        NotSent::because(problem)
     }
 }
 
@@ -273,15 +292,15 @@ fn seconds_since_1970() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
-/// How long a token is used. One whose whole life is within the margin is used for half of it: else every request would
-/// need an exchange of its own.
+/// How long a token is used. One that lives no longer than the margin is used for half of its life: otherwise every request
+/// would need an exchange of its own.
 fn usable(lifetime: Duration) -> Duration {
     if lifetime > MARGIN { lifetime - MARGIN } else { lifetime / 2 }
 }
 
 /// A header that no debug output shows and no HTTP/2 table keeps.
-fn header(scheme: &str, value: &str) -> HeaderValue {
-    let mut header = HeaderValue::from_str(&format!("{scheme} {value}")).unwrap_or(HeaderValue::from_static(""));
+fn header(scheme: &str, value: &str) -> Result<HeaderValue, InvalidHeaderValue> {
+    let mut header = HeaderValue::from_str(&format!("{scheme} {value}"))?;
     header.set_sensitive(true);
-    header
+    Ok(header)
 }

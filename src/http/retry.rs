@@ -1,7 +1,8 @@
-//! Which failures are transient, and how long to wait before the next try.
+//! Which failures are transient, and how long to wait before a retry.
 
 use std::hash::{BuildHasher as _, RandomState};
-use std::time::{Duration, SystemTime};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, StatusCode};
@@ -9,18 +10,18 @@ use http::{HeaderMap, StatusCode};
 use crate::console::log;
 use crate::shutdown::Stop;
 
-/// The wait before the first further try; it doubles with each.
+/// The backoff before the first retry; it doubles with each.
 const FIRST: Duration = Duration::from_millis(500);
-/// No wait is longer by itself.
+/// No backoff is longer.
 const LONGEST: Duration = Duration::from_secs(15);
-/// A server that asks for more than this gets this: a step's minutes cost money.
+/// A longer `Retry-After` counts as this: a step's minutes cost money.
 const LONGEST_ASKED: Duration = Duration::from_secs(60);
 
-/// Whether an answer says that the same request may succeed later.
+/// Whether the same request may succeed later.
 ///
-/// A 500 with a text of its own comes from the gateway or the function and will come again; one that is empty or a web
-/// page was made by a proxy between.
-pub(crate) fn may_pass(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> bool {
+/// A 500 with a text of its own comes from the gateway or the function, and would come again; an empty one or a web page comes
+/// from a proxy before it.
+pub(crate) fn is_transient(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> bool {
     match status.as_u16() {
         408 | 425 | 429 | 502 | 503 | 504 => true,
         500 => body.trim_ascii().is_empty() || is_web_page(headers, body),
@@ -28,7 +29,7 @@ pub(crate) fn may_pass(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> 
     }
 }
 
-/// Whether an answer is a page for people, which no gateway's interface gives.
+/// Whether an answer is a page for people, which no gateway's API returns.
 pub(crate) fn is_web_page(headers: &HeaderMap, body: &[u8]) -> bool {
     let html = headers
         .get(http::header::CONTENT_TYPE)
@@ -48,7 +49,7 @@ pub(crate) fn title(body: &[u8]) -> String {
 }
 
 /// The wait that a server asks for (RFC 9110, section 10.2.3), as seconds or as a date.
-pub(crate) fn asked_wait(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+pub(crate) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let wait = match text.parse() {
         Ok(seconds) => Duration::from_secs(seconds),
@@ -57,35 +58,80 @@ pub(crate) fn asked_wait(headers: &HeaderMap, now: SystemTime) -> Option<Duratio
     Some(wait.min(LONGEST_ASKED))
 }
 
-/// The wait before try `number` (from 1), half of it by chance so that many pipes do not come back at once.
+/// The backoff before retry `number` (from 1), with jitter so that many pipes do not come back at once.
 pub(crate) fn backoff(number: u32) -> Duration {
     let full = FIRST.saturating_mul(2u32.saturating_pow(number.saturating_sub(1))).min(LONGEST);
-    let chance = RandomState::new().hash_one(number) % 1000;
+    let jitter = RandomState::new().hash_one(number) % 1000;
     let half = full / 2;
-    half + half.mul_f64(chance as f64 / 1000.0)
+    half + half.mul_f64(jitter as f64 / 1000.0)
 }
 
-/// Waits before further try `number`; says whether there is to be one.
-pub(crate) async fn pause(stop: &Stop, said: &str, wait: Duration, number: u32, retries: u32) -> bool {
-    if number > retries || stop.requested().is_some() {
-        return false;
-    }
-    tracing::warn!("{said}; trying again in {} ({number} of {retries})", log::duration(wait));
-    tokio::select! {
-        () = tokio::time::sleep(wait) => true,
-        _ = stop.wait() => false,
-    }
-}
-
-/// [`may_pass`] for an answer whose body is not read yet.
-pub(crate) fn response_may_pass(response: &reqwest::Response) -> bool {
+/// [`is_transient`] for an answer whose body is not read yet.
+pub(crate) fn is_transient_response(response: &reqwest::Response) -> bool {
     let body: &[u8] = if response.content_length() == Some(0) { b"" } else { b"unread" };
-    may_pass(response.status(), response.headers(), body)
+    is_transient(response.status(), response.headers(), body)
 }
 
-/// How long to wait after an answer.
-pub(crate) fn wait_of(headers: &HeaderMap, number: u32) -> Duration {
-    asked_wait(headers, SystemTime::now()).unwrap_or_else(|| backoff(number))
+/// How long to wait after an answer before retry `number` (from 1).
+pub(crate) fn wait_after(headers: &HeaderMap, number: u32) -> Duration {
+    retry_after(headers, SystemTime::now()).unwrap_or_else(|| backoff(number))
+}
+
+/// Retries of the requests to one server.
+pub(crate) struct Retries {
+    /// How many each request may have.
+    most: u32,
+    stop: Stop,
+    budget: Mutex<Budget>,
+}
+
+impl Retries {
+    pub(crate) fn new(most: u32, stop: &Stop) -> Self {
+        Self { most, stop: stop.clone(), budget: Mutex::new(Budget::new(LONGEST_ASKED.saturating_mul(most))) }
+    }
+
+    /// Waits before retry `number` (from 1) of a request that failed as `said`. Returns whether to send it again.
+    pub(crate) async fn wait(&self, said: &str, wait: Duration, number: u32) -> bool {
+        if number > self.most || self.stop.requested().is_some() {
+            return false;
+        }
+        if !self.budget.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now(), wait) {
+            tracing::debug!("{said}; no retry: the run has waited long enough for retries");
+            return false;
+        }
+        tracing::warn!("{said}; retrying in {} ({number} of {})", log::duration(wait), self.most);
+        tokio::select! {
+            () = tokio::time::sleep(wait) => true,
+            _ = self.stop.wait() => false,
+        }
+    }
+}
+
+/// How long a run may wait for retries: as long as a single request may. Otherwise hundreds of functions, one after the other,
+/// would wait for a server that is down. Time in which several requests wait counts once.
+struct Budget {
+    left: Duration,
+    waiting_until: Option<Instant>,
+}
+
+impl Budget {
+    fn new(limit: Duration) -> Self {
+        Self { left: limit, waiting_until: None }
+    }
+
+    /// Whether there is time for a wait that begins now.
+    fn take(&mut self, now: Instant, wait: Duration) -> bool {
+        let until = now + wait;
+        let from = self.waiting_until.map_or(now, |already| already.max(now));
+        match self.left.checked_sub(until.saturating_duration_since(from)) {
+            Some(left) => {
+                self.left = left;
+                self.waiting_until = Some(until.max(from));
+                true
+            }
+            None => false,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -97,23 +143,23 @@ mod tests {
     }
 
     #[test]
-    fn passing_statuses_are_told_from_final_ones() {
-        let pass = |status: u16, body: &str| {
-            may_pass(StatusCode::from_u16(status).unwrap(), &HeaderMap::new(), body.as_bytes())
+    fn transient_statuses_are_distinguished_from_final_ones() {
+        let transient = |status: u16, body: &str| {
+            is_transient(StatusCode::from_u16(status).unwrap(), &HeaderMap::new(), body.as_bytes())
         };
         for status in [408, 425, 429, 502, 503, 504] {
-            assert!(pass(status, "text"), "{status}");
+            assert!(transient(status, "text"), "{status}");
         }
         for status in [400, 401, 403, 404, 409, 501] {
-            assert!(!pass(status, ""), "{status}");
+            assert!(!transient(status, ""), "{status}");
         }
-        assert!(pass(500, " \n"));
-        assert!(pass(500, "<html><h1>Internal Server Error</h1>"));
-        assert!(!pass(500, "no such secret"));
+        assert!(transient(500, " \n"));
+        assert!(transient(500, "<html><h1>Internal Server Error</h1>"));
+        assert!(!transient(500, "no such secret"));
     }
 
     #[test]
-    fn page_is_told_by_its_title() {
+    fn title_of_a_web_page_is_read() {
         assert_eq!(title(b"<html><TITLE>401\n Required</Title><body>"), "401 Required");
         assert_eq!(title("<html>\u{130}<title>\u{130}</title>".as_bytes()), "\u{130}");
         assert_eq!(title(b"<html><title>cut"), "");
@@ -122,7 +168,7 @@ mod tests {
     #[test]
     fn retry_after_is_read_as_seconds_and_as_date_and_capped() {
         let now = httpdate::parse_http_date("Fri, 20 Nov 2026 10:00:00 GMT").unwrap();
-        let wait = |value: &str| asked_wait(&headers("retry-after", value), now);
+        let wait = |value: &str| retry_after(&headers("retry-after", value), now);
         assert_eq!(wait("3"), Some(Duration::from_secs(3)));
         assert_eq!(wait("Fri, 20 Nov 2026 10:00:07 GMT"), Some(Duration::from_secs(7)));
         assert_eq!(wait("Fri, 20 Nov 2026 09:00:00 GMT"), Some(Duration::ZERO));
@@ -132,10 +178,24 @@ mod tests {
     }
 
     #[test]
-    fn waits_double_with_chance_and_stay_bounded() {
+    fn backoff_doubles_with_jitter_and_stays_bounded() {
         for (number, full) in [(1, 500), (2, 1000), (3, 2000), (10, 15_000), (u32::MAX, 15_000)] {
             let wait = backoff(number).as_millis();
             assert!((full / 2..=full).contains(&wait), "{number}: {wait}");
         }
+    }
+
+    #[test]
+    fn waiting_for_retries_is_bounded_however_many_requests_wait() {
+        let start = Instant::now();
+        let second = |number| start + Duration::from_secs(number);
+        let mut budget = Budget::new(Duration::from_secs(10));
+        // Side by side they take no more time than one alone.
+        assert!((0..100).all(|_| budget.take(second(0), Duration::from_secs(4))));
+        assert!(budget.take(second(2), Duration::from_secs(4)));
+        // Six of ten seconds are used up, and time in which nobody waits does not count.
+        assert!(!budget.take(second(100), Duration::from_secs(5)));
+        assert!(budget.take(second(100), Duration::from_secs(4)));
+        assert!(!budget.take(second(104), Duration::from_millis(1)));
     }
 }

@@ -1,50 +1,95 @@
-//! TLS: trusted roots built in, a private authority beside them, and no check at all where the user insists.
+//! TLS: Mozilla's roots are built in, and `CA_CERT` is trusted beside them.
 
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject as _;
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::server::ParsedCertificate;
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
-/// The configuration for all connections. `ca_cert` is PEM text.
-///
-/// Gives what is wrong with `ca_cert`.
-pub(crate) fn config(ca_cert: Option<&str>, no_verify: bool) -> Result<ClientConfig, String> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?;
-    let roots = roots(ca_cert)?;
-    let builder = if no_verify {
-        builder.dangerous().with_custom_certificate_verifier(Arc::new(NoVerification(provider)))
-    } else {
-        builder.with_root_certificates(roots)
-    };
-    let mut config = builder.with_no_client_auth();
+use super::ca_cert::CaCert;
+use super::client;
+
+pub(super) fn verifying(ca_cert: Option<&CaCert>) -> Result<ClientConfig, client::Error> {
+    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    roots.extend(ca_cert.into_iter().flat_map(|ca_cert| ca_cert.roots().roots.iter().cloned()));
+    let chain = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider()).build()?;
+    let own = ca_cert.map(|ca_cert| ca_cert.certificates().to_vec()).unwrap_or_default();
+    Ok(config(Arc::new(Verifier { chain, own }))?)
+}
+
+pub(super) fn accepting_any_certificate() -> Result<ClientConfig, Error> {
+    config(Arc::new(NoVerification(provider())))
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+fn config(verifier: Arc<dyn ServerCertVerifier>) -> Result<ClientConfig, Error> {
+    let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
+    let mut config = builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
 }
 
-fn roots(ca_cert: Option<&str>) -> Result<RootCertStore, String> {
-    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-    let Some(pem) = ca_cert else { return Ok(roots) };
-    // A secured variable keeps no line breaks; people write them as `\n`.
-    let pem = if pem.contains('\n') { pem.to_owned() } else { pem.replace("\\n", "\n") };
-    let mut added = 0;
-    for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-        let certificate = certificate.map_err(|error| format!("is not PEM text: {error}"))?;
-        roots.add(certificate).map_err(|error| format!("holds a certificate that cannot be trusted: {error}"))?;
-        added += 1;
+/// Whether a server showed a CA's certificate as its own, as a self-signed one of `openssl req -x509` is.
+pub(super) fn is_ca_used_as_server(error: &CertificateError) -> bool {
+    // The type is webpki's, which is not public here.
+    matches!(error, CertificateError::Other(error) if error.0.to_string() == "CaUsedAsEndEntity")
+}
+
+/// Verifies a server's certificate by its chain, or because it is itself in `CA_CERT`.
+#[derive(Debug)]
+struct Verifier {
+    chain: Arc<WebPkiServerVerifier>,
+    /// The certificates of `CA_CERT`.
+    own: Vec<CertificateDer<'static>>,
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let verified = self.chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        match &verified {
+            // webpki looks at the dates before it looks at the kind of certificate, and at the name last.
+            Err(Error::InvalidCertificate(error)) if is_ca_used_as_server(error) && self.own.contains(end_entity) => {
+                verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            _ => verified,
+        }
     }
-    if added == 0 {
-        return Err(
-            "holds no certificate: write PEM text (`-----BEGIN CERTIFICATE-----` …), or the path of a file of it"
-                .to_owned(),
-        );
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.chain.verify_tls12_signature(message, certificate, signature)
     }
-    Ok(roots)
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.chain.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.chain.supported_verify_schemes()
+    }
 }
 
 /// Accepts any certificate, for `TLS_NO_VERIFY`.
@@ -59,7 +104,7 @@ impl ServerCertVerifier for NoVerification {
         _: &ServerName<'_>,
         _: &[u8],
         _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
+    ) -> Result<ServerCertVerified, Error> {
         Ok(ServerCertVerified::assertion())
     }
 
@@ -68,8 +113,9 @@ impl ServerCertVerifier for NoVerification {
         message: &[u8],
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
     }
 
     fn verify_tls13_signature(
@@ -77,28 +123,12 @@ impl ServerCertVerifier for NoVerification {
         message: &[u8],
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn built_in_roots_are_trusted_without_any_file() {
-        assert!(roots(None).unwrap().len() > 100);
-    }
-
-    #[test]
-    fn authority_that_is_none_is_refused() {
-        assert!(config(Some("no certificate"), false).unwrap_err().contains("holds no certificate"));
-        let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----";
-        assert!(config(Some(broken), false).unwrap_err().contains("cannot be trusted"));
     }
 }

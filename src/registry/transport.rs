@@ -1,7 +1,7 @@
 //! Requests to registries and clouds: bounded in time and size, with retries, without redirects.
 
 use std::fmt;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use http::header::LOCATION;
 use http::{HeaderMap, StatusCode};
@@ -10,8 +10,10 @@ use url::{Host, Url};
 
 use super::challenge::is_private;
 use crate::console::log::{self, quote};
+use crate::http::ca_cert::CaCert;
 use crate::http::cause::Cause;
-use crate::http::{CONNECT_TIMEOUT, USER_AGENT, retry, tls};
+use crate::http::client;
+use crate::http::retry;
 
 /// All that is asked of registries and clouds takes less, whatever `TIMEOUT` says: a registry that is down must not hold up
 /// a deploy for long.
@@ -56,18 +58,8 @@ pub(crate) enum Unanswered {
 
 impl Http {
     /// A client whose time begins now. Certificates are always verified, also with `TLS_NO_VERIFY`.
-    ///
-    /// Returns what is wrong with `ca_cert`, PEM text.
-    pub(crate) fn new(ca_cert: Option<&str>, parallel: usize) -> Result<Self, String> {
-        let client = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls::config(ca_cert, false)?)
-            .user_agent(USER_AGENT)
-            .referer(false)
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(CONNECT_TIMEOUT)
-            .pool_max_idle_per_host(parallel)
-            .build()
-            .map_err(|error| quote(&error.to_string()))?;
+    pub(crate) fn new(ca_cert: Option<&CaCert>, parallel: usize) -> Result<Self, client::Error> {
+        let client = client::verifying(ca_cert, TIME_LIMIT)?.pool_max_idle_per_host(parallel).build()?;
         Ok(Self { client, deadline: Instant::now() + TIME_LIMIT })
     }
 
@@ -98,10 +90,8 @@ impl Http {
             };
             let result = self.once(copy, &host, limit).await;
             let wait = match &result {
-                Ok(answer) if is_transient(answer) => {
-                    retry::asked_wait(&answer.headers, SystemTime::now()).unwrap_or_else(|| retry::backoff(number))
-                }
-                Err(Unanswered::Transport { cause, .. }) if cause.may_pass() => retry::backoff(number),
+                Ok(answer) if is_transient(answer) => retry::wait_after(&answer.headers, number),
+                Err(Unanswered::Transport { cause, .. }) if cause.is_transient() => retry::backoff(number),
                 _ => return result,
             };
             if number > RETRIES || Instant::now() + wait >= self.deadline {

@@ -28,7 +28,7 @@ use crate::function::FunctionName;
 use crate::function::outcome::{Action, Failure, FunctionOutcome, Outcome, Problem, Verdict};
 use crate::gateway::provider::Provider;
 use crate::gateway::statuses::{Reading, Statuses};
-use crate::gateway::{Error, Gateway};
+use crate::gateway::{Error, Gateway, NotSent};
 use crate::stack::Function;
 
 /// Deploys what the variables select.
@@ -187,7 +187,7 @@ impl Deployer<'_> {
         if running == 0 || reported.is_complete() {
             return Ok(());
         }
-        Err(Error::Unsent(Box::new(Problem {
+        Err(NotSent::because(Problem {
             failure: Failure::Input,
             message: format!(
                 "nothing is deployed: `ROLLBACK` could not restore {}, since the gateway does not report: {}",
@@ -199,7 +199,7 @@ impl Deployer<'_> {
                  password they count as reported only if some function of the namespace shows them"
                     .to_owned(),
             ),
-        })))
+        }))
     }
 
     /// Calls what `VERIFY` lists. Functions are verified together: if a call fails, all of this run count as not ready.

@@ -197,5 +197,5 @@ fn no_answer(function: &FunctionName, limit: Duration) -> Problem {
 }
 
 fn is_connection_failure(error: &Error) -> bool {
-    matches!(error, Error::Transport(transport) if transport.cause.may_pass())
+    matches!(error, Error::Transport(transport) if transport.source.is_transient())
 }

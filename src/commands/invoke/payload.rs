@@ -11,10 +11,12 @@ use ring::hmac;
 use tokio::io::AsyncReadExt as _;
 
 use crate::config;
+use crate::console::log::quote;
 use crate::console::redact::Secret;
 use crate::files::input;
 use crate::function::outcome::{Failure, Problem};
-use crate::gateway::Error;
+use crate::gateway::{Error, NotSent};
+use crate::http::cause::BodyError;
 
 /// How much of a file is read at once, in bytes.
 const PIECE: usize = 64 * 1024;
@@ -42,13 +44,28 @@ impl Payload {
     pub(super) async fn body(&self) -> Result<reqwest::Body, Error> {
         match self {
             Self::Text(text) => Ok(text.clone().into()),
-            Self::File { path, .. } => {
-                let (file, _) = input::open(path).map_err(|error| unreadable(&error))?;
+            Self::File { path, size } => {
+                let (file, now) = input::open(path).map_err(|error| unreadable(&error))?;
+                if now != *size {
+                    return Err(changed(path));
+                }
                 // A file turned into a body by itself is read in pieces of 4 KiB, which takes ten times as long.
-                let pieces = stream::try_unfold(tokio::fs::File::from_std(file), async |mut file| {
-                    let mut piece = BytesMut::with_capacity(PIECE);
-                    let read = file.read_buf(&mut piece).await?;
-                    Ok::<_, io::Error>((read > 0).then(|| (piece.freeze(), file)))
+                let (file, path) = (tokio::fs::File::from_std(file), path.clone());
+                let pieces = stream::try_unfold((file, *size), move |(mut file, left)| {
+                    let changed = io::Error::other(BodyError(has_changed(&path)));
+                    async move {
+                        let mut piece = BytesMut::with_capacity(PIECE);
+                        let read = file.read_buf(&mut piece).await?;
+                        let left = left.checked_sub(read as u64);
+                        // More or fewer bytes than announced: the last piece is withheld, so that nobody takes it for the whole.
+                        match left {
+                            Some(0) if read > 0 && file.read(&mut [0]).await? > 0 => Err(changed),
+                            Some(left) if read > 0 || left == 0 => {
+                                Ok((read > 0).then(|| (piece.freeze(), (file, left))))
+                            }
+                            _ => Err(changed),
+                        }
+                    }
                 });
                 Ok(reqwest::Body::wrap_stream(pieces))
             }
@@ -68,9 +85,10 @@ impl Payload {
         let mut context = hmac::Context::with_key(&key);
         match self {
             Self::Text(text) => context.update(text),
-            Self::File { path, .. } => {
+            Self::File { path, size } => {
                 let (mut file, _) = input::open(path).map_err(|error| unreadable(&error))?;
                 let mut piece = vec![0; PIECE];
+                let mut signed = 0;
                 loop {
                     let read = file
                         .read(&mut piece)
@@ -79,18 +97,36 @@ impl Payload {
                         break;
                     }
                     context.update(&piece[..read]);
+                    signed += read as u64;
+                }
+                if signed != *size {
+                    return Err(changed(path));
                 }
             }
         }
         let hex: String = context.sign().as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(HeaderValue::from_str(&format!("sha256={hex}")).unwrap_or(HeaderValue::from_static("")))
+        Ok(HeaderValue::from_str(&format!("sha256={hex}")).expect("hexadecimal digits are visible ASCII"))
     }
 }
 
+fn has_changed(path: &Path) -> String {
+    format!("`{}` changed after its length was read", quote(&path.display().to_string()))
+}
+
+fn changed(path: &Path) -> Error {
+    NotSent::because(Problem {
+        failure: Failure::Failed,
+        message: format!("the request was not sent: {}", has_changed(path)),
+        hint: Some("find out what changes `PAYLOAD_FILE` during the run".to_owned()),
+    })
+}
+
 fn unreadable(error: &input::Error) -> Error {
-    Error::Unsent(Box::new(Problem {
+    NotSent::because(Problem {
         failure: Failure::Failed,
         message: format!("the request was not sent: {error}"),
-        hint: Some("`PAYLOAD_FILE` could be read when the run began: see what changes it meanwhile".to_owned()),
-    }))
+        hint: Some(
+            "`PAYLOAD_FILE` was readable when the run began: find out what changes it during the run".to_owned(),
+        ),
+    })
 }

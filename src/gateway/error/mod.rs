@@ -1,6 +1,4 @@
-//! What can go wrong between the pipe and the gateway, and what to change then.
-
-use std::fmt;
+//! What can go wrong between the pipe and the gateway, and what to change.
 
 use http::{Method, StatusCode};
 use url::Url;
@@ -9,59 +7,95 @@ use crate::console::log::quote;
 use crate::function::outcome::{Failure, Problem};
 use crate::oidc::{IamAction, missing_action};
 
+use super::array_filter::ArrayError;
 use crate::function::FunctionName;
-use crate::http::cause::{Cause, Certificate};
+use crate::http::cause::Cause;
 
-/// Why a request did not do what it was for.
-#[derive(Clone, Debug)]
+/// Why a request failed.
+#[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum Error {
     /// No answer, or only a part of one.
+    #[error(transparent)]
     Transport(Box<Transport>),
     /// An answer other than success.
+    #[error("{}", .0.problem().message)]
     Refused(Box<Refused>),
-    /// An answer that points to another address; it is not followed, so that no token goes where the user did not say.
+    /// Not followed, so that no token goes where the user did not say.
+    #[error("{request}: {status}, a redirect to `{}`", quote(location))]
     Redirect {
-        /// What was asked.
+        /// Method and path.
         request: String,
-        /// The gateway's own address.
+        /// The gateway's own URL.
         gateway: Box<Url>,
-        /// The answer's status.
         status: StatusCode,
-        /// Where it points to.
         location: String,
     },
-    /// What it takes was not to be had: a token, or its body.
-    Unsent(Box<Problem>),
-    /// An answer of another shape than the gateway's interface has.
+    #[error(transparent)]
+    NotSent(Box<NotSent>),
+    /// A successful answer that the gateway's API does not have.
+    #[error("{request}: the answer is not what a gateway returns: {source}")]
     Shape {
-        /// What was asked.
+        /// Method and path.
         request: String,
-        /// What is wrong with the answer.
-        detail: String,
+        /// Whether it is the token exchange.
+        is_exchange: bool,
+        source: ShapeError,
     },
     /// Community Edition did not carry an update out, and said so to nobody but its own log.
+    #[error("{request}: Community Edition did not update the function")]
     Ignored {
-        /// What was asked.
+        /// Method and path.
         request: String,
     },
     /// The run was stopped while the request was under way.
+    #[error("stopped before the answer arrived")]
     Stopped(Failure),
+}
+
+/// Why a request was not sent: there is no usable token, or its body cannot be read.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{}", .0.message)]
+pub(crate) struct NotSent(Problem);
+
+impl NotSent {
+    pub(crate) fn because(problem: Problem) -> Error {
+        Error::NotSent(Box::new(Self(problem)))
+    }
+}
+
+/// Why a successful answer is useless.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum ShapeError {
+    #[error("it is a web page")]
+    WebPage,
+    #[error("it is longer than {} KiB", .0 / 1024)]
+    TooLong(usize),
+    #[error("it is not the expected JSON (line {line}, column {column})")]
+    NotJson { line: usize, column: usize },
+    #[error(transparent)]
+    Array(ArrayError),
+    #[error("it contains no access token")]
+    NoToken,
+    #[error("its access token is longer than any gateway accepts")]
+    TokenTooLong,
+    #[error("its access token cannot be sent in a header")]
+    InvalidToken,
 }
 
 /// An answer other than success.
 #[derive(Clone, Debug)]
 pub(crate) struct Refused {
-    /// What was asked: method and path.
+    /// Method and path.
     pub request: String,
-    /// The status.
     pub status: StatusCode,
-    /// The start of the body, of a web page its title; made fit for the log.
+    /// The start of the body, of a web page its title; fit for the log.
     pub text: String,
     /// Whether the body is a page for people.
     pub is_web_page: bool,
+    /// Whether it is the token exchange.
+    pub is_exchange: bool,
     /// What the Policy has to permit for it.
     pub action: Option<IamAction>,
-    /// What it was about.
     pub target: Option<FunctionName>,
     /// Whether basic auth was used, so that no Policy is involved.
     pub password: bool,
@@ -70,41 +104,35 @@ pub(crate) struct Refused {
 }
 
 impl Error {
-    /// The error as the log has it.
+    /// As the problem of a function or a run, with what to change.
     pub(crate) fn problem(&self) -> Problem {
-        match self {
-            Self::Transport(transport) => transport.problem(),
-            Self::Refused(refused) => refused.problem(),
-            Self::Redirect { request, gateway, status, location } => redirect(request, gateway, *status, location),
-            Self::Unsent(problem) => (**problem).clone(),
-            Self::Shape { request, detail } => Problem {
-                failure: Failure::Failed,
-                message: format!("{request}: the answer is not what a gateway gives: {detail}"),
-                hint: Some(
-                    "check that `OPENFAAS_URL` is the gateway's address, with its base path where it has one"
-                        .to_owned(),
-                ),
-            },
-            Self::Ignored { request } => Problem {
-                failure: Failure::Failed,
-                message: format!("{request}: Community Edition did not update the function"),
-                hint: Some(
+        let (failure, hint) = match self {
+            Self::Transport(transport) => return transport.problem(),
+            Self::Refused(refused) => return refused.problem(),
+            Self::NotSent(not_sent) => return not_sent.0.clone(),
+            Self::Redirect { gateway, location, .. } => (Failure::Failed, Some(redirect_hint(gateway, location))),
+            Self::Shape { is_exchange, source, .. } => (
+                web_page_failure(*is_exchange && matches!(source, ShapeError::WebPage), Failure::Failed),
+                Some("check that `OPENFAAS_URL` is the gateway's URL, with its base path if it has one".to_owned()),
+            ),
+            Self::Ignored { .. } => (
+                Failure::Failed,
+                Some(
                     "it answers 200 without a reason if an update fails: check that the image is public and exists, and \
                      that the secrets exist; the reason is in the log of faas-netes, \
                      `kubectl logs -n openfaas deploy/gateway -c faas-netes`"
                         .to_owned(),
                 ),
-            },
-            Self::Stopped(failure) => {
-                Problem { failure: *failure, message: "stopped before the answer came".to_owned(), hint: None }
-            }
-        }
+            ),
+            Self::Stopped(failure) => (*failure, None),
+        };
+        Problem { failure, message: self.to_string(), hint }
     }
 
     /// A request that could not be built, so that nothing was sent.
     pub(crate) fn unbuildable(error: &dyn std::error::Error) -> Self {
         let message = format!("the request could not be built: {}", quote(&error.to_string()));
-        Self::Unsent(Box::new(Problem { failure: Failure::Failed, message, hint: None }))
+        NotSent::because(Problem { failure: Failure::Failed, message, hint: None })
     }
 
     /// What the Policy lacks, and on which function, where that is why the request was refused.
@@ -134,7 +162,7 @@ impl Error {
                 500 => refused.is_web_page || refused.text.is_empty(),
                 _ => false,
             },
-            Self::Redirect { .. } | Self::Unsent(_) | Self::Shape { .. } | Self::Ignored { .. } | Self::Stopped(_) => {
+            Self::Redirect { .. } | Self::NotSent(_) | Self::Shape { .. } | Self::Ignored { .. } | Self::Stopped(_) => {
                 false
             }
         }
@@ -169,15 +197,19 @@ impl Error {
     }
 }
 
-fn redirect(request: &str, gateway: &Url, status: StatusCode, location: &str) -> Problem {
-    let target = gateway.join(location).ok();
-    let hint = match &target {
+/// A web page that answers the token exchange is not the gateway's.
+fn web_page_failure(is_instead_of_gateway: bool, otherwise: Failure) -> Failure {
+    if is_instead_of_gateway { Failure::Unreachable } else { otherwise }
+}
+
+fn redirect_hint(gateway: &Url, location: &str) -> String {
+    match gateway.join(location).ok() {
         Some(url) if gateway.scheme() == "http" && url.scheme() == "https" && url.host() == gateway.host() => {
             let mut secure = gateway.clone();
             // The port of plain HTTP is not that of HTTPS.
             let _ = secure.set_port(url.port());
             let _ = secure.set_scheme("https");
-            format!("the gateway wants HTTPS: write `OPENFAAS_URL: '{}'`", shown(&secure))
+            format!("the gateway requires HTTPS: write `OPENFAAS_URL: '{}'`", shown(&secure))
         }
         Some(url) => format!(
             "redirects are not followed, so that no token goes to another address; \
@@ -185,16 +217,11 @@ fn redirect(request: &str, gateway: &Url, status: StatusCode, location: &str) ->
             quote(url.origin().ascii_serialization().as_str())
         ),
         None => "redirects are not followed; check `OPENFAAS_URL`".to_owned(),
-    };
-    Problem {
-        failure: Failure::Failed,
-        message: format!("{request}: {status}, a redirect to `{}`", quote(location)),
-        hint: Some(hint),
     }
 }
 
-const NOT_PASSED_ON: &str =
-    "something before the gateway could not pass the request on: see whether the gateway runs, or raise `RETRIES`";
+const NOT_PASSED_ON: &str = "a proxy before the gateway did not get an answer from it: check whether the gateway runs, or \
+    raise `RETRIES`";
 
 fn web_page(gateway: &Url) -> String {
     format!(
@@ -220,10 +247,15 @@ impl Refused {
             401 | 403 => Failure::Permission,
             _ => Failure::Failed,
         };
+        let failure = web_page_failure(self.is_exchange && self.is_web_page, failure);
         let said = match text.as_str() {
-            "" if self.is_web_page => ": a web page".to_owned(),
+            // Its title says the same once more.
+            _ if self.is_web_page && status.is_server_error() => {
+                ", a web page from a proxy before the gateway".to_owned()
+            }
+            "" if self.is_web_page => ", a web page".to_owned(),
             "" => String::new(),
-            title if self.is_web_page => format!(": a web page, `{title}`"),
+            title if self.is_web_page => format!(", a web page: `{title}`"),
             text => format!(": `{text}`"),
         };
         let message = format!("{request}: {status}{said}");
@@ -236,14 +268,14 @@ impl Refused {
         }
         match (self.status.as_u16(), self.action) {
             (401 | 403, ..) if self.is_web_page => Some(format!(
-                "a web page answered at `{}`, not the gateway's IAM: a proxy or an ingress before it wants a sign-in of its \
-                 own, or lets only some addresses in; let `/oauth/token` and `/system/` through there",
+                "a web page answered at `{}`, not the gateway's IAM: a proxy or an ingress before it requires its own \
+                 sign-in, or admits only some addresses; let `/oauth/token` and `/system/` pass there",
                 shown(&self.gateway)
             )),
             (401 | 403, ..) if self.password => Some("check `OPENFAAS_USERNAME` and `OPENFAAS_PASSWORD`".to_owned()),
             (401, Some(_)) => Some(
-                "the gateway exchanged the step's token, but does not accept the token it gave for it: see whether \
-                 several gateways with different keys answer at this address, and whether their clocks are right"
+                "the gateway exchanged the step's token, but does not accept the token that it issued: check whether \
+                 several gateways with different keys answer at this URL, and whether their clocks are right"
                     .to_owned(),
             ),
             (429, ..) => Some("the gateway is busy: lower `PARALLEL`, or raise `RETRIES`".to_owned()),
@@ -252,86 +284,85 @@ impl Refused {
             _ if self.is_web_page => Some(web_page(&self.gateway)),
             (404, Some(IamAction::FunctionCreate | IamAction::FunctionUpdate | IamAction::FunctionList)) => {
                 Some(format!(
-                    "nothing answers to this path at `{}`: check `OPENFAAS_URL`, also for a missing base path",
+                    "the path does not exist at `{}`: check `OPENFAAS_URL`, also for a missing base path",
                     shown(&self.gateway)
                 ))
             }
-            (409, Some(IamAction::FunctionCreate)) if !self.text.contains("being deleted") => Some(
-                "the function is there already: leave `STRATEGY` out, or set it to `update` or `replace`".to_owned(),
-            ),
+            (409, Some(IamAction::FunctionCreate)) if !self.text.contains("being deleted") => {
+                Some("the function already exists: remove `STRATEGY`, or set it to `update` or `replace`".to_owned())
+            }
             _ => None,
         }
     }
 }
 
-/// A request without a whole answer.
-#[derive(Clone, Debug)]
+/// A request without a complete answer.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{request} at `{}` failed", shown(gateway))]
 pub(crate) struct Transport {
-    /// What was asked.
+    /// Method and path.
     pub request: String,
-    /// The gateway's own address.
+    /// The gateway's own URL.
     pub gateway: Url,
-    /// What happened.
-    pub cause: Cause,
+    pub source: Cause,
     /// Whether no connection was made, so that nobody can have received the request.
     pub unsent: bool,
 }
 
 impl Transport {
+    /// With the cause, on one line.
+    pub(super) fn message(&self) -> String {
+        format!("{} at `{}`: {}", self.request, shown(&self.gateway), self.source)
+    }
+
     fn problem(&self) -> Problem {
         let host = self.gateway.host_str().unwrap_or_default();
         let port = self.gateway.port_or_known_default().unwrap_or_default();
         let url = shown(&self.gateway);
-        let hint = match &self.cause {
-            Cause::NoSuchName => Some(format!("check the host name `{host}` in `OPENFAAS_URL` (`{url}`)")),
-            Cause::NameLookup(_) => Some("the name service did not answer; run the step again".to_owned()),
-            Cause::Refused => Some(format!(
+        let hint = match &self.source {
+            Cause::UnknownName => Some(format!("check the host name `{host}` in `OPENFAAS_URL` (`{url}`)")),
+            Cause::NameLookup(_) => Some("the name service did not answer: run the step again".to_owned()),
+            Cause::ConnectionRefused => Some(format!(
                 "nothing listens on port {port} of `{host}`: check `OPENFAAS_URL` (`{url}`), and whether the gateway runs"
             )),
             Cause::NoRoute => Some(format!(
                 "a Bitbucket runner in the cloud cannot reach a private address: use the gateway's public one instead of `{url}`, or a self-hosted runner"
             )),
-            Cause::TimedOut(_) => Some(format!(
-                "see whether a firewall lets Bitbucket's addresses through to `{host}`, or raise `TIMEOUT`"
-            )),
-            Cause::NotConnected(_) => {
-                Some(format!("see whether a firewall lets Bitbucket's addresses through to `{host}`"))
+            Cause::TimedOut(_) => {
+                Some(format!("check whether a firewall admits Bitbucket's addresses to `{host}`, or raise `TIMEOUT`"))
             }
-            Cause::Certificate(Certificate::UnknownIssuer) => Some(
-                "for a private authority, write its certificate as `CA_CERT` (PEM text, or the path of a file)"
-                    .to_owned(),
-            ),
-            Cause::Certificate(Certificate::WrongName(_)) => {
-                Some("write the host name that the certificate is for in `OPENFAAS_URL`".to_owned())
+            Cause::ConnectTimedOut(_) => {
+                Some(format!("check whether a firewall admits Bitbucket's addresses to `{host}`"))
             }
-            Cause::Certificate(Certificate::Expired) => Some("renew the gateway's certificate".to_owned()),
+            Cause::Certificate(certificate) => Some(certificate.hint(host, port)),
             Cause::NotTls => Some(format!(
-                "`OPENFAAS_URL` (`{url}`) begins with `https://`, but something other than TLS is spoken there: check the port; inside a cluster write `http://…`, with `ALLOW_HTTP: 'true'`"
+                "`OPENFAAS_URL` (`{url}`) begins with `https://`, but the server does not speak TLS: check the port; inside a cluster write `http://…`, with `ALLOW_HTTP: 'true'`"
             )),
-            Cause::WantsTls => Some(format!("write `OPENFAAS_URL: '{}'`", with_https(&self.gateway))),
-            Cause::NotHttp(_) if self.gateway.scheme() == "http" => {
-                Some(format!("if TLS is spoken there, write `OPENFAAS_URL: '{}'`", with_https(&self.gateway)))
+            Cause::Tls(_) => Some(format!(
+                "the pipe speaks TLS 1.2 and 1.3; see what the server speaks: `openssl s_client -connect {host}:{port}`"
+            )),
+            Cause::SpeaksTls => Some(format!("write `OPENFAAS_URL: '{}'`", with_https(&self.gateway))),
+            Cause::NotHttp(_) => Some(format!("check whether the gateway answers at `{url}`")),
+            Cause::Proxy { variable, .. } => {
+                Some(format!("check the proxy that `{variable}` names, or add `{host}` to `NO_PROXY`"))
             }
-            Cause::NotHttp(_) => Some(format!("see what answers at `{url}`: is it the gateway?")),
-            Cause::Proxy { .. } => Some("check `HTTPS_PROXY`, or name the gateway's host in `NO_PROXY`".to_owned()),
-            _ => None,
+            Cause::Body(_) => Some("find out what changes the file during the run".to_owned()),
+            Cause::Closed | Cause::Other(_) => None,
         };
-        Problem { failure: Failure::Unreachable, message: self.to_string(), hint }
+        let failure = match self.source {
+            Cause::Body(_) => Failure::Failed,
+            _ => Failure::Unreachable,
+        };
+        Problem { failure, message: self.message(), hint }
     }
 }
 
-impl fmt::Display for Transport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} at `{}`: {}", self.request, shown(&self.gateway), self.cause)
-    }
-}
-
-/// A gateway's address with the other scheme: the port stays, as it is the one that speaks TLS.
-fn with_https(gateway: &Url) -> String {
+/// A gateway's URL with the other scheme. The port stays: it is the one that speaks TLS.
+pub(super) fn with_https(gateway: &Url) -> String {
     shown(gateway).replacen("http://", "https://", 1)
 }
 
-/// Whether an answer says that its port wants TLS, in the words of Go's server, nginx or Apache httpd.
+/// Whether an answer says that its port requires TLS, in the words of Go's server, nginx or Apache httpd.
 pub(super) fn wants_tls(status: StatusCode, body: &[u8]) -> bool {
     let words = String::from_utf8_lossy(body);
     status == StatusCode::BAD_REQUEST

@@ -3,49 +3,59 @@
 use std::time::Duration;
 
 use super::*;
+use crate::http::cause::BodyError;
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 #[test]
 fn every_cause_says_what_to_change() {
     let causes = [
-        Cause::NoSuchName,
+        Cause::UnknownName,
         Cause::NameLookup("no answer".into()),
-        Cause::Refused,
+        Cause::ConnectionRefused,
         Cause::NoRoute,
         Cause::TimedOut(TIMEOUT),
         Cause::NotHttp("invalid HTTP version parsed".into()),
-        Cause::NotConnected(Duration::from_secs(10)),
-        Cause::Proxy { words: "tunnel error".into(), may_pass: false },
+        Cause::ConnectTimedOut(Duration::from_secs(10)),
+        Cause::Proxy { variable: "HTTPS_PROXY", reason: "connection refused".into(), is_transient: true },
+        Cause::Tls("received fatal alert: ProtocolVersion".into()),
+        Cause::SpeaksTls,
+        Cause::Body(BodyError("`payload` changed while it was sent".into())),
     ];
     let told = causes.map(|cause| {
         let gateway = Url::parse("http://gw.example.com:8080/base/").unwrap();
-        let transport = Transport { request: "PUT /system/functions".into(), gateway, cause, unsent: true };
+        let transport = Transport { request: "PUT /system/functions".into(), gateway, source: cause, unsent: true };
         let Problem { message, hint, .. } = transport.problem();
         format!("{message}\nhint: {}", hint.unwrap())
     });
-    insta::assert_snapshot!(told.join("\n"), @r"
-    PUT /system/functions at `http://gw.example.com:8080/base`: the host name has no address
+    insta::assert_snapshot!(told.join("\n"), @"
+    PUT /system/functions at `http://gw.example.com:8080/base`: the host name cannot be resolved
     hint: check the host name `gw.example.com` in `OPENFAAS_URL` (`http://gw.example.com:8080/base`)
-    PUT /system/functions at `http://gw.example.com:8080/base`: the host name could not be looked up: no answer
-    hint: the name service did not answer; run the step again
+    PUT /system/functions at `http://gw.example.com:8080/base`: the host name could not be resolved: no answer
+    hint: the name service did not answer: run the step again
     PUT /system/functions at `http://gw.example.com:8080/base`: connection refused
     hint: nothing listens on port 8080 of `gw.example.com`: check `OPENFAAS_URL` (`http://gw.example.com:8080/base`), and whether the gateway runs
     PUT /system/functions at `http://gw.example.com:8080/base`: no route to the host
     hint: a Bitbucket runner in the cloud cannot reach a private address: use the gateway's public one instead of `http://gw.example.com:8080/base`, or a self-hosted runner
-    PUT /system/functions at `http://gw.example.com:8080/base`: no complete answer within 1 min
-    hint: see whether a firewall lets Bitbucket's addresses through to `gw.example.com`, or raise `TIMEOUT`
+    PUT /system/functions at `http://gw.example.com:8080/base`: timeout: no complete answer within 1 min
+    hint: check whether a firewall admits Bitbucket's addresses to `gw.example.com`, or raise `TIMEOUT`
     PUT /system/functions at `http://gw.example.com:8080/base`: the answer is not HTTP: invalid HTTP version parsed
-    hint: if TLS is spoken there, write `OPENFAAS_URL: 'https://gw.example.com:8080/base'`
-    PUT /system/functions at `http://gw.example.com:8080/base`: no connection within 10 s
-    hint: see whether a firewall lets Bitbucket's addresses through to `gw.example.com`
-    PUT /system/functions at `http://gw.example.com:8080/base`: the request did not get through the proxy: tunnel error
-    hint: check `HTTPS_PROXY`, or name the gateway's host in `NO_PROXY`
+    hint: check whether the gateway answers at `http://gw.example.com:8080/base`
+    PUT /system/functions at `http://gw.example.com:8080/base`: timeout: no connection within 10 s
+    hint: check whether a firewall admits Bitbucket's addresses to `gw.example.com`
+    PUT /system/functions at `http://gw.example.com:8080/base`: the proxy did not pass the request on: connection refused
+    hint: check the proxy that `HTTPS_PROXY` names, or add `gw.example.com` to `NO_PROXY`
+    PUT /system/functions at `http://gw.example.com:8080/base`: TLS handshake failed: received fatal alert: ProtocolVersion
+    hint: the pipe speaks TLS 1.2 and 1.3; see what the server speaks: `openssl s_client -connect gw.example.com:8080`
+    PUT /system/functions at `http://gw.example.com:8080/base`: the port speaks TLS, but plain HTTP was sent to it
+    hint: write `OPENFAAS_URL: 'https://gw.example.com:8080/base'`
+    PUT /system/functions at `http://gw.example.com:8080/base`: `payload` changed while it was sent
+    hint: find out what changes the file during the run
     ");
 }
 
 #[test]
-fn servers_that_want_tls_are_known_by_their_words() {
+fn servers_that_require_tls_are_recognised_by_their_words() {
     for words in [
         "Client sent an HTTP request to an HTTPS server.\n",
         "<html><head><title>400 The plain HTTP request was sent to HTTPS port</title></head>",

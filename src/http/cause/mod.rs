@@ -1,66 +1,62 @@
-//! Why a request got no whole answer, told from what the HTTP library says.
+//! Why a request got no complete answer, found out from what the HTTP library reports.
+
+mod certificate;
 
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use super::CONNECT_TIMEOUT;
-use crate::console::log::{self, quote};
+use hyper_util::client::proxy::matcher::Matcher;
 
-/// What happened on the way.
+use super::client::{CONNECT_TIMEOUT, is_loopback};
+use crate::console::log::{self, quote};
+pub(crate) use certificate::Certificate;
+
+/// Why there is no complete answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Cause {
-    /// The name has no address.
-    NoSuchName,
-    /// The name could not be looked up just now.
+    /// The host name does not exist, or has no address.
+    UnknownName,
+    /// The name service did not answer.
     NameLookup(String),
-    /// Nobody listens.
-    Refused,
-    /// The connection was ended by the other side.
+    ConnectionRefused,
+    /// The other side closed or reset the connection.
     Closed,
-    /// No way to the address.
     NoRoute,
     /// `TIMEOUT` was reached.
     TimedOut(Duration),
-    /// No connection was made in the time that one may take.
-    NotConnected(Duration),
-    /// The certificate was not accepted.
+    ConnectTimedOut(Duration),
     Certificate(Certificate),
-    /// The other side does not speak TLS.
+    /// The port does not speak TLS.
     NotTls,
     /// TLS failed otherwise.
     Tls(String),
-    /// The other side does not speak HTTP, or TLS where plain HTTP was spoken to it.
     NotHttp(String),
-    /// Plain HTTP was spoken to it, and it answered that it speaks TLS.
-    WantsTls,
+    /// Plain HTTP was sent to a port that speaks TLS.
+    SpeaksTls,
     /// The proxy was not reached, or did not let the request through.
     Proxy {
-        /// What happened.
-        words: String,
-        /// Whether the same request may succeed later.
-        may_pass: bool,
+        /// The variable that names the proxy.
+        variable: &'static str,
+        reason: String,
+        is_transient: bool,
     },
+    /// The request's body could not be read to its end.
+    Body(BodyError),
     /// Anything else, in the words of the library.
     Other(String),
 }
 
-/// What is wrong with a certificate.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Certificate {
-    /// Its authority is not trusted.
-    UnknownIssuer,
-    /// It is for another name.
-    WrongName(String),
-    /// Its time is over, or has not begun.
-    Expired,
-    /// Anything else, in the words of the library.
-    Other(String),
-}
+/// Why the rest of a request's body cannot be sent; a stream of a body may end with it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct BodyError(pub(crate) String);
+
+impl StdError for Cause {}
 
 impl Cause {
-    /// Tells the cause from what the HTTP library says.
+    /// Finds the cause in what the HTTP library reports.
     pub(crate) fn of(error: &reqwest::Error, timeout: Duration) -> Self {
         let mut source = error.source();
         let mut chain = Vec::new();
@@ -77,18 +73,36 @@ impl Cause {
             found = Some(Self::TimedOut(timeout));
         }
         let text = chain.join(": ");
-        match found.or_else(|| Self::of_lookup(&text)) {
-            // What is wrong on the way to a proxy, or in it, is told within an error of the tunnel through it.
-            Some(found) if text.contains("tunnel") => {
-                Self::Proxy { words: found.to_string(), may_pass: found.may_pass() }
+        let found = found.or_else(|| Self::of_lookup(&text)).map(|found| match found {
+            Self::TimedOut(_) if error.is_connect() => Self::ConnectTimedOut(CONNECT_TIMEOUT.min(timeout)),
+            found => found,
+        });
+        // What goes wrong on the way to a proxy, or in it, is reported within an error of the tunnel through it.
+        if text.contains("tunnel error") || text.contains("proxy") {
+            return Self::of_tunnel(&text, found);
+        }
+        match found {
+            // Plain HTTP takes no tunnel: what is connected to is the proxy.
+            Some(cause) if error.is_connect() && error.url().is_some_and(goes_through_http_proxy) => {
+                Self::Proxy { variable: "HTTP_PROXY", is_transient: cause.is_transient(), reason: cause.to_string() }
             }
-            Some(Self::TimedOut(_)) if error.is_connect() => Self::NotConnected(CONNECT_TIMEOUT.min(timeout)),
-            Some(found) => found,
-            None if text.contains("tunnel") || text.contains("proxy") => {
-                Self::Proxy { words: quote(&text), may_pass: false }
-            }
+            Some(cause) => cause,
             None => Self::Other(quote(if text.is_empty() { "no reason is known" } else { &text })),
         }
+    }
+
+    fn of_tunnel(text: &str, found: Option<Self>) -> Self {
+        let (reason, is_transient) = match found {
+            Some(cause) => (cause.to_string(), cause.is_transient()),
+            // The status is not known here: 502 and 504 are the usual ones, and retries harm nobody if it is another.
+            None if text.contains("unsuccessful") => ("it answered CONNECT with an error".to_owned(), true),
+            None if text.contains("unexpected end of file") => ("it closed the connection".to_owned(), true),
+            None if text.contains("authorization required") => {
+                ("it wants a user name and a password (407)".to_owned(), false)
+            }
+            None => (quote(text), false),
+        };
+        Self::Proxy { variable: "HTTPS_PROXY", reason, is_transient }
     }
 
     fn of_source(cause: &(dyn StdError + 'static), timeout: Duration) -> Option<Self> {
@@ -106,23 +120,10 @@ impl Cause {
     }
 
     fn of_tls(error: &rustls::Error) -> Self {
-        use rustls::CertificateError as Wrong;
         match error {
-            rustls::Error::InvalidCertificate(wrong) => Self::Certificate(match wrong {
-                Wrong::UnknownIssuer => Certificate::UnknownIssuer,
-                Wrong::NotValidForName => Certificate::WrongName(String::new()),
-                Wrong::NotValidForNameContext { presented, .. } => {
-                    let names: Vec<_> = presented.iter().map(|name| bare_name(name)).collect();
-                    Certificate::WrongName(quote(&names.join("`, `")))
-                }
-                Wrong::Expired
-                | Wrong::ExpiredContext { .. }
-                | Wrong::NotValidYet
-                | Wrong::NotValidYetContext { .. } => Certificate::Expired,
-                other => Certificate::Other(quote(&other.to_string())),
-            }),
+            rustls::Error::InvalidCertificate(error) => Self::Certificate(Certificate::of(error)),
             rustls::Error::InvalidMessage(_) => Self::NotTls,
-            other => Self::Tls(quote(&other.to_string())),
+            error => Self::Tls(quote(&error.to_string())),
         }
     }
 
@@ -132,12 +133,15 @@ impl Cause {
             if let Some(tls) = inner.downcast_ref::<rustls::Error>() {
                 return Some(Self::of_tls(tls));
             }
+            if let Some(error) = inner.downcast_ref::<BodyError>() {
+                return Some(Self::Body(error.clone()));
+            }
             if let Some(inner) = inner.downcast_ref::<io::Error>() {
                 return Self::of_io(inner, timeout);
             }
         }
         match error.kind() {
-            Kind::ConnectionRefused => Some(Self::Refused),
+            Kind::ConnectionRefused => Some(Self::ConnectionRefused),
             Kind::ConnectionReset | Kind::ConnectionAborted | Kind::BrokenPipe | Kind::UnexpectedEof => {
                 Some(Self::Closed)
             }
@@ -152,11 +156,11 @@ impl Cause {
     /// The resolver's errors have no type of their own; the words are those of `gai_strerror`.
     fn of_lookup(text: &str) -> Option<Self> {
         if text.contains("invalid dns name") {
-            return Some(Self::NoSuchName);
+            return Some(Self::UnknownName);
         }
         let words = text.split_once("failed to lookup address information: ")?.1;
         Some(if words.contains("not known") || words.contains("No address associated") {
-            Self::NoSuchName
+            Self::UnknownName
         } else {
             Self::NameLookup(quote(words))
         })
@@ -184,49 +188,42 @@ impl Cause {
     }
 
     /// Whether the same request may succeed later.
-    pub(crate) fn may_pass(&self) -> bool {
+    pub(crate) fn is_transient(&self) -> bool {
         match self {
-            Self::NameLookup(_) | Self::Refused | Self::Closed | Self::NoRoute => true,
-            Self::TimedOut(_) | Self::NotConnected(_) => true,
-            Self::Proxy { may_pass, .. } => *may_pass,
+            Self::NameLookup(_) | Self::ConnectionRefused | Self::Closed | Self::NoRoute => true,
+            Self::TimedOut(_) | Self::ConnectTimedOut(_) => true,
+            Self::Proxy { is_transient, .. } => *is_transient,
             _ => false,
         }
     }
 }
 
+/// Whether a request to a URL is sent to the proxy that `HTTP_PROXY` names.
+fn goes_through_http_proxy(url: &url::Url) -> bool {
+    let uri = url.as_str().parse::<http::Uri>();
+    url.scheme() == "http" && !is_loopback(url) && uri.is_ok_and(|uri| Matcher::from_env().intercept(&uri).is_some())
+}
+
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoSuchName => f.write_str("the host name has no address"),
-            Self::NameLookup(words) => write!(f, "the host name could not be looked up: {words}"),
-            Self::Refused => f.write_str("connection refused"),
+            Self::UnknownName => f.write_str("the host name cannot be resolved"),
+            Self::NameLookup(words) => write!(f, "the host name could not be resolved: {words}"),
+            Self::ConnectionRefused => f.write_str("connection refused"),
             Self::Closed => f.write_str("the connection was closed before the answer was complete"),
             Self::NoRoute => f.write_str("no route to the host"),
-            Self::TimedOut(timeout) => write!(f, "no complete answer within {}", log::duration(*timeout)),
-            Self::NotConnected(limit) => write!(f, "no connection within {}", log::duration(*limit)),
-            Self::Certificate(Certificate::UnknownIssuer) => f.write_str("the certificate's authority is not trusted"),
-            Self::Certificate(Certificate::WrongName(names)) if names.is_empty() => {
-                f.write_str("the certificate is for another host name")
-            }
-            Self::Certificate(Certificate::WrongName(names)) => {
-                write!(f, "the certificate is not for this host name, but for `{names}`")
-            }
-            Self::Certificate(Certificate::Expired) => f.write_str("the certificate has expired, or is not valid yet"),
-            Self::Certificate(Certificate::Other(words)) => write!(f, "the certificate is not accepted: {words}"),
+            Self::TimedOut(timeout) => write!(f, "timeout: no complete answer within {}", log::duration(*timeout)),
+            Self::ConnectTimedOut(limit) => write!(f, "timeout: no connection within {}", log::duration(*limit)),
+            Self::Certificate(certificate) => certificate.fmt(f),
             Self::NotTls => f.write_str("the port does not speak TLS"),
-            Self::Tls(words) => write!(f, "TLS failed: {words}"),
+            Self::Tls(words) => write!(f, "TLS handshake failed: {words}"),
             Self::NotHttp(words) => write!(f, "the answer is not HTTP: {words}"),
-            Self::WantsTls => f.write_str("the port speaks TLS, and plain HTTP was spoken to it"),
-            Self::Proxy { words, .. } => write!(f, "the request did not get through the proxy: {words}"),
+            Self::SpeaksTls => f.write_str("the port speaks TLS, but plain HTTP was sent to it"),
+            Self::Proxy { reason, .. } => write!(f, "the proxy did not pass the request on: {reason}"),
+            Self::Body(error) => error.fmt(f),
             Self::Other(words) => write!(f, "the request failed: {words}"),
         }
     }
-}
-
-/// A certificate's name without the name of its kind: `DnsName("gw.example.com")`.
-fn bare_name(name: &str) -> &str {
-    let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')')).unwrap_or(name);
-    inner.trim_matches('"')
 }
 
 #[cfg(test)]

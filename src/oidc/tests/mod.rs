@@ -187,7 +187,7 @@ fn a_step_that_is_set_up_right_gives_no_warning() {
 }
 
 #[test]
-fn an_expired_token_is_no_use_and_says_how_long_it_lived() {
+fn an_expired_token_is_a_warning_that_says_how_long_it_lived() {
     let expired = claims(json!({ "iat": NOW - 4000, "exp": NOW - 400 }));
     assert_snapshot!(show_findings(&expired, &facts()), @"
     Warning: the ID token expired 6 min 40 s ago, 1 h 0 min after it was issued

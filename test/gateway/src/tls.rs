@@ -29,6 +29,14 @@ pub enum Certificate {
     Expired,
     /// One of an authority that `Gateway::ca_pem` does not give.
     UnknownAuthority,
+    /// A self-signed one as `openssl req -x509` makes it, a CA's by its extensions; `Gateway::ca_pem` gives it.
+    SelfSigned,
+    /// The same for `elsewhere.example.com`.
+    SelfSignedWrongHost,
+    /// The same, and it ran out yesterday.
+    SelfSignedExpired,
+    /// The same with no name but the common name.
+    SelfSignedNameless,
 }
 
 /// A server's TLS, and the PEM text of the authority that a client is to trust.
@@ -47,12 +55,29 @@ impl Tls {
 
         let mut names: Vec<String> = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec();
         names.extend_from_slice(host_names);
-        if certificate == Certificate::WrongHost {
+        let self_signed = matches!(
+            certificate,
+            Certificate::SelfSigned
+                | Certificate::SelfSignedWrongHost
+                | Certificate::SelfSignedExpired
+                | Certificate::SelfSignedNameless
+        );
+        if certificate == Certificate::SelfSignedNameless {
+            names.clear();
+        }
+        if matches!(certificate, Certificate::WrongHost | Certificate::SelfSignedWrongHost) {
             names = vec!["elsewhere.example.com".to_owned()];
         }
-        let end = if certificate == Certificate::Expired { Duration::days(-1) } else { LIFE };
+        let expired = matches!(certificate, Certificate::Expired | Certificate::SelfSignedExpired);
+        let end = if expired { Duration::days(-1) } else { LIFE };
         let key = KeyPair::generate()?;
-        let leaf = params(names, end)?.signed_by(&key, &signer.issuer)?;
+        let mut params = params(names, end)?;
+        let leaf = if self_signed {
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            params.self_signed(&key)?
+        } else {
+            params.signed_by(&key, &signer.issuer)?
+        };
 
         let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
@@ -61,7 +86,7 @@ impl Tls {
             });
         let mut config = config.map_err(not_a_key)?;
         config.alpn_protocols = protocols(http2);
-        Ok(Self { config: Arc::new(config), ca_pem: authority.pem })
+        Ok(Self { config: Arc::new(config), ca_pem: if self_signed { leaf.pem() } else { authority.pem } })
     }
 }
 

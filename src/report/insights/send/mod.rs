@@ -1,27 +1,24 @@
 //! Sends the Code Insights report through the pipeline's proxy.
 //!
-//! The client is one of its own, so that no token meant for the gateway can travel with it, and it has no root
-//! certificates, since the proxy takes plain HTTP only.
+//! The client is one of its own, so that no token for the gateway can travel with it.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use reqwest::{Client, Proxy, Response, Url};
-use rustls::{ClientConfig, RootCertStore};
 
 use crate::console::log;
 use crate::diagnostic::Diagnostic;
 use crate::function::outcome::Outcome;
-use crate::http::USER_AGENT;
+use crate::http::client;
 use crate::report::insights::{self, Context, Method, Request};
 
-/// For everything together: a report is not worth more of a step's time.
+/// For all requests together: a report is not worth more of a step's time.
 const TIME_LIMIT: Duration = Duration::from_secs(2);
 
-/// How much of a refusal is read.
+/// How much of a refusal is read, in bytes.
 const ANSWER_LIMIT: usize = 2048;
 
-/// Sends the report, with one try; a warning says where that did not work.
+/// Sends the report, without retries. If that fails, there is a warning, and the run goes on.
 pub(crate) async fn send(outcome: &Outcome, context: &Context) {
     let requests = insights::requests(outcome, context);
     match post_within(TIME_LIMIT, &requests, &context.proxy).await {
@@ -34,10 +31,12 @@ pub(crate) async fn send(outcome: &Outcome, context: &Context) {
     }
 }
 
-/// Why a report was not sent, or not all of it.
+/// Why a report was not sent completely.
 #[derive(Debug, thiserror::Error)]
 enum Error {
-    #[error("`REPORT_PROXY` is no URL of a proxy: {0}")]
+    #[error(transparent)]
+    Client(#[from] client::Error),
+    #[error("`REPORT_PROXY` is not the URL of a proxy: {0}")]
     Proxy(String),
     #[error("no answer through proxy `{proxy}`: {reason}")]
     Unreachable { proxy: String, reason: String },
@@ -52,7 +51,8 @@ async fn post_within(limit: Duration, requests: &[Request], proxy: &str) -> Resu
     sent.unwrap_or_else(|_| Err(Error::TooSlow { proxy: shown(proxy), limit }))
 }
 
-/// Sends the requests one after the other, as the later ones add to what the earlier ones make.
+/// Sends the requests one after the other: `PUT` creates the report, `POST` adds annotations to it. `DELETE` comes first, since
+/// a `PUT` to a report that exists keeps the annotations of an earlier run of the step.
 async fn post_all(requests: &[Request], proxy: &str) -> Result<(), Error> {
     let client = client(proxy)?;
     let proxy = shown(proxy);
@@ -87,20 +87,8 @@ async fn post_all(requests: &[Request], proxy: &str) -> Result<(), Error> {
 }
 
 fn client(proxy: &str) -> Result<Client, Error> {
-    let fail = |error: &dyn std::error::Error| Error::Proxy(innermost(error));
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| fail(&error))?
-        .with_root_certificates(RootCertStore::empty())
-        .with_no_client_auth();
-    Client::builder()
-        .user_agent(USER_AGENT)
-        .proxy(Proxy::http(proxy).map_err(|error| fail(&error))?)
-        .tls_backend_preconfigured(tls)
-        .redirect(reqwest::redirect::Policy::none())
-        .build()
-        .map_err(|error| fail(&error))
+    let proxy = Proxy::http(proxy).map_err(|error| Error::Proxy(innermost(&error)))?;
+    Ok(client::verifying(None, TIME_LIMIT)?.proxy(proxy).build().map_err(client::Error::from)?)
 }
 
 /// The proxy's host and port, without the password that its URL may hold.
@@ -111,7 +99,7 @@ fn shown(proxy: &str) -> String {
     place.unwrap_or_default()
 }
 
-/// Reads the body, so that the connection can be used again; what is beyond the limit is left.
+/// Reads the body up to a limit, so that the connection can be used again.
 async fn start_of_body(mut response: Response) -> Vec<u8> {
     let mut body = Vec::new();
     while body.len() < ANSWER_LIMIT {
@@ -124,7 +112,7 @@ async fn start_of_body(mut response: Response) -> Vec<u8> {
     body
 }
 
-/// The cause at the bottom, which names the reason and not the layers above it.
+/// The innermost cause: it names the reason, not the layers above it.
 fn innermost(error: &dyn std::error::Error) -> String {
     let mut error = error;
     while let Some(source) = error.source() {

@@ -99,13 +99,13 @@ fn proxy_needs_no_scheme() {
 }
 
 #[test]
-fn proxy_that_is_not_there_is_named() {
+fn proxy_that_refuses_connections_is_named() {
     let error = post("http://127.0.0.1:1").unwrap_err();
     assert_eq!(error.to_string(), "no answer through proxy `127.0.0.1:1`: Connection refused (os error 111)");
 }
 
 #[test]
-fn text_that_is_no_proxy_is_told() {
+fn invalid_proxy_url_is_reported() {
     assert!(matches!(post("http://").unwrap_err(), Error::Proxy(_)));
 }
 
