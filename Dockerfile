@@ -25,10 +25,13 @@ RUN touch src/main.rs src/lib.rs \
 COPY LICENSE README.md pipe.yml /image/
 # What a checkout decides by chance, modes and times, is the same in every image of a commit.
 ARG SOURCE_DATE_EPOCH=0
+# Without `multi on`, glibc takes only the first address that /etc/hosts has for a name.
 RUN mv target/*/release/openfaas-pipe /image/ \
-    && chmod 644 /image/* \
-    && chmod 755 /image /image/openfaas-pipe \
-    && touch --date="@$SOURCE_DATE_EPOCH" /image /image/*
+    && mkdir /image/etc \
+    && echo 'multi on' > /image/etc/host.conf \
+    && chmod 644 /image/LICENSE /image/README.md /image/pipe.yml /image/etc/host.conf \
+    && chmod 755 /image /image/etc /image/openfaas-pipe \
+    && touch --date="@$SOURCE_DATE_EPOCH" /image/* /image/etc/host.conf /image/etc /image
 
 FROM scratch
 ARG BUILDER

@@ -96,7 +96,7 @@ fn what_is_wrong_with_ca_cert_is_said_in_one_line() {
     assert!(gateway.requests().is_empty());
     insta::assert_snapshot!(told.join(""), @"
     - certificate 1 is incomplete: `-----END CERTIFICATE-----` is missing
-    - `missing.pem` is not there, neither in the working directory nor in the clone directory
+    - `missing.pem` does not exist, neither in the working directory nor in the clone directory
     - contains no certificate: write PEM text (`-----BEGIN CERTIFICATE-----` …), its base64, or the path of a PEM file
     - `note.txt` contains no certificate: write PEM text (`-----BEGIN CERTIFICATE-----` …), its base64, or the path of a PEM file
     ");

@@ -123,9 +123,9 @@ fn invoked_web_page_is_shown_as_what_the_function_answered() {
     let gateway = open();
     gateway.fault(Fault::any().status(404).header("Content-Type", "text/html").body("<html>nginx</html>"));
     let ran = Pipe::at(&gateway).var("COMMAND", "invoke").var("FUNCTION", "f").run().exits(1);
-    insta::assert_snapshot!(told(&ran), @r"
-    ERROR: `f` answered 404 Not Found to POST /function/f: `<html>nginx</html>`
-      hint: unless the function made this page, it is not OpenFaaS that answers at `http://[GATEWAY]`: check `OPENFAAS_URL`, also for a missing base path
+    insta::assert_snapshot!(told(&ran), @"
+    ERROR: an ingress answered 404 Not Found, not `f`: a web page
+      hint: check `OPENFAAS_URL` (`http://[GATEWAY]`), including its base path
     ✖ `f` answered with status 404
     ");
 }
@@ -134,9 +134,9 @@ fn invoked_web_page_is_shown_as_what_the_function_answered() {
 fn base_path_that_is_missing() {
     let gateway = start(permissive().base_path("/openfaas"));
     let ran = deploy(&gateway).var("OPENFAAS_URL", gateway.url().replace("/openfaas", "")).run().exits(3);
-    insta::assert_snapshot!(told(&ran), @r"
+    insta::assert_snapshot!(told(&ran), @"
     ERROR: the gateway `http://[GATEWAY]` refused the step's ID token with status 404: `404 page not found`
-      hint: the gateway has no token exchange: OpenFaaS CE and Standard have no IAM, set `OPENFAAS_PASSWORD` (blank counts as not set); else see whether `OPENFAAS_URL` lacks a base path
+      hint: the gateway has no token exchange: OpenFaaS CE and Standard have no IAM, so set `OPENFAAS_PASSWORD` (an empty value counts as not set); otherwise check whether a base path is missing in `OPENFAAS_URL`
     ✖ nothing was deployed
     ");
 }

@@ -39,6 +39,7 @@ pub const CHECKS: &[(&str, Check)] = &[
         );
     }),
     ("resolves names by /etc/hosts", resolves_by_hosts),
+    ("tries both addresses that /etc/hosts has for a name", tries_both_addresses),
     ("resolves names in a search domain", resolves_by_search),
     ("exits with 1 where the function fails", fails_with_1),
     ("exits with 2 where variables are wrong", fails_with_2),
@@ -164,6 +165,14 @@ fn streams_more_than_its_memory(world: &World) {
 fn resolves_by_hosts(world: &World) {
     let host = format!("--add-host=from-hosts:{}", world.address);
     invocation(world).variable("OPENFAAS_URL", "https://from-hosts").with([host.as_str()]).run().exits(0);
+}
+
+fn tries_both_addresses(world: &World) {
+    // Nobody listens at the first, which is the container's own.
+    let [first, second] = ["127.0.0.9", &world.address.to_string()].map(|it| format!("--add-host=from-hosts:{it}"));
+    let step = || invocation(world).variable("OPENFAAS_URL", "https://from-hosts");
+    step().with([first.as_str(), second.as_str()]).run().exits(0);
+    step().with([second.as_str(), first.as_str()]).run().exits(0);
 }
 
 fn resolves_by_search(world: &World) {
