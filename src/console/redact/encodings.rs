@@ -60,8 +60,7 @@ pub(super) fn all(secret: &str) -> BTreeSet<String> {
     let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     let mut texts = BTreeSet::from([secret.to_owned(), hex.to_uppercase(), hex]);
     texts.extend((0..3).flat_map(|before| within_base64(bytes, before)));
-    let escaped: Vec<String> =
-        texts.iter().flat_map(|text| percent(text).chain(JSON.map(|style| json(text, style)))).collect();
+    let escaped: Vec<String> = texts.iter().flat_map(|text| escaped(text)).collect();
     texts.extend(escaped);
     texts
 }
@@ -76,13 +75,50 @@ fn within_base64(secret: &[u8], before: usize) -> [String; 2] {
         .map(|text| text.get(depends_on_before..whole).unwrap_or_default().to_owned())
 }
 
-/// The text in a URL, with hex digits in either case, and with both ways to write a space.
-fn percent(text: &str) -> impl Iterator<Item = String> {
-    PERCENT.into_iter().flat_map(|set| {
-        let upper = utf8_percent_encode(text, set).to_string();
-        let lower = lower_case_escapes(&upper);
-        [upper.replace("%20", "+"), lower.replace("%20", "+"), upper, lower]
-    })
+/// How a text is escaped within another one.
+#[derive(Clone, Copy)]
+enum Escaping {
+    /// In a URL, with hex digits in either case, and with both ways to write a space.
+    Percent {
+        set: &'static AsciiSet,
+        lower_case: bool,
+        plus: bool,
+    },
+    Json(Json),
+}
+
+impl Escaping {
+    fn all() -> impl Iterator<Item = Self> {
+        let percent = PERCENT.into_iter().flat_map(|set| {
+            [(false, false), (false, true), (true, false), (true, true)].map(|(lower_case, plus)| Self::Percent {
+                set,
+                lower_case,
+                plus,
+            })
+        });
+        percent.chain(JSON.map(Self::Json))
+    }
+
+    fn apply(self, text: &str) -> String {
+        match self {
+            Self::Percent { set, lower_case, plus } => {
+                let escaped = utf8_percent_encode(text, set).to_string();
+                let escaped = if lower_case { lower_case_escapes(&escaped) } else { escaped };
+                if plus { escaped.replace("%20", "+") } else { escaped }
+            }
+            Self::Json(style) => json(text, style),
+        }
+    }
+}
+
+/// The text in all escapings that change it. Most agree on what a text has: they are compared on its special characters alone,
+/// since a token is long and the pipe starts with it.
+fn escaped(text: &str) -> Vec<String> {
+    let special: BTreeSet<char> = text.chars().filter(|character| !character.is_ascii_alphanumeric()).collect();
+    let special = String::from_iter(special);
+    let mut seen = BTreeSet::from([special.clone()]);
+    let different = Escaping::all().filter(|escaping| seen.insert(escaping.apply(&special)));
+    different.map(|escaping| escaping.apply(text)).collect()
 }
 
 fn lower_case_escapes(text: &str) -> String {
