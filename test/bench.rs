@@ -50,6 +50,11 @@ enum Work {
         functions: usize,
         parallel: usize,
     },
+    /// A deploy of new functions that is waited for, and as many calls of `VERIFY`.
+    Verified {
+        functions: usize,
+        parallel: usize,
+    },
     /// A guarded function with `AUTH: always`.
     Guarded,
     /// A payload of a gigabyte.
@@ -91,6 +96,7 @@ impl Row {
                 format!("deploy/{functions}/{}/p{parallel}", if new { "new" } else { "existing" })
             }
             Work::Checked { functions, parallel } => format!("deploy/{functions}/checked/p{parallel}"),
+            Work::Verified { functions, parallel } => format!("deploy/{functions}/verified/p{parallel}"),
             Work::Guarded => "invoke/guarded".to_owned(),
             Work::Upload => "payload/1GB-in".to_owned(),
             Work::Download => "payload/1GB-out".to_owned(),
@@ -108,6 +114,10 @@ impl Row {
             Work::Deploy { functions, new, parallel } => {
                 let methods = if new { 2 } else { 1 };
                 connect + exchange + methods * functions.div_ceil(parallel)
+            }
+            Work::Verified { functions, parallel } => {
+                // Twice the status of all: before the deploy, and once they are ready. PUT, POST, and the call of each.
+                connect + exchange + 2 + 3 * functions.div_ceil(parallel)
             }
             Work::Checked { functions, parallel } => {
                 // The registry, over TLS, while the token is exchanged; then the deploy.
@@ -146,6 +156,7 @@ fn rows() -> Vec<Row> {
             rows.push(Row::new(protocol, rtt, deploy(50, true, 16)));
             rows.push(Row::new(protocol, rtt, Work::Guarded));
             rows.push(Row::new(protocol, rtt, Work::Checked { functions: 50, parallel: 16 }));
+            rows.push(Row::new(protocol, rtt, Work::Verified { functions: 50, parallel: 16 }));
         }
         rows.push(Row::new(protocol, 0, deploy(1000, true, 16)));
         rows.push(Row::new(protocol, 0, Work::Upload));
@@ -165,6 +176,12 @@ fn prepare(site: &Site, row: &Row, run: usize, dir: &TempDir) -> anyhow::Result<
             site.deployable(functions, &format!("f{run}"), false, dir)?;
         }
         Work::Deploy { functions, new: false, .. } => site.deployable(functions, "f", run == 0, dir)?,
+        Work::Verified { functions, .. } => {
+            site.deployable(functions, &format!("v{run}"), false, dir)?;
+            site.gateway.put_function(&json!({
+                "service": "echo", "namespace": "etl", "image": "example/echo:1", "labels": {}, "annotations": {},
+            }));
+        }
         Work::Checked { functions, .. } => {
             site.deployable(functions, "f", run == 0, dir)?;
             if run == 0 {
@@ -203,6 +220,11 @@ fn by_pipe<'a>(site: &Site, program: &'a Path, row: &Row, dir: &'a TempDir) -> J
     match row.work {
         Work::Start => {}
         Work::Deploy { parallel, .. } => set("PARALLEL", &parallel.to_string()),
+        Work::Verified { functions, parallel } => {
+            set("PARALLEL", &parallel.to_string());
+            let calls: Vec<_> = (0..functions).map(|number| format!("echo.etl/{number}")).collect();
+            set("VERIFY", &calls.join("\n"));
+        }
         Work::Checked { parallel, .. } => {
             set("PARALLEL", &parallel.to_string());
             set("CHECK_IMAGES", "true");
