@@ -124,9 +124,10 @@ fn registry_without_credentials_and_directory_outside_are_errors() {
         .says("`not a host` is not a valid registry host name")
         .is_silent_about("OPENFAAS_URL")
         .is_silent_about("STACK_FILE");
-    let ran = pipe_with(&cloud).list("REGISTRIES", &["ghcr.io"]).var("DOCKER_CONFIG", "/root/.docker").run().exits(2);
+    let ran =
+        pipe_with(&cloud).list("REGISTRIES", &["ghcr.io"]).var("DOCKER_CONFIG", "/elsewhere/.docker").run().exits(2);
     ran.says("there are no credentials for `ghcr.io`")
-        .says("DOCKER_CONFIG:\n- `/root/.docker` is outside of the clone");
+        .says("DOCKER_CONFIG:\n- `/elsewhere/.docker` is outside of the clone");
     let ran = pipe_with(&cloud).stack(&stack_of(&["ghcr.io/acme/etl:1"])).run().exits(2);
     ran.says("there are no credentials for any registry of the stack file's images (`ghcr.io`)");
     assert_eq!(cloud.requests().len(), 0);

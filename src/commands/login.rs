@@ -254,7 +254,7 @@ fn merged(mut config: Map<String, Value>, logins: &[(Host, SignedIn)]) -> Map<St
     config
 }
 
-/// The object under a key, empty if there is none.
+/// The object under a key, created empty if it does not exist.
 fn object<'a>(config: &'a mut Map<String, Value>, key: &str) -> &'a mut Map<String, Value> {
     let value = config.entry(key).or_insert_with(|| json!({}));
     if !value.is_object() {
@@ -331,7 +331,7 @@ mod tests {
         );
         let absolute = clone.path().join(".docker");
         assert_eq!(directory(absolute.to_str().unwrap()).unwrap().relative, Path::new(".docker"));
-        for wanted in ["/root/.docker", "../x", "a/../../x", ".", "a/.."] {
+        for wanted in ["/elsewhere/.docker", "../x", "a/../../x", ".", "a/.."] {
             assert!(directory(wanted).is_err(), "{wanted}");
         }
         std::os::unix::fs::symlink("/tmp", clone.path().join("link")).unwrap();

@@ -87,7 +87,7 @@ pub(crate) enum GatewayUrl {
 pub(crate) enum Credentials {
     /// Basic auth, for OpenFaaS CE and Standard.
     Password { username: String, password: Secret },
-    /// The step's ID token, to be exchanged, or why there is none.
+    /// The step's ID token, to be exchanged, or why it is missing.
     IdToken(Result<Arc<IdToken>, TokenError>),
 }
 

@@ -38,7 +38,7 @@ pub(crate) struct Watch {
     fewest: u64,
     /// Since when as many replicas as wanted have been available.
     steady: Option<Instant>,
-    /// It was taken for ready only because nothing changed for a while.
+    /// It is assumed to be ready only because nothing changed for a while.
     pub(super) guessed: bool,
     /// What was seen last.
     pub(super) seen: Option<(Replicas, String)>,

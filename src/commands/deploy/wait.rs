@@ -196,7 +196,7 @@ impl Waiting {
                 outcome.problem = Some(problem);
                 false
             }
-            // It may pass before the time is up.
+            // A transient failure: the next look may succeed.
             Err(error) => {
                 self.error = Some(error);
                 true

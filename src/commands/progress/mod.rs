@@ -27,12 +27,12 @@ pub(crate) struct Reporter<'a> {
 }
 
 impl<'a> Reporter<'a> {
-    /// Nothing is told yet.
+    /// With nothing reported yet.
     pub(crate) fn new(needs: &'a dyn Fn(Vec<FunctionName>) -> Vec<Grant>) -> Self {
         Self { given: RefCell::default(), lacking: RefCell::default(), needs }
     }
 
-    /// An error about a function as its problem. What the Policy lacks is told at the end for all functions together.
+    /// An error about a function as its problem. What the Policy lacks is reported at the end, for all functions together.
     pub(crate) fn failed(&self, error: &Error) -> Problem {
         let mut problem = error.problem();
         if let Some((action, function)) = error.lacks() {
@@ -159,7 +159,7 @@ mod tests {
     use crate::function::command::Command;
     use crate::function::outcome::FunctionOutcome;
 
-    /// The last line of a deploy of these functions: what was done, what is wrong, and whether it got ready.
+    /// The last line of a deploy of these functions: what was done, what is wrong, and whether it became ready.
     fn last_line(functions: &[(Action, Option<Failure>, Option<bool>)], pruned: &[Option<Failure>]) -> String {
         let problem = |failure| Problem { failure, message: String::new(), hint: None };
         let function = |action, failure: Option<Failure>| FunctionOutcome {
