@@ -10,9 +10,7 @@ use crate::function::quantity;
 pub(crate) struct Change {
     /// The field, with the key where it is one of several: `image`, `env LOG_LEVEL`.
     pub(crate) field: String,
-    /// What runs.
     pub(crate) old: Option<String>,
-    /// What a deploy would send.
     pub(crate) new: Option<String>,
     /// The values are not to be seen.
     pub(crate) hidden: bool,
@@ -26,20 +24,7 @@ impl Change {
 }
 
 /// What has to be in a name for its value not to be shown.
-const SECRET_WORDS: [&str; 12] = [
-    "PASS",
-    "PWD",
-    "SECRET",
-    "TOKEN",
-    "KEY",
-    "CREDENTIAL",
-    "PRIVATE",
-    "AUTH",
-    "COOKIE",
-    "SIGNATURE",
-    "DSN",
-    "CONNECTION_STRING",
-];
+const SECRET_WORDS: &str = "PASS PWD SECRET TOKEN KEY CREDENTIAL PRIVATE AUTH COOKIE SIGNATURE DSN CONNECTION_STRING";
 
 /// All fields of a function that is not there yet.
 pub(crate) fn fields_of(new: &Deployment) -> Vec<Change> {
@@ -64,12 +49,8 @@ pub(crate) fn compare(old: &Deployment, new: &Deployment) -> Vec<Change> {
     changes.resources("limits", old.limits.as_ref(), new.limits.as_ref());
     changes.resources("requests", old.requests.as_ref(), new.requests.as_ref());
     if old.read_only_root_filesystem != new.read_only_root_filesystem {
-        let text = |value: bool| value.to_string();
-        changes.add(
-            "readonly_root_filesystem",
-            Some(&text(old.read_only_root_filesystem)),
-            Some(&text(new.read_only_root_filesystem)),
-        );
+        let [old, new] = [old, new].map(|deployment| deployment.read_only_root_filesystem.to_string());
+        changes.add("readonly_root_filesystem", Some(&old), Some(&new));
     }
     changes.0
 }
@@ -106,16 +87,14 @@ impl Changes {
     }
 
     fn resources(&mut self, kind: &str, old: Option<&Resources>, new: Option<&Resources>) {
-        let part = |resources: Option<&Resources>, cpu: bool| {
-            resources.and_then(|resources| if cpu { resources.cpu.clone() } else { resources.memory.clone() })
-        };
-        for (name, cpu) in [("memory", false), ("cpu", true)] {
-            let (old, new) = (part(old, cpu), part(new, cpu));
-            let equal = match (&old, &new) {
+        let none = Resources::default();
+        let [old, new] = [old, new].map(|resources| resources.unwrap_or(&none));
+        for (name, old, new) in [("memory", &old.memory, &new.memory), ("cpu", &old.cpu, &new.cpu)] {
+            let is_equal = match (old, new) {
                 (Some(old), Some(new)) => quantity::is_equal(old, new),
                 (old, new) => old == new,
             };
-            if !equal {
+            if !is_equal {
                 self.add(format!("{kind} {name}"), old.as_ref(), new.as_ref());
             }
         }
@@ -130,7 +109,7 @@ fn is_secret(name: &str, value: &str) -> bool {
 
 fn looks_secret(name: &str) -> bool {
     let name = name.to_ascii_uppercase().replace(['-', '.'], "_");
-    SECRET_WORDS.iter().any(|word| name.contains(word))
+    SECRET_WORDS.split(' ').any(|word| name.contains(word))
 }
 
 /// Whether a value is or holds a URL with a password: `postgres://user:password@host`.
