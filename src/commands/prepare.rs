@@ -352,8 +352,8 @@ impl Preparation<'_> {
         let commit = self.environment.text("BITBUCKET_COMMIT");
         let branch = self.environment.text("BITBUCKET_BRANCH");
         match git::version(format, base, commit, branch) {
-            Ok(git::Version { branch, version, warnings }) => {
-                for warning in warnings {
+            Ok(git::Version { branch, version, warning }) => {
+                if let Some(warning) = warning {
                     Diagnostic::warning(warning.to_string()).with_hint(warning.hint()).log();
                 }
                 match branch {

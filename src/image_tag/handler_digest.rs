@@ -19,7 +19,6 @@ pub(crate) struct Error {
 }
 
 impl Error {
-    /// What to change.
     pub(crate) fn hint(&self) -> &'static str {
         "`TAG_FORMAT: digest` reads the function's `handler` folder: it has to be in this step's clone, as it was when \
          the image was built"
