@@ -12,9 +12,7 @@ use crate::console::log::{quote, whole_or_length};
 use crate::console::redact;
 use crate::diagnostic::{Diagnostic, Severity};
 
-/// How many problems, and how many warnings, are kept.
-pub(super) const MAX_PROBLEMS: usize = 100;
-/// How many expressions, and how many further lines, are listed below a place.
+/// How many expressions are listed below a place.
 const MAX_NOTES: usize = 8;
 /// How many characters of a line are shown on each side of the marker at least.
 const CONTEXT: usize = 60;
@@ -154,7 +152,7 @@ impl Place<'_> {
         let at = self.substituted.source_range(text.start);
         // A value that is nothing has its place at the colon of its name.
         let after = self.substituted.text.get(text.end..).unwrap_or_default();
-        let blank = after.iter().take_while(|byte| text.is_empty() && b": \t".contains(byte)).count();
+        let blank = after.bytes().take_while(|byte| text.is_empty() && b": \t".contains(byte)).count();
         let inside: Vec<_> = self.substituted.replacements(text.start..text.end + blank).take(MAX_NOTES).collect();
         let is_whole = |change: &Replacement<'_>| {
             text.start <= change.text.start && change.text.end <= text.end && is_shown_whole(change.value)
@@ -203,11 +201,10 @@ impl Place<'_> {
 
     /// One warning for each variable that has neither a value nor a default.
     pub(super) fn unset_variables(&self) -> impl Iterator<Item = Problem> {
-        let missing = self.substituted.names.iter().filter_map(|(name, places)| Some((name, *places.first()?)));
+        let missing = self.substituted.names.iter().filter_map(|(name, place)| Some((name, (*place)?)));
         missing.map(|(name, at)| {
             let message = format!("`{}` is not set or empty, and nothing is put in its place", whole_or_length(name));
-            let mut problem = self.page.problem(at..at + name.len(), &message, Some(pass_variables(&[name])));
-            self.note_lines(&mut problem, &[name]);
+            let problem = self.page.problem(at..at + name.len(), &message, Some(pass_variables(&[name])));
             Problem { causes: vec![name.clone()], ..problem }
         })
     }
@@ -238,45 +235,19 @@ impl Place<'_> {
         } else {
             let names: Vec<String> = unset.iter().map(|name| format!("`{}`", whole_or_length(name))).collect();
             let are = if names.len() == 1 { "is" } else { "are" };
-            let message = format!("{} {are} not set or empty: {message}", join(&names));
+            let message = format!("{} {are} not set or empty: {message}", names.join(" and "));
             self.page.problem(at, &message, Some(pass_variables(&unset)))
         };
         for change in inside.iter().filter(|change| change.missing.is_empty() && self.page.is_shown) {
             let expression = quote(&self.page.source[change.source.clone()]);
-            let value = String::from_utf8_lossy(change.value);
-            problem.note(&format!("`{expression}` is replaced with `{}`", whole_or_length(&value)));
+            problem.note(&format!("`{expression}` is replaced with `{}`", whole_or_length(change.value)));
         }
-        self.note_lines(&mut problem, &unset);
         Problem { causes, ..problem }
     }
-
-    /// Lists the other lines on which variables without a value are used.
-    fn note_lines(&self, problem: &mut Problem, unset: &[&String]) {
-        let places = unset.iter().filter_map(|name| self.substituted.names.get(*name)).flatten();
-        let lines: BTreeSet<usize> =
-            places.map(|at| self.page.line(*at)).filter(|line| Some(*line) != problem.line).collect();
-        let mut shown: Vec<String> = lines.iter().take(MAX_NOTES).map(usize::to_string).collect();
-        if lines.len() > MAX_NOTES {
-            shown.push(format!("{} more", lines.len() - MAX_NOTES));
-        }
-        if !lines.is_empty() && self.page.is_shown {
-            let plural = if lines.len() == 1 { "" } else { "s" };
-            problem.note(&format!("also used on line{plural} {}", join(&shown)));
-        }
-    }
 }
 
-fn is_shown_whole(value: &[u8]) -> bool {
-    let value = String::from_utf8_lossy(value);
-    !value.contains(['\n', '\r']) && !whole_or_length(&value).starts_with('<')
-}
-
-/// `a`, `a and b`, `a, b and c`.
-fn join(words: &[String]) -> String {
-    match words {
-        [words @ .., last] if !words.is_empty() => format!("{} and {last}", words.join(", ")),
-        words => words.concat(),
-    }
+fn is_shown_whole(value: &str) -> bool {
+    !value.contains(['\n', '\r']) && !whole_or_length(value).starts_with('<')
 }
 
 const SEVERAL_LINES: &str = "pass a value with line breaks with `ENV_VARS`, or as an OpenFaaS secret";
