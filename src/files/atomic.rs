@@ -39,7 +39,7 @@ impl Attributes {
     /// Sets them as far as the process is permitted to.
     pub(crate) fn apply_to(self, file: &File, mode: u32) {
         let applied = file.metadata().and_then(|metadata| {
-            // The mode first: who gives a file away may no longer set it.
+            // The mode first: only the owner may set it.
             file.set_permissions(Permissions::from_mode(mode))?;
             match self.owner {
                 Some(owner) if owner != (metadata.uid(), metadata.gid()) => fchown(file, Some(owner.0), Some(owner.1)),

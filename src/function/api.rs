@@ -9,13 +9,13 @@ use super::FunctionName;
 
 /// A function as it is sent to `/system/functions` (faas-provider, `types.FunctionDeployment`).
 ///
-/// `labels` and `annotations` are always sent, every other field only where it has a value.
+/// `labels` and `annotations` are always sent, every other field only if it has a value.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Deployment {
     pub service: String,
     pub image: String,
-    /// The OpenFaaS namespace; the gateway's default where absent.
+    /// The OpenFaaS namespace; the gateway's default if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
     /// The command the watchdog starts (`fprocess`).
@@ -90,7 +90,7 @@ pub(crate) struct Status {
     pub(crate) requests: Option<Resources>,
     #[serde(deserialize_with = "or_default")]
     pub(crate) read_only_root_filesystem: bool,
-    /// Replicas wanted; 0 where it is scaled to zero.
+    /// Replicas wanted; 0 if it is scaled to zero.
     #[serde(deserialize_with = "or_default")]
     pub(crate) replicas: u64,
     /// Replicas that can be invoked, old ones included.
@@ -135,7 +135,7 @@ impl Status {
 }
 
 impl Resources {
-    /// Without the quantities that say nothing; absent where none is left.
+    /// Without empty and zero quantities; absent if none is left.
     fn given(&self) -> Option<Self> {
         let given = |quantity: &Option<String>| quantity.clone().filter(|text| !text.is_empty() && text != "0");
         let resources = Self { memory: given(&self.memory), cpu: given(&self.cpu) };
@@ -160,7 +160,7 @@ fn full_image(name: &str) -> String {
     format!("{registry}/{library}{path}{tag}")
 }
 
-/// `null` stands for nothing: Go writes it for an empty map or list.
+/// Reads `null` as empty: Go writes it for an empty map or list.
 fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: serde::Deserializer<'de>,
@@ -169,7 +169,7 @@ where
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// The first character that cannot stand in a name within a URL's path.
+/// The first character of a name that a URL's path cannot contain.
 pub(crate) fn unaddressable(name: &str) -> Option<char> {
     name.chars().find(|character| !character.is_ascii_alphanumeric() && !"-_.~".contains(*character))
 }

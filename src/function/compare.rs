@@ -8,7 +8,7 @@ use crate::function::quantity;
 /// One difference.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Change {
-    /// The field, with the key where it is one of several: `image`, `env LOG_LEVEL`.
+    /// The field, with its key in a map: `image`, `env LOG_LEVEL`.
     pub(crate) field: String,
     pub(crate) old: Option<String>,
     pub(crate) new: Option<String>,

@@ -6,8 +6,7 @@ use super::FunctionName;
 use super::command::Command;
 use crate::diagnostic::{Diagnostic, Severity};
 
-/// The exit code's meaning, by which a later step or a person tells kinds of failure apart. Of several failures in one run, the
-/// exit code tells the first in this order.
+/// The kind of a failure, which decides the exit code. Of several failures in one run, the first in this order counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Failure {
     /// Stopped by SIGTERM (143).
@@ -109,18 +108,16 @@ impl Problem {
         Diagnostic::new(Severity::Error, format!("{about}{}", self.message), self.hint.clone())
     }
 
-    /// Of several problems, the one that the exit code tells.
+    /// Of several problems, the one that decides the exit code.
     pub(crate) fn worst(problems: impl IntoIterator<Item = Self>) -> Option<Self> {
         problems.into_iter().min_by_key(|problem| problem.failure)
     }
 }
 
-/// How many replicas of a function the gateway tells of.
+/// The replicas of a function that the gateway reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Replicas {
-    /// How many there are to be.
     pub(crate) desired: u64,
-    /// How many can take calls.
     pub(crate) available: u64,
 }
 
@@ -151,7 +148,7 @@ pub(crate) enum Left {
 #[derive(Clone, Debug)]
 pub(crate) struct FunctionOutcome {
     pub(crate) function: FunctionName,
-    /// The image that was sent; absent where none was (removal).
+    /// The image that was sent; absent for a removal.
     pub(crate) image: Option<String>,
     /// The digest of the image, if its registry was asked.
     pub(crate) digest: Option<String>,
@@ -163,11 +160,11 @@ pub(crate) struct FunctionOutcome {
     pub(crate) url: String,
     /// Its line in the stack file, from 1.
     pub(crate) line: Option<usize>,
-    /// Whether it got ready; absent where that was not waited for.
+    /// Whether it became ready; absent if the run did not wait for it.
     pub(crate) ready: Option<bool>,
     /// What is left of it, if it was not deployed or not rolled back.
     pub(crate) left: Left,
-    /// Its replicas as last seen; absent where they were not asked for.
+    /// Its replicas as last reported, if they were requested.
     pub(crate) replicas: Option<Replicas>,
 }
 
@@ -209,7 +206,7 @@ pub(crate) struct InvocationOutcome {
     pub(crate) function: FunctionName,
     /// Whether the function may have received it.
     pub(crate) sent: bool,
-    /// The HTTP status of the answer; absent where none came.
+    /// The HTTP status of the answer, if there was one.
     pub(crate) status: Option<u16>,
     /// The gateway's id of the call (`X-Call-Id`).
     pub(crate) call_id: Option<String>,
@@ -217,7 +214,7 @@ pub(crate) struct InvocationOutcome {
     pub(crate) asynchronous: bool,
     /// Size of the answer's body in bytes.
     pub(crate) response_bytes: u64,
-    /// How long the function ran, where the gateway says so (`X-Duration-Seconds`).
+    /// How long the function ran, if the gateway reports it (`X-Duration-Seconds`).
     pub(crate) function_seconds: Option<f64>,
     pub(crate) problem: Option<Problem>,
     /// From the first request to the last byte.
@@ -261,7 +258,7 @@ impl CallOutcome {
 pub(crate) struct Outcome {
     pub(crate) command: Command,
     pub(crate) gateway: String,
-    /// The stack file's path as the user gave it, relative to the clone directory where it lies in it.
+    /// The stack file's path as the user wrote it, relative to the clone directory if it is in it.
     pub(crate) stack_file: Option<String>,
     /// One entry a function, in stack-file order.
     pub(crate) functions: Vec<FunctionOutcome>,
@@ -287,7 +284,7 @@ impl Outcome {
         }
     }
 
-    /// Of all that failed, what the exit code tells.
+    /// The failure that decides the exit code.
     pub(crate) fn worst(&self) -> Option<Failure> {
         let functions = self.functions.iter().filter_map(|function| function.problem.as_ref());
         let invocation = self.invocation.iter().filter_map(|call| call.problem.as_ref());

@@ -161,7 +161,7 @@ impl<'d> Decoder<'d> {
     pub(super) fn map(&mut self, node: NodeId, what: &str) -> Option<BTreeMap<String, Entry>> {
         let mut map = BTreeMap::new();
         for Pair { name, key, value: node } in self.pairs(node, what)? {
-            // What is no text fails the run: what stands in for it does not matter.
+            // A value that is not a text fails the run: any placeholder will do.
             let value = self.text(node, format_args!("`{}` of {what}", WholeOrLength(&name))).unwrap_or_default();
             map.insert(name, Entry { value, key, node });
         }

@@ -35,10 +35,6 @@ impl Problem {
     pub(super) fn new(message: impl Into<String>, hint: Option<String>) -> Self {
         Self { diagnostic: Diagnostic::new(Severity::Error, message, hint), line: None, causes: Vec::new() }
     }
-
-    pub(super) fn note(&mut self, note: &str) {
-        self.diagnostic.message.push_str(&format!("\n{:GUTTER$} = {note}", ""));
-    }
 }
 
 impl fmt::Display for Problem {
@@ -240,7 +236,8 @@ impl Place<'_> {
         };
         for change in inside.iter().filter(|change| change.missing.is_empty() && self.page.is_shown) {
             let expression = quote(&self.page.source[change.source.clone()]);
-            problem.note(&format!("`{expression}` is replaced with `{}`", whole_or_length(change.value)));
+            let value = whole_or_length(change.value);
+            problem.diagnostic.message += &format!("\n{:GUTTER$} = `{expression}` is replaced with `{value}`", "");
         }
         Problem { causes, ..problem }
     }

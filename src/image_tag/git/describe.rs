@@ -1,6 +1,6 @@
 //! `git describe --tags --always`: the tag that the fewest commits lie above, as git finds it.
 //!
-//! The walk goes from the newest commit to older ones. It notes the first [`CANDIDATES`] tagged commits it meets, and
+//! The walk goes from the newest commit to older ones. It notes the first [`CANDIDATES`] tagged commits it finds, and
 //! counts for each how many commits were passed that are not among its ancestors. Which tag wins if history has
 //! branches depends on the order of the walk and on when it ends; both are git 2.47's.
 

@@ -1,4 +1,4 @@
-//! Why a fact about the clone cannot be found, and what may be wrong with one that was.
+//! Errors and warnings about the clone's git repository.
 
 use std::io;
 use std::path::{Path, PathBuf};

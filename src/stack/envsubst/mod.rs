@@ -1,6 +1,6 @@
 //! Variables in the text of a stack file, substituted as drone/envsubst v1 does for faas-cli, which is not as bash does.
 //!
-//! It runs over the raw text before YAML is read, comments included. `$NAME` without braces is left alone.
+//! It runs over the raw text before YAML is read, comments included. `$NAME` without braces stays as it is.
 //!
 //! ```text
 //! text        = { "$$" | "\/" | "\\" | expression | character }     of the first three, the second character stays
@@ -164,19 +164,15 @@ impl Substituted {
     /// The place in the source that a place in the text comes from: the whole expression if one became it, else the empty
     /// range at the place.
     pub fn source_range(&self, text: usize) -> Range<usize> {
-        let mut index = self.segments.partition_point(|segment| segment.text <= text);
+        let first = self.segments.partition_point(|segment| segment.text < text);
+        let after = self.segments.partition_point(|segment| segment.text <= text);
         // Of several at the same place, an expression that became nothing.
-        while let Some([before, last]) = index.checked_sub(2).and_then(|start| self.segments.get(start..index))
-            && before.is_expression
-            && before.text == last.text
-            && last.text == text
-        {
-            index -= 1;
-        }
-        let Some(segment) = index.checked_sub(1).and_then(|index| self.segments.get(index)) else {
+        let index = (first..after).find(|index| self.segments[*index].is_expression);
+        let index = index.unwrap_or(after.saturating_sub(1));
+        let Some(segment) = self.segments.get(index) else {
             return 0..0;
         };
-        let end = self.segments.get(index).map_or(segment.source, |next| next.source);
+        let end = self.segments.get(index + 1).map_or(segment.source, |next| next.source);
         if segment.is_expression {
             segment.source..end
         } else {
