@@ -250,7 +250,7 @@ impl Preparation<'_> {
                 return None;
             }
         };
-        self.warn_of_stack(&stack.substituted, &stack.warnings);
+        self.warn_of_stack(&substituted, &stack.warnings);
         let path = self.shown_path(&source);
         let owner = deploy.and_then(|deploy| deploy.owner.as_deref());
         let owner = owner.map(|repository| owner_label::value(repository, owner_label::identity(&path)));
@@ -340,14 +340,11 @@ impl Preparation<'_> {
         let commit = self.environment.text("BITBUCKET_COMMIT");
         let branch = self.environment.text("BITBUCKET_BRANCH");
         match git::version(format, base, commit, branch) {
-            Ok(git::Version { branch, version, warning }) => {
+            Ok((version, warning)) => {
                 if let Some(warning) = warning {
                     Diagnostic::warning(warning.to_string()).with_hint(warning.hint()).log();
                 }
-                match branch {
-                    Some(branch) => Tag::Branch { branch, version },
-                    None => Tag::Version(version),
-                }
+                Tag::Version(version)
             }
             Err(error) => {
                 self.problem("TAG_FORMAT", format!("{error}; {}", error.hint()));

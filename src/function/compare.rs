@@ -24,7 +24,20 @@ impl Change {
 }
 
 /// What has to be in a name for its value not to be shown.
-const SECRET_WORDS: &str = "PASS PWD SECRET TOKEN KEY CREDENTIAL PRIVATE AUTH COOKIE SIGNATURE DSN CONNECTION_STRING";
+const SECRET_WORDS: [&str; 12] = [
+    "PASS",
+    "PWD",
+    "SECRET",
+    "TOKEN",
+    "KEY",
+    "CREDENTIAL",
+    "PRIVATE",
+    "AUTH",
+    "COOKIE",
+    "SIGNATURE",
+    "DSN",
+    "CONNECTION_STRING",
+];
 
 /// All fields of a function that is not there yet.
 pub(crate) fn fields_of(new: &Deployment) -> Vec<Change> {
@@ -109,7 +122,7 @@ fn is_secret(name: &str, value: &str) -> bool {
 
 fn looks_secret(name: &str) -> bool {
     let name = name.to_ascii_uppercase().replace(['-', '.'], "_");
-    SECRET_WORDS.split(' ').any(|word| name.contains(word))
+    SECRET_WORDS.iter().any(|word| name.contains(word))
 }
 
 /// Whether a value is or holds a URL with a password: `postgres://user:password@host`.

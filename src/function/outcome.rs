@@ -57,7 +57,7 @@ impl Failure {
 }
 
 /// What was done with a function.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Action {
     /// It was not there before.
     Created,
@@ -72,6 +72,7 @@ pub(crate) enum Action {
     /// It was not done; [`FunctionOutcome::problem`] says why.
     Failed,
     /// The run was stopped before it was begun.
+    #[default]
     NotStarted,
 }
 
@@ -145,7 +146,7 @@ pub(crate) enum Left {
     Unknown,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct FunctionOutcome {
     pub(crate) function: FunctionName,
     /// The image that was sent; absent for a removal.
@@ -170,19 +171,7 @@ pub(crate) struct FunctionOutcome {
 
 impl FunctionOutcome {
     pub(crate) fn new(function: FunctionName, url: String) -> Self {
-        Self {
-            function,
-            image: None,
-            digest: None,
-            action: Action::NotStarted,
-            problem: None,
-            duration: Duration::ZERO,
-            url,
-            line: None,
-            ready: None,
-            left: Left::Untouched,
-            replicas: None,
-        }
+        Self { function, url, ..Self::default() }
     }
 
     /// The image with its digest, if that is known.
@@ -222,7 +211,7 @@ pub(crate) struct InvocationOutcome {
 }
 
 /// What became of a call of `VERIFY`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct CallOutcome {
     /// As it was written.
     pub(crate) call: String,
@@ -241,8 +230,7 @@ pub(crate) struct CallOutcome {
 
 impl CallOutcome {
     pub(crate) fn planned(call: String, function: FunctionName, method: String, url: String) -> Self {
-        let duration = Duration::ZERO;
-        Self { call, function, method, url, made: false, status: None, call_id: None, problem: None, duration }
+        Self { call, function, method, url, ..Self::default() }
     }
 
     pub(crate) fn verdict(&self) -> Verdict {

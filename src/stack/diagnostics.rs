@@ -197,8 +197,7 @@ impl Place<'_> {
 
     /// One warning for each variable that has neither a value nor a default.
     pub(super) fn unset_variables(&self) -> impl Iterator<Item = Problem> {
-        let missing = self.substituted.names.iter().filter_map(|(name, place)| Some((name, (*place)?)));
-        missing.map(|(name, at)| {
+        self.substituted.missing.iter().map(|(name, &at)| {
             let message = format!("`{}` is not set or empty, and nothing is put in its place", whole_or_length(name));
             let problem = self.page.problem(at..at + name.len(), &message, Some(pass_variables(&[name])));
             Problem { causes: vec![name.clone()], ..problem }
@@ -218,12 +217,11 @@ impl Place<'_> {
 
     /// If a variable in it has no value, that is the cause, and what the message begins with.
     fn explain(&self, at: Range<usize>, inside: &[Replacement<'_>], message: &str, hint: Option<String>) -> Problem {
-        let mut unset: Vec<&String> = Vec::new();
+        let mut unset: Vec<&str> = Vec::new();
         for name in inside.iter().flat_map(|change| change.missing) {
-            let known = self.substituted.names.get_key_value(&self.page.source[name.clone()]);
-            unset.extend(known.map(|(name, _)| name).filter(|name| !unset.contains(name)));
+            unset.extend(Some(&self.page.source[name.clone()]).filter(|name| !unset.contains(name)));
         }
-        let mut causes: Vec<String> = unset.iter().map(|name| (*name).clone()).collect();
+        let mut causes: Vec<String> = unset.iter().map(|name| (*name).to_owned()).collect();
         let mut problem = if unset.is_empty() {
             let broken = inside.iter().filter(|change| change.has_several_lines());
             causes = broken.map(|change| self.page.source[change.source.clone()].to_owned()).collect();
@@ -249,7 +247,7 @@ fn is_shown_whole(value: &str) -> bool {
 
 const SEVERAL_LINES: &str = "pass a value with line breaks with `ENV_VARS`, or as an OpenFaaS secret";
 
-fn pass_variables(names: &[&String]) -> String {
+fn pass_variables(names: &[&str]) -> String {
     let names: Vec<String> = names.iter().map(|name| whole_or_length(name)).collect();
     let lines: String = names.iter().map(|name| format!("\n    {name}: ${name}")).collect();
     let default = names.first().map(|name| format!("`${{{name}:-default}}`")).unwrap_or_default();

@@ -8,10 +8,8 @@ pub enum Tag {
     /// The name as it is, with `:latest` if it has no tag.
     #[default]
     Latest,
-    /// `-VERSION` behind the tag (`sha`, `describe`).
+    /// This behind the tag, after a `-` (`sha`, `branch`, `describe`).
     Version(String),
-    /// `-BRANCH-VERSION` behind the tag.
-    Branch { branch: String, version: String },
     /// The hash of the handler's folder in place of the tag.
     Digest,
 }
@@ -26,7 +24,6 @@ pub(super) fn tagged(image: &str, tag: &Tag, digest: &str) -> String {
     match tag {
         Tag::Latest => name,
         Tag::Version(version) => format!("{name}-{version}"),
-        Tag::Branch { branch, version } => format!("{name}-{branch}-{version}"),
         Tag::Digest => {
             let base = name.rsplit_once(':').map_or(name.as_str(), |(base, _)| base);
             format!("{base}:{digest}")

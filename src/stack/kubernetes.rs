@@ -9,8 +9,6 @@ use crate::function::{api, quantity};
 const MAX_LABEL: usize = 63;
 /// The longest DNS subdomain: names of secrets, prefixes of label keys.
 const MAX_SUBDOMAIN: usize = 253;
-/// All annotations of an object together.
-const MAX_ANNOTATIONS: usize = 256 << 10;
 /// 1 MiB in billionths of a byte: less memory starts no container. `128m` is an eighth of a byte.
 const MIN_MEMORY: u128 = 1_000_000_000 << 20;
 
@@ -97,12 +95,6 @@ impl Rule {
     }
 }
 
-/// Why annotations with so many bytes are too large.
-pub(super) fn annotations(size: usize) -> Option<String> {
-    (size > MAX_ANNOTATIONS)
-        .then(|| format!("the annotations have {size} bytes; Kubernetes accepts at most {MAX_ANNOTATIONS}"))
-}
-
 /// Whether a text has only ASCII letters, digits and `others`, and begins and ends with a letter or digit.
 fn is_word(text: &str, may_be_upper: bool, others: &str) -> bool {
     let is_inner = |c: char| c.is_ascii_digit() || c.is_ascii_lowercase() || may_be_upper && c.is_ascii_uppercase();
@@ -171,6 +163,5 @@ mod tests {
         check(Rule::VariableName, &["A", "a.b", "é"], &["", "A=B"]);
         check(Rule::Cpu, &["", "100m", "0.5"], &["half"]);
         check(Rule::Memory, &["", "128Mi", "0.5Gi", "1e9"], &["128MB", "128m", "1023Ki", "x"]);
-        assert!(annotations(MAX_ANNOTATIONS).is_none() && annotations(MAX_ANNOTATIONS + 1).is_some());
     }
 }

@@ -65,7 +65,7 @@ pub struct Options {
     pub read_only: bool,
     /// `ENVSUBST: 'false'`: variables are not substituted.
     pub is_literal: bool,
-    /// `TAG_FORMAT`, with the branch and version of the clone.
+    /// `TAG_FORMAT`, with what it takes from the clone.
     pub tag: Tag,
     /// `PRUNE`: the names of functions must not depend on variables.
     pub prune: bool,
@@ -123,7 +123,6 @@ pub struct Stack {
     pub named: Vec<FunctionName>,
     /// What may be wrong, although it can be deployed.
     pub warnings: Vec<Problem>,
-    pub substituted: BTreeSet<String>,
 }
 
 /// A function to deploy.
@@ -198,7 +197,6 @@ pub fn read(source: &Source, options: &Options, surroundings: &Surroundings<'_>)
         functions,
         named,
         warnings: found.warnings,
-        substituted: substituted.names.into_keys().collect(),
     })
 }
 

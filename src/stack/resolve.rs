@@ -10,7 +10,7 @@ use super::envsubst::OWN_SECRET;
 use super::files::{FileFault, Files};
 use super::filter::is_selected;
 use super::image::{self, Tag};
-use super::kubernetes::{self, Rule};
+use super::kubernetes::{Rule, Violation};
 use super::schema::{self, Amounts, Fields, Root, Unknown};
 use super::yaml::{Document, NodeId};
 use super::{Function, MAX_PROBLEMS, Options, Source, Surroundings};
@@ -22,13 +22,6 @@ use crate::function::api::{Deployment, Resources};
 /// A field as near as this to a known one is a typing error; so is the start of one.
 const TYPO: usize = 2;
 const WRITE_IMAGE: &str = "write `image: registry.example.com/name:tag`";
-
-/// What a problem is about: a place in the stack file, or one of the pipe's variables.
-#[derive(Clone, Copy)]
-enum At {
-    Node(NodeId),
-    Variable(&'static str),
-}
 
 pub(super) struct Assembly<'a> {
     source: &'a Source,
@@ -113,6 +106,10 @@ impl<'a> Assembly<'a> {
         self.found.problems.len() >= MAX_PROBLEMS
     }
 
+    fn list(&mut self, is_error: bool) -> &mut Vec<Problem> {
+        if is_error { &mut self.found.problems } else { &mut self.found.warnings }
+    }
+
     fn add(&mut self, problem: Problem) {
         if !self.is_full() {
             self.found.problems.push(problem);
@@ -120,21 +117,13 @@ impl<'a> Assembly<'a> {
     }
 
     fn problem(&mut self, node: NodeId, message: &str, hint: &str) {
-        self.report(At::Node(node), true, message.to_owned(), Some(hint.to_owned()));
+        self.report(node, true, message, Some(hint.to_owned()));
     }
 
-    fn report(&mut self, at: At, is_error: bool, message: String, hint: Option<String>) {
-        let list = if is_error { &mut self.found.problems } else { &mut self.found.warnings };
-        if list.len() >= MAX_PROBLEMS {
-            return;
-        }
-        match at {
-            At::Variable(name) => list.push(Problem::new(format!("`{name}`: {message}"), hint)),
-            At::Node(node) => {
-                if self.reported.insert((node, message.clone())) {
-                    list.push(self.place.problem(self.document.written(node), &message, hint));
-                }
-            }
+    fn report(&mut self, node: NodeId, is_error: bool, message: &str, hint: Option<String>) {
+        if self.list(is_error).len() < MAX_PROBLEMS && self.reported.insert((node, message.to_owned())) {
+            let problem = self.place.problem(self.document.written(node), message, hint);
+            self.list(is_error).push(problem);
         }
     }
 
@@ -329,16 +318,13 @@ impl<'a> Assembly<'a> {
     /// Warns about fields that faas-cli would silently ignore and that look like others.
     fn check_fields(&mut self, unknown: &[Unknown]) {
         for Unknown { name: Text { value, node }, owner, known } in unknown {
-            if self.found.warnings.len() >= MAX_PROBLEMS {
-                break;
-            }
             let is_start = |field: &str| value.len() > TYPO && field.starts_with(value);
             // Names may be long: the distance is computed only for those that can be near.
             let near = known.iter().filter(|field| is_start(field) || field.len().abs_diff(value.len()) <= TYPO);
             let distances = near.map(|field| (strsim::osa_distance(field, value), field));
             if let Some((_, field)) = distances.filter(|(distance, field)| *distance <= TYPO || is_start(field)).min() {
                 let message = format!("unknown field `{}` in {owner}", whole_or_length(value));
-                self.report(At::Node(*node), false, message, Some(format!("write `{field}`")));
+                self.report(*node, false, &message, Some(format!("write `{field}`")));
             }
         }
     }
@@ -354,13 +340,10 @@ impl<'a> Assembly<'a> {
         texts.extend(options.annotations.iter().map(|(name, _)| ("ANNOTATIONS", Rule::AnnotationKey, name.as_str())));
         texts.extend(options.secrets.iter().map(|name| ("SECRETS", Rule::SecretName, name.as_str())));
         for (variable, rule, text) in texts {
-            self.check(At::Variable(variable), rule, text);
-        }
-    }
-
-    fn check(&mut self, at: At, rule: Rule, text: &str) {
-        if let Some(violation) = rule.check(text) {
-            self.report(at, violation.is_error, violation.message, violation.hint.map(str::to_owned));
+            if let Some(Violation { message, hint, is_error }) = rule.check(text) {
+                let problem = Problem::new(format!("`{variable}`: {message}"), hint.map(str::to_owned));
+                self.list(is_error).push(problem);
+            }
         }
     }
 
@@ -396,12 +379,10 @@ impl<'a> Assembly<'a> {
             }
         }
         for (node, rule, text) in texts {
-            self.check(At::Node(node), rule, text);
+            if let Some(Violation { message, hint, is_error }) = rule.check(text) {
+                self.report(node, is_error, &message, hint.map(str::to_owned));
+            }
             self.check_token(node, "this", text);
-        }
-        let size = fields.annotations.iter().map(|(name, entry)| name.len() + entry.value.len()).sum();
-        if let (Some(message), Some(entry)) = (kubernetes::annotations(size), fields.annotations.values().next()) {
-            self.report(At::Node(entry.key), false, message, None);
         }
     }
 

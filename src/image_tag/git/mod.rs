@@ -30,7 +30,6 @@ const DEFAULT_ABBREV: usize = 7;
 /// A form of image tag that is made from facts about the clone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
-    /// The commit's abbreviated id.
     Sha,
     /// The branch and the commit's abbreviated id.
     Branch,
@@ -38,17 +37,7 @@ pub(crate) enum Format {
     Describe,
 }
 
-/// What an image tag is made from.
-#[derive(Debug)]
-pub(crate) struct Version {
-    /// The branch, for [`Format::Branch`] only. `HEAD` if there is none.
-    pub(crate) branch: Option<String>,
-    /// The abbreviated id or the description.
-    pub(crate) version: String,
-    pub(crate) warning: Option<Warning>,
-}
-
-/// What `faas-cli --tag` would ask git for in `directory`.
+/// What `faas-cli --tag` would ask git for in `directory`, as it becomes part of an image tag.
 ///
 /// `bitbucket_branch` is used if no branch is checked out (a build of a tag), and `bitbucket_commit` if there is
 /// no repository at all; what git tags there are cannot be known then. Who owns the clone does not matter, unlike to
@@ -58,28 +47,24 @@ pub(crate) fn version(
     directory: &Path,
     bitbucket_commit: Option<&str>,
     bitbucket_branch: Option<&str>,
-) -> Result<Version, Error> {
-    let mut warning = None;
-    let or_bitbucket = |branch: Option<String>| branch.or_else(|| bitbucket_branch.map(str::to_owned));
-    let (version, branch) = match (Repository::open(directory), bitbucket_commit.and_then(short_id)) {
+) -> Result<(String, Option<Warning>), Error> {
+    // `HEAD` is what git, and so faas-cli, print if there is no branch.
+    let on = |branch: Option<String>| branch.unwrap_or_else(|| bitbucket_branch.unwrap_or("HEAD").to_owned());
+    match (Repository::open(directory), bitbucket_commit.and_then(short_id)) {
         (Ok(repository), _) => match format {
-            Format::Sha => (repository.short_sha()?, None),
-            Format::Branch => (repository.short_sha()?, or_bitbucket(repository.branch()?)),
+            Format::Sha => Ok((repository.short_sha()?, None)),
+            Format::Branch => Ok((format!("{}-{}", on(repository.branch()?), repository.short_sha()?), None)),
             Format::Describe => {
                 let (text, tagged) = repository.describe()?;
-                warning = (!tagged && !repository.shallow.is_empty()).then_some(Warning::Shallow);
-                (text, None)
+                Ok((text, (!tagged && !repository.shallow.is_empty()).then_some(Warning::Shallow)))
             }
         },
         (Err(Error::NoRepository { directory }), Some(id)) if format != Format::Describe => {
-            warning = Some(Warning::NoClone { directory });
-            (id, or_bitbucket(None))
+            let version = if format == Format::Branch { format!("{}-{id}", on(None)) } else { id };
+            Ok((version, Some(Warning::NoClone { directory })))
         }
-        (Err(error), _) => return Err(error),
-    };
-    // What git, and so faas-cli, print if there is no branch.
-    let branch = (format == Format::Branch).then(|| branch.unwrap_or_else(|| "HEAD".to_owned()));
-    Ok(Version { branch, version, warning })
+        (Err(error), _) => Err(error),
+    }
 }
 
 /// The abbreviated id of a commit that Bitbucket names, with 40 digits or, on pull requests, with 12.

@@ -110,8 +110,8 @@ impl FaultKind {
 #[derive(Debug, Default)]
 pub struct Substituted {
     pub text: String,
-    /// All names, and for each where it first had neither a value nor a default, in bytes of the source, outside of comments.
-    pub names: BTreeMap<String, Option<usize>>,
+    /// The names that have neither a value nor a default, and where each is first, in bytes of the source, outside of comments.
+    pub missing: BTreeMap<String, usize>,
     /// In order, both in the text and in the source; the last one is the end of both.
     segments: Vec<Segment>,
 }
@@ -199,7 +199,7 @@ impl Substituted {
     /// The same with `placeholder` as the value of each expression, or only of those in which a name has neither a value nor a
     /// default.
     pub fn with_placeholder(&self, placeholder: &str, only_missing: bool) -> Self {
-        let mut out = Self { names: self.names.clone(), ..Self::default() };
+        let mut out = Self { missing: self.missing.clone(), ..Self::default() };
         let ends = self.segments.iter().skip(1).map(|segment| segment.text).chain([self.text.len()]);
         for (segment, end) in self.segments.iter().zip(ends) {
             let Segment { source, is_expression, ref missing, .. } = *segment;
@@ -221,7 +221,7 @@ pub fn substitute(source: &str, variable: &dyn Fn(&str) -> Option<String>) -> Re
         parser.missing.clear();
         let fault = match parser.expression() {
             Ok(value) if run.out.text.len() + value.len() <= MAX_FILE => {
-                run.put(start, &value, &mut parser);
+                run.put(start, &value, std::mem::take(&mut parser.missing));
                 continue;
             }
             Ok(_) => Fault { at: start..parser.at, kind: FaultKind::TooLong },
@@ -235,7 +235,6 @@ pub fn substitute(source: &str, variable: &dyn Fn(&str) -> Option<String>) -> Re
         }
     }
     run.copy_from(source.len());
-    run.out.names = parser.names;
     if faults.is_empty() { Ok(run.out) } else { Err(faults) }
 }
 
@@ -278,14 +277,12 @@ impl Run<'_> {
     }
 
     /// Appends what an expression became.
-    fn put(&mut self, start: usize, value: &str, parser: &mut Parser<'_>) {
-        let mut missing = std::mem::take(&mut parser.missing);
+    fn put(&mut self, start: usize, value: &str, mut missing: Vec<Range<usize>>) {
         if self.in_comment(start) {
             missing.clear();
         }
         for name in &missing {
-            let place = parser.names.entry(self.source[name.clone()].to_owned()).or_default();
-            place.get_or_insert(name.start);
+            self.out.missing.entry(self.source[name.clone()].to_owned()).or_insert(name.start);
         }
         self.out.segments.push(Segment { text: self.out.text.len(), source: start, is_expression: true, missing });
         self.out.text.push_str(value);

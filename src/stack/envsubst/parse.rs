@@ -1,6 +1,5 @@
 //! The grammar of one `${…}` expression.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::super::{MAX_DEPTH, MAX_FILE};
@@ -35,15 +34,13 @@ pub(super) struct Parser<'a> {
     /// The next byte to read.
     pub(super) at: usize,
     depth: usize,
-    /// All names that were read, and for each where it had neither a value nor a default first.
-    pub(super) names: BTreeMap<String, Option<usize>>,
-    /// The names in the expression at hand that have neither.
+    /// The names in the expression at hand that have neither a value nor a default.
     pub(super) missing: Vec<Range<usize>>,
 }
 
 impl<'a> Parser<'a> {
     pub(super) fn new(source: &'a str, variable: &'a dyn Fn(&str) -> Option<String>) -> Self {
-        Self { source, variable, at: 0, depth: 0, names: BTreeMap::new(), missing: Vec::new() }
+        Self { source, variable, at: 0, depth: 0, missing: Vec::new() }
     }
 
     /// What an expression becomes whose `${` is read already.
@@ -76,7 +73,6 @@ impl<'a> Parser<'a> {
             });
         }
         let text = &self.source[name.clone()];
-        self.names.entry(text.to_owned()).or_default();
         let value = (self.variable)(text).unwrap_or_default();
         match operator {
             // Of a default that is not used, nothing is missing.
