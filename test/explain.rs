@@ -470,11 +470,11 @@ functions:
 ";
     insta::assert_snapshot!(told(&deploy(&gateway).stack(stack).run().exits(1)), @r#"
     ERROR: `with-secret`: PUT /system/functions: 400 Bad Request: `unable to fetch secrets: secrets "unknown" not found`
-      hint: create the secret in namespace `openfaas-fn` first, or correct `secrets` at stack.yml:7
+      hint: create the secret in namespace `openfaas-fn` first, or correct `secrets` at stack.yml:6
     ERROR: `elsewhere.nowhere`: PUT /system/functions: 400 Bad Request: `namespace: nowhere not found or not annotated for use by OpenFaaS`
       hint: create the namespace and annotate it for OpenFaaS, or correct `namespace` at stack.yml:11, which `OPENFAAS_NAMESPACE` overrides
     ERROR: `labelled`: PUT /system/functions: 400 Bad Request: `Deployment.apps "labelled" is invalid: spec.template.labels: Invalid value: "two words": a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character`
-      hint: correct `labels` at stack.yml:15, or `LABELS`
+      hint: correct `labels` at stack.yml:14, or `LABELS`
     FUNCTION  NAMESPACE  IMAGE  RESULT  TIME  URL
     with-secret  -  example/f:1  failed: PUT /system/functions: 400 Bad Request: …  [TIME]  http://[GATEWAY]/function/with-secret
     elsewhere  nowhere  example/f:1  failed: PUT /system/functions: 400 Bad Request: …  [TIME]  http://[GATEWAY]/function/elsewhere.nowhere

@@ -108,13 +108,21 @@ fn prune_is_refused_where_a_name_is_made_by_a_substitution() {
         ("STAGE", "functions:\n  '${STAGE}': {image: example/shop:1}\n"),
         ("SUFFIX", "functions:\n  shop${SUFFIX}: {image: example/shop:1}\n"),
         ("FUNCTIONS", "${FUNCTIONS}"),
+        ("ENTRY", "functions:\n  shop: {image: example/shop:1}\n  ${ENTRY}\n"),
+        (
+            "BASE",
+            "x: &dev {more: {image: example/more:1}}\nfunctions:\n  shop: {image: example/shop:1}\n  <<: *${BASE}\n",
+        ),
     ] {
         let gateway = open();
         put(&gateway, "openfaas-fn", "shop-prod");
-        let value = if name == "FUNCTIONS" { "functions: {shop: {image: example/shop:1}}" } else { "dev" };
-        let value = if name == "SUFFIX" { "" } else { value };
+        let value = match name {
+            "FUNCTIONS" => "functions: {shop: {image: example/shop:1}}",
+            "SUFFIX" | "ENTRY" => "",
+            _ => "dev",
+        };
         let pipe = deploy(&gateway, &[]).stack(&format!("provider: {{name: openfaas}}\n{text}")).var(name, value);
-        pipe.run().exits(2).says("PRUNE:\n- the name of `").says("is made by a substitution: ");
+        pipe.run().exits(2).says("the names of functions depend on variables: ").says("or remove `PRUNE`");
         assert_eq!(left(&gateway), ["shop-prod"], "{text}");
     }
     let gateway = open();

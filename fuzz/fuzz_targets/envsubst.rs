@@ -19,7 +19,7 @@ fuzz_target!(|input: (&str, &str, &str)| {
                 let range = result.source_range(at);
                 assert!(range.start >= last && range.end <= source.len());
                 if range.is_empty() && at < result.text.len() {
-                    assert_eq!(source.as_bytes()[range.start], result.text[at]);
+                    assert_eq!(source.as_bytes()[range.start], result.text.as_bytes()[at]);
                 }
                 last = range.start;
             }

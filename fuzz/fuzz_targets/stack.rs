@@ -9,7 +9,7 @@ fuzz_target!(|input: (bool, bool, &[u8])| {
     let (envsubst, hashed, text) = input;
     let source = Source { name: "stack.yml".to_owned(), text: text.to_vec(), base: "/nonexistent".into(), is_remote: false, clone_dir: None };
     let tag = if hashed { Tag::Digest } else { Tag::Latest };
-    let options = Options { envsubst, tag, ..Options::default() };
+    let options = Options { is_literal: !envsubst, tag, ..Options::default() };
     let variable = |name: &str| (name.len() % 2 == 0).then(|| name.repeat(2));
     let folder_digest = |_: &std::path::Path| Ok("0".repeat(32));
     let lines = text.iter().filter(|byte| **byte == b'\n').count() + 1;

@@ -212,7 +212,7 @@ impl Preparation<'_> {
             namespace: selection.namespace.clone(),
             filter: selection.filter.clone(),
             regex: selection.regex.clone(),
-            envsubst: selection.envsubst,
+            is_literal: !selection.envsubst,
             tag: self.tag(selection.tag_format, &source.base),
             env_vars: deploy.map(|deploy| deploy.env_vars.clone()).unwrap_or_default(),
             labels: deploy.map(|deploy| deploy.labels.clone()).unwrap_or_default(),
@@ -220,6 +220,7 @@ impl Preparation<'_> {
             secrets: deploy.map(|deploy| deploy.secrets.clone()).unwrap_or_default(),
             constraints: deploy.map(|deploy| deploy.constraints.clone()).unwrap_or_default(),
             read_only: deploy.is_some_and(|deploy| deploy.read_only),
+            prune: deploy.is_some_and(|deploy| deploy.prune),
         };
         let substituted = RefCell::default();
         let tokens = Tokens::new(self.environment);
@@ -229,7 +230,7 @@ impl Preparation<'_> {
                 self.environment.get(name).map(str::to_owned)
             },
             folder_digest: &|folder| {
-                handler_digest::folder(folder).map_err(|error| format!("{error}; {}", error.hint()))
+                handler_digest::folder(folder).map_err(|error| format!("{error}; {}", error.hint()).into())
             },
             token_fault: &|text| deploy.and_then(|_| tokens.fault(text)),
         };
@@ -249,20 +250,7 @@ impl Preparation<'_> {
                 return None;
             }
         };
-        self.warn_of_stack(&stack.substituted, &stack.warnings);
-        if deploy.is_some_and(|deploy| deploy.prune)
-            && let Some(named) = stack.named.iter().find(|named| named.is_name_substituted)
-        {
-            self.variables.add(
-                "PRUNE",
-                format!(
-                    "the name of `{}` (line {} of the stack file) is made by a substitution: with other variables the file \
-                     names other functions, and pruning would remove these; write names without `${{…}}`, or leave `PRUNE` out",
-                    quote(&named.function.name),
-                    named.line
-                ),
-            );
-        }
+        self.warn_of_stack(&substituted, &stack.warnings);
         let path = self.shown_path(&source);
         let owner = deploy.and_then(|deploy| deploy.owner.as_deref());
         let owner = owner.map(|repository| owner_label::value(repository, owner_label::identity(&path)));
@@ -352,14 +340,11 @@ impl Preparation<'_> {
         let commit = self.environment.text("BITBUCKET_COMMIT");
         let branch = self.environment.text("BITBUCKET_BRANCH");
         match git::version(format, base, commit, branch) {
-            Ok(git::Version { branch, version, warnings }) => {
-                for warning in warnings {
+            Ok((version, warning)) => {
+                if let Some(warning) = warning {
                     Diagnostic::warning(warning.to_string()).with_hint(warning.hint()).log();
                 }
-                match branch {
-                    Some(branch) => Tag::Branch { branch, version },
-                    None => Tag::Version(version),
-                }
+                Tag::Version(version)
             }
             Err(error) => {
                 self.problem("TAG_FORMAT", format!("{error}; {}", error.hint()));
@@ -462,8 +447,8 @@ pub(crate) struct Loaded {
 
 impl Loaded {
     /// All functions of the stack file, selected or not: `PRUNE` leaves them alone.
-    pub(crate) fn named(&self) -> Vec<FunctionName> {
-        self.stack.named.iter().map(|named| named.function.clone()).collect()
+    pub(crate) fn named(&self) -> &[FunctionName] {
+        &self.stack.named
     }
 
     /// The functions that are selected, by namespace and name.

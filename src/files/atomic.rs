@@ -8,7 +8,7 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::console::log::quote;
+use super::input;
 
 /// The owner and the mode of a file.
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +39,7 @@ impl Attributes {
     /// Sets them as far as the process is permitted to.
     pub(crate) fn apply_to(self, file: &File, mode: u32) {
         let applied = file.metadata().and_then(|metadata| {
-            // The mode first: who gives a file away may no longer set it.
+            // The mode first: only the owner may set it.
             file.set_permissions(Permissions::from_mode(mode))?;
             match self.owner {
                 Some(owner) if owner != (metadata.uid(), metadata.gid()) => fchown(file, Some(owner.0), Some(owner.1)),
@@ -60,7 +60,6 @@ pub(crate) struct AtomicFile {
     temporary: PathBuf,
     path: PathBuf,
     attributes: Attributes,
-    committed: bool,
 }
 
 /// The temporary files that exist; `None` once the process is about to exit.
@@ -89,18 +88,16 @@ impl AtomicFile {
         // `create_new` does not follow a link either.
         let file = OpenOptions::new().write(true).create_new(true).mode(attributes.mode).open(&temporary)?;
         temporaries.insert(temporary.clone());
-        Ok(Self { file, temporary, path: path.to_owned(), attributes, committed: false })
+        Ok(Self { file, temporary, path: path.to_owned(), attributes })
     }
 
     /// Renames the file to its final name.
-    pub(crate) fn commit(mut self) -> io::Result<()> {
+    pub(crate) fn commit(self) -> io::Result<()> {
         self.attributes.apply_to(&self.file, self.attributes.mode);
-        let mut temporaries = temporaries();
-        let temporaries = temporaries.as_mut().ok_or_else(stopped)?;
-        fs::rename(&self.temporary, &self.path)?;
-        temporaries.remove(&self.temporary);
-        self.committed = true;
-        Ok(())
+        // Held until it is renamed, so that nothing is after `abandon`.
+        let temporaries = temporaries();
+        temporaries.as_ref().ok_or_else(stopped)?;
+        fs::rename(&self.temporary, &self.path)
     }
 }
 
@@ -116,10 +113,9 @@ impl Write for AtomicFile {
 
 impl Drop for AtomicFile {
     fn drop(&mut self) {
-        if !self.committed {
-            let _ = fs::remove_file(&self.temporary);
-            temporaries().as_mut().map(|temporaries| temporaries.remove(&self.temporary));
-        }
+        // Once it is renamed, there is none.
+        let _ = fs::remove_file(&self.temporary);
+        temporaries().as_mut().map(|temporaries| temporaries.remove(&self.temporary));
     }
 }
 
@@ -127,27 +123,15 @@ fn stopped() -> io::Error {
     io::Error::other("the run was stopped")
 }
 
-/// Why a file cannot be written to a path, as far as it can be seen beforehand.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Unwritable {
-    /// Only a file is replaced: whoever names a device wants it to stay one.
-    #[error("`{}` is {kind}, not a file", quote(&path.to_string_lossy()))]
-    NotAFile { path: PathBuf, kind: &'static str },
-    #[error("`{}` is not a directory", quote(&path.to_string_lossy()))]
-    NotADirectory { path: PathBuf },
-}
-
-/// Checks that a file can be written to a path, once its missing directories are created.
-pub(crate) fn check_path(path: &Path) -> Result<(), Unwritable> {
-    let not_a_file = |kind| Err(Unwritable::NotAFile { path: path.to_owned(), kind });
-    match fs::metadata(path) {
-        Ok(metadata) if metadata.is_dir() => return not_a_file("a directory"),
-        Ok(metadata) if !metadata.is_file() => return not_a_file("a pipe or a device"),
-        _ => {}
+/// Checks that a file can be written to a path, once its missing directories are created. Only a file is replaced: whoever
+/// names a device wants it to stay one.
+pub(crate) fn check_path(path: &Path) -> Result<(), input::Error> {
+    if let Ok(metadata) = fs::metadata(path) {
+        return input::check_regular(path, &metadata);
     }
     let existing = path.ancestors().skip(1).find_map(|dir| Some((dir, fs::metadata(dir).ok()?)));
     match existing {
-        Some((dir, metadata)) if !metadata.is_dir() => Err(Unwritable::NotADirectory { path: dir.to_owned() }),
+        Some((dir, metadata)) if !metadata.is_dir() => Err(input::Error::NotADirectory { path: dir.to_owned() }),
         _ => Ok(()),
     }
 }

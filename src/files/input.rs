@@ -1,6 +1,6 @@
 //! Reads files that variables name, up to a limit.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
@@ -13,26 +13,20 @@ pub(crate) enum Error {
     NotFound { path: String },
     #[error("`{}` is {kind}, not a file", quote(&path.display().to_string()))]
     NotAFile { path: PathBuf, kind: &'static str },
+    #[error("`{}` is not a directory", quote(&path.display().to_string()))]
+    NotADirectory { path: PathBuf },
     #[error("`{}` is larger than {} KiB", quote(&path.display().to_string()), limit / 1024)]
-    TooLarge {
-        path: PathBuf,
-        /// In bytes.
-        limit: usize,
-    },
+    TooLarge { path: PathBuf, limit: usize },
     #[error("`{}` cannot be read: {source}", quote(&path.display().to_string()))]
     Unreadable { path: PathBuf, source: std::io::Error },
 }
 
 /// Looks for a file in the working directory, then in the clone directory. The second path is the directory that it was found in.
 pub(crate) fn find(path: &str, clone_dir: Option<&Path>) -> Result<(PathBuf, PathBuf), Error> {
-    let working = PathBuf::from(".");
-    for base in [Some(working.as_path()), clone_dir].into_iter().flatten() {
-        let candidate = if base == working { PathBuf::from(path) } else { base.join(path) };
-        if candidate.exists() {
-            return Ok((candidate, base.to_owned()));
-        }
-    }
-    Err(Error::NotFound { path: path.to_owned() })
+    let working = Some((PathBuf::from(path), PathBuf::from(".")));
+    let in_clone = clone_dir.map(|dir| (dir.join(path), dir.to_owned()));
+    let found = [working, in_clone].into_iter().flatten().find(|(candidate, _)| candidate.exists());
+    found.ok_or_else(|| Error::NotFound { path: path.to_owned() })
 }
 
 /// Opens a regular file; a pipe or a device could be endless.
@@ -40,12 +34,15 @@ pub(crate) fn open(path: &Path) -> Result<(File, u64), Error> {
     let unreadable = |source| Error::Unreadable { path: path.to_owned(), source };
     // Asked before opening: to open a pipe is to wait for its writer.
     let metadata = std::fs::metadata(path).map_err(unreadable)?;
-    if !metadata.is_file() {
-        let kind = if metadata.is_dir() { "a directory" } else { "a pipe or a device" };
-        return Err(Error::NotAFile { path: path.to_owned(), kind });
-    }
+    check_regular(path, &metadata)?;
     let file = File::open(path).map_err(unreadable)?;
     Ok((file, metadata.len()))
+}
+
+/// Whether a path is a regular file, and no directory, pipe or device.
+pub(super) fn check_regular(path: &Path, metadata: &Metadata) -> Result<(), Error> {
+    let kind = if metadata.is_dir() { "a directory" } else { "a pipe or a device" };
+    if metadata.is_file() { Ok(()) } else { Err(Error::NotAFile { path: path.to_owned(), kind }) }
 }
 
 /// The contents of a regular file of at most `limit` bytes.

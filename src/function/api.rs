@@ -9,32 +9,25 @@ use super::FunctionName;
 
 /// A function as it is sent to `/system/functions` (faas-provider, `types.FunctionDeployment`).
 ///
-/// `labels` and `annotations` are always sent, every other field only where it has a value.
+/// `labels` and `annotations` are always sent, every other field only if it has a value.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Deployment {
-    /// The function's name.
     pub service: String,
-    /// The image to run, with its tag or digest.
     pub image: String,
-    /// The OpenFaaS namespace; the gateway's default where absent.
+    /// The OpenFaaS namespace; the gateway's default if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
     /// The command the watchdog starts (`fprocess`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub env_process: Option<String>,
-    /// Environment variables of the function.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub env_vars: BTreeMap<String, String>,
-    /// Placement constraints.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub constraints: Vec<String>,
-    /// Names of the secrets to mount.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<String>,
-    /// Labels.
     pub labels: BTreeMap<String, String>,
-    /// Annotations.
     pub annotations: BTreeMap<String, String>,
     /// The most a replica may use.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -42,17 +35,13 @@ pub struct Deployment {
     /// What a replica is promised.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requests: Option<Resources>,
-    /// Whether the root filesystem is read-only.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub read_only_root_filesystem: bool,
 }
 
 impl Deployment {
     /// The body of a request.
-    ///
-    /// # Errors
-    /// None that is known: maps of strings and lists of strings are always JSON.
-    pub fn to_json(&self) -> Result<Bytes, serde_json::Error> {
+    pub(crate) fn to_json(&self) -> Result<Bytes, serde_json::Error> {
         serde_json::to_vec(self).map(Bytes::from)
     }
 }
@@ -67,10 +56,8 @@ impl From<&Deployment> for FunctionName {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Resources {
-    /// Memory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<String>,
-    /// CPU.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu: Option<String>,
 }
@@ -79,46 +66,36 @@ pub struct Resources {
 /// that is zero is left out.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Status {
-    /// The function's name.
-    pub name: String,
-    /// Its namespace.
+pub(crate) struct Status {
+    pub(crate) name: String,
     #[serde(deserialize_with = "or_default")]
-    pub namespace: String,
-    /// The image it runs.
+    pub(crate) namespace: String,
     #[serde(deserialize_with = "or_default")]
-    pub image: String,
-    /// The command the watchdog starts.
+    pub(crate) image: String,
     #[serde(deserialize_with = "or_default")]
-    pub env_process: String,
-    /// Environment variables.
+    pub(crate) env_process: String,
     #[serde(deserialize_with = "or_default")]
-    pub env_vars: BTreeMap<String, String>,
-    /// Placement constraints.
+    pub(crate) env_vars: BTreeMap<String, String>,
     #[serde(deserialize_with = "or_default")]
-    pub constraints: Vec<String>,
-    /// Names of the secrets.
+    pub(crate) constraints: Vec<String>,
     #[serde(deserialize_with = "or_default")]
-    pub secrets: Vec<String>,
-    /// Labels.
+    pub(crate) secrets: Vec<String>,
     #[serde(deserialize_with = "or_default")]
-    pub labels: BTreeMap<String, String>,
-    /// Annotations.
+    pub(crate) labels: BTreeMap<String, String>,
     #[serde(deserialize_with = "or_default")]
-    pub annotations: BTreeMap<String, String>,
+    pub(crate) annotations: BTreeMap<String, String>,
     /// The most a replica may use.
-    pub limits: Option<Resources>,
+    pub(crate) limits: Option<Resources>,
     /// What a replica is promised.
-    pub requests: Option<Resources>,
-    /// Whether the root filesystem is read-only.
+    pub(crate) requests: Option<Resources>,
     #[serde(deserialize_with = "or_default")]
-    pub read_only_root_filesystem: bool,
-    /// Replicas wanted; 0 where it is scaled to zero.
+    pub(crate) read_only_root_filesystem: bool,
+    /// Replicas wanted; 0 if it is scaled to zero.
     #[serde(deserialize_with = "or_default")]
-    pub replicas: u64,
+    pub(crate) replicas: u64,
     /// Replicas that can be invoked, old ones included.
     #[serde(deserialize_with = "or_default")]
-    pub available_replicas: u64,
+    pub(crate) available_replicas: u64,
 }
 
 impl Status {
@@ -127,7 +104,7 @@ impl Status {
     /// Known of faas-netes, as controller and as operator: labels `faas_function`, `app`, `controller` and `uid`;
     /// annotations `prometheus.io.scrape` and `com.openfaas.function.spec`; `fprocess` among the environment variables; a
     /// quantity `0` for one that was not given.
-    pub fn deployment(&self) -> Deployment {
+    pub(crate) fn deployment(&self) -> Deployment {
         let mut deployment = Deployment {
             service: self.name.clone(),
             image: self.image.clone(),
@@ -158,7 +135,7 @@ impl Status {
 }
 
 impl Resources {
-    /// Without the quantities that say nothing; absent where none is left.
+    /// Without empty and zero quantities; absent if none is left.
     fn given(&self) -> Option<Self> {
         let given = |quantity: &Option<String>| quantity.clone().filter(|text| !text.is_empty() && text != "0");
         let resources = Self { memory: given(&self.memory), cpu: given(&self.cpu) };
@@ -167,7 +144,7 @@ impl Resources {
 }
 
 /// Whether two names are those of one image: some providers write out what a name leaves to convention.
-pub fn is_same_image(one: &str, other: &str) -> bool {
+pub(crate) fn is_same_image(one: &str, other: &str) -> bool {
     full_image(one) == full_image(other)
 }
 
@@ -183,7 +160,7 @@ fn full_image(name: &str) -> String {
     format!("{registry}/{library}{path}{tag}")
 }
 
-/// `null` stands for nothing: Go writes it for an empty map or list.
+/// Reads `null` as empty: Go writes it for an empty map or list.
 fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: serde::Deserializer<'de>,
@@ -192,8 +169,8 @@ where
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// The first character that cannot stand in a name within a URL's path.
-pub fn unaddressable(name: &str) -> Option<char> {
+/// The first character of a name that a URL's path cannot contain.
+pub(crate) fn unaddressable(name: &str) -> Option<char> {
     name.chars().find(|character| !character.is_ascii_alphanumeric() && !"-_.~".contains(*character))
 }
 

@@ -8,11 +8,9 @@ use crate::function::quantity;
 /// One difference.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Change {
-    /// The field, with the key where it is one of several: `image`, `env LOG_LEVEL`.
+    /// The field, with its key in a map: `image`, `env LOG_LEVEL`.
     pub(crate) field: String,
-    /// What runs.
     pub(crate) old: Option<String>,
-    /// What a deploy would send.
     pub(crate) new: Option<String>,
     /// The values are not to be seen.
     pub(crate) hidden: bool,
@@ -64,12 +62,8 @@ pub(crate) fn compare(old: &Deployment, new: &Deployment) -> Vec<Change> {
     changes.resources("limits", old.limits.as_ref(), new.limits.as_ref());
     changes.resources("requests", old.requests.as_ref(), new.requests.as_ref());
     if old.read_only_root_filesystem != new.read_only_root_filesystem {
-        let text = |value: bool| value.to_string();
-        changes.add(
-            "readonly_root_filesystem",
-            Some(&text(old.read_only_root_filesystem)),
-            Some(&text(new.read_only_root_filesystem)),
-        );
+        let [old, new] = [old, new].map(|deployment| deployment.read_only_root_filesystem.to_string());
+        changes.add("readonly_root_filesystem", Some(&old), Some(&new));
     }
     changes.0
 }
@@ -106,16 +100,14 @@ impl Changes {
     }
 
     fn resources(&mut self, kind: &str, old: Option<&Resources>, new: Option<&Resources>) {
-        let part = |resources: Option<&Resources>, cpu: bool| {
-            resources.and_then(|resources| if cpu { resources.cpu.clone() } else { resources.memory.clone() })
-        };
-        for (name, cpu) in [("memory", false), ("cpu", true)] {
-            let (old, new) = (part(old, cpu), part(new, cpu));
-            let equal = match (&old, &new) {
+        let none = Resources::default();
+        let [old, new] = [old, new].map(|resources| resources.unwrap_or(&none));
+        for (name, old, new) in [("memory", &old.memory, &new.memory), ("cpu", &old.cpu, &new.cpu)] {
+            let is_equal = match (old, new) {
                 (Some(old), Some(new)) => quantity::is_equal(old, new),
                 (old, new) => old == new,
             };
-            if !equal {
+            if !is_equal {
                 self.add(format!("{kind} {name}"), old.as_ref(), new.as_ref());
             }
         }

@@ -3,8 +3,8 @@
 pub mod api;
 pub mod command;
 pub(crate) mod compare;
-pub mod name;
+pub(crate) mod name;
 pub mod outcome;
-pub mod quantity;
+pub(crate) mod quantity;
 
 pub use name::FunctionName;

@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// The namespace of a function if none is given.
-pub const DEFAULT_NAMESPACE: &str = "openfaas-fn";
+pub(crate) const DEFAULT_NAMESPACE: &str = "openfaas-fn";
 
 /// A function in a namespace. Its `Display` is `name.namespace`, the form that `FUNCTION` and OpenFaaS' URLs take.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -14,22 +14,22 @@ pub struct FunctionName {
 }
 
 impl FunctionName {
-    pub fn new(name: impl Into<String>, namespace: Option<impl Into<String>>) -> Self {
+    pub(crate) fn new(name: impl Into<String>, namespace: Option<impl Into<String>>) -> Self {
         Self { name: name.into(), namespace: namespace.map(Into::into) }
     }
 
     /// All functions of a namespace, as a Policy and a listing mean them.
-    pub fn all_of(namespace: Option<String>) -> Self {
+    pub(crate) fn all_of(namespace: Option<String>) -> Self {
         Self { name: "*".to_owned(), namespace }
     }
 
     /// The namespace, with the default written out.
-    pub fn namespace(&self) -> &str {
+    pub(crate) fn namespace(&self) -> &str {
         self.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE)
     }
 
     /// `namespace:name`: the resource of a Policy's statement, and the audience of a function token.
-    pub fn resource(&self) -> String {
+    pub(crate) fn resource(&self) -> String {
         format!("{}:{}", self.namespace(), self.name)
     }
 }

@@ -6,9 +6,13 @@ use super::FunctionName;
 use super::command::Command;
 use crate::diagnostic::{Diagnostic, Severity};
 
-/// The exit code's meaning, by which a later step or a person tells kinds of failure apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The kind of a failure, which decides the exit code. Of several failures in one run, the first in this order counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Failure {
+    /// Stopped by SIGTERM (143).
+    Terminated,
+    /// Stopped by SIGINT (130).
+    Interrupted,
     /// Variables or stack file are wrong; nothing was sent (2).
     Input,
     /// No token, exchange refused, 401 or 403 (3).
@@ -21,14 +25,9 @@ pub enum Failure {
     NotReady,
     /// `diff` found differences (6).
     Differences,
-    /// Stopped by SIGINT (130).
-    Interrupted,
-    /// Stopped by SIGTERM (143).
-    Terminated,
 }
 
 impl Failure {
-    /// The process's exit code.
     pub fn exit_code(self) -> u8 {
         match self {
             Self::Failed => 1,
@@ -55,34 +54,16 @@ impl Failure {
             Self::Terminated => "terminated",
         }
     }
-
-    /// Of several failures in one run, the one that the exit code tells: being stopped, then 2, 3, 4, 1, 5, 6.
-    pub fn worst(failures: impl IntoIterator<Item = Self>) -> Option<Self> {
-        const ORDER: [Failure; 8] = [
-            Failure::Terminated,
-            Failure::Interrupted,
-            Failure::Input,
-            Failure::Permission,
-            Failure::Unreachable,
-            Failure::Failed,
-            Failure::NotReady,
-            Failure::Differences,
-        ];
-        let rank = |failure: &Self| ORDER.iter().position(|other| other == failure);
-        failures.into_iter().min_by_key(rank)
-    }
 }
 
 /// What was done with a function.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Action {
     /// It was not there before.
     Created,
-    /// It was updated in place.
     Updated,
     /// It was deleted and created anew.
     Replaced,
-    /// It was deleted.
     Removed,
     /// It was to be deleted and was not there.
     Absent,
@@ -91,12 +72,13 @@ pub enum Action {
     /// It was not done; [`FunctionOutcome::problem`] says why.
     Failed,
     /// The run was stopped before it was begun.
+    #[default]
     NotStarted,
 }
 
 impl Action {
     /// The word for it in table and JSON.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Created => "created",
             Self::Updated => "updated",
@@ -113,7 +95,6 @@ impl Action {
 /// Why something failed, in the form that the log has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// The kind, for the exit code.
     pub failure: Failure,
     /// What happened: one line, or the list of what is wrong with the variables.
     pub message: String,
@@ -123,31 +104,27 @@ pub struct Problem {
 
 impl Problem {
     /// As the log has it; `about` names what it is about, and is empty for the run as a whole.
-    pub fn diagnostic(&self, about: &str) -> Diagnostic {
+    pub(crate) fn diagnostic(&self, about: &str) -> Diagnostic {
         let about = if about.is_empty() { String::new() } else { format!("`{about}`: ") };
         Diagnostic::new(Severity::Error, format!("{about}{}", self.message), self.hint.clone())
     }
 
-    /// Of several problems, the one that the exit code tells.
-    pub fn worst(problems: impl IntoIterator<Item = Self>) -> Option<Self> {
-        let problems: Vec<_> = problems.into_iter().collect();
-        let worst = Failure::worst(problems.iter().map(|problem| problem.failure))?;
-        problems.into_iter().find(|problem| problem.failure == worst)
+    /// Of several problems, the one that decides the exit code.
+    pub(crate) fn worst(problems: impl IntoIterator<Item = Self>) -> Option<Self> {
+        problems.into_iter().min_by_key(|problem| problem.failure)
     }
 }
 
-/// How many replicas of a function the gateway tells of.
+/// The replicas of a function that the gateway reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Replicas {
-    /// How many there are to be.
-    pub desired: u64,
-    /// How many can take calls.
-    pub available: u64,
+pub(crate) struct Replicas {
+    pub(crate) desired: u64,
+    pub(crate) available: u64,
 }
 
 /// What a report says of one function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// What was asked for was done.
     Passed,
     /// It was tried, and it failed.
@@ -158,7 +135,7 @@ pub enum Verdict {
 
 /// What is left of a function that was not deployed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Left {
+pub(crate) enum Left {
     /// What was there before.
     #[default]
     Untouched,
@@ -169,58 +146,41 @@ pub enum Left {
     Unknown,
 }
 
-/// What became of one function.
-#[derive(Clone, Debug)]
-pub struct FunctionOutcome {
-    pub function: FunctionName,
-    /// The image that was sent; absent where none was (removal).
-    pub image: Option<String>,
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FunctionOutcome {
+    pub(crate) function: FunctionName,
+    /// The image that was sent; absent for a removal.
+    pub(crate) image: Option<String>,
     /// The digest of the image, if its registry was asked.
-    pub digest: Option<String>,
-    /// What was done.
-    pub action: Action,
-    /// Why it failed, or why it is not ready.
-    pub problem: Option<Problem>,
+    pub(crate) digest: Option<String>,
+    pub(crate) action: Action,
+    pub(crate) problem: Option<Problem>,
     /// From the first request about it to the last answer.
-    pub duration: Duration,
+    pub(crate) duration: Duration,
     /// Where it can be invoked.
-    pub url: String,
+    pub(crate) url: String,
     /// Its line in the stack file, from 1.
-    pub line: Option<usize>,
-    /// Whether it got ready; absent where that was not waited for.
-    pub ready: Option<bool>,
+    pub(crate) line: Option<usize>,
+    /// Whether it became ready; absent if the run did not wait for it.
+    pub(crate) ready: Option<bool>,
     /// What is left of it, if it was not deployed or not rolled back.
-    pub left: Left,
-    /// Its replicas as last seen; absent where they were not asked for.
-    pub replicas: Option<Replicas>,
+    pub(crate) left: Left,
+    /// Its replicas as last reported, if they were requested.
+    pub(crate) replicas: Option<Replicas>,
 }
 
 impl FunctionOutcome {
-    /// A function that nothing was done with yet.
-    pub fn new(function: FunctionName, url: String) -> Self {
-        Self {
-            function,
-            image: None,
-            digest: None,
-            action: Action::NotStarted,
-            problem: None,
-            duration: Duration::ZERO,
-            url,
-            line: None,
-            ready: None,
-            left: Left::Untouched,
-            replicas: None,
-        }
+    pub(crate) fn new(function: FunctionName, url: String) -> Self {
+        Self { function, url, ..Self::default() }
     }
 
     /// The image with its digest, if that is known.
-    pub fn pinned_image(&self) -> Option<String> {
+    pub(crate) fn pinned_image(&self) -> Option<String> {
         let (image, digest) = (self.image.as_ref()?, self.digest.as_ref()?);
         Some(if image.contains('@') { image.clone() } else { format!("{image}@{digest}") })
     }
 
-    /// Whether it went well.
-    pub fn verdict(&self) -> Verdict {
+    pub(crate) fn verdict(&self) -> Verdict {
         match self.action {
             Action::NotStarted => Verdict::Skipped,
             Action::Failed | Action::RolledBack => Verdict::Failed,
@@ -230,55 +190,50 @@ impl FunctionOutcome {
     }
 }
 
-/// What became of an invocation.
 #[derive(Clone, Debug)]
-pub struct InvocationOutcome {
-    pub function: FunctionName,
+pub(crate) struct InvocationOutcome {
+    pub(crate) function: FunctionName,
     /// Whether the function may have received it.
-    pub sent: bool,
-    /// The HTTP status of the answer; absent where none came.
-    pub status: Option<u16>,
+    pub(crate) sent: bool,
+    /// The HTTP status of the answer, if there was one.
+    pub(crate) status: Option<u16>,
     /// The gateway's id of the call (`X-Call-Id`).
-    pub call_id: Option<String>,
+    pub(crate) call_id: Option<String>,
     /// Whether it was queued rather than answered.
-    pub asynchronous: bool,
+    pub(crate) asynchronous: bool,
     /// Size of the answer's body in bytes.
-    pub response_bytes: u64,
-    /// How long the function ran, where the gateway says so (`X-Duration-Seconds`).
-    pub function_seconds: Option<f64>,
-    /// Why it failed.
-    pub problem: Option<Problem>,
+    pub(crate) response_bytes: u64,
+    /// How long the function ran, if the gateway reports it (`X-Duration-Seconds`).
+    pub(crate) function_seconds: Option<f64>,
+    pub(crate) problem: Option<Problem>,
     /// From the first request to the last byte.
-    pub duration: Duration,
+    pub(crate) duration: Duration,
 }
 
 /// What became of a call of `VERIFY`.
-#[derive(Clone, Debug)]
-pub struct CallOutcome {
+#[derive(Clone, Debug, Default)]
+pub(crate) struct CallOutcome {
     /// As it was written.
-    pub call: String,
-    pub function: FunctionName,
-    pub method: String,
-    pub url: String,
+    pub(crate) call: String,
+    pub(crate) function: FunctionName,
+    pub(crate) method: String,
+    pub(crate) url: String,
     /// Whether it was made: it is not if a function of the run is not ready.
-    pub made: bool,
-    /// The HTTP status of the last answer.
-    pub status: Option<u16>,
+    pub(crate) made: bool,
+    pub(crate) status: Option<u16>,
     /// The gateway's id of the call (`X-Call-Id`).
-    pub call_id: Option<String>,
-    pub problem: Option<Problem>,
+    pub(crate) call_id: Option<String>,
+    pub(crate) problem: Option<Problem>,
     /// From the first attempt to the verdict.
-    pub duration: Duration,
+    pub(crate) duration: Duration,
 }
 
 impl CallOutcome {
-    /// A call that was not made yet.
-    pub fn planned(call: String, function: FunctionName, method: String, url: String) -> Self {
-        let duration = Duration::ZERO;
-        Self { call, function, method, url, made: false, status: None, call_id: None, problem: None, duration }
+    pub(crate) fn planned(call: String, function: FunctionName, method: String, url: String) -> Self {
+        Self { call, function, method, url, ..Self::default() }
     }
 
-    pub fn verdict(&self) -> Verdict {
+    pub(crate) fn verdict(&self) -> Verdict {
         match &self.problem {
             Some(_) => Verdict::Failed,
             None if self.made => Verdict::Passed,
@@ -287,30 +242,24 @@ impl CallOutcome {
     }
 }
 
-/// What a run did.
 #[derive(Clone, Debug)]
-pub struct Outcome {
-    /// The value of `COMMAND`.
-    pub command: Command,
-    /// The gateway's URL.
-    pub gateway: String,
-    /// The stack file's path as the user gave it, relative to the clone directory where it lies in it.
-    pub stack_file: Option<String>,
+pub(crate) struct Outcome {
+    pub(crate) command: Command,
+    pub(crate) gateway: String,
+    /// The stack file's path as the user wrote it, relative to the clone directory if it is in it.
+    pub(crate) stack_file: Option<String>,
     /// One entry a function, in stack-file order.
-    pub functions: Vec<FunctionOutcome>,
+    pub(crate) functions: Vec<FunctionOutcome>,
     /// The calls of `VERIFY`, in their order.
-    pub calls: Vec<CallOutcome>,
-    /// The invocation, for `COMMAND: invoke`.
-    pub invocation: Option<InvocationOutcome>,
+    pub(crate) calls: Vec<CallOutcome>,
+    pub(crate) invocation: Option<InvocationOutcome>,
     /// Why the run failed as a whole, beside what failed about single functions.
-    pub problem: Option<Problem>,
-    /// From start to end.
-    pub duration: Duration,
+    pub(crate) problem: Option<Problem>,
+    pub(crate) duration: Duration,
 }
 
 impl Outcome {
-    /// A run that did nothing yet.
-    pub fn new(command: Command, gateway: String) -> Self {
+    pub(crate) fn new(command: Command, gateway: String) -> Self {
         Self {
             command,
             gateway,
@@ -323,16 +272,15 @@ impl Outcome {
         }
     }
 
-    /// Of all that failed, what the exit code tells.
-    pub fn worst(&self) -> Option<Failure> {
+    /// The failure that decides the exit code.
+    pub(crate) fn worst(&self) -> Option<Failure> {
         let functions = self.functions.iter().filter_map(|function| function.problem.as_ref());
         let invocation = self.invocation.iter().filter_map(|call| call.problem.as_ref());
         let calls = self.calls.iter().filter_map(|call| call.problem.as_ref());
-        Failure::worst(functions.chain(invocation).chain(calls).chain(&self.problem).map(|problem| problem.failure))
+        functions.chain(invocation).chain(calls).chain(&self.problem).map(|problem| problem.failure).min()
     }
 
-    /// What the process ends with.
-    pub fn exit_code(&self) -> u8 {
+    pub(crate) fn exit_code(&self) -> u8 {
         self.worst().map_or(0, Failure::exit_code)
     }
 }
@@ -344,10 +292,13 @@ mod tests {
     #[test]
     fn of_several_failures_permission_comes_first_then_reach_then_function_then_readiness() {
         use Failure::*;
-        assert_eq!(Failure::worst([NotReady, Failed, Unreachable, Permission]), Some(Permission));
-        assert_eq!(Failure::worst([NotReady, Failed, Unreachable]), Some(Unreachable));
-        assert_eq!(Failure::worst([NotReady, Failed]), Some(Failed));
-        assert_eq!(Failure::worst([]), None);
+        let problem = |failure| Problem { failure, message: String::new(), hint: None };
+        let worst =
+            |failures: &[Failure]| Problem::worst(failures.iter().copied().map(problem)).map(|worst| worst.failure);
+        assert_eq!(worst(&[NotReady, Failed, Unreachable, Permission]), Some(Permission));
+        assert_eq!(worst(&[NotReady, Failed, Unreachable]), Some(Unreachable));
+        assert_eq!(worst(&[NotReady, Failed]), Some(Failed));
+        assert_eq!(worst(&[]), None);
     }
 
     #[test]

@@ -19,34 +19,20 @@ pub(crate) fn nanos(text: &str) -> Option<u128> {
         return None;
     }
     let exponent: Option<i32> = suffix.strip_prefix(['e', 'E']).and_then(|digits| digits.parse().ok());
-    let power = |base: u128, exponent: u32| base.saturating_pow(exponent);
-    let unit = match suffix {
-        "n" => 1,
-        "u" => 1000,
-        "m" => 1_000_000,
-        "" => BILLION,
-        "k" => power(1000, 4),
-        "M" => power(1000, 5),
-        "G" => power(1000, 6),
-        "T" => power(1000, 7),
-        "P" => power(1000, 8),
-        "E" => power(1000, 9),
-        "Ki" => BILLION * power(1024, 1),
-        "Mi" => BILLION * power(1024, 2),
-        "Gi" => BILLION * power(1024, 3),
-        "Ti" => BILLION * power(1024, 4),
-        "Pi" => BILLION * power(1024, 5),
-        "Ei" => BILLION * power(1024, 6),
-        _ => BILLION.saturating_mul(power(10, u32::try_from(exponent?).unwrap_or(0))),
+    let place = |suffixes: &[&str]| Some(suffixes.iter().position(|known| *known == suffix)? as u32);
+    let unit = if let Some(power) = place(&["n", "u", "m", "", "k", "M", "G", "T", "P", "E"]) {
+        1000_u128.pow(power)
+    } else if let Some(power) = place(&["Ki", "Mi", "Gi", "Ti", "Pi", "Ei"]) {
+        BILLION * 1024_u128.pow(power + 1)
+    } else {
+        BILLION.saturating_mul(10_u128.saturating_pow(exponent?.max(0).unsigned_abs()))
     };
-    let smaller = u32::try_from(-i64::from(exponent.unwrap_or(0)))
-        .unwrap_or(0)
-        .saturating_add(u32::try_from(fraction.len()).ok()?);
+    let smaller = u32::try_from(fraction.len()).ok()?.saturating_add(exponent.unwrap_or(0).min(0).unsigned_abs());
     if text.starts_with('-') {
         return Some(0);
     }
     let digits = format!("{whole}{fraction}").parse().unwrap_or(u128::MAX);
-    Some(digits.saturating_mul(unit).div_ceil(power(10, smaller)))
+    Some(digits.saturating_mul(unit).div_ceil(10_u128.saturating_pow(smaller)))
 }
 
 #[cfg(test)]

@@ -19,7 +19,6 @@ pub(crate) struct Error {
 }
 
 impl Error {
-    /// What to change.
     pub(crate) fn hint(&self) -> &'static str {
         "`TAG_FORMAT: digest` reads the function's `handler` folder: it has to be in this step's clone, as it was when \
          the image was built"
@@ -29,7 +28,7 @@ impl Error {
 /// The MD5 hash, in hexadecimal, of the MD5 hashes of all regular files below `path` in the order of their paths.
 ///
 /// Names do not count, only their order. Symbolic links are not followed, not even `path` itself; what is neither file
-/// nor directory is left out. A `path` that names a file stands for that file alone.
+/// nor directory is left out. If `path` is a file, only that file is hashed.
 pub(crate) fn folder(path: &Path) -> Result<String, Error> {
     let kind = fs::symlink_metadata(path).map_err(failed(path))?.file_type();
     let mut hashes = md5::Context::new();
@@ -57,7 +56,7 @@ fn file(path: &Path, buffer: &mut [u8]) -> io::Result<md5::Digest> {
     }
 }
 
-/// The last entry first. A directory counts as its name and a slash: then a walk meets files in the order of their
+/// The last entry first. A directory counts as its name and a slash: then a walk finds files in the order of their
 /// whole paths, and no list of all of them is needed.
 fn entries_backwards(directory: &Path) -> io::Result<Vec<(PathBuf, FileType)>> {
     let mut entries = Vec::new();

@@ -1,13 +1,14 @@
 //! Nodes to values, as Go's yaml.v3 decodes them into faas-cli's structs: merge keys, aliases, nulls, all problems at once.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::hash_map::Entry as Slot;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::yaml::{Document, Kind, Meaning, NodeId};
-use super::{MAX_DEPTH, MAX_FILE};
+use super::{MAX_DEPTH, MAX_FILE, MAX_PROBLEMS};
 use crate::console::log::{WholeOrLength, whole_or_length};
 
 /// How many bytes all decoded values may take together: aliases may make a small file as large as they like.
@@ -16,57 +17,60 @@ const MAX_DECODED: usize = 8 * MAX_FILE;
 const NODE: usize = 8;
 
 /// What is wrong with a node.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
+pub(super) struct Finding {
     /// The node to mark.
-    pub node: NodeId,
-    pub message: String,
-    pub hint: &'static str,
+    pub(super) node: NodeId,
+    pub(super) message: String,
+    pub(super) hint: &'static str,
     /// The node that it repeats.
-    pub first: Option<NodeId>,
+    pub(super) first: Option<NodeId>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Text {
-    pub value: String,
-    pub node: NodeId,
+#[derive(Debug)]
+pub(super) struct Text {
+    pub(super) value: String,
+    pub(super) node: NodeId,
 }
 
 /// A value of a mapping, with the nodes of key and value.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    pub value: String,
-    pub key: NodeId,
-    pub node: NodeId,
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) value: String,
+    pub(super) key: NodeId,
+    pub(super) node: NodeId,
 }
 
 /// A key and a value of a mapping, merges applied.
-#[derive(Clone, Debug)]
-pub struct Pair {
-    pub name: String,
-    pub key: NodeId,
-    pub value: NodeId,
-    is_merged: bool,
+#[derive(Debug)]
+pub(super) struct Pair {
+    pub(super) name: String,
+    pub(super) key: NodeId,
+    pub(super) value: NodeId,
 }
 
 /// Decodes nodes of one document. What is null is `None`; so is what is wrong, which is noted.
-pub struct Decoder<'d> {
+pub(super) struct Decoder<'d> {
     document: &'d Document,
     /// All that was found so far.
-    pub findings: Vec<Finding>,
-    duplicates: HashSet<NodeId>,
+    pub(super) findings: Vec<Finding>,
     decoded: usize,
     /// Whether too much was decoded already; nothing more is.
-    pub is_exhausted: bool,
+    pub(super) is_exhausted: bool,
 }
 
 impl<'d> Decoder<'d> {
-    pub fn new(document: &'d Document) -> Self {
-        Self { document, findings: Vec::new(), duplicates: HashSet::new(), decoded: 0, is_exhausted: false }
+    pub(super) fn new(document: &'d Document) -> Self {
+        Self { document, findings: Vec::new(), decoded: 0, is_exhausted: false }
     }
 
     fn report(&mut self, node: NodeId, message: impl Into<String>, hint: &'static str) {
-        self.findings.push(Finding { node, message: message.into(), hint, first: None });
+        self.add(Finding { node, message: message.into(), hint, first: None });
+    }
+
+    fn add(&mut self, finding: Finding) {
+        if self.findings.len() < MAX_PROBLEMS {
+            self.findings.push(finding);
+        }
     }
 
     /// Whether more may be decoded; reports once that it may not.
@@ -87,19 +91,19 @@ impl<'d> Decoder<'d> {
         }
         let found = match self.document.kind(target) {
             Kind::Sequence => "a list".to_owned(),
-            Kind::Mapping => "a mapping".to_owned(),
-            Kind::Alias(_) => "an alias".to_owned(),
             Kind::Scalar(text) => format!("the text `{}`", whole_or_length(text)),
+            Kind::Mapping | Kind::Alias(_) => "a mapping".to_owned(),
         };
         self.report(node, format!("{what} must be {wanted}, not {found}"), hint);
         None
     }
 
     /// `what` names it in messages.
-    pub fn text(&mut self, node: NodeId, what: fmt::Arguments<'_>) -> Option<String> {
-        let target = self.document.resolve(node);
-        let Kind::Scalar(text) = self.document.kind(target) else {
-            let hint = match self.document.kind(target) {
+    pub(super) fn text(&mut self, node: NodeId, what: fmt::Arguments<'_>) -> Option<String> {
+        let document = self.document;
+        let target = document.resolve(node);
+        let Kind::Scalar(text) = document.kind(target) else {
+            let hint = match document.kind(target) {
                 Kind::Mapping => "quote a value that begins with `{` or contains `: `",
                 _ => "quote a value that begins with `[` or `- `",
             };
@@ -108,7 +112,7 @@ impl<'d> Decoder<'d> {
         if !self.charge(node, text.len()) {
             return None;
         }
-        match self.document.meaning(target) {
+        match document.meaning(target) {
             Meaning::Null => None,
             Meaning::Binary => {
                 let decoded = STANDARD.decode(text.replace(['\n', '\r'], "")).ok();
@@ -122,14 +126,14 @@ impl<'d> Decoder<'d> {
                 self.report(node, format!("{what} does not match its tag"), "remove the tag, or write `!!str`");
                 None
             }
-            _ => Some(text.to_owned()),
+            _ => Some(text.clone()),
         }
     }
 
-    pub fn boolean(&mut self, node: NodeId, what: &str) -> Option<bool> {
+    pub(super) fn boolean(&mut self, node: NodeId, what: &str) -> Option<bool> {
         let target = self.document.resolve(node);
         let text = match self.document.kind(target) {
-            Kind::Scalar(text) => text,
+            Kind::Scalar(text) => text.as_str(),
             _ => "",
         };
         match (self.document.meaning(target), text) {
@@ -143,74 +147,45 @@ impl<'d> Decoder<'d> {
     }
 
     /// Without its nulls.
-    pub fn list(&mut self, node: NodeId, what: &str) -> Option<Vec<Text>> {
-        let target = self.document.resolve(node);
-        if self.document.kind(target) != Kind::Sequence {
+    pub(super) fn list(&mut self, node: NodeId, what: &str) -> Option<Vec<Text>> {
+        let document = self.document;
+        let target = document.resolve(node);
+        if *document.kind(target) != Kind::Sequence {
             return self.mismatch(node, what, "a list", "write `[item]`, or each item on a line of its own after `- `");
         }
-        let document = self.document;
         let text = |node| Some(Text { value: self.text(node, format_args!("an item of {what}"))?, node });
         Some(document.children(target).filter_map(text).collect())
     }
 
     /// Names with texts, a null being the empty text.
-    pub fn map(&mut self, node: NodeId, what: &str) -> Option<BTreeMap<String, Entry>> {
+    pub(super) fn map(&mut self, node: NodeId, what: &str) -> Option<BTreeMap<String, Entry>> {
         let mut map = BTreeMap::new();
-        for Pair { name, key, value: node, .. } in self.pairs(node, what)? {
-            let before = self.findings.len();
-            let value = self.text(node, format_args!("`{}` of {what}", WholeOrLength(&name)));
-            if value.is_some() || self.findings.len() == before {
-                map.insert(name, Entry { value: value.unwrap_or_default(), key, node });
-            }
+        for Pair { name, key, value: node } in self.pairs(node, what)? {
+            // A value that is not a text fails the run: any placeholder will do.
+            let value = self.text(node, format_args!("`{}` of {what}", WholeOrLength(&name))).unwrap_or_default();
+            map.insert(name, Entry { value, key, node });
         }
         Some(map)
     }
 
     /// Keys and values of a mapping, own ones before merged ones.
-    pub fn pairs(&mut self, node: NodeId, what: &str) -> Option<Vec<Pair>> {
+    pub(super) fn pairs(&mut self, node: NodeId, what: &str) -> Option<Vec<Pair>> {
         let target = self.document.resolve(node);
         match self.document.kind(target) {
             Kind::Mapping => {
-                let mut flatten = Flatten { decoder: self, what, pairs: Vec::new(), merging: vec![node] };
-                flatten.mapping(target, None)?;
-                let pairs = flatten.pairs;
-                Some(self.once_each(pairs))
+                let mut flatten = Flatten {
+                    decoder: self,
+                    what,
+                    pairs: Vec::new(),
+                    names: HashMap::new(),
+                    visits: 0,
+                    path: Vec::new(),
+                };
+                flatten.mapping(target)?;
+                Some(flatten.pairs)
             }
             Kind::Sequence => self.mismatch(node, what, "a mapping", "write `NAME: value` lines, without `- ` and `=`"),
             _ => self.mismatch(node, what, "a mapping", "write `NAME: value` lines, with a space after the colon"),
-        }
-    }
-
-    /// The pairs with each name once. Own names may be the same through an alias or a tag, which is wrong; a merged one
-    /// that did not lose against an own one takes its place, unless it is null.
-    fn once_each(&mut self, pairs: Vec<Pair>) -> Vec<Pair> {
-        let mut seen: HashMap<String, usize> = HashMap::with_capacity(pairs.len());
-        let mut out: Vec<Pair> = Vec::with_capacity(pairs.len());
-        for pair in pairs {
-            match seen.get(&pair.name).and_then(|index| out.get_mut(*index)) {
-                None => {
-                    seen.insert(pair.name.clone(), out.len());
-                    out.push(pair);
-                }
-                Some(first) if pair.is_merged => {
-                    if self.document.meaning(self.document.resolve(pair.value)) != Meaning::Null {
-                        *first = pair;
-                    }
-                }
-                Some(first) => {
-                    let first = first.key;
-                    self.report_duplicate(pair.key, first, &pair.name);
-                }
-            }
-        }
-        out
-    }
-
-    fn report_duplicate(&mut self, node: NodeId, first: NodeId, name: &str) {
-        // A mapping may be read more than once.
-        if self.duplicates.insert(node) {
-            let message = format!("duplicate key `{}`", whole_or_length(name));
-            self.findings.push(Finding { node, message, hint: "keep one of them", first: Some(first) });
         }
     }
 }
@@ -220,85 +195,81 @@ struct Flatten<'a, 'd> {
     decoder: &'a mut Decoder<'d>,
     what: &'a str,
     pairs: Vec<Pair>,
-    /// The aliases and mappings on the way here.
-    merging: Vec<NodeId>,
+    /// The key that has each name, and in which visit of a mapping it was found.
+    names: HashMap<String, (usize, NodeId)>,
+    visits: usize,
+    /// The mappings on the way here.
+    path: Vec<NodeId>,
 }
 
 impl Flatten<'_, '_> {
-    /// `taken` holds the keys that win over merged ones; the outermost mapping has none yet.
-    fn mapping(&mut self, node: NodeId, mut taken: Option<&mut HashSet<String>>) -> Option<()> {
+    /// A name that a mapping further out or before has wins; the same name twice in one mapping is a mistake.
+    fn mapping(&mut self, node: NodeId) -> Option<()> {
         let document = self.decoder.document;
-        self.check_unique(node)?;
-        let is_merged = taken.is_some();
+        self.visits += 1;
+        let visit = self.visits;
         let mut merge = None;
         for (key, value) in document.pairs(node) {
+            if !self.decoder.charge(key, 0) {
+                return None;
+            }
             if document.meaning(key) == Meaning::Merge {
-                merge = Some(value);
+                if let Some((first, _)) = merge.replace((key, value)) {
+                    self.report_duplicate(key, first, "<<");
+                }
                 continue;
             }
             let Some(name) = self.decoder.text(key, format_args!("a key of {}", self.what)) else {
                 continue;
             };
-            if taken.as_mut().is_none_or(|taken| taken.insert(name.clone())) {
-                self.pairs.push(Pair { name, key, value, is_merged });
+            match self.names.entry(name) {
+                Slot::Vacant(slot) => {
+                    self.pairs.push(Pair { name: slot.key().clone(), key, value });
+                    slot.insert((visit, key));
+                }
+                Slot::Occupied(slot) => {
+                    let (of_visit, first) = *slot.get();
+                    if of_visit == visit {
+                        let name = slot.key().clone();
+                        self.report_duplicate(key, first, &name);
+                    }
+                }
             }
         }
-        let Some(merge) = merge else {
+        let Some((_, merge)) = merge else {
             return Some(());
         };
-        // yaml.v3 compares own keys by type: one that looks like a number does not win over a merged text.
-        let own = |pair: &&Pair| {
-            let meaning = document.meaning(document.resolve(pair.key));
-            matches!(meaning, Meaning::Text | Meaning::Binary | Meaning::Merge)
-        };
-        let mut own = match taken {
-            Some(_) => HashSet::new(),
-            None => self.pairs.iter().filter(own).map(|pair| pair.name.clone()).collect(),
-        };
-        let taken = taken.unwrap_or(&mut own);
+        self.path.push(node);
         match document.kind(merge) {
-            Kind::Sequence => document.children(merge).try_for_each(|item| self.merge(item, taken)),
-            _ => self.merge(merge, taken),
+            Kind::Sequence => document.children(merge).try_for_each(|item| self.merge(item))?,
+            _ => self.merge(merge)?,
         }
+        self.path.pop();
+        Some(())
     }
 
-    fn merge(&mut self, node: NodeId, taken: &mut HashSet<String>) -> Option<()> {
+    fn merge(&mut self, node: NodeId) -> Option<()> {
         let target = self.decoder.document.resolve(node);
-        if self.decoder.document.kind(target) != Kind::Mapping {
+        if *self.decoder.document.kind(target) != Kind::Mapping {
             let hint = "write `<<: *name` with the anchor of a mapping, or a list of such";
             self.decoder.report(node, "`<<` can merge only mappings", hint);
             return None;
         }
-        if self.merging.contains(&node) || self.merging.len() > MAX_DEPTH {
+        if self.path.contains(&target) || self.path.len() > MAX_DEPTH {
             self.decoder.report(node, "this merges itself, or too many levels of merges", "use fewer merge keys");
             return None;
         }
         if !self.decoder.charge(node, 0) {
             return None;
         }
-        self.merging.push(node);
-        let result = self.mapping(target, Some(taken));
-        self.merging.pop();
-        result
+        self.mapping(target)
     }
 
-    /// Two keys with the same text, whatever their types, as yaml.v3 compares them.
-    fn check_unique(&mut self, node: NodeId) -> Option<()> {
-        let document = self.decoder.document;
-        let mut seen: HashMap<Kind<'_>, NodeId> = HashMap::new();
-        for (key, _) in document.pairs(node) {
-            if !self.decoder.charge(key, 0) {
-                return None;
-            }
-            let kind = document.kind(key);
-            if let Some(first) = seen.insert(kind, key) {
-                let name = match kind {
-                    Kind::Scalar(text) => text,
-                    _ => "…",
-                };
-                self.decoder.report_duplicate(key, first, name);
-            }
+    fn report_duplicate(&mut self, node: NodeId, first: NodeId, name: &str) {
+        // A mapping that several others merge is read more than once.
+        if !self.decoder.findings.iter().any(|finding| finding.node == node) {
+            let message = format!("duplicate key `{}`", whole_or_length(name));
+            self.decoder.add(Finding { node, message, hint: "keep one of them", first: Some(first) });
         }
-        Some(())
     }
 }

@@ -12,9 +12,7 @@ use crate::console::log::{quote, whole_or_length};
 use crate::console::redact;
 use crate::diagnostic::{Diagnostic, Severity};
 
-/// How many problems, and how many warnings, are kept.
-pub(super) const MAX_PROBLEMS: usize = 100;
-/// How many expressions, and how many further lines, are listed below a place.
+/// How many expressions are listed below a place.
 const MAX_NOTES: usize = 8;
 /// How many characters of a line are shown on each side of the marker at least.
 const CONTEXT: usize = 60;
@@ -36,10 +34,6 @@ impl Problem {
     /// An error without a place.
     pub(super) fn new(message: impl Into<String>, hint: Option<String>) -> Self {
         Self { diagnostic: Diagnostic::new(Severity::Error, message, hint), line: None, causes: Vec::new() }
-    }
-
-    pub(super) fn note(&mut self, note: &str) {
-        self.diagnostic.message.push_str(&format!("\n{:GUTTER$} = {note}", ""));
     }
 }
 
@@ -154,7 +148,7 @@ impl Place<'_> {
         let at = self.substituted.source_range(text.start);
         // A value that is nothing has its place at the colon of its name.
         let after = self.substituted.text.get(text.end..).unwrap_or_default();
-        let blank = after.iter().take_while(|byte| text.is_empty() && b": \t".contains(byte)).count();
+        let blank = after.bytes().take_while(|byte| text.is_empty() && b": \t".contains(byte)).count();
         let inside: Vec<_> = self.substituted.replacements(text.start..text.end + blank).take(MAX_NOTES).collect();
         let is_whole = |change: &Replacement<'_>| {
             text.start <= change.text.start && change.text.end <= text.end && is_shown_whole(change.value)
@@ -203,11 +197,9 @@ impl Place<'_> {
 
     /// One warning for each variable that has neither a value nor a default.
     pub(super) fn unset_variables(&self) -> impl Iterator<Item = Problem> {
-        let missing = self.substituted.names.iter().filter_map(|(name, places)| Some((name, *places.first()?)));
-        missing.map(|(name, at)| {
+        self.substituted.missing.iter().map(|(name, &at)| {
             let message = format!("`{}` is not set or empty, and nothing is put in its place", whole_or_length(name));
-            let mut problem = self.page.problem(at..at + name.len(), &message, Some(pass_variables(&[name])));
-            self.note_lines(&mut problem, &[name]);
+            let problem = self.page.problem(at..at + name.len(), &message, Some(pass_variables(&[name])));
             Problem { causes: vec![name.clone()], ..problem }
         })
     }
@@ -225,12 +217,11 @@ impl Place<'_> {
 
     /// If a variable in it has no value, that is the cause, and what the message begins with.
     fn explain(&self, at: Range<usize>, inside: &[Replacement<'_>], message: &str, hint: Option<String>) -> Problem {
-        let mut unset: Vec<&String> = Vec::new();
+        let mut unset: Vec<&str> = Vec::new();
         for name in inside.iter().flat_map(|change| change.missing) {
-            let known = self.substituted.names.get_key_value(&self.page.source[name.clone()]);
-            unset.extend(known.map(|(name, _)| name).filter(|name| !unset.contains(name)));
+            unset.extend(Some(&self.page.source[name.clone()]).filter(|name| !unset.contains(name)));
         }
-        let mut causes: Vec<String> = unset.iter().map(|name| (*name).clone()).collect();
+        let mut causes: Vec<String> = unset.iter().map(|name| (*name).to_owned()).collect();
         let mut problem = if unset.is_empty() {
             let broken = inside.iter().filter(|change| change.has_several_lines());
             causes = broken.map(|change| self.page.source[change.source.clone()].to_owned()).collect();
@@ -238,50 +229,25 @@ impl Place<'_> {
         } else {
             let names: Vec<String> = unset.iter().map(|name| format!("`{}`", whole_or_length(name))).collect();
             let are = if names.len() == 1 { "is" } else { "are" };
-            let message = format!("{} {are} not set or empty: {message}", join(&names));
+            let message = format!("{} {are} not set or empty: {message}", names.join(" and "));
             self.page.problem(at, &message, Some(pass_variables(&unset)))
         };
         for change in inside.iter().filter(|change| change.missing.is_empty() && self.page.is_shown) {
             let expression = quote(&self.page.source[change.source.clone()]);
-            let value = String::from_utf8_lossy(change.value);
-            problem.note(&format!("`{expression}` is replaced with `{}`", whole_or_length(&value)));
+            let value = whole_or_length(change.value);
+            problem.diagnostic.message += &format!("\n{:GUTTER$} = `{expression}` is replaced with `{value}`", "");
         }
-        self.note_lines(&mut problem, &unset);
         Problem { causes, ..problem }
     }
-
-    /// Lists the other lines on which variables without a value are used.
-    fn note_lines(&self, problem: &mut Problem, unset: &[&String]) {
-        let places = unset.iter().filter_map(|name| self.substituted.names.get(*name)).flatten();
-        let lines: BTreeSet<usize> =
-            places.map(|at| self.page.line(*at)).filter(|line| Some(*line) != problem.line).collect();
-        let mut shown: Vec<String> = lines.iter().take(MAX_NOTES).map(usize::to_string).collect();
-        if lines.len() > MAX_NOTES {
-            shown.push(format!("{} more", lines.len() - MAX_NOTES));
-        }
-        if !lines.is_empty() && self.page.is_shown {
-            let plural = if lines.len() == 1 { "" } else { "s" };
-            problem.note(&format!("also used on line{plural} {}", join(&shown)));
-        }
-    }
 }
 
-fn is_shown_whole(value: &[u8]) -> bool {
-    let value = String::from_utf8_lossy(value);
-    !value.contains(['\n', '\r']) && !whole_or_length(&value).starts_with('<')
-}
-
-/// `a`, `a and b`, `a, b and c`.
-fn join(words: &[String]) -> String {
-    match words {
-        [words @ .., last] if !words.is_empty() => format!("{} and {last}", words.join(", ")),
-        words => words.concat(),
-    }
+fn is_shown_whole(value: &str) -> bool {
+    !value.contains(['\n', '\r']) && !whole_or_length(value).starts_with('<')
 }
 
 const SEVERAL_LINES: &str = "pass a value with line breaks with `ENV_VARS`, or as an OpenFaaS secret";
 
-fn pass_variables(names: &[&String]) -> String {
+fn pass_variables(names: &[&str]) -> String {
     let names: Vec<String> = names.iter().map(|name| whole_or_length(name)).collect();
     let lines: String = names.iter().map(|name| format!("\n    {name}: ${name}")).collect();
     let default = names.first().map(|name| format!("`${{{name}:-default}}`")).unwrap_or_default();

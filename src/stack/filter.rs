@@ -1,31 +1,11 @@
 //! Which functions of a stack file a run is about.
 
-use regex_lite::Regex;
+use super::Options;
 
-#[derive(Debug)]
-pub(super) enum Selection {
-    All,
-    Wildcard(String),
-    Regex(Regex),
-}
-
-impl Selection {
-    /// From `FILTER` and `REGEX`; only one of the two is set, which the caller has checked.
-    pub(super) fn new(filter: Option<&str>, regex: Option<&Regex>) -> Self {
-        match (filter, regex) {
-            (Some(filter), _) => Self::Wildcard(filter.to_owned()),
-            (None, Some(regex)) => Self::Regex(regex.clone()),
-            (None, None) => Self::All,
-        }
-    }
-
-    pub(super) fn takes(&self, name: &str) -> bool {
-        match self {
-            Self::All => true,
-            Self::Wildcard(pattern) => matches_wildcard(pattern, name),
-            Self::Regex(regex) => regex.is_match(name),
-        }
-    }
+/// Whether a run is about a function, which `FILTER` or `REGEX` select; at most one of the two is set.
+pub(super) fn is_selected(options: &Options, name: &str) -> bool {
+    options.filter.as_ref().is_none_or(|pattern| matches_wildcard(pattern, name))
+        && options.regex.as_ref().is_none_or(|regex| regex.is_match(name))
 }
 
 /// `*` matches any text, every other character itself (ryanuber/go-glob).
@@ -78,7 +58,8 @@ mod tests {
 
     #[test]
     fn regular_expression_matches_anywhere() {
-        let selection = Selection::new(None, Some(&Regex::new("n[12]").expect("regex")));
-        assert!(selection.takes("fn1") && selection.takes("xn2y") && !selection.takes("fn3"));
+        let options = Options { regex: regex_lite::Regex::new("n[12]").ok(), ..Options::default() };
+        let is_selected = |name| is_selected(&options, name);
+        assert!(is_selected("fn1") && is_selected("xn2y") && !is_selected("fn3"));
     }
 }

@@ -1,6 +1,6 @@
 //! Image names: the tag that faas-cli adds, and whether a container runtime accepts them.
 
-use crate::registry::reference::{self, Invalid, Reference};
+use crate::registry::reference::{Invalid, Reference};
 
 /// What `TAG_FORMAT` makes of image names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -8,33 +8,14 @@ pub enum Tag {
     /// The name as it is, with `:latest` if it has no tag.
     #[default]
     Latest,
-    /// `-VERSION` behind the tag (`sha`, `describe`).
+    /// This behind the tag, after a `-` (`sha`, `branch`, `describe`).
     Version(String),
-    /// `-BRANCH-VERSION` behind the tag.
-    Branch {
-        /// The branch's name.
-        branch: String,
-        /// The commit.
-        version: String,
-    },
     /// The hash of the handler's folder in place of the tag.
     Digest,
 }
 
-impl Tag {
-    /// The part that an image tag cannot contain.
-    pub(super) fn unfit(&self) -> Option<&str> {
-        let texts: [&str; 2] = match self {
-            Self::Version(version) => [version, ""],
-            Self::Branch { branch, version } => [branch, version],
-            Self::Latest | Self::Digest => return None,
-        };
-        texts.into_iter().find(|text| !text.bytes().all(reference::is_tag_byte))
-    }
-}
-
 /// The image's name as `faas-cli --tag` makes it; `digest` is the handler's hash, which only [`Tag::Digest`] uses.
-pub fn tagged(image: &str, tag: &Tag, digest: &str) -> String {
+pub(super) fn tagged(image: &str, tag: &Tag, digest: &str) -> String {
     let last = image.rsplit('/').next().unwrap_or_default();
     let mut name = image.to_owned();
     if !last.contains(':') {
@@ -43,7 +24,6 @@ pub fn tagged(image: &str, tag: &Tag, digest: &str) -> String {
     match tag {
         Tag::Latest => name,
         Tag::Version(version) => format!("{name}-{version}"),
-        Tag::Branch { branch, version } => format!("{name}-{branch}-{version}"),
         Tag::Digest => {
             let base = name.rsplit_once(':').map_or(name.as_str(), |(base, _)| base);
             format!("{base}:{digest}")
@@ -53,7 +33,7 @@ pub fn tagged(image: &str, tag: &Tag, digest: &str) -> String {
 
 /// Why no registry and no container runtime accepts a name. No part of it is quoted: that may be a part of a secret, which
 /// Bitbucket masks only as a whole.
-pub fn fault(image: &str) -> Option<&'static str> {
+pub(super) fn fault(image: &str) -> Option<&'static str> {
     Some(match Reference::parse(image).err()? {
         Invalid::Host(_) => "the registry's host name is invalid",
         Invalid::EmptyPart if image.starts_with('/') => "the part before the first `/` is empty",

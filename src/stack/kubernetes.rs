@@ -9,13 +9,22 @@ use crate::function::{api, quantity};
 const MAX_LABEL: usize = 63;
 /// The longest DNS subdomain: names of secrets, prefixes of label keys.
 const MAX_SUBDOMAIN: usize = 253;
-/// All annotations of an object together.
-const MAX_ANNOTATIONS: usize = 256 << 10;
-/// In billionths of a byte: less memory than 1 MiB starts no container, and nobody means more than 1 PiB.
-const MEMORY: std::ops::Range<u128> = 1_000_000_000 << 20..1_000_000_000 << 50;
+/// 1 MiB in billionths of a byte: less memory starts no container. `128m` is an eighth of a byte.
+const MIN_MEMORY: u128 = 1_000_000_000 << 20;
+
+const DNS_LABEL: &str =
+    "it must have at most 63 lower case letters, digits and `-`, and start and end with a letter or digit";
+const FUNCTION_NAME: &str =
+    "it must have at most 63 lower case letters, digits and `-`, start with a letter, and end with a letter or digit";
+const SUBDOMAIN: &str =
+    "it must have only lower case letters, digits, `-` and `.`, and start and end with a letter or digit";
+const LABEL: &str =
+    "it must have at most 63 letters, digits, `-`, `_` and `.`, and start and end with a letter or digit";
+const LABEL_KEY: &str = "it must have at most 63 letters, digits, `-`, `_` and `.`, and start and end with a letter or \
+                         digit; a DNS name and `/` may come before";
 
 /// What a text of a function is used as.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub(super) enum Rule {
     Any,
     FunctionName,
@@ -33,137 +42,85 @@ pub(super) enum Rule {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Violation {
     pub(super) message: String,
-    pub(super) hint: Option<String>,
+    pub(super) hint: Option<&'static str>,
     /// Whether every provider refuses it.
     pub(super) is_error: bool,
 }
 
 impl Rule {
     pub(super) fn check(self, text: &str) -> Option<Violation> {
-        let (what, fault, hint) = match self {
+        let error = |what: &str, fault: &str, hint| {
+            let message = format!("invalid {what} `{}`: {fault}", whole_or_length(text));
+            Some(Violation { message, hint, is_error: true })
+        };
+        let (is_valid, what, fault, hint) = match self {
             Self::Any => return None,
+            Self::VariableName if text.is_empty() => return error("environment variable name", "it is empty", None),
+            Self::VariableName if text.contains('=') => {
+                return error("environment variable name", "it contains `=`", None);
+            }
+            Self::VariableName => return None,
+            Self::FunctionName if matches!(text, "" | "." | "..") || api::unaddressable(text).is_some() => {
+                let hint = "use lower case letters, digits and `-`";
+                return error("function name", "it cannot be part of a URL", Some(hint));
+            }
             Self::FunctionName => {
-                let hint = Some("use lower case letters, digits and `-`".to_owned());
-                if let Some(fault) = unaddressable(text) {
-                    let message = format!("invalid function name `{}`: {fault}", whole_or_length(text));
-                    return Some(Violation { message, hint, is_error: true });
-                }
-                ("function name", function_name(text), hint)
+                let is_valid = is_dns_label(text) && !text.starts_with(|first: char| first.is_ascii_digit());
+                (is_valid, "function name", FUNCTION_NAME, None)
             }
-            Self::Namespace => ("namespace", dns_label(text), None),
-            Self::SecretName => ("secret name", dns_subdomain(text), None),
-            Self::VariableName => {
-                let fault = if text.is_empty() { "it is empty" } else { "it contains `=`" };
-                let message = format!("invalid environment variable name `{}`: {fault}", whole_or_length(text));
-                let is_wrong = text.is_empty() || text.contains('=');
-                return is_wrong.then_some(Violation { message, hint: None, is_error: true });
+            Self::Namespace => (is_dns_label(text), "namespace", DNS_LABEL, None),
+            Self::SecretName => (is_subdomain(text), "secret name", SUBDOMAIN, None),
+            Self::LabelKey => (is_label_key(text), "label key", LABEL_KEY, None),
+            Self::LabelValue => {
+                (text.is_empty() || is_label(text), "label value", LABEL, Some("annotations take any value"))
             }
-            Self::LabelKey => ("label key", label_key(text), None),
-            Self::LabelValue if text.is_empty() => return None,
-            Self::LabelValue => ("label value", label_text(text), Some("annotations take any value".to_owned())),
-            Self::AnnotationKey => ("annotation key", label_key(&text.to_lowercase()), None),
+            Self::AnnotationKey => (is_label_key(&text.to_lowercase()), "annotation key", LABEL_KEY, None),
             Self::Memory | Self::Cpu if text.is_empty() => return None,
             Self::Memory => {
-                let fault = match quantity::nanos(text) {
-                    None => Some("it is not a quantity"),
-                    Some(value) => {
-                        (value < MEMORY.start).then_some("it is less than 1 MiB, too little to start a container")
-                    }
+                let amount = quantity::nanos(text);
+                let fault = match amount {
+                    Some(_) => "it is less than 1 MiB, too little to start a container",
+                    None => "it is not a quantity",
                 };
-                ("amount of memory", fault.map(str::to_owned), Some(format!("write `{}`", likely_memory(text))))
+                let hint = "write a number with `Mi` or `Gi`, such as `128Mi`";
+                (amount.is_some_and(|amount| amount >= MIN_MEMORY), "amount of memory", fault, Some(hint))
             }
             Self::Cpu => {
-                let fault = quantity::nanos(text).is_none().then(|| "it is not a quantity".to_owned());
                 let hint = "write a number of cores such as `0.5`, or of thousandths of one such as `500m`";
-                ("amount of CPU", fault, Some(hint.to_owned()))
+                (quantity::nanos(text).is_some(), "amount of CPU", "it is not a quantity", Some(hint))
             }
         };
-        let message = format!("Kubernetes does not accept the {what} `{}`: {}", whole_or_length(text), fault?);
-        Some(Violation { message, hint, is_error: false })
+        let message = || format!("Kubernetes does not accept the {what} `{}`: {fault}", whole_or_length(text));
+        (!is_valid).then(|| Violation { message: message(), hint, is_error: false })
     }
 }
 
-/// Why annotations with so many bytes are too large.
-pub(super) fn annotations(size: usize) -> Option<String> {
-    (size > MAX_ANNOTATIONS)
-        .then(|| format!("the annotations have {size} bytes; Kubernetes accepts at most {MAX_ANNOTATIONS}"))
-}
-
-/// Why a URL cannot name a function.
-fn unaddressable(name: &str) -> Option<String> {
-    match name {
-        "" => Some("it is empty".to_owned()),
-        "." | ".." => Some("it would be a directory in the URL".to_owned()),
-        _ => api::unaddressable(name).map(|character| format!("`{}` is not allowed", character.escape_default())),
-    }
-}
-
-/// Why a text is not made of ASCII letters, digits and `others`, beginning and ending with a letter or digit.
-fn word(text: &str, may_be_upper: bool, others: &str) -> Option<String> {
-    let is_word = |c: char| c.is_ascii_digit() || c.is_ascii_lowercase() || may_be_upper && c.is_ascii_uppercase();
-    if text.len() > MAX_LABEL {
-        return Some(format!("it is longer than {MAX_LABEL} characters"));
-    }
-    if let Some(wrong) = text.chars().find(|c| !is_word(*c) && !others.contains(*c)) {
-        let letters = if may_be_upper { "letters" } else { "lower case letters" };
-        let others: Vec<String> = others.chars().map(|c| format!("`{c}`")).collect();
-        let others = others.join(", ");
-        return Some(format!("`{}` is not allowed, only {letters}, digits and {others}", wrong.escape_default()));
-    }
-    let is_delimited = text.starts_with(is_word) && text.ends_with(is_word);
-    (!is_delimited).then(|| "it must begin and end with a letter or digit".to_owned())
+/// Whether a text has only ASCII letters, digits and `others`, and begins and ends with a letter or digit.
+fn is_word(text: &str, may_be_upper: bool, others: &str) -> bool {
+    let is_inner = |c: char| c.is_ascii_digit() || c.is_ascii_lowercase() || may_be_upper && c.is_ascii_uppercase();
+    text.chars().all(|c| is_inner(c) || others.contains(c)) && text.starts_with(is_inner) && text.ends_with(is_inner)
 }
 
 /// RFC 1123.
-fn dns_label(name: &str) -> Option<String> {
-    word(name, false, "-")
+fn is_dns_label(name: &str) -> bool {
+    name.len() <= MAX_LABEL && is_word(name, false, "-")
 }
 
-/// A function's name, which is also a Service's (RFC 1035): a DNS label that begins with a letter.
-fn function_name(name: &str) -> Option<String> {
-    let starts_with_digit = name.starts_with(|first: char| first.is_ascii_digit());
-    dns_label(name).or_else(|| starts_with_digit.then(|| "it must begin with a letter".to_owned()))
+/// DNS labels with dots between them; how long each is does not matter to Kubernetes.
+fn is_subdomain(name: &str) -> bool {
+    name.len() <= MAX_SUBDOMAIN && name.split('.').all(|part| is_word(part, false, "-"))
 }
 
-/// DNS labels with dots between them.
-fn dns_subdomain(name: &str) -> Option<String> {
-    if name.len() > MAX_SUBDOMAIN {
-        return Some(format!("it is longer than {MAX_SUBDOMAIN} characters"));
-    }
-    // Of a part by itself the length does not matter.
-    let is_valid = |part: &str| dns_label(part.get(..MAX_LABEL).unwrap_or(part)).is_none() && !part.ends_with('-');
-    (!name.split('.').all(is_valid)).then(|| {
-        "only lower case letters, digits, `-` and `.` are allowed, and it must begin and end with a letter or digit"
-            .to_owned()
-    })
+fn is_label(text: &str) -> bool {
+    text.len() <= MAX_LABEL && is_word(text, true, "-_.")
 }
 
 /// `name` or `prefix/name`, for labels and annotations.
-fn label_key(key: &str) -> Option<String> {
-    let (prefix, name) = key.rsplit_once('/').map_or((None, key), |(prefix, name)| (Some(prefix), name));
-    match prefix {
-        Some(prefix) if prefix.is_empty() || dns_subdomain(prefix).is_some() => {
-            Some("the prefix before `/` is not a DNS name".to_owned())
-        }
-        _ => label_text(name),
+fn is_label_key(key: &str) -> bool {
+    match key.rsplit_once('/') {
+        Some((prefix, name)) => is_subdomain(prefix) && is_label(name),
+        None => is_label(key),
     }
-}
-
-fn label_text(text: &str) -> Option<String> {
-    word(text, true, "-_.")
-}
-
-fn likely_memory(text: &str) -> String {
-    let text = text.trim();
-    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').map_or(text, |end| &text[..end]);
-    let unit = match text[digits.len()..].trim().to_ascii_lowercase().chars().next() {
-        Some('k') => "Ki",
-        Some('g') => "Gi",
-        _ => "Mi",
-    };
-    let likely = format!("{digits}{unit}");
-    let is_valid = quantity::nanos(&likely).is_some_and(|value| MEMORY.contains(&value)) && digits.len() < MAX_LABEL;
-    if is_valid { likely } else { "128Mi".to_owned() }
 }
 
 #[cfg(test)]
@@ -205,29 +162,6 @@ mod tests {
         check(Rule::SecretName, &["a", "a.b-c.d", &"a".repeat(200)], &names);
         check(Rule::VariableName, &["A", "a.b", "é"], &["", "A=B"]);
         check(Rule::Cpu, &["", "100m", "0.5"], &["half"]);
-        assert!(annotations(MAX_ANNOTATIONS).is_none() && annotations(MAX_ANNOTATIONS + 1).is_some());
-    }
-
-    #[test]
-    fn memory_that_was_meant_is_proposed() {
-        let hint = |text: &str| Rule::Memory.check(text).and_then(|violation| violation.hint);
-        assert_eq!(hint("128Mi"), None);
-        let rows = [
-            ("128MB", "128Mi"),
-            ("64m", "64Mi"),
-            ("1GB", "1Gi"),
-            (".5 GB", ".5Gi"),
-            ("2048 kb", "2048Ki"),
-            ("128", "128Mi"),
-            // What would be refused again is not proposed.
-            ("512 kb", "128Mi"),
-            ("1.2.3", "128Mi"),
-            ("0GB", "128Mi"),
-            (&("1".repeat(400) + "MB"), "128Mi"),
-            ("x", "128Mi"),
-        ];
-        for (text, expected) in rows {
-            assert_eq!(hint(text), Some(format!("write `{expected}`")), "{text}");
-        }
+        check(Rule::Memory, &["", "128Mi", "0.5Gi", "1e9"], &["128MB", "128m", "1023Ki", "x"]);
     }
 }

@@ -3,21 +3,22 @@
 //! The text goes through [`envsubst`], [`yaml`] and [`decode`]; what comes out is put together with the pipe's options as
 //! `faas-cli deploy` does, and all is checked before anything is sent.
 
-pub mod decode;
+mod decode;
 mod diagnostics;
 pub mod envsubst;
 mod files;
 mod filter;
-pub mod image;
+mod image;
 mod kubernetes;
-pub mod owner_label;
+pub(crate) mod owner_label;
 mod resolve;
 mod schema;
 #[cfg(test)]
 mod tests;
-pub mod yaml;
+mod yaml;
 
 use std::collections::BTreeSet;
+use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use regex_lite::Regex;
@@ -26,22 +27,25 @@ use crate::console::log::quote;
 use crate::function::FunctionName;
 use crate::function::api::Deployment;
 use decode::{Decoder, Text};
-use diagnostics::{MAX_PROBLEMS, Page, Place};
+use diagnostics::{Page, Place};
 pub use diagnostics::{Problem, Problems};
-use envsubst::{Fault, Substituted};
+use envsubst::Substituted;
 pub use image::Tag;
 use resolve::Assembly;
+use schema::Root;
 use yaml::Document;
 
 /// The largest file that is read, and the largest text that substitution may make of it, in bytes.
-pub const MAX_FILE: usize = 1 << 20;
+pub(crate) const MAX_FILE: usize = 1 << 20;
 /// How deep collections, merge keys and expressions may be nested. yaml.v3 takes 10,000; a stack file needs five.
 const MAX_DEPTH: usize = 128;
-/// Stands in for a value that is missing: a private-use character, which no stack file has.
+/// How many problems, and how many warnings, are kept.
+const MAX_PROBLEMS: usize = 100;
+/// The value of an expression whose own value must not matter: a private-use character, which no stack file has.
 const PLACEHOLDER: &str = "\u{e000}";
 
 /// What the pipe's variables ask of a stack file.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Options {
     /// `OPENFAAS_NAMESPACE`; overrides the file.
     pub namespace: Option<String>,
@@ -49,11 +53,9 @@ pub struct Options {
     pub filter: Option<String>,
     /// `REGEX`: a regular expression that must be found in names. Only one of the two is set.
     pub regex: Option<Regex>,
-    /// `ENV_VARS`, over what the file says.
+    /// `ENV_VARS`, `LABELS`, `ANNOTATIONS`: over what the file says.
     pub env_vars: Vec<(String, String)>,
-    /// `LABELS`, over what the file says.
     pub labels: Vec<(String, String)>,
-    /// `ANNOTATIONS`, over what the file says.
     pub annotations: Vec<(String, String)>,
     /// `SECRETS`, before those of the file.
     pub secrets: Vec<String>,
@@ -61,28 +63,12 @@ pub struct Options {
     pub constraints: Vec<String>,
     /// `READ_ONLY`: forces a read-only root filesystem.
     pub read_only: bool,
-    /// `ENVSUBST`: whether variables are substituted.
-    pub envsubst: bool,
-    /// `TAG_FORMAT`, with the branch and version of the clone.
+    /// `ENVSUBST: 'false'`: variables are not substituted.
+    pub is_literal: bool,
+    /// `TAG_FORMAT`, with what it takes from the clone.
     pub tag: Tag,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            namespace: None,
-            filter: None,
-            regex: None,
-            env_vars: Vec::new(),
-            labels: Vec::new(),
-            annotations: Vec::new(),
-            secrets: Vec::new(),
-            constraints: Vec::new(),
-            read_only: false,
-            envsubst: true,
-            tag: Tag::Latest,
-        }
-    }
+    /// `PRUNE`: the names of functions must not depend on variables.
+    pub prune: bool,
 }
 
 /// A stack file that was read.
@@ -114,12 +100,14 @@ impl Source {
     }
 }
 
+/// The hash of a handler's folder, for [`Tag::Digest`].
+pub type FolderDigest<'a> = dyn Fn(&Path) -> Result<String, Box<dyn Error>> + 'a;
+
 /// What a stack file needs from outside of it.
 pub struct Surroundings<'a> {
     /// The value of a variable that is set.
     pub variable: &'a dyn Fn(&str) -> Option<String>,
-    /// The hash of a handler's folder, for [`Tag::Digest`]; else what is wrong with the folder.
-    pub folder_digest: &'a dyn Fn(&Path) -> Result<String, String>,
+    pub folder_digest: &'a FolderDigest<'a>,
     /// What is wrong with a text that holds one of the step's tokens.
     pub token_fault: &'a dyn Fn(&str) -> Option<String>,
 }
@@ -132,20 +120,9 @@ pub struct Stack {
     /// The selected functions, in the file's order.
     pub functions: Vec<Function>,
     /// All functions of the file, selected or not, in its order.
-    pub named: Vec<Named>,
+    pub named: Vec<FunctionName>,
     /// What may be wrong, although it can be deployed.
     pub warnings: Vec<Problem>,
-    pub substituted: BTreeSet<String>,
-}
-
-/// A function that the file names.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Named {
-    pub function: FunctionName,
-    /// The line of its name, from 1.
-    pub line: usize,
-    /// Whether the name depends on a substituted variable, and may be another one in the next run.
-    pub is_name_substituted: bool,
 }
 
 /// A function to deploy.
@@ -155,23 +132,18 @@ pub struct Function {
     /// The line of its name in the stack file, from 1.
     pub line: usize,
     /// The lines of its fields.
-    lines: Vec<(&'static str, usize)>,
+    lines: Vec<(String, usize)>,
 }
 
 impl Function {
-    /// The line, from 1, where the stack file has a field (`image`, `namespace`, `secrets`, `constraints`, `limits`,
-    /// `requests`, `labels`, `annotations`, `environment`); else the function's own.
+    /// The line, from 1, of a field such as `image`, if the stack file has it; else the function's own.
     pub fn line_of(&self, field: &str) -> usize {
         let found = self.lines.iter().find(|(name, _)| *name == field);
         found.map_or(self.line, |(_, line)| *line)
     }
 }
 
-/// Reads a stack file.
-///
-/// # Errors
-///
-/// All problems that can be found at once; nothing may be sent then.
+/// Reads a stack file. The error is all problems that can be found at once; nothing may be sent then.
 pub fn read(source: &Source, options: &Options, surroundings: &Surroundings<'_>) -> Result<Stack, Problems> {
     let is_shown = source.is_remote || source.shows(Path::new(&source.name));
     let text = decode_text(&source.name, &source.text, is_shown)?;
@@ -181,23 +153,23 @@ pub fn read(source: &Source, options: &Options, surroundings: &Surroundings<'_>)
         let hint = "use the URL of the raw file";
         return Err(page.problem_of_all(format!("`{}` is a web page, not a stack file", page.name), hint).into());
     }
-    let substituted = if options.envsubst {
-        envsubst::substitute(text, surroundings.variable).map_err(|faults| substitution_problems(&page, &faults))?
-    } else {
+    let substituted = if options.is_literal {
         Substituted::unchanged(text)
+    } else {
+        envsubst::substitute(text, surroundings.variable).map_err(|faults| {
+            let problems = faults
+                .into_iter()
+                .map(|fault| page.problem(fault.at, &fault.kind.to_string(), Some(fault.kind.hint())));
+            Problems { problems: problems.collect(), warnings: Vec::new() }
+        })?
     };
     let place = Place { page: &page, substituted: &substituted };
-    let yaml = std::str::from_utf8(&substituted.text).map_err(|error| {
-        let message = "the substitution cuts a character in two";
-        let hint = "offsets and lengths count bytes, and `é` has two of them".to_owned();
-        place.problem(error.valid_up_to()..error.valid_up_to(), message, Some(hint))
-    })?;
     let mut warnings: Vec<Problem> = place.unset_variables().take(MAX_PROBLEMS).collect();
     warnings.extend(place.several_lines().take(MAX_PROBLEMS));
-    let document = match Document::parse(yaml) {
+    let document = match Document::parse(&substituted.text) {
         Ok(document) => document,
         Err(error) => {
-            let mut problems = unset_images(&page, &substituted);
+            let mut problems = unset_images(place);
             if problems.is_empty() {
                 problems.push(place.syntax_problem(error.at, &error.message, error.hint));
             }
@@ -213,6 +185,9 @@ pub fn read(source: &Source, options: &Options, surroundings: &Surroundings<'_>)
     let (root, functions) = assembly.functions();
     let Assembly { mut found, named, .. } = assembly;
     found.warnings.append(&mut warnings);
+    if options.prune {
+        found.problems.extend(varying_names(place, &document, &root));
+    }
     let found = found.sorted();
     if !found.problems.is_empty() {
         return Err(found);
@@ -222,7 +197,6 @@ pub fn read(source: &Source, options: &Options, surroundings: &Surroundings<'_>)
         functions,
         named,
         warnings: found.warnings,
-        substituted: substituted.names.into_keys().collect(),
     })
 }
 
@@ -244,19 +218,14 @@ fn decode_text<'a>(name: &str, bytes: &'a [u8], is_shown: bool) -> Result<&'a st
     })
 }
 
-fn substitution_problems(page: &Page<'_>, faults: &[Fault]) -> Problems {
-    let problem = |fault: &Fault| page.problem(fault.at.clone(), &fault.kind.to_string(), Some(fault.kind.hint()));
-    Problems { problems: faults.iter().map(problem).collect(), warnings: Vec::new() }
-}
-
 /// The images that lack the value of a variable, in a text that is no YAML for that lack: `image: app:${TAG}` becomes
 /// `image: app:`, and the parser stops at the first. With the values filled in it finds all.
-fn unset_images(page: &Page<'_>, substituted: &Substituted) -> Vec<Problem> {
-    let filled = substituted.with_placeholder(PLACEHOLDER);
-    let Some(document) = std::str::from_utf8(&filled.text).ok().and_then(|text| Document::parse(text).ok()) else {
+fn unset_images(place: Place<'_>) -> Vec<Problem> {
+    let filled = place.substituted.with_placeholder(PLACEHOLDER, true);
+    let Ok(document) = Document::parse(&filled.text) else {
         return Vec::new();
     };
-    let place = Place { page, substituted: &filled };
+    let place = Place { substituted: &filled, ..place };
     let mut decoder = Decoder::new(&document);
     let root = schema::root(&mut decoder, document.root());
     let images = root.functions.iter().filter_map(|pair| schema::function(&mut decoder, pair.value, &pair.name).image);
@@ -266,4 +235,24 @@ fn unset_images(page: &Page<'_>, substituted: &Substituted) -> Vec<Problem> {
         Some(place.problem(document.written(image.node), &resolve::invalid_image(&name, fault), None))
     };
     images.filter_map(problem).take(MAX_PROBLEMS).collect()
+}
+
+/// Whether other values of the variables may make other functions, which `PRUNE` would take for each other's remains: so it is
+/// if the names are not the same once every expression has another value.
+fn varying_names(place: Place<'_>, document: &Document, root: &Root) -> Option<Problem> {
+    let filled = place.substituted.with_placeholder(PLACEHOLDER, false);
+    let at = match Document::parse(&filled.text) {
+        Ok(other) => {
+            let other = schema::root(&mut Decoder::new(&other), other.root()).functions;
+            let names: BTreeSet<&str> = other.iter().map(|pair| pair.name.as_str()).collect();
+            let varying = root.functions.iter().find(|pair| !names.contains(pair.name.as_str()))?;
+            place.substituted.source_range(document.written(varying.key).start)
+        }
+        // An expression that is no value, such as one on a line of its own.
+        Err(error) => filled.source_range(error.at),
+    };
+    let message =
+        "the names of functions depend on variables: with other values, `PRUNE` would remove what is deployed now";
+    let hint = "write `${…}` only in values, not in names or in place of whole functions, or remove `PRUNE`";
+    Some(place.page.problem(at, message, Some(hint.to_owned())))
 }

@@ -1,11 +1,9 @@
 //! `OWNER_LABEL`: the label that says which repository and stack file a function comes from.
 
-use std::fmt::Write as _;
-
 use ring::digest::{SHA256, digest};
 
 /// The label's name.
-pub const LABEL: &str = "com.openfaas-pipe.owner";
+pub(crate) const LABEL: &str = "com.openfaas-pipe.owner";
 
 /// The longest part of a label's value that is there for people.
 const READABLE: usize = 40;
@@ -16,7 +14,7 @@ const HASHED: usize = 8;
 ///
 /// A Kubernetes label's value has at most 63 letters, digits, `.`, `_` and `-`, and begins and ends with a letter or digit:
 /// hence a part of the repository's name to read, and a hash to tell by.
-pub fn value(repository: &str, stack_file: &str) -> String {
+pub(crate) fn value(repository: &str, stack_file: &str) -> String {
     let slug = repository.rsplit('/').next().unwrap_or_default();
     let readable: String = slug
         .chars()
@@ -29,19 +27,15 @@ pub fn value(repository: &str, stack_file: &str) -> String {
     }
     // No repository's name holds a line feed.
     let hash = digest(&SHA256, format!("{repository}\n{stack_file}").as_bytes());
-    for byte in hash.as_ref().iter().take(HASHED) {
-        let _ = write!(value, "{byte:02x}");
-    }
+    hash.as_ref().iter().take(HASHED).for_each(|byte| value.push_str(&format!("{byte:02x}")));
     value
 }
 
-/// What tells one stack file from another: its path, or its URL without query and fragment, which may change with each run
+/// What identifies a stack file: its path, or its URL without query and fragment, which may change with each run
 /// as a signature does.
-pub fn identity(path_or_url: &str) -> &str {
-    match path_or_url.starts_with("https://") {
-        true => path_or_url.split(['?', '#']).next().unwrap_or_default(),
-        false => path_or_url,
-    }
+pub(crate) fn identity(path_or_url: &str) -> &str {
+    let is_url = path_or_url.starts_with("https://");
+    path_or_url.find(['?', '#']).filter(|_| is_url).map_or(path_or_url, |end| &path_or_url[..end])
 }
 
 #[cfg(test)]

@@ -1,18 +1,21 @@
 //! Functions put together from a stack file, environment files and the pipe's options, as `faas-cli deploy` does, and checked.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error;
+use std::io::ErrorKind;
 
 use super::decode::{Decoder, Entry, Pair, Text};
-use super::diagnostics::{MAX_PROBLEMS, Place, Problem, Problems};
+use super::diagnostics::{Place, Problem, Problems};
 use super::envsubst::OWN_SECRET;
 use super::files::{FileFault, Files};
-use super::filter::Selection;
+use super::filter::is_selected;
 use super::image::{self, Tag};
-use super::kubernetes::{self, Rule};
+use super::kubernetes::{Rule, Violation};
 use super::schema::{self, Amounts, Fields, Root, Unknown};
 use super::yaml::{Document, NodeId};
-use super::{Function, Named, Options, Source, Surroundings};
+use super::{Function, MAX_PROBLEMS, Options, Source, Surroundings};
 use crate::console::log::{WholeOrLength, quote, whole_or_length};
+use crate::files::input;
 use crate::function::FunctionName;
 use crate::function::api::{Deployment, Resources};
 
@@ -20,26 +23,19 @@ use crate::function::api::{Deployment, Resources};
 const TYPO: usize = 2;
 const WRITE_IMAGE: &str = "write `image: registry.example.com/name:tag`";
 
-/// What a problem is about: a place in the stack file, or one of the pipe's variables.
-#[derive(Clone, Copy)]
-enum At {
-    Node(NodeId),
-    Variable(&'static str),
-}
-
 pub(super) struct Assembly<'a> {
     source: &'a Source,
     options: &'a Options,
     surroundings: &'a Surroundings<'a>,
     place: Place<'a>,
     document: &'a Document,
-    files: Files,
-    digests: BTreeMap<String, Option<String>>,
+    environments: Files,
+    templates: Files,
     /// What was reported of nodes that several functions may share.
     reported: BTreeSet<(NodeId, String)>,
     pub(super) found: Problems,
     /// All functions, selected or not.
-    pub(super) named: Vec<Named>,
+    pub(super) named: Vec<FunctionName>,
 }
 
 impl<'a> Assembly<'a> {
@@ -56,8 +52,8 @@ impl<'a> Assembly<'a> {
             surroundings,
             place,
             document,
-            files: Files::default(),
-            digests: BTreeMap::new(),
+            environments: Files::default(),
+            templates: Files::default(),
             reported: BTreeSet::new(),
             found: Problems::default(),
             named: Vec::new(),
@@ -68,7 +64,6 @@ impl<'a> Assembly<'a> {
     pub(super) fn functions(&mut self) -> (Root, Vec<Function>) {
         let mut decoder = Decoder::new(self.document);
         let root = schema::root(&mut decoder, self.document.root());
-        let selection = Selection::new(self.options.filter.as_deref(), self.options.regex.as_ref());
         let mut functions = Vec::new();
         let mut is_any_selected = false;
         let is_root_whole = decoder.findings.is_empty();
@@ -77,8 +72,8 @@ impl<'a> Assembly<'a> {
         for pair in &root.functions {
             let before = decoder.findings.len();
             let fields = schema::function(&mut decoder, pair.value, &pair.name);
-            self.named.push(self.named(pair, &fields));
-            if !selection.takes(&pair.name) {
+            self.named.push(FunctionName::new(&pair.name, self.namespace(&fields)));
+            if !is_selected(self.options, &pair.name) {
                 continue;
             }
             is_any_selected = true;
@@ -91,7 +86,7 @@ impl<'a> Assembly<'a> {
                 functions.push(function);
             }
         }
-        for finding in decoder.findings.iter().take(MAX_PROBLEMS) {
+        for finding in &decoder.findings {
             self.add(self.place.finding(self.document, finding));
         }
         if is_root_whole {
@@ -111,28 +106,24 @@ impl<'a> Assembly<'a> {
         self.found.problems.len() >= MAX_PROBLEMS
     }
 
+    fn list(&mut self, is_error: bool) -> &mut Vec<Problem> {
+        if is_error { &mut self.found.problems } else { &mut self.found.warnings }
+    }
+
     fn add(&mut self, problem: Problem) {
         if !self.is_full() {
             self.found.problems.push(problem);
         }
     }
 
-    fn problem(&mut self, node: NodeId, message: &str, hint: impl Into<Option<String>>) {
-        self.report(At::Node(node), true, message.to_owned(), hint.into());
+    fn problem(&mut self, node: NodeId, message: &str, hint: &str) {
+        self.report(node, true, message, Some(hint.to_owned()));
     }
 
-    fn report(&mut self, at: At, is_error: bool, message: String, hint: Option<String>) {
-        let list = if is_error { &mut self.found.problems } else { &mut self.found.warnings };
-        if list.len() >= MAX_PROBLEMS {
-            return;
-        }
-        match at {
-            At::Variable(name) => list.push(Problem::new(format!("`{name}`: {message}"), hint)),
-            At::Node(node) => {
-                if self.reported.insert((node, message.clone())) {
-                    list.push(self.place.problem(self.document.written(node), &message, hint));
-                }
-            }
+    fn report(&mut self, node: NodeId, is_error: bool, message: &str, hint: Option<String>) {
+        if self.list(is_error).len() < MAX_PROBLEMS && self.reported.insert((node, message.to_owned())) {
+            let problem = self.place.problem(self.document.written(node), message, hint);
+            self.list(is_error).push(problem);
         }
     }
 
@@ -141,38 +132,30 @@ impl<'a> Assembly<'a> {
             Some(name) if name.value == "openfaas" => {}
             Some(name) => {
                 let message = format!("`provider.name` must be `openfaas`, not `{}`", whole_or_length(&name.value));
-                self.problem(name.node, &message, "write `name: openfaas`".to_owned());
+                self.problem(name.node, &message, "write `name: openfaas`");
             }
             None => {
-                let message = "`provider.name` is missing";
-                let hint = "write\nprovider:\n  name: openfaas";
-                match root.provider {
-                    Some(node) => self.problem(node, message, hint.to_owned()),
-                    None => {
-                        let message = format!("{}: {message}", self.place.page.name);
-                        self.add(self.place.page.problem_of_all(message, hint));
-                    }
-                }
+                let message = format!("{}: `provider.name` is missing", self.place.page.name);
+                self.add(self.place.page.problem_of_all(message, "write\nprovider:\n  name: openfaas"));
             }
         }
         if let Some(version) = &root.version
             && !matches!(version.value.as_str(), "" | "1.0")
         {
             let message = format!("`version` must be `1.0`, not `{}`", whole_or_length(&version.value));
-            self.problem(version.node, &message, "write `version: 1.0`".to_owned());
+            self.problem(version.node, &message, "write `version: 1.0`");
         }
     }
 
     fn none_selected(&self, root: &Root) -> Problem {
-        let wanted = match (&self.options.filter, &self.options.regex) {
-            (Some(filter), _) => format!("`FILTER` `{}`", whole_or_length(filter)),
-            (None, Some(regex)) => format!("`REGEX` `{}`", whole_or_length(regex.as_str())),
-            (None, None) => "the selection".to_owned(),
+        let (variable, pattern) = match (&self.options.filter, &self.options.regex) {
+            (Some(filter), _) => ("FILTER", filter.as_str()),
+            (None, regex) => ("REGEX", regex.as_ref().map_or("", |regex| regex.as_str())),
         };
-        let names = root.functions.iter().take(20).map(|pair| format!("`{}`", whole_or_length(&pair.name)));
-        let names: Vec<String> = names.collect();
-        let more = if root.functions.len() > 20 { ", …" } else { "" };
-        let hint = format!("`{}` has {}{more}", self.place.page.name, names.join(", "));
+        let wanted = format!("`{variable}` `{}`", whole_or_length(pattern));
+        let names = root.functions.iter().map(|pair| format!("`{}`", whole_or_length(&pair.name)));
+        let names = names.collect::<Vec<_>>().join(", ");
+        let hint = format!("`{}` has {}", self.place.page.name, quote(&names));
         self.place.page.problem_of_all(format!("no function name matches {wanted}"), &hint)
     }
 
@@ -207,45 +190,16 @@ impl<'a> Assembly<'a> {
             requests: resources(&fields.requests),
             read_only_root_filesystem: fields.read_only || self.options.read_only,
         };
-        Function { deployment, line: self.line(pair.key), lines: self.lines(fields) }
+        let lines = fields.keys.iter().map(|(name, key)| (name.clone(), self.line(*key))).collect();
+        Function { deployment, line: self.line(pair.key), lines }
     }
 
     fn namespace(&self, fields: &Fields) -> Option<String> {
         self.options.namespace.clone().or_else(|| non_empty(fields.namespace.as_ref()))
     }
 
-    fn named(&self, pair: &Pair, fields: &Fields) -> Named {
-        // A key may be an alias of a text elsewhere.
-        let keys = [pair.key, self.document.resolve(pair.key)];
-        let is_substituted =
-            |key: NodeId| self.place.substituted.replacements(self.document.written(key)).next().is_some();
-        Named {
-            function: FunctionName::new(&pair.name, self.namespace(fields)),
-            line: self.line(pair.key),
-            is_name_substituted: keys.into_iter().any(is_substituted),
-        }
-    }
-
     fn line(&self, node: NodeId) -> usize {
         self.place.line(self.document.written(node).start)
-    }
-
-    fn lines(&self, fields: &Fields) -> Vec<(&'static str, usize)> {
-        let first = |map: &BTreeMap<String, Entry>| map.values().map(|entry| entry.key).min();
-        let amounts =
-            |amounts: &Amounts| [&amounts.memory, &amounts.cpu].into_iter().flatten().map(|text| text.node).min();
-        let nodes = [
-            ("image", fields.image_node),
-            ("namespace", fields.namespace.as_ref().map(|text| text.node)),
-            ("secrets", fields.secrets.first().map(|text| text.node)),
-            ("constraints", fields.constraints.iter().flatten().next().map(|text| text.node)),
-            ("limits", amounts(&fields.limits)),
-            ("requests", amounts(&fields.requests)),
-            ("labels", first(&fields.labels)),
-            ("annotations", first(&fields.annotations)),
-            ("environment", first(&fields.environment)),
-        ];
-        nodes.into_iter().filter_map(|(name, node)| Some((name, self.line(node?)))).collect()
     }
 
     fn image(&mut self, pair: &Pair, fields: &Fields, is_whole: bool) -> String {
@@ -253,25 +207,24 @@ impl<'a> Assembly<'a> {
         let Some(text) = fields.image.as_ref().filter(|text| !text.value.is_empty()) else {
             if is_whole {
                 let node = fields.image_node.unwrap_or(pair.key);
-                self.problem(node, &format!("function `{name}` has no image"), WRITE_IMAGE.to_owned());
+                self.problem(node, &format!("function `{name}` has no image"), WRITE_IMAGE);
             }
             return String::new();
         };
         if let Some(fault) = image::fault(&text.value) {
-            self.problem(text.node, &invalid_image(&text.value, fault), WRITE_IMAGE.to_owned());
+            self.problem(text.node, &invalid_image(&text.value, fault), WRITE_IMAGE);
             return String::new();
         }
         let mut digest = String::new();
         if self.options.tag == Tag::Digest {
             match self.digest(fields) {
                 Ok(found) => digest = found,
-                Err(message) => {
-                    if let Some(message) = message {
-                        let node = fields.handler.as_ref().map_or(pair.key, |text| text.node);
-                        let message = format!("`TAG_FORMAT: digest` needs the handler of `{name}`: {message}");
-                        let hint = "write `handler:` with the function's folder, or use another `TAG_FORMAT`";
-                        self.problem(node, &message, hint.to_owned());
-                    }
+                Err(error) => {
+                    let node = fields.handler.as_ref().map_or(pair.key, |text| text.node);
+                    let error = quote(&error.to_string());
+                    let message = format!("`TAG_FORMAT: digest` needs the handler of `{name}`: {error}");
+                    let hint = "write `handler:` with the function's folder, or use another `TAG_FORMAT`";
+                    self.problem(node, &message, hint);
                     return String::new();
                 }
             }
@@ -279,31 +232,20 @@ impl<'a> Assembly<'a> {
         let tagged = image::tagged(&text.value, &self.options.tag, &digest);
         if let Some(fault) = image::fault(&tagged) {
             let message = format!("with `TAG_FORMAT`, {}", invalid_image(&tagged, fault));
-            let hint = match self.options.tag.unfit() {
-                Some(unfit) => {
-                    format!("use `TAG_FORMAT: sha`: an image tag cannot contain `{}`", whole_or_length(unfit))
-                }
-                None => "leave `TAG_FORMAT` out, or give the image a plain tag".to_owned(),
-            };
+            let hint = "use `TAG_FORMAT: sha` if the branch or git tag has a character that no image tag can have, such as `/`; \
+                        leave `TAG_FORMAT` out if the image has a digest";
             self.problem(text.node, &message, hint);
         }
         tagged
     }
 
-    /// The hash of the handler's folder; what is wrong with it, once.
-    fn digest(&mut self, fields: &Fields) -> Result<String, Option<String>> {
-        let Some(handler) = non_empty(fields.handler.as_ref()) else {
-            return Err(Some("`handler` is missing".to_owned()));
-        };
+    /// The hash of the handler's folder.
+    fn digest(&self, fields: &Fields) -> Result<String, Box<dyn Error>> {
+        let handler = non_empty(fields.handler.as_ref()).ok_or("`handler` is missing")?;
         if self.source.is_remote {
-            return Err(Some("a stack file from a URL cannot name local folders".to_owned()));
+            return Err("a stack file from a URL cannot name local folders".into());
         }
-        if let Some(known) = self.digests.get(&handler) {
-            return known.clone().ok_or(None);
-        }
-        let digest = (self.surroundings.folder_digest)(&self.source.path(&handler));
-        self.digests.insert(handler, digest.as_ref().ok().cloned());
-        digest.map_err(|message| Some(quote(&message)))
+        (self.surroundings.folder_digest)(&self.source.path(&handler))
     }
 
     /// Inline, then environment files in order, then the option.
@@ -313,19 +255,17 @@ impl<'a> Assembly<'a> {
             if self.is_full() {
                 break;
             }
-            match self.files.environment(self.source, &file.value) {
-                Ok(found) => {
-                    for (name, value) in &found.variables {
-                        let what = if found.is_shown {
-                            format!("`{}` of this file", quote(name))
-                        } else {
-                            "this file".to_owned()
-                        };
-                        self.check_token(file.node, &what, &format!("{name}={value}"));
-                        environment.insert(name.clone(), value.clone());
-                    }
+            let found = match self.environments.load(self.source, &file.value, schema::environment_file) {
+                Ok(found) => found,
+                Err(fault) => {
+                    self.file_problem(file.node, fault);
+                    continue;
                 }
-                Err(fault) => self.file_problem(file.node, fault),
+            };
+            for (name, Entry { value, .. }) in &found.values {
+                let shown = if found.is_shown { format!("`{}` of ", quote(name)) } else { String::new() };
+                self.check_token(file.node, &format!("{shown}this file"), &format!("{name}={value}"));
+                environment.insert(name.clone(), value.clone());
             }
         }
         environment.extend(self.options.env_vars.iter().cloned());
@@ -334,34 +274,42 @@ impl<'a> Assembly<'a> {
 
     fn file_problem(&mut self, node: NodeId, fault: FileFault) {
         match fault {
-            FileFault::Known => {}
             FileFault::Remote => {
                 let hint = "commit the stack file to the repository, or write the variables under `environment`";
-                self.problem(node, "a stack file from a URL cannot read local files", hint.to_owned());
+                self.problem(node, "a stack file from a URL cannot read local files", hint);
             }
             FileFault::Open(error) => {
                 let hint = "a path is relative to the working directory; commit the file, or pass it as an artifact";
-                self.problem(node, &error.to_string(), hint.to_owned());
+                self.problem(node, &error.to_string(), hint);
             }
             FileFault::Content(problems) => problems.into_iter().for_each(|problem| self.add(problem)),
+            FileFault::Known => {}
         }
     }
 
-    /// The file's, else the template's if that exists.
+    /// The file's, else the template's if that exists. A stack file from a URL has none: it reads no local files.
     fn process(&mut self, fields: &Fields) -> Option<String> {
         let own = non_empty(fields.process.as_ref());
-        let Some(language) = fields.language.as_ref().filter(|language| !language.value.is_empty()) else {
+        let Some(Text { value: language, node }) = fields.language.as_ref().filter(|_| own.is_none()) else {
             return own;
         };
-        if own.is_some() || language.value.eq_ignore_ascii_case("dockerfile") {
-            return own;
+        let is_name = !language.contains(['/', '\\', '\0']) && !matches!(language.as_str(), "" | "." | "..");
+        if !is_name || language.eq_ignore_ascii_case("dockerfile") || self.source.is_remote {
+            return None;
         }
-        match self.files.template_process(self.source, &language.value) {
-            Ok(process) => process.filter(|process| !process.is_empty()).inspect(|process| {
-                self.check_token(language.node, "the template's `fprocess`", process);
-            }),
+        let name = format!("template/{language}/template.yml");
+        match self.templates.load(self.source, &name, schema::template) {
+            Ok(template) => {
+                let process = template.values.get("fprocess").map(|entry| entry.value.clone());
+                process.filter(|process| !process.is_empty()).inspect(|process| {
+                    self.check_token(*node, "the template's `fprocess`", process);
+                })
+            }
+            Err(FileFault::Open(input::Error::Unreadable { source, .. })) if source.kind() == ErrorKind::NotFound => {
+                None
+            }
             Err(fault) => {
-                self.file_problem(language.node, fault);
+                self.file_problem(*node, fault);
                 None
             }
         }
@@ -370,16 +318,13 @@ impl<'a> Assembly<'a> {
     /// Warns about fields that faas-cli would silently ignore and that look like others.
     fn check_fields(&mut self, unknown: &[Unknown]) {
         for Unknown { name: Text { value, node }, owner, known } in unknown {
-            if self.found.warnings.len() >= MAX_PROBLEMS {
-                break;
-            }
             let is_start = |field: &str| value.len() > TYPO && field.starts_with(value);
             // Names may be long: the distance is computed only for those that can be near.
             let near = known.iter().filter(|field| is_start(field) || field.len().abs_diff(value.len()) <= TYPO);
             let distances = near.map(|field| (strsim::osa_distance(field, value), field));
             if let Some((_, field)) = distances.filter(|(distance, field)| *distance <= TYPO || is_start(field)).min() {
                 let message = format!("unknown field `{}` in {owner}", whole_or_length(value));
-                self.report(At::Node(*node), false, message, Some(format!("write `{field}`")));
+                self.report(*node, false, &message, Some(format!("write `{field}`")));
             }
         }
     }
@@ -395,13 +340,10 @@ impl<'a> Assembly<'a> {
         texts.extend(options.annotations.iter().map(|(name, _)| ("ANNOTATIONS", Rule::AnnotationKey, name.as_str())));
         texts.extend(options.secrets.iter().map(|name| ("SECRETS", Rule::SecretName, name.as_str())));
         for (variable, rule, text) in texts {
-            self.check(At::Variable(variable), rule, text);
-        }
-    }
-
-    fn check(&mut self, at: At, rule: Rule, text: &str) {
-        if let Some(violation) = rule.check(text) {
-            self.report(at, violation.is_error, violation.message, violation.hint);
+            if let Some(Violation { message, hint, is_error }) = rule.check(text) {
+                let problem = Problem::new(format!("`{variable}`: {message}"), hint.map(str::to_owned));
+                self.list(is_error).push(problem);
+            }
         }
     }
 
@@ -437,19 +379,17 @@ impl<'a> Assembly<'a> {
             }
         }
         for (node, rule, text) in texts {
-            self.check(At::Node(node), rule, text);
+            if let Some(Violation { message, hint, is_error }) = rule.check(text) {
+                self.report(node, is_error, &message, hint.map(str::to_owned));
+            }
             self.check_token(node, "this", text);
-        }
-        let size = fields.annotations.iter().map(|(name, entry)| name.len() + entry.value.len()).sum();
-        if let (Some(message), Some(entry)) = (kubernetes::annotations(size), fields.annotations.values().next()) {
-            self.report(At::Node(entry.key), false, message, None);
         }
     }
 
     /// Refuses a text that contains one of the step's tokens, whatever name it came in under.
     fn check_token(&mut self, node: NodeId, what: &str, text: &str) {
         if let Some(fault) = (self.surroundings.token_fault)(text) {
-            self.problem(node, &format!("{what} {fault}"), OWN_SECRET.to_owned());
+            self.problem(node, &format!("{what} {fault}"), OWN_SECRET);
         }
     }
 }

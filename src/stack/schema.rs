@@ -51,7 +51,6 @@ impl Unknown {
 #[derive(Debug, Default)]
 pub(super) struct Root {
     pub(super) version: Option<Text>,
-    pub(super) provider: Option<NodeId>,
     pub(super) provider_name: Option<Text>,
     pub(super) gateway: Option<Text>,
     pub(super) functions: Vec<Pair>,
@@ -76,6 +75,8 @@ pub(super) struct Fields {
     pub(super) limits: Amounts,
     pub(super) requests: Amounts,
     pub(super) read_only: bool,
+    /// The fields that it has, with their keys.
+    pub(super) keys: Vec<(String, NodeId)>,
     pub(super) unknown: Vec<Unknown>,
 }
 
@@ -91,31 +92,22 @@ pub(super) fn root(decoder: &mut Decoder<'_>, node: NodeId) -> Root {
         match pair.name.as_str() {
             "version" => root.version = text(decoder, &pair),
             "provider" => {
-                root.provider = Some(pair.key);
                 for pair in decoder.pairs(pair.value, "`provider`").unwrap_or_default() {
                     match pair.name.as_str() {
                         "name" => root.provider_name = text(decoder, &pair),
                         "gateway" => root.gateway = text(decoder, &pair),
-                        "network" => _ = text(decoder, &pair),
+                        "network" => {}
                         _ => root.unknown.push(Unknown::new(pair, "`provider`", &PROVIDER)),
                     }
                 }
             }
             "functions" => root.functions = decoder.pairs(pair.value, "`functions`").unwrap_or_default(),
-            "configuration" => configuration(decoder, &pair),
+            // Only a build reads it.
+            "configuration" => {}
             _ => root.unknown.push(Unknown::new(pair, "the stack file", &ROOT)),
         }
     }
     root
-}
-
-/// What only a build reads, and faas-cli checks on a deploy too.
-fn configuration(decoder: &mut Decoder<'_>, pair: &Pair) {
-    for pair in decoder.pairs(pair.value, "`configuration`").unwrap_or_default() {
-        if pair.name == "copy" {
-            decoder.list(pair.value, "`copy`");
-        }
-    }
 }
 
 pub(super) fn function(decoder: &mut Decoder<'_>, node: NodeId, name: &str) -> Fields {
@@ -124,6 +116,7 @@ pub(super) fn function(decoder: &mut Decoder<'_>, node: NodeId, name: &str) -> F
     for pair in decoder.pairs(node, &owner).unwrap_or_default() {
         let node = pair.value;
         let what = format!("`{}`", pair.name);
+        fields.keys.push((pair.name.clone(), pair.key));
         match pair.name.as_str() {
             "image" => {
                 fields.image_node = Some(node);
@@ -142,11 +135,7 @@ pub(super) fn function(decoder: &mut Decoder<'_>, node: NodeId, name: &str) -> F
             "limits" => fields.limits = amounts(decoder, node, &what, &mut fields.unknown),
             "requests" => fields.requests = amounts(decoder, node, &what, &mut fields.unknown),
             "readonly_root_filesystem" => fields.read_only = decoder.boolean(node, &what).unwrap_or_default(),
-            // These are for a build; faas-cli checks their types on a deploy too.
-            "skip_build" => _ = decoder.boolean(node, &what),
-            "build_args" => _ = decoder.map(node, &what),
-            "build_options" => _ = decoder.list(node, &what),
-            "platforms" => _ = text(decoder, &pair),
+            "skip_build" | "build_args" | "build_options" | "platforms" => {}
             _ => fields.unknown.push(Unknown::new(pair, &owner, &FIELDS)),
         }
     }
@@ -172,11 +161,13 @@ pub(super) fn environment_file(decoder: &mut Decoder<'_>, node: NodeId) -> BTree
     pair.and_then(|pair| decoder.map(pair.value, "`environment`")).unwrap_or_default()
 }
 
-/// Reads the command of a template.
-pub(super) fn template(decoder: &mut Decoder<'_>, node: NodeId) -> Option<String> {
+/// Reads the command of a template, which is its `fprocess`.
+pub(super) fn template(decoder: &mut Decoder<'_>, node: NodeId) -> BTreeMap<String, Entry> {
     let pairs = decoder.pairs(node, "the template").unwrap_or_default();
-    let pair = pairs.into_iter().find(|pair| pair.name == "fprocess")?;
-    decoder.text(pair.value, format_args!("`fprocess`"))
+    let process = pairs.into_iter().find(|pair| pair.name == "fprocess").and_then(|Pair { name, key, value: node }| {
+        Some((name, Entry { value: decoder.text(node, format_args!("`fprocess`"))?, key, node }))
+    });
+    process.into_iter().collect()
 }
 
 fn text(decoder: &mut Decoder<'_>, pair: &Pair) -> Option<Text> {

@@ -51,8 +51,8 @@ fn token_in_the_pipes_own_lists_is_told_of_the_variable() {
     let ran = pipe.run().exits(2).is_silent_about(TOKEN);
     insta::assert_snapshot!(ran.log, @r"
     INFO: openfaas-pipe [VERSION]: deploy
-    WARNING: `OPENFAAS_NAMESPACE`: Kubernetes does not accept the namespace `***`: `J` is not allowed, only lower case letters, digits and `-`
-    WARNING: `SECRETS`: Kubernetes does not accept the secret name `***`: only lower case letters, digits, `-` and `.` are allowed, and it must begin and end with a letter or digit
+    WARNING: `OPENFAAS_NAMESPACE`: Kubernetes does not accept the namespace `***`: it must have at most 63 lower case letters, digits and `-`, and start and end with a letter or digit
+    WARNING: `SECRETS`: Kubernetes does not accept the secret name `***`: it must have only lower case letters, digits, `-` and `.`, and start and end with a letter or digit
     ✖ Validation errors:
     ANNOTATIONS:
     - `two` holds the step's `BITBUCKET_STEP_OIDC_TOKEN`, which never becomes part of a function; give the function an OpenFaaS secret (`secrets:`) of its own instead

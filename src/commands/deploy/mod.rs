@@ -234,7 +234,7 @@ impl Deployer<'_> {
             tracing::warn!("nothing is pruned, since not all functions were deployed well");
             return Ok(());
         }
-        let left_over = left_over(self.session.gateway, owner, &loaded.named()).await?;
+        let left_over = left_over(self.session.gateway, owner, loaded.named()).await?;
         if left_over.is_empty() {
             tracing::info!("nothing to prune");
             return Ok(());

@@ -154,7 +154,7 @@ impl Rollback<'_> {
                 self.0.reporter.problem(outcome, &Problem { failure, message: failed.clone(), hint: hint.clone() });
                 problem.message.push_str(&format!("; {failed}"));
                 problem.hint = hint;
-                problem.failure = Failure::worst([problem.failure, failure]).unwrap_or(failure);
+                problem.failure = problem.failure.min(failure);
                 outcome.left = left;
             }
         }

@@ -104,7 +104,7 @@ async fn differences(
         tracing::info!("not reported by the gateway, and not compared: {}", reported.missing());
     }
     if let Some(owner) = loaded.owner.as_ref().filter(|_| deploy.prune) {
-        let left_over = left_over(gateway, owner, &loaded.named()).await?;
+        let left_over = left_over(gateway, owner, loaded.named()).await?;
         let pruned = left_over.iter().map(|target| target.to_string());
         differences.extend(pruned.map(|name| (name, Difference::Pruned)));
     }

@@ -10,7 +10,7 @@ use super::id;
 const MINIMUM_ABBREV: usize = 4;
 
 /// The clone's own settings. Those of the machine and the user are outside of it and are not read.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Config {
     /// Digits in an abbreviated id, uniqueness apart; absent if it follows from the number of objects.
     pub(super) abbrev: Option<usize>,
@@ -18,8 +18,7 @@ pub(super) struct Config {
 
 impl Config {
     pub(super) fn read(git_dir: &Path) -> Result<Self, Error> {
-        let path = git_dir.join("config");
-        let text = read_if_exists(&path)?.unwrap_or_default();
+        let text = read_if_exists(&git_dir.join("config"))?.unwrap_or_default();
         let mut config = Self::default();
         let mut section = String::new();
         for line in String::from_utf8_lossy(&text).lines().map(str::trim) {
@@ -31,28 +30,13 @@ impl Config {
             let value = value.split(['#', ';']).next().unwrap_or_default().trim().trim_matches('"');
             let unsupported = |what: &str| Err(Error::Unsupported { what: format!("{what} `{value}`") });
             match (section.as_str(), key.trim().to_ascii_lowercase().as_str()) {
-                ("core", "abbrev") => {
-                    let abbrev = parse_abbrev(value);
-                    config.abbrev =
-                        abbrev.ok_or_else(|| Error::Abbrev { path: path.clone(), value: value.to_owned() })?;
-                }
+                ("core", "abbrev") if matches!(value, "no" | "off" | "false") => config.abbrev = Some(2 * id::SIZE),
+                ("core", "abbrev") => config.abbrev = value.parse().ok().filter(|&digits| digits >= MINIMUM_ABBREV),
                 ("extensions", "objectformat") if value != "sha1" => return unsupported("object format"),
                 ("extensions", "refstorage") if value != "files" => return unsupported("reference format"),
                 _ => {}
             }
         }
         Ok(config)
-    }
-}
-
-/// `Some(None)` is `auto`, `None` is not a value that git takes.
-fn parse_abbrev(value: &str) -> Option<Option<usize>> {
-    match value.to_ascii_lowercase().as_str() {
-        "auto" => Some(None),
-        "" | "no" | "off" | "false" => Some(Some(2 * id::SIZE)),
-        number => {
-            let number = number.parse::<usize>().ok().filter(|&number| number >= MINIMUM_ABBREV);
-            number.map(|number| Some(number.min(2 * id::SIZE)))
-        }
     }
 }

@@ -1,6 +1,6 @@
 //! `git describe --tags --always`: the tag that the fewest commits lie above, as git finds it.
 //!
-//! The walk goes from the newest commit to older ones. It notes the first [`CANDIDATES`] tagged commits it meets, and
+//! The walk goes from the newest commit to older ones. It notes the first [`CANDIDATES`] tagged commits it finds, and
 //! counts for each how many commits were passed that are not among its ancestors. Which tag wins if history has
 //! branches depends on the order of the walk and on when it ends; both are git 2.47's.
 
@@ -8,8 +8,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
 
 use super::error::Error;
-use super::id::{self, Id};
-use super::object::{Commit, Kind, Tag};
+use super::id::Id;
 use super::objects::Objects;
 use super::refs::Refs;
 
@@ -19,19 +18,8 @@ const CANDIDATES: usize = 10;
 /// The commit is or was in the queue. The higher bits say of which candidates it is an ancestor.
 const SEEN: u16 = 1;
 
-/// How a commit is described.
-pub(super) enum Description {
-    /// By a tag that is on it.
-    Exact {
-        name: String,
-        /// What the tag object points to, if its own name differs from that of its reference.
-        misnamed: Option<Id>,
-    },
-    /// By one so many commits below it.
-    Above { name: String, depth: u64 },
-    /// There is none.
-    Untagged,
-}
+/// A tag, and how many commits lie above what it points to; without that if the tag is on the commit itself.
+pub(super) type Description = (String, Option<(u64, Id)>);
 
 /// A tag as the name of a commit.
 struct Name {
@@ -51,25 +39,30 @@ struct Candidate {
 struct Queued {
     date: u64,
     order: Reverse<u64>,
-    id: [u8; id::SIZE],
-    parents: Vec<[u8; id::SIZE]>,
+    id: Id,
+    parents: Vec<Id>,
 }
 
-/// Describes `head`.
-pub(super) fn describe(objects: &Objects, refs: &Refs, shallow: &HashSet<Id>, head: Id) -> Result<Description, Error> {
+/// Describes `head`, if a tag is on it or below it.
+pub(super) fn describe(
+    objects: &Objects,
+    refs: &Refs,
+    shallow: &HashSet<Id>,
+    head: Id,
+) -> Result<Option<Description>, Error> {
     let names = names(objects, refs)?;
     if let Some(name) = names.get(&head) {
         let (text, misnamed) = name.text(objects)?;
-        return Ok(Description::Exact { name: text, misnamed });
+        return Ok(Some((text, misnamed.map(|target| (0, target)))));
     }
     if names.is_empty() {
-        return Ok(Description::Untagged);
+        return Ok(None);
     }
     let mut walk = Walk { objects, shallow, queue: BinaryHeap::new(), flags: HashMap::new(), order: 0 };
-    match walk.nearest(&names, head)? {
-        None => Ok(Description::Untagged),
-        Some(best) => Ok(Description::Above { name: names[&best.commit].text(objects)?.0, depth: best.depth }),
-    }
+    let Some(best) = walk.nearest(&names, head)? else {
+        return Ok(None);
+    };
+    Ok(Some((names[&best.commit].text(objects)?.0, Some((best.depth, head)))))
 }
 
 struct Walk<'a> {
@@ -87,7 +80,7 @@ impl Walk<'_> {
         let mut seen: u64 = 0;
         self.push(head, 0)?;
         while let Some(commit) = self.queue.pop() {
-            let id = Id(commit.id);
+            let id = commit.id;
             seen += 1;
             if let Some(name) = names.get(&id) {
                 if candidates.len() == CANDIDATES {
@@ -125,12 +118,11 @@ impl Walk<'_> {
     /// Counts what is left in the queue and is not below the best candidate.
     fn finish(&mut self, best: &mut Candidate) -> Result<(), Error> {
         while let Some(commit) = self.queue.pop() {
-            let flags = self.flags.get(&Id(commit.id)).copied().unwrap_or_default();
+            let flags = self.flags.get(&commit.id).copied().unwrap_or_default();
             if flags & best.within == 0 {
                 best.depth += 1;
             } else {
-                let below =
-                    |queued: &Queued| self.flags.get(&Id(queued.id)).is_some_and(|flags| flags & best.within != 0);
+                let below = |queued: &Queued| self.flags.get(&queued.id).is_some_and(|flags| flags & best.within != 0);
                 if self.queue.iter().all(below) {
                     break;
                 }
@@ -140,8 +132,8 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn push_parents(&mut self, parents: &[[u8; id::SIZE]], flags: u16) -> Result<(), Error> {
-        parents.iter().try_for_each(|&parent| self.push(Id(parent), flags))
+    fn push_parents(&mut self, parents: &[Id], flags: u16) -> Result<(), Error> {
+        parents.iter().try_for_each(|&parent| self.push(parent, flags))
     }
 
     /// Puts a commit into the queue unless it was there before, and passes the flags of its child on to it.
@@ -152,14 +144,9 @@ impl Walk<'_> {
         if known {
             return Ok(());
         }
-        let (kind, data) = self.objects.read(&id)?;
-        let commit = Commit::parse(&data).filter(|_| kind == Kind::Commit);
-        let commit = commit.ok_or_else(|| Error::NotACommit { id: id.to_string() })?;
-        let parents = match self.shallow.contains(&id) {
-            true => Vec::new(),
-            false => commit.parents.iter().map(|parent| parent.0).collect(),
-        };
-        self.requeue(Queued { date: commit.date, order: Reverse(0), id: id.0, parents });
+        let commit = self.objects.commit(&id)?;
+        let parents = if self.shallow.contains(&id) { Vec::new() } else { commit.parents };
+        self.requeue(Queued { date: commit.date, order: Reverse(0), id, parents });
         Ok(())
     }
 
@@ -197,7 +184,7 @@ fn names(objects: &Objects, refs: &Refs) -> Result<HashMap<Id, Name>, Error> {
 /// What is left when tag objects are followed; nothing if there is none or it cannot be read.
 fn peel(objects: &Objects, mut id: Id) -> Result<Option<Id>, Error> {
     loop {
-        match tag(objects, id)? {
+        match objects.tag(&id)? {
             None => return Ok(None),
             Some(tag) if tag.of_tag => id = tag.target,
             Some(tag) => return Ok(Some(tag.target)),
@@ -206,16 +193,7 @@ fn peel(objects: &Objects, mut id: Id) -> Result<Option<Id>, Error> {
 }
 
 fn tagger_date(objects: &Objects, id: Id) -> Result<Option<u64>, Error> {
-    Ok(tag(objects, id)?.map(|tag| tag.date))
-}
-
-/// The tag object of that id, if there is one that can be read.
-fn tag(objects: &Objects, id: Id) -> Result<Option<Tag>, Error> {
-    match objects.read(&id) {
-        Ok((Kind::Tag, data)) => Ok(Tag::parse(&data)),
-        Ok(_) | Err(Error::Missing { .. }) => Ok(None),
-        Err(error) => Err(error),
-    }
+    Ok(objects.tag(&id)?.map(|tag| tag.date))
 }
 
 impl Name {
@@ -225,7 +203,7 @@ impl Name {
         let Some(object) = self.object else {
             return Ok((text(&self.path), None));
         };
-        match tag(objects, object)? {
+        match objects.tag(&object)? {
             Some(tag) => Ok((text(&tag.name), (tag.name != self.path).then_some(tag.target))),
             None => Err(Error::Missing { id: object.to_string() }),
         }

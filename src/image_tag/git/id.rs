@@ -6,7 +6,7 @@ use std::fmt;
 pub(super) const SIZE: usize = 20;
 
 /// An object's id: its SHA-1.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Id(pub(super) [u8; SIZE]);
 
 impl Id {

@@ -19,10 +19,8 @@ use std::path::{Path, PathBuf};
 
 use crate::console::log::quote;
 use config::Config;
-use describe::Description;
 pub(crate) use error::{Error, Warning};
 use id::Id;
-use object::Kind;
 use objects::Objects;
 use refs::{Refs, Resolved};
 
@@ -32,7 +30,6 @@ const DEFAULT_ABBREV: usize = 7;
 /// A form of image tag that is made from facts about the clone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
-    /// The commit's abbreviated id.
     Sha,
     /// The branch and the commit's abbreviated id.
     Branch,
@@ -40,18 +37,7 @@ pub(crate) enum Format {
     Describe,
 }
 
-/// What an image tag is made from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Version {
-    /// The branch, for [`Format::Branch`] only. `HEAD` if there is none.
-    pub branch: Option<String>,
-    /// The abbreviated id or the description.
-    pub version: String,
-    /// What the user may want to know about it.
-    pub warnings: Vec<Warning>,
-}
-
-/// What `faas-cli --tag` would ask git for in `directory`.
+/// What `faas-cli --tag` would ask git for in `directory`, as it becomes part of an image tag.
 ///
 /// `bitbucket_branch` is used if no branch is checked out (a build of a tag), and `bitbucket_commit` if there is
 /// no repository at all; what git tags there are cannot be known then. Who owns the clone does not matter, unlike to
@@ -61,31 +47,24 @@ pub(crate) fn version(
     directory: &Path,
     bitbucket_commit: Option<&str>,
     bitbucket_branch: Option<&str>,
-) -> Result<Version, Error> {
-    let mut warnings = Vec::new();
-    let or_bitbucket = |branch: Option<String>| branch.or_else(|| bitbucket_branch.map(str::to_owned));
-    let (version, branch) = match (Repository::open(directory), bitbucket_commit.and_then(short_id)) {
+) -> Result<(String, Option<Warning>), Error> {
+    // `HEAD` is what git, and so faas-cli, print if there is no branch.
+    let on = |branch: Option<String>| branch.unwrap_or_else(|| bitbucket_branch.unwrap_or("HEAD").to_owned());
+    match (Repository::open(directory), bitbucket_commit.and_then(short_id)) {
         (Ok(repository), _) => match format {
-            Format::Sha => (repository.short_sha()?, None),
-            Format::Branch => (repository.short_sha()?, or_bitbucket(repository.branch()?)),
+            Format::Sha => Ok((repository.short_sha()?, None)),
+            Format::Branch => Ok((format!("{}-{}", on(repository.branch()?), repository.short_sha()?), None)),
             Format::Describe => {
                 let (text, tagged) = repository.describe()?;
-                warnings.extend((!tagged && repository.is_shallow()).then_some(Warning::Shallow));
-                (text, None)
+                Ok((text, (!tagged && !repository.shallow.is_empty()).then_some(Warning::Shallow)))
             }
         },
         (Err(Error::NoRepository { directory }), Some(id)) if format != Format::Describe => {
-            warnings.push(Warning::NoClone { directory });
-            (id, or_bitbucket(None))
+            let version = if format == Format::Branch { format!("{}-{id}", on(None)) } else { id };
+            Ok((version, Some(Warning::NoClone { directory })))
         }
-        (Err(error), _) => return Err(error),
-    };
-    // What git, and so faas-cli, print if there is no branch.
-    let branch = (format == Format::Branch).then(|| branch.unwrap_or_else(|| "HEAD".to_owned()));
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
-    let unfit = branch.iter().chain([&version]).find(|text| !text.bytes().all(allowed));
-    warnings.extend(unfit.map(|text| Warning::NotInTags { text: text.clone() }));
-    Ok(Version { branch, version, warnings })
+        (Err(error), _) => Err(error),
+    }
 }
 
 /// The abbreviated id of a commit that Bitbucket names, with 40 digits or, on pull requests, with 12.
@@ -95,7 +74,7 @@ fn short_id(commit: &str) -> Option<String> {
 }
 
 /// A clone.
-pub(crate) struct Repository {
+struct Repository {
     config: Config,
     refs: Refs,
     objects: Objects,
@@ -105,7 +84,7 @@ pub(crate) struct Repository {
 
 impl Repository {
     /// Opens the repository that `directory` is in. Unlike git, it looks for it across file systems too.
-    pub(crate) fn open(directory: &Path) -> Result<Self, Error> {
+    fn open(directory: &Path) -> Result<Self, Error> {
         let directory = fs::canonicalize(directory).map_err(Error::read(directory))?;
         let git_dir = find(&directory)?;
         let config = Config::read(&git_dir)?;
@@ -123,49 +102,31 @@ impl Repository {
     }
 
     /// What `git rev-parse --short HEAD` says.
-    pub(crate) fn short_sha(&self) -> Result<String, Error> {
+    fn short_sha(&self) -> Result<String, Error> {
         self.abbreviate(self.head()?)
     }
 
-    /// The branch that is checked out, as `git rev-parse --abbrev-ref HEAD` prints it; nothing if `HEAD` is detached.
-    pub(crate) fn branch(&self) -> Result<Option<String>, Error> {
+    /// The branch that is checked out; nothing if `HEAD` is detached.
+    fn branch(&self) -> Result<Option<String>, Error> {
         let Resolved { name, .. } = self.refs.resolve(b"HEAD")?;
-        if name == b"HEAD" {
-            return Ok(None);
-        }
-        let short = self.refs.shorten(&name)?;
-        Ok(Some(String::from_utf8_lossy(&short).into_owned()))
+        Ok((name != b"HEAD").then(|| branch_name(&name)))
     }
 
     /// What `git describe --tags --always` says, and whether there is a tag in it.
-    pub(crate) fn describe(&self) -> Result<(String, bool), Error> {
+    fn describe(&self) -> Result<(String, bool), Error> {
         let head = self.head()?;
-        let suffix = |depth, id| Ok(format!("-{depth}-g{}", self.abbreviate(id)?));
-        let text = match describe::describe(&self.objects, &self.refs, &self.shallow, head)? {
-            Description::Exact { name, misnamed: None } => name,
-            Description::Exact { name, misnamed: Some(target) } => name + &suffix(0, target)?,
-            Description::Above { name, depth } => name + &suffix(depth, head)?,
-            Description::Untagged => return Ok((self.abbreviate(head)?, false)),
-        };
-        Ok((text, true))
-    }
-
-    /// Whether the clone holds only a part of the history.
-    pub(crate) fn is_shallow(&self) -> bool {
-        !self.shallow.is_empty()
+        Ok(match describe::describe(&self.objects, &self.refs, &self.shallow, head)? {
+            Some((name, None)) => (name, true),
+            Some((name, Some((depth, id)))) => (format!("{name}-{depth}-g{}", self.abbreviate(id)?), true),
+            None => (self.abbreviate(head)?, false),
+        })
     }
 
     fn head(&self) -> Result<Id, Error> {
         let Resolved { name, id } = self.refs.resolve(b"HEAD")?;
-        let id = id.ok_or_else(|| {
-            let name = String::from_utf8_lossy(&name);
-            let branch = name.strip_prefix("refs/heads/").unwrap_or(&name).to_owned();
-            Error::NoCommit { branch }
-        })?;
-        match self.objects.read(&id)? {
-            (Kind::Commit, _) => Ok(id),
-            _ => Err(Error::NotACommit { id: id.to_string() }),
-        }
+        let id = id.ok_or_else(|| Error::NoCommit { branch: branch_name(&name) })?;
+        self.objects.commit(&id)?;
+        Ok(id)
     }
 
     /// The id as short as the setting or the number of objects has it, and no shorter than makes it the only one.
@@ -178,6 +139,10 @@ impl Repository {
         let unique = self.objects.most_common_digits(&id)? + 1;
         Ok(id.short(digits.max(unique)))
     }
+}
+
+fn branch_name(reference: &[u8]) -> String {
+    String::from_utf8_lossy(reference.strip_prefix(b"refs/heads/").unwrap_or(reference)).into_owned()
 }
 
 /// The `.git` of the directory, or of the nearest one above it.

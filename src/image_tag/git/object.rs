@@ -8,7 +8,7 @@ use super::id::Id;
 pub(super) const MAX_OBJECT: usize = 8 << 20;
 
 /// The type of an object. Trees and blobs are never needed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Commit,
     Tag,
@@ -61,13 +61,8 @@ impl Commit {
         while let Some(hex) = line(&mut rest, b"parent ") {
             parents.push(Id::from_hex(hex)?);
         }
-        let author = line(&mut rest, b"author");
-        let committer = author.and_then(|_| line(&mut rest, b"committer"));
-        Some(Self {
-            parents,
-            // The last `>`, since a name may hold one.
-            date: committer.map_or(0, |line| date(line, line.iter().rposition(|&byte| byte == b'>'))),
-        })
+        line(&mut rest, b"author");
+        Some(Self { parents, date: line(&mut rest, b"committer").and_then(date).unwrap_or(0) })
     }
 }
 
@@ -75,13 +70,9 @@ impl Tag {
     pub(super) fn parse(data: &[u8]) -> Option<Self> {
         let mut rest = data;
         let target = line(&mut rest, b"object ").and_then(Id::from_hex)?;
-        let kind =
-            line(&mut rest, b"type ").filter(|kind| [b"commit".as_slice(), b"tree", b"blob", b"tag"].contains(kind));
-        let of_tag = kind? == b"tag";
+        let of_tag = line(&mut rest, b"type ")? == b"tag";
         let name = line(&mut rest, b"tag ")?.to_vec();
-        let tagger = line(&mut rest, b"tagger ");
-        let date = tagger.map_or(0, |line| date(line, line.iter().position(|&byte| byte == b'>')));
-        Some(Self { target, of_tag, name, date })
+        Some(Self { target, of_tag, name, date: line(&mut rest, b"tagger ").and_then(date).unwrap_or(0) })
     }
 }
 
@@ -93,17 +84,8 @@ fn line<'a>(rest: &mut &'a [u8], key: &[u8]) -> Option<&'a [u8]> {
     Some(&value[..end])
 }
 
-/// The number after the address, which ends at `address`. A negative one becomes very large, as in git.
-fn date(line: &[u8], address: Option<usize>) -> u64 {
-    let Some(end) = address else { return 0 };
-    let text = line[end + 1..].trim_ascii_start();
-    let (negative, digits) = match text.strip_prefix(b"-") {
-        Some(digits) => (true, digits),
-        None => (false, text),
-    };
-    let number = digits
-        .iter()
-        .map_while(|&byte| char::from(byte).to_digit(10))
-        .fold(0_u64, |number, digit| number.saturating_mul(10).saturating_add(digit.into()));
-    if negative { number.wrapping_neg() } else { number }
+/// The number after the address. A name may hold a `>` too.
+fn date(line: &[u8]) -> Option<u64> {
+    let address = line.iter().rposition(|&byte| byte == b'>')?;
+    std::str::from_utf8(&line[address + 1..]).ok()?.split_ascii_whitespace().next()?.parse().ok()
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::error::Error;
 use super::files::{names, read_if_exists};
 use super::id::Id;
-use super::object::{Kind, parse_loose};
+use super::object::{Commit, Kind, Tag, parse_loose};
 use super::pack::Pack;
 
 pub(super) struct Objects {
@@ -31,8 +31,23 @@ impl Objects {
         self.packs.iter().map(Pack::count).sum()
     }
 
+    pub(super) fn commit(&self, id: &Id) -> Result<Commit, Error> {
+        let (kind, data) = self.read(id)?;
+        let commit = Commit::parse(&data).filter(|_| kind == Kind::Commit);
+        commit.ok_or_else(|| Error::damaged(&self.directory, "an object is not the commit that it should be"))
+    }
+
+    /// The tag object of that id, if there is one that can be read.
+    pub(super) fn tag(&self, id: &Id) -> Result<Option<Tag>, Error> {
+        match self.read(id) {
+            Ok((Kind::Tag, data)) => Ok(Tag::parse(&data)),
+            Ok(_) | Err(Error::Missing { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Reads an object and verifies that it is the one that its id names. A tree or a blob comes without data.
-    pub(super) fn read(&self, id: &Id) -> Result<(Kind, Vec<u8>), Error> {
+    fn read(&self, id: &Id) -> Result<(Kind, Vec<u8>), Error> {
         let (kind, data) = self.find(id)?;
         let name = match kind {
             Kind::Commit => "commit",

@@ -1,11 +1,11 @@
 //! Packs of objects and their indexes (gitformat-pack(5)).
 
 use std::fs::File;
-use std::os::unix::fs::FileExt as _;
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::PathBuf;
 
 use super::error::Error;
-use super::files::{open, read_if_exists};
+use super::files::read_if_exists;
 use super::id::{self, Id};
 use super::object::{Kind, MAX_OBJECT, inflate};
 
@@ -30,7 +30,7 @@ enum Stored {
     Delta { base: u64 },
 }
 
-/// An object's place in the pack.
+/// Where an object's data is in the pack, and how large it is uncompressed.
 struct Entry {
     stored: Stored,
     size: u64,
@@ -51,11 +51,10 @@ impl Pack {
             return Err(damaged("it is cut off"));
         }
         let path = index_path.with_extension("pack");
-        let file = open(&path).map_err(Error::read(&path))?;
+        let file = File::open(&path).map_err(Error::read(&path))?;
         Ok(Self { path, file, index, count })
     }
 
-    /// How many objects it holds.
     pub(super) fn count(&self) -> usize {
         self.count
     }
@@ -153,17 +152,10 @@ impl Pack {
 
     /// So many bytes from an offset on, or those that there are.
     fn read_at(&self, offset: u64, length: usize) -> Result<Vec<u8>, Error> {
-        let mut bytes = vec![0; length];
-        let mut read = 0;
-        while read < length {
-            match self.file.read_at(&mut bytes[read..], offset.saturating_add(read as u64)) {
-                Ok(0) => break,
-                Ok(more) => read += more,
-                Err(error) => return Err(Error::read(&self.path)(error)),
-            }
-        }
-        bytes.truncate(read);
-        Ok(bytes)
+        let mut bytes = Vec::with_capacity(length);
+        let mut file = &self.file;
+        let read = file.seek(SeekFrom::Start(offset)).and_then(|_| file.take(length as u64).read_to_end(&mut bytes));
+        read.map(|_| bytes).map_err(Error::read(&self.path))
     }
 
     fn damaged(&self, what: &'static str) -> Error {
@@ -179,15 +171,8 @@ fn be32(bytes: &[u8], at: usize) -> Option<u32> {
 /// The header's three bits of type, and the size in four bits and then seven a byte.
 fn entry_size(rest: &mut &[u8]) -> Option<(u8, u64)> {
     let first = next(rest)?;
-    let mut size = u64::from(first & 0x0f);
-    let mut byte = first;
-    let mut shift = 4;
-    while byte & 0x80 != 0 {
-        byte = next(rest)?;
-        size |= shifted(byte, shift)?;
-        shift += 7;
-    }
-    Some((first >> 4 & 7, size))
+    let higher = if first & 0x80 == 0 { 0 } else { number(rest)? };
+    Some((first >> 4 & 7, higher.checked_mul(16)? | u64::from(first & 0x0f)))
 }
 
 /// How far before its delta the base begins.
@@ -204,8 +189,8 @@ fn base_distance(rest: &mut &[u8]) -> Option<u64> {
 /// What `delta` makes of `base`; nothing if the two do not fit each other.
 fn apply(base: &[u8], delta: &[u8]) -> Option<Vec<u8>> {
     let mut rest = delta;
-    let base_size = delta_size(&mut rest)?;
-    let size = usize::try_from(delta_size(&mut rest)?).ok()?;
+    let base_size = number(&mut rest)?;
+    let size = usize::try_from(number(&mut rest)?).ok()?;
     if base_size != base.len() as u64 || size > MAX_OBJECT {
         return None;
     }
@@ -238,23 +223,17 @@ fn apply(base: &[u8], delta: &[u8]) -> Option<Vec<u8>> {
     (result.len() == size).then_some(result)
 }
 
-fn delta_size(rest: &mut &[u8]) -> Option<u64> {
-    let mut size = 0;
-    let mut shift = 0;
-    loop {
+/// A number in seven bits a byte, the lowest first.
+fn number(rest: &mut &[u8]) -> Option<u64> {
+    let mut number: u64 = 0;
+    for position in 0..9 {
         let byte = next(rest)?;
-        size |= shifted(byte, shift)?;
+        number |= u64::from(byte & 0x7f) << (7 * position);
         if byte & 0x80 == 0 {
-            return Some(size);
+            return Some(number);
         }
-        shift += 7;
     }
-}
-
-/// The lower seven bits of a byte that is part of a larger number; nothing if they would be lost.
-fn shifted(byte: u8, shift: u32) -> Option<u64> {
-    let bits = u64::from(byte & 0x7f);
-    (shift < 64 && bits << shift >> shift == bits).then(|| bits << shift)
+    None
 }
 
 fn next(rest: &mut &[u8]) -> Option<u8> {

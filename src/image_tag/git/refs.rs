@@ -13,16 +13,6 @@ use super::id::Id;
 /// How many references may name one another, as in git.
 const MAX_SYMBOLIC: usize = 5;
 
-/// Where a short name is looked for (gitrevisions(7)): what comes before it and after it.
-const RULES: [(&str, &str); 6] = [
-    ("", ""),
-    ("refs/", ""),
-    ("refs/tags/", ""),
-    ("refs/heads/", ""),
-    ("refs/remotes/", ""),
-    ("refs/remotes/", "/HEAD"),
-];
-
 /// The references of a clone.
 pub(super) struct Refs {
     git_dir: PathBuf,
@@ -72,31 +62,6 @@ impl Refs {
             }
         }
         Err(Error::damaged(&self.path(&name), "references that lead nowhere"))
-    }
-
-    /// The shortest name that means this reference and no other: `main` for `refs/heads/main`, but `heads/main` beside a
-    /// tag `main`.
-    pub(super) fn shorten(&self, full: &[u8]) -> Result<Vec<u8>, Error> {
-        for (at, (before, after)) in RULES.iter().enumerate().skip(1).rev() {
-            let short = full
-                .strip_prefix(before.as_bytes())
-                .and_then(|rest| rest.strip_suffix(after.as_bytes()))
-                .filter(|short| !short.is_empty());
-            let Some(short) = short else { continue };
-            let mut unambiguous = true;
-            for (other, (before, after)) in RULES.iter().enumerate() {
-                let name = [before.as_bytes(), short, after.as_bytes()].concat();
-                unambiguous &= other == at || !self.exists(&name)?;
-            }
-            if unambiguous {
-                return Ok(short.to_vec());
-            }
-        }
-        Ok(full.to_vec())
-    }
-
-    fn exists(&self, name: &[u8]) -> Result<bool, Error> {
-        Ok(is_valid(name) && matches!(self.resolve(name), Ok(Resolved { id: Some(_), .. })))
     }
 
     /// All below `refs/tags/`, by name without that, in order.
@@ -162,13 +127,8 @@ fn parse_packed(text: &[u8]) -> Option<BTreeMap<Vec<u8>, TagRef>> {
     Some(refs)
 }
 
-/// Whether it is a valid name of a reference (git-check-ref-format(1)); keeps paths within the repository.
+/// Whether git would write a reference of this name; keeps paths within the repository.
 fn is_valid(name: &[u8]) -> bool {
-    let bad_byte = |byte: &u8| byte.is_ascii_control() || b" ~^:?*[\\".contains(byte);
-    let bad_part = |part: &[u8]| part.is_empty() || part.starts_with(b".") || part.ends_with(b".lock");
-    !name.iter().any(bad_byte)
-        && !name.split(|&byte| byte == b'/').any(bad_part)
-        && !name.windows(2).any(|pair| pair == b".." || pair == b"@{")
-        && !name.ends_with(b".")
-        && (name.starts_with(b"refs/") || !name.contains(&b'/'))
+    let is_bad = |part: &[u8]| part.is_empty() || part.starts_with(b".") || part.ends_with(b".lock");
+    !name.split(|&byte| byte == b'/').any(is_bad) && (name.starts_with(b"refs/") || !name.contains(&b'/'))
 }

@@ -1,131 +1,106 @@
-//! What the operators of an expression do with a value. Lengths and offsets count bytes.
+//! What the operators of an expression do with a value.
 
+use super::super::MAX_FILE;
+use super::FaultKind;
 use super::parse::Operator;
+use crate::console::log::whole_or_length;
 
 /// The longest value that a pattern is matched with, in bytes: trying each of its prefixes takes the square of the time.
 const MAX_MATCHED: usize = 4096;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stop {
-    NegativeLength,
-    TooLong,
-}
-
-/// What an operator makes of a value; nothing longer than `limit`.
-pub(super) fn apply(operator: Operator, value: &str, arguments: &[Vec<u8>], limit: usize) -> Result<Vec<u8>, Stop> {
-    let bytes = value.as_bytes();
-    let first = arguments.first().map_or(&[][..], Vec::as_slice);
-    let second = arguments.get(1).map(Vec::as_slice);
+/// What an operator makes of the value of the variable `name`. Lengths and offsets count bytes, as they do in faas-cli.
+pub(super) fn apply(operator: Operator, name: &str, value: &str, arguments: &[String]) -> Result<String, FaultKind> {
+    let first = arguments.first().map_or("", String::as_str);
+    let second = arguments.get(1).map(String::as_str);
     Ok(match operator {
-        Operator::Value => bytes.to_vec(),
-        Operator::Length => bytes.len().to_string().into_bytes(),
+        Operator::Length => value.len().to_string(),
         Operator::Default if value.is_empty() => arguments.concat(),
-        Operator::Default => bytes.to_vec(),
-        Operator::Substring => substring(bytes, first, second)?.to_vec(),
-        Operator::TrimPrefix { .. } | Operator::TrimSuffix { .. } if value.len() > MAX_MATCHED => {
-            return Err(Stop::TooLong);
-        }
-        Operator::TrimPrefix { longest } => bytes[matched_prefix(bytes, first, longest)..].to_vec(),
-        Operator::TrimSuffix { longest } => {
-            let (reversed, pattern) = (reverse(bytes), reverse(first));
-            let length = matched_prefix(&reversed, &pattern, longest);
-            reverse(&reversed[length..])
-        }
-        Operator::ReplaceFirst => replace(bytes, first, second.unwrap_or_default(), 1, limit)?,
-        Operator::ReplaceAll => replace(bytes, first, second.unwrap_or_default(), usize::MAX, limit)?,
-        Operator::ReplacePrefix => match second {
-            Some(second) if bytes.starts_with(first) => replace(bytes, first, second, 1, limit)?,
-            _ => bytes.to_vec(),
+        Operator::Value | Operator::Default => value.to_owned(),
+        Operator::Substring => substring(name, value, first, second)?.to_owned(),
+        Operator::Trim { .. } if value.len() > MAX_MATCHED => return Err(FaultKind::TooLong),
+        Operator::Trim { suffix, longest } => trim(value, first, suffix, longest),
+        Operator::ReplaceFirst => replace(value, first, second.unwrap_or_default(), 1)?,
+        Operator::ReplaceAll => replace(value, first, second.unwrap_or_default(), usize::MAX)?,
+        Operator::ReplacePrefix => match (second, value.strip_prefix(first)) {
+            (Some(second), Some(rest)) => [second, rest].concat(),
+            _ => value.to_owned(),
         },
-        Operator::ReplaceSuffix => match (second, bytes.strip_suffix(first)) {
+        Operator::ReplaceSuffix => match (second, value.strip_suffix(first)) {
             (Some(second), Some(rest)) => [rest, second].concat(),
-            _ => bytes.to_vec(),
+            _ => value.to_owned(),
         },
         Operator::LowerFirst => change_first(value, lower),
-        Operator::Lower => value.chars().map(lower).collect::<String>().into_bytes(),
+        Operator::Lower => value.chars().map(lower).collect(),
         Operator::UpperFirst => change_first(value, upper),
-        Operator::Upper => value.chars().map(upper).collect::<String>().into_bytes(),
+        Operator::Upper => value.chars().map(upper).collect(),
     })
 }
 
 /// From an offset, which counts from the end if it is negative; the whole value if offset or length is not a number.
-fn substring<'a>(value: &'a [u8], offset: &[u8], length: Option<&[u8]>) -> Result<&'a [u8], Stop> {
-    let number = |text: &[u8]| std::str::from_utf8(text).ok()?.parse::<i64>().ok();
+fn substring<'a>(name: &str, value: &'a str, offset: &str, length: Option<&str>) -> Result<&'a str, FaultKind> {
     let size = i64::try_from(value.len()).unwrap_or(i64::MAX);
-    let Some(mut start) = number(offset) else {
+    let Ok(start) = offset.parse::<i64>() else {
         return Ok(value);
     };
-    if start < 0 {
-        start = size.saturating_add(start).max(0);
-    }
-    let end = match length.map(number) {
-        Some(None) => return Ok(value),
-        Some(Some(length)) => start.wrapping_add(length),
+    let start = if start < 0 { size.saturating_add(start).max(0) } else { start };
+    let end = match length.map(str::parse::<i64>) {
+        Some(Err(_)) => return Ok(value),
+        Some(Ok(length)) => start.wrapping_add(length),
         None => size,
     };
-    if end >= size {
-        let start = usize::try_from(start).unwrap_or(usize::MAX);
-        return Ok(value.get(start..).unwrap_or_default());
+    let (start, end) = if end >= size { (start.min(size), size) } else { (start, end) };
+    if end < start {
+        return Err(FaultKind::NegativeLength { name: whole_or_length(name) });
     }
-    match (usize::try_from(start), usize::try_from(end)) {
-        (Ok(start), Ok(end)) => value.get(start..end).ok_or(Stop::NegativeLength),
-        _ => Err(Stop::NegativeLength),
-    }
+    value.get(start as usize..end as usize).ok_or(FaultKind::CutCharacter)
 }
 
 /// Replaces the first `times` occurrences; an empty pattern is found before each character and at the end.
-fn replace(value: &[u8], pattern: &[u8], with: &[u8], times: usize, limit: usize) -> Result<Vec<u8>, Stop> {
-    let mut out = Vec::new();
-    let (mut at, mut done) = (0, 0);
-    while at < value.len() || pattern.is_empty() {
-        if out.len() > limit {
-            return Err(Stop::TooLong);
-        }
-        if done < times && value[at..].starts_with(pattern) {
-            out.extend_from_slice(with);
-            done += 1;
-            at += pattern.len();
-            if !pattern.is_empty() {
-                continue;
-            }
-        }
-        let length = if pattern.is_empty() { decode(&value[at..]).map_or(0, |(_, length)| length) } else { 1 };
-        if length == 0 {
-            break;
-        }
-        out.extend_from_slice(&value[at..at + length]);
-        at += length;
+fn replace(value: &str, pattern: &str, with: &str, times: usize) -> Result<String, FaultKind> {
+    let count = value.matches(pattern).take(times).count();
+    if count.saturating_mul(with.len()) > MAX_FILE {
+        return Err(FaultKind::TooLong);
     }
-    if out.len() > limit { Err(Stop::TooLong) } else { Ok(out) }
+    Ok(value.replacen(pattern, with, times))
 }
 
-/// The length of the shortest or longest prefix, not empty, that a pattern matches; 0 if it matches none.
-fn matched_prefix(value: &[u8], pattern: &[u8], longest: bool) -> usize {
-    let mut lengths = 1..=value.len();
-    let is_matched = |length: &usize| matches(pattern, &value[..*length]);
+/// Removes the shortest or longest prefix or suffix, not empty, that a pattern matches.
+fn trim(value: &str, pattern: &str, suffix: bool, longest: bool) -> String {
+    let [mut text, mut pattern] = [value, pattern].map(|text| text.chars().collect::<Vec<char>>());
+    // As in faas-cli: a suffix is a prefix read backwards. So is the pattern, and a class in it is none then.
+    if suffix {
+        text.reverse();
+        pattern.reverse();
+    }
+    let mut lengths = 1..=text.len();
+    let is_matched = |length: &usize| matches(&pattern, &text[..*length]);
     let found = if longest { lengths.rev().find(is_matched) } else { lengths.find(is_matched) };
-    found.unwrap_or_default()
+    text.drain(..found.unwrap_or_default());
+    if suffix {
+        text.reverse();
+    }
+    text.into_iter().collect()
 }
 
 /// Whether a pattern of `*`, `?`, `[a-z]`, `[^a-z]` and `\c` matches a whole text; `*` matches `/` too.
 ///
-/// A pattern that is wrong matches nothing.
-fn matches(pattern: &[u8], text: &[u8]) -> bool {
+/// A pattern that is malformed matches nothing. Going back to the last `*` only is enough, and never takes long.
+fn matches(pattern: &[char], text: &[char]) -> bool {
     let (mut p, mut t) = (0, 0);
-    // Where to go on after the last `*`, with one byte more for it.
+    // Where to go on after the last `*`, with one character more for it.
     let mut star: Option<(usize, usize)> = None;
     loop {
         match pattern.get(p) {
-            Some(b'*') => {
+            Some('*') => {
                 p += 1;
                 star = Some((p, t));
                 continue;
             }
             None if t == text.len() => return true,
             Some(_) if t < text.len() => {
-                if let Some((pattern, text)) = match_one(&pattern[p..], &text[t..]) {
-                    p += pattern;
-                    t += text;
+                if let Some(used) = match_one(&pattern[p..], text[t]) {
+                    p += used;
+                    t += 1;
                     continue;
                 }
             }
@@ -141,79 +116,50 @@ fn matches(pattern: &[u8], text: &[u8]) -> bool {
     }
 }
 
-/// Matches one element other than `*` at the start of a text that is not empty: how many bytes it takes of each. An element
-/// that is malformed matches nothing.
-fn match_one(pattern: &[u8], text: &[u8]) -> Option<(usize, usize)> {
-    let (character, length) = decode(text)?;
+/// How long the first element of a pattern is, other than `*`, if it matches a character.
+fn match_one(pattern: &[char], character: char) -> Option<usize> {
     match pattern {
-        [b'?', ..] => Some((1, length)),
-        [b'[', class @ ..] => {
-            let (is_member, used) = match_class(class, character)?;
-            is_member.then_some((used + 1, length))
-        }
-        [b'\\', byte, ..] if *byte == text[0] => Some((2, 1)),
-        [byte, ..] if *byte != b'\\' && *byte == text[0] => Some((1, 1)),
-        _ => None,
+        ['?', ..] => Some(1),
+        ['[', class @ ..] => Some(1 + match_class(class, character)?),
+        ['\\', escaped, ..] => (*escaped == character).then_some(2),
+        [plain, ..] => (*plain != '\\' && *plain == character).then_some(1),
+        [] => None,
     }
 }
 
-/// Whether a class, from after its `[`, holds a character, and its length; `None` if it is malformed.
-fn match_class(class: &[u8], character: char) -> Option<(bool, usize)> {
-    let negated = class.first() == Some(&b'^');
-    let mut at = usize::from(negated);
+/// How long a class is, from after its `[`, if it is well-formed and holds a character.
+fn match_class(class: &[char], character: char) -> Option<usize> {
+    let is_negated = class.first() == Some(&'^');
+    let start = usize::from(is_negated);
+    let mut at = start;
     let mut found = false;
-    let mut members = 0;
-    while members == 0 || class.get(at) != Some(&b']') {
+    while at == start || *class.get(at)? != ']' {
         let low = class_member(class, &mut at)?;
         let mut high = low;
-        if class.get(at) == Some(&b'-') {
+        if class.get(at) == Some(&'-') {
             at += 1;
             high = class_member(class, &mut at)?;
         }
         found |= (low..=high).contains(&character);
-        members += 1;
     }
-    Some((found != negated, at + 1))
+    (found != is_negated).then_some(at + 1)
 }
 
-/// A member of a class; something must follow it.
-fn class_member(class: &[u8], at: &mut usize) -> Option<char> {
+fn class_member(class: &[char], at: &mut usize) -> Option<char> {
     match class.get(*at)? {
-        b'-' | b']' => return None,
-        b'\\' => *at += 1,
+        '-' | ']' => return None,
+        '\\' => *at += 1,
         _ => {}
     }
-    let (character, length) = decode(&class[*at..])?;
-    *at += length;
-    let is_invalid = character == char::REPLACEMENT_CHARACTER && length == 1;
-    (!is_invalid && *at < class.len()).then_some(character)
+    let character = class.get(*at)?;
+    *at += 1;
+    Some(*character)
 }
 
-/// The first character and its length; a byte that is no UTF-8 counts as U+FFFD of length 1.
-fn decode(bytes: &[u8]) -> Option<(char, usize)> {
-    let length = match bytes.first()? {
-        0..0x80 => 1,
-        0xc0..0xe0 => 2,
-        0xe0..0xf0 => 3,
-        _ => 4,
-    };
-    let character = bytes.get(..length).and_then(|bytes| std::str::from_utf8(bytes).ok()?.chars().next());
-    Some(character.map_or((char::REPLACEMENT_CHARACTER, 1), |character| (character, length)))
-}
-
-fn reverse(mut bytes: &[u8]) -> Vec<u8> {
-    let mut characters = Vec::with_capacity(bytes.len());
-    while let Some((character, length)) = decode(bytes) {
-        characters.push(character);
-        bytes = &bytes[length..];
-    }
-    characters.into_iter().rev().collect::<String>().into_bytes()
-}
-
-fn change_first(value: &str, change: fn(char) -> char) -> Vec<u8> {
+fn change_first(value: &str, change: fn(char) -> char) -> String {
     let mut characters = value.chars();
     let first = characters.next().map(change);
-    first.into_iter().chain(characters).collect::<String>().into_bytes()
+    first.into_iter().chain(characters).collect()
 }
 
 /// One character stays one: `İ` becomes `i`.

@@ -1,6 +1,6 @@
 //! Variables in the text of a stack file, substituted as drone/envsubst v1 does for faas-cli, which is not as bash does.
 //!
-//! It runs over the raw text before YAML is read, comments included. `$NAME` without braces is left alone.
+//! It runs over the raw text before YAML is read, comments included. `$NAME` without braces stays as it is.
 //!
 //! ```text
 //! text        = { "$$" | "\/" | "\\" | expression | character }     of the first three, the second character stays
@@ -32,9 +32,7 @@ use std::ops::Range;
 use thiserror::Error;
 
 use super::MAX_FILE;
-use crate::console::log::whole_or_length;
-use functions::Stop;
-use parse::{Expression, Operator, Parser, Piece};
+use parse::Parser;
 
 /// The step's own tokens, which no function gets under any name.
 pub const TOKENS: [&str; 2] = ["BITBUCKET_STEP_OIDC_TOKEN", "PIPELINES_JWT_TOKEN"];
@@ -49,8 +47,7 @@ pub const OWN_SECRET: &str = "give the function an OpenFaaS secret (`secrets:`) 
 const MAX_FAULTS: usize = 20;
 
 /// What is wrong with an expression, in bytes of the source.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{kind}")]
+#[derive(Debug)]
 pub struct Fault {
     /// The place, for the marker.
     pub at: Range<usize>,
@@ -75,6 +72,8 @@ pub enum FaultKind {
     NegativeLength { name: String },
     #[error("`{name}` is a secret of the pipe and is never substituted")]
     Secret { name: String },
+    #[error("the substitution cuts a character in two")]
+    CutCharacter,
     #[error("expressions are nested too deeply")]
     TooDeep,
     #[error("the value is too long")]
@@ -98,11 +97,10 @@ impl FaultKind {
             Self::NoReplacement { name } => format!("write `${{{name}/old/new}}`, with `\\/` for a `/` in `old`"),
             Self::NegativeLength { name } => format!("write `${{{name}:offset:length}}` with a length of 0 or more"),
             Self::Secret { .. } => OWN_SECRET.to_owned(),
+            Self::CutCharacter => "offsets and lengths count bytes, and `é` has two of them".to_owned(),
             Self::TooDeep | Self::TooLong => {
-                format!(
-                    "use short values, of at most {} KiB together: pass large ones as OpenFaaS secrets",
-                    MAX_FILE / 1024
-                )
+                let limit = MAX_FILE / 1024;
+                format!("use short values, of at most {limit} KiB together: pass large ones as OpenFaaS secrets")
             }
         }
     }
@@ -111,10 +109,9 @@ impl FaultKind {
 /// A text with its variables substituted, and the way back to the source.
 #[derive(Debug, Default)]
 pub struct Substituted {
-    /// The text; not UTF-8 if an expression cuts a character in two.
-    pub text: Vec<u8>,
-    /// All names, and for each where it had neither a value nor a default, in bytes of the source, outside of comments.
-    pub names: BTreeMap<String, Vec<usize>>,
+    pub text: String,
+    /// The names that have neither a value nor a default, and where each is first, in bytes of the source, outside of comments.
+    pub missing: BTreeMap<String, usize>,
     /// In order, both in the text and in the source; the last one is the end of both.
     segments: Vec<Segment>,
 }
@@ -142,7 +139,7 @@ pub struct Replacement<'a> {
     pub source: Range<usize>,
     /// Where its value is, in bytes of the text.
     pub text: Range<usize>,
-    pub value: &'a [u8],
+    pub value: &'a str,
     /// Where in the source the names are that had neither a value nor a default.
     pub missing: &'a [Range<usize>],
 }
@@ -150,7 +147,7 @@ pub struct Replacement<'a> {
 impl Replacement<'_> {
     /// Whether the value has line breaks that are not at its ends.
     pub fn has_several_lines(&self) -> bool {
-        self.value.trim_ascii().contains(&b'\n')
+        self.value.trim_ascii().contains('\n')
     }
 }
 
@@ -158,7 +155,7 @@ impl Substituted {
     /// A text in which nothing is substituted.
     pub fn unchanged(source: &str) -> Self {
         Self {
-            text: source.as_bytes().to_vec(),
+            text: source.to_owned(),
             segments: vec![Segment::copied(0, 0), Segment::copied(source.len(), source.len())],
             ..Self::default()
         }
@@ -167,19 +164,15 @@ impl Substituted {
     /// The place in the source that a place in the text comes from: the whole expression if one became it, else the empty
     /// range at the place.
     pub fn source_range(&self, text: usize) -> Range<usize> {
-        let mut index = self.segments.partition_point(|segment| segment.text <= text);
+        let first = self.segments.partition_point(|segment| segment.text < text);
+        let after = self.segments.partition_point(|segment| segment.text <= text);
         // Of several at the same place, an expression that became nothing.
-        while let Some([before, last]) = index.checked_sub(2).and_then(|start| self.segments.get(start..index))
-            && before.is_expression
-            && before.text == last.text
-            && last.text == text
-        {
-            index -= 1;
-        }
-        let Some(segment) = index.checked_sub(1).and_then(|index| self.segments.get(index)) else {
+        let index = (first..after).find(|index| self.segments[*index].is_expression);
+        let index = index.unwrap_or(after.saturating_sub(1));
+        let Some(segment) = self.segments.get(index) else {
             return 0..0;
         };
-        let end = self.segments.get(index).map_or(segment.source, |next| next.source);
+        let end = self.segments.get(index + 1).map_or(segment.source, |next| next.source);
         if segment.is_expression {
             segment.source..end
         } else {
@@ -203,47 +196,42 @@ impl Substituted {
         })
     }
 
-    /// The same with `placeholder` as the value of each expression in which a name has neither a value nor a default.
-    pub fn with_placeholder(&self, placeholder: &str) -> Self {
-        let mut out = Self { names: self.names.clone(), ..Self::default() };
+    /// The same with `placeholder` as the value of each expression, or only of those in which a name has neither a value nor a
+    /// default.
+    pub fn with_placeholder(&self, placeholder: &str, only_missing: bool) -> Self {
+        let mut out = Self { missing: self.missing.clone(), ..Self::default() };
         let ends = self.segments.iter().skip(1).map(|segment| segment.text).chain([self.text.len()]);
         for (segment, end) in self.segments.iter().zip(ends) {
             let Segment { source, is_expression, ref missing, .. } = *segment;
             out.segments.push(Segment { text: out.text.len(), source, is_expression, missing: missing.clone() });
-            let value = if missing.is_empty() { &self.text[segment.text..end] } else { placeholder.as_bytes() };
-            out.text.extend_from_slice(value);
+            let is_replaced = is_expression && !(only_missing && missing.is_empty());
+            out.text.push_str(if is_replaced { placeholder } else { &self.text[segment.text..end] });
         }
         out
     }
 }
 
-/// Substitutes the variables of `source`; `variable` returns the value of a name that is set.
-///
-/// # Errors
-///
-/// All expressions that are wrong, up to a limit.
+/// Substitutes the variables of `source`; `variable` returns the value of a name that is set. The error is all expressions that are
+/// wrong, up to a limit.
 pub fn substitute(source: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<Substituted, Vec<Fault>> {
-    let mut run = Run {
-        source,
-        variable,
-        values: BTreeMap::new(),
-        missing: Vec::new(),
-        line: (0, is_comment(source)),
-        out: Substituted::default(),
-    };
+    let mut parser = Parser::new(source, variable);
+    let mut run = Run { source, line: (0, is_comment(source)), out: Substituted::default() };
     let mut faults = Vec::new();
-    let mut parser = Parser::new(source);
     while let Some(start) = run.copy_text(&mut parser) {
-        let length = run.out.text.len();
-        let result = parser.expression().and_then(|expression| run.put(start, &expression));
-        if let Err(fault) = result {
-            // Parsing continues after the fault as if all before it were text: an expression around it is not reported again.
-            run.out.text.truncate(length);
-            parser.at = fault.at.end;
-            faults.push(fault);
-            if faults.len() >= MAX_FAULTS {
-                break;
+        parser.missing.clear();
+        let fault = match parser.expression() {
+            Ok(value) if run.out.text.len() + value.len() <= MAX_FILE => {
+                run.put(start, &value, std::mem::take(&mut parser.missing));
+                continue;
             }
+            Ok(_) => Fault { at: start..parser.at, kind: FaultKind::TooLong },
+            Err(fault) => fault,
+        };
+        // Parsing continues after the fault as if all before it were text: an expression around it is not reported again.
+        parser.at = fault.at.end;
+        faults.push(fault);
+        if faults.len() >= MAX_FAULTS {
+            break;
         }
     }
     run.copy_from(source.len());
@@ -252,10 +240,6 @@ pub fn substitute(source: &str, variable: &dyn Fn(&str) -> Option<String>) -> Re
 
 struct Run<'a> {
     source: &'a str,
-    variable: &'a dyn Fn(&str) -> Option<String>,
-    values: BTreeMap<&'a str, String>,
-    /// The names that were missing in the expression at hand.
-    missing: Vec<Range<usize>>,
     /// A place in the source, and whether its line is a comment.
     line: (usize, bool),
     out: Substituted,
@@ -272,19 +256,19 @@ impl Run<'_> {
             let bytes = &self.source.as_bytes()[start..];
             let special = bytes.windows(2).position(|pair| matches!(pair, b"${" | b"$$" | b"\\/" | b"\\\\"));
             let Some(length) = special else {
-                self.out.text.extend_from_slice(bytes);
+                self.out.text.push_str(&self.source[start..]);
                 parser.at = self.source.len();
                 return None;
             };
-            self.out.text.extend_from_slice(&bytes[..length]);
+            let at = start + length;
+            self.out.text.push_str(&self.source[start..at]);
+            parser.at = at + 2;
             if bytes[length..].starts_with(b"${") {
-                parser.at = start + length + 2;
-                return Some(start + length);
+                return Some(at);
             }
             // Of an escape only the second character stays, and it is not looked at again.
-            self.copy_from(start + length + 1);
-            self.out.text.push(bytes[length + 1]);
-            parser.at = start + length + 2;
+            self.copy_from(at + 1);
+            self.out.text.push_str(&self.source[at + 1..at + 2]);
         }
     }
 
@@ -292,24 +276,16 @@ impl Run<'_> {
         self.out.segments.push(Segment::copied(self.out.text.len(), source));
     }
 
-    /// Appends what a whole expression becomes.
-    fn put(&mut self, start: usize, expression: &Expression) -> Result<(), Fault> {
-        self.missing.clear();
-        let text = self.out.text.len();
-        let value = self.evaluate(expression)?;
-        if text + value.len() > MAX_FILE {
-            return Err(expression.fault(FaultKind::TooLong));
-        }
-        self.out.text.extend_from_slice(&value);
-        let mut missing = std::mem::take(&mut self.missing);
+    /// Appends what an expression became.
+    fn put(&mut self, start: usize, value: &str, mut missing: Vec<Range<usize>>) {
         if self.in_comment(start) {
             missing.clear();
         }
         for name in &missing {
-            self.out.names.entry(self.source[name.clone()].to_owned()).or_default().push(name.start);
+            self.out.missing.entry(self.source[name.clone()].to_owned()).or_insert(name.start);
         }
-        self.out.segments.push(Segment { text, source: start, is_expression: true, missing });
-        Ok(())
+        self.out.segments.push(Segment { text: self.out.text.len(), source: start, is_expression: true, missing });
+        self.out.text.push_str(value);
     }
 
     /// Whether a place is on a line that is a comment as a whole. Places are asked for in order.
@@ -320,46 +296,6 @@ impl Run<'_> {
         }
         self.line = (at, verdict);
         verdict
-    }
-
-    fn value(&mut self, name: Range<usize>) -> &str {
-        let name = &self.source[name];
-        let (names, variable) = (&mut self.out.names, self.variable);
-        self.values.entry(name).or_insert_with(|| {
-            names.entry(name.to_owned()).or_default();
-            variable(name).unwrap_or_default()
-        })
-    }
-
-    fn evaluate(&mut self, expression: &Expression) -> Result<Vec<u8>, Fault> {
-        let missing_before = self.missing.len();
-        let mut arguments = Vec::with_capacity(expression.arguments.len());
-        let mut total = 0;
-        for piece in &expression.arguments {
-            let argument = match piece {
-                Piece::Text(text) => text.clone().into_bytes(),
-                Piece::Expression(inner) => self.evaluate(inner)?,
-            };
-            total += argument.len();
-            if total > MAX_FILE {
-                return Err(expression.fault(FaultKind::TooLong));
-            }
-            arguments.push(argument);
-        }
-        let is_default = expression.operator == Operator::Default;
-        let value = self.value(expression.name.clone()).to_owned();
-        if value.is_empty() && !is_default {
-            self.missing.push(expression.name.clone());
-        } else if !value.is_empty() && is_default {
-            self.missing.truncate(missing_before);
-        }
-        functions::apply(expression.operator, &value, &arguments, MAX_FILE).map_err(|stop| {
-            let name = whole_or_length(&self.source[expression.name.clone()]);
-            expression.fault(match stop {
-                Stop::NegativeLength => FaultKind::NegativeLength { name },
-                Stop::TooLong => FaultKind::TooLong,
-            })
-        })
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use super::super::MAX_DEPTH;
-use super::{Fault, FaultKind, SECRET_NAMES};
+use super::super::{MAX_DEPTH, MAX_FILE};
+use super::{Fault, FaultKind, SECRET_NAMES, functions};
 use crate::console::log::whole_or_length;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,8 +12,11 @@ pub(super) enum Operator {
     Length,
     Default,
     Substring,
-    TrimPrefix { longest: bool },
-    TrimSuffix { longest: bool },
+    /// Of a prefix or a suffix.
+    Trim {
+        suffix: bool,
+        longest: bool,
+    },
     ReplaceFirst,
     ReplaceAll,
     ReplacePrefix,
@@ -24,41 +27,24 @@ pub(super) enum Operator {
     Upper,
 }
 
-#[derive(Debug)]
-pub(super) struct Expression {
-    /// In bytes of the source.
-    pub(super) at: Range<usize>,
-    pub(super) name: Range<usize>,
-    pub(super) operator: Operator,
-    pub(super) arguments: Vec<Piece>,
-}
-
-impl Expression {
-    pub(super) fn fault(&self, kind: FaultKind) -> Fault {
-        Fault { at: self.at.clone(), kind }
-    }
-}
-
-#[derive(Debug)]
-pub(super) enum Piece {
-    Text(String),
-    Expression(Expression),
-}
-
+/// Reads expressions, and evaluates them on the way.
 pub(super) struct Parser<'a> {
     source: &'a str,
+    variable: &'a dyn Fn(&str) -> Option<String>,
     /// The next byte to read.
     pub(super) at: usize,
     depth: usize,
+    /// The names in the expression at hand that have neither a value nor a default.
+    pub(super) missing: Vec<Range<usize>>,
 }
 
 impl<'a> Parser<'a> {
-    pub(super) fn new(source: &'a str) -> Self {
-        Self { source, at: 0, depth: 0 }
+    pub(super) fn new(source: &'a str, variable: &'a dyn Fn(&str) -> Option<String>) -> Self {
+        Self { source, variable, at: 0, depth: 0, missing: Vec::new() }
     }
 
-    /// Reads an expression whose `${` is read already.
-    pub(super) fn expression(&mut self) -> Result<Expression, Fault> {
+    /// What an expression becomes whose `${` is read already.
+    pub(super) fn expression(&mut self) -> Result<String, Fault> {
         if self.depth >= MAX_DEPTH {
             self.depth = 0;
             return Err(self.fault(self.at - 2, FaultKind::TooDeep));
@@ -70,8 +56,9 @@ impl<'a> Parser<'a> {
         result
     }
 
-    fn whole_expression(&mut self) -> Result<Expression, Fault> {
+    fn whole_expression(&mut self) -> Result<String, Fault> {
         let start = self.at - 2;
+        let missing_before = self.missing.len();
         let is_length = self.take('#');
         let name = self.name(start)?;
         let mut arguments = Vec::new();
@@ -85,7 +72,16 @@ impl<'a> Parser<'a> {
                 Some(_) => self.here(FaultKind::NotClosed { name: self.text(&name) }),
             });
         }
-        Ok(Expression { at: start..self.at, name, operator, arguments })
+        let text = &self.source[name.clone()];
+        let value = (self.variable)(text).unwrap_or_default();
+        match operator {
+            // Of a default that is not used, nothing is missing.
+            Operator::Default if !value.is_empty() => self.missing.truncate(missing_before),
+            Operator::Default => {}
+            _ if value.is_empty() => self.missing.push(name),
+            _ => {}
+        }
+        functions::apply(operator, text, &value, &arguments).map_err(|kind| Fault { at: start..self.at, kind })
     }
 
     fn name(&mut self, start: usize) -> Result<Range<usize>, Fault> {
@@ -104,7 +100,7 @@ impl<'a> Parser<'a> {
     }
 
     /// Reads operator and arguments, up to the closing brace.
-    fn rest(&mut self, start: usize, name: &Range<usize>, out: &mut Vec<Piece>) -> Result<Operator, Fault> {
+    fn rest(&mut self, start: usize, name: &Range<usize>, out: &mut Vec<String>) -> Result<Operator, Fault> {
         let rest = &self.source[self.at..];
         let mut characters = rest.chars();
         let (first, second) = (characters.next(), characters.next());
@@ -112,49 +108,39 @@ impl<'a> Parser<'a> {
         let operator = match (first, second) {
             (Some(':'), Some('-' | '=' | '?' | '+')) | (Some('='), _) => {
                 self.at += if first == Some(':') { 2 } else { 1 };
+                let mut length = 0;
                 while self.peek() != Some('}') {
-                    out.push(self.argument(start, name, |c| c == '}', false)?);
+                    let argument = self.argument(start, name, "}", false)?;
+                    length += argument.len();
+                    if length > MAX_FILE {
+                        return Err(Fault { at: start..self.at, kind: FaultKind::TooLong });
+                    }
+                    out.push(argument);
                 }
                 Operator::Default
             }
             (Some(':'), Some(next)) if next.is_ascii() => {
                 self.at += 1;
-                out.push(self.argument(start, name, |c| matches!(c, ':' | '}'), false)?);
+                out.push(self.argument(start, name, ":}", false)?);
                 if self.take(':') {
                     while self.take(':') {}
-                    out.push(self.argument(start, name, |c| c == '}', false)?);
+                    out.push(self.argument(start, name, "}", false)?);
                 }
                 Operator::Substring
             }
-            (Some('#'), _) => {
+            (Some(end @ ('#' | '%')), _) => {
                 self.at += if twice { 2 } else { 1 };
-                out.push(self.argument(start, name, |c| c == '}', false)?);
-                Operator::TrimPrefix { longest: twice }
-            }
-            (Some('%'), _) => {
-                self.at += if twice { 2 } else { 1 };
-                out.push(self.argument(start, name, |c| c == '}', false)?);
-                Operator::TrimSuffix { longest: twice }
+                out.push(self.argument(start, name, "}", false)?);
+                Operator::Trim { suffix: end == '%', longest: twice }
             }
             (Some('/'), _) => self.replacement(start, name, out)?,
-            (Some(first @ (',' | '^')), second) => {
-                self.at += 1;
-                match (first, second) {
-                    // Two that differ are taken for an operator that does nothing.
-                    (',', Some('^')) | ('^', Some(',')) => {
-                        self.at += 1;
-                        Operator::Default
-                    }
-                    (',', Some(',')) => {
-                        self.at += 1;
-                        Operator::Lower
-                    }
-                    ('^', Some('^')) => {
-                        self.at += 1;
-                        Operator::Upper
-                    }
-                    (',', _) => Operator::LowerFirst,
-                    _ => Operator::UpperFirst,
+            (Some(case @ (',' | '^')), _) => {
+                self.at += if twice { 2 } else { 1 };
+                match (case, twice) {
+                    (',', true) => Operator::Lower,
+                    (',', false) => Operator::LowerFirst,
+                    (_, true) => Operator::Upper,
+                    (_, false) => Operator::UpperFirst,
                 }
             }
             _ => Operator::Value,
@@ -162,7 +148,7 @@ impl<'a> Parser<'a> {
         Ok(operator)
     }
 
-    fn replacement(&mut self, start: usize, name: &Range<usize>, out: &mut Vec<Piece>) -> Result<Operator, Fault> {
+    fn replacement(&mut self, start: usize, name: &Range<usize>, out: &mut Vec<String>) -> Result<Operator, Fault> {
         self.at += 1;
         let operator = match self.peek() {
             Some('/') => Operator::ReplaceAll,
@@ -173,29 +159,23 @@ impl<'a> Parser<'a> {
         if operator != Operator::ReplaceFirst {
             self.at += 1;
         }
-        out.push(self.argument(start, name, |c| c == '/', true)?);
+        out.push(self.argument(start, name, "/", true)?);
         if !self.take('/') {
             // The pattern includes any `}`: the place to mark is where it begins.
             return Err(self.fault(start, FaultKind::NoReplacement { name: self.text(name) }));
         }
         while self.take('/') {}
         if self.peek() != Some('}') {
-            out.push(self.argument(start, name, |c| c == '}', true)?);
+            out.push(self.argument(start, name, "}", true)?);
         }
         Ok(operator)
     }
 
-    /// Reads a word or an expression; a word ends before a character that `ends` names, and may hold escapes.
-    fn argument(
-        &mut self,
-        start: usize,
-        name: &Range<usize>,
-        ends: fn(char) -> bool,
-        escapes: bool,
-    ) -> Result<Piece, Fault> {
+    /// Reads a word or an expression; a word ends before a character that is in `ends`, and may hold escapes.
+    fn argument(&mut self, start: usize, name: &Range<usize>, ends: &str, escapes: bool) -> Result<String, Fault> {
         if self.source[self.at..].starts_with("${") {
             self.at += 2;
-            return self.expression().map(Piece::Expression);
+            return self.expression();
         }
         let begin = self.at;
         let mut text = String::new();
@@ -209,14 +189,14 @@ impl<'a> Parser<'a> {
                 self.at += 2;
                 continue;
             }
-            if ends(character) {
+            if ends.contains(character) {
                 break;
             }
             text.push(character);
             self.advance();
         }
         if self.at > begin {
-            Ok(Piece::Text(text))
+            Ok(text)
         } else if self.peek().is_none() {
             Err(self.fault(start, FaultKind::Unclosed))
         } else {

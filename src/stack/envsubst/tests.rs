@@ -20,12 +20,8 @@ fn variable(name: &str) -> Option<String> {
     Some(value.to_owned())
 }
 
-fn become_bytes(source: &str) -> Vec<u8> {
-    substitute(source, &variable).expect(source).text
-}
-
 fn becomes(source: &str) -> String {
-    String::from_utf8(become_bytes(source)).expect(source)
+    substitute(source, &variable).expect(source).text
 }
 
 fn faults(source: &str) -> Vec<FaultKind> {
@@ -103,8 +99,8 @@ fn lengths_and_offsets_count_bytes() {
         ("${WORD:${NONE:--3}}", "ase"),
         ("${WORD:${NONE:--30}:2}", "re"),
     ]);
-    assert_eq!(become_bytes("${ACCENT:0:1}"), b"\xc3");
-    assert_eq!(becomes("${ACCENT:0:1}${ACCENT:1:1}"), "é");
+    assert_eq!(faults("${ACCENT:0:1}"), [FaultKind::CutCharacter]);
+    assert_eq!(becomes("${ACCENT:0:2}"), "é");
 }
 
 #[test]
@@ -126,9 +122,9 @@ fn patterns_are_trimmed_from_one_end() {
         ("${WORD##*e*s}", "e"),
         ("${ACCENT#é}", "aé"),
         ("${ACCENT%é}", "éa"),
-        ("${ACCENT%?}", "éa\u{fffd}"),
+        ("${ACCENT%?}", "éa"),
+        ("${ACCENT#?}", "aé"),
     ]);
-    assert_eq!(become_bytes("${ACCENT#?}"), b"\xa9a\xc3\xa9");
 }
 
 #[test]
@@ -165,13 +161,7 @@ fn text_is_replaced_literally() {
 
 #[test]
 fn case_is_changed_letter_by_letter() {
-    check(&[
-        ("${TEXT,^}${TEXT^,}", "Good MorningGood Morning"),
-        ("<${NONE^^}>", "<>"),
-        ("${ACCENT^}", "Éaé"),
-        ("${TURKISH,,}", "iß"),
-        ("${TURKISH^^}", "İß"),
-    ]);
+    check(&[("<${NONE^^}>", "<>"), ("${ACCENT^}", "Éaé"), ("${TURKISH,,}", "iß"), ("${TURKISH^^}", "İß")]);
 }
 
 #[test]
@@ -237,18 +227,15 @@ fn secrets_are_refused_everywhere() {
 fn names_without_value_and_default_are_noted_outside_of_comments() {
     let source = "# ${COMMENTED}\nx: ${NONE} ${OTHER:-d} ${BLANK^} ${WORD:-${UNUSED}} ${A:-${USED}} ${WORD}\n";
     let result = substitute(source, &variable).expect("substituted");
-    let missing: Vec<&str> =
-        result.names.iter().filter(|(_, used)| !used.is_empty()).map(|(name, _)| name.as_str()).collect();
+    let missing: Vec<&str> = result.missing.keys().map(String::as_str).collect();
     assert_eq!(missing, ["BLANK", "NONE", "USED"]);
-    let all: Vec<&str> = result.names.keys().map(String::as_str).collect();
-    assert_eq!(all, ["A", "BLANK", "COMMENTED", "NONE", "OTHER", "UNUSED", "USED", "WORD"]);
 }
 
 #[test]
 fn places_lead_back_to_the_source() {
     let source = "ab${VERSION}c$$d${NONE}e";
     let result = substitute(source, &variable).expect("substituted");
-    assert_eq!(result.text, b"ab1.2.3c$de");
+    assert_eq!(result.text, "ab1.2.3c$de");
     let ranges: Vec<&str> = (0..result.text.len()).map(|at| &source[result.source_range(at)]).collect();
     let expression = "${VERSION}";
     let expected = ["", "", expression, expression, expression, expression, expression, "", "", "", "${NONE}"];
@@ -266,8 +253,8 @@ fn replacements_are_the_values_of_expressions() {
     assert_eq!(
         replacements,
         [
-            Replacement { source: 2..12, text: 2..7, value: b"1.2.3", missing: &[] },
-            Replacement { source: 15..22, text: 10..10, value: b"", missing: std::slice::from_ref(&(17..21)) },
+            Replacement { source: 2..12, text: 2..7, value: "1.2.3", missing: &[] },
+            Replacement { source: 15..22, text: 10..10, value: "", missing: std::slice::from_ref(&(17..21)) },
         ]
     );
 }
@@ -335,10 +322,10 @@ proptest! {
     #[test]
     fn copied_text_maps_to_itself(source in expressive()) {
         if let Ok(result) = substitute(&source, &variable) {
-            for (at, byte) in result.text.iter().enumerate() {
+            for (at, byte) in result.text.bytes().enumerate() {
                 let range = result.source_range(at);
                 if range.is_empty() && range.start < source.len() {
-                    prop_assert_eq!(source.as_bytes()[range.start], *byte);
+                    prop_assert_eq!(source.as_bytes()[range.start], byte);
                 }
             }
         }

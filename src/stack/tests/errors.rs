@@ -22,7 +22,7 @@ fn faults_of_all_functions_and_of_the_provider_are_reported_at_once() {
         7 |   b: {}
           |   ^
     hint: write `image: registry.example.com/name:tag`
-    stack.yml:8:3: invalid function name `c/d`: `/` is not allowed
+    stack.yml:8:3: invalid function name `c/d`: it cannot be part of a URL
         8 |   c/d:
           |   ^
     hint: use lower case letters, digits and `-`
@@ -93,30 +93,29 @@ functions:
        18 |     image: r/i@sha256:00
           |            ^
     hint: write `image: registry.example.com/name:tag`
-    stack.yml:3:3: Kubernetes does not accept the function name `Upper_Case`: `U` is not allowed, only lower case letters, digits and `-`
+    stack.yml:3:3: Kubernetes does not accept the function name `Upper_Case`: it must have at most 63 lower case letters, digits and `-`, start with a letter, and end with a letter or digit
         3 |   Upper_Case:
           |   ^
-    hint: use lower case letters, digits and `-`
-    stack.yml:5:16: Kubernetes does not accept the namespace `a.b`: `.` is not allowed, only lower case letters, digits and `-`
+    stack.yml:5:16: Kubernetes does not accept the namespace `a.b`: it must have at most 63 lower case letters, digits and `-`, and start and end with a letter or digit
         5 |     namespace: a.b
           |                ^
-    stack.yml:6:15: Kubernetes does not accept the secret name `Bad_Secret`: only lower case letters, digits, `-` and `.` are allowed, and it must begin and end with a letter or digit
+    stack.yml:6:15: Kubernetes does not accept the secret name `Bad_Secret`: it must have only lower case letters, digits, `-` and `.`, and start and end with a letter or digit
         6 |     secrets: [Bad_Secret]
           |               ^
-    stack.yml:8:7: Kubernetes does not accept the label key `-bad`: it must begin and end with a letter or digit
+    stack.yml:8:7: Kubernetes does not accept the label key `-bad`: it must have at most 63 letters, digits, `-`, `_` and `.`, and start and end with a letter or digit; a DNS name and `/` may come before
         8 |       -bad: x
           |       ^
-    stack.yml:9:13: Kubernetes does not accept the label value `not good`: ` ` is not allowed, only letters, digits and `-`, `_`, `.`
+    stack.yml:9:13: Kubernetes does not accept the label value `not good`: it must have at most 63 letters, digits, `-`, `_` and `.`, and start and end with a letter or digit
         9 |       good: 'not good'
           |             ^
     hint: annotations take any value
-    stack.yml:11:7: Kubernetes does not accept the annotation key `a b`: ` ` is not allowed, only letters, digits and `-`, `_`, `.`
+    stack.yml:11:7: Kubernetes does not accept the annotation key `a b`: it must have at most 63 letters, digits, `-`, `_` and `.`, and start and end with a letter or digit; a DNS name and `/` may come before
        11 |       a b: any value
           |       ^
     stack.yml:13:15: Kubernetes does not accept the amount of memory `128MB`: it is not a quantity
        13 |       memory: 128MB
           |               ^
-    hint: write `128Mi`
+    hint: write a number with `Mi` or `Gi`, such as `128Mi`
     stack.yml:14:12: Kubernetes does not accept the amount of CPU `half`: it is not a quantity
        14 |       cpu: half
           |            ^
@@ -124,11 +123,10 @@ functions:
     stack.yml:16:15: Kubernetes does not accept the amount of memory `64m`: it is less than 1 MiB, too little to start a container
        16 |       memory: 64m
           |               ^
-    hint: write `64Mi`
-    stack.yml:17:3: Kubernetes does not accept the function name `1st`: it must begin with a letter
+    hint: write a number with `Mi` or `Gi`, such as `128Mi`
+    stack.yml:17:3: Kubernetes does not accept the function name `1st`: it must have at most 63 lower case letters, digits and `-`, start with a letter, and end with a letter or digit
        17 |   1st:
           |   ^
-    hint: use lower case letters, digits and `-`
     ");
 }
 
@@ -276,12 +274,12 @@ fn what_kubernetes_refuses_of_variables_is_reported_once() {
     stack.yml:7:37: invalid environment variable name `A=B`: it contains `=`
         7 |   g: {image: 'r/g:1', environment: {A=B: c}}
           |                                     ^
-    `OPENFAAS_NAMESPACE`: Kubernetes does not accept the namespace `a.b`: `.` is not allowed, only lower case letters, digits and `-`
-    `LABELS`: Kubernetes does not accept the label key `a b`: ` ` is not allowed, only letters, digits and `-`, `_`, `.`
-    `LABELS`: Kubernetes does not accept the label value `not good`: ` ` is not allowed, only letters, digits and `-`, `_`, `.`
+    `OPENFAAS_NAMESPACE`: Kubernetes does not accept the namespace `a.b`: it must have at most 63 lower case letters, digits and `-`, and start and end with a letter or digit
+    `LABELS`: Kubernetes does not accept the label key `a b`: it must have at most 63 letters, digits, `-`, `_` and `.`, and start and end with a letter or digit; a DNS name and `/` may come before
+    `LABELS`: Kubernetes does not accept the label value `not good`: it must have at most 63 letters, digits, `-`, `_` and `.`, and start and end with a letter or digit
     hint: annotations take any value
-    `ANNOTATIONS`: Kubernetes does not accept the annotation key `c d`: ` ` is not allowed, only letters, digits and `-`, `_`, `.`
-    `SECRETS`: Kubernetes does not accept the secret name `Bad_Secret`: only lower case letters, digits, `-` and `.` are allowed, and it must begin and end with a letter or digit
+    `ANNOTATIONS`: Kubernetes does not accept the annotation key `c d`: it must have at most 63 letters, digits, `-`, `_` and `.`, and start and end with a letter or digit; a DNS name and `/` may come before
+    `SECRETS`: Kubernetes does not accept the secret name `Bad_Secret`: it must have only lower case letters, digits, `-` and `.`, and start and end with a letter or digit
     ");
 }
 
@@ -301,7 +299,6 @@ fn image_that_lacks_a_variable_is_one_message_quoted_or_not() {
     stack.yml:4:12: `REGISTRY` and `TAG` are not set or empty: invalid image name `/a:`: the part before the first `/` is empty
         4 |     image: ${REGISTRY}/a:${TAG}
           |            ^^^^^^^^^^^
-          = also used on lines 6 and 8
     hint: a pipe sees only the variables that are passed to it; add
       variables:
         REGISTRY: $REGISTRY
@@ -330,7 +327,6 @@ fn variable_without_a_value_is_one_warning() {
     stack.yml:8:12: `NONE` is not set or empty, and nothing is put in its place
         8 |       A: ${NONE}
           |            ^^^^
-          = also used on lines 9 and 11
     hint: a pipe sees only the variables that are passed to it; add
       variables:
         NONE: $NONE

@@ -51,7 +51,7 @@ impl Run<'_> {
             found.map(|(_, value)| (*value).to_owned())
         };
         let folder_digest = |path: &Path| match path.file_name() {
-            Some(name) if name == "missing" => Err(format!("no such folder at {}", path.display())),
+            Some(name) if name == "missing" => Err(format!("no such folder at {}", path.display()).into()),
             name => Ok(format!("hash-of-{}", name.unwrap_or_default().to_string_lossy())),
         };
         let token_fault = |text: &str| text.contains(TOKEN).then(|| "holds a token".to_owned());

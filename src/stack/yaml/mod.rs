@@ -5,36 +5,36 @@
 
 mod read;
 mod repair;
-mod scalar;
 #[cfg(test)]
 mod tests;
 
 use std::ops::Range;
 
 /// The index of a node in its document.
-pub type NodeId = usize;
+pub(super) type NodeId = usize;
 
 /// Why a text is not YAML.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SyntaxError {
+#[derive(Debug)]
+pub(super) struct SyntaxError {
     /// In bytes of the text.
-    pub at: usize,
-    pub message: String,
-    pub hint: Option<&'static str>,
+    pub(super) at: usize,
+    pub(super) message: String,
+    pub(super) hint: Option<&'static str>,
 }
 
-/// One YAML document.
 #[derive(Debug)]
-pub struct Document {
+pub(super) struct Document {
     /// In the order of the text; the first is the root.
     nodes: Vec<Node>,
-    /// Where a further document begins that holds something, in bytes of the text.
+    /// Where something follows in further documents, in bytes of the text.
     rest: Option<usize>,
 }
 
 #[derive(Debug)]
 struct Node {
-    content: Content,
+    kind: Kind,
+    /// Neither in quotes nor a block scalar.
+    is_plain: bool,
     tag: Option<String>,
     /// Where it is written, in bytes of the text; of a collection only the place where it begins.
     written: Range<usize>,
@@ -42,34 +42,22 @@ struct Node {
     end: NodeId,
 }
 
-#[derive(Debug)]
-enum Content {
-    Plain(String),
-    Quoted(String),
-    Sequence,
-    Mapping,
-    Alias(NodeId),
-}
-
-/// What a node is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind<'a> {
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Kind {
     /// With its source text.
-    Scalar(&'a str),
+    Scalar(String),
     Sequence,
     Mapping,
-    /// Stands for another node.
+    /// Of another node, which is none.
     Alias(NodeId),
 }
 
-/// What yaml.v3 makes of a scalar.
+/// What yaml.v3 makes of a scalar. Numbers and dates are texts: no field of a stack file wants one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Meaning {
+pub(super) enum Meaning {
     /// `null`, `~` or no text.
     Null,
     Boolean(bool),
-    /// A number or a date: a text if one is wanted, else not.
-    Other,
     Text,
     /// `<<` as a key.
     Merge,
@@ -80,21 +68,17 @@ pub enum Meaning {
 }
 
 impl Document {
-    /// Reads the first document of a text, as faas-cli does.
-    ///
-    /// # Errors
-    ///
-    /// The first thing that is not YAML.
-    pub fn parse(text: &str) -> Result<Self, SyntaxError> {
+    /// Reads the first document of a text, as faas-cli does. The error is the first thing that is not YAML.
+    pub(super) fn parse(text: &str) -> Result<Self, SyntaxError> {
         read::document(text)
     }
 
-    pub fn root(&self) -> NodeId {
+    pub(super) fn root(&self) -> NodeId {
         0
     }
 
     /// Where what follows the document begins, in bytes of the text; it is not looked at further.
-    pub fn rest(&self) -> Option<usize> {
+    pub(super) fn rest(&self) -> Option<usize> {
         self.rest
     }
 
@@ -103,58 +87,60 @@ impl Document {
         self.nodes.get(id).unwrap_or(&self.nodes[0])
     }
 
-    pub fn kind(&self, id: NodeId) -> Kind<'_> {
-        match &self.node(id).content {
-            Content::Plain(text) | Content::Quoted(text) => Kind::Scalar(text),
-            Content::Sequence => Kind::Sequence,
-            Content::Mapping => Kind::Mapping,
-            Content::Alias(target) => Kind::Alias(*target),
-        }
+    pub(super) fn kind(&self, id: NodeId) -> &Kind {
+        &self.node(id).kind
     }
 
     /// The node itself, or what it is an alias of.
-    pub fn resolve(&self, id: NodeId) -> NodeId {
+    pub(super) fn resolve(&self, id: NodeId) -> NodeId {
         match self.kind(id) {
-            Kind::Alias(target) => target,
+            Kind::Alias(target) => *target,
             _ => id,
         }
     }
 
     /// The nodes directly within a collection: items, or keys and values in turn.
-    pub fn children(&self, id: NodeId) -> impl Iterator<Item = NodeId> + '_ {
+    pub(super) fn children(&self, id: NodeId) -> impl Iterator<Item = NodeId> + '_ {
         let end = self.node(id).end;
         std::iter::successors(Some(id + 1), |child| Some(self.node(*child).end)).take_while(move |child| *child < end)
     }
 
     /// Keys and values of a mapping.
-    pub fn pairs(&self, id: NodeId) -> impl Iterator<Item = (NodeId, NodeId)> + '_ {
+    pub(super) fn pairs(&self, id: NodeId) -> impl Iterator<Item = (NodeId, NodeId)> + '_ {
         let mut children = self.children(id);
         std::iter::from_fn(move || Some((children.next()?, children.next()?)))
     }
 
     /// Where a scalar or an alias is written, in bytes of the text, with its quotes; of a collection only where it begins.
-    pub fn written(&self, id: NodeId) -> Range<usize> {
+    pub(super) fn written(&self, id: NodeId) -> Range<usize> {
         self.node(id).written.clone()
     }
 
     /// What yaml.v3 makes of a scalar; [`Meaning::Text`] for other nodes.
-    pub fn meaning(&self, id: NodeId) -> Meaning {
-        let Node { content, tag, .. } = self.node(id);
-        let Kind::Scalar(text) = self.kind(id) else {
+    pub(super) fn meaning(&self, id: NodeId) -> Meaning {
+        let Node { kind: Kind::Scalar(text), is_plain, tag, .. } = self.node(id) else {
             return Meaning::Text;
         };
-        match tag.as_deref().unwrap_or_default() {
-            "" | "!" if matches!(content, Content::Quoted(_)) => Meaning::Text,
-            "" | "!" if text == "<<" => Meaning::Merge,
-            "" | "!" => scalar::implicit(text).0,
-            "!!binary" => Meaning::Binary,
-            "!!merge" if text == "<<" => Meaning::Merge,
-            tag @ ("!!null" | "!!bool" | "!!int" | "!!float" | "!!timestamp") => {
-                let (meaning, implied) = scalar::implicit(text);
-                let fits = tag == implied || (tag == "!!float" && implied == "!!int");
-                if fits { meaning } else { Meaning::Unfit }
-            }
+        let is_number = text.starts_with(|first: char| first.is_ascii_digit() || "+-.".contains(first));
+        match (tag.as_deref().unwrap_or_default(), implicit(text)) {
+            ("" | "!", meaning) if *is_plain => meaning,
+            ("!!binary", _) => Meaning::Binary,
+            ("!!null", Meaning::Null) => Meaning::Null,
+            ("!!bool", Meaning::Boolean(value)) => Meaning::Boolean(value),
+            ("!!null" | "!!bool", _) => Meaning::Unfit,
+            ("!!int" | "!!float" | "!!timestamp", _) if !is_number => Meaning::Unfit,
             _ => Meaning::Text,
         }
+    }
+}
+
+/// What a plain scalar without a tag means.
+fn implicit(text: &str) -> Meaning {
+    match text {
+        "" | "~" | "null" | "Null" | "NULL" => Meaning::Null,
+        "true" | "True" | "TRUE" => Meaning::Boolean(true),
+        "false" | "False" | "FALSE" => Meaning::Boolean(false),
+        "<<" => Meaning::Merge,
+        _ => Meaning::Text,
     }
 }

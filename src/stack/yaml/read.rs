@@ -7,7 +7,7 @@ use saphyr_parser::{Event, Input, Parser, ScalarStyle, ScanError, Tag};
 
 use super::super::MAX_DEPTH;
 use super::repair::Repair;
-use super::{Content, Document, Node, NodeId, SyntaxError};
+use super::{Document, Kind, Node, NodeId, SyntaxError};
 
 /// Finds characters that yaml.v3 does not take.
 fn check_characters(text: &str) -> Result<(), SyntaxError> {
@@ -76,24 +76,19 @@ fn read(repair: &Repair<'_>) -> Result<Document, Refusal> {
     builder.check_separators(rest).map_err(Refusal::Ours)?;
     let mut nodes = builder.nodes;
     if nodes.is_empty() {
-        nodes.push(Node { content: Content::Plain(String::new()), tag: None, written: 0..0, end: 1 });
+        nodes.push(Node { kind: Kind::Scalar(String::new()), is_plain: true, tag: None, written: 0..0, end: 1 });
     }
     Ok(Document { nodes, rest: rest.map(|at| repair.original(at)) })
 }
 
-/// Where the next document begins that is not empty, in characters.
-fn rest(parser: Parser<'_, impl Input>) -> Option<usize> {
-    let mut start = 0;
-    for event in parser {
-        match event {
-            Ok((Event::DocumentStart(_), span)) => start = span.start.index(),
-            Ok((Event::Scalar(value, ..), _)) if value.is_empty() => {}
-            Ok((Event::DocumentEnd | Event::StreamEnd, _)) => {}
-            Ok(_) => return Some(start),
-            Err(error) => return Some(error.marker().index()),
-        }
-    }
-    None
+/// Where something follows in further documents, in characters.
+fn rest(mut parser: Parser<'_, impl Input>) -> Option<usize> {
+    parser.find_map(|event| match event {
+        Ok((Event::DocumentStart(_) | Event::DocumentEnd | Event::StreamEnd, _)) => None,
+        Ok((Event::Scalar(value, ..), _)) if value.is_empty() => None,
+        Ok((_, span)) => Some(span.start.index()),
+        Err(error) => Some(error.marker().index()),
+    })
 }
 
 /// Leads from characters, which the parser counts, to bytes.
@@ -132,25 +127,16 @@ impl Builder<'_> {
     fn event(&mut self, event: Event<'_>, start: usize, end: usize) -> Result<(), SyntaxError> {
         match event {
             Event::Scalar(value, style, anchor, tag) => {
-                let text = value.into_owned();
-                let content = match style {
-                    ScalarStyle::Plain => {
-                        if !text.is_empty() {
-                            self.check_colon(end)?;
-                        }
-                        Content::Plain(text)
-                    }
-                    _ => {
-                        if matches!(style, ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted) {
-                            self.pass_separators(start, end);
-                        }
-                        Content::Quoted(text)
-                    }
-                };
-                self.push(content, start..end, anchor, tag.as_deref());
+                match style {
+                    ScalarStyle::Plain if !value.is_empty() => self.check_colon(end)?,
+                    ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted => self.pass_separators(start, end),
+                    _ => {}
+                }
+                let id = self.push(Kind::Scalar(value.into_owned()), start..end, anchor, tag.as_deref());
+                self.nodes[id].is_plain = style == ScalarStyle::Plain;
             }
-            Event::SequenceStart(anchor, tag) => self.open(Content::Sequence, start, anchor, tag.as_deref())?,
-            Event::MappingStart(anchor, tag) => self.open(Content::Mapping, start, anchor, tag.as_deref())?,
+            Event::SequenceStart(anchor, tag) => self.open(Kind::Sequence, start, anchor, tag.as_deref())?,
+            Event::MappingStart(anchor, tag) => self.open(Kind::Mapping, start, anchor, tag.as_deref())?,
             Event::SequenceEnd | Event::MappingEnd => {
                 let end = self.nodes.len();
                 if let Some(node) = self.open.pop().and_then(|id| self.nodes.get_mut(id)) {
@@ -159,30 +145,30 @@ impl Builder<'_> {
             }
             Event::Alias(anchor) => {
                 let target = self.anchors.get(&anchor).copied().unwrap_or_default();
-                self.push(Content::Alias(target), start..end, 0, None);
+                self.push(Kind::Alias(target), start..end, 0, None);
             }
             _ => {}
         }
         Ok(())
     }
 
-    fn open(&mut self, content: Content, at: usize, anchor: usize, tag: Option<&Tag>) -> Result<(), SyntaxError> {
+    fn open(&mut self, kind: Kind, at: usize, anchor: usize, tag: Option<&Tag>) -> Result<(), SyntaxError> {
         if self.open.len() >= MAX_DEPTH {
             return Err(self.error(self.offsets.byte(at), format!("nested more than {MAX_DEPTH} levels deep"), None));
         }
-        let id = self.push(content, at..at, anchor, tag);
+        let id = self.push(kind, at..at, anchor, tag);
         self.open.push(id);
         Ok(())
     }
 
-    fn push(&mut self, content: Content, written: Range<usize>, anchor: usize, tag: Option<&Tag>) -> NodeId {
+    fn push(&mut self, kind: Kind, written: Range<usize>, anchor: usize, tag: Option<&Tag>) -> NodeId {
         let id = self.nodes.len();
         let [start, end] = [written.start, written.end].map(|at| self.repair.original(self.offsets.byte(at)));
         let tag = tag.map(|tag| {
             let name = format!("{}{}", tag.handle, tag.suffix);
             name.strip_prefix("tag:yaml.org,2002:").map_or(name.clone(), |short| format!("!!{short}"))
         });
-        self.nodes.push(Node { content, tag, written: start..end, end: id + 1 });
+        self.nodes.push(Node { kind, is_plain: false, tag, written: start..end, end: id + 1 });
         if anchor > 0 {
             self.anchors.insert(anchor, id);
         }

@@ -121,14 +121,6 @@ fn a_reference_cannot_lead_out_of_the_repository() {
 }
 
 #[test]
-fn a_named_pipe_is_not_waited_for() {
-    let sandbox = Sandbox::with_commit();
-    let pipe = sandbox.path("repo/.git/packed-refs");
-    assert!(Command::new("mkfifo").arg(pipe).status().unwrap().success());
-    assert!(matches!(sandbox.facts("repo"), Err(Error::Read { .. })));
-}
-
-#[test]
 fn a_message_of_more_than_what_is_read_is_an_error() {
     let sandbox = Sandbox::with_commit();
     fs::write(sandbox.path("message"), "x".repeat(object::MAX_OBJECT)).unwrap();

@@ -36,18 +36,9 @@ fn facts_are_those_of_git() {
         ),
         ("detached", &["tag v1", "+2", "checkout -q --detach"], "repo", "^v1-1-g"),
         ("branch with a slash", &["checkout -q -b feature/x"], "repo", ""),
-        ("branch like a tag", &["tag main"], "repo", ""),
-        ("branch like a tag and more", &["tag main", "tag heads/main", "branch heads/main HEAD"], "repo", ""),
-        ("branch like a remote", &["update-ref refs/remotes/main HEAD"], "repo", ""),
         (
             "branch that names a branch",
             &["symbolic-ref refs/heads/alias refs/heads/main", "symbolic-ref HEAD refs/heads/alias"],
-            "repo",
-            "",
-        ),
-        (
-            "remote's branch",
-            &["update-ref refs/remotes/origin/main HEAD", "symbolic-ref HEAD refs/remotes/origin/main"],
             "repo",
             "",
         ),
