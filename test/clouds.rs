@@ -116,7 +116,7 @@ fn every_refusal_of_sts_is_explained_and_ends_a_pinned_deploy() {
     ] {
         let (cloud, gateway) = clouds();
         cloud.aws().fail_sts(std::slice::from_ref(&error));
-        let ran = aws(&cloud, &gateway).run().exits(3).says("stack.yml:5: AWS STS refuses the step's token").says(says);
+        let ran = aws(&cloud, &gateway).run().exits(3).says("stack.yml:5: AWS STS refused the step's token").says(says);
         silent(&ran, &cloud);
         cloud.aws().fail_sts(&[error]);
         aws(&cloud, &gateway).var("PIN_IMAGES", "").var("CHECK_IMAGES", "true").run().exits(0).says(says);
@@ -219,7 +219,7 @@ fn whoami_prints_what_aws_needs_and_that_is_enough() {
     let ran = pipe
         .run()
         .exits(3)
-        .says("AWS STS refuses the step's token")
+        .says("AWS STS refused the step's token")
         .says("accepts the credentials of this step, but not every cloud does");
     let trust = block(&ran, "this trust policy of role `deploy` admits");
     let permissions = block(&ran, "these permissions let role `deploy`");
@@ -243,7 +243,7 @@ fn whoami_prints_what_google_needs_and_that_is_enough() {
             cloud.google().gcloud("gcloud iam service-accounts create ci").expect("an account");
         }
         let pipe = whoami(google(&cloud, &gateway)).var("GCP_SERVICE_ACCOUNT", account);
-        let ran = pipe.run().exits(3).says("Google STS refuses the step's token");
+        let ran = pipe.run().exits(3).says("Google STS refused the step's token");
         let commands = block(&ran, "these commands let the steps of this repository");
         cloud.google().gcloud(&commands).unwrap_or_else(|error| panic!("{error}\n{commands}"));
         pipe.run().exits(0).says("Google accepts the step's token");

@@ -409,5 +409,5 @@ fn what_a_registry_echoes_is_masked() {
 
 /// What the log says of the login that was refused.
 fn pipe_login(ran: &Ran) -> String {
-    ran.log.lines().filter(|line| line.contains("registry `ghcr.io` refuses")).collect()
+    ran.log.lines().filter(|line| line.contains("registry `ghcr.io` refused")).collect()
 }

@@ -55,7 +55,7 @@ pub(crate) enum RedirectError {
 /// A URL without its password and query, which may be secrets.
 pub(crate) fn shown(url: &Url) -> String {
     let mut shown = url.clone();
-    // Neither fails for a URL with a host.
+    // Neither fails if the URL has a host.
     let _ = shown.set_username("");
     let _ = shown.set_password(None);
     shown.set_fragment(None);
@@ -114,14 +114,10 @@ async fn once(http: &reqwest::Client, url: &Url, limits: Limits, number: u32) ->
         let wait = is_transient_response(&response).then(|| wait_after(response.headers(), number));
         return Err(Error::Status { url: shown(url), status, wait });
     }
-    let mut text = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(failed)? {
-        text.extend_from_slice(&chunk);
-        if text.len() > limits.size {
-            return Err(Error::TooLarge { url: shown(url), limit: limits.size });
-        }
+    match client::read(&mut response, limits.size).await.map_err(failed)? {
+        (text, false) => Ok(text),
+        _ => Err(Error::TooLarge { url: shown(url), limit: limits.size }),
     }
-    Ok(text)
 }
 
 #[cfg(test)]

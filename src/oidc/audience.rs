@@ -15,12 +15,11 @@ const DEFAULT: &str = "ari:cloud:bitbucket::workspace/";
 /// How a token's `aud` compares with the gateway's URL. The gateway accepts a token if its JwtIssuer lists exactly one of the
 /// token's audiences; by convention that is the gateway's public URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Audience<'a> {
+pub(super) enum Audience<'a> {
     /// One is the gateway's URL.
     Named,
     /// One is nearly the gateway's URL.
     Near {
-        /// The audience.
         audience: &'a str,
         /// How it differs, as an ending for "it …".
         differs: String,
@@ -33,7 +32,7 @@ pub enum Audience<'a> {
 
 impl<'a> Audience<'a> {
     /// Compares the token's audiences with the gateway's URL as the user wrote it.
-    pub fn of(claims: &'a Claims, gateway: &str) -> Self {
+    pub(super) fn of(claims: &'a Claims, gateway: &str) -> Self {
         let custom = custom(claims);
         if custom.iter().any(|audience| *audience == gateway || *audience == wanted(gateway)) {
             return Self::Named;
@@ -45,6 +44,15 @@ impl<'a> Audience<'a> {
             None => Self::Other(custom),
         }
     }
+}
+
+/// The audience that every token of the workspace has.
+pub(crate) fn workspace_audience(claims: &Claims) -> String {
+    let found = claims.audiences().into_iter().find(|audience| audience.starts_with(DEFAULT));
+    found.map(str::to_owned).unwrap_or_else(|| {
+        let uuid = claims.text("workspaceUuid").unwrap_or("WORKSPACE_UUID");
+        format!("{DEFAULT}{}", uuid.trim_matches(['{', '}']))
+    })
 }
 
 /// Whether the step asked for a token for this address: one of its own audiences has the same scheme, host, port and path.

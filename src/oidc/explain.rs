@@ -13,7 +13,7 @@ use crate::function::outcome::{Failure, Problem};
 const MATCHED: [&str; 6] = ["iss", "aud", "sub", "repositoryUuid", "branchName", "deploymentEnvironmentUuid"];
 
 /// The problem of a step without an ID token, with the YAML that gives it one.
-pub fn missing_token(gateway: &str) -> Problem {
+pub(super) fn missing_token(gateway: &str) -> Problem {
     Problem {
         failure: Failure::Permission,
         message: "no ID token: the step has no `oidc` block".to_owned(),
@@ -85,7 +85,11 @@ impl Cause {
                 };
             }
             _ if let Some(finding) = known.next() => return format!("{}; {}", finding.message, finding.hint),
-            Self::Issuer => return with_yaml(UNKNOWN_ISSUER, resources::issuer(claims, gateway)),
+            Self::Issuer => {
+                let yaml = resources::issuer(claims, gateway, facts);
+                return UNKNOWN_ISSUER.to_owned()
+                    + &yaml.map(|yaml| format!("\n{}", yaml.trim_end())).unwrap_or_default();
+            }
             Self::Audience => OTHER_AUDIENCE,
             Self::StaleKeys => STALE_KEYS,
             Self::Expired => EXPIRED,
@@ -95,10 +99,6 @@ impl Cause {
         };
         remedy.to_owned()
     }
-}
-
-fn with_yaml(remedy: &str, yaml: Option<String>) -> String {
-    yaml.map_or_else(|| remedy.to_owned(), |yaml| format!("{remedy}\n{}", yaml.trim_end()))
 }
 
 const NO_IAM: &str = "the gateway has no token exchange: OpenFaaS CE and Standard have no IAM, so set `OPENFAAS_PASSWORD` \
@@ -123,9 +123,7 @@ const UNKNOWN: &str = "check that a JwtIssuer has the token's `iss` and one of i
 /// A gateway's answer to an exchange that it refused (RFC 6749, section 5.2).
 #[derive(Clone, Copy, Debug)]
 pub struct Refusal<'a> {
-    /// The HTTP status.
     pub status: u16,
-    /// `error`.
     pub error: Option<&'a str>,
     /// `error_description`; the whole body if it is not JSON.
     pub description: Option<&'a str>,
@@ -143,7 +141,7 @@ pub fn explain_refusal(refusal: Refusal<'_>, claims: &Claims, gateway: &str, now
         let rows = claims_table(claims, gateway, now);
         hint.push_str("\nclaims of the token:");
         let shown = |row: &&Row| match cause {
-            Cause::Expired => row.is_time(),
+            Cause::Expired => matches!(row.claim.as_str(), "exp" | "iat" | "nbf"),
             Cause::NoRole | Cause::Unknown => MATCHED.contains(&row.claim.as_str()),
             _ => MATCHED[..3].contains(&row.claim.as_str()),
         };
@@ -162,18 +160,11 @@ pub fn explain_refusal(refusal: Refusal<'_>, claims: &Claims, gateway: &str, now
 /// One claim, ready to be shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// The claim's name.
     pub claim: String,
     /// Its value, or `-`.
     pub value: String,
     /// How the gateway's IAM reads it.
     pub meaning: String,
-}
-
-impl Row {
-    fn is_time(&self) -> bool {
-        matches!(self.claim.as_str(), "exp" | "iat" | "nbf")
-    }
 }
 
 /// All claims of a token, first those that the gateway checks, with how its IAM reads each.

@@ -3,10 +3,11 @@
 use super::aws::RoleArn;
 use super::google::Provider;
 use crate::console::log::quote;
-use crate::oidc::{Claims, IdToken};
+use crate::oidc::{self, Claims, IdToken};
 
-/// The default audience of Bitbucket's tokens, before the workspace's UUID.
-const WORKSPACE: &str = "ari:cloud:bitbucket::workspace/";
+/// The remedy if a cloud says that the token has expired.
+pub(super) const EXPIRED: &str =
+    "the step ran longer than its token is valid: run the pipe earlier, or in a step of its own";
 
 /// The step that a cloud is to admit.
 pub(crate) struct Step<'a> {
@@ -43,13 +44,8 @@ impl<'a> Step<'a> {
         self.claims.environment()
     }
 
-    /// The audience that every token of the workspace has.
     pub(super) fn workspace_audience(&self) -> String {
-        let found = self.claims.audiences().into_iter().find(|audience| audience.starts_with(WORKSPACE));
-        found.map(str::to_owned).unwrap_or_else(|| {
-            let uuid = self.claims.text("workspaceUuid").unwrap_or("WORKSPACE_UUID");
-            format!("{WORKSPACE}{}", uuid.trim_matches(['{', '}']))
-        })
+        oidc::workspace_audience(&self.claims)
     }
 
     /// What the token says of whom it is for and from, a line each.
@@ -67,23 +63,11 @@ impl<'a> Step<'a> {
         (count > 1).then(|| {
             format!(
                 "the token has {count} audiences, and it is not confirmed that AWS and Google accept more than one: give the \
-                 step `oidc: true`, without `audiences:`, and write the workspace's audience into the gateway's JwtIssuer:\n{}",
-                self.issuer_audience()
+                 step `oidc: true`, without `audiences:`, and write the workspace's audience into the gateway's JwtIssuer:\n  \
+                 spec:\n    aud:\n      - {}",
+                self.workspace_audience()
             )
         })
-    }
-
-    /// That gateway and clouds can all accept the one audience that the token has.
-    pub(crate) fn one_audience(&self) -> String {
-        format!(
-            "with `oidc: true` the token has one audience, for AWS, Google and the gateway alike; the gateway accepts it if \
-             its JwtIssuer lists it:\n{}",
-            self.issuer_audience()
-        )
-    }
-
-    fn issuer_audience(&self) -> String {
-        format!("  spec:\n    aud:\n      - {}", self.workspace_audience())
     }
 
     /// What AWS makes of the claims: claim, value, meaning.

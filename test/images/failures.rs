@@ -41,7 +41,7 @@ fn digest_of_other_bytes_is_not_believed_for_a_reference_by_digest() {
     world.cloud.registry(GHCR).quirk(Quirk::WrongDigestHeader);
     let (error, _) = refused(&world, &format!("{IMAGE}@{digest}"), 3);
     insta::assert_snapshot!(error, @"
-    ERROR: stack.yml:5: image `ghcr.io/acme/etl:1.0@sha256:5886692f92963f19524c449d43199957faad231636a6622d38f316208c88a300`: `ghcr.io` returned something else than `sha256:5886692f92963f19524c449d43199957faad231636a6622d38f316208c88a300`
+    ERROR: stack.yml:5: image `ghcr.io/acme/etl:1.0@sha256:5886692f92963f19524c449d43199957faad231636a6622d38f316208c88a300`: `ghcr.io` returned something other than `sha256:5886692f92963f19524c449d43199957faad231636a6622d38f316208c88a300`
       hint: do not deploy it: what a registry returns must have the digest that it was asked for
     ");
 }
@@ -105,7 +105,7 @@ fn endless_answers_are_cut() {
     world.cloud.fault(Fault::on("GET", "/token").host(GHCR).body("{\"token\": \"").endless_body());
     let (error, _) = refused(&world, IMAGE, 3);
     insta::assert_snapshot!(error, @"
-    ERROR: stack.yml:5: image `ghcr.io/acme/etl:1.0`: the token endpoint of registry `ghcr.io` returned no token
+    ERROR: stack.yml:5: image `ghcr.io/acme/etl:1.0`: the token endpoint of registry `ghcr.io` returned an answer without a token
       hint: look for a proxy that answers in its place
     ");
 }

@@ -116,7 +116,7 @@ fn propose(claims: &Claims, gateway: &str, facts: &Facts, of: Option<&str>, gran
             log::plain(yaml.trim_end());
         }
         Err(unbound) => {
-            if let Some(yaml) = oidc::issuer(claims, gateway) {
+            if let Some(yaml) = oidc::issuer(claims, gateway, facts) {
                 tracing::info!("to let the gateway accept tokens of this issuer, apply this resource");
                 log::plain(yaml.trim_end());
             }

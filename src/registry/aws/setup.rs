@@ -24,6 +24,11 @@ pub(crate) fn trust_policy(role: &RoleArn, step: &Step<'_>) -> String {
     }))
 }
 
+/// The trust policy with what it does, as the end of a hint.
+pub(crate) fn trust_proposal(role: &RoleArn, step: &Step<'_>) -> String {
+    format!("this trust policy for `{}` admits every step of the repository:\n{}", role.name, trust_policy(role, step))
+}
+
 /// The command that makes AWS know the workspace's tokens.
 pub(crate) fn create_provider(step: &Step<'_>) -> String {
     let (issuer, audience) = (step.issuer(), step.workspace_audience());
