@@ -221,6 +221,8 @@ fn whoami_prints_what_aws_needs_and_that_is_enough() {
         .exits(3)
         .says("AWS STS refused the step's token")
         .says("accepts the credentials of this step, but not every cloud does");
+    // The error does not repeat it.
+    assert_eq!(ran.log.matches("\"StringEquals\"").count(), 1, "{}", ran.log);
     let trust = block(&ran, "this trust policy of role `deploy` admits");
     let permissions = block(&ran, "these permissions let role `deploy`");
     cloud.aws().put_role(ROLE, &trust, &permissions).expect("the policies that were printed");
@@ -256,6 +258,18 @@ fn whoami_asks_no_cloud_whose_variable_is_not_set() {
     let (cloud, gateway) = clouds();
     step_in(&cloud, &gateway).var("COMMAND", "whoami").run().exits(0).is_silent_about("AWS").is_silent_about("Google");
     assert_eq!(cloud.requests().len(), 0);
+}
+
+#[test]
+fn whoami_proposes_the_one_audience_that_clouds_and_gateway_accept() {
+    let (cloud, _) = clouds();
+    let gateway = start(Gateway::builder().iam_yaml("").issuer(&issuer()).public_url("https://gw.example.com"));
+    let pipe = whoami(aws(&cloud, &gateway));
+    let ran = pipe.run().exits(3).is_silent_about("audiences:");
+    let (_, resources) = ran.log.split_once("# Whose tokens").expect("resources");
+    let (resources, _) = resources.split_once("\nERROR: ").expect("an error");
+    gateway.apply(&format!("#{resources}")).expect("resources");
+    pipe.run().exits(0).says("accepts the credentials of this step\n");
 }
 
 #[test]

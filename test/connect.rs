@@ -96,11 +96,11 @@ fn web_page_in_place_of_a_gateway() {
       hint: check that `OPENFAAS_URL` is the gateway's URL, with its base path if it has one
     ✖ nothing was deployed
 
-    ERROR: POST /oauth/token: 404 Not Found, a web page: `Welcome to nginx!`
+    ERROR: POST /oauth/token: 404 Not Found, a web page (`Welcome to nginx!`)
       hint: a web page answered at `http://[GATEWAY]`, not an OpenFaaS gateway: check `OPENFAAS_URL`, also for a missing base path
     ✖ nothing was deployed
 
-    ERROR: POST /oauth/token: 405 Method Not Allowed, a web page: `Welcome to nginx!`
+    ERROR: POST /oauth/token: 405 Method Not Allowed, a web page (`Welcome to nginx!`)
       hint: a web page answered at `http://[GATEWAY]`, not an OpenFaaS gateway: check `OPENFAAS_URL`, also for a missing base path
     ✖ nothing was deployed
     ");

@@ -59,13 +59,10 @@ pub(crate) struct Settings {
 
 /// The gateway at one URL.
 pub(crate) struct Gateway {
+    settings: Settings,
     http: reqwest::Client,
-    url: Url,
-    authenticator: Authenticator,
-    timeout: Duration,
     retries: Retries,
     stop: Stop,
-    facts: Facts,
     /// Whether the server at the URL has ever answered in HTTP.
     has_answered: AtomicBool,
     speaks_tls: OnceCell<bool>,
@@ -109,32 +106,27 @@ pub(crate) enum Creation {
 impl Gateway {
     /// Sends nothing yet.
     pub(crate) fn new(settings: Settings, stop: &Stop) -> Result<Self, client::Error> {
-        let Settings { url, ca_cert, accept_any_certificate, authenticator, timeout, retries, parallel, facts } =
-            settings;
-        let builder = if accept_any_certificate {
-            client::accepting_any_certificate(timeout)?
+        let builder = if settings.accept_any_certificate {
+            client::accepting_any_certificate(settings.timeout)?
         } else {
-            client::verifying(ca_cert.as_ref(), timeout)?
+            client::verifying(settings.ca_cert.as_ref(), settings.timeout)?
         };
         // Requests to this machine go through no proxy.
-        let builder = if is_loopback(&url) { builder.no_proxy() } else { builder };
+        let builder = if is_loopback(&settings.url) { builder.no_proxy() } else { builder };
         Ok(Self {
-            http: builder.pool_max_idle_per_host(parallel).build()?,
-            url,
-            authenticator,
-            timeout,
-            retries: Retries::new(retries, stop),
+            http: builder.pool_max_idle_per_host(settings.parallel).build()?,
+            retries: Retries::new(settings.retries, stop),
             stop: stop.clone(),
-            facts,
             has_answered: AtomicBool::new(false),
             speaks_tls: OnceCell::new(),
             provider: OnceCell::new(),
+            settings,
         })
     }
 
     /// The gateway's address, without a slash at its end.
     pub(crate) fn address(&self) -> String {
-        shown(&self.url)
+        shown(&self.settings.url)
     }
 
     /// The URL to invoke a function at.
@@ -148,7 +140,7 @@ impl Gateway {
     }
 
     fn path(&self, segments: &[&str]) -> Url {
-        let mut url = self.url.clone();
+        let mut url = self.settings.url.clone();
         if let Ok(mut path) = url.path_segments_mut() {
             path.pop_if_empty().extend(segments);
         }

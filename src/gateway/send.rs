@@ -166,7 +166,7 @@ impl Gateway {
         if response.status().is_redirection() {
             return Err(Error::Redirect {
                 request: error::request_name(method, url),
-                gateway: Box::new(self.url.clone()),
+                gateway: Box::new(self.settings.url.clone()),
                 status: response.status(),
                 location: client::location(response.headers()),
             });
@@ -212,7 +212,7 @@ impl Gateway {
     }
 
     pub(super) async fn transport(&self, method: &Method, url: &Url, error: &reqwest::Error) -> Error {
-        match Cause::of(error, self.timeout) {
+        match Cause::of(error, self.settings.timeout) {
             Cause::Closed | Cause::NotHttp(_) if self.speaks_tls().await => {
                 self.unanswered(method, url, Cause::SpeaksTls, true)
             }
@@ -221,18 +221,18 @@ impl Gateway {
     }
 
     fn unanswered(&self, method: &Method, url: &Url, source: Cause, unsent: bool) -> Error {
-        let (request, gateway) = (error::request_name(method, url), self.url.clone());
+        let (request, gateway) = (error::request_name(method, url), self.settings.url.clone());
         Error::Transport(Box::new(Transport { request, gateway, source, unsent }))
     }
 
     /// Whether TLS is spoken at an `http://` URL. Servers say so in many ways: some send a text, some a TLS alert, some just
     /// close the connection.
     async fn speaks_tls(&self) -> bool {
-        if self.url.scheme() != "http" || self.has_answered.load(Ordering::Relaxed) {
+        if self.settings.url.scheme() != "http" || self.has_answered.load(Ordering::Relaxed) {
             return false;
         }
         let probe = || async {
-            let url = error::with_https(&self.url);
+            let url = error::with_https(&self.settings.url);
             let answer = tokio::select! {
                 answer = self.http.get(url).timeout(PROBE_TIMEOUT).send() => answer,
                 _ = self.stop.grace_over() => return false,
@@ -272,9 +272,9 @@ impl Gateway {
             is_transient: retry::is_transient(answer.status, &answer.headers, &answer.body),
             action: call.action,
             target: call.target.cloned(),
-            password: self.authenticator.is_password(),
+            password: self.settings.authenticator.is_password(),
             is_exchange: !call.authenticated,
-            gateway: self.url.clone(),
+            gateway: self.settings.url.clone(),
         }))
     }
 }

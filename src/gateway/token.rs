@@ -106,7 +106,7 @@ impl Authenticator {
 impl Gateway {
     /// Whether there is a step's token that could be exchanged.
     pub(crate) fn has_id_token(&self) -> bool {
-        matches!(self.authenticator, Authenticator::IdToken { .. })
+        matches!(self.settings.authenticator, Authenticator::IdToken { .. })
     }
 
     /// Exchanges the step's token once, before requests that need the result are sent side by side.
@@ -124,7 +124,7 @@ impl Gateway {
     /// A token for one function, exchanged directly for the step's.
     pub(crate) async fn function_token(&self, target: &FunctionName) -> Result<AccessToken, Error> {
         self.not_stopped()?;
-        let id_token = match &self.authenticator {
+        let id_token = match &self.settings.authenticator {
             Authenticator::IdToken { id_token, .. } => id_token,
             Authenticator::Unusable(error) => return Err(NotSent::because(error.problem(&self.address()))),
             Authenticator::Password(_) => {
@@ -146,7 +146,7 @@ impl Gateway {
 
     /// What to authenticate with; exchanged again if it is about to expire.
     pub(super) async fn authorization(&self) -> Result<AccessToken, Error> {
-        match &self.authenticator {
+        match &self.settings.authenticator {
             Authenticator::Password(token) => Ok(token.clone()),
             Authenticator::Unusable(error) => Err(NotSent::because(error.problem(&self.address()))),
             Authenticator::IdToken { id_token, system, .. } => {
@@ -164,7 +164,7 @@ impl Gateway {
 
     /// Drops a token that was not accepted. Returns whether another can be requested.
     pub(super) async fn forget(&self, refused: &AccessToken) -> bool {
-        let Authenticator::IdToken { system, .. } = &self.authenticator else {
+        let Authenticator::IdToken { system, .. } = &self.settings.authenticator else {
             return false;
         };
         let mut system = system.lock().await;
@@ -190,12 +190,12 @@ impl Gateway {
     /// Refuses a token that every gateway refuses. One that has expired by this machine's clock is sent: the clock may be wrong.
     fn check(&self, id_token: &IdToken) -> Result<(), Error> {
         let claims = id_token.claims().map_err(|error| NotSent::because(error.problem(&self.address())))?;
-        for finding in oidc::findings(&claims, &self.address(), seconds_since_1970(), &self.facts) {
+        for finding in oidc::findings(&claims, &self.address(), seconds_since_1970(), &self.settings.facts) {
             if finding.severity == Severity::Error {
                 return Err(NotSent::because(finding.into()));
             }
             if finding.subject == Subject::Lifetime
-                && let Authenticator::IdToken { warned, .. } = &self.authenticator
+                && let Authenticator::IdToken { warned, .. } = &self.settings.authenticator
                 && !warned.swap(true, Ordering::Relaxed)
             {
                 Diagnostic::warning(finding.message).with_hint(finding.hint).log();
@@ -256,7 +256,7 @@ impl Gateway {
         };
         let refused = oidc::Refusal { status: answer.status.as_u16(), error, description };
         let now = seconds_since_1970();
-        let problem = oidc::explain_refusal(refused, &claims, &self.address(), now, &self.facts);
+        let problem = oidc::explain_refusal(refused, &claims, &self.address(), now, &self.settings.facts);
         NotSent::because(problem)
     }
 }

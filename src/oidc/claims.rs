@@ -60,7 +60,7 @@ fn check_shape(token: &[u8]) -> Result<(), TokenError> {
         }
         _ if token.starts_with(b"\"") || token.starts_with(b"'") => "it is in quotes",
         [_] => "it has one part instead of three, like a password or an opaque access token",
-        [_, _] | [_, _, b""] => "its signature is missing; it was truncated",
+        [_, _] | [_, _, b""] => "it has no signature; it was truncated",
         [b"", _, _] | [_, b"", _] => "one of its three parts is empty",
         [_, _, _] => return Ok(()),
         _ => "it has more than three parts",
@@ -131,6 +131,7 @@ impl Claims {
     }
 }
 
+#[cfg(test)]
 impl From<Map<String, Value>> for Claims {
     fn from(claims: Map<String, Value>) -> Self {
         Self(claims)

@@ -23,6 +23,7 @@ const HASH: usize = 12;
 
 /// What a Policy can permit, as far as the pipe needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(clippy::enum_variant_names, reason = "the names are OpenFaaS' own: `Function:Create`")]
 pub(crate) enum IamAction {
     FunctionCreate,
     FunctionUpdate,

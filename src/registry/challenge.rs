@@ -40,7 +40,7 @@ impl Challenge {
         bearer.or_else(|| challenges.iter().any(|challenge| challenge.scheme == "basic").then_some(Self::Basic))
     }
 
-    /// What the registry asks for in requests about other repositories: the scope for each is made up from its name.
+    /// The challenge to expect for other repositories of the registry: each has a scope with its own name.
     pub(crate) fn of_any_repository(mut self) -> Self {
         if let Self::Bearer(bearer) = &mut self {
             bearer.scope.take_if(|scope| scope.contains("repository:"));

@@ -195,7 +195,7 @@ impl DockerAuthConfig {
 }
 
 impl AuthJson {
-    /// The login; none where it is empty, which docker writes beside a credential store.
+    /// The login; `None` if it is empty, which docker writes if a credential store has the login.
     fn login(self, key: &str) -> Result<Option<Login>, InvalidAuth> {
         let Self { auth, username, password, identitytoken } = self;
         for secret in [&auth, &password, &identitytoken] {

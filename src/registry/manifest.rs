@@ -9,7 +9,7 @@ use super::pattern::{groups, whole};
 use super::reference::is_digest;
 use crate::console::log::brief;
 
-/// What a registry may answer with. All four at once: a registry that has another type than those accepted answers 404.
+/// The types of manifests, all in every request: a registry answers 404 if an image has none of those accepted.
 pub(crate) const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \
      application/vnd.docker.distribution.manifest.list.v2+json, \
      application/vnd.oci.image.manifest.v1+json, \

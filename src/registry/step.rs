@@ -1,4 +1,4 @@
-//! What a cloud sees of the step: its ID token and what names the build. The claims serve to explain; the cloud decides.
+//! What a cloud sees of the step: its ID token, and the names of repository and build. Claims serve explanations only.
 
 use super::aws::RoleArn;
 use super::google::Provider;
@@ -9,7 +9,7 @@ use crate::oidc::{self, Claims, IdToken};
 pub(super) const EXPIRED: &str =
     "the step ran longer than its token is valid: run the pipe earlier, or in a step of its own";
 
-/// The step that a cloud is to admit.
+/// The step that a cloud admits or refuses.
 pub(crate) struct Step<'a> {
     pub(super) token: &'a IdToken,
     claims: Claims,

@@ -21,8 +21,6 @@ const NAMELESS: &str = "a certificate needs a subject alternative name; with `op
     `-addext 'subjectAltName=DNS:HOST'`";
 const REISSUE: &str = "issue the certificate again; this command shows it: \
     `openssl s_client -connect HOST:PORT -servername HOST -showcerts`";
-const RENEW: &str = "renew the server's certificate";
-const CLOCK: &str = "check the clock of this machine, and the date from which the certificate is valid";
 
 impl Certificate {
     pub(super) fn of(error: &CertificateError) -> Self {
@@ -48,13 +46,12 @@ impl Certificate {
             Error::NotValidForName | Error::NotValidForNameContext { .. } => {
                 ("the certificate is not for any host name".to_owned(), NAMELESS)
             }
-            Error::Expired => ("the certificate has expired".to_owned(), RENEW),
             Error::ExpiredContext { not_after, .. } => {
-                (format!("the certificate expired on {}", date(*not_after)), RENEW)
+                (format!("the certificate expired on {}", date(*not_after)), "renew the server's certificate")
             }
-            Error::NotValidYet => ("the certificate is not valid yet".to_owned(), CLOCK),
             Error::NotValidYetContext { not_before, .. } => {
-                (format!("the certificate is not valid before {}", date(*not_before)), CLOCK)
+                let hint = "check the clock of this machine, and the date from which the certificate is valid";
+                (format!("the certificate is not valid before {}", date(*not_before)), hint)
             }
             Error::InvalidPurpose | Error::InvalidPurposeContext { .. } => (
                 "the certificate is not for servers".to_owned(),
@@ -134,9 +131,7 @@ mod tests {
             Error::UnknownIssuer,
             other("CaUsedAsEndEntity"),
             Error::NotValidForName,
-            Error::Expired,
             Error::ExpiredContext { time: second, not_after: second },
-            Error::NotValidYet,
             Error::NotValidYetContext { time: second, not_before: second },
             Error::InvalidPurpose,
             Error::Revoked,
@@ -157,12 +152,8 @@ mod tests {
         hint: to trust this very certificate, set `CA_CERT` to it; this command shows it: `openssl s_client -connect gw.example.com:443 -servername gw.example.com -showcerts`
         the certificate is not for any host name
         hint: a certificate needs a subject alternative name; with `openssl req -x509`: `-addext 'subjectAltName=DNS:gw.example.com'`
-        the certificate has expired
-        hint: renew the server's certificate
         the certificate expired on Tue, 14 Nov 2023 22:13:20 GMT
         hint: renew the server's certificate
-        the certificate is not valid yet
-        hint: check the clock of this machine, and the date from which the certificate is valid
         the certificate is not valid before Tue, 14 Nov 2023 22:13:20 GMT
         hint: check the clock of this machine, and the date from which the certificate is valid
         the certificate is not for servers

@@ -100,7 +100,7 @@ impl Cause {
     fn of_tunnel(text: &str, found: Option<Self>) -> Self {
         let (reason, is_transient) = match found {
             Some(cause) => (cause.to_string(), cause.is_transient()),
-            // The status is not known here: 502 and 504 are the usual ones, and retries harm nobody if it is another.
+            // The status is not known here; it is usually 502 or 504, and a retry after another one does no harm.
             None if text.contains("unsuccessful") => ("it answered CONNECT with an error".to_owned(), true),
             None if text.contains("unexpected end of file") => ("it closed the connection".to_owned(), true),
             None if text.contains("authorization required") => {

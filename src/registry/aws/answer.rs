@@ -7,7 +7,6 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::DATE;
-use serde::Deserialize;
 use serde_json::Value;
 
 use crate::console::redact::Secret;
@@ -30,7 +29,7 @@ impl Session {
         let [id, secret, token] = ["AccessKeyId", "SecretAccessKey", "SessionToken"]
             .map(|name| body.text(name).filter(|text| !text.is_empty()));
         let access_key_id = id?;
-        // Of no use without the key, but nobody's business.
+        // Useless without the key, but it is masked as well.
         let _ = Secret::new(access_key_id.clone());
         let date = answer.headers.get(DATE).and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
         let time = (date.unwrap_or_else(SystemTime::now), Instant::now());
@@ -44,31 +43,17 @@ impl Session {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct TokenJson {
-    authorization_data: Vec<Authorization>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Authorization {
-    /// The base64 of `AWS:PASSWORD`, which is used as it is.
-    authorization_token: String,
-    /// In seconds since 1970.
-    expires_at: Option<f64>,
-}
-
-/// What ECR accepts from docker.
+/// What ECR accepts from docker: the base64 of `AWS:PASSWORD`, which is used as it is.
 pub(super) fn ecr_login(answer: &Answer) -> Option<Arc<Login>> {
-    let json: TokenJson = serde_json::from_slice(&answer.body).ok()?;
-    let Authorization { authorization_token, expires_at } = json.authorization_data.into_iter().next()?;
-    let decoded = String::from_utf8(STANDARD.decode(authorization_token.trim()).ok()?).ok()?;
+    let json: Value = serde_json::from_slice(&answer.body).ok()?;
+    let data = json.pointer("/authorizationData/0")?;
+    let basic = data.get("authorizationToken")?.as_str()?;
+    let decoded = String::from_utf8(STANDARD.decode(basic).ok()?).ok()?;
     let (_, password) = decoded.split_once(':')?;
     let _ = Secret::token(password.to_owned());
-    let expires = expires_at.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    let expires = expires.and_then(|since| UNIX_EPOCH.checked_add(since));
-    Some(Arc::new(Login { basic: Secret::token(authorization_token), identity_token: None, expires }))
+    let seconds = data.get("expiresAt").and_then(Value::as_f64);
+    let expires = seconds.and_then(|seconds| UNIX_EPOCH.checked_add(Duration::try_from_secs_f64(seconds).ok()?));
+    Some(Arc::new(Login { basic: Secret::token(basic.to_owned()), identity_token: None, expires }))
 }
 
 /// An error of AWS.

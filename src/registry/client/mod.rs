@@ -39,7 +39,7 @@ pub(crate) struct Registries<'a> {
     step: Option<&'a Step<'a>>,
     aws: Option<Aws<'a>>,
     google: Option<Google<'a>>,
-    /// What each registry asked for, so that it need not ask again.
+    /// The last challenge of each registry, which saves the request that it refuses.
     challenges: Mutex<HashMap<Host, Challenge>>,
     /// By registry, token endpoint, service and scope.
     tokens: Mutex<HashMap<String, TokenCell>>,
@@ -106,8 +106,7 @@ impl Access<'_, '_> {
         Url::parse(&text).map_err(|error| denied(format!("registry `{}`: {error}", self.host), None))
     }
 
-    /// Sends a request about a repository with what the registry asked for before, and after a 401 once more with what it asks
-    /// for then.
+    /// Sends a request about a repository, authorized by the registry's last challenge; after a 401 once more, by its new one.
     async fn ask(
         &self,
         method: Method,

@@ -3,7 +3,6 @@
 use super::{Provider, ServiceAccount, setup};
 use crate::registry::step::{EXPIRED, Step};
 
-/// Changes of IAM take effect after a while.
 const DELAY: &str = "changes of IAM take up to 5 minutes";
 
 /// What a refusal is about.

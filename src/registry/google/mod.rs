@@ -11,8 +11,7 @@ use std::time::{Duration, SystemTime};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::Method;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::OnceCell;
 
 use super::credentials::Login;
@@ -43,18 +42,6 @@ pub(crate) struct Google<'a> {
     account: Option<&'a ServiceAccount>,
     step: &'a Step<'a>,
     login: OnceCell<Result<Arc<Login>, Problem>>,
-}
-
-#[derive(Deserialize)]
-struct Exchanged {
-    access_token: String,
-    expires_in: Option<u64>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Generated {
-    access_token: String,
 }
 
 impl<'a> Google<'a> {
@@ -96,7 +83,7 @@ impl<'a> Google<'a> {
         let answer = self.send(SERVICE, self.http.request(Method::POST, STS).form(&form)).await?;
         if !answer.status.is_success() {
             // `error` and `error_description` (RFC 6749, section 5.2).
-            let json: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+            let json = json(&answer);
             let field = |name: &str| json.get(name).and_then(Value::as_str);
             let (code, said) = match (field("error"), field("error_description")) {
                 (Some(code), Some(description)) => (code, format!("{code}: {description}")),
@@ -112,10 +99,10 @@ impl<'a> Google<'a> {
                 self.context().of_sts(code, &said),
             ));
         }
-        let exchanged = serde_json::from_slice(&answer.body).map_err(|_| incomplete(SERVICE, "a token"))?;
-        let Exchanged { access_token, expires_in } = exchanged;
+        let json = json(&answer);
+        let token = json.get("access_token").and_then(Value::as_str).ok_or_else(|| incomplete(SERVICE, "a token"))?;
         tracing::info!("Google: token of provider `{}` received", self.provider);
-        Ok((Secret::token(access_token), expires_in))
+        Ok((Secret::token(token.to_owned()), json.get("expires_in").and_then(Value::as_u64)))
     }
 
     async fn impersonate(&self, account: &ServiceAccount, federated: &Secret) -> Result<Secret, Problem> {
@@ -124,10 +111,10 @@ impl<'a> Google<'a> {
             "https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/{account}:generateAccessToken"
         );
         let request = self.http.request(Method::POST, url).bearer_auth(federated.reveal());
-        let request = request.json(&json!({"scope": [SCOPE], "lifetime": format!("{LIFETIME}s")}));
+        let request = request.json(&serde_json::json!({"scope": [SCOPE], "lifetime": format!("{LIFETIME}s")}));
         let answer = self.send(SERVICE, request).await?;
         if !answer.status.is_success() {
-            let json: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+            let json = json(&answer);
             let message = json.pointer("/error/message").and_then(Value::as_str);
             let message = message.map_or_else(|| text(&answer), str::to_owned);
             let details = json.pointer("/error/details").and_then(Value::as_array).into_iter().flatten();
@@ -137,9 +124,10 @@ impl<'a> Google<'a> {
                 self.context().of_account(account, reason, &message),
             ));
         }
-        let generated: Generated = serde_json::from_slice(&answer.body).map_err(|_| incomplete(SERVICE, "a token"))?;
+        let json = json(&answer);
+        let token = json.get("accessToken").and_then(Value::as_str).ok_or_else(|| incomplete(SERVICE, "a token"))?;
         tracing::info!("Google: token of service account `{account}` received");
-        Ok(Secret::token(generated.access_token))
+        Ok(Secret::token(token.to_owned()))
     }
 
     async fn send(&self, service: &str, request: reqwest::RequestBuilder) -> Result<Answer, Problem> {
@@ -155,6 +143,11 @@ impl<'a> Google<'a> {
     fn context(&self) -> Context<'_> {
         Context { provider: self.provider, step: self.step }
     }
+}
+
+/// Null if the answer is not JSON.
+fn json(answer: &Answer) -> Value {
+    serde_json::from_slice(&answer.body).unwrap_or_default()
 }
 
 fn text(answer: &Answer) -> String {
