@@ -126,7 +126,7 @@ impl Gateway {
         self.not_stopped()?;
         let id_token = match &self.settings.authenticator {
             Authenticator::IdToken { id_token, .. } => id_token,
-            Authenticator::Unusable(error) => return Err(NotSent::because(error.problem(&self.address()))),
+            Authenticator::Unusable(error) => return Err(self.unusable(error)),
             Authenticator::Password(_) => {
                 return Err(NotSent::because(Problem {
                     failure: Failure::Permission,
@@ -144,11 +144,15 @@ impl Gateway {
         self.access_token(id_token, &[("scope", "function"), ("audience", &target.resource())]).await
     }
 
+    fn unusable(&self, error: &TokenError) -> Error {
+        NotSent::because(error.problem(&self.address()))
+    }
+
     /// What to authenticate with; exchanged again if it is about to expire.
     pub(super) async fn authorization(&self) -> Result<AccessToken, Error> {
         match &self.settings.authenticator {
             Authenticator::Password(token) => Ok(token.clone()),
-            Authenticator::Unusable(error) => Err(NotSent::because(error.problem(&self.address()))),
+            Authenticator::Unusable(error) => Err(self.unusable(error)),
             Authenticator::IdToken { id_token, system, .. } => {
                 // Held while exchanging, so that many requests at once lead to one exchange.
                 let mut system = system.lock().await;
@@ -189,7 +193,7 @@ impl Gateway {
 
     /// Refuses a token that every gateway refuses. One that has expired by this machine's clock is sent: the clock may be wrong.
     fn check(&self, id_token: &IdToken) -> Result<(), Error> {
-        let claims = id_token.claims().map_err(|error| NotSent::because(error.problem(&self.address())))?;
+        let claims = id_token.claims().map_err(|error| self.unusable(&error))?;
         for finding in oidc::findings(&claims, &self.address(), seconds_since_1970(), &self.settings.facts) {
             if finding.severity == Severity::Error {
                 return Err(NotSent::because(finding.into()));
@@ -246,7 +250,7 @@ impl Gateway {
         }
         let claims = match id_token.claims() {
             Ok(claims) => claims,
-            Err(error) => return NotSent::because(error.problem(&self.address())),
+            Err(error) => return self.unusable(&error),
         };
         let refusal: Option<Refusal> = serde_json::from_slice(&answer.body).ok();
         let text = String::from_utf8_lossy(&answer.body);

@@ -195,7 +195,10 @@ fn meaning(claim: &str, claims: &Claims, gateway: &str, now: u64) -> String {
             Audience::Other(_) => {
                 "does not contain the gateway; `spec.aud` of the JwtIssuer must list one of them".into()
             }
-            Audience::Default => "does not contain the gateway: the step has no `oidc: audiences:`".into(),
+            Audience::Default => {
+                "only the workspace's; `spec.aud` of the JwtIssuer must list it, or the step needs `oidc: audiences:`"
+                    .into()
+            }
         },
         "repositoryUuid" => {
             claims.repository().map_or_else(absent, |_| "the usual Role has a condition on it, with its braces".into())

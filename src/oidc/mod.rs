@@ -77,7 +77,7 @@ pub enum TokenError {
 
 impl TokenError {
     /// The error with its remedy, for the gateway at this URL.
-    pub(crate) fn problem(&self, gateway: &str) -> Problem {
+    pub fn problem(&self, gateway: &str) -> Problem {
         if *self == Self::Empty {
             return explain::missing_token(gateway);
         }

@@ -23,7 +23,8 @@ const HASH: usize = 12;
 
 /// What a Policy can permit, as far as the pipe needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[expect(clippy::enum_variant_names, reason = "the names are OpenFaaS' own: `Function:Create`")]
+// The names are those of OpenFaaS: `Function:Create`.
+#[allow(clippy::enum_variant_names)]
 pub(crate) enum IamAction {
     FunctionCreate,
     FunctionUpdate,
@@ -73,13 +74,10 @@ pub(crate) fn missing(lacking: &Lacking, grants: &[Grant]) -> String {
         .map(|(action, functions)| Grant { actions: vec![*action], functions: functions.iter().cloned().collect() });
     let grants: Vec<_> = grants.iter().cloned().chain(unforeseen).collect();
     // `whoami` prints what a deploy or an invocation needs.
-    let is_printed = |action: &IamAction| {
-        matches!(action, IamAction::FunctionCreate | IamAction::FunctionUpdate | IamAction::FunctionInvoke)
-    };
-    let whoami = if grants.iter().flat_map(|grant| &grant.actions).any(is_printed) {
-        "\n`COMMAND: whoami` prints the complete Policy that this step needs"
-    } else {
-        ""
+    let printed = [IamAction::FunctionCreate, IamAction::FunctionUpdate, IamAction::FunctionInvoke];
+    let whoami = match grants.iter().any(|grant| grant.actions.iter().any(|action| printed.contains(action))) {
+        true => "\n`COMMAND: whoami` prints the complete Policy that this step needs",
+        false => "",
     };
     format!(
         "the Policy lacks {} on {resources}; add to its `statement:`\n{}{whoami}",
