@@ -30,7 +30,7 @@ use crate::function::FunctionName;
 use crate::function::api::Status;
 use crate::http::ca_cert::CaCert;
 use crate::http::client::{self, is_loopback};
-use crate::http::retry::{self, Retries};
+use crate::http::retry::Retries;
 use crate::oidc::{Facts, IamAction};
 use crate::shutdown::Stop;
 
@@ -155,9 +155,7 @@ impl Gateway {
             // Community Edition answers 202 to an update; what it refuses it only logs, and answers with an empty 200.
             200 if self.provider().await == Provider::CommunityEdition => Err(Error::Ignored { request: call.name() }),
             200..=202 => Ok(Update::Accepted),
-            404 if !retry::is_web_page(&answer.headers, &answer.body) => {
-                Ok(Update::NotFound { answer_lost: answer.answer_lost })
-            }
+            404 if !answer.is_web_page() => Ok(Update::NotFound { answer_lost: answer.answer_lost }),
             _ => Err(self.refused(&call, &answer)),
         }
     }
@@ -194,7 +192,7 @@ impl Gateway {
             200..=202 => Ok(Deletion::Accepted),
             // The try whose answer was lost may be what deleted it.
             404 if answer_lost => Ok(Deletion::Accepted),
-            404 if !retry::is_web_page(&answer.headers, &answer.body) => Ok(Deletion::NotFound),
+            404 if !answer.is_web_page() => Ok(Deletion::NotFound),
             _ if answer_lost || answer.status.is_server_error() => Ok(Deletion::Unknown(self.refused(&call, &answer))),
             _ => Err(self.refused(&call, &answer)),
         }
@@ -212,7 +210,7 @@ impl Gateway {
         let answer = self.send(&call).await?;
         match answer.status.as_u16() {
             200 => parse(&call, &answer).map(Some),
-            404 if !retry::is_web_page(&answer.headers, &answer.body) => Ok(None),
+            404 if !answer.is_web_page() => Ok(None),
             _ => Err(self.refused(&call, &answer)),
         }
     }
@@ -260,7 +258,7 @@ fn says_exists(body: &[u8]) -> bool {
 
 fn parse<T: for<'a> Deserialize<'a>>(call: &Call<'_>, answer: &Answer) -> Result<T, Error> {
     serde_json::from_slice(&answer.body).map_err(|error| {
-        call.shape(if retry::is_web_page(&answer.headers, &answer.body) {
+        call.shape(if answer.is_web_page() {
             ShapeError::WebPage
         } else {
             // Without the library's words, which may quote a token.

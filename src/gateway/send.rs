@@ -52,6 +52,17 @@ pub(super) struct Answer {
     pub(super) answer_lost: bool,
 }
 
+impl Answer {
+    /// Whether the body is a page for people, which no gateway's API returns.
+    pub(super) fn is_web_page(&self) -> bool {
+        retry::is_web_page(&self.headers, &self.body)
+    }
+
+    pub(super) fn is_transient(&self) -> bool {
+        retry::is_transient(self.status, &self.headers, &self.body)
+    }
+}
+
 impl Gateway {
     /// Sends a request until its answer is final or the retries are used up.
     pub(super) async fn send(&self, call: &Call<'_>) -> Result<Answer, Error> {
@@ -76,7 +87,7 @@ impl Gateway {
                     }
                     None
                 }
-                Ok(answer) if retry::is_transient(answer.status, &answer.headers, &answer.body) => {
+                Ok(answer) if answer.is_transient() => {
                     // A proxy may have passed the request on and lost the answer.
                     *answer_lost |= matches!(answer.status.as_u16(), 500 | 502 | 504);
                     Some(wait_after(&answer.headers, number + 1))
@@ -197,18 +208,15 @@ impl Gateway {
     ) -> Result<Vec<Status>, Error> {
         let mut filter = ArrayFilter::new(wanted);
         let mut size = 0;
-        let mut is_web_page = false;
-        let shape = |error, is_web_page| match error {
-            ShapeError::NotArray(_) if is_web_page => call.shape(ShapeError::WebPage),
-            error => call.shape(error),
-        };
         while let Some(chunk) = self.chunk(&call.method, response).await? {
-            is_web_page |= size == 0 && retry::is_web_page(headers, &chunk);
+            if size == 0 && retry::is_web_page(headers, &chunk) {
+                return Err(call.shape(ShapeError::WebPage));
+            }
             size += chunk.len();
             let read = if size > LIST_LIMIT { Err(ShapeError::TooMuch) } else { filter.push(&chunk) };
-            read.map_err(|error| shape(error, is_web_page))?;
+            read.map_err(|error| call.shape(error))?;
         }
-        filter.finish().map_err(|error| shape(error, is_web_page))
+        filter.finish().map_err(|error| call.shape(error))
     }
 
     pub(super) async fn transport(&self, method: &Method, url: &Url, error: &reqwest::Error) -> Error {
@@ -257,7 +265,7 @@ impl Gateway {
     }
 
     pub(super) fn refused(&self, call: &Call<'_>, answer: &Answer) -> Error {
-        let is_web_page = retry::is_web_page(&answer.headers, &answer.body);
+        let is_web_page = answer.is_web_page();
         let text = match is_web_page {
             // Its title says the same once more.
             true if answer.status.is_server_error() => "a web page from a proxy before the gateway".to_owned(),
@@ -269,7 +277,7 @@ impl Gateway {
             status: answer.status,
             text,
             is_web_page,
-            is_transient: retry::is_transient(answer.status, &answer.headers, &answer.body),
+            is_transient: answer.is_transient(),
             action: call.action,
             target: call.target.cloned(),
             password: self.settings.authenticator.is_password(),

@@ -19,7 +19,6 @@ use crate::diagnostic::{Diagnostic, Severity};
 use crate::function::FunctionName;
 use crate::function::outcome::{Failure, Problem};
 use crate::http::client::secret_header;
-use crate::http::retry;
 use crate::oidc::{self, Claims, IdToken, Subject, TokenError};
 
 /// A token is not used within this time before it expires, so that it is still valid when the request arrives.
@@ -244,8 +243,7 @@ impl Gateway {
     }
 
     fn exchange_refused(&self, id_token: &IdToken, call: &Call<'_>, answer: &Answer) -> Error {
-        let is_transient = retry::is_transient(answer.status, &answer.headers, &answer.body);
-        if is_transient || answer.status.is_server_error() || retry::is_web_page(&answer.headers, &answer.body) {
+        if answer.is_transient() || answer.status.is_server_error() || answer.is_web_page() {
             return self.refused(call, answer);
         }
         let claims = match id_token.claims() {

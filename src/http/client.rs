@@ -22,10 +22,8 @@ const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(15), Duration::fro
 /// Why a client cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    #[error("TLS cannot be set up: {0}")]
-    Tls(#[from] rustls::Error),
-    #[error("certificates cannot be verified: {0}")]
-    Verifier(#[from] rustls::client::VerifierBuilderError),
+    #[error(transparent)]
+    Tls(#[from] tls::SetUpError),
     #[error("the HTTP client cannot be built: {0}")]
     Client(#[from] reqwest::Error),
 }

@@ -3,16 +3,24 @@
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{WebPkiServerVerifier, verify_server_name};
+use rustls::client::{VerifierBuilderError, WebPkiServerVerifier, verify_server_name};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
 use super::ca_cert::CaCert;
-use super::client;
+
+/// Why TLS cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SetUpError {
+    #[error("TLS cannot be set up: {0}")]
+    Tls(#[from] Error),
+    #[error("certificates cannot be verified: {0}")]
+    Verifier(#[from] VerifierBuilderError),
+}
 
 /// `accept_any`: for `TLS_NO_VERIFY`.
-pub(super) fn config(ca_cert: Option<&CaCert>, accept_any: bool) -> Result<ClientConfig, client::Error> {
+pub(super) fn config(ca_cert: Option<&CaCert>, accept_any: bool) -> Result<ClientConfig, SetUpError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let own = ca_cert.map(|ca_cert| ca_cert.0.clone()).unwrap_or_default();
     let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };

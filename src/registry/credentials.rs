@@ -2,20 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use base64::Engine as _;
 use serde::Deserialize;
 
 use super::aws::{EcrHost, RoleArn};
 use super::google::{Provider, ServiceAccount, is_google};
+use super::login::{Login, TOKEN_USER};
 use super::reference::Host;
 use crate::console::log::brief;
 use crate::console::redact::Secret;
 use crate::http::ca_cert::BASE64;
-
-/// The user under which docker stores an identity token.
-const TOKEN_USER: &str = "<token>";
 
 /// All credentials that the variables name.
 #[derive(Debug, Default)]
@@ -28,17 +25,6 @@ pub(crate) struct Credentials {
     pub(crate) aws: Option<RoleArn>,
     /// `GCP_WORKLOAD_IDENTITY_PROVIDER`, and `GCP_SERVICE_ACCOUNT`.
     pub(crate) google: Option<(Provider, Option<ServiceAccount>)>,
-}
-
-/// What a registry accepts, from a variable or from a cloud.
-#[derive(Debug)]
-pub(crate) struct Login {
-    /// The base64 of `USERNAME:PASSWORD`.
-    pub(crate) basic: Secret,
-    /// What docker calls an identity token: a refresh token (distribution, *OAuth2 Token Authentication*).
-    pub(crate) identity_token: Option<Secret>,
-    /// `None` if it does not expire by itself.
-    pub(crate) expires: Option<SystemTime>,
 }
 
 /// Where the credentials for one registry come from.
@@ -68,32 +54,6 @@ impl Credentials {
         match &self.google {
             Some((provider, account)) if is_google(host) => Source::Google(provider, account.as_ref()),
             _ => Source::Anonymous,
-        }
-    }
-}
-
-impl Login {
-    pub(crate) fn password(username: &str, password: &str) -> Arc<Self> {
-        Arc::new(Self::new(username, password))
-    }
-
-    fn new(username: &str, password: &str) -> Self {
-        // Registered: a registry may send them back in any form.
-        let both = format!("{username}:{password}");
-        let _ = [Secret::new(password.to_owned()), Secret::new(both.clone())];
-        Self { basic: Secret::new(BASE64.encode(both)), identity_token: None, expires: None }
-    }
-
-    /// Token endpoints that know no identity tokens take it for a password.
-    pub(crate) fn identity_token(token: &str) -> Self {
-        Self { identity_token: Some(Secret::new(token.to_owned())), ..Self::new(TOKEN_USER, token) }
-    }
-
-    /// The `auth` of docker's `config.json`.
-    pub(crate) fn docker_auth(&self) -> String {
-        match self.identity_token {
-            Some(_) => BASE64.encode(format!("{TOKEN_USER}:")),
-            None => self.basic.reveal().to_owned(),
         }
     }
 }

@@ -8,7 +8,6 @@ use url::Url;
 
 use super::pattern::whole;
 use crate::console::log::brief;
-use crate::http::client::is_loopback;
 
 /// Docker Hub's name in a reference.
 pub(crate) const DOCKER_HUB: &str = "docker.io";
@@ -90,9 +89,14 @@ impl Host {
 
     /// A registry on this machine is the only one that may be asked over plain HTTP, as Docker does.
     pub(crate) fn scheme(&self) -> &'static str {
-        let url = Url::parse(&format!("http://{}", self.0));
-        let is_local = |url: &Url| is_loopback(url) || url.host_str().is_some_and(|name| name.ends_with(".localhost"));
-        if url.is_ok_and(|url| is_local(&url)) { "http" } else { "https" }
+        let url = Url::parse(&format!("http://{}", self.0)).ok();
+        let is_local = match url.as_ref().and_then(Url::host) {
+            Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+            Some(url::Host::Ipv4(address)) => address.is_loopback(),
+            Some(url::Host::Ipv6(address)) => address.is_loopback(),
+            None => false,
+        };
+        if is_local { "http" } else { "https" }
     }
 
     /// The key of this host in docker's `config.json`.

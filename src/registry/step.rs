@@ -1,7 +1,5 @@
 //! What a cloud sees of the step: its ID token, and the names of repository and build. Claims serve explanations only.
 
-use super::aws::RoleArn;
-use super::google::Provider;
 use crate::console::log::quote;
 use crate::oidc::{self, Claims, IdToken};
 
@@ -70,26 +68,8 @@ impl<'a> Step<'a> {
         })
     }
 
-    /// What AWS makes of the claims: claim, value, meaning.
-    pub(crate) fn aws_table(&self, role: &RoleArn) -> Vec<[String; 3]> {
-        self.table([
-            ("iss", format!("the URL of an identity provider in account `{}`", role.account)),
-            ("aud", format!("the provider must list it; the trust policy's `{}:aud`", self.issuer_path())),
-            ("sub", "differs in every step: a condition on it ends with `:*`".to_owned()),
-        ])
-    }
-
-    /// The same for Google.
-    pub(crate) fn google_table(&self, provider: &Provider) -> Vec<[String; 3]> {
-        self.table([
-            ("iss", format!("the issuer of provider `{}`", provider.id)),
-            ("aud", "the provider must allow it (`--allowed-audiences`)".to_owned()),
-            ("sub", "differs in every step: never bind a role to it".to_owned()),
-            ("repositoryUuid", "`attribute.repository_uuid`, which roles are bound to".to_owned()),
-        ])
-    }
-
-    fn table<const N: usize>(&self, rows: [(&str, String); N]) -> Vec<[String; 3]> {
+    /// What a cloud makes of the claims: claim, value, meaning.
+    pub(super) fn table<const N: usize>(&self, rows: [(&str, String); N]) -> Vec<[String; 3]> {
         let value = |claim: &str| match claim {
             "aud" => self.claims.audiences().join(", "),
             claim => self.claims.text(claim).unwrap_or_default().to_owned(),

@@ -80,7 +80,7 @@ fn told(mut problem: Problem, proposed: Option<&str>) -> Problem {
 }
 
 fn propose_aws(role: &RoleArn, images: &[(EcrHost, &str)], step: &Step<'_>) {
-    log::plain(table::render(["CLAIM", "VALUE", "WHAT AWS MAKES OF IT"], &step.aws_table(role)));
+    log::plain(table::render(["CLAIM", "VALUE", "WHAT AWS MAKES OF IT"], &registry::aws_claims_table(role, step)));
     tracing::info!("this makes AWS know the workspace's tokens, once for the account:");
     log::plain(registry::create_aws_provider(step));
     tracing::info!("this trust policy of role `{}` admits the steps of this repository:", role.name);
@@ -95,7 +95,10 @@ fn propose_google(
     repositories: &BTreeSet<ArtifactRepository>,
     step: &Step<'_>,
 ) {
-    log::plain(table::render(["CLAIM", "VALUE", "WHAT GOOGLE MAKES OF IT"], &step.google_table(provider)));
+    log::plain(table::render(
+        ["CLAIM", "VALUE", "WHAT GOOGLE MAKES OF IT"],
+        &registry::google_claims_table(provider, step),
+    ));
     tracing::info!(
         "these commands let the steps of this repository look images up; pushing needs `roles/artifactregistry.writer`"
     );

@@ -10,7 +10,7 @@ use http::header::DATE;
 use serde_json::Value;
 
 use crate::console::redact::Secret;
-use crate::registry::credentials::Login;
+use crate::registry::login::Login;
 use crate::registry::transport::Answer;
 
 /// The temporary credentials of a role.

@@ -15,8 +15,8 @@ use http::header::ACCEPT;
 use tokio::sync::OnceCell;
 
 use super::clock;
-use super::credentials::Login;
 use super::error::{about, denied, incomplete, unavailable};
+use super::login::Login;
 use super::step::Step;
 use super::transport::{Answer, Http, is_transient};
 use crate::console::log::quote;
@@ -27,7 +27,7 @@ use explain::Context;
 use sigv4::Signer;
 
 pub(crate) use host::{EcrHost, RoleArn};
-pub(crate) use setup::{create_provider, pull_policy, trust_policy, trust_proposal};
+pub(crate) use setup::{claims_table, create_provider, pull_policy, trust_policy, trust_proposal};
 
 /// Every role may be assumed for an hour.
 const SESSION_SECONDS: &str = "3600";

@@ -16,10 +16,11 @@ use url::Url;
 
 use super::aws::Aws;
 use super::challenge::{Bearer, Challenge};
-use super::credentials::{Credentials, Login, Source};
+use super::credentials::{Credentials, Source};
 use super::error::{about, denied, incomplete, unavailable};
 use super::explain::{self, Context};
 use super::google::Google;
+use super::login::Login;
 use super::reference::Host;
 use super::step::Step;
 use super::transport::{Answer, Http, is_transient};

@@ -6,9 +6,10 @@ use http::Method;
 
 use super::Registries;
 use crate::function::outcome::Problem;
-use crate::registry::credentials::{self, Login, Source};
+use crate::registry::credentials::{self, Source};
 use crate::registry::error::{denied, unavailable};
 use crate::registry::explain;
+use crate::registry::login::Login;
 use crate::registry::reference::Host;
 use crate::registry::transport::is_transient;
 

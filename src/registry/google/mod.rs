@@ -14,8 +14,8 @@ use http::Method;
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
-use super::credentials::Login;
 use super::error::{about, denied, incomplete, unavailable};
+use super::login::Login;
 use super::step::Step;
 use super::transport::{Answer, Http, is_transient};
 use crate::console::log::quote;
@@ -24,7 +24,7 @@ use crate::function::outcome::Problem;
 use explain::Context;
 
 pub(crate) use names::{Provider, ServiceAccount, is_google};
-pub(crate) use setup::{ArtifactRepository, bind_reader, commands};
+pub(crate) use setup::{ArtifactRepository, bind_reader, claims_table, commands};
 
 /// The user under which Google's registries take an access token as the password.
 const USER: &str = "oauth2accesstoken";

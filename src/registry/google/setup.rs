@@ -34,6 +34,16 @@ fn pool(provider: &Provider) -> String {
     format!("--workload-identity-pool={} --location=global --project={}", provider.pool, provider.project)
 }
 
+/// What Google makes of the claims: claim, value, meaning.
+pub(crate) fn claims_table(provider: &Provider, step: &Step<'_>) -> Vec<[String; 3]> {
+    step.table([
+        ("iss", format!("the issuer of provider `{}`", provider.id)),
+        ("aud", "the provider must allow it (`--allowed-audiences`)".to_owned()),
+        ("sub", "differs in every step: never bind a role to it".to_owned()),
+        ("repositoryUuid", "`attribute.repository_uuid`, which roles are bound to".to_owned()),
+    ])
+}
+
 /// Creates the provider, for the steps of this repository only.
 pub(super) fn create_provider(provider: &Provider, step: &Step<'_>) -> String {
     format!(
