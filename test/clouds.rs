@@ -116,7 +116,7 @@ fn every_refusal_of_sts_is_explained_and_ends_a_pinned_deploy() {
     ] {
         let (cloud, gateway) = clouds();
         cloud.aws().fail_sts(std::slice::from_ref(&error));
-        let ran = aws(&cloud, &gateway).run().exits(3).says("stack.yml:5: AWS STS refuses the step's token").says(says);
+        let ran = aws(&cloud, &gateway).run().exits(3).says("stack.yml:5: AWS STS refused the step's token").says(says);
         silent(&ran, &cloud);
         cloud.aws().fail_sts(&[error]);
         aws(&cloud, &gateway).var("PIN_IMAGES", "").var("CHECK_IMAGES", "true").run().exits(0).says(says);
@@ -219,8 +219,10 @@ fn whoami_prints_what_aws_needs_and_that_is_enough() {
     let ran = pipe
         .run()
         .exits(3)
-        .says("AWS STS refuses the step's token")
+        .says("AWS STS refused the step's token")
         .says("accepts the credentials of this step, but not every cloud does");
+    // The error does not repeat it.
+    assert_eq!(ran.log.matches("\"StringEquals\"").count(), 1, "{}", ran.log);
     let trust = block(&ran, "this trust policy of role `deploy` admits");
     let permissions = block(&ran, "these permissions let role `deploy`");
     cloud.aws().put_role(ROLE, &trust, &permissions).expect("the policies that were printed");
@@ -243,7 +245,7 @@ fn whoami_prints_what_google_needs_and_that_is_enough() {
             cloud.google().gcloud("gcloud iam service-accounts create ci").expect("an account");
         }
         let pipe = whoami(google(&cloud, &gateway)).var("GCP_SERVICE_ACCOUNT", account);
-        let ran = pipe.run().exits(3).says("Google STS refuses the step's token");
+        let ran = pipe.run().exits(3).says("Google STS refused the step's token");
         let commands = block(&ran, "these commands let the steps of this repository");
         cloud.google().gcloud(&commands).unwrap_or_else(|error| panic!("{error}\n{commands}"));
         pipe.run().exits(0).says("Google accepts the step's token");
@@ -256,6 +258,18 @@ fn whoami_asks_no_cloud_whose_variable_is_not_set() {
     let (cloud, gateway) = clouds();
     step_in(&cloud, &gateway).var("COMMAND", "whoami").run().exits(0).is_silent_about("AWS").is_silent_about("Google");
     assert_eq!(cloud.requests().len(), 0);
+}
+
+#[test]
+fn whoami_proposes_the_one_audience_that_clouds_and_gateway_accept() {
+    let (cloud, _) = clouds();
+    let gateway = start(Gateway::builder().iam_yaml("").issuer(&issuer()).public_url("https://gw.example.com"));
+    let pipe = whoami(aws(&cloud, &gateway));
+    let ran = pipe.run().exits(3).is_silent_about("Not in the token yet").is_silent_about("WARNING");
+    let (_, resources) = ran.log.split_once("# Whose tokens").expect("resources");
+    let (resources, _) = resources.split_once("\nERROR: ").expect("an error");
+    gateway.apply(&format!("#{resources}")).expect("resources");
+    pipe.run().exits(0).says("accepts the credentials of this step\n");
 }
 
 #[test]

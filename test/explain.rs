@@ -61,7 +61,7 @@ fn token_without_the_custom_audience() {
               - http://[GATEWAY]
       claims of the token:
         iss: https://api.bitbucket.org/2.0/workspaces/acme/pipelines-config/identity/oidc (`spec.iss` of a JwtIssuer must be equal)
-        aud: ari:cloud:bitbucket::workspace/7d9a2c4e-1f3b-4a58-9c6d-0e2f4b6a8c10 (does not contain the gateway: the step has no `oidc: audiences:`)
+        aud: ari:cloud:bitbucket::workspace/7d9a2c4e-1f3b-4a58-9c6d-0e2f4b6a8c10 (only the workspace's; `spec.aud` of the JwtIssuer must list it, or the step needs `oidc: audiences:`)
         sub: {b1f8e7d6-5c4b-4a39-8271-605f4e3d2c1b}:{0a1b2c3d-4e5f-4061-9273-8495a6b7c8d9} (different in every run: do not use it in a condition)
       `COMMAND: whoami` prints the JwtIssuer, Policy and Role that give this step access
     ✖ nothing was deployed

@@ -98,7 +98,7 @@ fn nothing_is_written_if_one_registry_refuses() {
         .var("REGISTRY_USERNAME", "robot")
         .var("REGISTRY_PASSWORD", "a-wrong-password");
     let ran = pipe.run().exits(3).is_silent_about("a-wrong-password");
-    ran.says("registry `ghcr.io` refuses `REGISTRY_USERNAME` and `REGISTRY_PASSWORD`");
+    ran.says("registry `ghcr.io` refused the user name and password in `REGISTRY_USERNAME` and `REGISTRY_PASSWORD`");
     assert!(!pipe.dir().join(".docker").exists());
 
     cloud.fault(Fault::on("GET", "/v2/").host("ghcr.io").status(503).header("Retry-After", "3600"));

@@ -68,7 +68,7 @@ fn plain_http_sent_to_a_tls_port_is_recognised_whatever_the_server_does() {
             let ran = deploy(&gateway).var("OPENFAAS_URL", &url).var("RETRIES", "2").run().exits(4);
             insta::allow_duplicates! {
                 insta::assert_snapshot!(told(&ran), @"
-                ERROR: POST /oauth/token at `http://[GATEWAY]`: the port speaks TLS, but plain HTTP was sent to it
+                ERROR: POST /oauth/token at `http://[GATEWAY]`: plain HTTP was sent to a port that requires TLS
                   hint: write `OPENFAAS_URL: 'https://[GATEWAY]'`
                 ✖ nothing was deployed
                 ");
@@ -97,8 +97,8 @@ fn error_of_a_proxy_to_connect_is_retried_and_named_as_the_proxys() {
     insta::assert_snapshot!(ran.scrubbed(), @"
     INFO: openfaas-pipe [VERSION]: deploy
     INFO: deploying 1 function of `stack.yml` to `https://gw.example.com`
-    WARNING: POST /oauth/token at `https://gw.example.com`: the proxy did not pass the request on: it answered CONNECT with an error; retrying in [TIME] (1 of 1)
-    ERROR: POST /oauth/token at `https://gw.example.com`: the proxy did not pass the request on: it answered CONNECT with an error
+    WARNING: POST /oauth/token at `https://gw.example.com`: the proxy did not forward the request: it answered CONNECT with an error; retrying in [TIME] (1 of 1)
+    ERROR: POST /oauth/token at `https://gw.example.com`: the proxy did not forward the request: it answered CONNECT with an error
       hint: check the proxy that `HTTPS_PROXY` names, or add `gw.example.com` to `NO_PROXY`
     ✖ nothing was deployed
     ");
@@ -122,7 +122,7 @@ fn broken_http_proxy_is_named_for_a_plain_gateway() {
     let gateway = open();
     let pipe = || deploy(&gateway).var("OPENFAAS_URL", "http://gw.example.com:8080").var("ALLOW_HTTP", "true");
     insta::assert_snapshot!(told(&pipe().var("HTTP_PROXY", "http://127.0.0.1:1").run().exits(4)), @"
-    ERROR: POST /oauth/token at `http://gw.example.com:8080`: the proxy did not pass the request on: connection refused
+    ERROR: POST /oauth/token at `http://gw.example.com:8080`: the proxy did not forward the request: connection refused
       hint: check the proxy that `HTTP_PROXY` names, or add `gw.example.com` to `NO_PROXY`
     ✖ nothing was deployed
     ");

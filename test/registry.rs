@@ -216,7 +216,8 @@ async fn the_pipe_checks_pins_and_signs_in_at_the_real_registry() {
         anonymous.run_with("CHECK_IMAGES", "true").exits(0).says("WARNING: stack.yml:5: image");
         anonymous.run_with("PIN_IMAGES", "true").exits(3);
         let wrong = deploy("1.0").var("REGISTRY_PASSWORD", "not-the-password");
-        wrong.run_with("PIN_IMAGES", "true").exits(3);
+        let refused = "refused the user name and password in `REGISTRY_USERNAME` and `REGISTRY_PASSWORD`: 401";
+        wrong.run_with("PIN_IMAGES", "true").exits(3).says(refused);
         wrong.run_with("COMMAND", "login").exits(3);
         deploy("1.0").run_with("COMMAND", "login").exits(0).says(&format!("signed in to `{REAL}`"));
     }

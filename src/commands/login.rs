@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
@@ -11,19 +12,19 @@ use serde_json::{Map, Value, json};
 use crate::commands::deploy::preflight::{step, warn_of_helpers};
 use crate::commands::prepare::{Loaded, Rejected, Run};
 use crate::commands::progress;
-use crate::config::Login;
+use crate::config;
 use crate::console::log::{self, quote};
 use crate::files::atomic::{self, Attributes};
 use crate::files::input;
 use crate::function::outcome::{Failure, Outcome, Problem};
-use crate::registry::{Error, Host, Reference, Registries, SignedIn, Source, readable, wanted_credentials};
+use crate::registry::{Host, Login, Reference, Registries, Source, readable, wanted_credentials};
 
 const CONFIG: &str = "config.json";
 /// Docker's own files are far shorter.
 const CONFIG_LIMIT: usize = 1024 * 1024;
 
 /// Signs in to all registries or none.
-pub(crate) async fn run(mut run: Run<'_>, login: &Login) -> Result<Outcome, Rejected> {
+pub(crate) async fn run(mut run: Run<'_>, login: &config::Login) -> Result<Outcome, Rejected> {
     let loaded = match &login.registries {
         None => run.preparation.stack(&login.selection, None).await,
         Some(_) => {
@@ -104,16 +105,15 @@ fn hosts(run: &mut Run<'_>, listed: Option<&[Host]>, loaded: Option<&Loaded>) ->
 }
 
 /// Writes the file if every registry accepted, and logs what the script needs.
-fn finish(results: Vec<(Host, Result<SignedIn, Error>)>, directory: &Directory) -> Result<(), Problem> {
+fn finish(results: Vec<(Host, Result<Arc<Login>, Problem>)>, directory: &Directory) -> Result<(), Problem> {
     let mut signed_in = Vec::new();
     let mut problems: Vec<Problem> = Vec::new();
     for (host, result) in results {
         match result {
             Ok(login) => signed_in.push((host, login)),
             // A cloud that refuses does so for each of its registries.
-            Err(error) if problems.iter().any(|problem| problem.message == error.message) => {}
-            Err(error) => {
-                let problem = error.problem();
+            Err(problem) if problems.iter().any(|other| other.message == problem.message) => {}
+            Err(problem) => {
                 progress::tell("", &problem);
                 problems.push(problem);
             }
@@ -209,7 +209,7 @@ impl Directory {
         format!("export DOCKER_CONFIG=\"$BITBUCKET_CLONE_DIR/{}\"", self.relative.display())
     }
 
-    fn write(&self, logins: &[(Host, SignedIn)]) -> Result<(), String> {
+    fn write(&self, logins: &[(Host, Arc<Login>)]) -> Result<(), String> {
         let failed = |path: &Path, error: std::io::Error| {
             format!("`{}` could not be written: {error}", quote(&path.display().to_string()))
         };
@@ -237,14 +237,14 @@ fn outside(wanted: &Path) -> String {
 }
 
 /// A `config.json` with these logins; what it says of other hosts stays.
-fn merged(mut config: Map<String, Value>, logins: &[(Host, SignedIn)]) -> Map<String, Value> {
+fn merged(mut config: Map<String, Value>, logins: &[(Host, Arc<Login>)]) -> Map<String, Value> {
     let has_helpers = config.get("credsStore").and_then(Value::as_str).is_some_and(|store| !store.is_empty())
         || config.get("credHelpers").and_then(Value::as_object).is_some_and(|helpers| !helpers.is_empty());
     for (host, login) in logins {
         let key = host.config_key();
-        let mut entry = json!({"auth": login.auth.reveal()});
+        let mut entry = json!({"auth": login.docker_auth()});
         if let Some(token) = &login.identity_token {
-            entry["identitytoken"] = json!(token);
+            entry["identitytoken"] = json!(token.reveal());
         }
         object(&mut config, "auths").insert(key.to_owned(), entry);
         if has_helpers {
@@ -266,11 +266,6 @@ fn object<'a>(config: &'a mut Map<String, Value>, key: &str) -> &'a mut Map<Stri
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::console::redact::Secret;
-
-    fn login(auth: &str) -> SignedIn {
-        SignedIn { auth: Secret::new(auth.to_owned()), identity_token: None, expires: None }
-    }
 
     fn host(text: &str) -> Host {
         Host::parse(text).unwrap()
@@ -282,7 +277,10 @@ mod tests {
             "auths": {"other.io": {"auth": "b3RoZXI="}, "ghcr.io": {"auth": "b2xk"}},
             "HttpHeaders": {"X": "y"},
         });
-        let logins = [(host("ghcr.io"), login("Z2hjcg==")), (host("docker.io"), login("aHVi"))];
+        let logins = [
+            (host("ghcr.io"), Login::password("ghcr", "some-password")),
+            (host("docker.io"), Login::password("hub", "some-password")),
+        ];
         let merged = merged(config.as_object().unwrap().clone(), &logins);
         insta::assert_snapshot!(serde_json::to_string_pretty(&merged).unwrap(), @r#"
         {
@@ -291,10 +289,10 @@ mod tests {
           },
           "auths": {
             "ghcr.io": {
-              "auth": "Z2hjcg=="
+              "auth": "Z2hjcjpzb21lLXBhc3N3b3Jk"
             },
             "https://index.docker.io/v1/": {
-              "auth": "aHVi"
+              "auth": "aHViOnNvbWUtcGFzc3dvcmQ="
             },
             "other.io": {
               "auth": "b3RoZXI="
@@ -307,17 +305,20 @@ mod tests {
     #[test]
     fn docker_is_told_to_use_the_file_where_it_names_helpers() {
         for config in [json!({"credsStore": "desktop"}), json!({"credHelpers": {"ghcr.io": "gh"}})] {
-            let merged = merged(config.as_object().unwrap().clone(), &[(host("ghcr.io"), login("Z2hjcg=="))]);
+            let merged = merged(
+                config.as_object().unwrap().clone(),
+                &[(host("ghcr.io"), Login::password("ghcr", "some-password"))],
+            );
             assert_eq!(merged["credHelpers"]["ghcr.io"], "");
         }
-        let merged = merged(Map::new(), &[(host("ghcr.io"), login("Z2hjcg=="))]);
+        let merged = merged(Map::new(), &[(host("ghcr.io"), Login::password("ghcr", "some-password"))]);
         assert_eq!(merged.get("credHelpers"), None);
     }
 
     #[test]
     fn identity_tokens_are_written_as_docker_writes_them() {
-        let login = SignedIn { identity_token: Some("refresh".to_owned()), ..login("PHRva2VuPjo=") };
-        let merged = merged(Map::new(), &[(host("acme.azurecr.io"), login)]);
+        let login = Login::identity_token("refresh");
+        let merged = merged(Map::new(), &[(host("acme.azurecr.io"), Arc::new(login))]);
         assert_eq!(merged["auths"]["acme.azurecr.io"], json!({"auth": "PHRva2VuPjo=", "identitytoken": "refresh"}));
     }
 

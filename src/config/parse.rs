@@ -395,5 +395,8 @@ fn facts(environment: &Environment) -> Facts {
         tag: environment.owned("BITBUCKET_TAG"),
         pull_request: environment.owned("BITBUCKET_PR_ID"),
         environment: environment.owned("BITBUCKET_DEPLOYMENT_ENVIRONMENT"),
+        clouds: ["AWS_OIDC_ROLE_ARN", "GCP_WORKLOAD_IDENTITY_PROVIDER"]
+            .iter()
+            .any(|name| environment.text(name).is_some()),
     }
 }

@@ -72,7 +72,7 @@ impl Reader<'_> {
     }
 
     /// `REGISTRY_USERNAME` and `REGISTRY_PASSWORD`; `None` within if neither is set.
-    fn registry_login(&mut self) -> Option<Option<(Host, Login)>> {
+    fn registry_login(&mut self) -> Option<Option<(Host, Arc<Login>)>> {
         let variables = self.variables;
         let problems = &mut self.problems;
         let host = variables.registry_host().text().map(Host::parse);

@@ -2,6 +2,7 @@
 
 use serde_json::Deserializer;
 
+use super::error::ShapeError;
 use crate::function::api::Status;
 
 /// The longest function that is read, in bytes of JSON: twice what Kubernetes allows for annotations.
@@ -12,32 +13,12 @@ const KEPT_LIMIT: usize = 8 * 1024 * 1024;
 /// Whether an element is kept.
 pub(super) type Wanted<'a> = &'a dyn Fn(&Status) -> bool;
 
-/// Why an array cannot be read.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum ArrayError {
-    #[error("it is not the expected JSON array (byte {0})")]
-    NotJson(usize),
-    #[error("it ends early")]
-    Incomplete,
-    #[error("it is longer than the pipe can hold")]
-    TooLong,
-}
-
-/// What may come next.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
-    Start,
-    ElementOrEnd,
-    Element,
-    CommaOrEnd,
-    End,
-}
-
 /// An array that is being read. A namespace may hold many thousand functions, of which a run is interested in a few: only
-/// one element is held in memory beside those that are kept.
+/// one element is held in memory beside those that are kept. Commas count as white space.
 pub(super) struct ArrayFilter<'a> {
     wanted: Wanted<'a>,
-    state: State,
+    has_begun: bool,
+    has_ended: bool,
     /// Text that is not read yet: at most one element and one piece.
     pending: Vec<u8>,
     /// How many bytes came before `pending`.
@@ -52,7 +33,8 @@ impl<'a> ArrayFilter<'a> {
     pub(super) fn new(wanted: Wanted<'a>) -> Self {
         Self {
             wanted,
-            state: State::Start,
+            has_begun: false,
+            has_ended: false,
             pending: Vec::new(),
             consumed: 0,
             retry_at: 0,
@@ -62,77 +44,74 @@ impl<'a> ArrayFilter<'a> {
     }
 
     /// Reads the next piece of the text.
-    pub(super) fn push(&mut self, piece: &[u8]) -> Result<(), ArrayError> {
+    pub(super) fn push(&mut self, piece: &[u8]) -> Result<(), ShapeError> {
         self.pending.extend_from_slice(piece);
-        if self.pending.len() < self.retry_at {
-            return Ok(());
-        }
-        self.read()
+        if self.pending.len() < self.retry_at { Ok(()) } else { self.read() }
     }
 
     /// The wanted elements, once the text is complete.
-    pub(super) fn finish(mut self) -> Result<Vec<Status>, ArrayError> {
+    pub(super) fn finish(mut self) -> Result<Vec<Status>, ShapeError> {
         // Go's JSON for a list that was never filled.
-        if self.state == State::Start && self.pending.trim_ascii() == b"null" {
+        if !self.has_begun && self.pending.trim_ascii() == b"null" {
             return Ok(Vec::new());
         }
         self.read()?;
-        if self.state == State::End { Ok(self.kept) } else { Err(ArrayError::Incomplete) }
+        if self.has_ended { Ok(self.kept) } else { Err(ShapeError::Incomplete) }
     }
 
     /// Reads all whole elements that are pending.
-    fn read(&mut self) -> Result<(), ArrayError> {
+    fn read(&mut self) -> Result<(), ShapeError> {
         let pending = std::mem::take(&mut self.pending);
         let mut position = 0;
-        let result = loop {
-            position += pending[position..].iter().take_while(|byte| byte.is_ascii_whitespace()).count();
-            let Some(byte) = pending.get(position) else { break Ok(()) };
-            self.state = match (self.state, byte) {
-                (State::Start, b'[') => State::ElementOrEnd,
+        while let Some(byte) = pending.get(position) {
+            position += match byte {
+                byte if byte.is_ascii_whitespace() => 1,
+                b'[' if !self.has_begun => {
+                    self.has_begun = true;
+                    1
+                }
                 // It may become `null`, which is complete only at the end.
-                (State::Start, b'n') if b"null".starts_with(pending[position..].trim_ascii_end()) => break Ok(()),
-                (State::CommaOrEnd, b',') => State::Element,
-                (State::ElementOrEnd | State::CommaOrEnd, b']') => State::End,
-                (State::ElementOrEnd | State::Element, b'{') => {
+                b'n' if !self.has_begun && b"null".starts_with(pending[position..].trim_ascii_end()) => break,
+                b',' if self.has_begun && !self.has_ended => 1,
+                b']' if self.has_begun && !self.has_ended => {
+                    self.has_ended = true;
+                    1
+                }
+                b'{' if self.has_begun && !self.has_ended => {
                     let mut elements = Deserializer::from_slice(&pending[position..]).into_iter::<Status>();
                     match elements.next() {
                         Some(Ok(element)) => {
                             let length = elements.byte_offset();
-                            if length > ELEMENT_LIMIT {
-                                break Err(ArrayError::TooLong);
-                            }
-                            if let Err(error) = self.keep(element, length) {
-                                break Err(error);
-                            }
-                            position += length;
-                            self.state = State::CommaOrEnd;
-                            continue;
+                            self.keep(element, length)?;
+                            length
                         }
-                        Some(Err(error)) if !error.is_eof() => break Err(self.not_json(position)),
-                        _ if pending.len() - position > ELEMENT_LIMIT => break Err(ArrayError::TooLong),
-                        _ => break Ok(()),
+                        Some(Err(error)) if !error.is_eof() => return Err(self.not_array(position)),
+                        _ if pending.len() - position > ELEMENT_LIMIT => return Err(ShapeError::TooMuch),
+                        _ => break,
                     }
                 }
-                _ => break Err(self.not_json(position)),
+                _ => return Err(self.not_array(position)),
             };
-            position += 1;
-        };
+        }
         self.consumed += position;
         self.pending = pending;
         self.pending.drain(..position);
         self.retry_at = (2 * self.pending.len()).min(ELEMENT_LIMIT + 1);
-        result
+        Ok(())
     }
 
-    fn not_json(&self, position: usize) -> ArrayError {
-        ArrayError::NotJson(self.consumed + position + 1)
+    fn not_array(&self, position: usize) -> ShapeError {
+        ShapeError::NotArray(self.consumed + position + 1)
     }
 
-    fn keep(&mut self, element: Status, length: usize) -> Result<(), ArrayError> {
+    fn keep(&mut self, element: Status, length: usize) -> Result<(), ShapeError> {
+        if length > ELEMENT_LIMIT {
+            return Err(ShapeError::TooMuch);
+        }
         if (self.wanted)(&element) {
             self.kept_size += length + size_of::<Status>();
             if self.kept_size > KEPT_LIMIT {
-                return Err(ArrayError::TooLong);
+                return Err(ShapeError::TooMuch);
             }
             self.kept.push(element);
         }
@@ -145,7 +124,7 @@ mod tests {
     use super::*;
 
     /// The names of the elements with an image `yes`, of a text that arrives in pieces of this size.
-    fn kept(text: &str, size: usize) -> Result<Vec<String>, ArrayError> {
+    fn kept(text: &str, size: usize) -> Result<Vec<String>, ShapeError> {
         let mut filter = ArrayFilter::new(&|status| status.image == "yes");
         for piece in text.as_bytes().chunks(size) {
             filter.push(piece)?;
@@ -180,23 +159,20 @@ mod tests {
 
     #[test]
     fn text_that_is_not_an_array_of_functions_is_refused_at_its_place() {
-        use ArrayError::{Incomplete, NotJson};
+        use ShapeError::{Incomplete, NotArray};
         for (text, error) in [
             ("", Incomplete),
             ("nul", Incomplete),
-            ("nullx", NotJson(1)),
-            ("<html>", NotJson(1)),
-            ("{}", NotJson(1)),
-            ("[1]", NotJson(2)),
-            ("[null]", NotJson(2)),
-            ("[[", NotJson(2)),
+            ("nullx", NotArray(1)),
+            ("<html>", NotArray(1)),
+            ("{}", NotArray(1)),
+            ("[1]", NotArray(2)),
+            ("[null]", NotArray(2)),
+            ("[[", NotArray(2)),
             ("[{}", Incomplete),
             ("[{},", Incomplete),
-            ("[{}, ]", NotJson(6)),
-            ("[,{}]", NotJson(2)),
-            ("[{} {}]", NotJson(5)),
-            ("[{}]]", NotJson(5)),
-            (r#"[{"name":"a"},{"name":7}]"#, NotJson(15)),
+            ("[{}]]", NotArray(5)),
+            (r#"[{"name":"a"},{"name":7}]"#, NotArray(15)),
             (r#"[{"name""#, Incomplete),
         ] {
             for size in [1, 4096] {
@@ -208,9 +184,9 @@ mod tests {
     #[test]
     fn memory_is_bounded_whatever_the_array_holds() {
         let element = format!(r#"[{{"name":"{}"}}]"#, "a".repeat(ELEMENT_LIMIT));
-        assert_eq!(kept(&element, 4096), Err(ArrayError::TooLong));
+        assert_eq!(kept(&element, 4096), Err(ShapeError::TooMuch));
         let many = |image: &str| format!("[{}]", vec![format!(r#"{{"image":"{image}"}}"#); 50_000].join(","));
-        assert_eq!(kept(&many("yes"), 4096), Err(ArrayError::TooLong));
+        assert_eq!(kept(&many("yes"), 4096), Err(ShapeError::TooMuch));
         assert_eq!(kept(&many("no"), 4096), Ok(Vec::new()));
     }
 }

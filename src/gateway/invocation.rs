@@ -5,17 +5,15 @@ use http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, PROXY_AUTHORIZATION, TRA
 use http::{HeaderMap, HeaderName, Method};
 use url::Url;
 
-use super::{Error, FunctionToken, Gateway, error};
+use super::{AccessToken, Error, Gateway, error};
 use crate::function::FunctionName;
 use crate::http::retry::{self, is_transient_response, wait_after};
 
 /// One invocation, as it is sent.
 pub(crate) struct Invocation<'a> {
-    /// The method.
     pub method: &'a Method,
-    /// The function.
     pub target: &'a FunctionName,
-    /// Where, with path and query.
+    /// With path and query.
     pub url: Url,
     /// All headers but the token's.
     pub headers: &'a HeaderMap,
@@ -27,7 +25,6 @@ pub(crate) struct Invocation<'a> {
 
 /// Why an invocation has no answer to pass on.
 pub(crate) struct Unanswered {
-    /// What went wrong.
     pub error: Error,
     /// Whether the function may have received it.
     pub sent: bool,
@@ -46,7 +43,7 @@ impl Gateway {
     pub(crate) async fn invoke<B, F>(
         &self,
         invocation: &Invocation<'_>,
-        mut token: Option<FunctionToken>,
+        mut token: Option<AccessToken>,
         body: B,
     ) -> Result<reqwest::Response, Unanswered>
     where
@@ -64,7 +61,7 @@ impl Gateway {
             let mut headers = invocation.headers.clone();
             if let Some(token) = &token {
                 // Instead of one that the user set.
-                headers.insert(AUTHORIZATION, token.header().clone());
+                headers.insert(AUTHORIZATION, token.header.clone());
             }
             let request = self
                 .http
@@ -77,7 +74,7 @@ impl Gateway {
                 Err(Error::Transport(transport)) => {
                     let harmless = invocation.idempotent || transport.unsent;
                     let wait = (harmless && transport.source.is_transient()).then(|| retry::backoff(number + 1));
-                    wait.map(|wait| (wait, transport.message()))
+                    wait.map(|wait| (wait, transport.to_string()))
                 }
                 Ok(response) => (invocation.idempotent && is_transient_response(response)).then(|| {
                     let name = error::request_name(invocation.method, url);

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{ANSWER_LIMIT, Call, Error, Gateway};
+use super::{ANSWER_LIMIT, Call, Error, Gateway, in_namespace};
 use crate::function::FunctionName;
 use crate::oidc::IamAction;
 
@@ -21,9 +21,7 @@ impl Gateway {
             .append_pair("name", &target.name)
             .append_pair("tail", &count.to_string())
             .append_pair("follow", "false");
-        if let Some(namespace) = &target.namespace {
-            url.query_pairs_mut().append_pair("namespace", namespace);
-        }
+        let url = in_namespace(url, target.namespace.as_deref());
         let call =
             Call { whole: false, ..self.question(url, Some(IamAction::FunctionLogs), Some(target), ANSWER_LIMIT) };
         let answer = self.send(&call).await?;

@@ -24,17 +24,17 @@ pub(crate) use error::{Error, NotSent, shown};
 pub(crate) use invocation::{Invocation, Unanswered, may_be_set};
 use provider::Provider;
 use send::{Answer, Call};
-pub(crate) use token::{Authenticator, FunctionToken, Granted};
+pub(crate) use token::{AccessToken, Authenticator, Granted};
 
 use crate::function::FunctionName;
 use crate::function::api::Status;
 use crate::http::ca_cert::CaCert;
 use crate::http::client::{self, is_loopback};
-use crate::http::retry::{self, Retries};
+use crate::http::retry::Retries;
 use crate::oidc::{Facts, IamAction};
 use crate::shutdown::Stop;
 
-/// How much of an answer is read where only its beginning is of use, in bytes.
+/// How much of an answer is read if only its beginning is of use, in bytes.
 const ANSWER_LIMIT: usize = 64 * 1024;
 /// The longest list of functions that is read, in bytes: many ten thousands of them.
 const LIST_LIMIT: usize = 64 * 1024 * 1024;
@@ -59,13 +59,10 @@ pub(crate) struct Settings {
 
 /// The gateway at one URL.
 pub(crate) struct Gateway {
+    settings: Settings,
     http: reqwest::Client,
-    url: Url,
-    authenticator: Authenticator,
-    timeout: Duration,
     retries: Retries,
     stop: Stop,
-    facts: Facts,
     /// Whether the server at the URL has ever answered in HTTP.
     has_answered: AtomicBool,
     speaks_tls: OnceCell<bool>,
@@ -75,7 +72,6 @@ pub(crate) struct Gateway {
 /// What came of a request to update a function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Update {
-    /// It was accepted.
     Accepted,
     /// There is no function of this name.
     NotFound {
@@ -87,24 +83,22 @@ pub(crate) enum Update {
 /// What came of a request to delete a function.
 #[derive(Clone, Debug)]
 pub(crate) enum Deletion {
-    /// It was accepted.
     Accepted,
     /// There is no function of this name.
     NotFound,
-    /// It may have been carried out: no answer came, or one that something between may have made.
+    /// It may have been carried out: no answer came, or one that a proxy may have made.
     Unknown(Error),
 }
 
 /// What came of a request to create a function.
 #[derive(Clone, Debug)]
 pub(crate) enum Creation {
-    /// It was accepted.
     Accepted,
     /// There is one of this name already.
     Exists {
         /// An earlier try got no answer, and may be what created it.
         answer_lost: bool,
-        /// The answer, for where this is an error.
+        /// The answer, if this is an error.
         error: Error,
     },
 }
@@ -112,46 +106,41 @@ pub(crate) enum Creation {
 impl Gateway {
     /// Sends nothing yet.
     pub(crate) fn new(settings: Settings, stop: &Stop) -> Result<Self, client::Error> {
-        let Settings { url, ca_cert, accept_any_certificate, authenticator, timeout, retries, parallel, facts } =
-            settings;
-        let builder = if accept_any_certificate {
-            client::accepting_any_certificate(timeout)?
+        let builder = if settings.accept_any_certificate {
+            client::accepting_any_certificate(settings.timeout)?
         } else {
-            client::verifying(ca_cert.as_ref(), timeout)?
+            client::verifying(settings.ca_cert.as_ref(), settings.timeout)?
         };
         // Requests to this machine go through no proxy.
-        let builder = if is_loopback(&url) { builder.no_proxy() } else { builder };
+        let builder = if is_loopback(&settings.url) { builder.no_proxy() } else { builder };
         Ok(Self {
-            http: builder.pool_max_idle_per_host(parallel).build()?,
-            url,
-            authenticator,
-            timeout,
-            retries: Retries::new(retries, stop),
+            http: builder.pool_max_idle_per_host(settings.parallel).build()?,
+            retries: Retries::new(settings.retries, stop),
             stop: stop.clone(),
-            facts,
             has_answered: AtomicBool::new(false),
             speaks_tls: OnceCell::new(),
             provider: OnceCell::new(),
+            settings,
         })
     }
 
     /// The gateway's address, without a slash at its end.
     pub(crate) fn address(&self) -> String {
-        shown(&self.url)
+        shown(&self.settings.url)
     }
 
-    /// Where a function can be invoked.
+    /// The URL to invoke a function at.
     pub(crate) fn function_url(&self, target: &FunctionName) -> Url {
         self.invocation_url(target, false)
     }
 
-    /// Where it is invoked: answered, or queued.
+    /// The URL of an invocation that is answered, or queued.
     pub(crate) fn invocation_url(&self, target: &FunctionName, asynchronous: bool) -> Url {
         self.path(&[if asynchronous { "async-function" } else { "function" }, &target.to_string()])
     }
 
     fn path(&self, segments: &[&str]) -> Url {
-        let mut url = self.url.clone();
+        let mut url = self.settings.url.clone();
         if let Ok(mut path) = url.path_segments_mut() {
             path.pop_if_empty().extend(segments);
         }
@@ -166,9 +155,7 @@ impl Gateway {
             // Community Edition answers 202 to an update; what it refuses it only logs, and answers with an empty 200.
             200 if self.provider().await == Provider::CommunityEdition => Err(Error::Ignored { request: call.name() }),
             200..=202 => Ok(Update::Accepted),
-            404 if !retry::is_web_page(&answer.headers, &answer.body) => {
-                Ok(Update::NotFound { answer_lost: answer.answer_lost })
-            }
+            404 if !answer.is_web_page() => Ok(Update::NotFound { answer_lost: answer.answer_lost }),
             _ => Err(self.refused(&call, &answer)),
         }
     }
@@ -179,8 +166,7 @@ impl Gateway {
         let answer = self.send(&call).await?;
         match answer.status.as_u16() {
             200..=202 => Ok(Creation::Accepted),
-            409 => Ok(Creation::Exists { answer_lost: answer.answer_lost, error: self.refused(&call, &answer) }),
-            400 | 500 if says_exists(&answer.body) => {
+            status if status == 409 || matches!(status, 400 | 500) && says_exists(&answer.body) => {
                 Ok(Creation::Exists { answer_lost: answer.answer_lost, error: self.refused(&call, &answer) })
             }
             _ => Err(self.refused(&call, &answer)),
@@ -195,9 +181,7 @@ impl Gateway {
         }
         let mut call = self.change(Method::DELETE, IamAction::FunctionDelete, target, body.to_string().into());
         // Community Edition reads it there only.
-        if let Some(namespace) = &target.namespace {
-            call.url.query_pairs_mut().append_pair("namespace", namespace);
-        }
+        call.url = in_namespace(call.url, target.namespace.as_deref());
         let mut answer_lost = false;
         let answer = match self.send_noting(&call, &mut answer_lost).await {
             Ok(answer) => answer,
@@ -208,38 +192,25 @@ impl Gateway {
             200..=202 => Ok(Deletion::Accepted),
             // The try whose answer was lost may be what deleted it.
             404 if answer_lost => Ok(Deletion::Accepted),
-            404 if !retry::is_web_page(&answer.headers, &answer.body) => Ok(Deletion::NotFound),
+            404 if !answer.is_web_page() => Ok(Deletion::NotFound),
             _ if answer_lost || answer.status.is_server_error() => Ok(Deletion::Unknown(self.refused(&call, &answer))),
             _ => Err(self.refused(&call, &answer)),
         }
     }
 
     fn change<'a>(&self, method: Method, action: IamAction, target: &'a FunctionName, body: Bytes) -> Call<'a> {
-        Call {
-            method,
-            url: self.path(&["system", "functions"]),
-            content_type: "application/json",
-            body,
-            authenticated: true,
-            limit: ANSWER_LIMIT,
-            wanted: None,
-            whole: false,
-            action: Some(action),
-            target: Some(target),
-        }
+        let call = Call::new(method, self.path(&["system", "functions"]));
+        Call { content_type: "application/json", body, action: Some(action), target: Some(target), ..call }
     }
 
-    /// `GET /system/function/NAME`: its status, or nothing where there is none.
+    /// `GET /system/function/NAME`: its status; `None` if it does not exist.
     pub(crate) async fn get(&self, target: &FunctionName) -> Result<Option<Status>, Error> {
-        let mut url = self.path(&["system", "function", &target.name]);
-        if let Some(namespace) = &target.namespace {
-            url.query_pairs_mut().append_pair("namespace", namespace);
-        }
+        let url = in_namespace(self.path(&["system", "function", &target.name]), target.namespace.as_deref());
         let call = self.question(url, Some(IamAction::FunctionGet), Some(target), ELEMENT_LIMIT);
         let answer = self.send(&call).await?;
         match answer.status.as_u16() {
             200 => parse(&call, &answer).map(Some),
-            404 if !retry::is_web_page(&answer.headers, &answer.body) => Ok(None),
+            404 if !answer.is_web_page() => Ok(None),
             _ => Err(self.refused(&call, &answer)),
         }
     }
@@ -250,10 +221,7 @@ impl Gateway {
         namespace: Option<&str>,
         wanted: impl Fn(&Status) -> bool,
     ) -> Result<Vec<Status>, Error> {
-        let mut url = self.path(&["system", "functions"]);
-        if let Some(namespace) = namespace {
-            url.query_pairs_mut().append_pair("namespace", namespace);
-        }
+        let url = in_namespace(self.path(&["system", "functions"]), namespace);
         // A listing is permitted on a whole namespace.
         let target = FunctionName::all_of(namespace.map(str::to_owned));
         let question = self.question(url, Some(IamAction::FunctionList), Some(&target), ANSWER_LIMIT);
@@ -272,19 +240,15 @@ impl Gateway {
         target: Option<&'a FunctionName>,
         limit: usize,
     ) -> Call<'a> {
-        Call {
-            method: Method::GET,
-            url,
-            content_type: "",
-            body: Bytes::new(),
-            authenticated: true,
-            limit,
-            wanted: None,
-            whole: true,
-            action,
-            target,
-        }
+        Call { action, target, limit, whole: true, ..Call::new(Method::GET, url) }
     }
+}
+
+fn in_namespace(mut url: Url, namespace: Option<&str>) -> Url {
+    if let Some(namespace) = namespace {
+        url.query_pairs_mut().append_pair("namespace", namespace);
+    }
+    url
 }
 
 /// Community Edition passes the text of Kubernetes on with a 500, faasd that of containerd with a 400.
@@ -294,7 +258,7 @@ fn says_exists(body: &[u8]) -> bool {
 
 fn parse<T: for<'a> Deserialize<'a>>(call: &Call<'_>, answer: &Answer) -> Result<T, Error> {
     serde_json::from_slice(&answer.body).map_err(|error| {
-        call.shape(if retry::is_web_page(&answer.headers, &answer.body) {
+        call.shape(if answer.is_web_page() {
             ShapeError::WebPage
         } else {
             // Without the library's words, which may quote a token.

@@ -3,7 +3,8 @@
 use std::cell::Cell;
 use std::collections::BTreeSet;
 
-use serde::Deserialize;
+use http::StatusCode;
+use serde_json::Value;
 
 use super::{ANSWER_LIMIT, Error, Gateway, parse};
 use crate::function::api::{Deployment, Status};
@@ -18,7 +19,7 @@ pub(crate) enum Provider {
     Faasd,
     /// Something else, such as OpenFaaS Standard.
     Other,
-    /// It could not be asked for.
+    /// The gateway did not say.
     Unknown,
 }
 
@@ -27,19 +28,6 @@ impl Provider {
     pub(crate) fn may_remove(self) -> bool {
         matches!(self, Self::Faasd | Self::Unknown)
     }
-}
-
-/// The answer of `GET /system/info`.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Info {
-    provider: InfoProvider,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct InfoProvider {
-    provider: String,
 }
 
 /// Which fields of a function the gateway reports; all others always are.
@@ -97,20 +85,20 @@ impl Gateway {
     pub(crate) async fn info(&self) -> Result<Provider, Error> {
         let call = self.question(self.path(&["system", "info"]), None, None, ANSWER_LIMIT);
         let answer = self.send(&call).await?;
-        let info: Info = match answer.status.as_u16() {
-            200 => parse(&call, &answer)?,
-            _ => return Err(self.refused(&call, &answer)),
-        };
-        Ok(match info.provider.provider.as_str() {
-            "faas-netes-ce" => Provider::CommunityEdition,
-            "faasd" | "faasd-ce" => Provider::Faasd,
+        if answer.status != StatusCode::OK {
+            return Err(self.refused(&call, &answer));
+        }
+        let info: Value = parse(&call, &answer)?;
+        Ok(match info.pointer("/provider/provider").and_then(Value::as_str) {
+            Some("faas-netes-ce") => Provider::CommunityEdition,
+            Some("faasd" | "faasd-ce") => Provider::Faasd,
             _ => Provider::Other,
         })
     }
 
-    /// The provider, asked for once and only where a password lets the pipe in.
+    /// The provider, requested once, and only with a password: a gateway that exchanges tokens is Enterprise.
     pub(crate) async fn provider(&self) -> Provider {
-        if !self.authenticator.is_password() {
+        if !self.settings.authenticator.is_password() {
             return Provider::Enterprise;
         }
         *self.provider.get_or_try_init(|| self.info()).await.unwrap_or(&Provider::Unknown)

@@ -4,17 +4,18 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, LOCATION};
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use url::Url;
 
-use super::array_filter::{ArrayError, ArrayFilter, Wanted};
+use super::array_filter::{ArrayFilter, Wanted};
 use super::error::{self, Error, Refused, ShapeError, Transport};
-use super::{Gateway, LIST_LIMIT};
+use super::{ANSWER_LIMIT, Gateway, LIST_LIMIT};
 use crate::console::log::{self, quote};
 use crate::function::FunctionName;
 use crate::function::api::Status;
 use crate::http::cause::Cause;
+use crate::http::client;
 use crate::http::retry::{self, wait_after};
 use crate::oidc::IamAction;
 
@@ -51,6 +52,17 @@ pub(super) struct Answer {
     pub(super) answer_lost: bool,
 }
 
+impl Answer {
+    /// Whether the body is a page for people, which no gateway's API returns.
+    pub(super) fn is_web_page(&self) -> bool {
+        retry::is_web_page(&self.headers, &self.body)
+    }
+
+    pub(super) fn is_transient(&self) -> bool {
+        retry::is_transient(self.status, &self.headers, &self.body)
+    }
+}
+
 impl Gateway {
     /// Sends a request until its answer is final or the retries are used up.
     pub(super) async fn send(&self, call: &Call<'_>) -> Result<Answer, Error> {
@@ -75,12 +87,11 @@ impl Gateway {
                     }
                     None
                 }
-                Ok(answer) if retry::is_transient(answer.status, &answer.headers, &answer.body) => {
-                    // What stands between may have passed the request on and lost the answer.
+                Ok(answer) if answer.is_transient() => {
+                    // A proxy may have passed the request on and lost the answer.
                     *answer_lost |= matches!(answer.status.as_u16(), 500 | 502 | 504);
                     Some(wait_after(&answer.headers, number + 1))
                 }
-                Ok(_) => None,
                 Err(Error::Transport(transport)) => {
                     *answer_lost |= !transport.unsent;
                     transport.source.is_transient().then(|| retry::backoff(number + 1))
@@ -89,12 +100,12 @@ impl Gateway {
                     *answer_lost = true;
                     None
                 }
-                Err(_) => None,
+                _ => None,
             };
             if let Some(wait) = wait {
                 let said = match &result {
-                    Ok(answer) => self.refused(call, answer).problem().message,
-                    Err(error) => error.problem().message,
+                    Ok(answer) => self.refused(call, answer).to_string(),
+                    Err(error) => error.to_string(),
                 };
                 if self.retries.wait(&said, wait, number + 1).await {
                     number += 1;
@@ -159,18 +170,16 @@ impl Gateway {
                 response.status(),
                 response.version()
             ),
-            Err(error) => tracing::debug!("{method} {}: {} after {took}", quote(url.as_str()), error.problem().message),
+            Err(error) => tracing::debug!("{method} {}: {error} after {took}", quote(url.as_str())),
         }
         let response = result?;
         self.has_answered.store(true, Ordering::Relaxed);
         if response.status().is_redirection() {
-            let location =
-                response.headers().get(LOCATION).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
             return Err(Error::Redirect {
                 request: error::request_name(method, url),
-                gateway: Box::new(self.url.clone()),
+                gateway: Box::new(self.settings.url.clone()),
                 status: response.status(),
-                location: location.unwrap_or_default(),
+                location: client::location(response.headers()),
             });
         }
         Ok(response)
@@ -199,42 +208,39 @@ impl Gateway {
     ) -> Result<Vec<Status>, Error> {
         let mut filter = ArrayFilter::new(wanted);
         let mut size = 0;
-        let mut is_web_page = false;
-        let shape = |error: ArrayError, is_web_page| match error {
-            ArrayError::NotJson(_) if is_web_page => call.shape(ShapeError::WebPage),
-            error => call.shape(ShapeError::Array(error)),
-        };
         while let Some(chunk) = self.chunk(&call.method, response).await? {
-            is_web_page |= size == 0 && retry::is_web_page(headers, &chunk);
+            if size == 0 && retry::is_web_page(headers, &chunk) {
+                return Err(call.shape(ShapeError::WebPage));
+            }
             size += chunk.len();
-            let read = if size > LIST_LIMIT { Err(ArrayError::TooLong) } else { filter.push(&chunk) };
-            read.map_err(|error| shape(error, is_web_page))?;
+            let read = if size > LIST_LIMIT { Err(ShapeError::TooMuch) } else { filter.push(&chunk) };
+            read.map_err(|error| call.shape(error))?;
         }
-        filter.finish().map_err(|error| shape(error, is_web_page))
+        filter.finish().map_err(|error| call.shape(error))
     }
 
     pub(super) async fn transport(&self, method: &Method, url: &Url, error: &reqwest::Error) -> Error {
-        let mut transport = Transport {
-            request: error::request_name(method, url),
-            gateway: self.url.clone(),
-            source: Cause::of(error, self.timeout),
-            unsent: error.is_connect(),
-        };
-        if matches!(transport.source, Cause::Closed | Cause::NotHttp(_)) && self.speaks_tls().await {
-            transport.source = Cause::SpeaksTls;
-            transport.unsent = true;
+        match Cause::of(error, self.settings.timeout) {
+            Cause::Closed | Cause::NotHttp(_) if self.speaks_tls().await => {
+                self.unanswered(method, url, Cause::SpeaksTls, true)
+            }
+            cause => self.unanswered(method, url, cause, error.is_connect()),
         }
-        Error::Transport(Box::new(transport))
+    }
+
+    fn unanswered(&self, method: &Method, url: &Url, source: Cause, unsent: bool) -> Error {
+        let (request, gateway) = (error::request_name(method, url), self.settings.url.clone());
+        Error::Transport(Box::new(Transport { request, gateway, source, unsent }))
     }
 
     /// Whether TLS is spoken at an `http://` URL. Servers say so in many ways: some send a text, some a TLS alert, some just
     /// close the connection.
     async fn speaks_tls(&self) -> bool {
-        if self.url.scheme() != "http" || self.has_answered.load(Ordering::Relaxed) {
+        if self.settings.url.scheme() != "http" || self.has_answered.load(Ordering::Relaxed) {
             return false;
         }
         let probe = || async {
-            let url = error::with_https(&self.url);
+            let url = error::with_https(&self.settings.url);
             let answer = tokio::select! {
                 answer = self.http.get(url).timeout(PROBE_TIMEOUT).send() => answer,
                 _ = self.stop.grace_over() => return false,
@@ -254,34 +260,50 @@ impl Gateway {
 
     /// The error of an answer that says that plain HTTP was sent to a port that speaks TLS.
     pub(crate) fn wants_tls(&self, method: &Method, url: &Url, status: StatusCode, body: &[u8]) -> Option<Error> {
-        let transport = Transport {
-            request: error::request_name(method, url),
-            gateway: self.url.clone(),
-            source: Cause::SpeaksTls,
-            unsent: true,
-        };
-        (url.scheme() == "http" && error::wants_tls(status, body)).then(|| Error::Transport(Box::new(transport)))
+        let wants_tls = url.scheme() == "http" && error::wants_tls(status, body);
+        wants_tls.then(|| self.unanswered(method, url, Cause::SpeaksTls, true))
     }
 
     pub(super) fn refused(&self, call: &Call<'_>, answer: &Answer) -> Error {
-        let is_web_page = retry::is_web_page(&answer.headers, &answer.body);
-        let text =
-            if is_web_page { retry::title(&answer.body) } else { String::from_utf8_lossy(&answer.body).into_owned() };
+        let is_web_page = answer.is_web_page();
+        let text = match is_web_page {
+            // Its title says the same once more.
+            true if answer.status.is_server_error() => "a web page from a proxy before the gateway".to_owned(),
+            true => retry::web_page(&answer.body),
+            false => quote(&String::from_utf8_lossy(&answer.body)),
+        };
         Error::Refused(Box::new(Refused {
             request: call.name(),
             status: answer.status,
-            text: quote(&text),
+            text,
             is_web_page,
+            is_transient: answer.is_transient(),
             action: call.action,
             target: call.target.cloned(),
-            password: self.authenticator.is_password(),
+            password: self.settings.authenticator.is_password(),
             is_exchange: !call.authenticated,
-            gateway: self.url.clone(),
+            gateway: self.settings.url.clone(),
         }))
     }
 }
 
 impl Call<'_> {
+    /// A request to the gateway's own API, without a body.
+    pub(super) fn new(method: Method, url: Url) -> Self {
+        Self {
+            method,
+            url,
+            content_type: "",
+            body: Bytes::new(),
+            authenticated: true,
+            limit: ANSWER_LIMIT,
+            wanted: None,
+            whole: false,
+            action: None,
+            target: None,
+        }
+    }
+
     /// Method and path.
     pub(super) fn name(&self) -> String {
         error::request_name(&self.method, &self.url)

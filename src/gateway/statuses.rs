@@ -1,4 +1,4 @@
-//! The statuses of many functions at little cost: a listing of a namespace where that is permitted, else one request each.
+//! The statuses of many functions in few requests: a list of a namespace if that is permitted, else one request each.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +12,7 @@ use crate::function::FunctionName;
 use crate::function::api::Status;
 use crate::gateway::{Error, Gateway};
 
-/// What is known of one function: its status, nothing where it is not there, or why it could not be read.
+/// One function: its status, `None` if it does not exist, or why it could not be read.
 pub(crate) type Reading = Result<Option<Status>, Error>;
 
 /// Reads statuses from a gateway, and remembers what it permits.
@@ -21,20 +21,13 @@ pub(crate) struct Statuses<'a> {
     /// Requests under way at once.
     room: Semaphore,
     pace: Option<Pace>,
-    /// The way that turned out to be permitted in a namespace, where the obvious one was not.
-    ways: RefCell<BTreeMap<Option<String>, Way>>,
+    /// What turned out to be permitted in a namespace if the preferred request was refused: lists (`Function:List`), or else
+    /// single functions (`Function:Get`).
+    permits_lists: RefCell<BTreeMap<Option<String>, bool>>,
     /// Lists, also for a single function.
     listed: bool,
     /// Some list had a function with available replicas: a list of faasd never has.
     lists_replicas: Cell<bool>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Way {
-    /// `Function:List`.
-    List,
-    /// `Function:Get`.
-    Get,
 }
 
 impl<'a> Statuses<'a> {
@@ -44,7 +37,7 @@ impl<'a> Statuses<'a> {
             gateway,
             room: Semaphore::new(parallel),
             pace: None,
-            ways: RefCell::default(),
+            permits_lists: RefCell::default(),
             listed: false,
             lists_replicas: Cell::new(false),
         }
@@ -62,8 +55,8 @@ impl<'a> Statuses<'a> {
 
     /// Reads the functions' statuses, in their order.
     ///
-    /// A single function of a namespace is asked for by itself, several by a listing; where one is refused, the other is
-    /// tried. Where neither is permitted, the error is that of asking for a single function.
+    /// One function of a namespace is read by itself, several by a list; if that is refused, the other way. If neither is
+    /// permitted, the error is that of a single function.
     pub(crate) async fn read(&self, targets: &[&FunctionName]) -> Vec<Reading> {
         let mut namespaces: BTreeMap<Option<&str>, Vec<usize>> = BTreeMap::new();
         for (index, target) in targets.iter().enumerate() {
@@ -80,33 +73,29 @@ impl<'a> Statuses<'a> {
     }
 
     async fn of_namespace(&self, namespace: Option<&str>, targets: &[&FunctionName]) -> Vec<Reading> {
-        let known = self.ways.borrow().get(&namespace.map(str::to_owned)).copied();
-        let obvious = if self.listed || targets.len() > 1 { Way::List } else { Way::Get };
-        if known.unwrap_or(obvious) == Way::List {
+        let known = self.permits_lists.borrow().get(&namespace.map(str::to_owned)).copied();
+        let remember = |lists| self.permits_lists.borrow_mut().insert(namespace.map(str::to_owned), lists);
+        if known.unwrap_or(self.listed || targets.len() > 1) {
             return match self.list(namespace, targets).await {
                 Ok(readings) => readings,
                 // Not permitted, or too long.
                 Err(error) if error.status().is_some() || matches!(error, Error::Shape { .. }) => {
-                    self.remember(namespace, Way::Get);
+                    remember(false);
                     self.each(targets).await
                 }
                 Err(error) => targets.iter().map(|_| Err(error.clone())).collect(),
             };
         }
         let readings = self.each(targets).await;
-        let refused = readings.iter().any(|reading| reading.as_ref().is_err_and(Error::is_forbidden));
-        if refused
+        let is_refused = readings.iter().any(|reading| reading.as_ref().is_err_and(Error::is_forbidden));
+        if is_refused
             && known.is_none()
             && let Ok(readings) = self.list(namespace, targets).await
         {
-            self.remember(namespace, Way::List);
+            remember(true);
             return readings;
         }
         readings
-    }
-
-    fn remember(&self, namespace: Option<&str>, way: Way) {
-        self.ways.borrow_mut().insert(namespace.map(str::to_owned), way);
     }
 
     async fn list(&self, namespace: Option<&str>, targets: &[&FunctionName]) -> Result<Vec<Reading>, Error> {
@@ -124,8 +113,8 @@ impl<'a> Statuses<'a> {
         Ok(join_all(listed.map(|(target, status)| self.with_replicas(target, status))).await)
     }
 
-    /// The status from a list. One without available replicas is asked for again by itself, unless lists are known to have
-    /// them: faasd leaves them out.
+    /// The status from a list. One without available replicas is read again by itself, unless lists are known to have them:
+    /// faasd leaves them out.
     async fn with_replicas(&self, target: &FunctionName, status: Option<Status>) -> Reading {
         let Some(listed) = status else { return Ok(None) };
         if listed.available_replicas > 0 || listed.replicas == 0 || self.lists_replicas.get() {
@@ -137,7 +126,7 @@ impl<'a> Statuses<'a> {
                 Ok(Some(Status { replicas, available_replicas, ..listed }))
             }
             Ok(None) => Ok(None),
-            // The list may be looked at, the function not.
+            // Lists are permitted, and single functions are not.
             Err(error) if error.is_forbidden() => Ok(Some(listed)),
             Err(error) => Err(error),
         }
@@ -162,7 +151,7 @@ impl<'a> Statuses<'a> {
     }
 }
 
-/// Keeps the beginnings of requests apart, also after the machine stood still for a while.
+/// Keeps the starts of requests apart, also after the machine was suspended.
 struct Pace {
     gap: Duration,
     next: Mutex<Instant>,

@@ -7,19 +7,18 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::header::InvalidHeaderValue;
 use http::{HeaderValue, Method};
 use serde::Deserialize;
 use tokio::sync::Mutex;
 
 use super::error::ShapeError;
-use super::{ANSWER_LIMIT, Answer, Call, Error, Gateway, NotSent};
+use super::{Answer, Call, Error, Gateway, NotSent};
 use crate::console::log;
 use crate::console::redact::Secret;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::function::FunctionName;
 use crate::function::outcome::{Failure, Problem};
-use crate::http::retry;
+use crate::http::client::secret_header;
 use crate::oidc::{self, Claims, IdToken, Subject, TokenError};
 
 /// A token is not used within this time before it expires, so that it is still valid when the request arrives.
@@ -30,58 +29,38 @@ const LONGEST_TOKEN: usize = 16 * 1024;
 
 /// How requests to the gateway are authenticated.
 pub(crate) enum Authenticator {
-    Password(SystemToken),
+    Password(AccessToken),
     IdToken {
         id_token: Arc<IdToken>,
         /// What the gateway issued for it.
-        system: Mutex<Option<SystemToken>>,
+        system: Mutex<Option<AccessToken>>,
         /// Whether the log has a warning about the ID token.
         warned: AtomicBool,
     },
     Unusable(TokenError),
 }
 
-/// The `Authorization` header for the gateway's own API.
+/// The `Authorization` header for the gateway's own API, or for one function.
 #[derive(Clone)]
-pub(crate) struct SystemToken {
+pub(crate) struct AccessToken {
     pub(super) header: HeaderValue,
     /// Until when it is used; without end if its lifetime is not known.
     good_until: Option<Instant>,
 }
 
-/// A token for one function.
-pub(crate) struct FunctionToken(SystemToken);
-
-impl FunctionToken {
-    pub(super) fn header(&self) -> &HeaderValue {
-        &self.0.header
-    }
-
+impl AccessToken {
     pub(super) fn is_good(&self) -> bool {
-        self.0.is_good()
-    }
-}
-
-impl SystemToken {
-    fn is_good(&self) -> bool {
         self.good_until.is_none_or(|end| Instant::now() < end)
     }
 }
 
 /// What the gateway issued for the step's token.
 pub(crate) struct Granted {
-    /// How long it is valid, if the gateway says so.
-    pub lifetime: Option<Duration>,
-    /// Its claims, not verified; absent if it is not a JWT.
-    pub claims: Option<Claims>,
-}
-
-/// What the gateway issued, ready for use.
-struct Exchange {
-    token: Secret,
     header: HeaderValue,
-    /// Absent if the gateway does not say.
-    lifetime: Option<Duration>,
+    /// How long it is valid, if the gateway says so.
+    pub(crate) lifetime: Option<Duration>,
+    /// Its claims, not verified; absent if it is not a JWT.
+    pub(crate) claims: Option<Claims>,
 }
 
 /// A successful answer (RFC 8693, section 2.2.1).
@@ -102,8 +81,8 @@ struct Refusal {
 impl Authenticator {
     pub(crate) fn password(username: &str, password: &Secret) -> Self {
         let encoded = STANDARD.encode(format!("{username}:{}", password.reveal()));
-        let header = header("Basic", &encoded).expect("base64 is visible ASCII");
-        Self::Password(SystemToken { header, good_until: None })
+        let header = secret_header(&format!("Basic {encoded}")).expect("base64 is visible ASCII");
+        Self::Password(AccessToken { header, good_until: None })
     }
 
     /// With the step's ID token, or the reason why there is none.
@@ -126,11 +105,9 @@ impl Authenticator {
 impl Gateway {
     /// Whether there is a step's token that could be exchanged.
     pub(crate) fn has_id_token(&self) -> bool {
-        matches!(self.authenticator, Authenticator::IdToken { .. })
+        matches!(self.settings.authenticator, Authenticator::IdToken { .. })
     }
-}
 
-impl Gateway {
     /// Exchanges the step's token once, before requests that need the result are sent side by side.
     pub(crate) async fn sign_in(&self) -> Result<(), Error> {
         self.not_stopped()?;
@@ -140,17 +117,15 @@ impl Gateway {
     /// Exchanges the step's token just to see what the gateway answers, also if it is known to be refused.
     pub(crate) async fn try_exchange(&self, id_token: &IdToken) -> Result<Granted, Error> {
         self.not_stopped()?;
-        let Exchange { token, lifetime, .. } = self.exchange(id_token, &[]).await?;
-        let claims = oidc::decode_unverified(token.reveal().as_bytes()).ok();
-        Ok(Granted { lifetime, claims })
+        self.exchange(id_token, &[]).await
     }
 
     /// A token for one function, exchanged directly for the step's.
-    pub(crate) async fn function_token(&self, target: &FunctionName) -> Result<FunctionToken, Error> {
+    pub(crate) async fn function_token(&self, target: &FunctionName) -> Result<AccessToken, Error> {
         self.not_stopped()?;
-        let id_token = match &self.authenticator {
+        let id_token = match &self.settings.authenticator {
             Authenticator::IdToken { id_token, .. } => id_token,
-            Authenticator::Unusable(error) => return Err(NotSent::because(error.problem(&self.address()))),
+            Authenticator::Unusable(error) => return Err(self.unusable(error)),
             Authenticator::Password(_) => {
                 return Err(NotSent::because(Problem {
                     failure: Failure::Permission,
@@ -165,21 +140,25 @@ impl Gateway {
                 }));
             }
         };
-        self.system_token(id_token, &[("scope", "function"), ("audience", &target.resource())]).await.map(FunctionToken)
+        self.access_token(id_token, &[("scope", "function"), ("audience", &target.resource())]).await
+    }
+
+    fn unusable(&self, error: &TokenError) -> Error {
+        NotSent::because(error.problem(&self.address()))
     }
 
     /// What to authenticate with; exchanged again if it is about to expire.
-    pub(super) async fn authorization(&self) -> Result<SystemToken, Error> {
-        match &self.authenticator {
+    pub(super) async fn authorization(&self) -> Result<AccessToken, Error> {
+        match &self.settings.authenticator {
             Authenticator::Password(token) => Ok(token.clone()),
-            Authenticator::Unusable(error) => Err(NotSent::because(error.problem(&self.address()))),
+            Authenticator::Unusable(error) => Err(self.unusable(error)),
             Authenticator::IdToken { id_token, system, .. } => {
                 // Held while exchanging, so that many requests at once lead to one exchange.
                 let mut system = system.lock().await;
                 if let Some(token) = system.as_ref().filter(|token| token.is_good()) {
                     return Ok(token.clone());
                 }
-                let token = self.system_token(id_token, &[]).await?;
+                let token = self.access_token(id_token, &[]).await?;
                 *system = Some(token.clone());
                 Ok(token)
             }
@@ -187,8 +166,8 @@ impl Gateway {
     }
 
     /// Drops a token that was not accepted. Returns whether another can be requested.
-    pub(super) async fn forget(&self, refused: &SystemToken) -> bool {
-        let Authenticator::IdToken { system, .. } = &self.authenticator else {
+    pub(super) async fn forget(&self, refused: &AccessToken) -> bool {
+        let Authenticator::IdToken { system, .. } = &self.settings.authenticator else {
             return false;
         };
         let mut system = system.lock().await;
@@ -200,26 +179,26 @@ impl Gateway {
     }
 
     /// Exchanges a token, unless every gateway would refuse it.
-    async fn system_token(&self, id_token: &IdToken, narrowed: &[(&str, &str)]) -> Result<SystemToken, Error> {
+    async fn access_token(&self, id_token: &IdToken, narrowed: &[(&str, &str)]) -> Result<AccessToken, Error> {
         self.check(id_token)?;
         let sent = Instant::now();
-        let Exchange { header, lifetime, .. } = self.exchange(id_token, narrowed).await?;
+        let Granted { header, lifetime, .. } = self.exchange(id_token, narrowed).await?;
         let valid = lifetime.map(|lifetime| format!(", valid for {}", log::duration(lifetime))).unwrap_or_default();
         let purpose = if narrowed.is_empty() { "the step's token" } else { "the step's token for a function's" };
         tracing::info!("exchanged {purpose} at `{}`{valid}", self.address());
         let good_until = lifetime.and_then(|lifetime| sent.checked_add(usable(lifetime)));
-        Ok(SystemToken { header, good_until })
+        Ok(AccessToken { header, good_until })
     }
 
     /// Refuses a token that every gateway refuses. One that has expired by this machine's clock is sent: the clock may be wrong.
     fn check(&self, id_token: &IdToken) -> Result<(), Error> {
-        let claims = id_token.claims().map_err(|error| NotSent::because(error.problem(&self.address())))?;
-        for finding in oidc::findings(&claims, &self.address(), seconds_since_1970(), &self.facts) {
+        let claims = id_token.claims().map_err(|error| self.unusable(&error))?;
+        for finding in oidc::findings(&claims, &self.address(), seconds_since_1970(), &self.settings.facts) {
             if finding.severity == Severity::Error {
                 return Err(NotSent::because(finding.into()));
             }
             if finding.subject == Subject::Lifetime
-                && let Authenticator::IdToken { warned, .. } = &self.authenticator
+                && let Authenticator::IdToken { warned, .. } = &self.settings.authenticator
                 && !warned.swap(true, Ordering::Relaxed)
             {
                 Diagnostic::warning(finding.message).with_hint(finding.hint).log();
@@ -229,7 +208,7 @@ impl Gateway {
     }
 
     /// `POST /oauth/token` (RFC 8693, section 2.1).
-    async fn exchange(&self, id_token: &IdToken, narrowed: &[(&str, &str)]) -> Result<Exchange, Error> {
+    async fn exchange(&self, id_token: &IdToken, narrowed: &[(&str, &str)]) -> Result<Granted, Error> {
         let form = url::form_urlencoded::Serializer::new(String::new())
             .append_pair("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange")
             .append_pair("subject_token_type", "urn:ietf:params:oauth:token-type:id_token")
@@ -237,16 +216,11 @@ impl Gateway {
             .extend_pairs(narrowed)
             .finish();
         let call = Call {
-            method: Method::POST,
-            url: self.path(&["oauth", "token"]),
             content_type: "application/x-www-form-urlencoded",
             body: Bytes::from(form),
             authenticated: false,
-            limit: ANSWER_LIMIT,
-            wanted: None,
             whole: true,
-            action: None,
-            target: None,
+            ..Call::new(Method::POST, self.path(&["oauth", "token"]))
         };
         // Boxed: a request that needs a token comes here, and this is a request.
         let answer = Box::pin(self.send(&call)).await?;
@@ -260,20 +234,21 @@ impl Gateway {
             _ => return Err(call.shape(ShapeError::TokenTooLong)),
         }
         let token = Secret::token(exchanged.access_token);
-        let header = header("Bearer", token.reveal()).map_err(|_| call.shape(ShapeError::InvalidToken))?;
+        let header = secret_header(&format!("Bearer {}", token.reveal()));
+        let header = header.map_err(|_| call.shape(ShapeError::InvalidToken))?;
         let seconds = exchanged.expires_in.and_then(|seconds| seconds.as_f64()).filter(|seconds| *seconds > 0.0);
         let lifetime = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-        Ok(Exchange { token, header, lifetime })
+        let claims = oidc::decode_unverified(token.reveal().as_bytes()).ok();
+        Ok(Granted { header, lifetime, claims })
     }
 
     fn exchange_refused(&self, id_token: &IdToken, call: &Call<'_>, answer: &Answer) -> Error {
-        let is_transient = retry::is_transient(answer.status, &answer.headers, &answer.body);
-        if is_transient || answer.status.is_server_error() || retry::is_web_page(&answer.headers, &answer.body) {
+        if answer.is_transient() || answer.status.is_server_error() || answer.is_web_page() {
             return self.refused(call, answer);
         }
         let claims = match id_token.claims() {
             Ok(claims) => claims,
-            Err(error) => return NotSent::because(error.problem(&self.address())),
+            Err(error) => return self.unusable(&error),
         };
         let refusal: Option<Refusal> = serde_json::from_slice(&answer.body).ok();
         let text = String::from_utf8_lossy(&answer.body);
@@ -283,7 +258,7 @@ impl Gateway {
         };
         let refused = oidc::Refusal { status: answer.status.as_u16(), error, description };
         let now = seconds_since_1970();
-        let problem = oidc::explain_refusal(refused, &claims, &self.address(), now, &self.facts);
+        let problem = oidc::explain_refusal(refused, &claims, &self.address(), now, &self.settings.facts);
         NotSent::because(problem)
     }
 }
@@ -296,11 +271,4 @@ fn seconds_since_1970() -> u64 {
 /// would need an exchange of its own.
 fn usable(lifetime: Duration) -> Duration {
     if lifetime > MARGIN { lifetime - MARGIN } else { lifetime / 2 }
-}
-
-/// A header that no debug output shows and no HTTP/2 table keeps.
-fn header(scheme: &str, value: &str) -> Result<HeaderValue, InvalidHeaderValue> {
-    let mut header = HeaderValue::from_str(&format!("{scheme} {value}"))?;
-    header.set_sensitive(true);
-    Ok(header)
 }

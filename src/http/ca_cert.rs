@@ -6,7 +6,8 @@ use base64::engine::{DecodePaddingMode, GeneralPurposeConfig};
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 
-const BASE64: GeneralPurpose = GeneralPurpose::new(
+/// With or without padding, as people paste it.
+pub(crate) const BASE64: GeneralPurpose = GeneralPurpose::new(
     &base64::alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
@@ -14,12 +15,9 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 /// The shortest certificates are longer as base64, and paths are shorter.
 const SHORTEST: usize = 256;
 
-/// Certificates to trust beside the built-in roots.
+/// X.509 certificates to trust beside the built-in roots.
 #[derive(Clone, Debug)]
-pub(crate) struct CaCert {
-    certificates: Vec<CertificateDer<'static>>,
-    roots: RootCertStore,
-}
+pub(crate) struct CaCert(pub(super) Vec<CertificateDer<'static>>);
 
 /// What is wrong with `CA_CERT`, as the sentence that follows its name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -57,19 +55,11 @@ impl CaCert {
         } else {
             of_pem(&String::from_utf8_lossy(text))?
         };
-        let mut roots = RootCertStore::empty();
-        for (index, certificate) in certificates.iter().enumerate() {
-            roots.add(certificate.clone()).map_err(|_| Error::NotX509(index + 1))?;
+        let is_x509 = |certificate: &CertificateDer<'static>| RootCertStore::empty().add(certificate.clone()).is_ok();
+        match certificates.iter().position(|certificate| !is_x509(certificate)) {
+            Some(index) => Err(Error::NotX509(index + 1)),
+            None => Ok(Self(certificates)),
         }
-        Ok(Self { certificates, roots })
-    }
-
-    pub(super) fn certificates(&self) -> &[CertificateDer<'static>] {
-        &self.certificates
-    }
-
-    pub(super) fn roots(&self) -> &RootCertStore {
-        &self.roots
     }
 }
 
@@ -79,8 +69,7 @@ fn is_der(text: &[u8]) -> bool {
 }
 
 fn unwrap_base64(text: &[u8]) -> Option<Vec<u8>> {
-    let text = without_line_breaks(std::str::from_utf8(text).ok()?);
-    let decoded = BASE64.decode(Some(text).filter(|text| text.len() >= SHORTEST)?).ok()?;
+    let decoded = BASE64.decode(without_line_breaks(std::str::from_utf8(text).ok()?)).ok()?;
     let is_pem = String::from_utf8_lossy(&decoded).contains("-----BEGIN");
     (is_pem || is_der(&decoded)).then_some(decoded)
 }
@@ -124,7 +113,7 @@ mod tests {
         let base64 = BASE64.encode(PEM);
         let body: String = PEM.lines().filter(|line| !line.starts_with('-')).collect();
         let wrapped: Vec<_> = base64.as_bytes().chunks(64).map(String::from_utf8_lossy).collect();
-        let expected = CaCert::parse(PEM.as_bytes()).unwrap().certificates;
+        let expected = CaCert::parse(PEM.as_bytes()).unwrap().0;
         for form in [
             PEM.replace('\n', "\r\n"),
             PEM.replace('\n', " "),
@@ -138,11 +127,11 @@ mod tests {
             body,
             base64,
         ] {
-            assert_eq!(CaCert::parse(form.as_bytes()).map(|read| read.certificates), Ok(expected.clone()), "{form}");
+            assert_eq!(CaCert::parse(form.as_bytes()).map(|read| read.0), Ok(expected.clone()), "{form}");
             assert!(CaCert::is_inline(&form), "{form}");
         }
-        assert_eq!(CaCert::parse(&expected[0]).map(|read| read.certificates), Ok(expected.clone()));
-        assert_eq!(CaCert::parse(format!("{PEM}{PEM}").as_bytes()).unwrap().roots.len(), 2);
+        assert_eq!(CaCert::parse(&expected[0]).map(|read| read.0), Ok(expected.clone()));
+        assert_eq!(CaCert::parse(format!("{PEM}{PEM}").as_bytes()).unwrap().0.len(), 2);
         for path in ["ca.pem", "/etc/ssl/certs/ca.pem", &"directory/".repeat(20)] {
             assert!(!CaCert::is_inline(path), "{path}");
         }

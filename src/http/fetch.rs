@@ -3,7 +3,6 @@
 use std::error::Error as StdError;
 use std::time::Duration;
 
-use http::StatusCode;
 use url::Url;
 
 use super::ca_cert::CaCert;
@@ -30,32 +29,21 @@ pub(crate) struct Limits {
 
 /// Why nothing was fetched.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
-    #[error(transparent)]
-    Client(#[from] client::Error),
-    #[error("`{url}` could not be fetched: {source}")]
-    Transport { url: String, source: Cause },
-    #[error("`{url}` could not be fetched: the server answered {status}")]
-    Status { url: String, status: StatusCode, wait: Option<Duration> },
-    #[error("`{url}` could not be fetched: {source}")]
-    Redirect { url: String, source: RedirectError },
-    #[error("`{url}` could not be fetched: it is larger than {} KiB", limit / 1024)]
-    TooLarge { url: String, limit: usize },
+#[error("`{url}` could not be fetched: {reason}")]
+pub(crate) struct Error {
+    url: String,
+    reason: String,
 }
 
 /// Why a redirect is not followed.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-pub(crate) enum RedirectError {
-    #[error("it redirects to a URL that is not `https://`")]
-    Unencrypted,
-    #[error("it redirects too often")]
-    TooMany,
-}
+#[error("it redirects {0}")]
+struct RefusedRedirect(&'static str);
 
 /// A URL without its password and query, which may be secrets.
 pub(crate) fn shown(url: &Url) -> String {
     let mut shown = url.clone();
-    // Neither fails for a URL with a host.
+    // Neither fails if the URL has a host.
     let _ = shown.set_username("");
     let _ = shown.set_password(None);
     shown.set_fragment(None);
@@ -76,25 +64,22 @@ pub(crate) async fn fetch(url: &Url, ca_cert: Option<&CaCert>, limits: Limits, s
     hide(url);
     let redirects = reqwest::redirect::Policy::custom(|attempt| {
         if attempt.url().scheme() != "https" {
-            attempt.error(RedirectError::Unencrypted)
+            attempt.error(RefusedRedirect("to a URL that is not `https://`"))
         } else if attempt.previous().len() > MOST_REDIRECTS {
-            attempt.error(RedirectError::TooMany)
+            attempt.error(RefusedRedirect("too often"))
         } else {
             attempt.follow()
         }
     });
-    let http = client::verifying(ca_cert, limits.timeout)?.redirect(redirects).build().map_err(client::Error::from)?;
+    let failed = |reason: String| Error { url: shown(url), reason };
+    let builder = client::verifying(ca_cert, limits.timeout).map_err(|error| failed(error.to_string()))?;
+    let http = builder.redirect(redirects).build().map_err(|error| failed(error.to_string()))?;
     let retries = Retries::new(limits.retries, stop);
     let mut number = 1;
     loop {
-        let error = match once(&http, url, limits, number).await {
+        let (error, wait) = match once(&http, url, limits, number).await {
             Ok(text) => return Ok(text),
-            Err(error) => error,
-        };
-        let wait = match &error {
-            Error::Transport { source, .. } if source.is_transient() => Some(retry::backoff(number)),
-            Error::Status { wait, .. } => *wait,
-            _ => None,
+            Err((reason, wait)) => (failed(reason), wait),
         };
         match wait {
             Some(wait) if retries.wait(&error.to_string(), wait, number).await => number += 1,
@@ -103,25 +88,31 @@ pub(crate) async fn fetch(url: &Url, ca_cert: Option<&CaCert>, limits: Limits, s
     }
 }
 
-async fn once(http: &reqwest::Client, url: &Url, limits: Limits, number: u32) -> Result<Vec<u8>, Error> {
-    let failed = |error: reqwest::Error| match error.source().and_then(<dyn StdError>::downcast_ref) {
-        Some(redirect) => Error::Redirect { url: shown(url), source: *redirect },
-        None => Error::Transport { url: shown(url), source: Cause::of(&error, limits.timeout) },
-    };
+/// One request. A failure comes with the wait before retry `number` if it is transient.
+async fn once(
+    http: &reqwest::Client,
+    url: &Url,
+    limits: Limits,
+    number: u32,
+) -> Result<Vec<u8>, (String, Option<Duration>)> {
+    let failed =
+        |error: reqwest::Error| match error.source().and_then(|source| source.downcast_ref::<RefusedRedirect>()) {
+            Some(refused) => (refused.to_string(), None),
+            None => {
+                let cause = Cause::of(&error, limits.timeout);
+                (cause.to_string(), cause.is_transient().then(|| retry::backoff(number)))
+            }
+        };
     let mut response = http.get(url.clone()).send().await.map_err(failed)?;
     let status = response.status();
     if !status.is_success() {
         let wait = is_transient_response(&response).then(|| wait_after(response.headers(), number));
-        return Err(Error::Status { url: shown(url), status, wait });
+        return Err((format!("the server answered {status}"), wait));
     }
-    let mut text = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(failed)? {
-        text.extend_from_slice(&chunk);
-        if text.len() > limits.size {
-            return Err(Error::TooLarge { url: shown(url), limit: limits.size });
-        }
+    match client::read(&mut response, limits.size).await.map_err(failed)? {
+        (text, false) => Ok(text),
+        _ => Err((format!("it is larger than {} KiB", limits.size / 1024), None)),
     }
-    Ok(text)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, StatusCode};
 
-use crate::console::log;
+use crate::console::log::{self, quote};
 use crate::shutdown::Stop;
 
 /// The backoff before the first retry; it doubles with each.
@@ -39,13 +39,21 @@ pub(crate) fn is_web_page(headers: &HeaderMap, body: &[u8]) -> bool {
     html || start.starts_with(b"<!doctype html") || start.starts_with(b"<html")
 }
 
-/// A web page's title; empty where it has none.
+/// A web page's title; empty if it has none.
 pub(crate) fn title(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body);
     let lower = text.to_ascii_lowercase();
     let start = lower.find("<title>").map(|at| at + "<title>".len());
     let title = start.and_then(|start| Some(&text[start..start + lower[start..].find("</title>")?]));
     title.unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// A web page in the place of an API's answer, in words.
+pub(crate) fn web_page(body: &[u8]) -> String {
+    match title(body).as_str() {
+        "" => "a web page".to_owned(),
+        title => format!("a web page (`{}`)", quote(title)),
+    }
 }
 
 /// The wait that a server asks for (RFC 9110, section 10.2.3), as seconds or as a date.

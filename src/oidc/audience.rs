@@ -15,12 +15,11 @@ const DEFAULT: &str = "ari:cloud:bitbucket::workspace/";
 /// How a token's `aud` compares with the gateway's URL. The gateway accepts a token if its JwtIssuer lists exactly one of the
 /// token's audiences; by convention that is the gateway's public URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Audience<'a> {
+pub(super) enum Audience<'a> {
     /// One is the gateway's URL.
     Named,
     /// One is nearly the gateway's URL.
     Near {
-        /// The audience.
         audience: &'a str,
         /// How it differs, as an ending for "it …".
         differs: String,
@@ -33,7 +32,7 @@ pub enum Audience<'a> {
 
 impl<'a> Audience<'a> {
     /// Compares the token's audiences with the gateway's URL as the user wrote it.
-    pub fn of(claims: &'a Claims, gateway: &str) -> Self {
+    pub(super) fn of(claims: &'a Claims, gateway: &str) -> Self {
         let custom = custom(claims);
         if custom.iter().any(|audience| *audience == gateway || *audience == wanted(gateway)) {
             return Self::Named;
@@ -47,21 +46,21 @@ impl<'a> Audience<'a> {
     }
 }
 
-/// Whether the step asked for a token for this address: one of its own audiences has the same scheme, host, port and path.
-/// The character that a path ends with does not matter if it is a slash.
-pub(crate) fn is_meant_for(claims: &Claims, gateway: &Url) -> bool {
-    let path = |url: &Url| url.path().trim_end_matches('/').to_owned();
-    let is_bare = |url: &Url| {
-        url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none()
-    };
-    custom(claims).into_iter().filter_map(|audience| Url::parse(audience).ok()).any(|audience| {
-        is_bare(&audience)
-            && audience.has_host()
-            && audience.scheme() == gateway.scheme()
-            && audience.host() == gateway.host()
-            && audience.port_or_known_default() == gateway.port_or_known_default()
-            && path(&audience) == path(gateway)
+/// The audience that every token of the workspace has.
+pub(crate) fn workspace_audience(claims: &Claims) -> String {
+    let found = claims.audiences().into_iter().find(|audience| audience.starts_with(DEFAULT));
+    found.map(str::to_owned).unwrap_or_else(|| {
+        let uuid = claims.text("workspaceUuid").unwrap_or("WORKSPACE_UUID");
+        format!("{DEFAULT}{}", uuid.trim_matches(['{', '}']))
     })
+}
+
+/// Whether the step asked for a token for this address: one of its own audiences has the same scheme, host, port and path, and
+/// nothing else. A slash at the end does not matter.
+pub(crate) fn is_meant_for(claims: &Claims, gateway: &Url) -> bool {
+    let address = |url: &Url| url.as_str().trim_end_matches('/').to_owned();
+    let mut audiences = custom(claims).into_iter().filter_map(|audience| Url::parse(audience).ok());
+    audiences.any(|audience| address(&audience) == address(gateway))
 }
 
 /// The audience to write for a gateway: its URL without a slash at the end.
@@ -84,54 +83,33 @@ pub(super) fn block(audiences: &[&str]) -> String {
 
 /// How an audience differs from the URL that is wanted; `None` if their hosts differ.
 fn difference(audience: &str, wanted: &str) -> Option<String> {
-    let (is, should) = (Parts::of(audience.trim()), Parts::of(wanted));
-    if !is.host.eq_ignore_ascii_case(should.host) {
+    const NAMES: [&str; 4] = ["scheme", "host", "port", "path"];
+    let (is, should) = (parts(audience.trim()), parts(wanted));
+    if !is[1].eq_ignore_ascii_case(should[1]) {
         return None;
     }
     let mut found = Vec::new();
     if audience.trim() != audience {
         found.push("has white space around it".to_owned());
     }
-    match (is.scheme, should.scheme) {
-        (is, should) if is == should => {}
-        ("", should) => found.push(format!("has no `{should}://`")),
-        (is, should) => found.push(format!("begins with `{is}://` instead of `{should}://`")),
-    }
-    if is.host != should.host {
-        found.push(format!("has the host `{}` instead of `{}`", is.host, should.host));
-    }
-    match (is.port, should.port) {
-        (is, should) if is == should => {}
-        (is, "") => found.push(format!("has the port `:{is}`")),
-        ("", should) => found.push(format!("has no port `:{should}`")),
-        (is, should) => found.push(format!("has the port `:{is}` instead of `:{should}`")),
-    }
-    match (is.path, should.path) {
-        (is, should) if is == should => {}
-        (is, should) if is.trim_end_matches('/') == should => found.push("ends with `/`".to_owned()),
-        (is, "") => found.push(format!("has the path `{is}`")),
-        ("" | "/", should) => found.push(format!("has no path `{should}`")),
-        (is, should) => found.push(format!("has the path `{is}` instead of `{should}`")),
+    for ((name, is), should) in NAMES.into_iter().zip(is).zip(should) {
+        match (is, should) {
+            (is, should) if is == should => {}
+            ("/", "") => found.push("ends with `/`".to_owned()),
+            (is, "") => found.push(format!("has the {name} `{is}`")),
+            ("" | "/", should) => found.push(format!("has no {name} `{should}`")),
+            (is, should) if is.trim_end_matches('/') == should => found.push("ends with `/`".to_owned()),
+            (is, should) => found.push(format!("has the {name} `{is}` instead of `{should}`")),
+        }
     }
     Some(found.join(" and "))
 }
 
-/// A URL as it is written: a parser would normalise the differences away.
-struct Parts<'a> {
-    scheme: &'a str,
-    host: &'a str,
-    port: &'a str,
-    path: &'a str,
-}
-
-impl<'a> Parts<'a> {
-    fn of(url: &'a str) -> Self {
-        let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
-        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-        let (host, port) = match authority.rsplit_once(':') {
-            Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => (host, port),
-            _ => (authority, ""),
-        };
-        Self { scheme, host, port, path }
-    }
+/// Scheme, host, port and path of a URL, as they are written: a parser would normalise the differences away.
+fn parts(url: &str) -> [&str; 4] {
+    let (scheme, rest) = url.split_at(url.find("://").map_or(0, |at| at + 3));
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let is_port = |at: &usize| authority[at + 1..].bytes().all(|byte| byte.is_ascii_digit());
+    let (host, port) = authority.split_at(authority.rfind(':').filter(is_port).unwrap_or(authority.len()));
+    [scheme, host, port, path]
 }

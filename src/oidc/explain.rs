@@ -12,8 +12,8 @@ use crate::function::outcome::{Failure, Problem};
 /// The claims that a JwtIssuer (the first three) and the usual Role check: shown even if they are absent.
 const MATCHED: [&str; 6] = ["iss", "aud", "sub", "repositoryUuid", "branchName", "deploymentEnvironmentUuid"];
 
-/// The problem of a step without an ID token, with the YAML that gives it one.
-pub fn missing_token(gateway: &str) -> Problem {
+/// The problem of a step without an ID token, with the YAML that adds one.
+pub(super) fn missing_token(gateway: &str) -> Problem {
     Problem {
         failure: Failure::Permission,
         message: "no ID token: the step has no `oidc` block".to_owned(),
@@ -28,7 +28,7 @@ pub fn missing_token(gateway: &str) -> Problem {
 
 /// Why a gateway may refuse to exchange a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Cause {
+enum Reason {
     NoIam,
     NoRole,
     Issuer,
@@ -40,7 +40,7 @@ enum Cause {
     Unknown,
 }
 
-impl Cause {
+impl Reason {
     /// By the words of the gateway's answer; they are documented for few causes, so single words decide.
     fn of(status: u16, words: &str) -> Self {
         let words = words.to_lowercase();
@@ -85,7 +85,11 @@ impl Cause {
                 };
             }
             _ if let Some(finding) = known.next() => return format!("{}; {}", finding.message, finding.hint),
-            Self::Issuer => return with_yaml(UNKNOWN_ISSUER, resources::issuer(claims, gateway)),
+            Self::Issuer => {
+                let yaml = resources::issuer(claims, gateway, facts);
+                return UNKNOWN_ISSUER.to_owned()
+                    + &yaml.map(|yaml| format!("\n{}", yaml.trim_end())).unwrap_or_default();
+            }
             Self::Audience => OTHER_AUDIENCE,
             Self::StaleKeys => STALE_KEYS,
             Self::Expired => EXPIRED,
@@ -95,10 +99,6 @@ impl Cause {
         };
         remedy.to_owned()
     }
-}
-
-fn with_yaml(remedy: &str, yaml: Option<String>) -> String {
-    yaml.map_or_else(|| remedy.to_owned(), |yaml| format!("{remedy}\n{}", yaml.trim_end()))
 }
 
 const NO_IAM: &str = "the gateway has no token exchange: OpenFaaS CE and Standard have no IAM, so set `OPENFAAS_PASSWORD` \
@@ -123,9 +123,7 @@ const UNKNOWN: &str = "check that a JwtIssuer has the token's `iss` and one of i
 /// A gateway's answer to an exchange that it refused (RFC 6749, section 5.2).
 #[derive(Clone, Copy, Debug)]
 pub struct Refusal<'a> {
-    /// The HTTP status.
     pub status: u16,
-    /// `error`.
     pub error: Option<&'a str>,
     /// `error_description`; the whole body if it is not JSON.
     pub description: Option<&'a str>,
@@ -136,19 +134,19 @@ pub struct Refusal<'a> {
 pub fn explain_refusal(refusal: Refusal<'_>, claims: &Claims, gateway: &str, now: u64, facts: &Facts) -> Problem {
     let Refusal { status, error, description } = refusal;
     let said: Vec<&str> = error.into_iter().chain(description).filter(|text| !text.trim().is_empty()).collect();
-    let cause = Cause::of(status, &said.join(" "));
+    let reason = Reason::of(status, &said.join(" "));
     let answer = if said.is_empty() { String::new() } else { format!(": {}", list(&said)) };
-    let mut hint = cause.remedy(claims, gateway, now, facts);
-    if !matches!(cause, Cause::NoIam | Cause::NotTheGateway) {
+    let mut hint = reason.remedy(claims, gateway, now, facts);
+    if !matches!(reason, Reason::NoIam | Reason::NotTheGateway) {
         let rows = claims_table(claims, gateway, now);
         hint.push_str("\nclaims of the token:");
-        let shown = |row: &&Row| match cause {
-            Cause::Expired => row.is_time(),
-            Cause::NoRole | Cause::Unknown => MATCHED.contains(&row.claim.as_str()),
-            _ => MATCHED[..3].contains(&row.claim.as_str()),
+        let shown: &[&str] = match reason {
+            Reason::Expired => &["exp", "iat", "nbf"],
+            Reason::NoRole | Reason::Unknown => &MATCHED,
+            _ => &MATCHED[..3],
         };
-        for row in rows.iter().filter(shown) {
-            hint.push_str(&format!("\n  {}: {} ({})", row.claim, row.value, row.meaning));
+        for [claim, value, meaning] in rows.iter().filter(|[claim, ..]| shown.contains(&claim.as_str())) {
+            hint.push_str(&format!("\n  {claim}: {value} ({meaning})"));
         }
         hint.push_str("\n`COMMAND: whoami` prints the JwtIssuer, Policy and Role that give this step access");
     }
@@ -159,30 +157,12 @@ pub fn explain_refusal(refusal: Refusal<'_>, claims: &Claims, gateway: &str, now
     }
 }
 
-/// One claim, ready to be shown.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Row {
-    /// The claim's name.
-    pub claim: String,
-    /// Its value, or `-`.
-    pub value: String,
-    /// How the gateway's IAM reads it.
-    pub meaning: String,
-}
-
-impl Row {
-    fn is_time(&self) -> bool {
-        matches!(self.claim.as_str(), "exp" | "iat" | "nbf")
-    }
-}
-
-/// All claims of a token, first those that the gateway checks, with how its IAM reads each.
-pub fn claims_table(claims: &Claims, gateway: &str, now: u64) -> Vec<Row> {
+/// All claims of a token, first those that the gateway checks, with the value of each, and how the gateway's IAM reads it.
+pub fn claims_table(claims: &Claims, gateway: &str, now: u64) -> Vec<[String; 3]> {
     let others = claims.iter().map(|(claim, _)| claim).filter(|claim| !MATCHED.contains(claim));
-    let row = |claim: &str| Row {
-        claim: quote(claim),
-        value: claims.get(claim).map_or_else(|| "-".to_owned(), show),
-        meaning: meaning(claim, claims, gateway, now),
+    let row = |claim: &str| {
+        let value = claims.get(claim).map_or_else(|| "-".to_owned(), show);
+        [quote(claim), value, meaning(claim, claims, gateway, now)]
     };
     MATCHED.into_iter().chain(others).map(row).collect()
 }
@@ -215,7 +195,10 @@ fn meaning(claim: &str, claims: &Claims, gateway: &str, now: u64) -> String {
             Audience::Other(_) => {
                 "does not contain the gateway; `spec.aud` of the JwtIssuer must list one of them".into()
             }
-            Audience::Default => "does not contain the gateway: the step has no `oidc: audiences:`".into(),
+            Audience::Default => {
+                "only the workspace's; `spec.aud` of the JwtIssuer must list it, or the step needs `oidc: audiences:`"
+                    .into()
+            }
         },
         "repositoryUuid" => {
             claims.repository().map_or_else(absent, |_| "the usual Role has a condition on it, with its braces".into())

@@ -12,7 +12,7 @@ const LEEWAY: u64 = 60;
 /// No step runs longer than this, in seconds (Bitbucket's `max-time`: 720 minutes).
 const LONGEST_STEP: u64 = 720 * 60;
 
-/// What Bitbucket's variables say about the build, to be compared with the token; blank ones are absent.
+/// What the variables say about the build, to be compared with the token; blank ones are absent.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
     /// `BITBUCKET_WORKSPACE`
@@ -27,44 +27,33 @@ pub struct Facts {
     pub pull_request: Option<String>,
     /// `BITBUCKET_DEPLOYMENT_ENVIRONMENT`
     pub environment: Option<String>,
+    /// Whether AWS or Google get the token too: then it has one audience for all, the workspace's.
+    pub clouds: bool,
 }
 
-/// The part of a token that a finding is about.
+/// The claim, or the claims, that a finding is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subject {
-    /// `exp`, `iat`, `nbf`
     Lifetime,
-    /// `iss`
     Issuer,
-    /// `repositoryUuid`
     Repository,
-    /// `aud`
     Audience,
-    /// `branchName`
     Branch,
-    /// `deploymentEnvironmentUuid`
     Environment,
 }
 
 /// Something about a token that a person should know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// What it is about.
     pub subject: Subject,
     /// An error: every gateway refuses the token, so it is not sent. A warning: a gateway that is set up as OpenFaaS'
     /// documentation says refuses it. A note: right for some gateways and Roles; reported by `whoami`, and if a token was
     /// refused.
     pub severity: Severity,
-    /// What is so; one line.
+    /// One line.
     pub message: String,
     /// What to change; may have several lines.
     pub hint: String,
-}
-
-impl Finding {
-    fn new(subject: Subject, severity: Severity, message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { subject, severity, message: message.into(), hint: hint.into() }
-    }
 }
 
 impl From<Finding> for Problem {
@@ -73,28 +62,34 @@ impl From<Finding> for Problem {
     }
 }
 
+/// Severity, message and hint of a finding.
+type Found = Option<(Severity, String, String)>;
+
 /// Compares the claims with the gateway's URL, the time (seconds since 1970) and what else is known about the build.
 pub fn findings(claims: &Claims, gateway: &str, now: u64, facts: &Facts) -> Vec<Finding> {
     let found = [
-        lifetime(claims, now),
-        issuer(claims, facts),
-        repository(claims, facts),
-        audience(claims, gateway),
-        branch(claims, facts),
-        environment(claims, facts),
+        (Subject::Lifetime, lifetime(claims, now)),
+        (Subject::Issuer, issuer(claims, facts)),
+        (Subject::Repository, repository(claims, facts)),
+        (Subject::Audience, audience(claims, gateway, facts)),
+        (Subject::Branch, branch(claims, facts)),
+        (Subject::Environment, environment(claims, facts)),
     ];
-    found.into_iter().flatten().collect()
+    let finding = |(subject, found): (Subject, Found)| {
+        let (severity, message, hint) = found?;
+        Some(Finding { subject, severity, message, hint })
+    };
+    found.into_iter().filter_map(finding).collect()
 }
 
-fn lifetime(claims: &Claims, now: u64) -> Option<Finding> {
+fn lifetime(claims: &Claims, now: u64) -> Found {
+    // No more than a warning: this machine's clock may be wrong.
     let begins = claims.time("nbf").max(claims.time("iat")).unwrap_or(0);
     if begins > now.saturating_add(LEEWAY) {
-        let ahead = span(begins - now);
-        return Some(Finding::new(
-            Subject::Lifetime,
+        return Some((
             Severity::Warning,
-            format!("the ID token is not valid before {ahead} from now"),
-            "set the clock of the machine that runs this step: it is slow",
+            format!("the ID token is not valid before {} from now", span(begins - now)),
+            "set the clock of the machine that runs this step: it is slow".to_owned(),
         ));
     }
     let ends = claims.time("exp")?;
@@ -111,32 +106,24 @@ fn lifetime(claims: &Claims, now: u64) -> Option<Finding> {
     } else {
         "the step ran longer than the token is valid: run the pipe at the beginning of the step or in its own step; if the \
          clock of this machine is fast, correct it"
-            .into()
+            .to_owned()
     };
-    // No more than a warning: this machine's clock may be wrong.
-    Some(Finding::new(
-        Subject::Lifetime,
-        Severity::Warning,
-        format!("the ID token expired {} ago{lived}", span(since)),
-        hint,
-    ))
+    Some((Severity::Warning, format!("the ID token expired {} ago{lived}", span(since)), hint))
 }
 
-fn issuer(claims: &Claims, facts: &Facts) -> Option<Finding> {
+fn issuer(claims: &Claims, facts: &Facts) -> Found {
     let own = own_token();
     if let Some(original) = claims.text("fed:iss") {
-        let message = format!(
-            "the token is not an ID token: a gateway issued it in exchange for a token of `{}`",
-            quote(original)
-        );
-        return Some(Finding::new(Subject::Issuer, Severity::Error, message, own));
+        let original = quote(original);
+        let message =
+            format!("the token is not an ID token: a gateway issued it in exchange for a token of `{original}`");
+        return Some((Severity::Error, message, own));
     }
     let Some(issuer) = claims.issuer() else {
-        return Some(Finding::new(Subject::Issuer, Severity::Error, "the ID token has no `iss`", own));
+        return Some((Severity::Error, "the ID token has no `iss`".to_owned(), own));
     };
     let Some(workspace) = claims.workspace() else {
-        return Some(Finding::new(
-            Subject::Issuer,
+        return Some((
             Severity::Warning,
             format!("the ID token is from `{}`, which is not Bitbucket Pipelines", quote(issuer)),
             format!("{own}; the gateway accepts this one only if a JwtIssuer has that `iss`"),
@@ -149,35 +136,42 @@ fn issuer(claims: &Claims, facts: &Facts) -> Option<Finding> {
     (!workspace.eq_ignore_ascii_case(expected) && !by_uuid).then(|| {
         let (workspace, expected) = (quote(workspace), quote(expected));
         let message = format!("the ID token is from workspace `{workspace}`, but this step runs in `{expected}`");
-        Finding::new(Subject::Issuer, Severity::Warning, message, own)
+        (Severity::Warning, message, own)
     })
 }
 
-/// A UUID without its braces, also where these are percent-encoded.
+/// A UUID without its braces, also if these are percent-encoded.
 fn plain_uuid(text: &str) -> &str {
     let text = text.trim_matches(['{', '}']);
     let text = text.strip_prefix("%7B").unwrap_or(text);
     text.strip_suffix("%7D").unwrap_or(text)
 }
 
-fn repository(claims: &Claims, facts: &Facts) -> Option<Finding> {
+fn repository(claims: &Claims, facts: &Facts) -> Found {
     let (is, expected) = (claims.repository()?, facts.repository_uuid.as_deref()?);
     (plain_uuid(is) != plain_uuid(expected)).then(|| {
-        Finding::new(
-            Subject::Repository,
-            Severity::Warning,
-            format!("the ID token is from repository `{}`, but this step runs in `{}`", quote(is), quote(expected)),
-            own_token(),
-        )
+        let (is, expected) = (quote(is), quote(expected));
+        let message = format!("the ID token is from repository `{is}`, but this step runs in `{expected}`");
+        (Severity::Warning, message, own_token())
     })
 }
 
-fn audience(claims: &Claims, gateway: &str) -> Option<Finding> {
+fn audience(claims: &Claims, gateway: &str, facts: &Facts) -> Found {
     let wanted = audience::wanted(gateway);
     let url = quote(wanted);
     let custom = audience::custom(claims);
     let (severity, message, replaced, how) = match Audience::of(claims, gateway) {
         Audience::Named => return None,
+        Audience::Default if facts.clouds => {
+            return Some((
+                Severity::Note,
+                "the ID token has one audience, the workspace's, which AWS and Google accept".to_owned(),
+                format!(
+                    "the gateway accepts it if `spec.aud` of its JwtIssuer lists `{}`",
+                    quote(&audience::workspace_audience(claims))
+                ),
+            ));
+        }
         Audience::Near { audience, differs } => (
             Severity::Warning,
             format!("the ID token's audience `{}` is not exactly `{url}`: it {}", quote(audience), quote(&differs)),
@@ -203,19 +197,18 @@ fn audience(claims: &Claims, gateway: &str) -> Option<Finding> {
              JwtIssuer's `aud`",
             audience::LONGEST
         );
-        return Some(Finding::new(Subject::Audience, severity, message, hint));
+        return Some((severity, message, hint));
     }
     let mut audiences: Vec<&str> = custom.iter().copied().filter(|audience| Some(*audience) != replaced).collect();
     audiences.push(wanted);
-    let full = if audiences.len() > audience::MOST {
-        format!("\nand remove another audience: Bitbucket accepts at most {} per step", audience::MOST)
-    } else {
-        String::new()
-    };
-    Some(Finding::new(Subject::Audience, severity, message, format!("{how}\n{}{full}", audience::block(&audiences))))
+    let mut hint = format!("{how}\n{}", audience::block(&audiences));
+    if audiences.len() > audience::MOST {
+        hint += &format!("\nand remove another audience: Bitbucket accepts at most {} per step", audience::MOST);
+    }
+    Some((severity, message, hint))
 }
 
-fn branch(claims: &Claims, facts: &Facts) -> Option<Finding> {
+fn branch(claims: &Claims, facts: &Facts) -> Found {
     if claims.branch().is_some() {
         return None;
     }
@@ -224,16 +217,12 @@ fn branch(claims: &Claims, facts: &Facts) -> Option<Finding> {
         (None, Some(id)) => format!(": this is a build of pull request `{}`", quote(id)),
         (None, None) => String::new(),
     };
-    Some(Finding::new(
-        Subject::Branch,
-        Severity::Note,
-        format!("the ID token has no `branchName`{why}"),
-        "a Role with a condition on `jwt:branchName` does not match this step: use conditions on `jwt:repositoryUuid` and \
-         `jwt:deploymentEnvironmentUuid`, and give the step a `deployment:`",
-    ))
+    let hint = "a Role with a condition on `jwt:branchName` does not match this step: use conditions on `jwt:repositoryUuid` \
+        and `jwt:deploymentEnvironmentUuid`, and give the step a `deployment:`";
+    Some((Severity::Note, format!("the ID token has no `branchName`{why}"), hint.to_owned()))
 }
 
-fn environment(claims: &Claims, facts: &Facts) -> Option<Finding> {
+fn environment(claims: &Claims, facts: &Facts) -> Found {
     if claims.environment().is_some() {
         return None;
     }
@@ -243,13 +232,9 @@ fn environment(claims: &Claims, facts: &Facts) -> Option<Finding> {
         }
         None => "the ID token has no `deploymentEnvironmentUuid`: the step has no `deployment:`".to_owned(),
     };
-    Some(Finding::new(
-        Subject::Environment,
-        Severity::Note,
-        message,
-        "a Role with a condition on `jwt:deploymentEnvironmentUuid` does not match this step; if the Role has one, give the \
-         step a `deployment:`, and write the UUID in the Role with its braces",
-    ))
+    let hint = "a Role with a condition on `jwt:deploymentEnvironmentUuid` does not match this step; if the Role has one, give \
+        the step a `deployment:`, and write the UUID in the Role with its braces";
+    Some((Severity::Note, message, hint.to_owned()))
 }
 
 /// Texts from outside in backticks, with commas.

@@ -14,13 +14,11 @@ mod yaml;
 use crate::console::redact::Secret;
 use crate::function::outcome::{Failure, Problem};
 
-pub use audience::Audience;
-pub(crate) use audience::is_meant_for;
+pub(crate) use audience::{is_meant_for, workspace_audience};
 pub use claims::{Claims, decode_unverified};
-pub use explain::{Refusal, Row, claims_table, explain_refusal, missing_token};
+pub use explain::{Refusal, claims_table, explain_refusal};
 pub use findings::{Facts, Finding, Subject, findings};
-pub(crate) use resources::issuer;
-pub use resources::{Grant, IamAction, Lacking, Unbound, missing, missing_action, resources};
+pub(crate) use resources::{Grant, IamAction, Lacking, issuer, missing, missing_action, resources};
 
 /// Longer tokens are not read: one of Bitbucket's has about 2 KiB, and proxies refuse headers far below this.
 const LONGEST_TOKEN: usize = 64 * 1024;
@@ -35,14 +33,11 @@ fn own_token() -> String {
 
 /// The ID token that Bitbucket made for the step.
 #[derive(Debug)]
-pub struct IdToken(Secret);
+pub(crate) struct IdToken(Secret);
 
 impl IdToken {
     /// Takes the variable's value, trimmed, and hides it in all output from now on.
-    ///
-    /// # Errors
-    /// If it cannot be a token: empty, a variable's name, too long.
-    pub fn new(value: &str) -> Result<Self, TokenError> {
+    pub(crate) fn new(value: &str) -> Result<Self, TokenError> {
         let value = value.trim();
         // Checked first: what is not a secret must stay readable in the log.
         claims::refuse_non_token(value.as_bytes())?;
@@ -50,15 +45,12 @@ impl IdToken {
     }
 
     /// The token, for the exchange request's body only.
-    pub fn reveal(&self) -> &str {
+    pub(crate) fn reveal(&self) -> &str {
         self.0.reveal()
     }
 
     /// Not verified, see [`decode_unverified`].
-    ///
-    /// # Errors
-    /// If it is not a JWT with a JSON object of claims.
-    pub fn claims(&self) -> Result<Claims, TokenError> {
+    pub(crate) fn claims(&self) -> Result<Claims, TokenError> {
         decode_unverified(self.reveal().as_bytes())
     }
 }
@@ -78,10 +70,7 @@ pub enum TokenError {
     #[error("`{VARIABLE}` is not a JWT: its claims are not base64url; it was truncated or changed")]
     NotBase64,
     #[error("`{VARIABLE}` is not a JWT: its claims are not JSON (column {column})")]
-    NotJson {
-        /// Where reading stopped.
-        column: usize,
-    },
+    NotJson { column: usize },
     #[error("`{VARIABLE}` is not a JWT: its claims are JSON, but not an object")]
     NotObject,
 }
@@ -90,7 +79,7 @@ impl TokenError {
     /// The error with its remedy, for the gateway at this URL.
     pub fn problem(&self, gateway: &str) -> Problem {
         if *self == Self::Empty {
-            return missing_token(gateway);
+            return explain::missing_token(gateway);
         }
         Problem {
             failure: Failure::Permission,

@@ -23,20 +23,15 @@ const HASH: usize = 12;
 
 /// What a Policy can permit, as far as the pipe needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum IamAction {
-    /// Deploy a function that does not exist yet.
+// The names are those of OpenFaaS: `Function:Create`.
+#[allow(clippy::enum_variant_names)]
+pub(crate) enum IamAction {
     FunctionCreate,
-    /// Deploy a function again.
     FunctionUpdate,
-    /// Remove a function.
     FunctionDelete,
-    /// Read a function's status.
     FunctionGet,
-    /// List a namespace's functions.
     FunctionList,
-    /// Read a function's logs.
     FunctionLogs,
-    /// Invoke a function that requires a token.
     FunctionInvoke,
 }
 
@@ -55,18 +50,18 @@ impl fmt::Display for IamAction {
 }
 
 /// The actions that the gateway refused, and on which functions.
-pub type Lacking = BTreeMap<IamAction, BTreeSet<FunctionName>>;
+pub(crate) type Lacking = BTreeMap<IamAction, BTreeSet<FunctionName>>;
 
 /// What to add to a Policy if the gateway answered 403.
 ///
 /// A listing is permitted on a whole namespace, whatever the function.
-pub fn missing_action(action: IamAction, function: &FunctionName) -> String {
+pub(crate) fn missing_action(action: IamAction, function: &FunctionName) -> String {
     missing(&BTreeMap::from([(action, BTreeSet::from([function.clone()]))]), &[])
 }
 
 /// What to add to a Policy if the gateway answered 403 and the run needs these grants: also what it did not refuse yet, so that
 /// one change is enough.
-pub fn missing(lacking: &Lacking, grants: &[Grant]) -> String {
+pub(crate) fn missing(lacking: &Lacking, grants: &[Grant]) -> String {
     let names: Vec<_> = lacking.keys().map(|action| format!("`{action}`")).collect();
     let each = lacking.iter().flat_map(|(action, functions)| functions.iter().map(|function| (*action, function)));
     let on: BTreeSet<_> = each.map(|(action, function)| resource(action, function)).collect();
@@ -79,13 +74,10 @@ pub fn missing(lacking: &Lacking, grants: &[Grant]) -> String {
         .map(|(action, functions)| Grant { actions: vec![*action], functions: functions.iter().cloned().collect() });
     let grants: Vec<_> = grants.iter().cloned().chain(unforeseen).collect();
     // `whoami` prints what a deploy or an invocation needs.
-    let is_printed = |action: &IamAction| {
-        matches!(action, IamAction::FunctionCreate | IamAction::FunctionUpdate | IamAction::FunctionInvoke)
-    };
-    let whoami = if grants.iter().flat_map(|grant| &grant.actions).any(is_printed) {
-        "\n`COMMAND: whoami` prints the complete Policy that this step needs"
-    } else {
-        ""
+    let printed = [IamAction::FunctionCreate, IamAction::FunctionUpdate, IamAction::FunctionInvoke];
+    let whoami = match grants.iter().any(|grant| grant.actions.iter().any(|action| printed.contains(action))) {
+        true => "\n`COMMAND: whoami` prints the complete Policy that this step needs",
+        false => "",
     };
     format!(
         "the Policy lacks {} on {resources}; add to its `statement:`\n{}{whoami}",
@@ -96,16 +88,14 @@ pub fn missing(lacking: &Lacking, grants: &[Grant]) -> String {
 
 /// Actions that are to be permitted on functions.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Grant {
-    /// What may be done.
-    pub actions: Vec<IamAction>,
-    /// On what.
-    pub functions: Vec<FunctionName>,
+pub(crate) struct Grant {
+    pub(crate) actions: Vec<IamAction>,
+    pub(crate) functions: Vec<FunctionName>,
 }
 
 /// What a Role cannot be written without.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unbound {
+pub(crate) enum Unbound {
     #[error("no resources are proposed: the ID token has no `iss`")]
     Issuer,
     #[error(
@@ -131,7 +121,7 @@ impl Hint for Unbound {
 
 /// The JwtIssuer, Policy and Role that permit the grants to this step and to those like it: of the same repository and
 /// deployment environment, else branch. `of` tells apart steps that a Role cannot: by their stack file or function.
-pub fn resources(
+pub(crate) fn resources(
     claims: &Claims,
     gateway: &str,
     facts: &Facts,
@@ -148,7 +138,7 @@ pub fn resources(
          {}---\n\
          # To whom: all conditions must match; several values of one are alternatives.\n\
          {}",
-        jwt_issuer(claims, issuer, gateway),
+        jwt_issuer(claims, issuer, gateway, facts),
         head("Policy", &name) + "  statement:\n" + &statements(grants),
         format_args!("{}  policy:\n  - {name}\n{condition}", head("Role", &name)),
     ))
@@ -168,28 +158,35 @@ fn name(claims: &Claims, facts: &Facts, of: Option<&str>) -> Result<String, Unbo
     Ok(labels.into_iter().chain(of.map(|of| label("", of))).collect::<Vec<_>>().join("."))
 }
 
-fn jwt_issuer(claims: &Claims, issuer: &str, gateway: &str) -> String {
+fn jwt_issuer(claims: &Claims, issuer: &str, gateway: &str, facts: &Facts) -> String {
     let (trust, name) = match claims.workspace() {
         Some(workspace) => ("", workspace),
         None => ("# This issuer is not Bitbucket Pipelines: apply this only if you trust it.\n", issuer),
     };
-    let missing = match Audience::of(claims, gateway) {
-        Audience::Named => "",
-        _ => "  # Not in the token yet: the step's `oidc: audiences:` must list it too.\n",
-    };
     let as_written = claims.audiences().contains(&gateway);
-    let audience = if as_written { gateway } else { audience::wanted(gateway) };
+    let (note, audience) = match Audience::of(claims, gateway) {
+        _ if facts.clouds => (
+            "  # The workspace's, which every token has: one audience for the gateway, AWS and Google.\n",
+            audience::workspace_audience(claims),
+        ),
+        Audience::Named if as_written => ("", gateway.to_owned()),
+        Audience::Named => ("", audience::wanted(gateway).to_owned()),
+        _ => (
+            "  # Not in the token yet: the step's `oidc: audiences:` must list it too.\n",
+            audience::wanted(gateway).to_owned(),
+        ),
+    };
     format!(
-        "{trust}{}  iss: {}\n  aud:\n{missing}  - {}\n  tokenExpiry: 30m\n",
+        "{trust}{}  iss: {}\n  aud:\n{note}  - {}\n  tokenExpiry: 30m\n",
         head("JwtIssuer", &format!("bitbucket.{}", label("", name))),
         scalar(issuer),
-        scalar(audience),
+        scalar(&audience),
     )
 }
 
 /// The JwtIssuer that accepts the token's issuer.
-pub(crate) fn issuer(claims: &Claims, gateway: &str) -> Option<String> {
-    Some(jwt_issuer(claims, claims.issuer()?, gateway))
+pub(crate) fn issuer(claims: &Claims, gateway: &str, facts: &Facts) -> Option<String> {
+    Some(jwt_issuer(claims, claims.issuer()?, gateway, facts))
 }
 
 /// The conditions of a Role for this step and those like it.

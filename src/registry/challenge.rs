@@ -1,13 +1,13 @@
 //! What a registry asks for in `WWW-Authenticate` (RFC 9110, section 11.6.1; distribution, *Token Authentication*).
 
+use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::LazyLock;
 
+use regex_lite::Regex;
 use url::{Host, Url};
 
 use crate::console::log::brief;
-
-/// Registries send one or two challenges; no more than this many are read.
-const MOST_CHALLENGES: usize = 16;
 
 /// How a registry wants to be asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,24 +24,28 @@ pub(crate) struct Bearer {
     scope: Option<String>,
 }
 
-/// Why no token may be requested where the challenge says.
+/// Why no token may be requested from the endpoint that the challenge names.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum RefusedRealm {
-    #[error("the registry names `{}` as its token endpoint, which is not a URL", brief(.0))]
-    NotUrl(String),
-    #[error("the registry names `{}` as its token endpoint, which is not `https`", brief(.0))]
-    NotEncrypted(String),
-    #[error("the registry names `{}` as its token endpoint, which is a private address", brief(.0))]
-    Private(String),
+#[error("the registry names `{}` as its token endpoint, which is {reason}", brief(.realm))]
+pub(crate) struct RefusedRealm {
+    realm: String,
+    reason: &'static str,
 }
 
 impl Challenge {
     /// The challenge to answer among those of all `WWW-Authenticate` headers: a token endpoint before a password.
     pub(crate) fn of<'a>(headers: impl IntoIterator<Item = &'a str>) -> Option<Self> {
         let challenges: Vec<_> = headers.into_iter().flat_map(parse).collect();
-        let bearer = challenges.iter().find_map(|challenge| challenge.bearer());
-        let basic = || challenges.iter().any(|challenge| challenge.scheme.eq_ignore_ascii_case("basic"));
-        bearer.map(Self::Bearer).or_else(|| basic().then_some(Self::Basic))
+        let bearer = challenges.iter().find_map(Parsed::bearer).map(Self::Bearer);
+        bearer.or_else(|| challenges.iter().any(|challenge| challenge.scheme == "basic").then_some(Self::Basic))
+    }
+
+    /// The challenge to expect for other repositories of the registry: each has a scope with its own name.
+    pub(crate) fn of_any_repository(mut self) -> Self {
+        if let Self::Bearer(bearer) = &mut self {
+            bearer.scope.take_if(|scope| scope.contains("repository:"));
+        }
+        self
     }
 }
 
@@ -52,31 +56,29 @@ impl Bearer {
     /// GHCR, and for rights beyond pulling, which are never needed.
     pub(crate) fn scopes(&self, repository: &str) -> Vec<String> {
         const PLACEHOLDER: &str = "repository:user/image:pull";
-        let own = || format!("repository:{repository}:pull");
         let asked = self.scope.as_deref().unwrap_or_default().split_ascii_whitespace().map(str::to_owned);
         let mut scopes: Vec<_> = asked
             .filter(|scope| scope != PLACEHOLDER && !scope.contains(":push") && !scope.contains(",push"))
             .collect();
         if scopes.is_empty() {
-            scopes.push(own());
+            scopes.push(format!("repository:{repository}:pull"));
         }
         scopes
     }
 
     /// The token endpoint, if a credential for `registry` may go there.
     pub(crate) fn endpoint(&self, registry: &Url) -> Result<Url, RefusedRealm> {
-        let url = Url::parse(&self.realm).map_err(|_| RefusedRealm::NotUrl(self.realm.clone()))?;
-        let Some(host) = url.host() else { return Err(RefusedRealm::NotUrl(self.realm.clone())) };
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err(RefusedRealm::NotUrl(self.realm.clone()));
+        let refused = |reason| Err(RefusedRealm { realm: self.realm.clone(), reason });
+        let Ok(url) = Url::parse(&self.realm) else { return refused("not a URL") };
+        match url.host() {
+            Some(_) if !url.username().is_empty() || url.password().is_some() => refused("not a URL"),
+            None => refused("not a URL"),
+            _ if url.scheme() != "https" && !(url.scheme() == "http" && registry.scheme() == "http") => {
+                refused("not `https`")
+            }
+            Some(host) if is_private(&host) && registry.host().as_ref() != Some(&host) => refused("a private address"),
+            Some(_) => Ok(url),
         }
-        if url.scheme() != "https" && !(url.scheme() == "http" && registry.scheme() == "http") {
-            return Err(RefusedRealm::NotEncrypted(self.realm.clone()));
-        }
-        if is_private(&host) && registry.host().as_ref() != Some(&host) {
-            return Err(RefusedRealm::Private(self.realm.clone()));
-        }
-        Ok(url)
     }
 }
 
@@ -110,84 +112,44 @@ pub(crate) fn is_private(host: &Host<&str>) -> bool {
     }
 }
 
-/// A scheme with its parameters.
-#[derive(Debug, Default)]
+/// A scheme with its parameters; names are in lower case.
 struct Parsed {
     scheme: String,
-    parameters: Vec<(String, String)>,
+    parameters: HashMap<String, String>,
 }
 
 impl Parsed {
-    fn parameter(&self, name: &str) -> Option<String> {
-        let found = self.parameters.iter().find(|(other, _)| other.eq_ignore_ascii_case(name));
-        found.map(|(_, value)| value.clone()).filter(|value| !value.is_empty())
-    }
-
     fn bearer(&self) -> Option<Bearer> {
-        if !self.scheme.eq_ignore_ascii_case("bearer") {
-            return None;
-        }
-        let realm = self.parameter("realm")?;
-        Some(Bearer { realm, service: self.parameter("service"), scope: self.parameter("scope") })
+        let parameter = |name: &str| self.parameters.get(name).cloned();
+        let realm = parameter("realm").filter(|_| self.scheme == "bearer")?;
+        Some(Bearer { realm, service: parameter("service"), scope: parameter("scope") })
     }
 }
 
-/// Reads the challenges of one header. What is malformed is skipped: the rest may still be of use.
+/// A word, which is the scheme of a challenge, or the name of a parameter if a value follows, quoted or not. Unquoted values may
+/// hold more than a token: `realm=https://…`.
+static WORD: LazyLock<Regex> = LazyLock::new(|| {
+    let word = r#"([!#$%&'*+\-.^_`|~0-9A-Za-z]+)[ \t]*(?:(=)[ \t]*(?:"((?:[^"\\]|\\.)*)"|([^, \t]*)))?"#;
+    Regex::new(word).expect("a valid expression, as tests show")
+});
+
+/// The challenges of one header. What is malformed is skipped: the rest may still be of use.
 fn parse(header: &str) -> Vec<Parsed> {
     let mut challenges: Vec<Parsed> = Vec::new();
-    let mut rest = header;
-    loop {
-        rest = rest.trim_start_matches([' ', '\t', ',']);
-        let (word, after) = token(rest);
-        if word.is_empty() {
-            // Not a token: skip to the next comma.
-            match rest.split_once(',') {
-                Some((_, after)) => rest = after,
-                None => return challenges,
+    for found in WORD.captures_iter(header) {
+        let text = |group| found.get(group).map(|group| group.as_str());
+        let word = text(1).unwrap_or_default().to_ascii_lowercase();
+        let value = text(3).map(|quoted| quoted.replace("\\\"", "\""));
+        match (text(2), challenges.last_mut()) {
+            (None, _) => challenges.push(Parsed { scheme: word, parameters: HashMap::new() }),
+            (Some(_), Some(challenge)) => {
+                let value = value.or_else(|| text(4).map(str::to_owned)).filter(|value| !value.is_empty());
+                challenge.parameters.extend(value.map(|value| (word, value)));
             }
-            continue;
-        }
-        let after = after.trim_start_matches([' ', '\t']);
-        match after.strip_prefix('=') {
-            // A parameter of the challenge before; `==` is the end of a `token68`, which no registry sends.
-            Some(value) if !value.starts_with('=') => {
-                let (value, after) = value_of(value.trim_start_matches([' ', '\t']));
-                if let Some(challenge) = challenges.last_mut() {
-                    challenge.parameters.push((word.to_owned(), value));
-                }
-                rest = after;
-            }
-            _ if challenges.len() == MOST_CHALLENGES => return challenges,
-            _ => {
-                challenges.push(Parsed { scheme: word.to_owned(), parameters: Vec::new() });
-                rest = after;
-            }
+            (Some(_), None) => {}
         }
     }
-}
-
-/// A token (RFC 9110, section 5.6.2) at the start of a text, and what follows it.
-fn token(text: &str) -> (&str, &str) {
-    let is_inner = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
-    text.split_at(text.find(|c| !is_inner(c)).unwrap_or(text.len()))
-}
-
-/// A parameter's value, quoted or not, and what follows it. Unquoted values may hold more than a token: `realm=https://…`.
-fn value_of(text: &str) -> (String, &str) {
-    let Some(quoted) = text.strip_prefix('"') else {
-        let (value, rest) = text.split_at(text.find([',', ' ', '\t']).unwrap_or(text.len()));
-        return (value.to_owned(), rest);
-    };
-    let mut value = String::new();
-    let mut characters = quoted.char_indices();
-    while let Some((at, character)) = characters.next() {
-        match character {
-            '"' => return (value, &quoted[at + 1..]),
-            '\\' => value.extend(characters.next().map(|(_, escaped)| escaped)),
-            other => value.push(other),
-        }
-    }
-    (value, "")
+    challenges
 }
 
 #[cfg(test)]
@@ -246,6 +208,17 @@ mod tests {
         assert_eq!(scopes(r#",scope="aws""#), ["aws"]);
         assert_eq!(scopes(r#",scope="*""#), ["*"]);
         assert_eq!(scopes(r#",scope="repository:upstream/fn:pull""#), ["repository:upstream/fn:pull"]);
+    }
+
+    #[test]
+    fn scope_for_one_repository_is_not_requested_for_another() {
+        let other = |scope: &str| {
+            let challenge = Challenge::of([format!(r#"Bearer realm="https://r.io/t"{scope}"#).as_str()]).unwrap();
+            let Challenge::Bearer(bearer) = challenge.of_any_repository() else { panic!("no token endpoint") };
+            bearer.scopes("acme/other")
+        };
+        assert_eq!(other(r#",scope="repository:acme/fn:pull""#), ["repository:acme/other:pull"]);
+        assert_eq!(other(r#",scope="aws""#), ["aws"]);
     }
 
     #[test]

@@ -1,20 +1,18 @@
 //! Which credentials a registry gets: by its host, which must match in full.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use base64::Engine as _;
-use base64::alphabet;
-use base64::engine::general_purpose::STANDARD;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde::Deserialize;
 
 use super::aws::{EcrHost, RoleArn};
 use super::google::{Provider, ServiceAccount, is_google};
+use super::login::{Login, TOKEN_USER};
 use super::reference::Host;
+use crate::console::log::brief;
 use crate::console::redact::Secret;
-
-/// The user under which docker stores an identity token.
-const TOKEN_USER: &str = "<token>";
+use crate::http::ca_cert::BASE64;
 
 /// All credentials that the variables name.
 #[derive(Debug, Default)]
@@ -22,29 +20,18 @@ pub(crate) struct Credentials {
     /// `DOCKER_AUTH_CONFIG`.
     pub(crate) docker: DockerAuthConfig,
     /// `REGISTRY_HOST`, with `REGISTRY_USERNAME` and `REGISTRY_PASSWORD`.
-    pub(crate) registry: Option<(Host, Login)>,
+    pub(crate) registry: Option<(Host, Arc<Login>)>,
     /// `AWS_OIDC_ROLE_ARN`.
     pub(crate) aws: Option<RoleArn>,
     /// `GCP_WORKLOAD_IDENTITY_PROVIDER`, and `GCP_SERVICE_ACCOUNT`.
     pub(crate) google: Option<(Provider, Option<ServiceAccount>)>,
 }
 
-/// What a registry accepts.
-#[derive(Debug)]
-pub(crate) enum Login {
-    Password {
-        username: String,
-        password: Secret,
-    },
-    /// A refresh token (distribution, *OAuth2 Token Authentication*).
-    IdentityToken(Secret),
-}
-
 /// Where the credentials for one registry come from.
 #[derive(Debug)]
 pub(crate) enum Source<'a> {
-    DockerAuthConfig(&'a Login),
-    Variables(&'a Login),
+    DockerAuthConfig(&'a Arc<Login>),
+    Variables(&'a Arc<Login>),
     Aws(EcrHost, &'a RoleArn),
     Google(&'a Provider, Option<&'a ServiceAccount>),
     Anonymous,
@@ -71,15 +58,7 @@ impl Credentials {
     }
 }
 
-impl Login {
-    pub(crate) fn password(username: &str, password: &str) -> Self {
-        // In a request's header both are encoded together.
-        let _ = Secret::new(format!("{username}:{password}"));
-        Self::Password { username: username.to_owned(), password: Secret::new(password.to_owned()) }
-    }
-}
-
-/// The variables that would help where a registry refuses, as the end of a hint.
+/// The variables that would help if a registry refuses, as the end of a hint.
 pub(crate) fn wanted(host: &Host) -> String {
     if EcrHost::of(host).is_some() {
         "`AWS_OIDC_ROLE_ARN`, a role that the step's token may assume and that may pull the image".to_owned()
@@ -95,7 +74,7 @@ pub(crate) fn wanted(host: &Host) -> String {
 /// The logins in `DOCKER_AUTH_CONFIG`.
 #[derive(Debug, Default)]
 pub(crate) struct DockerAuthConfig {
-    logins: BTreeMap<Host, Login>,
+    logins: BTreeMap<Host, Arc<Login>>,
     /// Programs that it names, with the host that each is for, or none if it is for all.
     pub(crate) helpers: Vec<(Option<String>, String)>,
 }
@@ -145,7 +124,7 @@ impl DockerAuthConfig {
         } else {
             // Encoders break lines.
             let unbroken: String = text.split_ascii_whitespace().collect();
-            LENIENT.decode(unbroken).map_err(|_| InvalidAuth::Encoding)?
+            BASE64.decode(unbroken).map_err(|_| InvalidAuth::Encoding)?
         };
         // The words of serde's errors quote values.
         let config: ConfigJson = serde_json::from_slice(&json)
@@ -161,45 +140,33 @@ impl DockerAuthConfig {
         if config.auths.is_none() && helpers.is_empty() {
             return Err(InvalidAuth::NoAuths);
         }
-        let mut found: BTreeMap<Host, (bool, Login)> = BTreeMap::new();
+        let mut logins: BTreeMap<Host, Arc<Login>> = BTreeMap::new();
         for (key, auth) in config.auths.unwrap_or_default() {
             let Some(login) = auth.login(&key)? else { continue };
             let Ok(host) = Host::parse(&key) else { continue };
             // A key that is the host itself wins over one that merely names it in a URL.
             let is_exact = key == host.as_str() || key == host.config_key();
-            if is_exact || !found.get(&host).is_some_and(|(is_exact, _)| *is_exact) {
-                found.insert(host, (is_exact, login));
+            if is_exact || !logins.contains_key(&host) {
+                logins.insert(host, Arc::new(login));
             }
         }
-        Ok(Self { logins: found.into_iter().map(|(host, (_, login))| (host, login)).collect(), helpers })
-    }
-
-    /// The hosts that it has a login for.
-    #[cfg(test)]
-    fn hosts(&self) -> Vec<&str> {
-        self.logins.keys().map(Host::as_str).collect()
+        Ok(Self { logins, helpers })
     }
 }
 
-/// With or without padding, as people paste it.
-const LENIENT: GeneralPurpose = GeneralPurpose::new(
-    &alphabet::STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
-
 impl AuthJson {
-    /// The login; none where it is empty, which docker writes beside a credential store.
+    /// The login; `None` if it is empty, which docker writes if a credential store has the login.
     fn login(self, key: &str) -> Result<Option<Login>, InvalidAuth> {
         let Self { auth, username, password, identitytoken } = self;
         for secret in [&auth, &password, &identitytoken] {
             let _ = Secret::new(secret.clone());
         }
-        let wrong = || InvalidAuth::Auth(crate::console::log::brief(key));
+        let wrong = || InvalidAuth::Auth(brief(key));
         let (username, password) = if auth.is_empty() {
             (username, password)
         } else {
             // As docker's `decodeAuth`: cut at the first colon, without the zeros that some helpers append.
-            let decoded = STANDARD.decode(auth.trim()).or_else(|_| LENIENT.decode(auth.trim())).map_err(|_| wrong())?;
+            let decoded = BASE64.decode(auth.trim()).map_err(|_| wrong())?;
             let decoded = String::from_utf8(decoded).map_err(|_| wrong())?;
             let (username, password) = decoded.split_once(':').ok_or_else(wrong)?;
             if username.is_empty() {
@@ -208,19 +175,21 @@ impl AuthJson {
             (username.to_owned(), password.trim_end_matches('\0').to_owned())
         };
         if !identitytoken.is_empty() {
-            return Ok(Some(Login::IdentityToken(Secret::new(identitytoken))));
+            return Ok(Some(Login::identity_token(&identitytoken)));
         }
         match (username.as_str(), password.as_str()) {
             ("", "") => Ok(None),
-            (_, "") => Err(InvalidAuth::NoPassword(crate::console::log::brief(key))),
-            (TOKEN_USER, token) => Ok(Some(Login::IdentityToken(Secret::new(token.to_owned())))),
-            (username, password) => Ok(Some(Login::password(username, password))),
+            (_, "") => Err(InvalidAuth::NoPassword(brief(key))),
+            (TOKEN_USER, token) => Ok(Some(Login::identity_token(token))),
+            (username, password) => Ok(Some(Login::new(username, password))),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use base64::engine::general_purpose::STANDARD;
+
     use super::*;
 
     fn host(text: &str) -> Host {
@@ -229,14 +198,14 @@ mod tests {
 
     /// A login as text, for comparing.
     fn shown(login: &Login) -> String {
-        match login {
-            Login::Password { username, password } => format!("{username}:{}", password.reveal()),
-            Login::IdentityToken(token) => format!("token {}", token.reveal()),
+        match &login.identity_token {
+            None => String::from_utf8(BASE64.decode(login.basic.reveal()).unwrap()).unwrap(),
+            Some(token) => format!("token {}", token.reveal()),
         }
     }
 
     fn login(config: &str, at: &str) -> Option<String> {
-        DockerAuthConfig::parse(config).unwrap().logins.get(&host(at)).map(shown)
+        DockerAuthConfig::parse(config).unwrap().logins.get(&host(at)).map(|login| shown(login))
     }
 
     fn auths(entries: &str) -> String {
@@ -296,7 +265,7 @@ mod tests {
     fn helpers_are_named_and_entries_beside_them_are_no_login() {
         let text = r#"{"auths":{"a.io":{}},"credsStore":"desktop","credHelpers":{"b.io":"ecr-login","c.io":""}}"#;
         let config = DockerAuthConfig::parse(text).unwrap();
-        assert_eq!(config.hosts(), [""; 0]);
+        assert!(config.logins.is_empty());
         assert_eq!(config.helpers, [(Some("b.io".to_owned()), "ecr-login".to_owned()), (None, "desktop".to_owned())]);
     }
 

@@ -1,45 +1,26 @@
 //! Why an image could not be looked up, or a registry or cloud not signed in to.
 
+use std::fmt;
+
 use crate::function::outcome::{Failure, Problem};
 
-/// What follows from it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// The registry let the pipe look, and has no such image.
-    NotFound,
-    /// The image does not exist for a platform that it must have.
-    Platform,
-    /// No access, or an answer that decides nothing.
-    Denied,
-    /// No answer, or one that may be another later.
-    Unavailable,
+/// No access, or an answer that decides nothing.
+pub(super) fn denied(message: String, hint: impl Into<Option<String>>) -> Problem {
+    Problem { failure: Failure::Permission, message, hint: hint.into() }
 }
 
-/// What went wrong, and what to change.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub(crate) struct Error {
-    pub(crate) kind: Kind,
-    pub(crate) message: String,
-    pub(crate) hint: Option<String>,
+/// No answer, or one that may be another later.
+pub(super) fn unavailable(message: String, hint: impl Into<Option<String>>) -> Problem {
+    Problem { failure: Failure::Unreachable, message, hint: hint.into() }
 }
 
-impl Error {
-    pub(super) fn denied(message: String, hint: impl Into<Option<String>>) -> Self {
-        Self { kind: Kind::Denied, message, hint: hint.into() }
-    }
+/// A success of `service` without what was asked for.
+pub(super) fn incomplete(service: &str, missing: &str) -> Problem {
+    let hint = "look for a proxy that answers in its place".to_owned();
+    denied(format!("{service} returned an answer without {missing}"), hint)
+}
 
-    pub(super) fn unavailable(message: String) -> Self {
-        Self { kind: Kind::Unavailable, message, hint: None }
-    }
-
-    /// As the problem of a run that needs what could not be had.
-    pub(crate) fn problem(&self) -> Problem {
-        let failure = match self.kind {
-            Kind::NotFound | Kind::Platform => Failure::Input,
-            Kind::Denied => Failure::Permission,
-            Kind::Unavailable => Failure::Unreachable,
-        };
-        Problem { failure, message: self.message.clone(), hint: self.hint.clone() }
-    }
+/// A problem with what it is about.
+pub(super) fn about(what: impl fmt::Display, problem: Problem) -> Problem {
+    Problem { message: format!("{what}: {}", problem.message), ..problem }
 }

@@ -5,14 +5,16 @@ use serde_json::Value;
 
 use super::aws::{self, EcrHost};
 use super::credentials::{self, Credentials, Source};
-use super::error::{Error, Kind};
+use super::error::{denied, unavailable};
 use super::google::{self, ArtifactRepository};
 use super::manifest::Unreadable;
 use super::reference::{Host, Reference};
 use super::step::Step;
-use super::transport::{Answer, Unanswered, is_transient, location};
+use super::transport::{Answer, is_transient};
 use crate::console::log::{brief, quote};
-use crate::http::retry::{is_web_page, title};
+use crate::function::outcome::{Failure, Problem};
+use crate::http::client::location;
+use crate::http::retry;
 
 /// How many tags are suggested.
 const MOST_TAGS: usize = 5;
@@ -32,20 +34,22 @@ pub(super) struct Said {
 
 impl Said {
     pub(super) fn of(answer: &Answer) -> Self {
-        let errors = error_codes(&answer.body);
-        let text = if !errors.is_empty() {
-            let words = errors.iter().map(|(code, message)| match (code.as_str(), message.as_str()) {
-                (code, "") => code.to_owned(),
-                ("", message) => message.to_owned(),
-                (code, message) => format!("{code}: {message}"),
-            });
-            words.collect::<Vec<_>>().join("; ")
-        } else if is_web_page(&answer.headers, &answer.body) {
-            format!("a web page, {}", title(&answer.body))
+        let json: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+        let errors = json.get("errors").and_then(Value::as_array).into_iter().flatten();
+        let (mut codes, mut words) = (Vec::new(), Vec::new());
+        for error in errors {
+            let text = |name: &str| error.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+            words.push(text("code").into_iter().chain(text("message")).collect::<Vec<_>>().join(": "));
+            codes.extend(text("code").map(str::to_owned));
+        }
+        let text = if !words.is_empty() {
+            words.join("; ")
+        } else if retry::is_web_page(&answer.headers, &answer.body) {
+            retry::web_page(&answer.body)
         } else {
-            String::from_utf8_lossy(&answer.body).trim().to_owned()
+            String::from_utf8_lossy(&answer.body).into_owned()
         };
-        Self { codes: errors.into_iter().map(|(code, _)| code).collect(), text: quote(&text) }
+        Self { codes, text: quote(&text) }
     }
 
     pub(super) fn lacks_repository(&self) -> bool {
@@ -58,7 +62,7 @@ impl Said {
     }
 }
 
-pub(super) fn not_found(image: &Reference, said: &Said, tags: &[String]) -> Error {
+pub(super) fn not_found(image: &Reference, said: &Said, tags: &[String]) -> Problem {
     let what = if said.lacks_repository() {
         format!("repository `{}` does not exist in `{}`", image.repository, image.host)
     } else {
@@ -72,7 +76,7 @@ pub(super) fn not_found(image: &Reference, said: &Said, tags: &[String]) -> Erro
         format!("push the image before the deploy, or correct its tag; similar tags: {}", near.join(", "))
     };
     let message = format!("image `{image}` does not exist: {what}{}", said.end());
-    Error { kind: Kind::NotFound, message, hint: Some(hint) }
+    Problem { failure: Failure::Input, message, hint: Some(hint) }
 }
 
 /// The tags that are most like a version, nearest first.
@@ -87,8 +91,8 @@ fn near<'t>(version: &str, tags: &'t [String]) -> Vec<&'t str> {
     near.into_iter().take(MOST_TAGS).map(|(_, tag)| tag).collect()
 }
 
-/// An answer that is no success and no 404.
-pub(super) fn refused(image: &Reference, answer: &Answer, context: Context<'_>) -> Error {
+/// An answer other than success and 404.
+pub(super) fn refused(image: &Reference, answer: &Answer, context: Context<'_>) -> Problem {
     let status = answer.status;
     let said = Said::of(answer).end();
     let host = &image.host;
@@ -102,7 +106,7 @@ pub(super) fn refused(image: &Reference, answer: &Answer, context: Context<'_>) 
             )),
             _ => None,
         };
-        return Error { hint, ..Error::unavailable(message) };
+        return unavailable(message, hint);
     }
     let message = format!("image `{image}` could not be looked up: `{host}` answered {}{said}", status.as_u16());
     let hint = match status.as_u16() {
@@ -114,21 +118,21 @@ pub(super) fn refused(image: &Reference, answer: &Answer, context: Context<'_>) 
         400 => "compare the image's name with what the registry allows".to_owned(),
         _ => format!("check that `{host}` is a registry (OCI distribution, `/v2/`)"),
     };
-    Error::denied(message, hint)
+    denied(message, hint)
 }
 
-/// What would let the pipe look.
+/// What gives the pipe access.
 fn no_access(image: &Reference, context: Context<'_>) -> String {
     let host = &image.host;
     match context.credentials.of(host) {
         Source::Aws(_, role) if let Some(ecr) = EcrHost::of(host) => format!(
-            "it does not exist, or role `{}` may not read it; these permissions let it:\n{}\nan image of another account also \
+            "it does not exist, or role `{}` may not read it; these permissions allow it:\n{}\nan image of another account also \
              needs that in its repository's policy",
             role.name,
             aws::pull_policy([(&ecr, image.repository.as_str())])
         ),
         Source::Google(provider, account) if let Some(step) = context.step => format!(
-            "it does not exist, or may not be read; permit that:\n{}",
+            "it does not exist, or may not be read; this command permits it:\n{}",
             google::bind_reader(provider, account, ArtifactRepository::of(host, &image.repository).as_ref(), step)
         ),
         Source::DockerAuthConfig(_) => {
@@ -139,75 +143,52 @@ fn no_access(image: &Reference, context: Context<'_>) -> String {
     }
 }
 
-/// A registry or its token endpoint takes no credentials.
-pub(super) fn login_refused(host: &Host, answer: &Answer, context: Context<'_>) -> Error {
+/// A registry or its token endpoint refused the credentials, or requires some.
+pub(super) fn login_refused(host: &Host, answer: &Answer, context: Context<'_>) -> Problem {
     let said = Said::of(answer).end();
     let (what, hint) = match context.credentials.of(host) {
         Source::DockerAuthConfig(_) => {
-            ("refuses the login in `DOCKER_AUTH_CONFIG`", format!("sign in to `{host}` again, and store the new login"))
+            ("refused the login in `DOCKER_AUTH_CONFIG`", format!("sign in to `{host}` again, and store the new login"))
         }
         Source::Variables(_) => (
-            "refuses `REGISTRY_USERNAME` and `REGISTRY_PASSWORD`",
+            "refused the user name and password in `REGISTRY_USERNAME` and `REGISTRY_PASSWORD`",
             "check both; many registries want an access token in place of the password".to_owned(),
         ),
-        Source::Aws(..) => ("refuses the role's password", "check that the account in the image's name is right".to_owned()),
+        Source::Aws(..) => ("refused the role's password", "check that the account in the image's name is right".to_owned()),
         Source::Google(..) => (
-            "refuses Google's token",
+            "refused Google's token",
             "the repository does not exist, or the step may not read it: `COMMAND: whoami` prints the commands that permit it"
                 .to_owned(),
         ),
         Source::Anonymous => {
-            ("lets nobody in without credentials", format!("for a private image set {}", credentials::wanted(host)))
+            ("requires credentials", format!("for a private image set {}", credentials::wanted(host)))
         }
     };
-    Error::denied(format!("registry `{host}` {what}: {}{said}", answer.status.as_u16()), hint)
+    denied(format!("registry `{host}` {what}: {}{said}", answer.status.as_u16()), hint)
 }
 
-/// An error that is about all images of a registry, for one of them.
-pub(super) fn about(image: &Reference, error: Error) -> Error {
-    Error { message: format!("image `{image}`: {}", error.message), ..error }
-}
-
-pub(super) fn unanswered(image: &Reference, error: &Unanswered) -> Error {
-    match error {
-        Unanswered::Redirect { .. } => Error::denied(format!("image `{image}`: {error}"), None),
-        _ => Error::unavailable(format!("image `{image}`: {error}")),
-    }
-}
-
-pub(super) fn no_token(host: &Host) -> Error {
-    Error::denied(
+pub(super) fn no_token(host: &Host) -> Problem {
+    denied(
         format!("registry `{host}` needs the step's token, and the step has none"),
-        "give the step `oidc: true`, and leave `BITBUCKET_STEP_OIDC_TOKEN` out of `variables:`; Bitbucket passes it itself"
+        "give the step `oidc: true`, and leave `BITBUCKET_STEP_OIDC_TOKEN` out of `variables:`; Bitbucket passes it by itself"
             .to_owned(),
     )
 }
 
-pub(super) fn malformed_digest(image: &Reference, digest: &str) -> Error {
+pub(super) fn malformed_digest(image: &Reference, digest: &str) -> Problem {
     let host = &image.host;
-    Error::denied(format!("image `{image}`: `{host}` returned `{}`, which is not a digest", brief(digest)), None)
+    denied(format!("image `{image}`: `{host}` returned `{}`, which is not a digest", brief(digest)), None)
 }
 
-pub(super) fn wrong_digest(image: &Reference, digest: &str) -> Error {
-    let message = format!("image `{image}`: `{}` returned something else than `{}`", image.host, brief(digest));
-    Error::denied(
-        message,
-        "do not deploy it: what a registry returns must have the digest that it was asked for".to_owned(),
-    )
+pub(super) fn wrong_digest(image: &Reference, digest: &str) -> Problem {
+    let message = format!("image `{image}`: `{}` returned something other than `{}`", image.host, brief(digest));
+    denied(message, "do not deploy it: what a registry returns must have the digest that it was asked for".to_owned())
 }
 
-pub(super) fn unreadable(image: &Reference, error: &Unreadable) -> Error {
-    Error::denied(format!("image `{image}`: {error}"), "its platforms are not known".to_owned())
+pub(super) fn unreadable(image: &Reference, error: &Unreadable) -> Problem {
+    denied(format!("image `{image}`: {error}"), "its platforms are not known".to_owned())
 }
 
-pub(super) fn too_long(image: &Reference, limit: usize) -> Error {
-    Error::denied(format!("image `{image}`: its manifest is longer than {} MiB", limit / 1024 / 1024), None)
-}
-
-/// Code and message of each error in an answer.
-fn error_codes(body: &[u8]) -> Vec<(String, String)> {
-    let json: Value = serde_json::from_slice(body).unwrap_or_default();
-    let errors = json.get("errors").and_then(Value::as_array).into_iter().flatten();
-    let text = |error: &Value, name: &str| error.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-    errors.map(|error| (text(error, "code"), text(error, "message"))).collect()
+pub(super) fn too_long(image: &Reference, limit: usize) -> Problem {
+    denied(format!("image `{image}`: its manifest is longer than {} MiB", limit / 1024 / 1024), None)
 }

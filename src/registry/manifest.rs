@@ -5,21 +5,25 @@ use std::str::FromStr;
 
 use serde::Deserialize;
 
+use super::pattern::{groups, whole};
 use super::reference::is_digest;
 use crate::console::log::brief;
 
-/// What a registry may answer with. All four at once: a registry that has another type than those accepted answers 404.
+/// The types of manifests, all in every request: a registry answers 404 if an image has none of those accepted.
 pub(crate) const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \
      application/vnd.docker.distribution.manifest.list.v2+json, \
      application/vnd.oci.image.manifest.v1+json, \
      application/vnd.docker.distribution.manifest.v2+json";
 
 /// An operating system and a processor, such as `linux/arm64/v8`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub(crate) struct Platform {
+    #[serde(default)]
     os: String,
+    #[serde(default)]
     architecture: String,
-    variant: Option<String>,
+    #[serde(default)]
+    variant: String,
 }
 
 /// Why a text is not a platform.
@@ -38,15 +42,13 @@ pub(crate) enum Manifest {
 
 /// Why a manifest or configuration cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Unreadable {
-    #[error("the registry's answer is not a manifest: not JSON of the expected form")]
-    NotManifest,
-    #[error("the registry's answer is not an image configuration that names its platform")]
-    NotConfig,
-}
+#[error("the registry's answer is not {0}")]
+pub(crate) struct Unreadable(&'static str);
+
+const NOT_MANIFEST: Unreadable = Unreadable("a manifest: not JSON of the expected form");
+const NOT_CONFIG: Unreadable = Unreadable("an image configuration that names its platform");
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
 struct ManifestJson {
     manifests: Option<Vec<Entry>>,
     config: Option<Descriptor>,
@@ -54,7 +56,7 @@ struct ManifestJson {
 
 #[derive(Deserialize)]
 struct Entry {
-    platform: Option<PlatformJson>,
+    platform: Option<Platform>,
 }
 
 #[derive(Deserialize)]
@@ -62,25 +64,17 @@ struct Descriptor {
     digest: String,
 }
 
-#[derive(Deserialize)]
-struct PlatformJson {
-    #[serde(default)]
-    os: String,
-    #[serde(default)]
-    architecture: String,
-    variant: Option<String>,
-}
-
 impl Manifest {
     /// Reads a manifest of any of the accepted types, which the bytes themselves tell apart.
     pub(crate) fn read(body: &[u8]) -> Result<Self, Unreadable> {
-        let json: ManifestJson = serde_json::from_slice(body).map_err(|_| Unreadable::NotManifest)?;
+        let json: ManifestJson = serde_json::from_slice(body).map_err(|_| NOT_MANIFEST)?;
         if let Some(entries) = json.manifests {
-            return Ok(Self::Index(entries.into_iter().filter_map(|entry| Platform::known(entry.platform?)).collect()));
+            let platforms = entries.into_iter().filter_map(|entry| entry.platform);
+            return Ok(Self::Index(platforms.filter(Platform::is_known).collect()));
         }
         match json.config {
             Some(config) if is_digest(&config.digest) => Ok(Self::Single { config: config.digest }),
-            _ => Err(Unreadable::NotManifest),
+            _ => Err(NOT_MANIFEST),
         }
     }
 }
@@ -88,28 +82,26 @@ impl Manifest {
 impl Platform {
     /// The platform that an image's configuration names.
     pub(crate) fn of_config(body: &[u8]) -> Result<Self, Unreadable> {
-        let json: PlatformJson = serde_json::from_slice(body).map_err(|_| Unreadable::NotConfig)?;
-        Self::known(json).ok_or(Unreadable::NotConfig)
+        let platform: Self = serde_json::from_slice(body).map_err(|_| NOT_CONFIG)?;
+        if platform.is_known() { Ok(platform) } else { Err(NOT_CONFIG) }
     }
 
-    /// Attestations stand in an index as `unknown/unknown`.
-    fn known(json: PlatformJson) -> Option<Self> {
-        let is_known = |text: &str| !text.is_empty() && text != "unknown";
-        let is_platform = is_known(&json.os) && is_known(&json.architecture);
-        let variant = json.variant.filter(|variant| !variant.is_empty());
-        is_platform.then_some(Self { os: json.os, architecture: json.architecture, variant })
+    /// Indexes list attestations as `unknown/unknown`.
+    fn is_known(&self) -> bool {
+        ![&self.os, &self.architecture].iter().any(|text| text.is_empty() || *text == "unknown")
     }
 
-    /// Whether an image for this platform runs where `wanted` is asked for: a variant counts only if one is asked for, and
-    /// `arm64` is `arm64/v8`.
+    /// Whether an image for this platform is one for `wanted`: a variant counts only if one is asked for, and `arm64` is
+    /// `arm64/v8`.
     pub(crate) fn satisfies(&self, wanted: &Self) -> bool {
+        let variant = wanted.significant_variant();
         self.os == wanted.os
             && self.architecture == wanted.architecture
-            && wanted.significant_variant().is_none_or(|variant| self.significant_variant() == Some(variant))
+            && (variant.is_empty() || variant == self.significant_variant())
     }
 
-    fn significant_variant(&self) -> Option<&str> {
-        self.variant.as_deref().filter(|variant| !(self.architecture == "arm64" && *variant == "v8"))
+    fn significant_variant(&self) -> &str {
+        if self.architecture == "arm64" && self.variant == "v8" { "" } else { &self.variant }
     }
 }
 
@@ -117,30 +109,24 @@ impl FromStr for Platform {
     type Err = NotPlatform;
 
     fn from_str(text: &str) -> Result<Self, NotPlatform> {
-        let parts: Vec<_> = text.trim().split('/').collect();
-        let is_part = |part: &&str| {
-            !part.is_empty()
-                && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
-        };
-        let [os, architecture, variant @ ..] = parts.as_slice() else { return Err(NotPlatform(text.to_owned())) };
-        if !parts.iter().all(is_part) || variant.len() > 1 {
-            return Err(NotPlatform(text.to_owned()));
-        }
+        let lower = text.trim().to_ascii_lowercase();
+        let pattern = whole("([0-9_a-z.-]+)/([0-9_a-z.-]+)(|/[0-9_a-z.-]+)");
+        let [os, architecture, variant] = groups(&pattern, &lower).ok_or_else(|| NotPlatform(text.to_owned()))?;
         // As docker normalizes what `uname -m` says.
-        let architecture = match architecture.to_ascii_lowercase().as_str() {
-            "x86_64" | "x86-64" => "amd64".to_owned(),
-            "aarch64" => "arm64".to_owned(),
-            other => other.to_owned(),
+        let architecture = match architecture {
+            "x86_64" | "x86-64" => "amd64",
+            "aarch64" => "arm64",
+            other => other,
         };
-        let variant = variant.first().map(|variant| variant.to_ascii_lowercase());
-        Ok(Self { os: os.to_ascii_lowercase(), architecture, variant })
+        let [os, architecture, variant] = [os, architecture, variant.trim_start_matches('/')].map(str::to_owned);
+        Ok(Self { os, architecture, variant })
     }
 }
 
 impl fmt::Display for Platform {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.os, self.architecture)?;
-        self.variant.as_ref().map_or(Ok(()), |variant| write!(f, "/{variant}"))
+        if self.variant.is_empty() { Ok(()) } else { write!(f, "/{}", self.variant) }
     }
 }
 
@@ -149,14 +135,9 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
     format!("sha256:{}", hex(ring::digest::digest(&ring::digest::SHA256, bytes).as_ref()))
 }
 
-/// Whether bytes have a digest; one of an algorithm that is not known is not checked.
+/// Whether bytes have a digest.
 pub(crate) fn has_digest(bytes: &[u8], digest: &str) -> bool {
-    let algorithm = match digest.split_once(':') {
-        Some(("sha256", _)) => &ring::digest::SHA256,
-        Some(("sha384", _)) => &ring::digest::SHA384,
-        Some(("sha512", _)) => &ring::digest::SHA512,
-        _ => return true,
-    };
+    let algorithm = if digest.starts_with("sha512:") { &ring::digest::SHA512 } else { &ring::digest::SHA256 };
     digest.ends_with(&format!(":{}", hex(ring::digest::digest(algorithm, bytes).as_ref())))
 }
 
@@ -195,7 +176,7 @@ mod tests {
     #[test]
     fn what_is_no_manifest_is_refused() {
         for body in ["", "<html>", "{}", "[]", r#"{"config":{"digest":"x"}}"#, r#"{"config":{"digest":"../../etc"}}"#] {
-            assert_eq!(Manifest::read(body.as_bytes()), Err(Unreadable::NotManifest), "{body}");
+            assert_eq!(Manifest::read(body.as_bytes()), Err(NOT_MANIFEST), "{body}");
         }
     }
 
@@ -203,7 +184,7 @@ mod tests {
     fn configuration_names_the_platform() {
         let config = br#"{"architecture":"arm","os":"linux","variant":"v7","rootfs":{}}"#;
         assert_eq!(Platform::of_config(config), Ok(platform("linux/arm/v7")));
-        assert_eq!(Platform::of_config(b"{}"), Err(Unreadable::NotConfig));
+        assert_eq!(Platform::of_config(b"{}"), Err(NOT_CONFIG));
     }
 
     #[test]

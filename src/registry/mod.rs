@@ -9,17 +9,22 @@ mod credentials;
 mod error;
 mod explain;
 mod google;
+mod login;
 mod manifest;
+mod pattern;
 pub(crate) mod reference;
 mod step;
 mod transport;
 
-pub(crate) use aws::{EcrHost, RoleArn, create_provider as create_aws_provider, pull_policy, trust_policy};
-pub(crate) use client::{Found, Registries, SignedIn};
+pub(crate) use aws::{
+    EcrHost, RoleArn, claims_table as aws_claims_table, create_provider as create_aws_provider, pull_policy,
+    trust_policy, trust_proposal,
+};
+pub(crate) use client::{Found, Registries};
 pub(crate) use clock::readable;
-pub(crate) use credentials::{Credentials, DockerAuthConfig, Login, Source, wanted as wanted_credentials};
-pub(crate) use error::{Error, Kind};
-pub(crate) use google::{ArtifactRepository, Provider, ServiceAccount, commands};
+pub(crate) use credentials::{Credentials, DockerAuthConfig, Source, wanted as wanted_credentials};
+pub(crate) use google::{ArtifactRepository, Provider, ServiceAccount, claims_table as google_claims_table, commands};
+pub(crate) use login::Login;
 pub(crate) use manifest::Platform;
 pub(crate) use reference::{Host, Reference};
 pub(crate) use step::Step;

@@ -1,7 +1,12 @@
 //! Image references as Docker and the OCI resolve them (distribution/reference, `reference.go` and `normalize.go`).
 
 use std::fmt;
+use std::sync::LazyLock;
 
+use regex_lite::Regex;
+use url::Url;
+
+use super::pattern::whole;
 use crate::console::log::brief;
 
 /// Docker Hub's name in a reference.
@@ -11,7 +16,14 @@ const DOCKER_HUB_ALIASES: [&str; 2] = ["index.docker.io", DOCKER_HUB_API];
 const DOCKER_HUB_API: &str = "registry-1.docker.io";
 
 const LONGEST_NAME: usize = 255;
-const LONGEST_TAG: usize = 128;
+
+static HOST: LazyLock<Regex> = LazyLock::new(|| {
+    let label = "[0-9A-Za-z](?:[0-9A-Za-z-]*[0-9A-Za-z])?";
+    whole(&format!(r"(?:{label}(?:\.{label})*|\[[0-9A-Fa-f:]+\])(?::[0-9]+)?"))
+});
+static PART: LazyLock<Regex> = LazyLock::new(|| whole(r"[0-9a-z]+(?:(?:\.|__?|-+)[0-9a-z]+)*"));
+static TAG: LazyLock<Regex> = LazyLock::new(|| whole("[0-9A-Z_a-z][0-9A-Z_a-z.-]{0,127}"));
+static DIGEST: LazyLock<Regex> = LazyLock::new(|| whole("sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}"));
 
 /// A host name with its port, in lower case; all names of Docker Hub are `docker.io`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,7 +54,7 @@ pub(crate) enum Invalid {
     Part(String),
     #[error("its name is longer than {LONGEST_NAME} characters")]
     TooLong,
-    #[error("the tag `{}` is invalid: a tag has at most {LONGEST_TAG} letters, digits, `_`, `.` and `-`", brief(.0))]
+    #[error("the tag `{}` is invalid: a tag has at most 128 letters, digits, `_`, `.` and `-`", brief(.0))]
     Tag(String),
     #[error("the digest `{}` is invalid: it must be `sha256:` followed by 64 lower-case hex digits", brief(.0))]
     Digest(String),
@@ -77,12 +89,14 @@ impl Host {
 
     /// A registry on this machine is the only one that may be asked over plain HTTP, as Docker does.
     pub(crate) fn scheme(&self) -> &'static str {
-        let name = match self.0.strip_prefix('[') {
-            Some(address) => address.split(']').next().unwrap_or_default(),
-            None => self.0.split(':').next().unwrap_or_default(),
+        let url = Url::parse(&format!("http://{}", self.0)).ok();
+        let is_local = match url.as_ref().and_then(Url::host) {
+            Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+            Some(url::Host::Ipv4(address)) => address.is_loopback(),
+            Some(url::Host::Ipv6(address)) => address.is_loopback(),
+            None => false,
         };
-        let is_loopback = name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
-        if is_loopback || name == "localhost" || name.ends_with(".localhost") { "http" } else { "https" }
+        if is_local { "http" } else { "https" }
     }
 
     /// The key of this host in docker's `config.json`.
@@ -117,7 +131,7 @@ impl Reference {
         {
             return Err(Invalid::Host(host.to_owned()));
         }
-        if let Some(part) = path.split('/').find(|part| !is_path_part(part)) {
+        if let Some(part) = path.split('/').find(|part| !PART.is_match(part)) {
             return Err(match part {
                 "" => Invalid::EmptyPart,
                 _ if part.chars().any(char::is_uppercase) => Invalid::UpperCase(part.to_owned()),
@@ -127,7 +141,7 @@ impl Reference {
         if name.len() > LONGEST_NAME {
             return Err(Invalid::TooLong);
         }
-        if let Some(tag) = tag.filter(|tag| !is_tag(tag)) {
+        if let Some(tag) = tag.filter(|tag| !TAG.is_match(tag)) {
             return Err(Invalid::Tag(tag.to_owned()));
         }
         if let Some(digest) = digest.filter(|digest| !is_digest(digest)) {
@@ -164,34 +178,8 @@ fn names_host(first: &str) -> bool {
 }
 
 fn is_host(host: &str) -> bool {
-    if let Some(address) = host.strip_prefix('[') {
-        let Some((address, port)) = address.split_once(']') else { return false };
-        return address.parse::<std::net::Ipv6Addr>().is_ok() && (port.is_empty() || is_port(port));
-    }
-    let (name, port) = host.split_at(host.find(':').unwrap_or(host.len()));
-    let is_label = |label: &str| {
-        let is_inner = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
-        !label.is_empty() && label.bytes().all(is_inner) && !label.starts_with('-') && !label.ends_with('-')
-    };
-    name.split('.').all(is_label) && (port.is_empty() || is_port(port))
-}
-
-fn is_port(port: &str) -> bool {
-    port.strip_prefix(':')
-        .is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()) && digits.parse::<u16>().is_ok())
-}
-
-/// Letters and digits with `.`, `_`, `__` or any number of `-` between them.
-fn is_path_part(part: &str) -> bool {
-    let is_word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    let bytes = part.as_bytes();
-    let ends_well = bytes.first().is_some_and(|byte| is_word(*byte)) && bytes.last().is_some_and(|byte| is_word(*byte));
-    let is_separator = |run: &[u8]| matches!(run, b"" | b"." | b"_" | b"__") || run.iter().all(|byte| *byte == b'-');
-    ends_well && bytes.split(|byte| is_word(*byte)).all(is_separator)
-}
-
-fn is_tag(tag: &str) -> bool {
-    (1..=LONGEST_TAG).contains(&tag.len()) && !tag.starts_with(['.', '-']) && tag.bytes().all(is_tag_byte)
+    // The expression knows nothing of the range of ports.
+    HOST.is_match(host) && Url::parse(&format!("https://{host}")).is_ok()
 }
 
 /// Whether a byte may appear in a tag.
@@ -199,18 +187,9 @@ pub(crate) fn is_tag_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-')
 }
 
-/// `ALGORITHM:HEX`, in the length of the algorithm (OCI image specification, *Digests*).
+/// Whether a text is a digest of an algorithm that the OCI image specification registers (*Digests*).
 pub(crate) fn is_digest(digest: &str) -> bool {
-    let Some((algorithm, hex)) = digest.split_once(':') else { return false };
-    let is_algorithm = !algorithm.is_empty()
-        && algorithm.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'.' | b'_' | b'-'));
-    let length = match algorithm {
-        "sha256" => hex.len() == 64,
-        "sha384" => hex.len() == 96,
-        "sha512" => hex.len() == 128,
-        _ => hex.len() >= 32,
-    };
-    is_algorithm && length && hex.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+    DIGEST.is_match(digest)
 }
 
 #[cfg(test)]

@@ -1,14 +1,13 @@
-//! What a cloud sees of the step: its ID token and what names the build. The claims serve to explain; the cloud decides.
+//! What a cloud sees of the step: its ID token, and the names of repository and build. Claims serve explanations only.
 
-use super::aws::RoleArn;
-use super::google::Provider;
 use crate::console::log::quote;
-use crate::oidc::{Claims, IdToken};
+use crate::oidc::{self, Claims, IdToken};
 
-/// The default audience of Bitbucket's tokens, before the workspace's UUID.
-const WORKSPACE: &str = "ari:cloud:bitbucket::workspace/";
+/// The remedy if a cloud says that the token has expired.
+pub(super) const EXPIRED: &str =
+    "the step ran longer than its token is valid: run the pipe earlier, or in a step of its own";
 
-/// The step that a cloud is to admit.
+/// The step that a cloud admits or refuses.
 pub(crate) struct Step<'a> {
     pub(super) token: &'a IdToken,
     claims: Claims,
@@ -43,13 +42,8 @@ impl<'a> Step<'a> {
         self.claims.environment()
     }
 
-    /// The audience that every token of the workspace has.
     pub(super) fn workspace_audience(&self) -> String {
-        let found = self.claims.audiences().into_iter().find(|audience| audience.starts_with(WORKSPACE));
-        found.map(str::to_owned).unwrap_or_else(|| {
-            let uuid = self.claims.text("workspaceUuid").unwrap_or("WORKSPACE_UUID");
-            format!("{WORKSPACE}{}", uuid.trim_matches(['{', '}']))
-        })
+        oidc::workspace_audience(&self.claims)
     }
 
     /// What the token says of whom it is for and from, a line each.
@@ -67,45 +61,15 @@ impl<'a> Step<'a> {
         (count > 1).then(|| {
             format!(
                 "the token has {count} audiences, and it is not confirmed that AWS and Google accept more than one: give the \
-                 step `oidc: true`, without `audiences:`, and write the workspace's audience into the gateway's JwtIssuer:\n{}",
-                self.issuer_audience()
+                 step `oidc: true`, without `audiences:`, and write the workspace's audience into the gateway's JwtIssuer:\n  \
+                 spec:\n    aud:\n      - {}",
+                self.workspace_audience()
             )
         })
     }
 
-    /// That gateway and clouds can all accept the one audience that the token has.
-    pub(crate) fn one_audience(&self) -> String {
-        format!(
-            "with `oidc: true` the token has one audience, for AWS, Google and the gateway alike; the gateway accepts it if \
-             its JwtIssuer lists it:\n{}",
-            self.issuer_audience()
-        )
-    }
-
-    fn issuer_audience(&self) -> String {
-        format!("  spec:\n    aud:\n      - {}", self.workspace_audience())
-    }
-
-    /// What AWS makes of the claims: claim, value, meaning.
-    pub(crate) fn aws_table(&self, role: &RoleArn) -> Vec<[String; 3]> {
-        self.table([
-            ("iss", format!("the URL of an identity provider in account `{}`", role.account)),
-            ("aud", format!("the provider must list it; the trust policy's `{}:aud`", self.issuer_path())),
-            ("sub", "differs in every step: a condition on it ends with `:*`".to_owned()),
-        ])
-    }
-
-    /// The same for Google.
-    pub(crate) fn google_table(&self, provider: &Provider) -> Vec<[String; 3]> {
-        self.table([
-            ("iss", format!("the issuer of provider `{}`", provider.id)),
-            ("aud", "the provider must allow it (`--allowed-audiences`)".to_owned()),
-            ("sub", "differs in every step: never bind a role to it".to_owned()),
-            ("repositoryUuid", "`attribute.repository_uuid`, which roles are bound to".to_owned()),
-        ])
-    }
-
-    fn table<const N: usize>(&self, rows: [(&str, String); N]) -> Vec<[String; 3]> {
+    /// What a cloud makes of the claims: claim, value, meaning.
+    pub(super) fn table<const N: usize>(&self, rows: [(&str, String); N]) -> Vec<[String; 3]> {
         let value = |claim: &str| match claim {
             "aud" => self.claims.audiences().join(", "),
             claim => self.claims.text(claim).unwrap_or_default().to_owned(),

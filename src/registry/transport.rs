@@ -4,27 +4,29 @@ use std::fmt;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use http::header::LOCATION;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
+use reqwest::IntoUrl;
 use tokio::time::Instant;
 use url::{Host, Url};
 
 use super::challenge::is_private;
-use crate::console::log::{self, quote};
+use super::error::{denied, unavailable};
+use crate::console::log::{self, brief, quote};
+use crate::function::outcome::Problem;
 use crate::http::ca_cert::CaCert;
 use crate::http::cause::Cause;
 use crate::http::client;
 use crate::http::retry;
 
-/// All that is asked of registries and clouds takes less, whatever `TIMEOUT` says: a registry that is down must not hold up
-/// a deploy for long.
+/// All requests to registries and clouds together take less, whatever `TIMEOUT` says: a registry that is down must not hold
+/// up a deploy for long.
 pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(20);
 
 /// A registry that is down is rarely back within the time that there is.
 const RETRIES: u32 = 3;
 
-/// Tokens and errors are far shorter.
-pub(super) const ANSWER_LIMIT: usize = 64 * 1024;
+/// Manifests may be 4 MiB (OCI distribution specification, *Pushing manifests*); all other answers are shorter.
+pub(super) const ANSWER_LIMIT: usize = 4 * 1024 * 1024;
 
 /// Storage services redirect once.
 const MOST_REDIRECTS: usize = 3;
@@ -37,7 +39,7 @@ pub(crate) struct Http {
     deadline: OnceLock<Instant>,
 }
 
-/// An answer with its body, of which no more than a limit was read.
+/// An answer with its body, of which no more than the limit was read.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: StatusCode,
@@ -45,17 +47,6 @@ pub(super) struct Answer {
     pub(super) body: Vec<u8>,
     /// The body was longer than the limit.
     pub(super) cut: bool,
-}
-
-/// Why there is no answer.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Unanswered {
-    #[error("`{host}`: {cause}")]
-    Transport { host: String, cause: Cause },
-    #[error("`{host}` did not answer: the {} s for all registries and clouds are over", TIME_LIMIT.as_secs())]
-    OutOfTime { host: String },
-    #[error("`{host}` redirects to `{}`, which is not followed", log::brief(.to))]
-    Redirect { host: String, to: String },
 }
 
 impl Http {
@@ -69,113 +60,97 @@ impl Http {
         *self.deadline.get_or_init(|| Instant::now() + TIME_LIMIT)
     }
 
-    pub(super) fn request(&self, method: http::Method, url: Url) -> reqwest::RequestBuilder {
+    pub(super) fn request(&self, method: Method, url: impl IntoUrl) -> reqwest::RequestBuilder {
         self.client.request(method, url)
     }
 
-    /// Sends a request, again if what went wrong is transient and the time allows it.
-    pub(super) async fn send(&self, request: reqwest::RequestBuilder, limit: usize) -> Result<Answer, Unanswered> {
-        self.send_until(request, limit, |answer| is_transient(answer.status)).await
+    /// Sends a request, and retries a transient failure if the time allows it.
+    pub(super) async fn send(&self, request: reqwest::RequestBuilder) -> Result<Answer, Problem> {
+        self.send_until(request, |answer| is_transient(answer.status)).await
     }
 
     /// [`Http::send`] with another test of what is transient.
     pub(super) async fn send_until(
         &self,
         request: reqwest::RequestBuilder,
-        limit: usize,
         is_transient: impl Fn(&Answer) -> bool,
-    ) -> Result<Answer, Unanswered> {
-        let request = request
-            .build()
-            .map_err(|error| Unanswered::Transport { host: String::new(), cause: Cause::of(&error, TIME_LIMIT) })?;
-        let host = request.url().host_str().unwrap_or_default().to_owned();
+    ) -> Result<Answer, Problem> {
+        let unbuildable = |error| unavailable(Cause::of(&error, TIME_LIMIT).to_string(), None);
+        let request = request.build().map_err(unbuildable)?;
         let mut number = 1;
         loop {
-            let Some(copy) = request.try_clone() else {
-                return Err(Unanswered::OutOfTime { host });
-            };
-            let result = self.once(copy, &host, limit).await;
+            // Forms and JSON can be cloned.
+            let copy = request.try_clone().ok_or_else(|| unavailable("the request is a stream".to_owned(), None))?;
+            let result = self.once(copy).await;
             let wait = match &result {
-                Ok(answer) if is_transient(answer) => retry::wait_after(&answer.headers, number),
-                Err(Unanswered::Transport { cause, .. }) if cause.is_transient() => retry::backoff(number),
-                _ => return result,
+                Ok(answer) if is_transient(answer) => Some(retry::wait_after(&answer.headers, number)),
+                Err(cause) if cause.is_transient() => Some(retry::backoff(number)),
+                _ => None,
             };
-            if number > RETRIES || Instant::now() + wait >= self.deadline() {
-                return result;
-            }
-            tracing::debug!("`{host}`: retry {number} of {RETRIES} in {}", log::duration(wait));
+            let wait = wait.filter(|wait| number <= RETRIES && Instant::now() + *wait < self.deadline());
+            let Some(wait) = wait else { return result.map_err(|cause| unanswered(request.url(), &cause)) };
+            tracing::debug!("`{}`: retry {number} of {RETRIES} in {}", host(request.url()), log::duration(wait));
             tokio::time::sleep(wait).await;
             number += 1;
         }
     }
 
-    /// Sends a request for a blob, and follows redirects to where it is stored, without its credentials.
-    pub(super) async fn send_for_blob(
-        &self,
-        request: reqwest::RequestBuilder,
-        registry: &Url,
-        limit: usize,
-    ) -> Result<Answer, Unanswered> {
-        let mut answer = self.send(request, limit).await?;
+    /// Follows the redirects of a blob to where it is stored, without its credentials.
+    pub(super) async fn follow(&self, mut answer: Answer, registry: &Url) -> Result<Answer, Problem> {
         let mut url = registry.clone();
         for _ in 0..MOST_REDIRECTS {
             if !answer.status.is_redirection() {
-                return Ok(answer);
+                break;
             }
-            let to = location(&answer.headers);
-            let refused =
-                || Unanswered::Redirect { host: registry.host_str().unwrap_or_default().to_owned(), to: to.clone() };
-            url = url.join(&to).ok().filter(|url| may_follow(url, registry)).ok_or_else(refused)?;
-            answer = self.send(self.request(http::Method::GET, url.clone()), limit).await?;
+            let to = client::location(&answer.headers);
+            url = url.join(&to).ok().filter(|url| may_follow(url, registry)).ok_or_else(|| {
+                let (host, to) = (host(registry), brief(&to));
+                denied(format!("`{host}` redirects to `{to}`, which is not followed"), None)
+            })?;
+            answer = self.send(self.request(Method::GET, url.clone())).await?;
         }
         Ok(answer)
     }
 
-    async fn once(&self, request: reqwest::Request, host: &str, limit: usize) -> Result<Answer, Unanswered> {
+    async fn once(&self, request: reqwest::Request) -> Result<Answer, Cause> {
         let started = Instant::now();
         // Without the query: redirects to storage carry signatures there.
         let name =
             format!("{} {}{}", request.method(), request.url().origin().ascii_serialization(), request.url().path());
-        let result = tokio::time::timeout_at(self.deadline(), self.exchange(request, limit)).await;
-        let result = match result {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => {
-                Err(Unanswered::Transport { host: host.to_owned(), cause: Cause::of(&error, TIME_LIMIT) })
-            }
-            Err(_) => Err(Unanswered::OutOfTime { host: host.to_owned() }),
+        let exchange = async {
+            let mut response = self.client.execute(request).await?;
+            let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
+            let (body, cut) = client::read(&mut response, ANSWER_LIMIT).await?;
+            Ok(Answer { status, headers, body, cut })
+        };
+        let result = match tokio::time::timeout_at(self.deadline(), exchange).await {
+            Ok(result) => result.map_err(|error: reqwest::Error| Cause::of(&error, TIME_LIMIT)),
+            Err(_) => Err(Cause::TimedOut(TIME_LIMIT)),
         };
         let said: &dyn fmt::Display = match &result {
             Ok(answer) => &answer.status,
-            Err(error) => error,
+            Err(cause) => cause,
         };
         tracing::debug!("{}: {said} in {}", quote(&name), log::duration(started.elapsed()));
         result
     }
+}
 
-    async fn exchange(&self, request: reqwest::Request, limit: usize) -> reqwest::Result<Answer> {
-        let mut response = self.client.execute(request).await?;
-        let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
-        let mut body = Vec::new();
-        let mut cut = false;
-        while let Some(chunk) = response.chunk().await? {
-            let room = limit - body.len();
-            body.extend_from_slice(&chunk[..chunk.len().min(room)]);
-            if chunk.len() > room {
-                cut = true;
-                break;
-            }
-        }
-        Ok(Answer { status, headers, body, cut })
-    }
+fn unanswered(url: &Url, cause: &Cause) -> Problem {
+    let hint = match cause {
+        Cause::TimedOut(_) => Some("this is the limit of all requests to registries and clouds together".to_owned()),
+        cause => cause.hint(host(url), url.port_or_known_default().unwrap_or(443)),
+    };
+    unavailable(format!("`{}`: {cause}", host(url)), hint)
+}
+
+/// A URL of HTTP has one.
+fn host(url: &Url) -> &str {
+    url.host_str().unwrap_or("HOST")
 }
 
 pub(super) fn is_transient(status: StatusCode) -> bool {
     matches!(status.as_u16(), 408 | 425 | 429) || status.is_server_error()
-}
-
-/// Where an answer redirects to.
-pub(super) fn location(headers: &HeaderMap) -> String {
-    headers.get(LOCATION).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).unwrap_or_default()
 }
 
 /// Whether a blob may be fetched from there: encrypted, and not from a private address unless that is the registry's own.

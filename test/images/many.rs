@@ -24,6 +24,19 @@ fn every_image_is_looked_up_once_whatever_its_name() {
 }
 
 #[test]
+fn registry_that_asked_for_a_token_once_is_not_asked_without_one_again() {
+    let world = World::new();
+    let names = ["ghcr.io/acme/one:1", "ghcr.io/acme/two:1", "ghcr.io/acme/three:1"];
+    for name in ["acme/one", "acme/two", "acme/three"] {
+        world.cloud.registry(GHCR).put_image(name, "1", &Image::oci("linux/amd64"));
+    }
+    world.check(&names).var("PARALLEL", "1").run().exits(0);
+    let statuses: Vec<_> = world.cloud.requests().into_iter().filter_map(|request| request.status).collect();
+    // A token and a look for each, and what the registry asks for once.
+    assert_eq!(statuses, [401, 200, 200, 200, 200, 200, 200]);
+}
+
+#[test]
 fn every_missing_image_is_named_with_its_lines() {
     let (world, _) = World::with_image();
     let images = ["ghcr.io/acme/etl:2", IMAGE, "ghcr.io/acme/etl:3", "ghcr.io/acme/etl:2"];

@@ -40,7 +40,7 @@ fn bytes_of_another_digest_are_not_believed() {
     world.cloud.registry(GHCR).quirk(Quirk::WrongBytes);
     let ran = world.pin(&[IMAGE]).list("IMAGE_PLATFORMS", &["linux/amd64"]).run().exits(3);
     insta::assert_snapshot!(errors(&ran), @"
-    ERROR: stack.yml:5: image `ghcr.io/acme/etl:1.0`: `ghcr.io` returned something else than `sha256:5886692f92963f19524c449d43199957faad231636a6622d38f316208c88a300`
+    ERROR: stack.yml:5: image `ghcr.io/acme/etl:1.0`: `ghcr.io` returned something other than `sha256:5886692f92963f19524c449d43199957faad231636a6622d38f316208c88a300`
       hint: do not deploy it: what a registry returns must have the digest that it was asked for
     ");
     world.is_unchanged();

@@ -12,7 +12,7 @@ use crate::console::log;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::function::outcome::{Failure, Problem};
 use crate::oidc::Facts;
-use crate::registry::{Error, Found, Http, Kind, Platform, Reference, Registries, Step};
+use crate::registry::{Found, Http, Platform, Reference, Registries, Step};
 use crate::stack::Function;
 
 /// What the registries said about the images of a stack file.
@@ -87,10 +87,10 @@ async fn check_all(run: &Run<'_>, http: &Http, checks: &ImageChecks, loaded: &Lo
                 tracing::debug!("image `{reference}` is {}", found.digest);
                 checked.digests.extend(image.names.iter().map(|name| ((*name).to_owned(), found.digest.clone())));
             }
-            Err(error) if checks.pin || matches!(error.kind, Kind::NotFound | Kind::Platform) => {
-                checked.refuse(&image, error.problem(), &mut notes);
+            Err(problem) if checks.pin || problem.failure == Failure::Input => {
+                checked.refuse(&image, problem, &mut notes);
             }
-            Err(error) => notes.entry((false, error.message, error.hint)).or_default().extend(image.lines),
+            Err(problem) => notes.entry((false, problem.message, problem.hint)).or_default().extend(image.lines),
         }
     }
     write(&notes, &loaded.path);
@@ -120,7 +120,7 @@ pub(crate) fn warn_of_helpers(access: &RegistryAccess) {
     }
 }
 
-fn has_platforms(image: &Reference, found: Found, wanted: &[Platform]) -> Result<Found, Error> {
+fn has_platforms(image: &Reference, found: Found, wanted: &[Platform]) -> Result<Found, Problem> {
     let list = |platforms: &[&Platform]| {
         platforms.iter().map(|platform| format!("`{platform}`")).collect::<Vec<_>>().join(", ")
     };
@@ -132,8 +132,8 @@ fn has_platforms(image: &Reference, found: Found, wanted: &[Platform]) -> Result
     let all: Vec<_> = wanted.iter().map(Platform::to_string).collect();
     let has =
         if found.platforms.is_empty() { "none".to_owned() } else { list(&found.platforms.iter().collect::<Vec<_>>()) };
-    Err(Error {
-        kind: Kind::Platform,
+    Err(Problem {
+        failure: Failure::Input,
         message: format!("image `{image}` does not exist for {}; its platforms: {has}", list(&missing)),
         hint: Some(format!("build it for all of them: `docker buildx build --platform {} --push`", all.join(","))),
     })

@@ -9,7 +9,7 @@ use crate::config::{Auth, CallOptions};
 use crate::console::log::quote;
 use crate::function::FunctionName;
 use crate::function::outcome::Failure;
-use crate::gateway::{self, Error, FunctionToken, Gateway, Unanswered};
+use crate::gateway::{self, AccessToken, Error, Gateway, Unanswered};
 
 /// The gateway's id of a call.
 const CALL_ID: HeaderName = HeaderName::from_static("x-call-id");
@@ -80,7 +80,7 @@ impl Caller<'_> {
     }
 
     /// The queue accepts every call, and nobody sees the 401 of a guarded function: the token goes with the call.
-    async fn token_of_queued_call(&self, function: &FunctionName) -> Result<Option<FunctionToken>, Error> {
+    async fn token_of_queued_call(&self, function: &FunctionName) -> Result<Option<AccessToken>, Error> {
         if !self.gateway.has_id_token() || self.options.headers.contains_key(AUTHORIZATION) {
             return Ok(None);
         }
@@ -97,7 +97,7 @@ impl Caller<'_> {
         }
     }
 
-    async fn once(&self, call: &Call<'_>, token: Option<FunctionToken>) -> Result<reqwest::Response, Unanswered> {
+    async fn once(&self, call: &Call<'_>, token: Option<AccessToken>) -> Result<reqwest::Response, Unanswered> {
         let mut headers = HeaderMap::new();
         if let Some(content_type) = &self.options.content_type {
             headers.insert(CONTENT_TYPE, content_type.clone());

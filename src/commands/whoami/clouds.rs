@@ -28,9 +28,8 @@ pub(super) async fn explain(run: &Run<'_>, http: Option<&Http>, loaded: Option<&
         progress::tell("", &problem);
         return Some(problem);
     };
-    match step.several_audiences() {
-        Some(warning) => tracing::warn!("{warning}"),
-        None => tracing::info!("{}", step.one_audience()),
+    if let Some(warning) = step.several_audiences() {
+        tracing::warn!("{warning}");
     }
     let functions = loaded.into_iter().flat_map(|loaded| &loaded.stack.functions);
     let images: Vec<_> = functions.filter_map(|function| Reference::parse(&function.deployment.image).ok()).collect();
@@ -41,23 +40,26 @@ pub(super) async fn explain(run: &Run<'_>, http: Option<&Http>, loaded: Option<&
             images.iter().filter_map(|image| Some((EcrHost::of(&image.host)?, image.repository.as_str()))).collect();
         let region = hosts.first().map_or_else(|| EcrHost::default_of(role), |(host, _)| host.clone());
         let result = tokio::select! {
-            result = aws.password(&region) => result.map(|_| ()),
+            result = aws.login(&region) => result,
             _ = run.stop.grace_over() => return run.stop.problem(),
         };
         match result {
-            Ok(()) => tracing::info!("AWS accepts the step's token for role `{role}`"),
-            Err(error) => problems.push(told(&error)),
+            Ok(_) => tracing::info!("AWS accepts the step's token for role `{role}`"),
+            Err(error) => {
+                let proposed = registry::trust_proposal(role, &step);
+                problems.push(told(error, Some(&proposed)));
+            }
         }
         propose_aws(role, &hosts, &step);
     }
     if let Some((google, (provider, account))) = registries.google().zip(credentials.google.as_ref()) {
         let result = tokio::select! {
-            result = google.token() => result,
+            result = google.login() => result,
             _ = run.stop.grace_over() => return run.stop.problem(),
         };
         match result {
             Ok(_) => tracing::info!("Google accepts the step's token for provider `{provider}`"),
-            Err(error) => problems.push(told(&error)),
+            Err(error) => problems.push(told(error, None)),
         }
         let repositories =
             images.iter().filter_map(|image| ArtifactRepository::of(&image.host, &image.repository)).collect();
@@ -66,15 +68,19 @@ pub(super) async fn explain(run: &Run<'_>, http: Option<&Http>, loaded: Option<&
     Problem::worst(problems)
 }
 
-/// Logs a refusal. What is proposed afterwards is not repeated in its hint.
-fn told(error: &registry::Error) -> Problem {
-    let problem = error.problem();
+/// Logs a refusal, without what is proposed below it.
+fn told(mut problem: Problem, proposed: Option<&str>) -> Problem {
+    if let Some(hint) = &mut problem.hint
+        && let Some(rest) = proposed.and_then(|proposed| hint.strip_suffix(proposed))
+    {
+        *hint = rest.trim_end().to_owned();
+    }
     progress::tell("", &problem);
     problem
 }
 
 fn propose_aws(role: &RoleArn, images: &[(EcrHost, &str)], step: &Step<'_>) {
-    log::plain(table::render(["CLAIM", "VALUE", "WHAT AWS MAKES OF IT"], &step.aws_table(role)));
+    log::plain(table::render(["CLAIM", "VALUE", "WHAT AWS MAKES OF IT"], &registry::aws_claims_table(role, step)));
     tracing::info!("this makes AWS know the workspace's tokens, once for the account:");
     log::plain(registry::create_aws_provider(step));
     tracing::info!("this trust policy of role `{}` admits the steps of this repository:", role.name);
@@ -89,7 +95,10 @@ fn propose_google(
     repositories: &BTreeSet<ArtifactRepository>,
     step: &Step<'_>,
 ) {
-    log::plain(table::render(["CLAIM", "VALUE", "WHAT GOOGLE MAKES OF IT"], &step.google_table(provider)));
+    log::plain(table::render(
+        ["CLAIM", "VALUE", "WHAT GOOGLE MAKES OF IT"],
+        &registry::google_claims_table(provider, step),
+    ));
     tracing::info!(
         "these commands let the steps of this repository look images up; pushing needs `roles/artifactregistry.writer`"
     );

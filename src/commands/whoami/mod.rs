@@ -75,8 +75,7 @@ async fn explain(
     let address = gateway.address();
     let claims = token.claims().map_err(|error| error.problem(&address))?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let rows: Vec<_> =
-        oidc::claims_table(&claims, &address, now).into_iter().map(|row| [row.claim, row.value, row.meaning]).collect();
+    let rows = oidc::claims_table(&claims, &address, now);
     log::plain(table::render(["CLAIM", "VALUE", "HOW IAM READS IT"], &rows));
     for finding in oidc::findings(&claims, &address, now, facts) {
         Diagnostic::new(finding.severity, finding.message, Some(finding.hint)).log();
@@ -116,7 +115,7 @@ fn propose(claims: &Claims, gateway: &str, facts: &Facts, of: Option<&str>, gran
             log::plain(yaml.trim_end());
         }
         Err(unbound) => {
-            if let Some(yaml) = oidc::issuer(claims, gateway) {
+            if let Some(yaml) = oidc::issuer(claims, gateway, facts) {
                 tracing::info!("to let the gateway accept tokens of this issuer, apply this resource");
                 log::plain(yaml.trim_end());
             }

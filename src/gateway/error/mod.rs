@@ -7,7 +7,6 @@ use crate::console::log::quote;
 use crate::function::outcome::{Failure, Problem};
 use crate::oidc::{IamAction, missing_action};
 
-use super::array_filter::ArrayError;
 use crate::function::FunctionName;
 use crate::http::cause::Cause;
 
@@ -18,9 +17,9 @@ pub(crate) enum Error {
     #[error(transparent)]
     Transport(Box<Transport>),
     /// An answer other than success.
-    #[error("{}", .0.problem().message)]
+    #[error("{}", .0.message())]
     Refused(Box<Refused>),
-    /// Not followed, so that no token goes where the user did not say.
+    /// Not followed, so that no token goes to an address that the user did not write.
     #[error("{request}: {status}, a redirect to `{}`", quote(location))]
     Redirect {
         /// Method and path.
@@ -41,7 +40,7 @@ pub(crate) enum Error {
         is_exchange: bool,
         source: ShapeError,
     },
-    /// Community Edition did not carry an update out, and said so to nobody but its own log.
+    /// Community Edition did not carry an update out, and reported it only in its own log.
     #[error("{request}: Community Edition did not update the function")]
     Ignored {
         /// Method and path.
@@ -64,7 +63,7 @@ impl NotSent {
 }
 
 /// Why a successful answer is useless.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ShapeError {
     #[error("it is a web page")]
     WebPage,
@@ -72,8 +71,12 @@ pub(crate) enum ShapeError {
     TooLong(usize),
     #[error("it is not the expected JSON (line {line}, column {column})")]
     NotJson { line: usize, column: usize },
-    #[error(transparent)]
-    Array(ArrayError),
+    #[error("it is not the expected JSON array (byte {0})")]
+    NotArray(usize),
+    #[error("it ends early")]
+    Incomplete,
+    #[error("it contains more than the pipe can hold")]
+    TooMuch,
     #[error("it contains no access token")]
     NoToken,
     #[error("its access token is longer than any gateway accepts")]
@@ -86,21 +89,23 @@ pub(crate) enum ShapeError {
 #[derive(Clone, Debug)]
 pub(crate) struct Refused {
     /// Method and path.
-    pub request: String,
-    pub status: StatusCode,
-    /// The start of the body, of a web page its title; fit for the log.
-    pub text: String,
+    pub(super) request: String,
+    pub(super) status: StatusCode,
+    /// The start of the body, fit for the log; of a web page, which words it is reported in.
+    pub(super) text: String,
     /// Whether the body is a page for people.
-    pub is_web_page: bool,
+    pub(super) is_web_page: bool,
+    /// Whether the same request may succeed later.
+    pub(super) is_transient: bool,
     /// Whether it is the token exchange.
-    pub is_exchange: bool,
+    pub(super) is_exchange: bool,
     /// What the Policy has to permit for it.
-    pub action: Option<IamAction>,
-    pub target: Option<FunctionName>,
+    pub(super) action: Option<IamAction>,
+    pub(super) target: Option<FunctionName>,
     /// Whether basic auth was used, so that no Policy is involved.
-    pub password: bool,
+    pub(super) password: bool,
     /// The gateway's own address.
-    pub gateway: Url,
+    pub(super) gateway: Url,
 }
 
 impl Error {
@@ -135,7 +140,7 @@ impl Error {
         NotSent::because(Problem { failure: Failure::Failed, message, hint: None })
     }
 
-    /// What the Policy lacks, and on which function, where that is why the request was refused.
+    /// What the Policy lacks, and on which function, if that is why the request was refused.
     pub(crate) fn lacks(&self) -> Option<(IamAction, &FunctionName)> {
         match self {
             Self::Refused(refused) => refused.lacks(),
@@ -143,7 +148,7 @@ impl Error {
         }
     }
 
-    /// What the provider behind the gateway has against a deployment.
+    /// Why the provider behind the gateway refused a deployment.
     pub(crate) fn provider_says(&self) -> Option<&str> {
         match self {
             Self::Refused(refused) if matches!(refused.status.as_u16(), 400 | 422 | 500) && !refused.is_web_page => {
@@ -157,14 +162,8 @@ impl Error {
     pub(crate) fn is_transient(&self) -> bool {
         match self {
             Self::Transport(_) => true,
-            Self::Refused(refused) => match refused.status.as_u16() {
-                408 | 425 | 429 | 502 | 503 | 504 => true,
-                500 => refused.is_web_page || refused.text.is_empty(),
-                _ => false,
-            },
-            Self::Redirect { .. } | Self::NotSent(_) | Self::Shape { .. } | Self::Ignored { .. } | Self::Stopped(_) => {
-                false
-            }
+            Self::Refused(refused) => refused.is_transient,
+            _ => false,
         }
     }
 
@@ -192,7 +191,7 @@ impl Error {
         self.status() == Some(StatusCode::FORBIDDEN)
     }
 
-    /// The status of the answer, where there was one.
+    /// The status of the answer, if there was one.
     pub(crate) fn status(&self) -> Option<StatusCode> {
         match self {
             Self::Refused(refused) => Some(refused.status),
@@ -228,13 +227,6 @@ fn redirect_hint(gateway: &Url, location: &str) -> String {
 const NOT_PASSED_ON: &str = "a proxy before the gateway did not get an answer from it: check whether the gateway runs, or \
     raise `RETRIES`";
 
-fn web_page(gateway: &Url) -> String {
-    format!(
-        "a web page answered at `{}`, not an OpenFaaS gateway: check `OPENFAAS_URL`, also for a missing base path",
-        shown(gateway)
-    )
-}
-
 /// A gateway's address without the slash that a URL without a path gets.
 pub(crate) fn shown(url: &Url) -> String {
     url.as_str().trim_end_matches('/').to_owned()
@@ -246,25 +238,22 @@ impl Refused {
         if by_iam { self.action.zip(self.target.as_ref()) } else { None }
     }
 
-    fn problem(&self) -> Problem {
+    fn message(&self) -> String {
         let Self { request, status, text, .. } = self;
-        let failure = match status.as_u16() {
+        match text.as_str() {
+            "" => format!("{request}: {status}"),
+            page if self.is_web_page => format!("{request}: {status}, {page}"),
+            text => format!("{request}: {status}: `{text}`"),
+        }
+    }
+
+    fn problem(&self) -> Problem {
+        let failure = match self.status.as_u16() {
             401 | 403 => Failure::Permission,
             _ => Failure::Failed,
         };
         let failure = web_page_failure(self.is_exchange && self.is_web_page, failure);
-        let said = match text.as_str() {
-            // Its title says the same once more.
-            _ if self.is_web_page && status.is_server_error() => {
-                ", a web page from a proxy before the gateway".to_owned()
-            }
-            "" if self.is_web_page => ", a web page".to_owned(),
-            "" => String::new(),
-            title if self.is_web_page => format!(", a web page: `{title}`"),
-            text => format!(": `{text}`"),
-        };
-        let message = format!("{request}: {status}{said}");
-        Problem { failure, message, hint: self.hint() }
+        Problem { failure, message: self.message(), hint: self.hint() }
     }
 
     fn hint(&self) -> Option<String> {
@@ -286,7 +275,10 @@ impl Refused {
             (429, ..) => Some("the gateway is busy: lower `PARALLEL`, or raise `RETRIES`".to_owned()),
             (502..=504, ..) => Some(NOT_PASSED_ON.to_owned()),
             (500, ..) if self.is_web_page => Some(NOT_PASSED_ON.to_owned()),
-            _ if self.is_web_page => Some(web_page(&self.gateway)),
+            _ if self.is_web_page => Some(format!(
+                "a web page answered at `{}`, not an OpenFaaS gateway: check `OPENFAAS_URL`, also for a missing base path",
+                shown(&self.gateway)
+            )),
             (404, Some(IamAction::FunctionCreate | IamAction::FunctionUpdate | IamAction::FunctionList)) => {
                 Some(format!(
                     "the path does not exist at `{}`: check `OPENFAAS_URL`, also for a missing base path",
@@ -303,30 +295,24 @@ impl Refused {
 
 /// A request without a complete answer.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("{request} at `{}` failed", shown(gateway))]
+#[error("{request} at `{}`: {source}", shown(gateway))]
 pub(crate) struct Transport {
     /// Method and path.
-    pub request: String,
+    pub(super) request: String,
     /// The gateway's own URL.
-    pub gateway: Url,
-    pub source: Cause,
+    pub(super) gateway: Url,
+    pub(crate) source: Cause,
     /// Whether no connection was made, so that nobody can have received the request.
-    pub unsent: bool,
+    pub(super) unsent: bool,
 }
 
 impl Transport {
-    /// With the cause, on one line.
-    pub(super) fn message(&self) -> String {
-        format!("{} at `{}`: {}", self.request, shown(&self.gateway), self.source)
-    }
-
     fn problem(&self) -> Problem {
-        let host = self.gateway.host_str().unwrap_or_default();
-        let port = self.gateway.port_or_known_default().unwrap_or_default();
+        let host = self.gateway.host_str().unwrap_or("HOST");
+        let port = self.gateway.port_or_known_default().unwrap_or(443);
         let url = shown(&self.gateway);
         let hint = match &self.source {
             Cause::UnknownName => Some(format!("check the host name `{host}` in `OPENFAAS_URL` (`{url}`)")),
-            Cause::NameLookup(_) => Some("the name service did not answer: run the step again".to_owned()),
             Cause::ConnectionRefused => Some(format!(
                 "nothing listens on port {port} of `{host}`: check `OPENFAAS_URL` (`{url}`), and whether the gateway runs"
             )),
@@ -339,26 +325,19 @@ impl Transport {
             Cause::ConnectTimedOut(_) => {
                 Some(format!("check whether a firewall admits Bitbucket's addresses to `{host}`"))
             }
-            Cause::Certificate(certificate) => Some(certificate.hint(host, port)),
             Cause::NotTls => Some(format!(
                 "`OPENFAAS_URL` (`{url}`) begins with `https://`, but the server does not speak TLS: check the port; inside a cluster write `http://…`, with `ALLOW_HTTP: 'true'`"
             )),
-            Cause::Tls(_) => Some(format!(
-                "the pipe speaks TLS 1.2 and 1.3; see what the server speaks: `openssl s_client -connect {host}:{port}`"
-            )),
             Cause::SpeaksTls => Some(format!("write `OPENFAAS_URL: '{}'`", with_https(&self.gateway))),
             Cause::NotHttp(_) => Some(format!("check whether the gateway answers at `{url}`")),
-            Cause::Proxy { variable, .. } => {
-                Some(format!("check the proxy that `{variable}` names, or add `{host}` to `NO_PROXY`"))
-            }
             Cause::Body(_) => Some("find out what changes the file during the run".to_owned()),
-            Cause::Closed | Cause::Other(_) => None,
+            cause => cause.hint(host, port),
         };
         let failure = match self.source {
             Cause::Body(_) => Failure::Failed,
             _ => Failure::Unreachable,
         };
-        Problem { failure, message: self.message(), hint }
+        Problem { failure, message: self.to_string(), hint }
     }
 }
 

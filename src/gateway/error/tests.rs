@@ -43,11 +43,11 @@ fn every_cause_says_what_to_change() {
     hint: check whether the gateway answers at `http://gw.example.com:8080/base`
     PUT /system/functions at `http://gw.example.com:8080/base`: timeout: no connection within 10 s
     hint: check whether a firewall admits Bitbucket's addresses to `gw.example.com`
-    PUT /system/functions at `http://gw.example.com:8080/base`: the proxy did not pass the request on: connection refused
+    PUT /system/functions at `http://gw.example.com:8080/base`: the proxy did not forward the request: connection refused
     hint: check the proxy that `HTTPS_PROXY` names, or add `gw.example.com` to `NO_PROXY`
     PUT /system/functions at `http://gw.example.com:8080/base`: TLS handshake failed: received fatal alert: ProtocolVersion
-    hint: the pipe speaks TLS 1.2 and 1.3; see what the server speaks: `openssl s_client -connect gw.example.com:8080`
-    PUT /system/functions at `http://gw.example.com:8080/base`: the port speaks TLS, but plain HTTP was sent to it
+    hint: the pipe supports TLS 1.2 and 1.3; this command shows what the server supports: `openssl s_client -connect gw.example.com:8080`
+    PUT /system/functions at `http://gw.example.com:8080/base`: plain HTTP was sent to a port that requires TLS
     hint: write `OPENFAAS_URL: 'https://gw.example.com:8080/base'`
     PUT /system/functions at `http://gw.example.com:8080/base`: `payload` changed while it was sent
     hint: find out what changes the file during the run

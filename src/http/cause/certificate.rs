@@ -9,103 +9,77 @@ use rustls::pki_types::UnixTime;
 use crate::console::log::quote;
 use crate::http::tls;
 
+/// What is wrong, and what to change.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Certificate {
-    UnknownIssuer,
-    /// A CA's certificate in place of the server's own, as `openssl req -x509` makes.
-    SelfSigned,
-    /// It is for these names.
-    WrongName(Vec<String>),
-    /// Since when, if that is known.
-    Expired(Option<String>),
-    /// Until when, if that is known.
-    NotYetValid(Option<String>),
-    NotForServers,
-    Revoked,
-    UnsupportedSignature,
-    WrongSignature,
-    Unreadable,
-    /// It breaks this rule of RFC 5280, or of the library.
-    Invalid(String),
+pub(crate) struct Certificate {
+    message: String,
+    /// With `HOST` and `PORT` in place of the server's.
+    hint: &'static str,
 }
+
+const NAMELESS: &str = "a certificate needs a subject alternative name; with `openssl req -x509`: \
+    `-addext 'subjectAltName=DNS:HOST'`";
+const REISSUE: &str = "issue the certificate again; this command shows it: \
+    `openssl s_client -connect HOST:PORT -servername HOST -showcerts`";
 
 impl Certificate {
     pub(super) fn of(error: &CertificateError) -> Self {
         use CertificateError as Error;
-        match error {
-            Error::UnknownIssuer => Self::UnknownIssuer,
-            Error::NotValidForName => Self::WrongName(Vec::new()),
-            Error::NotValidForNameContext { presented, .. } => {
-                Self::WrongName(presented.iter().map(|name| quote(bare_name(name))).collect())
+        let (message, hint) = match error {
+            Error::UnknownIssuer => (
+                "the certificate's issuer is not trusted".to_owned(),
+                "if a private CA issued it, set `CA_CERT` to the CA's certificate; otherwise check that the server sends the \
+                 intermediate certificates",
+            ),
+            error if tls::is_ca_used_as_server(error) => (
+                "the certificate is self-signed and not trusted".to_owned(),
+                "to trust this very certificate, set `CA_CERT` to it; this command shows it: \
+                 `openssl s_client -connect HOST:PORT -servername HOST -showcerts`",
+            ),
+            Error::NotValidForNameContext { presented, .. } if !presented.is_empty() => {
+                let names: Vec<_> = presented.iter().map(|name| format!("`{}`", quote(bare_name(name)))).collect();
+                (
+                    format!("the certificate is not for this host name, but for {}", names.join(", ")),
+                    "use a host name that the certificate is for, or issue it for this one",
+                )
             }
-            Error::Expired => Self::Expired(None),
-            Error::ExpiredContext { not_after, .. } => Self::Expired(Some(date(*not_after))),
-            Error::NotValidYet => Self::NotYetValid(None),
-            Error::NotValidYetContext { not_before, .. } => Self::NotYetValid(Some(date(*not_before))),
-            Error::Revoked => Self::Revoked,
-            Error::InvalidPurpose | Error::InvalidPurposeContext { .. } => Self::NotForServers,
-            Error::BadSignature => Self::WrongSignature,
+            Error::NotValidForName | Error::NotValidForNameContext { .. } => {
+                ("the certificate is not for any host name".to_owned(), NAMELESS)
+            }
+            Error::ExpiredContext { not_after, .. } => {
+                (format!("the certificate expired on {}", date(*not_after)), "renew the server's certificate")
+            }
+            Error::NotValidYetContext { not_before, .. } => {
+                let hint = "check the clock of this machine, and the date from which the certificate is valid";
+                (format!("the certificate is not valid before {}", date(*not_before)), hint)
+            }
+            Error::InvalidPurpose | Error::InvalidPurposeContext { .. } => (
+                "the certificate is not for servers".to_owned(),
+                "issue it for servers: `extendedKeyUsage = serverAuth`",
+            ),
             Error::UnsupportedSignatureAlgorithmContext { .. }
-            | Error::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => Self::UnsupportedSignature,
-            Error::BadEncoding => Self::Unreadable,
-            error if tls::is_ca_used_as_server(error) => Self::SelfSigned,
-            Error::Other(error) => Self::Invalid(words(&error.0.to_string())),
-            error => Self::Invalid(words(&format!("{error:?}"))),
-        }
+            | Error::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => (
+                "the certificate's signature algorithm is not supported".to_owned(),
+                "issue it with an ECDSA P-256 or an RSA key of 2048 bits or more, and SHA-256",
+            ),
+            Error::Revoked => ("the certificate has been revoked".to_owned(), REISSUE),
+            Error::BadSignature => ("the certificate's signature is wrong".to_owned(), REISSUE),
+            Error::BadEncoding => ("the certificate cannot be read".to_owned(), REISSUE),
+            // A rule of RFC 5280, or of the library.
+            Error::Other(error) => (format!("the certificate is not valid: {}", words(&error.0.to_string())), REISSUE),
+            error => (format!("the certificate is not valid: {}", words(&format!("{error:?}"))), REISSUE),
+        };
+        Self { message, hint }
     }
 
-    /// What to change, if the server is this one.
-    pub(crate) fn hint(&self, host: &str, port: u16) -> String {
-        let show = format!("openssl s_client -connect {host}:{port} -servername {host} -showcerts");
-        match self {
-            Self::UnknownIssuer => {
-                "if a private CA issued it, set `CA_CERT` to the CA's certificate; else see whether the \
-                                    server sends the intermediate certificates, too"
-                    .to_owned()
-            }
-            Self::SelfSigned => {
-                format!("to trust this very certificate, set `CA_CERT` to it; this command shows it: `{show}`")
-            }
-            Self::WrongName(names) if names.is_empty() => format!(
-                "a certificate needs a subject alternative name; with `openssl req -x509`: \
-                 `-addext 'subjectAltName=DNS:{host}'`"
-            ),
-            Self::WrongName(_) => "use a host name that the certificate is for, or issue it for this one".to_owned(),
-            Self::Expired(_) => "renew the server's certificate".to_owned(),
-            Self::NotYetValid(_) => {
-                "check the clock of this machine, and the date from which the certificate is valid".to_owned()
-            }
-            Self::NotForServers => "issue it for servers: `extendedKeyUsage = serverAuth`".to_owned(),
-            Self::UnsupportedSignature => {
-                "issue it with an ECDSA P-256 or an RSA key of 2048 bits or more, and SHA-256".to_owned()
-            }
-            Self::Revoked | Self::WrongSignature | Self::Unreadable | Self::Invalid(_) => {
-                format!("issue the certificate anew; this command shows it: `{show}`")
-            }
-        }
+    pub(super) fn hint(&self, host: &str, port: u16) -> String {
+        self.hint.replace("PORT", &port.to_string()).replace("HOST", host)
     }
 }
 
 impl fmt::Display for Certificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::UnknownIssuer => f.write_str("the certificate's issuer is not trusted"),
-            Self::SelfSigned => f.write_str("the certificate is self-signed and not trusted"),
-            Self::WrongName(names) if names.is_empty() => f.write_str("the certificate is not for any host name"),
-            Self::WrongName(names) => {
-                write!(f, "the certificate is not for this host name, but for `{}`", names.join("`, `"))
-            }
-            Self::Expired(None) => f.write_str("the certificate has expired"),
-            Self::Expired(Some(date)) => write!(f, "the certificate expired on {date}"),
-            Self::NotYetValid(None) => f.write_str("the certificate is not valid yet"),
-            Self::NotYetValid(Some(date)) => write!(f, "the certificate is not valid before {date}"),
-            Self::NotForServers => f.write_str("the certificate is not for servers"),
-            Self::Revoked => f.write_str("the certificate has been revoked"),
-            Self::UnsupportedSignature => f.write_str("the certificate's signature algorithm is not supported"),
-            Self::WrongSignature => f.write_str("the certificate's signature is wrong"),
-            Self::Unreadable => f.write_str("the certificate cannot be read"),
-            Self::Invalid(rule) => write!(f, "the certificate is not valid: {rule}"),
-        }
+        f.write_str(&self.message)
     }
 }
 
@@ -157,9 +131,7 @@ mod tests {
             Error::UnknownIssuer,
             other("CaUsedAsEndEntity"),
             Error::NotValidForName,
-            Error::Expired,
             Error::ExpiredContext { time: second, not_after: second },
-            Error::NotValidYet,
             Error::NotValidYetContext { time: second, not_before: second },
             Error::InvalidPurpose,
             Error::Revoked,
@@ -175,33 +147,29 @@ mod tests {
         });
         insta::assert_snapshot!(told.join("\n"), @"
         the certificate's issuer is not trusted
-        hint: if a private CA issued it, set `CA_CERT` to the CA's certificate; else see whether the server sends the intermediate certificates, too
+        hint: if a private CA issued it, set `CA_CERT` to the CA's certificate; otherwise check that the server sends the intermediate certificates
         the certificate is self-signed and not trusted
         hint: to trust this very certificate, set `CA_CERT` to it; this command shows it: `openssl s_client -connect gw.example.com:443 -servername gw.example.com -showcerts`
         the certificate is not for any host name
         hint: a certificate needs a subject alternative name; with `openssl req -x509`: `-addext 'subjectAltName=DNS:gw.example.com'`
-        the certificate has expired
-        hint: renew the server's certificate
         the certificate expired on Tue, 14 Nov 2023 22:13:20 GMT
         hint: renew the server's certificate
-        the certificate is not valid yet
-        hint: check the clock of this machine, and the date from which the certificate is valid
         the certificate is not valid before Tue, 14 Nov 2023 22:13:20 GMT
         hint: check the clock of this machine, and the date from which the certificate is valid
         the certificate is not for servers
         hint: issue it for servers: `extendedKeyUsage = serverAuth`
         the certificate has been revoked
-        hint: issue the certificate anew; this command shows it: `openssl s_client -connect gw.example.com:443 -servername gw.example.com -showcerts`
+        hint: issue the certificate again; this command shows it: `openssl s_client -connect gw.example.com:443 -servername gw.example.com -showcerts`
         the certificate's signature is wrong
-        hint: issue the certificate anew; this command shows it: `openssl s_client -connect gw.example.com:443 -servername gw.example.com -showcerts`
+        hint: issue the certificate again; this command shows it: `openssl s_client -connect gw.example.com:443 -servername gw.example.com -showcerts`
         the certificate cannot be read
-        hint: issue the certificate anew; this command shows it: `openssl s_client -connect gw.example.com:443 -servername gw.example.com -showcerts`
+        hint: issue the certificate again; this command shows it: `openssl s_client -connect gw.example.com:443 -servername gw.example.com -showcerts`
         the certificate is not valid: unhandled critical extension
-        hint: issue the certificate anew; this command shows it: `openssl s_client -connect gw.example.com:443 -servername gw.example.com -showcerts`
+        hint: issue the certificate again; this command shows it: `openssl s_client -connect gw.example.com:443 -servername gw.example.com -showcerts`
         the certificate is not valid: path len constraint violated
-        hint: issue the certificate anew; this command shows it: `openssl s_client -connect gw.example.com:443 -servername gw.example.com -showcerts`
+        hint: issue the certificate again; this command shows it: `openssl s_client -connect gw.example.com:443 -servername gw.example.com -showcerts`
         the certificate is not valid: unsupported cert version
-        hint: issue the certificate anew; this command shows it: `openssl s_client -connect gw.example.com:443 -servername gw.example.com -showcerts`
+        hint: issue the certificate again; this command shows it: `openssl s_client -connect gw.example.com:443 -servername gw.example.com -showcerts`
         ");
     }
 }

@@ -3,7 +3,6 @@
 mod certificate;
 
 use std::error::Error as StdError;
-use std::fmt;
 use std::io;
 use std::time::Duration;
 
@@ -11,40 +10,49 @@ use hyper_util::client::proxy::matcher::Matcher;
 
 use super::client::{CONNECT_TIMEOUT, is_loopback};
 use crate::console::log::{self, quote};
-pub(crate) use certificate::Certificate;
+use certificate::Certificate;
 
 /// Why there is no complete answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Cause {
-    /// The host name does not exist, or has no address.
+    /// It does not exist, or has no address.
+    #[error("the host name cannot be resolved")]
     UnknownName,
     /// The name service did not answer.
+    #[error("the host name could not be resolved: {0}")]
     NameLookup(String),
+    #[error("connection refused")]
     ConnectionRefused,
-    /// The other side closed or reset the connection.
+    #[error("the connection was closed before the answer was complete")]
     Closed,
+    #[error("no route to the host")]
     NoRoute,
-    /// `TIMEOUT` was reached.
+    #[error("timeout: no complete answer within {}", log::duration(*.0))]
     TimedOut(Duration),
+    #[error("timeout: no connection within {}", log::duration(*.0))]
     ConnectTimedOut(Duration),
+    #[error("{0}")]
     Certificate(Certificate),
-    /// The port does not speak TLS.
+    #[error("the port does not speak TLS")]
     NotTls,
-    /// TLS failed otherwise.
+    #[error("TLS handshake failed: {0}")]
     Tls(String),
+    #[error("the answer is not HTTP: {0}")]
     NotHttp(String),
-    /// Plain HTTP was sent to a port that speaks TLS.
+    #[error("plain HTTP was sent to a port that requires TLS")]
     SpeaksTls,
-    /// The proxy was not reached, or did not let the request through.
+    /// It was not reached, or returned an error.
+    #[error("the proxy did not forward the request: {reason}")]
     Proxy {
         /// The variable that names the proxy.
         variable: &'static str,
         reason: String,
         is_transient: bool,
     },
-    /// The request's body could not be read to its end.
+    #[error("{0}")]
     Body(BodyError),
     /// Anything else, in the words of the library.
+    #[error("the request failed: {0}")]
     Other(String),
 }
 
@@ -52,8 +60,6 @@ pub(crate) enum Cause {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct BodyError(pub(crate) String);
-
-impl StdError for Cause {}
 
 impl Cause {
     /// Finds the cause in what the HTTP library reports.
@@ -87,18 +93,18 @@ impl Cause {
                 Self::Proxy { variable: "HTTP_PROXY", is_transient: cause.is_transient(), reason: cause.to_string() }
             }
             Some(cause) => cause,
-            None => Self::Other(quote(if text.is_empty() { "no reason is known" } else { &text })),
+            None => Self::Other(quote(if text.is_empty() { "unknown reason" } else { &text })),
         }
     }
 
     fn of_tunnel(text: &str, found: Option<Self>) -> Self {
         let (reason, is_transient) = match found {
             Some(cause) => (cause.to_string(), cause.is_transient()),
-            // The status is not known here: 502 and 504 are the usual ones, and retries harm nobody if it is another.
+            // The status is not known here; it is usually 502 or 504, and a retry after another one does no harm.
             None if text.contains("unsuccessful") => ("it answered CONNECT with an error".to_owned(), true),
             None if text.contains("unexpected end of file") => ("it closed the connection".to_owned(), true),
             None if text.contains("authorization required") => {
-                ("it wants a user name and a password (407)".to_owned(), false)
+                ("it requires a user name and a password (407)".to_owned(), false)
             }
             None => (quote(text), false),
         };
@@ -187,12 +193,28 @@ impl Cause {
         error.is_remote().then_some(Self::Closed)
     }
 
+    /// What to change, if that is the same for all servers.
+    pub(crate) fn hint(&self, host: &str, port: u16) -> Option<String> {
+        match self {
+            Self::Certificate(certificate) => Some(certificate.hint(host, port)),
+            Self::NameLookup(_) => Some("the name service did not answer: run the step again".to_owned()),
+            Self::Proxy { variable, .. } => {
+                Some(format!("check the proxy that `{variable}` names, or add `{host}` to `NO_PROXY`"))
+            }
+            Self::Tls(_) => Some(format!(
+                "the pipe supports TLS 1.2 and 1.3; this command shows what the server supports: \
+                 `openssl s_client -connect {host}:{port}`"
+            )),
+            _ => None,
+        }
+    }
+
     /// Whether the same request may succeed later.
     pub(crate) fn is_transient(&self) -> bool {
         match self {
+            Self::Proxy { is_transient, .. } => *is_transient,
             Self::NameLookup(_) | Self::ConnectionRefused | Self::Closed | Self::NoRoute => true,
             Self::TimedOut(_) | Self::ConnectTimedOut(_) => true,
-            Self::Proxy { is_transient, .. } => *is_transient,
             _ => false,
         }
     }
@@ -202,28 +224,6 @@ impl Cause {
 fn goes_through_http_proxy(url: &url::Url) -> bool {
     let uri = url.as_str().parse::<http::Uri>();
     url.scheme() == "http" && !is_loopback(url) && uri.is_ok_and(|uri| Matcher::from_env().intercept(&uri).is_some())
-}
-
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::UnknownName => f.write_str("the host name cannot be resolved"),
-            Self::NameLookup(words) => write!(f, "the host name could not be resolved: {words}"),
-            Self::ConnectionRefused => f.write_str("connection refused"),
-            Self::Closed => f.write_str("the connection was closed before the answer was complete"),
-            Self::NoRoute => f.write_str("no route to the host"),
-            Self::TimedOut(timeout) => write!(f, "timeout: no complete answer within {}", log::duration(*timeout)),
-            Self::ConnectTimedOut(limit) => write!(f, "timeout: no connection within {}", log::duration(*limit)),
-            Self::Certificate(certificate) => certificate.fmt(f),
-            Self::NotTls => f.write_str("the port does not speak TLS"),
-            Self::Tls(words) => write!(f, "TLS handshake failed: {words}"),
-            Self::NotHttp(words) => write!(f, "the answer is not HTTP: {words}"),
-            Self::SpeaksTls => f.write_str("the port speaks TLS, but plain HTTP was sent to it"),
-            Self::Proxy { reason, .. } => write!(f, "the proxy did not pass the request on: {reason}"),
-            Self::Body(error) => error.fmt(f),
-            Self::Other(words) => write!(f, "the request failed: {words}"),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,17 +1,16 @@
-//! Reads what STS and ECR answer: JSON, or XML where an endpoint knows nothing else.
+//! Reads what STS and ECR answer: JSON, or XML from an endpoint that knows nothing else.
 
-use std::borrow::Cow;
 use std::fmt;
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::Deserialize;
+use http::header::DATE;
 use serde_json::Value;
 
-use super::server_time;
 use crate::console::redact::Secret;
-use crate::registry::clock;
+use crate::registry::login::Login;
 use crate::registry::transport::Answer;
 
 /// The temporary credentials of a role.
@@ -19,75 +18,42 @@ pub(super) struct Session {
     pub(super) access_key_id: String,
     pub(super) secret_access_key: Secret,
     pub(super) token: Secret,
-    /// The server's time in seconds since 1970 when it answered, and when that was here.
-    time: (u64, Instant),
+    /// The server's time when it answered, and when that was here: signatures are valid for minutes, and this machine's clock
+    /// may be wrong.
+    time: (SystemTime, Instant),
 }
 
 impl Session {
     pub(super) fn read(answer: &Answer) -> Option<Self> {
-        let text = std::str::from_utf8(&answer.body).ok()?;
-        let credentials = match serde_json::from_str::<Value>(text) {
-            Ok(json) => {
-                let pointer = "/AssumeRoleWithWebIdentityResponse/AssumeRoleWithWebIdentityResult/Credentials";
-                let credentials = json.pointer(pointer)?.clone();
-                ["AccessKeyId", "SecretAccessKey", "SessionToken"]
-                    .map(|name| credentials.get(name).and_then(Value::as_str).map(str::to_owned))
-            }
-            Err(_) => {
-                let credentials = element(text, "Credentials")?;
-                ["AccessKeyId", "SecretAccessKey", "SessionToken"]
-                    .map(|name| element(&credentials, name).map(|text| unescaped(text.trim()).into_owned()))
-            }
-        };
-        let [Some(access_key_id), Some(secret), Some(token)] = credentials else { return None };
-        let [secret_access_key, token] = [secret, token].map(Secret::token);
-        // Of no use without the key, but nobody's business.
+        let body = Body::of(answer);
+        let [id, secret, token] = ["AccessKeyId", "SecretAccessKey", "SessionToken"]
+            .map(|name| body.text(name).filter(|text| !text.is_empty()));
+        let access_key_id = id?;
+        // Useless without the key, but it is masked as well.
         let _ = Secret::new(access_key_id.clone());
-        let is_empty = [access_key_id.as_str(), secret_access_key.reveal(), token.reveal()].contains(&"");
-        let time = (server_time(answer).unwrap_or_else(clock::now), Instant::now());
-        (!is_empty).then_some(Self { access_key_id, secret_access_key, token, time })
+        let date = answer.headers.get(DATE).and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
+        let time = (date.unwrap_or_else(SystemTime::now), Instant::now());
+        Some(Self { access_key_id, secret_access_key: Secret::token(secret?), token: Secret::token(token?), time })
     }
 
     /// The server's time now.
-    pub(super) fn now(&self) -> u64 {
+    pub(super) fn now(&self) -> SystemTime {
         let (time, then) = self.time;
-        time + then.elapsed().as_secs()
+        time + then.elapsed()
     }
 }
 
-/// What ECR accepts from docker.
-#[derive(Debug)]
-pub(crate) struct EcrPassword {
-    /// The base64 of `AWS:PASSWORD`, which is used as it is.
-    pub(crate) basic: Secret,
-    /// In seconds since 1970.
-    pub(crate) expires: Option<u64>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct TokenJson {
-    authorization_data: Vec<Authorization>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Authorization {
-    authorization_token: String,
-    expires_at: Option<f64>,
-}
-
-impl EcrPassword {
-    pub(super) fn read(answer: &Answer) -> Option<Self> {
-        let json: TokenJson = serde_json::from_slice(&answer.body).ok()?;
-        let Authorization { authorization_token, expires_at } = json.authorization_data.into_iter().next()?;
-        let decoded = String::from_utf8(STANDARD.decode(authorization_token.trim()).ok()?).ok()?;
-        let (_, password) = decoded.split_once(':')?;
-        let _ = Secret::token(password.to_owned());
-        // The cast saturates.
-        let expires = expires_at.filter(|seconds| seconds.is_finite()).map(|seconds| seconds as u64);
-        Some(Self { basic: Secret::token(authorization_token), expires })
-    }
+/// What ECR accepts from docker: the base64 of `AWS:PASSWORD`, which is used as it is.
+pub(super) fn ecr_login(answer: &Answer) -> Option<Arc<Login>> {
+    let json: Value = serde_json::from_slice(&answer.body).ok()?;
+    let data = json.pointer("/authorizationData/0")?;
+    let basic = data.get("authorizationToken")?.as_str()?;
+    let decoded = String::from_utf8(STANDARD.decode(basic).ok()?).ok()?;
+    let (_, password) = decoded.split_once(':')?;
+    let _ = Secret::token(password.to_owned());
+    let seconds = data.get("expiresAt").and_then(Value::as_f64);
+    let expires = seconds.and_then(|seconds| UNIX_EPOCH.checked_add(Duration::try_from_secs_f64(seconds).ok()?));
+    Some(Arc::new(Login { basic: Secret::token(basic.to_owned()), identity_token: None, expires }))
 }
 
 /// An error of AWS.
@@ -100,65 +66,80 @@ pub(super) struct Fault {
 impl Fault {
     /// Reads an error in any of the forms that STS and ECR use.
     pub(super) fn of(answer: &Answer) -> Self {
-        let text = String::from_utf8_lossy(&answer.body);
-        let (code, message) = match serde_json::from_str::<Value>(&text) {
-            Ok(json) => {
-                let error = json.get("Error").unwrap_or(&json);
-                let field = |names: &[&str]| names.iter().find_map(|name| Some(error.get(*name)?.as_str()?.to_owned()));
-                (field(&["Code", "__type"]), field(&["Message", "message"]))
-            }
-            Err(_) => (element(&text, "Code"), element(&text, "Message")),
-        };
+        let body = Body::of(answer);
         let header = || answer.headers.get("x-amzn-errortype").and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let code = code.or_else(header).unwrap_or_default();
+        let code = body.text("Code").or_else(|| body.text("__type")).or_else(header).unwrap_or_default();
         // `com.amazonaws.ecr#AccessDeniedException`, `AccessDeniedException:http://…`
         let code = code.rsplit('#').next().unwrap_or_default().split(':').next().unwrap_or_default();
-        let message = message.unwrap_or_else(|| if code.is_empty() { text.into_owned() } else { String::new() });
-        Self { code: unescaped(code.trim()).into_owned(), message: unescaped(message.trim()).into_owned() }
+        let message = body.text("Message").or_else(|| body.text("message"));
+        let whole = || if code.is_empty() { String::from_utf8_lossy(&answer.body).into_owned() } else { String::new() };
+        Self { code: code.to_owned(), message: message.unwrap_or_else(whole) }
+    }
+
+    /// The code without the ending that only some endpoints write.
+    pub(super) fn kind(&self) -> &str {
+        self.code.strip_suffix("Exception").unwrap_or(&self.code)
     }
 
     /// Whether the same request may succeed later, which AWS does not say by the status alone.
     pub(super) fn is_transient(&self) -> bool {
-        let code = self.code.trim_end_matches("Exception");
         [
             "IDPCommunicationError",
             "Throttling",
-            "ThrottledException",
+            "Throttled",
             "TooManyRequests",
             "Server",
             "InternalFailure",
             "ServiceUnavailable",
             "RequestLimitExceeded",
         ]
-        .contains(&code)
+        .contains(&self.kind())
     }
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.code.as_str(), self.message.as_str()) {
-            ("", message) => f.write_str(message),
-            (code, "") => f.write_str(code),
+            ("", text) | (text, "") => f.write_str(text),
             (code, message) => write!(f, "{code}: {message}"),
         }
     }
 }
 
-/// The content of the first element of a name. The answers of STS have no attributes but namespaces, and no element within
-/// another of its name.
-fn element(xml: &str, name: &str) -> Option<String> {
-    let open = format!("<{name}>");
-    let start = xml.find(&open)? + open.len();
-    let length = xml[start..].find(&format!("</{name}>"))?;
-    Some(xml[start..start + length].to_owned())
+/// An answer's body, in which names are unique.
+enum Body {
+    Json(Value),
+    Xml(String),
 }
 
-fn unescaped(text: &str) -> Cow<'_, str> {
-    if !text.contains('&') {
-        return Cow::Borrowed(text);
+impl Body {
+    fn of(answer: &Answer) -> Self {
+        match serde_json::from_slice(&answer.body) {
+            Ok(json) => Self::Json(json),
+            Err(_) => Self::Xml(String::from_utf8_lossy(&answer.body).into_owned()),
+        }
     }
-    let entities = [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&apos;", "'"), ("&#39;", "'"), ("&amp;", "&")];
-    Cow::Owned(entities.iter().fold(text.to_owned(), |text, (entity, character)| text.replace(entity, character)))
+
+    /// The text of a name, however deep it is. STS' elements have no attributes, and none is within another of its name.
+    fn text(&self, name: &str) -> Option<String> {
+        match self {
+            Self::Json(json) => find(json, name).map(str::to_owned),
+            Self::Xml(xml) => {
+                let (_, rest) = xml.split_once(&format!("<{name}>"))?;
+                let (text, _) = rest.split_once(&format!("</{name}>"))?;
+                let entities =
+                    [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&apos;", "'"), ("&#39;", "'"), ("&amp;", "&")];
+                let unescape = |text: String, (entity, character): (&str, &str)| text.replace(entity, character);
+                Some(entities.into_iter().fold(text.trim().to_owned(), unescape))
+            }
+        }
+    }
+}
+
+/// serde_json bounds the depth.
+fn find<'a>(json: &'a Value, name: &str) -> Option<&'a str> {
+    let fields = json.as_object()?;
+    fields.get(name).and_then(Value::as_str).or_else(|| fields.values().find_map(|field| find(field, name)))
 }
 
 #[cfg(test)]
@@ -166,6 +147,7 @@ mod tests {
     use http::{HeaderMap, StatusCode};
 
     use super::*;
+    use crate::registry::clock;
 
     fn answer(body: &str) -> Answer {
         Answer { status: StatusCode::OK, headers: HeaderMap::new(), body: body.as_bytes().to_vec(), cut: false }
@@ -210,10 +192,11 @@ mod tests {
     #[test]
     fn password_of_ecr_is_used_as_it_is() {
         let body = r#"{"authorizationData":[{"authorizationToken":"QVdTOmVjci1wYXNzd29yZA==","expiresAt":1893456000.123,"proxyEndpoint":"https://1.dkr.ecr.r.amazonaws.com"}]}"#;
-        let password = EcrPassword::read(&answer(body)).unwrap();
-        assert_eq!((password.basic.reveal(), password.expires), ("QVdTOmVjci1wYXNzd29yZA==", Some(1_893_456_000)));
+        let login = ecr_login(&answer(body)).unwrap();
+        assert_eq!(login.basic.reveal(), "QVdTOmVjci1wYXNzd29yZA==");
+        assert_eq!(login.expires.map(clock::readable).as_deref(), Some("2030-01-01 00:00 UTC"));
         for body in ["", "{}", r#"{"authorizationData":[]}"#, r#"{"authorizationData":[{"authorizationToken":"!"}]}"#] {
-            assert!(EcrPassword::read(&answer(body)).is_none(), "{body}");
+            assert!(ecr_login(&answer(body)).is_none(), "{body}");
         }
     }
 
@@ -239,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn faults_that_may_pass_are_told_by_their_code() {
+    fn transient_faults_are_known_by_their_code() {
         let transient = |code: &str| Fault { code: code.to_owned(), message: String::new() }.is_transient();
         for code in ["IDPCommunicationError", "ThrottlingException", "Throttling", "ServerException"] {
             assert!(transient(code), "{code}");

@@ -1,7 +1,8 @@
-//! What to change at AWS where it refuses (STS and ECR API references, *Errors*; IAM guide, *OIDC federation*).
+//! What to change at AWS if it refuses (STS and ECR API references, *Errors*; IAM guide, *OIDC federation*).
 
+use super::answer::Fault;
 use super::{EcrHost, RoleArn, setup};
-use crate::registry::step::Step;
+use crate::registry::step::{EXPIRED, Step};
 
 /// What a refusal is about.
 pub(super) struct Context<'a> {
@@ -10,117 +11,103 @@ pub(super) struct Context<'a> {
     pub(super) step: &'a Step<'a>,
 }
 
-/// For a code that this page does not know.
-const DOCUMENTATION: &str = "see the error in AWS's documentation of `AssumeRoleWithWebIdentity`";
-
 impl Context<'_> {
-    /// The remedy where STS refuses the token.
-    pub(super) fn of_sts(&self, code: &str, message: &str) -> String {
+    /// The remedy if STS refuses the token.
+    pub(super) fn of_sts(&self, fault: &Fault) -> String {
         let Self { role, host, step } = self;
-        let says = |text: &str| message.to_ascii_lowercase().contains(text);
-        let remedy = match code {
-            "AccessDenied" | "AccessDeniedException" => self.not_trusted(),
-            "InvalidIdentityToken" | "InvalidIdentityTokenException" if says("audience") && !says("claim") => format!(
-                "the identity provider in account `{}` does not list the token's audience; add it:\n{}",
+        let message = fault.message.to_ascii_lowercase();
+        let says = |text: &str| message.contains(text);
+        let remedy = match fault.kind() {
+            "AccessDenied" => return self.not_trusted(),
+            "InvalidIdentityToken" if says("audience") && !says("claim") => format!(
+                "the identity provider in account `{}` does not list the token's audience; this command adds it:\n{}",
                 role.account,
                 setup::add_audience(role, step)
             ),
-            "InvalidIdentityToken" | "InvalidIdentityTokenException" if says("no openidconnect provider") => format!(
+            "InvalidIdentityToken" if says("no openidconnect provider") => format!(
                 "account `{}`, which `AWS_OIDC_ROLE_ARN` names, has no identity provider for the token's issuer: correct \
                  the account id, or create the provider there:\n{}",
                 role.account,
                 setup::create_provider(step)
             ),
-            "InvalidIdentityToken" | "InvalidIdentityTokenException" => format!(
+            "InvalidIdentityToken" => format!(
                 "AWS could not verify the token: its identity provider must have the token's issuer as its URL, character \
-                 for character\n{}\nthis creates it in account `{}`:\n{}",
+                 for character\n{}\nthis command creates it in account `{}`:\n{}",
                 step.claims(),
                 role.account,
                 setup::create_provider(step)
             ),
-            "ExpiredTokenException" | "ExpiredToken" => {
-                "the step ran longer than its token is valid: run the pipe earlier, or in a step of its own".to_owned()
+            "ExpiredToken" => return EXPIRED.to_owned(),
+            "IDPRejectedClaim" => {
+                return format!(
+                    "the token's issuer rejected it, or it has expired: run the step again; the token has\n{}",
+                    step.claims()
+                );
             }
-            "IDPRejectedClaim" | "IDPRejectedClaimException" => format!(
-                "the token's issuer rejected it, or it has expired: run the step again; the token has\n{}",
-                step.claims()
-            ),
-            "IDPCommunicationError" | "IDPCommunicationErrorException" => {
-                format!("AWS could not reach the token's issuer, `{}`: run the step again", step.issuer())
+            "IDPCommunicationError" => {
+                return format!("AWS could not reach the token's issuer, `{}`: run the step again", step.issuer());
             }
-            "RegionDisabledException" => format!(
-                "STS is not activated in `{}`, the region of the image's registry: activate it in account `{}` (IAM console, \
-                 Account settings, Security Token Service)",
-                host.region, role.account
-            ),
-            "MalformedPolicyDocument"
-            | "MalformedPolicyDocumentException"
-            | "PackedPolicyTooLarge"
-            | "PackedPolicyTooLargeException" => {
-                "the pipe sends no session policy: look for a proxy between it and AWS that changes requests".to_owned()
+            "RegionDisabled" => {
+                return format!(
+                    "STS is not activated in `{}`, the region of the image's registry: activate it in account `{}` (IAM \
+                     console, Account settings, Security Token Service)",
+                    host.region, role.account
+                );
             }
-            "ValidationError" | "ValidationException" => {
-                format!("`AWS_OIDC_ROLE_ARN` is `{role}`: compare it with the ARN that the IAM console shows")
+            "MalformedPolicyDocument" | "PackedPolicyTooLarge" => {
+                return "the pipe sends no session policy: look for a proxy between it and AWS that changes requests"
+                    .to_owned();
             }
-            _ => DOCUMENTATION.to_owned(),
+            "ValidationError" | "Validation" => {
+                return format!("`AWS_OIDC_ROLE_ARN` is `{role}`: compare it with the ARN that the IAM console shows");
+            }
+            _ => return "see the error in AWS's documentation of `AssumeRoleWithWebIdentity`".to_owned(),
         };
-        match step.several_audiences().filter(|_| is_about_the_token(code)) {
-            Some(warning) => format!("{remedy}\n{warning}"),
-            None => remedy,
-        }
+        step.several_audiences().map_or_else(|| remedy.clone(), |warning| format!("{remedy}\n{warning}"))
     }
 
+    /// The trust policy is last: `whoami` prints it by itself, and leaves it out here.
     fn not_trusted(&self) -> String {
         let Self { role, step, .. } = self;
-        let mut text = format!(
-            "the role does not exist, or its trust policy does not admit this step; the token has\n{}\n\
-             this trust policy for `{}` admits every step of the repository:\n{}",
+        let mut lines = vec![
+            "the role does not exist, or its trust policy does not admit this step; the token has".to_owned(),
             step.claims(),
-            role.name,
-            setup::trust_policy(role, step)
-        );
-        if let Some(environment) = step.environment() {
-            text.push_str(&format!(
-                "\nfor this deployment environment only, write `{}:{environment}:*`",
+            "an `aws:SourceIp` condition must list the current addresses of Bitbucket Pipelines".to_owned(),
+        ];
+        lines.extend(step.several_audiences());
+        lines.extend(step.environment().map(|environment| {
+            format!(
+                "for this deployment environment only, write `{}:{environment}:*` in the trust policy",
                 step.repository()
-            ));
-        }
-        text.push_str("\nan `aws:SourceIp` condition must list the current addresses of Bitbucket Pipelines");
-        text
+            )
+        }));
+        lines.push(setup::trust_proposal(role, step));
+        lines.join("\n")
     }
 
-    /// The remedy where the role may not get a password from ECR.
-    pub(super) fn of_ecr(&self, code: &str) -> String {
+    /// The remedy if ECR returns no password to the role.
+    pub(super) fn of_ecr(&self, fault: &Fault) -> String {
         let Self { role, host, .. } = self;
-        match code {
-            "AccessDeniedException" | "AccessDenied" => format!(
+        match fault.kind() {
+            "AccessDenied" => format!(
                 "give the role `{}` these permissions; `ecr:GetAuthorizationToken` is for all resources or none:\n{}",
                 role.name,
                 setup::pull_policy([])
             ),
-            "UnrecognizedClientException" | "InvalidClientTokenId" => format!(
+            "UnrecognizedClient" | "InvalidClientTokenId" => format!(
                 "ECR in `{}` does not know the role's credentials: the region must be enabled in account `{}`",
                 host.region, role.account
             ),
-            "InvalidSignatureException" | "SignatureDoesNotMatch" | "RequestTimeTooSkewed" => {
+            "InvalidSignature" | "SignatureDoesNotMatch" | "RequestTimeTooSkewed" => {
                 "the signature of a request is valid for minutes: check the clock of the machine, and look for a proxy that \
                  changes requests"
                     .to_owned()
             }
-            "ExpiredTokenException" | "ExpiredToken" => {
-                "the role's session has expired: check the clock of the machine".to_owned()
-            }
-            "InvalidParameterException" => {
-                format!("check the region `{}` in the image's name", host.region)
-            }
+            "ExpiredToken" => "the role's session has expired: check the clock of the machine".to_owned(),
+            "InvalidParameter" => format!("check the region `{}` in the image's name", host.region),
             _ => "see the error in AWS's documentation of `GetAuthorizationToken`".to_owned(),
         }
     }
-}
-
-/// Whether another audience could have made a difference.
-fn is_about_the_token(code: &str) -> bool {
-    code.starts_with("AccessDenied") || code.starts_with("InvalidIdentityToken")
 }
 
 #[cfg(test)]
@@ -136,7 +123,8 @@ mod tests {
         let role = RoleArn::parse("arn:aws:iam::123456789012:role/ci/pipe").unwrap();
         let host = EcrHost::of(&Host::parse("123456789012.dkr.ecr.eu-west-1.amazonaws.com").unwrap()).unwrap();
         let step = Step::new(&token, None, None);
-        Context { role: &role, host: &host, step: &step }.of_sts(code, message)
+        let fault = Fault { code: code.to_owned(), message: message.to_owned() };
+        Context { role: &role, host: &host, step: &step }.of_sts(&fault)
     }
 
     fn ecr(code: &str) -> String {
@@ -144,59 +132,38 @@ mod tests {
         let role = RoleArn::parse("arn:aws:iam::123456789012:role/ci/pipe").unwrap();
         let host = EcrHost::of(&Host::parse("123456789012.dkr.ecr.eu-west-1.amazonaws.com").unwrap()).unwrap();
         let step = Step::new(&token, None, None);
-        Context { role: &role, host: &host, step: &step }.of_ecr(code)
+        let fault = Fault { code: code.to_owned(), message: String::new() };
+        Context { role: &role, host: &host, step: &step }.of_ecr(&fault)
     }
 
     #[test]
     fn access_denied_shows_the_claims_and_a_trust_policy_that_admits_them() {
-        let claims = json!({"deploymentEnvironmentUuid": "{e0}"});
-        insta::assert_snapshot!(sts("AccessDenied", "Not authorized to perform sts:AssumeRoleWithWebIdentity", claims), @r#"
+        let claims = json!({
+            "deploymentEnvironmentUuid": "{e0}",
+            "aud": ["ari:cloud:bitbucket::workspace/8d1c", "https://gw.example.com"],
+        });
+        let text = sts("AccessDenied", "Not authorized to perform sts:AssumeRoleWithWebIdentity", claims);
+        let (text, policy) = text.split_once("{\n").unwrap();
+        assert!(policy.contains("oidc:sub\": \"{3b1f7d52-0d8c-4c3c-9f0a-0f9a3f1c2d11}:*\""), "{policy}");
+        insta::assert_snapshot!(text, @"
         the role does not exist, or its trust policy does not admit this step; the token has
           iss: https://api.bitbucket.org/2.0/workspaces/acme/pipelines-config/identity/oidc
-          aud: ari:cloud:bitbucket::workspace/8d1cb6a4-6f0e-4a2f-9b7e-d1f1a0c3b5e7
+          aud: ari:cloud:bitbucket::workspace/8d1c, https://gw.example.com
           sub: {3b1f7d52-0d8c-4c3c-9f0a-0f9a3f1c2d11}:{5e1c}
-        this trust policy for `pipe` admits every step of the repository:
-        {
-          "Statement": [
-            {
-              "Action": "sts:AssumeRoleWithWebIdentity",
-              "Condition": {
-                "StringEquals": {
-                  "api.bitbucket.org/2.0/workspaces/acme/pipelines-config/identity/oidc:aud": "ari:cloud:bitbucket::workspace/8d1cb6a4-6f0e-4a2f-9b7e-d1f1a0c3b5e7"
-                },
-                "StringLike": {
-                  "api.bitbucket.org/2.0/workspaces/acme/pipelines-config/identity/oidc:sub": "{3b1f7d52-0d8c-4c3c-9f0a-0f9a3f1c2d11}:*"
-                }
-              },
-              "Effect": "Allow",
-              "Principal": {
-                "Federated": "arn:aws:iam::123456789012:oidc-provider/api.bitbucket.org/2.0/workspaces/acme/pipelines-config/identity/oidc"
-              }
-            }
-          ],
-          "Version": "2012-10-17"
-        }
-        for this deployment environment only, write `{3b1f7d52-0d8c-4c3c-9f0a-0f9a3f1c2d11}:{e0}:*`
         an `aws:SourceIp` condition must list the current addresses of Bitbucket Pipelines
-        "#);
-    }
-
-    #[test]
-    fn access_denied_says_when_the_token_has_several_audiences() {
-        let claims = json!({"aud": ["ari:cloud:bitbucket::workspace/8d1c", "https://gw.example.com"]});
-        let text = sts("AccessDenied", "Not authorized to perform sts:AssumeRoleWithWebIdentity", claims);
-        insta::assert_snapshot!(text[text.find("the token has 2").unwrap()..], @"
         the token has 2 audiences, and it is not confirmed that AWS and Google accept more than one: give the step `oidc: true`, without `audiences:`, and write the workspace's audience into the gateway's JwtIssuer:
           spec:
             aud:
               - ari:cloud:bitbucket::workspace/8d1c
+        for this deployment environment only, write `{3b1f7d52-0d8c-4c3c-9f0a-0f9a3f1c2d11}:{e0}:*` in the trust policy
+        this trust policy for `pipe` admits every step of the repository:
         ");
     }
 
     #[test]
     fn incorrect_token_audience_names_the_command_that_adds_it() {
         insta::assert_snapshot!(sts("InvalidIdentityToken", "Incorrect token audience", json!({})), @r"
-        the identity provider in account `123456789012` does not list the token's audience; add it:
+        the identity provider in account `123456789012` does not list the token's audience; this command adds it:
         aws iam add-client-id-to-open-id-connect-provider \
           --open-id-connect-provider-arn 'arn:aws:iam::123456789012:oidc-provider/api.bitbucket.org/2.0/workspaces/acme/pipelines-config/identity/oidc' \
           --client-id 'ari:cloud:bitbucket::workspace/8d1cb6a4-6f0e-4a2f-9b7e-d1f1a0c3b5e7'
@@ -222,7 +189,7 @@ mod tests {
           iss: https://api.bitbucket.org/2.0/workspaces/acme/pipelines-config/identity/oidc
           aud: ari:cloud:bitbucket::workspace/8d1cb6a4-6f0e-4a2f-9b7e-d1f1a0c3b5e7
           sub: {3b1f7d52-0d8c-4c3c-9f0a-0f9a3f1c2d11}:{5e1c}
-        this creates it in account `123456789012`:
+        this command creates it in account `123456789012`:
         aws iam create-open-id-connect-provider \
           --url 'https://api.bitbucket.org/2.0/workspaces/acme/pipelines-config/identity/oidc' \
           --client-id-list 'ari:cloud:bitbucket::workspace/8d1cb6a4-6f0e-4a2f-9b7e-d1f1a0c3b5e7'
@@ -269,32 +236,16 @@ mod tests {
             "InvalidParameterException",
             "SomethingNew",
         ];
-        let texts = codes.map(|code| format!("{code}: {}", ecr(code))).join("\n");
-        insta::assert_snapshot!(texts, @r#"
+        let texts =
+            codes.map(|code| format!("{code}: {}", ecr(code))).join("\n").replace(&setup::pull_policy([]), "[POLICY]");
+        insta::assert_snapshot!(texts, @"
         AccessDeniedException: give the role `pipe` these permissions; `ecr:GetAuthorizationToken` is for all resources or none:
-        {
-          "Statement": [
-            {
-              "Action": "ecr:GetAuthorizationToken",
-              "Effect": "Allow",
-              "Resource": "*"
-            },
-            {
-              "Action": [
-                "ecr:BatchGetImage",
-                "ecr:GetDownloadUrlForLayer"
-              ],
-              "Effect": "Allow",
-              "Resource": "*"
-            }
-          ],
-          "Version": "2012-10-17"
-        }
+        [POLICY]
         UnrecognizedClientException: ECR in `eu-west-1` does not know the role's credentials: the region must be enabled in account `123456789012`
         InvalidSignatureException: the signature of a request is valid for minutes: check the clock of the machine, and look for a proxy that changes requests
         ExpiredTokenException: the role's session has expired: check the clock of the machine
         InvalidParameterException: check the region `eu-west-1` in the image's name
         SomethingNew: see the error in AWS's documentation of `GetAuthorizationToken`
-        "#);
+        ");
     }
 }

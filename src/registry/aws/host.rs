@@ -2,8 +2,12 @@
 //! amazon-ecr-credential-helper, `ecr-login/api/client.go`).
 
 use std::fmt;
+use std::sync::LazyLock;
+
+use regex_lite::Regex;
 
 use crate::console::log::brief;
+use crate::registry::pattern::{groups, whole};
 use crate::registry::reference::Host;
 
 /// A registry of ECR: `ACCOUNT.dkr.ecr.REGION.amazonaws.com` or another of its forms.
@@ -32,36 +36,26 @@ const SUFFIXES: [(&str, &str, &str, bool); 10] = [
     ("csp.hci.ic.gov", "aws-iso-f", "csp.hci.ic.gov", false),
 ];
 
+static ECR: LazyLock<Regex> = LazyLock::new(|| whole(r"([0-9]{12})\.dkr[.-]ecr(|-fips)\.([0-9a-z-]+)\.([0-9a-z.-]+)"));
+
 impl EcrHost {
     /// The parts of a host, which must match in full: its credentials go nowhere else.
     pub(crate) fn of(host: &Host) -> Option<Self> {
-        let (account, rest) = host.as_str().split_at_checked(12)?;
-        if !account.bytes().all(|byte| byte.is_ascii_digit()) {
-            return None;
-        }
-        let rest = rest.strip_prefix(".dkr.ecr").or_else(|| rest.strip_prefix(".dkr-ecr"))?;
-        let (fips, rest) = rest.strip_prefix("-fips").map_or((false, rest), |rest| (true, rest));
-        let (region, suffix) = rest.strip_prefix('.')?.split_once('.')?;
-        let is_region = region.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-        if region.is_empty() || !is_region {
-            return None;
-        }
-        let (_, partition, suffix, dual_stack) = SUFFIXES.into_iter().find(|(ending, ..)| *ending == suffix)?;
+        let [account, fips, region, ending] = groups(&ECR, host.as_str())?;
+        let (_, partition, suffix, dual_stack) = SUFFIXES.into_iter().find(|(suffix, ..)| *suffix == ending)?;
         let partition = if partition == "aws" && region.starts_with("us-gov-") { "aws-us-gov" } else { partition };
         let [account, region] = [account, region].map(str::to_owned);
-        Some(Self { account, region, partition, fips, dual_stack, suffix })
+        Some(Self { account, region, partition, fips: !fips.is_empty(), dual_stack, suffix })
     }
 
     /// A registry of the role's own account, in the region that its partition began with.
     pub(crate) fn default_of(role: &RoleArn) -> Self {
-        let (region, suffix) = match role.partition.as_str() {
-            "aws-us-gov" => ("us-gov-west-1", "amazonaws.com"),
-            "aws-cn" => ("cn-north-1", "amazonaws.com.cn"),
-            "aws-eusc" => ("eusc-de-east-1", "amazonaws.eu"),
-            _ => ("us-east-1", "amazonaws.com"),
+        let (partition, region, suffix) = match role.partition.as_str() {
+            "aws-us-gov" => ("aws-us-gov", "us-gov-west-1", "amazonaws.com"),
+            "aws-cn" => ("aws-cn", "cn-north-1", "amazonaws.com.cn"),
+            "aws-eusc" => ("aws-eusc", "eusc-de-east-1", "amazonaws.eu"),
+            _ => ("aws", "us-east-1", "amazonaws.com"),
         };
-        let partition = SUFFIXES.iter().map(|(_, partition, ..)| *partition).chain(["aws-us-gov"]);
-        let partition = partition.into_iter().find(|partition| *partition == role.partition).unwrap_or("aws");
         let [account, region] = [role.account.as_str(), region].map(str::to_owned);
         Self { account, region, partition, fips: false, dual_stack: false, suffix }
     }
@@ -98,24 +92,10 @@ pub(crate) struct NotRole(String);
 
 impl RoleArn {
     pub(crate) fn parse(text: &str) -> Result<Self, NotRole> {
-        let not_role = || NotRole(text.to_owned());
-        let parts: Vec<_> = text.splitn(6, ':').collect();
-        let ["arn", partition, "iam", "", account, role] = parts.as_slice() else { return Err(not_role()) };
-        let path = role.strip_prefix("role/").ok_or_else(not_role)?;
-        let name = path.rsplit('/').next().unwrap_or_default();
-        let is_partition = partition.starts_with("aws")
-            && partition.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
-        let is_account = account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit());
-        let is_path = path.bytes().all(|byte| byte.is_ascii_graphic()) && text.len() <= 2048;
-        if !is_partition || !is_account || !is_path || name.is_empty() {
-            return Err(not_role());
-        }
-        let [partition, account, name] = [*partition, *account, name].map(str::to_owned);
+        let arn = whole("arn:(aws[0-9a-z-]*):iam::([0-9]{12}):role/(?:[!-~]*/)?([!-.0-~]+)");
+        let parts = groups(&arn, text).filter(|_| text.len() <= 2048).ok_or_else(|| NotRole(text.to_owned()))?;
+        let [partition, account, name] = parts.map(str::to_owned);
         Ok(Self { text: text.to_owned(), partition, account, name })
-    }
-
-    pub(crate) fn as_str(&self) -> &str {
-        &self.text
     }
 }
 

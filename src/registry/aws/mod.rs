@@ -10,101 +10,92 @@ mod sigv4;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE};
-use http::{HeaderValue, Method};
+use http::Method;
+use http::header::ACCEPT;
 use tokio::sync::OnceCell;
-use url::Url;
 
 use super::clock;
-use super::error::Error;
+use super::error::{about, denied, incomplete, unavailable};
+use super::login::Login;
 use super::step::Step;
-use super::transport::{ANSWER_LIMIT, Answer, Http, is_transient};
+use super::transport::{Answer, Http, is_transient};
 use crate::console::log::quote;
+use crate::function::outcome::Problem;
+use crate::http::client::secret_header;
 use answer::{Fault, Session};
 use explain::Context;
 use sigv4::Signer;
 
-pub(crate) use answer::EcrPassword;
 pub(crate) use host::{EcrHost, RoleArn};
-pub(crate) use setup::{create_provider, pull_policy, trust_policy};
+pub(crate) use setup::{claims_table, create_provider, pull_policy, trust_policy, trust_proposal};
 
 /// Every role may be assumed for an hour.
 const SESSION_SECONDS: &str = "3600";
 
-type PasswordCell = Arc<OnceCell<Result<Arc<EcrPassword>, Error>>>;
+type LoginCell = Arc<OnceCell<Result<Arc<Login>, Problem>>>;
 
-/// What AWS gives for the step's token, each asked for once.
+/// What AWS returns for the step's token, each requested once.
 pub(crate) struct Aws<'a> {
     http: &'a Http,
     role: &'a RoleArn,
     step: &'a Step<'a>,
-    session: OnceCell<Result<Session, Error>>,
+    session: OnceCell<Result<Session, Problem>>,
     /// By region.
-    passwords: Mutex<BTreeMap<String, PasswordCell>>,
+    logins: Mutex<BTreeMap<String, LoginCell>>,
 }
 
 impl<'a> Aws<'a> {
     pub(crate) fn new(http: &'a Http, role: &'a RoleArn, step: &'a Step<'a>) -> Self {
-        Self { http, role, step, session: OnceCell::new(), passwords: Mutex::default() }
+        Self { http, role, step, session: OnceCell::new(), logins: Mutex::default() }
     }
 
-    /// The password of a registry.
-    pub(crate) async fn password(&self, host: &EcrHost) -> Result<Arc<EcrPassword>, Error> {
+    /// The login for a registry.
+    pub(crate) async fn login(&self, host: &EcrHost) -> Result<Arc<Login>, Problem> {
         let cell = {
-            let mut passwords = self.passwords.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(passwords.entry(host.region.clone()).or_default())
+            let mut logins = self.logins.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(logins.entry(host.region.clone()).or_default())
         };
-        cell.get_or_init(|| self.request_password(host)).await.clone()
+        cell.get_or_init(|| self.request_login(host)).await.clone()
     }
 
-    async fn request_password(&self, host: &EcrHost) -> Result<Arc<EcrPassword>, Error> {
+    async fn request_login(&self, host: &EcrHost) -> Result<Arc<Login>, Problem> {
         if host.partition != self.role.partition {
-            return Err(Error::denied(
+            return Err(denied(
                 format!(
                     "role `{}` is in partition `{}`, and region `{}` in `{}`",
                     self.role, self.role.partition, host.region, host.partition
                 ),
-                "a role is good only in its own partition: set `AWS_OIDC_ROLE_ARN` to a role in the registry's"
+                "a role is valid only in its own partition: set `AWS_OIDC_ROLE_ARN` to a role in the registry's"
                     .to_owned(),
             ));
         }
-        let session = match self.session.get_or_init(|| self.assume_role(host)).await {
-            Ok(session) => session,
-            Err(error) => return Err(error.clone()),
-        };
-        self.authorization_token(host, session).await.map(Arc::new)
+        let session = self.session.get_or_init(|| self.assume_role(host)).await.as_ref().map_err(Clone::clone)?;
+        self.authorization_token(host, session).await
     }
 
-    async fn assume_role(&self, host: &EcrHost) -> Result<Session, Error> {
-        let endpoint = host.sts();
+    async fn assume_role(&self, host: &EcrHost) -> Result<Session, Problem> {
         let form = [
             ("Action", "AssumeRoleWithWebIdentity"),
             ("Version", "2011-06-15"),
-            ("RoleArn", self.role.as_str()),
+            ("RoleArn", &self.role.to_string()),
             ("RoleSessionName", &self.step.session_name()),
             ("WebIdentityToken", self.step.token.reveal()),
             ("DurationSeconds", SESSION_SECONDS),
         ];
-        let request = self.http.request(Method::POST, url(&endpoint)?).header(ACCEPT, "application/json").form(&form);
-        let sent = self.http.send_until(request, ANSWER_LIMIT, |answer| {
-            // AWS could not reach the issuer.
-            is_transient(answer.status) || Fault::of(answer).is_transient()
-        });
-        let answer = sent.await.map_err(|error| Error::unavailable(format!("AWS STS could not be asked: {error}")))?;
+        let request = self.http.request(Method::POST, format!("https://{}/", host.sts()));
+        let answer = self.send("AWS STS", request.header(ACCEPT, "application/json").form(&form)).await?;
         if !answer.status.is_success() {
-            return Err(self.refused("AWS STS", "refuses the step's token", &answer, |fault| {
-                self.context(host).of_sts(&fault.code, &fault.message)
+            return Err(self.refused(host, "AWS STS", "refused the step's token", &answer, |context, fault| {
+                context.of_sts(fault)
             }));
         }
-        let session = Session::read(&answer).ok_or_else(|| unreadable("AWS STS", &endpoint))?;
-        tracing::info!("AWS: role `{}` assumed", quote(self.role.as_str()));
+        let session = Session::read(&answer).ok_or_else(|| incomplete("AWS STS", "credentials"))?;
+        tracing::info!("AWS: role `{}` assumed", quote(&self.role.to_string()));
         Ok(session)
     }
 
-    async fn authorization_token(&self, host: &EcrHost, session: &Session) -> Result<EcrPassword, Error> {
+    async fn authorization_token(&self, host: &EcrHost, session: &Session) -> Result<Arc<Login>, Problem> {
         const BODY: &str = "{}";
-        const CONTENT: &str = "application/x-amz-json-1.1";
-        const TARGET: &str = "AmazonEC2ContainerRegistry_V20150921.GetAuthorizationToken";
         let endpoint = host.api();
         let date = clock::basic(session.now());
         let signer = Signer {
@@ -115,72 +106,47 @@ impl<'a> Aws<'a> {
             date: &date,
         };
         let headers = [
-            ("content-type", CONTENT),
-            ("host", &endpoint),
+            ("content-type", "application/x-amz-json-1.1"),
             ("x-amz-date", &date),
             ("x-amz-security-token", session.token.reveal()),
-            ("x-amz-target", TARGET),
+            ("x-amz-target", "AmazonEC2ContainerRegistry_V20150921.GetAuthorizationToken"),
         ];
-        let authorization = signer.authorization("POST", &headers, BODY.as_bytes());
-        let secret = |text: &str| {
-            let mut value = HeaderValue::from_str(text).map_err(|_| unreadable("AWS STS", &host.sts()))?;
-            value.set_sensitive(true);
-            Ok::<_, Error>(value)
-        };
-        let request = self
-            .http
-            .request(Method::POST, url(&endpoint)?)
-            .header(CONTENT_TYPE, CONTENT)
-            .header("x-amz-date", &date)
-            .header("x-amz-target", TARGET)
-            .header("x-amz-security-token", secret(session.token.reveal())?)
-            .header(AUTHORIZATION, secret(&authorization)?)
-            .body(BODY);
-        let sent = self.http.send_until(request, ANSWER_LIMIT, |answer| {
-            is_transient(answer.status) || Fault::of(answer).is_transient()
-        });
-        let answer = sent.await.map_err(|error| Error::unavailable(format!("AWS ECR could not be asked: {error}")))?;
+        let host_header = [("host", endpoint.as_str())];
+        let authorization = signer.authorization("POST", &[&headers[..], &host_header].concat(), BODY.as_bytes());
+        let mut request = self.http.request(Method::POST, format!("https://{endpoint}/")).body(BODY);
+        for (name, value) in headers.into_iter().chain([("authorization", authorization.as_str())]) {
+            let value = secret_header(value).map_err(|_| incomplete("AWS STS", "valid credentials"))?;
+            request = request.header(name, value);
+        }
+        let answer = self.send("AWS ECR", request).await?;
         if !answer.status.is_success() {
-            return Err(self.refused("AWS ECR", "returns no authorization token for the role", &answer, |fault| {
-                self.context(host).of_ecr(&fault.code)
-            }));
+            let what = "returned no authorization token";
+            return Err(self.refused(host, "AWS ECR", what, &answer, |context, fault| context.of_ecr(fault)));
         }
-        EcrPassword::read(&answer).ok_or_else(|| unreadable("AWS ECR", &endpoint))
+        answer::ecr_login(&answer).ok_or_else(|| incomplete("AWS ECR", "credentials"))
     }
 
-    fn context<'c>(&'c self, host: &'c EcrHost) -> Context<'c> {
-        Context { role: self.role, host, step: self.step }
+    async fn send(&self, service: &str, request: reqwest::RequestBuilder) -> Result<Answer, Problem> {
+        let is_transient = |answer: &Answer| is_transient(answer.status) || Fault::of(answer).is_transient();
+        let answer = self.http.send_until(request, is_transient).await;
+        answer.map_err(|error| about(format!("{service} could not be reached"), error))
     }
 
-    fn refused(&self, service: &str, what: &str, answer: &Answer, hint: impl Fn(&Fault) -> String) -> Error {
+    fn refused(
+        &self,
+        host: &EcrHost,
+        service: &str,
+        what: &str,
+        answer: &Answer,
+        hint: impl Fn(&Context<'_>, &Fault) -> String,
+    ) -> Problem {
         let fault = Fault::of(answer);
-        let (status, role) = (answer.status.as_u16(), self.role);
+        let hint = hint(&Context { role: self.role, host, step: self.step }, &fault);
+        let (status, said) = (answer.status.as_u16(), quote(&fault.to_string()));
         if is_transient(answer.status) || fault.is_transient() {
-            let hint = fault.code.starts_with("IDP").then(|| hint(&fault));
-            let message = format!("{service} answered {status}: {}", quote(&fault.to_string()));
-            return Error { hint, ..Error::unavailable(message) };
+            let hint = fault.code.starts_with("IDP").then_some(hint);
+            return unavailable(format!("{service} answered {status}: {said}"), hint);
         }
-        Error::denied(
-            format!("{service} {what} for role `{role}`: {status} {}", quote(&fault.to_string())),
-            hint(&fault),
-        )
+        denied(format!("{service} {what} for role `{}`: {status} {said}", self.role), hint)
     }
-}
-
-fn url(endpoint: &str) -> Result<Url, Error> {
-    Url::parse(&format!("https://{endpoint}/")).map_err(|error| Error::denied(format!("`{endpoint}`: {error}"), None))
-}
-
-fn unreadable(service: &str, endpoint: &str) -> Error {
-    Error::denied(
-        format!("{service} at `{endpoint}` returned an answer without credentials"),
-        "look for a proxy that answers in its place".to_owned(),
-    )
-}
-
-/// The server's time: signatures are valid for minutes, and this machine's clock may be wrong.
-fn server_time(answer: &Answer) -> Option<u64> {
-    let date = answer.headers.get(DATE)?.to_str().ok()?;
-    let time = httpdate::parse_http_date(date).ok()?;
-    Some(time.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs())
 }

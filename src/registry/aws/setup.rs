@@ -7,6 +7,15 @@ use serde_json::{Value, json};
 use super::{EcrHost, RoleArn};
 use crate::registry::step::Step;
 
+/// What AWS makes of the claims: claim, value, meaning.
+pub(crate) fn claims_table(role: &RoleArn, step: &Step<'_>) -> Vec<[String; 3]> {
+    step.table([
+        ("iss", format!("the URL of an identity provider in account `{}`", role.account)),
+        ("aud", format!("the provider must list it; the trust policy's `{}:aud`", step.issuer_path())),
+        ("sub", "differs in every step: a condition on it ends with `:*`".to_owned()),
+    ])
+}
+
 /// The trust policy of a role that admits the steps of this repository.
 pub(crate) fn trust_policy(role: &RoleArn, step: &Step<'_>) -> String {
     let issuer = step.issuer_path();
@@ -22,6 +31,11 @@ pub(crate) fn trust_policy(role: &RoleArn, step: &Step<'_>) -> String {
             },
         }],
     }))
+}
+
+/// The trust policy with what it does, as the end of a hint.
+pub(crate) fn trust_proposal(role: &RoleArn, step: &Step<'_>) -> String {
+    format!("this trust policy for `{}` admits every step of the repository:\n{}", role.name, trust_policy(role, step))
 }
 
 /// The command that makes AWS know the workspace's tokens.

@@ -5,9 +5,14 @@ use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use super::*;
+use crate::function::outcome::Failure;
 use crate::registry::credentials::DockerAuthConfig;
-use crate::registry::error::Kind;
+use crate::registry::manifest;
+use crate::registry::reference::Reference;
 
 /// A request as it arrived.
 #[derive(Clone, Debug)]
@@ -70,7 +75,7 @@ impl Registry {
     }
 
     /// Looks an image up with a login in `DOCKER_AUTH_CONFIG`, if one is given.
-    fn look_up(&self, version: &str, login: Option<&str>, platforms: bool) -> Result<Found, Error> {
+    fn look_up(&self, version: &str, login: Option<&str>, platforms: bool) -> Result<Found, Problem> {
         let mut credentials = Credentials::default();
         if let Some(login) = login {
             credentials.docker =
@@ -86,7 +91,7 @@ impl Registry {
     fn refusal(&self, version: &str, login: Option<&str>) -> String {
         let error = self.look_up(version, login, false).unwrap_err();
         let hint = error.hint.map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
-        format!("{:?}: {}{hint}", error.kind, error.message).replace(&self.host, "HOST")
+        format!("{:?}: {}{hint}", error.failure, error.message).replace(&self.host, "HOST")
     }
 }
 
@@ -157,15 +162,15 @@ fn image_with_a_digest_is_looked_up_by_it_and_must_have_it() {
     assert_eq!(found.digest, digest());
     assert_eq!(registry.asked(), [format!("HEAD /v2/acme/fn/manifests/{}", digest())]);
     let other = format!("@sha256:{}", "0".repeat(64));
-    assert_eq!(registry.look_up(&other, None, false).unwrap_err().kind, Kind::Denied);
+    assert_eq!(registry.look_up(&other, None, false).unwrap_err().failure, Failure::Permission);
     let silent = Registry::start(|_, _| (200, Vec::new(), MANIFEST.to_vec()));
-    assert_eq!(silent.look_up(&other, None, false).unwrap_err().kind, Kind::Denied);
+    assert_eq!(silent.look_up(&other, None, false).unwrap_err().failure, Failure::Permission);
 }
 
 #[test]
 fn malformed_digest_is_refused() {
     let registry = Registry::start(|_, _| (200, vec![("docker-content-digest", "sha256:12".to_owned())], Vec::new()));
-    insta::assert_snapshot!(registry.refusal(":1", None), @"Denied: image `HOST/acme/fn:1`: `HOST` returned `sha256:12`, which is not a digest");
+    insta::assert_snapshot!(registry.refusal(":1", None), @"Permission: image `HOST/acme/fn:1`: `HOST` returned `sha256:12`, which is not a digest");
 }
 
 #[test]
@@ -177,7 +182,7 @@ fn absent_image_is_told_in_the_registrys_words_with_near_tags() {
         _ => errors(404, "MANIFEST_UNKNOWN", "manifest unknown"),
     });
     insta::assert_snapshot!(registry.refusal(":1.2.5", None), @"
-    NotFound: image `HOST/acme/fn:1.2.5` does not exist: `1.2.5` is not in repository `acme/fn` of `HOST`: MANIFEST_UNKNOWN: manifest unknown
+    Input: image `HOST/acme/fn:1.2.5` does not exist: `1.2.5` is not in repository `acme/fn` of `HOST`: MANIFEST_UNKNOWN: manifest unknown
     hint: push the image before the deploy, or correct its tag; similar tags: `1.2.3`, `1.2.4`
     ");
 }
@@ -186,7 +191,7 @@ fn absent_image_is_told_in_the_registrys_words_with_near_tags() {
 fn absent_repository_is_told() {
     let registry = Registry::start(|_, _| errors(404, "NAME_UNKNOWN", "repository name not known"));
     insta::assert_snapshot!(registry.refusal(":1", None), @"
-    NotFound: image `HOST/acme/fn:1` does not exist: repository `acme/fn` does not exist in `HOST`: NAME_UNKNOWN: repository name not known
+    Input: image `HOST/acme/fn:1` does not exist: repository `acme/fn` does not exist in `HOST`: NAME_UNKNOWN: repository name not known
     hint: push the image before the deploy, or correct its name
     ");
 }
@@ -206,26 +211,28 @@ fn refusals_name_the_credentials_that_would_help() {
         let refusal = registry.refusal(":1", None);
         if status == 403 {
             insta::assert_snapshot!(refusal, @"
-            Denied: image `HOST/acme/fn:1` could not be looked up: `HOST` answered 403: DENIED: requested access to the resource is denied
+            Permission: image `HOST/acme/fn:1` could not be looked up: `HOST` answered 403: DENIED: requested access to the resource is denied
             hint: it does not exist, or is private; for a private one set `REGISTRY_HOST: HOST`, `REGISTRY_USERNAME` and `REGISTRY_PASSWORD`
             ");
         }
-        assert!(refusal.starts_with("Denied: "), "{refusal}");
+        assert!(refusal.starts_with("Permission: "), "{refusal}");
     }
     let registry = Registry::start(|_, _| errors(403, "DENIED", "no"));
     insta::assert_snapshot!(registry.refusal(":1", Some(r#"{"username":"robot","password":"robot-password"}"#)), @"
-    Denied: image `HOST/acme/fn:1` could not be looked up: `HOST` answered 403: DENIED: no
+    Permission: image `HOST/acme/fn:1` could not be looked up: `HOST` answered 403: DENIED: no
     hint: it does not exist, or the login for `HOST` in `DOCKER_AUTH_CONFIG` may not read it
     ");
 }
 
 #[test]
 fn other_answers_decide_nothing() {
-    for (status, kind) in [(400, Kind::Denied), (405, Kind::Denied), (307, Kind::Denied), (451, Kind::Denied)] {
+    for (status, kind) in
+        [(400, Failure::Permission), (405, Failure::Permission), (307, Failure::Permission), (451, Failure::Permission)]
+    {
         let registry = Registry::start(move |_, _| {
             (status, vec![("location", "https://other.example/v2/".to_owned())], Vec::new())
         });
-        assert_eq!(registry.look_up(":1", None, false).unwrap_err().kind, kind, "{status}");
+        assert_eq!(registry.look_up(":1", None, false).unwrap_err().failure, kind, "{status}");
     }
 }
 
@@ -236,7 +243,7 @@ fn longer_retry_after_than_there_is_time_is_not_waited_for() {
         (status, vec![("retry-after", "3600".to_owned())], body)
     });
     insta::assert_snapshot!(registry.refusal(":1", None), @"
-    Unavailable: image `HOST/acme/fn:1`: `HOST` answered 429
+    Unreachable: image `HOST/acme/fn:1`: `HOST` answered 429
     hint: registries limit anonymous requests by address, and Bitbucket's are shared: set `REGISTRY_HOST: HOST`, `REGISTRY_USERNAME` and `REGISTRY_PASSWORD`
     ");
     assert_eq!(registry.asked().len(), 1);
@@ -258,7 +265,7 @@ fn registry_that_nobody_serves_is_unavailable() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let registry = Registry { host: free.to_string(), requests: Arc::default() };
     let error = registry.look_up(":1", None, false).unwrap_err();
-    assert_eq!(error.kind, Kind::Unavailable);
+    assert_eq!(error.failure, Failure::Unreachable);
 }
 
 #[test]
@@ -345,11 +352,11 @@ fn identity_token_is_refreshed_or_used_as_a_password_where_that_is_unknown() {
 fn token_endpoint_that_refuses_is_explained() {
     let registry = with_tokens(|_| errors(403, "DENIED", "requested access to the resource is denied"));
     insta::assert_snapshot!(registry.refusal(":1", None), @"
-    Denied: image `HOST/acme/fn:1`: registry `HOST` lets nobody in without credentials: 403: DENIED: requested access to the resource is denied
+    Permission: image `HOST/acme/fn:1`: registry `HOST` requires credentials: 403: DENIED: requested access to the resource is denied
     hint: for a private image set `REGISTRY_HOST: HOST`, `REGISTRY_USERNAME` and `REGISTRY_PASSWORD`
     ");
     insta::assert_snapshot!(registry.refusal(":1", Some(r#"{"username":"robot","password":"robot-password"}"#)), @"
-    Denied: image `HOST/acme/fn:1`: registry `HOST` refuses the login in `DOCKER_AUTH_CONFIG`: 403: DENIED: requested access to the resource is denied
+    Permission: image `HOST/acme/fn:1`: registry `HOST` refused the login in `DOCKER_AUTH_CONFIG`: 403: DENIED: requested access to the resource is denied
     hint: sign in to `HOST` again, and store the new login
     ");
 }
@@ -361,7 +368,7 @@ fn token_with_too_little_access_is_refused_by_the_registry() {
         _ => unauthorized(format!(r#"Bearer realm="http://{host}/token",service="s",error="insufficient_scope""#)),
     });
     let error = registry.look_up(":1", None, false).unwrap_err();
-    assert_eq!(error.kind, Kind::Denied);
+    assert_eq!(error.failure, Failure::Permission);
     assert!(registry.requests().len() < 8, "{:?}", registry.asked());
 }
 
@@ -369,7 +376,7 @@ fn token_with_too_little_access_is_refused_by_the_registry() {
 fn realm_at_a_private_address_gets_nothing() {
     let registry =
         Registry::start(|_, _| unauthorized(r#"Bearer realm="http://169.254.169.254/token",service="s""#.to_owned()));
-    insta::assert_snapshot!(registry.refusal(":1", None), @"Denied: image `HOST/acme/fn:1`: registry `HOST`: the registry names `http://169.254.169.254/token` as its token endpoint, which is a private address");
+    insta::assert_snapshot!(registry.refusal(":1", None), @"Permission: image `HOST/acme/fn:1`: registry `HOST`: the registry names `http://169.254.169.254/token` as its token endpoint, which is a private address");
 }
 
 #[test]
@@ -402,7 +409,7 @@ fn manifest_that_is_not_what_its_digest_says_is_refused() {
         "HEAD" => manifest(),
         _ => (200, Vec::new(), b"{\"manifests\":[]}".to_vec()),
     });
-    assert_eq!(registry.look_up(":1", None, true).unwrap_err().kind, Kind::Denied);
+    assert_eq!(registry.look_up(":1", None, true).unwrap_err().failure, Failure::Permission);
 }
 
 #[test]
@@ -418,7 +425,7 @@ fn signing_in_is_checked_without_an_image() {
             let http = Http::new(None, 4).unwrap();
             let host = Host::parse(&registry.host).unwrap();
             let signed_in = Registries::new(&http, &credentials, None).sign_in(&host).await;
-            signed_in.map(|signed_in| signed_in.auth.reveal().to_owned())
+            signed_in.map(|login| login.basic.reveal().to_owned())
         })
     };
     let login = format!(r#""{}":{{"username":"robot","password":"robot-password"}}"#, registry.host);

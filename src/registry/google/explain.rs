@@ -1,9 +1,8 @@
-//! What to change at Google Cloud where it refuses (Security Token Service, *v1.token*; IAM credentials API).
+//! What to change at Google Cloud if it refuses (Security Token Service, *v1.token*; IAM credentials API).
 
 use super::{Provider, ServiceAccount, setup};
-use crate::registry::step::Step;
+use crate::registry::step::{EXPIRED, Step};
 
-/// Changes of IAM take effect after a while.
 const DELAY: &str = "changes of IAM take up to 5 minutes";
 
 /// What a refusal is about.
@@ -13,28 +12,26 @@ pub(super) struct Context<'a> {
 }
 
 impl Context<'_> {
-    /// The remedy where the token is refused.
+    /// The remedy if the token is refused.
     pub(super) fn of_sts(&self, code: &str, description: &str) -> String {
         let Self { provider, step } = self;
         let words = description.to_ascii_lowercase();
         let says = |text: &str| words.contains(text);
         match code {
             "invalid_grant" if says("audience") => self.with_audiences(format!(
-                "the provider `{}` does not allow the token's audience; allow it:\n{}\nthe token has\n{}",
+                "the provider `{}` does not allow the token's audience; this command allows it:\n{}\nthe token has\n{}",
                 provider.id,
                 setup::update_provider(provider, &format!("--allowed-audiences='{}'", step.workspace_audience())),
                 step.claims()
             )),
             "invalid_grant" if says("issuer") => format!(
-                "the provider `{}` is for another issuer; set it:\n{}",
+                "the provider `{}` is for another issuer; this command sets the token's:\n{}",
                 provider.id,
                 setup::update_provider(provider, &format!("--issuer-uri='{}'", step.issuer()))
             ),
-            "invalid_grant" if says("expired") || says("exp ") => {
-                "the step ran longer than its token is valid: run the pipe earlier, or in a step of its own".to_owned()
-            }
+            "invalid_grant" if says("expired") || says("exp ") => EXPIRED.to_owned(),
             _ if says("127 bytes") => format!(
-                "the provider maps something too long to `google.subject`; set the mapping:\n{}",
+                "the provider maps something too long to `google.subject`; this command sets the usual mapping:\n{}",
                 setup::update_provider(
                     provider,
                     "--attribute-mapping='google.subject=assertion.sub,attribute.repository_uuid=assertion.repositoryUuid'"
@@ -77,13 +74,13 @@ impl Context<'_> {
         }
     }
 
-    /// The remedy where the service account may not be used.
+    /// The remedy if the service account may not be used.
     pub(super) fn of_account(&self, account: &ServiceAccount, reason: &str, message: &str) -> String {
         let Self { provider, step } = self;
         if reason == "SERVICE_DISABLED" || message.contains("has not been used in project") {
             let project = account.project();
             return format!(
-                "the IAM Service Account Credentials API is off; turn it on:\n\
+                "the IAM Service Account Credentials API is not enabled; this command enables it:\n\
                  gcloud services enable iamcredentials.googleapis.com --project={project}\n{DELAY}"
             );
         }
@@ -92,7 +89,7 @@ impl Context<'_> {
                 .to_owned();
         }
         format!(
-            "`{account}` does not exist, or this step may not act as it; permit it:\n{}\n{DELAY}",
+            "`{account}` does not exist, or this step may not act as it; this command permits it:\n{}\n{DELAY}",
             setup::bind_account(provider, account, step)
         )
     }
@@ -124,10 +121,17 @@ mod tests {
         with_context(json!({}), |context| context.of_sts(code, description))
     }
 
+    /// A text without the command that creates the provider, which `setup` has a test of.
+    fn without_command(text: String) -> String {
+        with_context(json!({}), |context| {
+            text.replace(&setup::create_provider(context.provider, context.step), "[COMMAND]")
+        })
+    }
+
     #[test]
     fn audience_that_is_not_allowed_names_the_command_that_allows_it() {
         insta::assert_snapshot!(sts("invalid_grant", "The audience in ID Token [ari:cloud:bitbucket::workspace/8d1c] does not match the expected audience."), @r"
-        the provider `acme` does not allow the token's audience; allow it:
+        the provider `acme` does not allow the token's audience; this command allows it:
         gcloud iam workload-identity-pools providers update-oidc acme --workload-identity-pool=bitbucket --location=global --project=123456 \
           --allowed-audiences='ari:cloud:bitbucket::workspace/8d1cb6a4-6f0e-4a2f-9b7e-d1f1a0c3b5e7'
         the token has
@@ -158,15 +162,11 @@ mod tests {
 
     #[test]
     fn target_that_is_invalid_is_looked_for_and_created() {
-        insta::assert_snapshot!(sts("invalid_target", "The target service indicated by the \"audience\" parameters is invalid. This might either be because the pool or provider is disabled or deleted or because it doesn't exist."), @r#"
+        insta::assert_snapshot!(without_command(sts("invalid_target", "The target service indicated by the \"audience\" parameters is invalid. This might either be because the pool or provider is disabled or deleted or because it doesn't exist.")), @r#"
         provider `acme` or pool `bitbucket` does not exist in project 123456, is disabled or was deleted: compare it with
         gcloud iam workload-identity-pools providers list --workload-identity-pool=bitbucket --location=global --project=123456
         or create it:
-        gcloud iam workload-identity-pools providers create-oidc acme --workload-identity-pool=bitbucket --location=global --project=123456 \
-          --issuer-uri='https://api.bitbucket.org/2.0/workspaces/acme/pipelines-config/identity/oidc' \
-          --allowed-audiences='ari:cloud:bitbucket::workspace/8d1cb6a4-6f0e-4a2f-9b7e-d1f1a0c3b5e7' \
-          --attribute-mapping='google.subject=assertion.sub,attribute.repository_uuid=assertion.repositoryUuid' \
-          --attribute-condition="assertion.repositoryUuid=='{3b1f7d52-0d8c-4c3c-9f0a-0f9a3f1c2d11}'"
+        [COMMAND]
         "#);
     }
 
@@ -191,14 +191,14 @@ mod tests {
             ("invalid_request", "The size of mapped attribute google.subject exceeds the 127 bytes limit."),
             ("something_new", ""),
         ]
-        .map(|(code, description)| format!("{code}: {}", sts(code, description)))
+        .map(|(code, description)| format!("{code}: {}", without_command(sts(code, description))))
         .join("\n");
         insta::assert_snapshot!(texts, @r#"
-        invalid_grant: the provider `acme` is for another issuer; set it:
+        invalid_grant: the provider `acme` is for another issuer; this command sets the token's:
         gcloud iam workload-identity-pools providers update-oidc acme --workload-identity-pool=bitbucket --location=global --project=123456 \
           --issuer-uri='https://api.bitbucket.org/2.0/workspaces/acme/pipelines-config/identity/oidc'
         invalid_grant: the step ran longer than its token is valid: run the pipe earlier, or in a step of its own
-        invalid_request: the provider maps something too long to `google.subject`; set the mapping:
+        invalid_request: the provider maps something too long to `google.subject`; this command sets the usual mapping:
         gcloud iam workload-identity-pools providers update-oidc acme --workload-identity-pool=bitbucket --location=global --project=123456 \
           --attribute-mapping='google.subject=assertion.sub,attribute.repository_uuid=assertion.repositoryUuid'
         something_new: the token has
@@ -206,11 +206,7 @@ mod tests {
           aud: ari:cloud:bitbucket::workspace/8d1cb6a4-6f0e-4a2f-9b7e-d1f1a0c3b5e7
           sub: {3b1f7d52-0d8c-4c3c-9f0a-0f9a3f1c2d11}:{5e1c}
         this provider admits it:
-        gcloud iam workload-identity-pools providers create-oidc acme --workload-identity-pool=bitbucket --location=global --project=123456 \
-          --issuer-uri='https://api.bitbucket.org/2.0/workspaces/acme/pipelines-config/identity/oidc' \
-          --allowed-audiences='ari:cloud:bitbucket::workspace/8d1cb6a4-6f0e-4a2f-9b7e-d1f1a0c3b5e7' \
-          --attribute-mapping='google.subject=assertion.sub,attribute.repository_uuid=assertion.repositoryUuid' \
-          --attribute-condition="assertion.repositoryUuid=='{3b1f7d52-0d8c-4c3c-9f0a-0f9a3f1c2d11}'"
+        [COMMAND]
         "#);
     }
 
@@ -222,14 +218,14 @@ mod tests {
         };
         let denied = "Permission 'iam.serviceAccounts.getAccessToken' denied on resource (or it may not exist).";
         insta::assert_snapshot!(text("IAM_PERMISSION_DENIED", denied), @r"
-        `ci@proj.iam.gserviceaccount.com` does not exist, or this step may not act as it; permit it:
+        `ci@proj.iam.gserviceaccount.com` does not exist, or this step may not act as it; this command permits it:
         gcloud iam service-accounts add-iam-policy-binding ci@proj.iam.gserviceaccount.com \
           --role=roles/iam.workloadIdentityUser \
           --member='principalSet://iam.googleapis.com/projects/123456/locations/global/workloadIdentityPools/bitbucket/attribute.repository_uuid/{3b1f7d52-0d8c-4c3c-9f0a-0f9a3f1c2d11}'
         changes of IAM take up to 5 minutes
         ");
         insta::assert_snapshot!(text("SERVICE_DISABLED", "IAM Service Account Credentials API has not been used in project 1 before or it is disabled."), @"
-        the IAM Service Account Credentials API is off; turn it on:
+        the IAM Service Account Credentials API is not enabled; this command enables it:
         gcloud services enable iamcredentials.googleapis.com --project=proj
         changes of IAM take up to 5 minutes
         ");

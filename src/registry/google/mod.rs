@@ -5,57 +5,43 @@ mod explain;
 mod names;
 mod setup;
 
-use http::Method;
-use serde::Deserialize;
-use serde_json::{Value, json};
-use tokio::sync::OnceCell;
-use url::Url;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
-use super::clock;
-use super::error::Error;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::Method;
+use serde_json::Value;
+use tokio::sync::OnceCell;
+
+use super::error::{about, denied, incomplete, unavailable};
+use super::login::Login;
 use super::step::Step;
-use super::transport::{ANSWER_LIMIT, Answer, Http, is_transient};
+use super::transport::{Answer, Http, is_transient};
 use crate::console::log::quote;
 use crate::console::redact::Secret;
+use crate::function::outcome::Problem;
 use explain::Context;
 
 pub(crate) use names::{Provider, ServiceAccount, is_google};
-pub(crate) use setup::{ArtifactRepository, bind_reader, commands};
+pub(crate) use setup::{ArtifactRepository, bind_reader, claims_table, commands};
 
 /// The user under which Google's registries take an access token as the password.
-pub(crate) const USER: &str = "oauth2accesstoken";
+const USER: &str = "oauth2accesstoken";
 
 const STS: &str = "https://sts.googleapis.com/v1/token";
 const SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
 
-/// What Google gives for the step's token, asked for once.
+/// How long a service account's token is to be valid, in seconds: the longest that is always allowed.
+const LIFETIME: u64 = 3600;
+
+/// What Google returns for the step's token, requested once.
 pub(crate) struct Google<'a> {
     http: &'a Http,
     provider: &'a Provider,
     account: Option<&'a ServiceAccount>,
     step: &'a Step<'a>,
-    token: OnceCell<Result<AccessToken, Error>>,
-}
-
-/// A token for Google's APIs.
-#[derive(Debug)]
-pub(crate) struct AccessToken {
-    pub(crate) token: Secret,
-    /// In seconds since 1970.
-    pub(crate) expires: Option<u64>,
-}
-
-#[derive(Deserialize)]
-struct Exchanged {
-    access_token: String,
-    expires_in: Option<u64>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Generated {
-    access_token: String,
-    expire_time: Option<String>,
+    login: OnceCell<Result<Arc<Login>, Problem>>,
 }
 
 impl<'a> Google<'a> {
@@ -65,22 +51,27 @@ impl<'a> Google<'a> {
         account: Option<&'a ServiceAccount>,
         step: &'a Step<'a>,
     ) -> Self {
-        Self { http, provider, account, step, token: OnceCell::new() }
+        Self { http, provider, account, step, login: OnceCell::new() }
     }
 
-    /// The token that registries take.
-    pub(crate) async fn token(&self) -> Result<&AccessToken, Error> {
-        let token = self.token.get_or_init(|| async {
-            let federated = self.exchange().await?;
-            match self.account {
-                Some(account) => self.impersonate(account, &federated).await,
-                None => Ok(federated),
-            }
+    /// The login for every registry of Google.
+    pub(crate) async fn login(&self) -> Result<Arc<Login>, Problem> {
+        let login = self.login.get_or_init(|| async {
+            let (federated, lifetime) = self.exchange().await?;
+            let (token, lifetime) = match self.account {
+                Some(account) => (self.impersonate(account, &federated).await?, Some(LIFETIME)),
+                None => (federated, lifetime),
+            };
+            let basic = Secret::token(STANDARD.encode(format!("{USER}:{}", token.reveal())));
+            let expires = lifetime.and_then(|seconds| SystemTime::now().checked_add(Duration::from_secs(seconds)));
+            Ok(Arc::new(Login { basic, identity_token: None, expires }))
         });
-        token.await.as_ref().map_err(Clone::clone)
+        login.await.clone()
     }
 
-    async fn exchange(&self) -> Result<AccessToken, Error> {
+    /// A federated token, and how many seconds it is valid.
+    async fn exchange(&self) -> Result<(Secret, Option<u64>), Problem> {
+        const SERVICE: &str = "Google STS";
         let form = [
             ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
             ("audience", &self.provider.audience()),
@@ -89,61 +80,62 @@ impl<'a> Google<'a> {
             ("subject_token", self.step.token.reveal()),
             ("subject_token_type", "urn:ietf:params:oauth:token-type:jwt"),
         ];
-        let request = self.http.request(Method::POST, url(STS)?).form(&form);
-        let answer = self.send("Google STS", request).await?;
+        let answer = self.send(SERVICE, self.http.request(Method::POST, STS).form(&form)).await?;
         if !answer.status.is_success() {
-            let (code, description) = oauth_error(&answer);
-            let said = if description.is_empty() { code.clone() } else { format!("{code}: {description}") };
-            return Err(Error::denied(
+            // `error` and `error_description` (RFC 6749, section 5.2).
+            let json = json(&answer);
+            let field = |name: &str| json.get(name).and_then(Value::as_str);
+            let (code, said) = match (field("error"), field("error_description")) {
+                (Some(code), Some(description)) => (code, format!("{code}: {description}")),
+                (code, _) => (code.unwrap_or_default(), text(&answer)),
+            };
+            return Err(denied(
                 format!(
-                    "Google STS refuses the step's token for provider `{}`: {} {}",
+                    "{SERVICE} refused the step's token for provider `{}`: {} {}",
                     self.provider,
                     answer.status.as_u16(),
                     quote(&said)
                 ),
-                self.context().of_sts(&code, &description),
+                self.context().of_sts(code, &said),
             ));
         }
-        let exchanged: Exchanged = serde_json::from_slice(&answer.body).map_err(|_| unreadable("Google STS"))?;
+        let json = json(&answer);
+        let token = json.get("access_token").and_then(Value::as_str).ok_or_else(|| incomplete(SERVICE, "a token"))?;
         tracing::info!("Google: token of provider `{}` received", self.provider);
-        let expires = exchanged.expires_in.map(|seconds| clock::now().saturating_add(seconds));
-        Ok(AccessToken { token: Secret::token(exchanged.access_token), expires })
+        Ok((Secret::token(token.to_owned()), json.get("expires_in").and_then(Value::as_u64)))
     }
 
-    async fn impersonate(&self, account: &ServiceAccount, federated: &AccessToken) -> Result<AccessToken, Error> {
+    async fn impersonate(&self, account: &ServiceAccount, federated: &Secret) -> Result<Secret, Problem> {
         const SERVICE: &str = "Google's IAM Credentials API";
-        let endpoint = format!(
+        let url = format!(
             "https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/{account}:generateAccessToken"
         );
-        let request = self
-            .http
-            .request(Method::POST, url(&endpoint)?)
-            .bearer_auth(federated.token.reveal())
-            .json(&json!({"scope": [SCOPE], "lifetime": "3600s"}));
+        let request = self.http.request(Method::POST, url).bearer_auth(federated.reveal());
+        let request = request.json(&serde_json::json!({"scope": [SCOPE], "lifetime": format!("{LIFETIME}s")}));
         let answer = self.send(SERVICE, request).await?;
         if !answer.status.is_success() {
-            let json: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+            let json = json(&answer);
             let message = json.pointer("/error/message").and_then(Value::as_str);
-            let message = message.map_or_else(|| String::from_utf8_lossy(&answer.body).into_owned(), str::to_owned);
+            let message = message.map_or_else(|| text(&answer), str::to_owned);
             let details = json.pointer("/error/details").and_then(Value::as_array).into_iter().flatten();
             let reason = details.filter_map(|detail| detail.get("reason")?.as_str()).next().unwrap_or_default();
-            return Err(Error::denied(
-                format!("{SERVICE} refuses a token of `{account}`: {} {}", answer.status.as_u16(), quote(&message)),
+            return Err(denied(
+                format!("{SERVICE} refused a token of `{account}`: {} {}", answer.status.as_u16(), quote(&message)),
                 self.context().of_account(account, reason, &message),
             ));
         }
-        let generated: Generated = serde_json::from_slice(&answer.body).map_err(|_| unreadable(SERVICE))?;
+        let json = json(&answer);
+        let token = json.get("accessToken").and_then(Value::as_str).ok_or_else(|| incomplete(SERVICE, "a token"))?;
         tracing::info!("Google: token of service account `{account}` received");
-        let expires = generated.expire_time.and_then(|time| clock::parse(&time));
-        Ok(AccessToken { token: Secret::token(generated.access_token), expires })
+        Ok(Secret::token(token.to_owned()))
     }
 
-    async fn send(&self, service: &str, request: reqwest::RequestBuilder) -> Result<Answer, Error> {
-        let sent = self.http.send(request, ANSWER_LIMIT).await;
-        let answer = sent.map_err(|error| Error::unavailable(format!("{service} could not be asked: {error}")))?;
+    async fn send(&self, service: &str, request: reqwest::RequestBuilder) -> Result<Answer, Problem> {
+        let answer = self.http.send(request).await;
+        let answer = answer.map_err(|error| about(format!("{service} could not be reached"), error))?;
         if is_transient(answer.status) {
-            let said = quote(&String::from_utf8_lossy(&answer.body));
-            return Err(Error::unavailable(format!("{service} answered {}: {said}", answer.status.as_u16())));
+            let message = format!("{service} answered {}: {}", answer.status.as_u16(), quote(&text(&answer)));
+            return Err(unavailable(message, None));
         }
         Ok(answer)
     }
@@ -153,23 +145,11 @@ impl<'a> Google<'a> {
     }
 }
 
-fn url(endpoint: &str) -> Result<Url, Error> {
-    Url::parse(endpoint).map_err(|error| Error::denied(format!("`{endpoint}`: {error}"), None))
+/// Null if the answer is not JSON.
+fn json(answer: &Answer) -> Value {
+    serde_json::from_slice(&answer.body).unwrap_or_default()
 }
 
-fn unreadable(service: &str) -> Error {
-    Error::denied(
-        format!("{service} returned an answer without a token"),
-        "look for a proxy that answers in its place".to_owned(),
-    )
-}
-
-/// `error` and `error_description` (RFC 6749, section 5.2); the whole text if it is none.
-fn oauth_error(answer: &Answer) -> (String, String) {
-    let json: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-    let field = |name: &str| json.get(name).and_then(Value::as_str).map(str::to_owned);
-    match field("error") {
-        Some(code) => (code, field("error_description").unwrap_or_default()),
-        None => (String::from_utf8_lossy(&answer.body).into_owned(), String::new()),
-    }
+fn text(answer: &Answer) -> String {
+    String::from_utf8_lossy(&answer.body).into_owned()
 }

@@ -1,18 +1,19 @@
 //! The hosts of Artifact Registry, and the names of workload identity providers and service accounts.
 
 use std::fmt;
+use std::sync::LazyLock;
+
+use regex_lite::Regex;
 
 use crate::console::log::brief;
+use crate::registry::pattern::{groups, whole};
 use crate::registry::reference::Host;
+
+static REGISTRY: LazyLock<Regex> = LazyLock::new(|| whole(r"(?:[0-9a-z-]+\.)?gcr\.io|[0-9a-z-]+-docker\.pkg\.dev"));
 
 /// Whether a registry takes Google's access tokens; it must match in full.
 pub(crate) fn is_google(host: &Host) -> bool {
-    let is_label =
-        |label: &str| !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-    let host = host.as_str();
-    host == "gcr.io"
-        || host.strip_suffix(".gcr.io").is_some_and(is_label)
-        || host.strip_suffix("-docker.pkg.dev").is_some_and(is_label)
+    REGISTRY.is_match(host.as_str())
 }
 
 /// A workload identity provider.
@@ -43,26 +44,15 @@ pub(crate) enum NotProvider {
 impl Provider {
     /// Reads a name, bare or as one of the audiences that Google makes of it.
     pub(crate) fn parse(text: &str) -> Result<Self, NotProvider> {
-        let name = ["https://iam.googleapis.com/", "//iam.googleapis.com/"]
-            .iter()
-            .find_map(|prefix| text.strip_prefix(prefix))
-            .unwrap_or(text);
-        let parts: Vec<_> = name.split('/').collect();
-        let ["projects", project, "locations", "global", "workloadIdentityPools", pool, "providers", id] =
-            parts.as_slice()
-        else {
-            return Err(NotProvider::Form(text.to_owned()));
-        };
-        let is_id = |id: &&str| {
-            !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte))
-        };
-        if ![project, pool, id].into_iter().all(is_id) {
-            return Err(NotProvider::Form(text.to_owned()));
-        }
+        let id = "([0-9A-Za-z._:-]+)";
+        let name = whole(&format!(
+            "(?:(?:https:)?//iam.googleapis.com/)?projects/{id}/locations/global/workloadIdentityPools/{id}/providers/{id}"
+        ));
+        let [project, pool, id] = groups(&name, text).ok_or_else(|| NotProvider::Form(text.to_owned()))?;
         if !project.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(NotProvider::ProjectId((*project).to_owned()));
+            return Err(NotProvider::ProjectId(project.to_owned()));
         }
-        let [project, pool, id] = [project, pool, id].map(|part| (*part).to_owned());
+        let [project, pool, id] = [project, pool, id].map(str::to_owned);
         Ok(Self { project, pool, id })
     }
 
@@ -98,10 +88,7 @@ pub(crate) struct NotServiceAccount(String);
 
 impl ServiceAccount {
     pub(crate) fn parse(text: &str) -> Result<Self, NotServiceAccount> {
-        let is_part = |part: &str| {
-            !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte))
-        };
-        let is_email = text.split_once('@').is_some_and(|(name, domain)| is_part(name) && is_part(domain));
+        let is_email = whole("[0-9A-Z_a-z.-]+@[0-9A-Z_a-z.-]+").is_match(text);
         if is_email { Ok(Self(text.to_owned())) } else { Err(NotServiceAccount(text.to_owned())) }
     }
 

@@ -34,6 +34,16 @@ fn pool(provider: &Provider) -> String {
     format!("--workload-identity-pool={} --location=global --project={}", provider.pool, provider.project)
 }
 
+/// What Google makes of the claims: claim, value, meaning.
+pub(crate) fn claims_table(provider: &Provider, step: &Step<'_>) -> Vec<[String; 3]> {
+    step.table([
+        ("iss", format!("the issuer of provider `{}`", provider.id)),
+        ("aud", "the provider must allow it (`--allowed-audiences`)".to_owned()),
+        ("sub", "differs in every step: never bind a role to it".to_owned()),
+        ("repositoryUuid", "`attribute.repository_uuid`, which roles are bound to".to_owned()),
+    ])
+}
+
 /// Creates the provider, for the steps of this repository only.
 pub(super) fn create_provider(provider: &Provider, step: &Step<'_>) -> String {
     format!(
@@ -100,10 +110,11 @@ pub(crate) fn commands(
     );
     let mut commands = vec![pool, create_provider(provider, step)];
     commands.extend(account.map(|account| bind_account(provider, account, step)));
+    let bind = |repository| bind_reader(provider, account, repository, step);
+    commands.extend(repositories.iter().map(|repository| bind(Some(repository))));
     if repositories.is_empty() {
-        commands.push(bind_reader(provider, account, None, step));
+        commands.push(bind(None));
     }
-    commands.extend(repositories.iter().map(|repository| bind_reader(provider, account, Some(repository), step)));
     commands.join("\n")
 }
 
@@ -147,19 +158,15 @@ mod tests {
           --member='principalSet://iam.googleapis.com/projects/123456/locations/global/workloadIdentityPools/bitbucket/attribute.repository_uuid/{3b1f7d52-0d8c-4c3c-9f0a-0f9a3f1c2d11}'
         "#);
         let account = ServiceAccount::parse("ci@proj.iam.gserviceaccount.com").unwrap();
-        insta::assert_snapshot!(commands(&provider, Some(&account), &BTreeSet::new(), &step), @r#"
-        gcloud iam workload-identity-pools create bitbucket --location=global --project=123456
-        gcloud iam workload-identity-pools providers create-oidc acme --workload-identity-pool=bitbucket --location=global --project=123456 \
-          --issuer-uri='https://api.bitbucket.org/2.0/workspaces/acme/pipelines-config/identity/oidc' \
-          --allowed-audiences='ari:cloud:bitbucket::workspace/8d1cb6a4-6f0e-4a2f-9b7e-d1f1a0c3b5e7' \
-          --attribute-mapping='google.subject=assertion.sub,attribute.repository_uuid=assertion.repositoryUuid' \
-          --attribute-condition="assertion.repositoryUuid=='{3b1f7d52-0d8c-4c3c-9f0a-0f9a3f1c2d11}'"
+        let all = commands(&provider, Some(&account), &BTreeSet::new(), &step);
+        let binding = all.find("gcloud iam service-accounts").unwrap();
+        insta::assert_snapshot!(all[binding..], @r"
         gcloud iam service-accounts add-iam-policy-binding ci@proj.iam.gserviceaccount.com \
           --role=roles/iam.workloadIdentityUser \
           --member='principalSet://iam.googleapis.com/projects/123456/locations/global/workloadIdentityPools/bitbucket/attribute.repository_uuid/{3b1f7d52-0d8c-4c3c-9f0a-0f9a3f1c2d11}'
         gcloud artifacts repositories add-iam-policy-binding REPOSITORY --location=LOCATION --project=PROJECT \
           --role=roles/artifactregistry.reader \
           --member='serviceAccount:ci@proj.iam.gserviceaccount.com'
-        "#);
+        ");
     }
 }

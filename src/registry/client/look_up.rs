@@ -1,0 +1,160 @@
+//! Looks an image up: its digest, its platforms, or why it cannot be deployed.
+
+use http::{Method, StatusCode};
+use serde::Deserialize;
+use url::Url;
+
+use super::{Access, Registries, challenge};
+use crate::function::outcome::Problem;
+use crate::registry::challenge::Challenge;
+use crate::registry::error::about;
+use crate::registry::explain;
+use crate::registry::manifest::{self, Manifest, Platform};
+use crate::registry::reference::{Reference, is_digest};
+use crate::registry::transport::{ANSWER_LIMIT, Answer};
+
+/// An image that a registry has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// Of what the tag means: the index, if there is one.
+    pub(crate) digest: String,
+    /// Empty unless they were asked for.
+    pub(crate) platforms: Vec<Platform>,
+}
+
+impl Registries<'_> {
+    /// Looks an image up; its platforms only if they matter, since they cost further requests.
+    pub(crate) async fn look_up(&self, image: &Reference, platforms: bool) -> Result<Found, Problem> {
+        let look_up = LookUp { access: self.access(&image.host).await?, image };
+        let (digest, manifest) = look_up.digest().await?;
+        let platforms = if platforms { look_up.platforms(&digest, manifest).await? } else { Vec::new() };
+        Ok(Found { digest, platforms })
+    }
+}
+
+struct LookUp<'r, 'a> {
+    access: Access<'r, 'a>,
+    image: &'r Reference,
+}
+
+impl LookUp<'_, '_> {
+    /// The digest, with the manifest if it had to be read.
+    async fn digest(&self) -> Result<(String, Option<Vec<u8>>), Problem> {
+        let image = self.image;
+        let head = self.manifest(Method::HEAD, image.version()).await?;
+        if head.status == StatusCode::OK
+            && let Some(digest) = self.digest_of(&head)?
+        {
+            return Ok((digest, None));
+        }
+        if !matches!(head.status.as_u16(), 200 | 401 | 403 | 404) {
+            return Err(self.refused(&head));
+        }
+        // An answer to `HEAD` has no words. Some registries name no digest in it, and some answer 404 since they do not know it.
+        let is_absent = head.status == StatusCode::NOT_FOUND;
+        let tags = async { if is_absent { self.tags().await } else { Vec::new() } };
+        // Side by side, since only the repository may be missing too.
+        let (answer, tags) = tokio::join!(self.manifest(Method::GET, image.version()), tags);
+        let answer = answer?;
+        if is_absent && answer.status == StatusCode::NOT_FOUND {
+            return Err(explain::not_found(image, &explain::Said::of(&answer), &tags));
+        }
+        let manifest = self.whole(answer)?;
+        match &image.digest {
+            Some(digest) if manifest::has_digest(&manifest, digest) => Ok((digest.clone(), Some(manifest))),
+            Some(digest) => Err(explain::wrong_digest(image, digest)),
+            None => Ok((manifest::sha256(&manifest), Some(manifest))),
+        }
+    }
+
+    async fn platforms(&self, digest: &str, manifest: Option<Vec<u8>>) -> Result<Vec<Platform>, Problem> {
+        let unreadable = |error: manifest::Unreadable| explain::unreadable(self.image, &error);
+        let manifest = match manifest {
+            Some(manifest) => manifest,
+            // By its digest: the tag may have moved.
+            None => self.whole(self.manifest(Method::GET, digest).await?)?,
+        };
+        self.verify(&manifest, digest)?;
+        match Manifest::read(&manifest).map_err(unreadable)? {
+            Manifest::Index(platforms) => Ok(platforms),
+            Manifest::Single { config: digest } => {
+                let config = self.whole(self.blob(&digest).await?)?;
+                self.verify(&config, &digest)?;
+                Ok(vec![Platform::of_config(&config).map_err(unreadable)?])
+            }
+        }
+    }
+
+    /// The tags of the image's repository, if the registry lists them.
+    async fn tags(&self) -> Vec<String> {
+        #[derive(Deserialize)]
+        struct TagList {
+            tags: Option<Vec<String>>,
+        }
+        let Ok(url) = self.url("tags/list?n=1000") else { return Vec::new() };
+        let answer = self.ask(Method::GET, &url, "application/json").await;
+        let list: Option<TagList> = answer.ok().and_then(|answer| serde_json::from_slice(&answer.body).ok());
+        list.and_then(|list| list.tags).unwrap_or_default()
+    }
+
+    async fn manifest(&self, method: Method, version: &str) -> Result<Answer, Problem> {
+        self.ask(method, &self.url(&format!("manifests/{version}"))?, manifest::ACCEPT).await
+    }
+
+    /// A blob, which registries redirect to storage.
+    async fn blob(&self, digest: &str) -> Result<Answer, Problem> {
+        let url = self.url(&format!("blobs/{digest}"))?;
+        let answer = self.ask(Method::GET, &url, "*/*").await?;
+        self.access.registries.http.follow(answer, &url).await.map_err(|error| self.about(error))
+    }
+
+    fn url(&self, path: &str) -> Result<Url, Problem> {
+        self.access.url(&format!("{}/{path}", self.image.repository))
+    }
+
+    async fn ask(&self, method: Method, url: &Url, accept: &'static str) -> Result<Answer, Problem> {
+        let answer = self.access.ask(method, url, accept, Some(&self.image.repository)).await;
+        answer.map_err(|error| self.about(error))
+    }
+
+    fn about(&self, problem: Problem) -> Problem {
+        about(format!("image `{}`", self.image), problem)
+    }
+
+    /// The digest that the registry names; none if it names none.
+    fn digest_of(&self, answer: &Answer) -> Result<Option<String>, Problem> {
+        let Some(value) = answer.headers.get("docker-content-digest") else { return Ok(None) };
+        let digest = String::from_utf8_lossy(value.as_bytes()).trim().to_owned();
+        match &self.image.digest {
+            _ if digest.is_empty() => Ok(None),
+            _ if !is_digest(&digest) => Err(explain::malformed_digest(self.image, &digest)),
+            Some(wanted) if *wanted != digest => Err(explain::wrong_digest(self.image, wanted)),
+            _ => Ok(Some(digest)),
+        }
+    }
+
+    fn verify(&self, bytes: &[u8], digest: &str) -> Result<(), Problem> {
+        if manifest::has_digest(bytes, digest) { Ok(()) } else { Err(explain::wrong_digest(self.image, digest)) }
+    }
+
+    /// The body of a success, if it was read to its end.
+    fn whole(&self, answer: Answer) -> Result<Vec<u8>, Problem> {
+        match answer.status {
+            StatusCode::OK if !answer.cut => Ok(answer.body),
+            StatusCode::OK => Err(explain::too_long(self.image, ANSWER_LIMIT)),
+            _ => Err(self.refused(&answer)),
+        }
+    }
+
+    fn refused(&self, answer: &Answer) -> Problem {
+        let context = self.access.registries.context();
+        // A token endpoint has refused the login before; without one the registry itself does.
+        if answer.status == StatusCode::UNAUTHORIZED
+            && self.access.login.is_some()
+            && challenge(&answer.headers) == Some(Challenge::Basic)
+        {
+            return self.about(explain::login_refused(&self.image.host, answer, context));
+        }
+        explain::refused(self.image, answer, context)
+    }
+}

@@ -1,0 +1,49 @@
+//! What a registry accepts: a user and a password, or a token in their place.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use base64::Engine as _;
+
+use crate::console::redact::Secret;
+use crate::http::ca_cert::BASE64;
+
+/// The user under which docker stores an identity token.
+pub(super) const TOKEN_USER: &str = "<token>";
+
+/// What a registry accepts, from a variable or from a cloud.
+#[derive(Debug)]
+pub(crate) struct Login {
+    /// The base64 of `USERNAME:PASSWORD`.
+    pub(crate) basic: Secret,
+    /// What docker calls an identity token: a refresh token (distribution, *OAuth2 Token Authentication*).
+    pub(crate) identity_token: Option<Secret>,
+    /// `None` if it does not expire by itself.
+    pub(crate) expires: Option<SystemTime>,
+}
+
+impl Login {
+    pub(crate) fn password(username: &str, password: &str) -> Arc<Self> {
+        Arc::new(Self::new(username, password))
+    }
+
+    pub(super) fn new(username: &str, password: &str) -> Self {
+        // Registered: a registry may send them back in any form.
+        let both = format!("{username}:{password}");
+        let _ = [Secret::new(password.to_owned()), Secret::new(both.clone())];
+        Self { basic: Secret::new(BASE64.encode(both)), identity_token: None, expires: None }
+    }
+
+    /// Token endpoints that know no identity tokens take it for a password.
+    pub(crate) fn identity_token(token: &str) -> Self {
+        Self { identity_token: Some(Secret::new(token.to_owned())), ..Self::new(TOKEN_USER, token) }
+    }
+
+    /// The `auth` of docker's `config.json`.
+    pub(crate) fn docker_auth(&self) -> String {
+        match self.identity_token {
+            Some(_) => BASE64.encode(format!("{TOKEN_USER}:")),
+            None => self.basic.reveal().to_owned(),
+        }
+    }
+}
