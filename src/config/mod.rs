@@ -20,7 +20,7 @@ use regex_lite::Regex;
 use url::Url;
 
 pub use environment::Environment;
-pub(crate) use gateway_url::{UrlError, gateway_url};
+pub(crate) use gateway_url::gateway_url;
 pub use lints::warnings;
 pub(crate) use lints::{check_names, unexpanded};
 pub use parse::read;
@@ -58,28 +58,24 @@ pub struct Config {
     pub(crate) places: Places,
 }
 
-/// Why there is no [`Config`], and those parts of it that are valid: with them, the problems of the files that they name are
-/// found in the same run.
+/// Variables with problems. Nothing is sent for them.
 #[derive(Debug)]
 pub struct Invalid {
     pub problems: Problems,
-    /// The default if `COMMAND` itself is wrong.
-    pub command: Command,
-    pub(crate) task: Option<Task>,
-    /// What of the stack file is selected, or all of it if the selection is wrong.
-    pub(crate) selection: Option<Selection>,
-    pub(crate) gateway_url: Option<GatewayUrl>,
-    pub(crate) credentials: Credentials,
-    pub(crate) ca_cert: Option<String>,
-    /// Without the report if its variables are wrong.
-    pub(crate) places: Places,
+    /// What is valid, with defaults in place of what is not: the problems of the files that it names are reported in the
+    /// same run.
+    pub(crate) config: Config,
 }
 
 /// `OPENFAAS_URL`.
 #[derive(Debug)]
 pub(crate) enum GatewayUrl {
     Set(Url),
-    Unset { blank: bool },
+    Unset {
+        blank: bool,
+    },
+    /// Only within [`Invalid`].
+    Wrong,
 }
 
 /// How the pipe authenticates.

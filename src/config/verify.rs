@@ -28,14 +28,31 @@ pub(crate) struct VerifyCall {
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Malformed {
-    #[error("is not of the form `name`, `name.namespace`, `name/path` or `name/path?query`")]
-    Form,
+    #[error("{0}")]
+    Form(&'static str),
     #[error("`{0}` is not allowed in a function name")]
     Name(String),
     #[error("the path contains `..`, which would leave the function")]
     Path,
     #[error("the path or query contains a space or a control character: encode it, for example as `%20`")]
     Encoding,
+}
+
+const FORM: &str = "is not of the form `name`, `name.namespace`, `name/path` or `name/path?query`";
+
+/// The name and the namespace in `name` or `name.namespace`; `form` is what is wrong if it is neither.
+pub(super) fn full_name<'a>(text: &'a str, form: &'static str) -> Result<(&'a str, Option<&'a str>), Malformed> {
+    let (name, namespace) = match text.split_once('.') {
+        Some((name, namespace)) => (name, Some(namespace)),
+        None => (text, None),
+    };
+    if name.is_empty() || namespace.is_some_and(|namespace| namespace.is_empty() || namespace.contains('.')) {
+        return Err(Malformed::Form(form));
+    }
+    match unaddressable(text) {
+        Some(character) => Err(Malformed::Name(character.escape_debug().to_string())),
+        None => Ok((name, namespace)),
+    }
 }
 
 impl VerifyCall {
@@ -48,17 +65,8 @@ impl VerifyCall {
             Some((rest, query)) => (rest, Some(query.to_owned())),
             None => (text, None),
         };
-        let (full_name, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-        let (name, namespace) = match full_name.split_once('.') {
-            Some((name, namespace)) => (name, Some(namespace)),
-            None => (full_name, None),
-        };
-        if name.is_empty() || namespace.is_some_and(|namespace| namespace.is_empty() || namespace.contains('.')) {
-            return Err(Malformed::Form);
-        }
-        if let Some(character) = unaddressable(full_name) {
-            return Err(Malformed::Name(character.escape_debug().to_string()));
-        }
+        let (called, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let (name, namespace) = full_name(called, FORM)?;
         // A URL's parser resolves both spellings.
         if path.to_ascii_lowercase().replace("%2e", ".").split('/').any(|segment| segment == "..") {
             return Err(Malformed::Path);
@@ -106,7 +114,7 @@ mod tests {
     #[test]
     fn malformed_calls_are_refused() {
         for text in ["", "/healthz", "?x", ".etl", "f.", "f.a.b"] {
-            assert_eq!(parse(text), Err(Malformed::Form), "{text}");
+            assert_eq!(parse(text), Err(Malformed::Form(FORM)), "{text}");
         }
         assert_eq!(parse("f:1"), Err(Malformed::Name(":".to_owned())));
         for text in ["f/..", "f/../system/functions", "f/a/%2E%2e/b"] {

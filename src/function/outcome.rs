@@ -122,6 +122,15 @@ pub struct Problem {
 }
 
 impl Problem {
+    pub fn new(failure: Failure, message: impl Into<String>) -> Self {
+        Self { failure, message: message.into(), hint: None }
+    }
+
+    #[must_use]
+    pub fn with_hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
+    }
+
     /// As the log has it; `about` names what it is about, and is empty for the run as a whole.
     pub fn diagnostic(&self, about: &str) -> Diagnostic {
         let about = if about.is_empty() { String::new() } else { format!("`{about}`: ") };
@@ -283,6 +292,15 @@ impl CallOutcome {
             Some(_) => Verdict::Failed,
             None if self.made => Verdict::Passed,
             None => Verdict::Skipped,
+        }
+    }
+
+    /// The word for it in table and JSON.
+    pub fn result(&self) -> &'static str {
+        match self.verdict() {
+            Verdict::Passed => "passed",
+            Verdict::Failed => "failed",
+            Verdict::Skipped => "not made",
         }
     }
 }

@@ -32,7 +32,7 @@ use crate::http::ca_cert::CaCert;
 use crate::http::client::{self, is_loopback};
 use crate::http::retry::{self, Retries};
 use crate::oidc::{Facts, IamAction};
-use crate::shutdown::Stop;
+use crate::shutdown::Shutdown;
 
 /// How much of an answer is read where only its beginning is of use, in bytes.
 const ANSWER_LIMIT: usize = 64 * 1024;
@@ -64,7 +64,7 @@ pub(crate) struct Gateway {
     authenticator: Authenticator,
     timeout: Duration,
     retries: Retries,
-    stop: Stop,
+    shutdown: Shutdown,
     facts: Facts,
     /// Whether the server at the URL has ever answered in HTTP.
     has_answered: AtomicBool,
@@ -111,7 +111,7 @@ pub(crate) enum Creation {
 
 impl Gateway {
     /// Sends nothing yet.
-    pub(crate) fn new(settings: Settings, stop: &Stop) -> Result<Self, client::Error> {
+    pub(crate) fn new(settings: Settings, shutdown: &Shutdown) -> Result<Self, client::Error> {
         let Settings { url, ca_cert, accept_any_certificate, authenticator, timeout, retries, parallel, facts } =
             settings;
         let builder = if accept_any_certificate {
@@ -126,8 +126,8 @@ impl Gateway {
             url,
             authenticator,
             timeout,
-            retries: Retries::new(retries, stop),
-            stop: stop.clone(),
+            retries: Retries::new(retries, shutdown),
+            shutdown: shutdown.clone(),
             facts,
             has_answered: AtomicBool::new(false),
             speaks_tls: OnceCell::new(),

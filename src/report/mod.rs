@@ -1,14 +1,11 @@
 //! What a run leaves for later steps: its result as JSON, pipeline variables, and reports.
 //!
-//! The deploy is done when this begins: an error here is logged as a warning and does not fail the step.
+//! All of it is written after the deploy: an error here is logged as a warning and does not fail the step.
 
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::{Serialize, Serializer};
-
-use crate::console::redact;
 use crate::diagnostic::{Diagnostic, Hint};
 use crate::files::atomic;
 use crate::function::outcome::Outcome;
@@ -29,42 +26,42 @@ const RESULT_FILE: &str = "openfaas-pipe.json";
 /// How long to wait for other pipes that write the shared variables; each needs a few milliseconds.
 const LOCK_WAIT: Duration = Duration::from_secs(5);
 
-/// Where the result goes; what is absent is left out.
+/// Where the result is written.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Places {
     /// `BITBUCKET_PIPE_STORAGE_DIR`, for this pipe's own later runs.
-    pub storage_dir: Option<PathBuf>,
+    pub(crate) storage_dir: Option<PathBuf>,
     /// `BITBUCKET_PIPE_SHARED_STORAGE_DIR`, for all pipes.
-    pub shared_storage_dir: Option<PathBuf>,
+    pub(crate) shared_storage_dir: Option<PathBuf>,
     /// `BITBUCKET_PIPELINES_VARIABLES_PATH`, for the steps that follow.
-    pub variables_path: Option<PathBuf>,
+    pub(crate) variables_path: Option<PathBuf>,
     /// `BITBUCKET_CLONE_DIR`: where the JUnit file goes, and whose owner all new files get.
-    pub clone_dir: Option<PathBuf>,
+    pub(crate) clone_dir: Option<PathBuf>,
     /// Whether the JUnit file is written (`REPORT`).
-    pub junit: bool,
+    pub(crate) junit: bool,
     /// The names that go into `variables_path` (`OUTPUT_VARIABLES`): a step fails on those that its own list lacks.
-    pub output_variables: Vec<String>,
+    pub(crate) output_variables: Vec<String>,
     /// The commit that the Code Insights report is about (`REPORT`), for [`crate::report::insights::send::send`].
-    pub insights: Option<insights::Context>,
+    pub(crate) insights: Option<insights::Context>,
 }
 
 /// Writes all files; each that cannot be written is a warning.
 pub(crate) fn write(outcome: &Outcome, places: &Places) {
     let attributes = atomic::Attributes::inherited_from(places.clone_dir.as_deref());
-    let document = json::Document::of(outcome);
+    let document = json::document(outcome);
     for dir in [&places.storage_dir, &places.shared_storage_dir].into_iter().flatten() {
-        tell(json::write(dir, &document, attributes));
+        log_result(json::write(dir, &document, attributes));
     }
     if let Some(dir) = &places.shared_storage_dir {
-        tell(shared_variables::merge(dir, shared_variables::KEY, &document, attributes, LOCK_WAIT));
+        log_result(shared_variables::merge(dir, shared_variables::KEY, &document, attributes, LOCK_WAIT));
     }
     output_variables::write(places.variables_path.as_deref(), outcome, &places.output_variables);
     if let Some(dir) = places.clone_dir.as_ref().filter(|_| places.junit) {
-        tell(junit::write(dir, outcome, attributes));
+        log_result(junit::write(dir, outcome, attributes));
     }
 }
 
-fn tell(written: Result<PathBuf, Error>) {
+fn log_result(written: Result<PathBuf, Error>) {
     match written {
         Ok(path) => tracing::debug!("the result is in `{}`", path.display()),
         Err(error) => Diagnostic::warn_of(&error).log(),
@@ -101,15 +98,6 @@ impl Error {
     fn write(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::Write { path, source }
-    }
-}
-
-/// A text as JSON, with secrets masked inside the text, so that the document stays valid JSON.
-struct Masked<'a>(&'a str);
-
-impl Serialize for Masked<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&redact::redact(self.0))
     }
 }
 

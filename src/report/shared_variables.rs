@@ -1,7 +1,6 @@
 //! The variables that all pipes of a pipeline share, in the format of Bitbucket's official toolkit.
 //!
-//! The toolkit keeps one JSON object in a file and rewrites it in place, without a lock. Pipes of this kind take turns by
-//! a lock file, and a text that is no JSON is read again, since it may be the toolkit's half-written one.
+//! The toolkit keeps one JSON object in a file and rewrites it in place, without a lock. Runs of this pipe use a lock file.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -29,10 +28,7 @@ pub(super) const KEY: &str = "openfaas-pipe";
 /// A file that is larger was not made by pipes.
 const SIZE_LIMIT: u64 = 16 << 20;
 
-/// How often a text that is no JSON is read again: the toolkit's writing takes less than the first pause.
-const READS: usize = 4;
-
-/// Between two looks at the lock or at the file.
+/// Between two attempts to lock.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// The other pipes' values stay as they are, byte by byte.
@@ -100,29 +96,22 @@ fn open_lock(path: &Path, attributes: Attributes) -> io::Result<File> {
 
 fn read(path: &Path) -> Result<Variables, Error> {
     let foreign = |reason: &dyn ToString| Error::Foreign { path: path.to_owned(), reason: reason.to_string() };
-    let mut reads = 0;
-    loop {
-        match fs::symlink_metadata(path) {
-            Ok(metadata) if !metadata.is_file() => return Err(foreign(&"it is not a file")),
-            Ok(metadata) if metadata.len() > SIZE_LIMIT => return Err(foreign(&"it is larger than 16 MiB")),
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Variables::new()),
-            Err(error) => return Err(foreign(&error)),
-        }
-        let text = fs::read(path).map_err(|error| foreign(&error))?;
-        reads += 1;
-        match serde_json::from_slice(&text) {
-            Ok(variables) => return Ok(variables),
-            Err(_) if reads < READS => thread::sleep(PAUSE),
-            // An empty file has nothing to lose.
-            Err(_) if text.trim_ascii().is_empty() => return Ok(Variables::new()),
-            Err(error) => {
-                // Not in the words of the error, which may quote another pipe's value.
-                let (line, column) = (error.line(), error.column());
-                return Err(foreign(&format!("it is no JSON object (line {line}, column {column})")));
-            }
-        }
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if !metadata.is_file() => return Err(foreign(&"it is not a file")),
+        Ok(metadata) if metadata.len() > SIZE_LIMIT => return Err(foreign(&"it is larger than 16 MiB")),
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Variables::new()),
+        Err(error) => return Err(foreign(&error)),
     }
+    let text = fs::read(path).map_err(|error| foreign(&error))?;
+    if text.trim_ascii().is_empty() {
+        return Ok(Variables::new());
+    }
+    serde_json::from_slice(&text).map_err(|error| {
+        // The error's own text may quote another pipe's value.
+        let (line, column) = (error.line(), error.column());
+        foreign(&format!("it is not a JSON object (line {line}, column {column})"))
+    })
 }
 
 #[cfg(test)]

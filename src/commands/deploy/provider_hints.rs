@@ -1,13 +1,13 @@
-//! What to change in the stack file where the provider behind the gateway refused a deployment.
+//! What to change in the stack file if the provider behind the gateway refused a deployment.
 
 use crate::function::name::DEFAULT_NAMESPACE;
 use crate::stack::Function;
 
-/// Tells from the provider's text which field it is about, and where the stack file (`file`) has it.
+/// Finds the field that the provider's text is about, and its line in the stack file (`file`).
 pub(super) fn advice(text: &str, function: &Function, file: &str) -> String {
     let deployment = &function.deployment;
     let (name, image) = (deployment.service.as_str(), deployment.image.as_str());
-    // What the user chose may look like any of the words below.
+    // Names that the user chose may contain the words below.
     let is_chosen = |word: &str| {
         let word = word.trim_matches(|end: char| !end.is_alphanumeric());
         word == image || word.split('.').next() == Some(name)

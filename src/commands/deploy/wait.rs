@@ -1,17 +1,17 @@
 //! `WAIT`: watches deployed functions side by side until each has an available replica of the new version.
 //!
-//! The gateway tells a function's image, how many replicas are wanted and how many are available, but not which image the
+//! The gateway reports a function's image, and how many replicas are desired and available, but not which image the
 //! available ones run: the image is that of the newest version, while old replicas count until they are gone. faas-netes
-//! rolls with `maxUnavailable: 0` and `maxSurge: 1`, so the count of a version that never starts looks like that of one
-//! that runs well. [`watch::Watch`] therefore takes these for the new version, once the gateway shows its image:
+//! rolls with `maxUnavailable: 0` and `maxSurge: 1`, so the count of a version that never starts is the same as that of one
+//! that runs. Once the gateway reports the new image, [`Watch`] therefore counts as new:
 //!
-//! - any available replica where there was none before the deploy (new, replaced, or not ready before);
-//! - one more than were wanted at any time: the surge of a rolling update;
-//! - one that became available after old ones went;
-//! - else as many as are wanted, steadily for [`SETTLE`]: long enough for a provider that takes old replicas away first,
-//!   and all that can be known where it keeps them.
+//! - any available replica if there was none before the deploy (new, replaced, or not ready before);
+//! - one more than were desired at any time: the surge of a rolling update;
+//! - one that became available after old ones were removed;
+//! - otherwise as many as are desired, if they stay available for [`SETTLE`]: long enough for a provider that removes old
+//!   replicas first, and all that can be known of one that keeps them.
 //!
-//! A function with no replicas wanted is scaled to zero, which is as ready as it gets.
+//! A function with no desired replicas is scaled to zero, which counts as ready.
 
 use futures_util::future::join_all;
 use tokio::time::{Duration, Instant, Interval, interval_at, sleep, sleep_until};
@@ -25,21 +25,21 @@ use crate::function::outcome::{Action, Failure, FunctionOutcome, Problem, Replic
 use crate::gateway::Error;
 use crate::gateway::statuses::{Reading, Statuses};
 
-/// How long replicas have to stay available where nothing else tells that they are new; at most half of `WAIT_TIMEOUT`.
+/// How long replicas have to stay available if nothing else shows that they are new; at most half of `WAIT_TIMEOUT`.
 const SETTLE: Duration = Duration::from_secs(10);
-/// Between two rounds of looks; it grows to [`PAUSE_MOST`].
+/// Between two rounds of requests; it grows to [`PAUSE_MOST`].
 const PAUSE: Duration = Duration::from_millis(100);
 const PAUSE_MOST: Duration = Duration::from_secs(2);
 /// Between two requests: 40 a second, which one gateway serves easily.
 const GAP: Duration = Duration::from_millis(25);
 /// How often the log says what is still waited for.
-const TELL: Duration = Duration::from_secs(10);
+const PROGRESS: Duration = Duration::from_secs(10);
 /// More functions are not named in one line.
 const MOST_NAMED: usize = 10;
 /// How much of a function's log is shown, in lines, and of how many functions.
 const LOG_LINES: usize = 10;
 const MOST_LOGS: usize = 10;
-/// A log that takes longer to read is left.
+/// A log that takes longer to read is not shown.
 const LOG_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) struct Waiter<'a> {
@@ -54,11 +54,11 @@ struct Waiting {
     index: usize,
     target: FunctionName,
     watch: Watch,
-    /// Why it could not be looked at last.
+    /// Why its status could not be read last.
     error: Option<Error>,
 }
 
-/// Why a round of looks ended.
+/// How a round of requests ended.
 enum Round {
     Readings(Vec<Reading>),
     TimeIsUp,
@@ -66,14 +66,14 @@ enum Round {
 }
 
 impl Waiter<'_> {
-    /// Waits for all functions that were deployed, and notes on each what came of it. `before` are the functions as they
-    /// were before the deploy, in the same order.
+    /// Waits for all functions that were deployed, and sets the result in their outcomes. `before` is what ran before the
+    /// deploy, in the same order.
     pub(super) async fn wait(&self, outcomes: &mut [FunctionOutcome], before: &[Reading]) {
         let started = Instant::now();
         let settle = SETTLE.min(self.limit / 2);
         let statuses = Statuses::new(self.session.gateway, self.session.parallel).paced(GAP);
         let mut waiting = watched(outcomes, before);
-        let mut ticks = interval_at(started + TELL, TELL);
+        let mut ticks = interval_at(started + PROGRESS, PROGRESS);
         let mut pause = Duration::ZERO;
         let mut guessed = 0;
         if !waiting.is_empty() {
@@ -93,7 +93,7 @@ impl Waiter<'_> {
                         let (Some(reading), Some(outcome)) = (readings.next(), outcomes.get_mut(function.index)) else {
                             return true;
                         };
-                        let goes_on = function.take(reading, outcome, now, settle, started, self.session.reporter);
+                        let goes_on = function.update(reading, outcome, now, settle, started, self.session.reporter);
                         guessed += usize::from(function.watch.guessed);
                         goes_on
                     });
@@ -107,7 +107,7 @@ impl Waiter<'_> {
                     break;
                 }
             }
-            // The last look is shortly before the time is up.
+            // The last round is shortly before the time is up.
             let left = self.limit.saturating_sub(started.elapsed()).saturating_sub(PAUSE);
             pause = (pause * 3 / 2).clamp(PAUSE, PAUSE_MOST).min(left);
         }
@@ -121,7 +121,7 @@ impl Waiter<'_> {
         }
     }
 
-    /// Looks at all functions once, after a pause; the log is kept up to date meanwhile.
+    /// Reads the status of all functions once, after a pause, and logs the progress meanwhile.
     async fn round(
         &self,
         statuses: &Statuses<'_>,
@@ -141,12 +141,12 @@ impl Waiter<'_> {
                 readings = &mut look => return Round::Readings(readings),
                 _ = ticks.tick() => tracing::info!("{}", progress(waiting, started.elapsed(), self.limit)),
                 () = sleep_until(started + self.limit) => return Round::TimeIsUp,
-                failure = self.session.stop.wait() => return Round::Stopped(failure),
+                failure = self.session.shutdown.wait() => return Round::Stopped(failure),
             }
         }
     }
 
-    /// Reports what is not ready when the time is up, with what the gateway knows of it.
+    /// Reports what is not ready when the time is up, with the end of its log.
     async fn not_ready(&self, waiting: &[Waiting], outcomes: &mut [FunctionOutcome], started: Instant) {
         for function in waiting {
             let Some(outcome) = outcomes.get_mut(function.index) else { continue };
@@ -162,8 +162,8 @@ impl Waiter<'_> {
 }
 
 impl Waiting {
-    /// Takes in what the gateway says; gives whether to go on waiting.
-    fn take(
+    /// Evaluates a status; returns whether to continue waiting.
+    fn update(
         &mut self,
         reading: Reading,
         outcome: &mut FunctionOutcome,
@@ -196,7 +196,7 @@ impl Waiting {
                 outcome.problem = Some(problem);
                 false
             }
-            // A transient failure: the next look may succeed.
+            // A transient failure: the next round may succeed.
             Err(error) => {
                 self.error = Some(error);
                 true
@@ -221,30 +221,24 @@ impl Waiting {
 
     fn problem(&self, limit: Duration) -> Problem {
         let limit = log::duration(limit);
-        let (known, hint) = match (&self.error, &self.watch.seen) {
+        let not_ready = |known: &str, seen: &str| {
+            Problem::new(Failure::NotReady, format!("deployed, but not {known} within {limit}: {seen}"))
+        };
+        match (&self.error, &self.watch.seen) {
             (Some(error), _) => {
                 let Problem { message, hint, .. } = error.problem();
-                (message, hint)
+                Problem { hint, ..not_ready("known to be ready", &message) }
             }
             (None, None) => {
-                ("the gateway does not have it".to_owned(), Some("was it deleted by something else?".to_owned()))
+                not_ready("ready", "the gateway does not have it").with_hint("was it deleted by something else?")
             }
-            (None, Some((Replicas { desired, available }, image))) => (
-                format!("{available} of {desired} replicas available, image `{}`", quote(image)),
-                Some(
+            (None, Some((Replicas { desired, available }, image))) => {
+                let seen = format!("{available} of {desired} replicas available, image `{}`", quote(image));
+                not_ready("ready", &seen).with_hint(
                     "check that the image exists and can be pulled, and that the function starts; if it only needs more \
-                     time, increase `WAIT_TIMEOUT`"
-                        .to_owned(),
-                ),
-            ),
-        };
-        Problem {
-            failure: Failure::NotReady,
-            message: match self.error {
-                Some(_) => format!("deployed, but not known to be ready within {limit}: {known}"),
-                None => format!("deployed, but not ready within {limit}: {known}"),
-            },
-            hint,
+                     time, increase `WAIT_TIMEOUT`",
+                )
+            }
         }
     }
 }
@@ -300,8 +294,7 @@ fn stopped(failure: Failure, waiting: &[Waiting], outcomes: &mut [FunctionOutcom
     for function in waiting {
         let Some(outcome) = outcomes.get_mut(function.index) else { continue };
         function.note(outcome, None, started);
-        let message = "deployed; the run was stopped before it was ready".to_owned();
-        outcome.problem = Some(Problem { failure, message, hint: None });
+        outcome.problem = Some(Problem::new(failure, "deployed; the run was stopped before it was ready"));
     }
 }
 

@@ -79,7 +79,7 @@ impl Caller<'_> {
         Ok(Answered { response: self.once(call, Some(token)).await?, with_token: true })
     }
 
-    /// The queue accepts every call, and nobody sees the 401 of a guarded function: the token goes with the call.
+    /// The queue accepts every call, and the 401 of a guarded function would be lost: the token is sent with the call.
     async fn token_of_queued_call(&self, function: &FunctionName) -> Result<Option<FunctionToken>, Error> {
         if !self.gateway.has_id_token() || self.options.headers.contains_key(AUTHORIZATION) {
             return Ok(None);

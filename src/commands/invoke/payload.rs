@@ -28,7 +28,7 @@ pub(crate) enum Payload {
 }
 
 impl Payload {
-    /// Takes the text, or looks at the file.
+    /// Checks that a file exists, and reads its length.
     pub(super) fn open(payload: &config::Payload, clone_dir: Option<&Path>) -> Result<Self, input::Error> {
         match payload {
             config::Payload::Text(text) => Ok(Self::Text(Bytes::from(text.clone().into_bytes()))),
@@ -57,7 +57,7 @@ impl Payload {
                         let mut piece = BytesMut::with_capacity(PIECE);
                         let read = file.read_buf(&mut piece).await?;
                         let left = left.checked_sub(read as u64);
-                        // More or fewer bytes than announced: the last piece is withheld, so that nobody takes it for the whole.
+                        // More or fewer bytes than announced: without the last piece, the function does not accept the body as complete.
                         match left {
                             Some(0) if read > 0 && file.read(&mut [0]).await? > 0 => Err(changed),
                             Some(left) if read > 0 || left == 0 => {

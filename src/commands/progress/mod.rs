@@ -1,4 +1,4 @@
-//! How the log tells what becomes of functions: a line as each ends, and a table of them all.
+//! The log of a command for several functions: a line as each ends, and a table of all.
 
 mod table;
 
@@ -17,9 +17,10 @@ pub(crate) fn count(number: usize) -> String {
     format!("{number} function{}", if number == 1 { "" } else { "s" })
 }
 
-/// Tells functions' problems; the same advice is not given twice.
+/// Logs the problems of functions; the same hint is logged once.
 pub(crate) struct Reporter<'a> {
-    given: RefCell<BTreeSet<(u8, String)>>,
+    /// The kinds of problems whose hints were logged.
+    hinted: RefCell<BTreeSet<(u8, String)>>,
     /// What the Policy lacks.
     lacking: RefCell<Lacking>,
     /// What it has to permit for the whole run, if that is about these functions.
@@ -29,7 +30,7 @@ pub(crate) struct Reporter<'a> {
 impl<'a> Reporter<'a> {
     /// With nothing reported yet.
     pub(crate) fn new(needs: &'a dyn Fn(Vec<FunctionName>) -> Vec<Grant>) -> Self {
-        Self { given: RefCell::default(), lacking: RefCell::default(), needs }
+        Self { hinted: RefCell::default(), lacking: RefCell::default(), needs }
     }
 
     /// An error about a function as its problem. What the Policy lacks is reported at the end, for all functions together.
@@ -50,7 +51,7 @@ impl<'a> Reporter<'a> {
         errors.inspect(|error| _ = self.failed(error)).reduce(|first, _| first)
     }
 
-    /// Tells an error of the run as a whole, and gives it as its problem.
+    /// Logs an error of the run as a whole, and returns its problem.
     pub(crate) fn run_failed(&self, error: &Error) -> Problem {
         let problem = self.failed(error);
         let hint = problem.hint.clone().filter(|_| error.lacks().is_none());
@@ -81,8 +82,8 @@ impl<'a> Reporter<'a> {
     pub(crate) fn problem(&self, outcome: &FunctionOutcome, problem: &Problem) {
         let mut problem = problem.clone();
         let kind = problem.message.replace(&outcome.function.name, "");
-        let told_later = self.lacking.borrow().values().any(|functions| functions.contains(&outcome.function));
-        if told_later || !self.given.borrow_mut().insert((problem.failure.exit_code(), kind)) {
+        let is_reported_later = self.lacking.borrow().values().any(|functions| functions.contains(&outcome.function));
+        if is_reported_later || !self.hinted.borrow_mut().insert((problem.failure.exit_code(), kind)) {
             problem.hint = None;
         }
         tell(&outcome.function.to_string(), &problem);
@@ -123,7 +124,7 @@ fn counts(outcome: &Outcome, done: &str) -> String {
     let (unready, readiness) = (unready.count(), if is_known { "not ready" } else { "not known to be ready" });
     let of = count(asked.len());
     let calls = outcome.calls.iter().filter(|call| call.verdict() == Verdict::Failed).count();
-    let (head, told) = match outcome.worst() {
+    let (head, mentioned) = match outcome.worst() {
         None => {
             let absent = number(|function| function.action == Action::Absent);
             let more = also(&[(absent, "not there"), (pruned.len(), "removed")]);
@@ -139,7 +140,7 @@ fn counts(outcome: &Outcome, done: &str) -> String {
     };
     let calls_failed = if calls == 1 { "`VERIFY` call failed" } else { "`VERIFY` calls failed" };
     let more = [(unready, readiness), (restored, "rolled back"), (left, "not removed")];
-    head + &also(&more[told..]) + &also(&[(calls, calls_failed)])
+    head + &also(&more[mentioned..]) + &also(&[(calls, calls_failed)])
 }
 
 /// Whether the new version was deployed, and is still there.

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use crate::commands::deploy::preflight::step;
 use crate::commands::prepare::{Loaded, Run};
-use crate::commands::progress;
 use crate::console::log;
 use crate::console::table;
 use crate::function::outcome::{Failure, Problem};
@@ -20,12 +19,9 @@ pub(super) async fn explain(run: &Run<'_>, http: Option<&Http>, loaded: Option<&
         return None;
     }
     let Some((http, step)) = http.zip(step(access, &run.config.facts)) else {
-        let problem = Problem {
-            failure: Failure::Permission,
-            message: "AWS and Google get no token: the step has none".to_owned(),
-            hint: Some("give the step `oidc: true`".to_owned()),
-        };
-        progress::tell("", &problem);
+        let problem = Problem::new(Failure::Permission, "AWS and Google get no token: the step has none")
+            .with_hint("give the step `oidc: true`");
+        problem.diagnostic("").log();
         return Some(problem);
     };
     match step.several_audiences() {
@@ -42,22 +38,22 @@ pub(super) async fn explain(run: &Run<'_>, http: Option<&Http>, loaded: Option<&
         let region = hosts.first().map_or_else(|| EcrHost::default_of(role), |(host, _)| host.clone());
         let result = tokio::select! {
             result = aws.password(&region) => result.map(|_| ()),
-            _ = run.stop.grace_over() => return run.stop.problem(),
+            _ = run.shutdown.grace_over() => return run.shutdown.problem(),
         };
         match result {
             Ok(()) => tracing::info!("AWS accepts the step's token for role `{role}`"),
-            Err(error) => problems.push(told(&error)),
+            Err(error) => problems.push(refused(&error)),
         }
         propose_aws(role, &hosts, &step);
     }
     if let Some((google, (provider, account))) = registries.google().zip(credentials.google.as_ref()) {
         let result = tokio::select! {
             result = google.token() => result,
-            _ = run.stop.grace_over() => return run.stop.problem(),
+            _ = run.shutdown.grace_over() => return run.shutdown.problem(),
         };
         match result {
             Ok(_) => tracing::info!("Google accepts the step's token for provider `{provider}`"),
-            Err(error) => problems.push(told(&error)),
+            Err(error) => problems.push(refused(&error)),
         }
         let repositories =
             images.iter().filter_map(|image| ArtifactRepository::of(&image.host, &image.repository)).collect();
@@ -66,10 +62,9 @@ pub(super) async fn explain(run: &Run<'_>, http: Option<&Http>, loaded: Option<&
     Problem::worst(problems)
 }
 
-/// Logs a refusal. What is proposed afterwards is not repeated in its hint.
-fn told(error: &registry::Error) -> Problem {
+fn refused(error: &registry::Error) -> Problem {
     let problem = error.problem();
-    progress::tell("", &problem);
+    problem.diagnostic("").log();
     problem
 }
 

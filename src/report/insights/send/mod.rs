@@ -4,13 +4,13 @@
 
 use std::time::{Duration, Instant};
 
-use reqwest::{Client, Proxy, Response, Url};
+use reqwest::{Client, Method, Proxy, Response, StatusCode, Url};
 
 use crate::console::log;
 use crate::diagnostic::Diagnostic;
 use crate::function::outcome::Outcome;
 use crate::http::client;
-use crate::report::insights::{self, Context, Method, Request};
+use crate::report::insights::{self, Context, Request};
 
 /// For all requests together: a report is not worth more of a step's time.
 const TIME_LIMIT: Duration = Duration::from_secs(2);
@@ -41,7 +41,7 @@ enum Error {
     #[error("no answer through proxy `{proxy}`: {reason}")]
     Unreachable { proxy: String, reason: String },
     #[error("proxy `{proxy}` answered {method} with {status}: `{body}`")]
-    Refused { proxy: String, method: &'static str, status: u16, body: String },
+    Refused { proxy: String, method: Method, status: StatusCode, body: String },
     #[error("proxy `{proxy}` took longer than {limit:?}")]
     TooSlow { proxy: String, limit: Duration },
 }
@@ -57,11 +57,8 @@ async fn post_all(requests: &[Request], proxy: &str) -> Result<(), Error> {
     let client = client(proxy)?;
     let proxy = shown(proxy);
     for request in requests {
-        let (name, builder) = match request.method {
-            Method::Delete => ("DELETE", client.delete(&request.url)),
-            Method::Put => ("PUT", client.put(&request.url)),
-            Method::Post => ("POST", client.post(&request.url)),
-        };
+        let method = &request.method;
+        let builder = client.request(method.clone(), &request.url);
         let builder = match &request.body {
             Some(body) => builder.json(body),
             None => builder,
@@ -72,13 +69,13 @@ async fn post_all(requests: &[Request], proxy: &str) -> Result<(), Error> {
             .await
             .map_err(|error| Error::Unreachable { proxy: proxy.clone(), reason: innermost(&error) })?;
         let status = response.status();
-        tracing::debug!("{name} {}: {status} in {:?}", request.url, begin.elapsed());
+        tracing::debug!("{method} {}: {status} in {:?}", request.url, begin.elapsed());
         let body = start_of_body(response).await;
-        if !status.is_success() && request.method != Method::Delete {
+        if !status.is_success() && request.method != Method::DELETE {
             return Err(Error::Refused {
                 proxy,
-                method: name,
-                status: status.as_u16(),
+                method: method.clone(),
+                status,
                 body: log::quote(&String::from_utf8_lossy(&body)),
             });
         }

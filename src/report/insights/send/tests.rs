@@ -46,9 +46,9 @@ fn head(stream: &mut impl std::io::BufRead) -> Option<String> {
 fn requests() -> Vec<Request> {
     let request = |method, body| Request { method, url: "http://api.bitbucket.org/2.0/report".to_owned(), body };
     vec![
-        request(Method::Delete, None),
-        request(Method::Put, Some(json!({"a": 1}))),
-        request(Method::Post, Some(json!([1]))),
+        request(Method::DELETE, None),
+        request(Method::PUT, Some(json!({"a": 1}))),
+        request(Method::POST, Some(json!([1]))),
     ]
 }
 
@@ -87,7 +87,7 @@ fn refused_report_ends_it_and_names_the_proxy_without_its_password() {
     let address = url.trim_start_matches("http://").to_owned();
     let error = post(&url.replace("http://", "http://me:pass@")).unwrap_err();
     thread.join().unwrap();
-    assert_eq!(error.to_string(), format!("proxy `{address}` answered PUT with 403: `busy`"));
+    assert_eq!(error.to_string(), format!("proxy `{address}` answered PUT with 403 Forbidden: `busy`"));
 }
 
 #[test]
