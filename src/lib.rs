@@ -101,7 +101,9 @@ fn work(environment: &Environment, shutdown: &Shutdown) -> anyhow::Result<u8> {
 }
 
 fn runtime() -> anyhow::Result<Runtime> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().context("the runtime could not be started")
+    // Threads for files and name resolution. Each reserves 2 MB, and the default limit is 512 of them.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(16).build();
+    runtime.context("the runtime could not be started")
 }
 
 /// Runs the command, and reports how it ended.

@@ -6,8 +6,9 @@ use std::fmt::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::Error;
+use super::not_written;
 use crate::console::redact;
+use crate::diagnostic::Diagnostic;
 use crate::files::atomic::{self, Attributes};
 use crate::function::outcome::{Outcome, Problem, Verdict};
 
@@ -16,12 +17,12 @@ const DIRECTORY: &str = "test-reports";
 const FILE: &str = "openfaas-pipe.xml";
 
 /// Writes the file into the clone directory; returns its path.
-pub(super) fn write(clone_dir: &Path, outcome: &Outcome, attributes: Attributes) -> Result<PathBuf, Error> {
+pub(super) fn write(clone_dir: &Path, outcome: &Outcome, attributes: Attributes) -> Result<PathBuf, Diagnostic> {
     let dir = clone_dir.join(DIRECTORY);
     let path = dir.join(FILE);
     atomic::create_dir(&dir, attributes)
         .and_then(|()| atomic::write(&path, render(outcome).as_bytes(), attributes))
-        .map_err(Error::write(&path))?;
+        .map_err(not_written(&path))?;
     Ok(path)
 }
 

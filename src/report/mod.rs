@@ -3,10 +3,10 @@
 //! All of it is written after the deploy: an error here is logged as a warning and does not fail the step.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::diagnostic::{Diagnostic, Hint};
+use crate::diagnostic::Diagnostic;
 use crate::files::atomic;
 use crate::function::outcome::Outcome;
 
@@ -61,43 +61,21 @@ pub(crate) fn write(outcome: &Outcome, places: &Places) {
     }
 }
 
-fn log_result(written: Result<PathBuf, Error>) {
+fn log_result(written: Result<PathBuf, Diagnostic>) {
     match written {
         Ok(path) => tracing::debug!("the result is in `{}`", path.display()),
-        Err(error) => Diagnostic::warn_of(&error).log(),
+        Err(warning) => warning.log(),
     }
 }
 
-/// Why a file was not written.
-#[derive(Debug, thiserror::Error)]
-enum Error {
-    #[error("the result was not written to `{}`: {source}", path.display())]
-    Write { path: PathBuf, source: io::Error },
-    #[error("`{}` was left as it is: {reason}", path.display())]
-    Foreign { path: PathBuf, reason: String },
-    #[error("`{}` was left as it is: another pipe has held `{}` for {wait:?}", path.display(), lock.display())]
-    Locked { path: PathBuf, lock: PathBuf, wait: Duration },
-}
-
-impl Hint for Error {
-    fn hint(&self) -> String {
-        let hint = match self {
-            Self::Write { .. } => {
-                "the deployment is not affected; if later steps need the result, check that the directory is writable and not full"
-            }
-            Self::Foreign { .. } => {
-                "another program wrote that file; the result itself is in `openfaas-pipe.json` beside it"
-            }
-            Self::Locked { .. } => "the result itself is in `openfaas-pipe.json` beside it",
-        };
-        hint.to_owned()
-    }
-}
-
-impl Error {
-    fn write(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
-        let path = path.into();
-        move |source| Self::Write { path, source }
+/// The warning that a file could not be written.
+fn not_written(path: &Path) -> impl FnOnce(io::Error) -> Diagnostic {
+    let path = path.display().to_string();
+    move |error| {
+        Diagnostic::warning(format!("the result was not written to `{path}`: {error}")).with_hint(
+            "the deployment is not affected; if later steps need the result, check that the directory is writable and not \
+             full",
+        )
     }
 }
 

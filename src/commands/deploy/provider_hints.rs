@@ -3,6 +3,15 @@
 use crate::function::name::DEFAULT_NAMESPACE;
 use crate::stack::Function;
 
+/// Words of the provider's text, the field that they are about, and the variable that has priority over it.
+const OVERRIDDEN: [(&str, &str, &str); 5] = [
+    ("annotation", "annotations", "ANNOTATIONS"),
+    ("label", "labels", "LABELS"),
+    ("env[", "environment", "ENV_VARS"),
+    ("constraint", "constraints", "CONSTRAINTS"),
+    ("nodeselector", "constraints", "CONSTRAINTS"),
+];
+
 /// Finds the field that the provider's text is about, and its line in the stack file (`file`).
 pub(super) fn advice(text: &str, function: &Function, file: &str) -> String {
     let deployment = &function.deployment;
@@ -36,14 +45,8 @@ pub(super) fn advice(text: &str, function: &Function, file: &str) -> String {
         let places: Vec<_> = fields.into_iter().filter(|(_, is_set)| *is_set).map(|(field, _)| at(field)).collect();
         let places = if places.is_empty() { at("limits") } else { places.join(" and ") };
         format!("write memory as `128Mi` and CPU as `100m` in {places}")
-    } else if says(&["annotation"]) {
-        format!("correct {}, or `ANNOTATIONS`", at("annotations"))
-    } else if says(&["label"]) {
-        format!("correct {}, or `LABELS`", at("labels"))
-    } else if says(&["env["]) {
-        format!("correct {}, or `ENV_VARS`", at("environment"))
-    } else if says(&["constraint", "nodeselector"]) {
-        format!("correct {}, or `CONSTRAINTS`", at("constraints"))
+    } else if let Some((_, field, variable)) = OVERRIDDEN.iter().find(|(word, ..)| text.contains(word)) {
+        format!("correct {}, or `{variable}`", at(field))
     } else {
         format!("the function is at {file}:{}", function.line)
     }

@@ -221,20 +221,18 @@ impl Waiting {
 
     fn problem(&self, limit: Duration) -> Problem {
         let limit = log::duration(limit);
-        let not_ready = |known: &str, seen: &str| {
-            Problem::new(Failure::NotReady, format!("deployed, but not {known} within {limit}: {seen}"))
-        };
+        let not_ready =
+            |seen: &str| Problem::new(Failure::NotReady, format!("deployed, but not ready within {limit}: {seen}"));
         match (&self.error, &self.watch.seen) {
             (Some(error), _) => {
                 let Problem { message, hint, .. } = error.problem();
-                Problem { hint, ..not_ready("known to be ready", &message) }
+                let message = format!("deployed, but not known to be ready within {limit}: {message}");
+                Problem { failure: Failure::NotReady, message, hint }
             }
-            (None, None) => {
-                not_ready("ready", "the gateway does not have it").with_hint("was it deleted by something else?")
-            }
+            (None, None) => not_ready("the gateway does not have it").with_hint("was it deleted by something else?"),
             (None, Some((Replicas { desired, available }, image))) => {
                 let seen = format!("{available} of {desired} replicas available, image `{}`", quote(image));
-                not_ready("ready", &seen).with_hint(
+                not_ready(&seen).with_hint(
                     "check that the image exists and can be pulled, and that the function starts; if it only needs more \
                      time, increase `WAIT_TIMEOUT`",
                 )

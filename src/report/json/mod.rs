@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Error, RESULT_FILE};
+use super::{RESULT_FILE, not_written};
 use crate::console::redact;
+use crate::diagnostic::Diagnostic;
 use crate::files::atomic::{self, Attributes};
 use crate::function::outcome::{CallOutcome, Failure, FunctionOutcome, InvocationOutcome, Outcome, Problem, Replicas};
 
@@ -103,11 +104,11 @@ pub(super) fn present(value: Value) -> Value {
 }
 
 /// Writes the document into a storage directory, which is created if it does not exist; returns the file's path.
-pub(super) fn write(dir: &Path, document: &Value, attributes: Attributes) -> Result<PathBuf, Error> {
+pub(super) fn write(dir: &Path, document: &Value, attributes: Attributes) -> Result<PathBuf, Diagnostic> {
     let path = dir.join(RESULT_FILE);
     fs::create_dir_all(dir)
         .and_then(|()| atomic::write(&path, format!("{document:#}\n").as_bytes(), attributes))
-        .map_err(Error::write(&path))?;
+        .map_err(not_written(&path))?;
     Ok(path)
 }
 

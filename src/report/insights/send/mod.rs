@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use reqwest::{Client, Method, Proxy, Response, StatusCode, Url};
+use reqwest::{Client, Proxy, Response, Url};
 
 use crate::console::log;
 use crate::diagnostic::Diagnostic;
@@ -24,36 +24,20 @@ pub(crate) async fn send(outcome: &Outcome, context: &Context) {
     match post_within(TIME_LIMIT, &requests, &context.proxy).await {
         Ok(()) => tracing::debug!("the report is on commit `{}`", log::quote(&context.commit)),
         Err(error) => Diagnostic::warning(format!("the Code Insights report was not sent in full: {error}"))
-            .with_hint(
-                "the run itself is not affected; the report needs Bitbucket's proxy, or one that `REPORT_PROXY` names",
-            )
+            .with_hint("the run is not affected; the report needs Bitbucket's proxy, or one that `REPORT_PROXY` names")
             .log(),
     }
 }
 
-/// Why a report was not sent completely.
-#[derive(Debug, thiserror::Error)]
-enum Error {
-    #[error(transparent)]
-    Client(#[from] client::Error),
-    #[error("`REPORT_PROXY` is not the URL of a proxy: {0}")]
-    Proxy(String),
-    #[error("no answer through proxy `{proxy}`: {reason}")]
-    Unreachable { proxy: String, reason: String },
-    #[error("proxy `{proxy}` answered {method} with {status}: `{body}`")]
-    Refused { proxy: String, method: Method, status: StatusCode, body: String },
-    #[error("proxy `{proxy}` took longer than {limit:?}")]
-    TooSlow { proxy: String, limit: Duration },
-}
-
-async fn post_within(limit: Duration, requests: &[Request], proxy: &str) -> Result<(), Error> {
+async fn post_within(limit: Duration, requests: &[Request], proxy: &str) -> Result<(), Diagnostic> {
     let sent = tokio::time::timeout(limit, post_all(requests, proxy)).await;
-    sent.unwrap_or_else(|_| Err(Error::TooSlow { proxy: shown(proxy), limit }))
+    let proxy = shown(proxy);
+    sent.unwrap_or_else(|_| Err(Diagnostic::error(format!("proxy `{proxy}` took longer than {limit:?}"))))
 }
 
 /// Sends the requests one after the other: `PUT` creates the report, `POST` adds annotations to it. `DELETE` comes first, since
 /// a `PUT` to a report that exists keeps the annotations of an earlier run of the step.
-async fn post_all(requests: &[Request], proxy: &str) -> Result<(), Error> {
+async fn post_all(requests: &[Request], proxy: &str) -> Result<(), Diagnostic> {
     let client = client(proxy)?;
     let proxy = shown(proxy);
     for request in requests {
@@ -67,25 +51,23 @@ async fn post_all(requests: &[Request], proxy: &str) -> Result<(), Error> {
         let response = builder
             .send()
             .await
-            .map_err(|error| Error::Unreachable { proxy: proxy.clone(), reason: innermost(&error) })?;
+            .map_err(|error| Diagnostic::error(format!("no answer through proxy `{proxy}`: {}", innermost(&error))))?;
         let status = response.status();
         tracing::debug!("{method} {}: {status} in {:?}", request.url, begin.elapsed());
         let body = start_of_body(response).await;
-        if !status.is_success() && request.method != Method::DELETE {
-            return Err(Error::Refused {
-                proxy,
-                method: method.clone(),
-                status,
-                body: log::quote(&String::from_utf8_lossy(&body)),
-            });
+        if !status.is_success() && request.method != http::Method::DELETE {
+            let body = log::quote(&String::from_utf8_lossy(&body));
+            return Err(Diagnostic::error(format!("proxy `{proxy}` answered {method} with {status}: `{body}`")));
         }
     }
     Ok(())
 }
 
-fn client(proxy: &str) -> Result<Client, Error> {
-    let proxy = Proxy::http(proxy).map_err(|error| Error::Proxy(innermost(&error)))?;
-    Ok(client::verifying(None, TIME_LIMIT)?.proxy(proxy).build().map_err(client::Error::from)?)
+fn client(proxy: &str) -> Result<Client, Diagnostic> {
+    let proxy = Proxy::http(proxy).map_err(|error| {
+        Diagnostic::error(format!("`REPORT_PROXY` is not the URL of a proxy: {}", innermost(&error)))
+    })?;
+    Ok(client::verifying(None, TIME_LIMIT)?.proxy(proxy).build()?)
 }
 
 /// The proxy's host and port, without the password that its URL may hold.
