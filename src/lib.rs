@@ -128,7 +128,7 @@ async fn command(environment: &Environment, shutdown: &Shutdown) -> Option<Failu
                 Some(_) => "nothing was sent".to_owned(),
                 None => rejected.report(),
             };
-            let problem = Problem { failure: Failure::Input, message: last_line.clone(), hint: None };
+            let problem = Problem::new(Failure::Input, last_line.clone());
             (Outcome { problem: Some(problem), ..Outcome::new(command, String::new()) }, last_line)
         }
     };

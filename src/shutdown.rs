@@ -70,7 +70,7 @@ impl Shutdown {
     /// The shutdown as the problem of the run.
     pub(crate) fn problem(&self) -> Option<Problem> {
         let failure = self.requested()?;
-        Some(Problem { failure, message: format!("stopped by {}", signal_name(failure)), hint: None })
+        Some(Problem::new(failure, format!("stopped by {}", signal_name(failure))))
     }
 
     /// Waits for a signal.

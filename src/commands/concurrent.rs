@@ -11,7 +11,7 @@ use crate::commands::session::Session;
 use crate::console::log::quote;
 use crate::function::FunctionName;
 use crate::function::outcome::{Action, Failure, FunctionOutcome, Left, Problem};
-use crate::gateway::Gateway;
+use crate::gateway::{Error, Gateway};
 
 /// The outcome of a function that nothing was done with yet.
 pub(crate) fn begun(gateway: &Gateway, target: FunctionName) -> FunctionOutcome {
@@ -21,10 +21,16 @@ pub(crate) fn begun(gateway: &Gateway, target: FunctionName) -> FunctionOutcome 
 
 /// Why an action failed.
 pub(crate) struct Failed {
-    pub(crate) problem: Problem,
-    /// The gateway cannot be reached, or accepts no requests: the next requests would fail as well.
-    pub(crate) is_unavailable: bool,
+    pub(crate) error: Error,
+    /// What to change, if the error does not say it.
+    pub(crate) hint: Option<String>,
     pub(crate) left: Left,
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self { error, hint: None, left: Left::Untouched }
+    }
 }
 
 /// Runs `act` for each function, `parallel` at once, and reports each as it ends; the outcomes are in the order given. Nothing
@@ -45,9 +51,18 @@ pub(crate) async fn each<T>(
             } else if row.is_full() {
                 outcome.problem = Some(row.problem());
             } else {
-                let done = act(&outcome.function, given).await;
-                row.note(&done);
-                outcome.set(done);
+                match act(&outcome.function, given).await {
+                    Ok(action) => {
+                        row.failed.set(0);
+                        outcome.action = action;
+                    }
+                    Err(Failed { error, hint, left }) => {
+                        let mut problem = reporter.failed(&error);
+                        problem.hint = problem.hint.or(hint);
+                        row.add(error.is_unavailable(), problem.failure);
+                        outcome.fail(problem, left);
+                    }
+                }
             }
             outcome.duration = started.elapsed();
             reporter.ended(outcome);
@@ -68,14 +83,11 @@ struct Row {
 }
 
 impl Row {
-    fn note(&self, done: &Result<Action, Failed>) {
-        match done {
-            Ok(_) => self.failed.set(0),
-            Err(Failed { is_unavailable: true, problem, .. }) => {
-                self.failed.set(self.failed.get() + 1);
-                self.failure.set(problem.failure);
-            }
-            Err(_) => {}
+    /// Only if the gateway is not available, the next functions would fail too.
+    fn add(&self, is_unavailable: bool, failure: Failure) {
+        if is_unavailable {
+            self.failed.set(self.failed.get() + 1);
+            self.failure.set(failure);
         }
     }
 
@@ -90,15 +102,7 @@ impl Row {
 }
 
 impl FunctionOutcome {
-    /// Sets what was done, or why nothing was.
-    fn set(&mut self, done: Result<Action, Failed>) {
-        let Failed { mut problem, left, .. } = match done {
-            Ok(action) => {
-                self.action = action;
-                return;
-            }
-            Err(failed) => failed,
-        };
+    fn fail(&mut self, mut problem: Problem, left: Left) {
         self.action = Action::Failed;
         match &left {
             Left::Untouched => {}
@@ -123,16 +127,12 @@ mod tests {
     #[test]
     fn only_failures_in_a_row_because_the_gateway_is_not_available_count() {
         let row = Row { longest: 2, failed: Cell::new(0), failure: Cell::new(Failure::Unreachable) };
-        let failed = |is_unavailable| {
-            let problem = Problem::new(Failure::Failed, "");
-            Err(Failed { problem, is_unavailable, left: Left::Untouched })
-        };
-        row.note(&failed(true));
-        row.note(&Ok(Action::Updated));
-        row.note(&failed(true));
-        row.note(&failed(false));
+        row.add(true, Failure::Failed);
+        row.failed.set(0);
+        row.add(true, Failure::Failed);
+        row.add(false, Failure::Permission);
         assert!(!row.is_full());
-        row.note(&failed(true));
+        row.add(true, Failure::Failed);
         assert!(row.is_full());
         assert_eq!(row.problem().failure, Failure::Failed);
     }

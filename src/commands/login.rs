@@ -58,7 +58,6 @@ pub(crate) async fn run(mut run: Run<'_>, login: &Login) -> Result<Outcome, Reje
     Ok(outcome)
 }
 
-/// The last line.
 pub(crate) fn summary(outcome: &Outcome) -> String {
     match &outcome.problem {
         None => format!("signed in to the registries in {}", log::duration(outcome.duration)),
@@ -128,7 +127,6 @@ fn finish(results: Vec<(Host, Result<SignedIn, Error>)>, directory: &Directory) 
     Ok(())
 }
 
-/// Where `config.json` is written.
 #[derive(Debug)]
 struct Directory {
     clone_dir: PathBuf,

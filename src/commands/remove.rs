@@ -1,16 +1,15 @@
 //! `COMMAND: remove`, and the deletions of `PRUNE`: functions are deleted side by side.
 
-use crate::commands::concurrent::{Failed, begun, each};
+use crate::commands::concurrent::{begun, each};
 use crate::commands::permissions;
 use crate::commands::prepare::{Rejected, Run};
 use crate::commands::progress::{self, Reporter, count};
 use crate::commands::session::Session;
 use crate::function::FunctionName;
-use crate::function::outcome::{Action, FunctionOutcome, Left, Outcome};
+use crate::function::outcome::{Action, FunctionOutcome, Outcome};
 use crate::gateway::{Deletion, Error};
 use crate::oidc;
 
-/// Deletes what the variables select.
 pub(crate) async fn run(mut run: Run<'_>) -> Result<Outcome, Rejected> {
     let loaded = run.load().await;
     let gateway = run.gateway(loaded.as_ref());
@@ -38,7 +37,7 @@ pub(crate) async fn run(mut run: Run<'_>) -> Result<Outcome, Rejected> {
 
 /// Deletes functions concurrently, each with its line in the stack file; the outcomes are in the same order.
 pub(crate) async fn remove(session: &Session<'_>, targets: Vec<(FunctionName, Option<usize>)>) -> Vec<FunctionOutcome> {
-    let Session { gateway, reporter, .. } = *session;
+    let gateway = session.gateway;
     let begun = targets.into_iter().map(|(target, line)| (FunctionOutcome { line, ..begun(gateway, target) }, ()));
     each(session, begun, async |target, ()| match gateway.delete(target).await {
         Ok(Deletion::Accepted) => Ok(Action::Removed),
@@ -47,19 +46,14 @@ pub(crate) async fn remove(session: &Session<'_>, targets: Vec<(FunctionName, Op
         Ok(Deletion::Unknown(error)) if error.status().is_none() || error.is_transient() => {
             match gateway.get(target).await {
                 Ok(None) => Ok(Action::Removed),
-                _ => Err(failed(reporter, &error)),
+                _ => Err(error.into()),
             }
         }
-        Ok(Deletion::Unknown(error)) | Err(error) => Err(failed(reporter, &error)),
+        Ok(Deletion::Unknown(error)) | Err(error) => Err(error.into()),
     })
     .await
 }
 
-fn failed(reporter: &Reporter<'_>, error: &Error) -> Failed {
-    Failed { problem: reporter.failed(error), is_unavailable: error.is_unavailable(), left: Left::Untouched }
-}
-
-/// The last line.
 pub(crate) fn summary(outcome: &Outcome) -> String {
     progress::summary(outcome, "removed")
 }

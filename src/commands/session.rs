@@ -8,7 +8,6 @@ use crate::shutdown::Shutdown;
 pub(crate) struct Session<'a> {
     pub(crate) gateway: &'a Gateway,
     pub(crate) shutdown: &'a Shutdown,
-    /// Requests in flight at once.
     pub(crate) parallel: usize,
     pub(crate) reporter: &'a Reporter<'a>,
 }

@@ -50,10 +50,8 @@ pub struct Config {
     /// PEM text, or the path of a PEM file.
     pub(crate) ca_cert: Option<String>,
     pub(crate) tls_no_verify: bool,
-    /// For one HTTP request.
     pub(crate) timeout: Duration,
     pub(crate) retries: u32,
-    /// Requests in flight at once.
     pub(crate) parallel: usize,
     pub(crate) places: Places,
 }
@@ -78,7 +76,6 @@ pub(crate) enum GatewayUrl {
     Wrong,
 }
 
-/// How the pipe authenticates.
 #[derive(Debug)]
 pub(crate) enum Credentials {
     /// Basic auth, for OpenFaaS CE and Standard.
@@ -149,7 +146,6 @@ pub(crate) struct Deploy {
     /// `WAIT_TIMEOUT`, also for retries without `WAIT`.
     pub(crate) wait_timeout: Duration,
     pub(crate) verify: Option<Arc<Verify>>,
-    /// Whether `diff` shows the values of environment variables.
     pub(crate) show_values: bool,
     pub(crate) rollback: bool,
     /// The repository that functions are labelled with (`OWNER_LABEL`).
@@ -166,12 +162,10 @@ pub(crate) struct Whoami {
     pub(crate) function: Option<FunctionName>,
 }
 
-/// `COMMAND: login`.
 #[derive(Clone, Debug)]
 pub(crate) struct Login {
     /// `REGISTRIES`; `None` for those of the stack file's images.
     pub(crate) registries: Option<Vec<Host>>,
-    /// `DOCKER_CONFIG`.
     pub(crate) directory: PathBuf,
     pub(crate) selection: Selection,
 }
@@ -183,11 +177,9 @@ pub(crate) enum Strategy {
     Update,
     /// Deleted and, once it is gone, created.
     Replace,
-    /// Not at all.
     Create,
 }
 
-/// `COMMAND: invoke`.
 #[derive(Debug)]
 pub(crate) struct Invoke {
     pub(crate) function: FunctionName,
@@ -203,11 +195,9 @@ pub(crate) struct Invoke {
 pub(crate) struct CallOptions {
     pub(crate) method: http::Method,
     pub(crate) payload: Payload,
-    /// None for a call without a body.
     pub(crate) content_type: Option<http::HeaderValue>,
     pub(crate) headers: http::HeaderMap,
     pub(crate) auth: Auth,
-    /// `SIGN_HEADER` and `SIGN_KEY`.
     pub(crate) sign: Option<(http::HeaderName, Secret)>,
 }
 
@@ -215,14 +205,12 @@ pub(crate) struct CallOptions {
 pub(crate) enum Payload {
     /// `PAYLOAD`, or nothing.
     Text(String),
-    /// `PAYLOAD_FILE`.
     File(String),
 }
 
 /// When an invocation carries a function token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Auth {
-    /// If the function asks for one.
     Auto,
     Always,
     Never,

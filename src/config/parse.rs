@@ -33,7 +33,7 @@ pub fn read(environment: &Environment) -> Result<Config, Box<Invalid>> {
         Err(error) => (Values::default(), Some(error)),
     };
     let variables = Variables { environment, values: &values };
-    let mut reader = Reader { environment, variables, problems: Problems::default() };
+    let mut reader = Reader { variables, problems: Problems::default() };
     if let Some(error) = wrong {
         reader.problems.add("COMMAND", format!("the variables cannot be read: {error}"));
     }
@@ -52,14 +52,13 @@ pub fn read(environment: &Environment) -> Result<Config, Box<Invalid>> {
 
 /// Methods add what is wrong to the problems, and return the default in its place.
 pub(super) struct Reader<'a> {
-    pub(super) environment: &'a Environment,
     pub(super) variables: Variables<'a>,
     pub(super) problems: Problems,
 }
 
 impl Reader<'_> {
     fn config(&mut self) -> Config {
-        let Self { variables, environment, .. } = *self;
+        let variables = self.variables;
         // Only for its problems: the log has followed `DEBUG` from the start.
         variables.debug().boolean(&mut self.problems);
         let commands: Vec<_> = Command::ALL.iter().map(|command| (command.name(), *command)).collect();
@@ -80,7 +79,7 @@ impl Reader<'_> {
             parallel: variables.parallel().number(1..=MAX_PARALLEL, problems) as usize,
             credentials: self.credentials(),
             registries,
-            facts: facts(environment),
+            facts: facts(variables.environment),
             ca_cert: variables.ca_cert().owned(),
             places,
         }
@@ -126,7 +125,7 @@ impl Reader<'_> {
                 false => Err(format!("`{}` is not one of {}", whole_or_length(name), OUTPUT_VARIABLES.join(", "))),
             }
         });
-        let path = |name| self.environment.text(name).map(PathBuf::from);
+        let path = |name| self.variables.environment.text(name).map(PathBuf::from);
         Places {
             storage_dir: path("BITBUCKET_PIPE_STORAGE_DIR"),
             shared_storage_dir: path("BITBUCKET_PIPE_SHARED_STORAGE_DIR"),
@@ -140,7 +139,7 @@ impl Reader<'_> {
 
     /// The commit to report on; `None` outside of a pipeline.
     fn insights(&mut self) -> Option<insights::Context> {
-        let environment = self.environment;
+        let environment = self.variables.environment;
         let proxy = self.variables.report_proxy().text()?;
         if Url::parse(proxy).ok().is_none_or(|url| !url.has_host()) {
             self.problems.add("REPORT_PROXY", "is not a URL: write for example `http://host.docker.internal:29418`");
@@ -286,7 +285,7 @@ impl Reader<'_> {
         if !self.variables.owner_label().boolean(&mut self.problems) {
             return None;
         }
-        let environment = self.environment;
+        let environment = self.variables.environment;
         let parts = || environment.text("BITBUCKET_WORKSPACE").zip(environment.text("BITBUCKET_REPO_SLUG"));
         let name = environment.owned("BITBUCKET_REPO_FULL_NAME");
         let name = name.or_else(|| parts().map(|(workspace, slug)| format!("{workspace}/{slug}")));

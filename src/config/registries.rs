@@ -52,7 +52,7 @@ impl Reader<'_> {
                 google: provider.map(|provider| (provider, account)),
             },
             id_token: token.map(Arc::new),
-            build_number: self.environment.owned("BITBUCKET_BUILD_NUMBER"),
+            build_number: self.variables.environment.owned("BITBUCKET_BUILD_NUMBER"),
         }
     }
 

@@ -25,12 +25,9 @@ const QUOTE_LIMIT: usize = 2048;
 /// The longest value that [`whole_or_length`] shows, in characters.
 const LONGEST_WHOLE: usize = 80;
 
-/// How the log looks.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Style {
-    /// Whether lines are coloured.
     pub colour: bool,
-    /// Whether debug lines are shown.
     pub debug: bool,
 }
 
@@ -65,7 +62,6 @@ pub(crate) fn success(message: impl fmt::Display) {
     tracing::info!(target: END, "{message}");
 }
 
-/// The last line of a run that did not.
 pub(crate) fn failure(message: impl fmt::Display) {
     tracing::error!(target: END, "{message}");
 }
@@ -215,7 +211,6 @@ fn line(target: &str, level: Level, message: &str, colour: bool) -> String {
     out
 }
 
-/// Takes the message of an event.
 struct Message(String);
 
 impl Visit for Message {

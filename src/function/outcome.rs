@@ -95,6 +95,11 @@ pub enum Action {
 }
 
 impl Action {
+    /// Whether the new version was deployed, and was not rolled back.
+    pub fn is_deployed(self) -> bool {
+        matches!(self, Self::Created | Self::Updated | Self::Replaced)
+    }
+
     /// The word for it in table and JSON.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -37,7 +37,6 @@ pub(crate) struct Places {
     pub(crate) variables_path: Option<PathBuf>,
     /// `BITBUCKET_CLONE_DIR`: where the JUnit file goes, and whose owner all new files get.
     pub(crate) clone_dir: Option<PathBuf>,
-    /// Whether the JUnit file is written (`REPORT`).
     pub(crate) junit: bool,
     /// The names that go into `variables_path` (`OUTPUT_VARIABLES`): a step fails on those that its own list lacks.
     pub(crate) output_variables: Vec<String>,

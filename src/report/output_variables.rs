@@ -8,12 +8,11 @@ use crate::console::log::quote;
 use crate::console::redact;
 use crate::diagnostic::Diagnostic;
 use crate::function::command::Command;
-use crate::function::outcome::{Action, FunctionOutcome, Outcome};
+use crate::function::outcome::Outcome;
 
 /// Bitbucket's limit for all variables of a step.
 const MOST_BYTES: usize = 100_000;
 
-/// The variables that a run can set.
 pub(crate) const NAMES: [&str; 5] =
     ["OPENFAAS_URL", "OPENFAAS_FUNCTIONS", "OPENFAAS_IMAGES", "OPENFAAS_STATUS", "OPENFAAS_CALL_ID"];
 
@@ -75,10 +74,7 @@ fn variables(outcome: &Outcome) -> Vec<(&'static str, String)> {
         }
     }
     if outcome.command == Command::Deploy {
-        let is_deployed = |function: &&FunctionOutcome| {
-            matches!(function.action, Action::Created | Action::Updated | Action::Replaced)
-        };
-        let deployed: Vec<_> = outcome.functions.iter().filter(is_deployed).collect();
+        let deployed: Vec<_> = outcome.functions.iter().filter(|function| function.action.is_deployed()).collect();
         let names: Vec<_> = deployed.iter().map(|function| function.function.name.as_str()).collect();
         let images: Vec<_> = deployed.iter().filter_map(|function| function.image.as_deref()).collect();
         variables.push(("OPENFAAS_FUNCTIONS", names.join(",")));

@@ -31,7 +31,6 @@ use crate::gateway::statuses::{Reading, Statuses};
 use crate::gateway::{Error, Gateway, NotSent};
 use crate::stack::Function;
 
-/// Deploys what the variables select.
 pub(crate) async fn run(mut run: Run<'_>, deploy: &Deploy) -> Result<Outcome, Rejected> {
     let loaded = run.load().await;
     let payload = deploy.verify.as_ref().and_then(|verify| open_payload(&mut run, &verify.options));
@@ -120,13 +119,10 @@ pub(crate) async fn dry_run(mut run: Run<'_>, deploy: &Deploy) -> Result<Outcome
     Ok(Outcome { stack_file: Some(loaded.path), problem, ..run.outcome(String::new()) })
 }
 
-/// Deploys functions to a gateway.
 struct Deployer<'a> {
     session: Session<'a>,
-    /// The stack file's path.
     file: &'a str,
     deploy: &'a Deploy,
-    /// The body of `VERIFY`'s calls.
     payload: Option<&'a Payload>,
 }
 
@@ -244,28 +240,19 @@ impl Deployer<'_> {
                 Ok(body) => strategy.deploy(&Wanted { target, body, before }).await,
                 Err(error) => Err(Error::unbuildable(&error).into()),
             };
-            deployed.map_err(|strategy::Failed { error, left }| Failed {
-                problem: self.failed(function, &error),
-                is_unavailable: error.is_unavailable(),
-                left,
+            deployed.map_err(|failed| Failed {
+                hint: failed.error.provider_says().map(|text| provider_hints::advice(text, function, self.file)),
+                ..failed
             })
         })
         .await
     }
-
-    fn failed(&self, function: &Function, error: &Error) -> Problem {
-        let problem = self.session.reporter.failed(error);
-        let advice = || error.provider_says().map(|text| provider_hints::advice(text, function, self.file));
-        Problem { hint: problem.hint.or_else(advice), ..problem }
-    }
 }
 
-/// The last line of a dry run.
 pub(crate) fn dry_summary(_: &Outcome) -> String {
     "dry run: nothing was sent".to_owned()
 }
 
-/// The last line of a deploy.
 pub(crate) fn summary(outcome: &Outcome) -> String {
     progress::summary(outcome, "deployed")
 }

@@ -8,9 +8,7 @@ use crate::function::outcome::Replicas;
 /// The replicas of the version before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Old {
-    /// How many of them could be invoked.
     available: u64,
-    /// How many there may be at most.
     desired: u64,
 }
 
@@ -40,12 +38,10 @@ pub(crate) struct Watch {
     steady: Option<Instant>,
     /// It is assumed to be ready only because nothing changed for a while.
     pub(super) guessed: bool,
-    /// What was seen last.
     pub(super) seen: Option<(Replicas, String)>,
 }
 
 impl Watch {
-    /// Watches for `image`.
     pub(crate) fn new(image: &str, old: Old) -> Self {
         Self {
             image: image.to_owned(),

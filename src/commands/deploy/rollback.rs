@@ -14,7 +14,6 @@ use crate::gateway::{Creation, Deletion, Error, Update};
 
 pub(super) struct Rollback<'a>(pub(super) Session<'a>);
 
-/// How a function is rolled back.
 enum Way<'a> {
     /// What ran before is redeployed.
     Redeploy(&'a Status),
@@ -22,7 +21,6 @@ enum Way<'a> {
     Delete,
 }
 
-/// The result of a rollback.
 enum Undone {
     /// The version of this image was redeployed.
     Redeployed(String),

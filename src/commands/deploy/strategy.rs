@@ -4,6 +4,7 @@ use bytes::Bytes;
 use tokio::time::{Duration, Instant};
 
 use super::rollback::redeployment;
+use crate::commands::concurrent::Failed;
 use crate::commands::session::Session;
 use crate::config;
 use crate::function::FunctionName;
@@ -18,7 +19,6 @@ use crate::gateway::{Creation, Deletion, Error, Update};
 const PAUSE: Duration = Duration::from_millis(100);
 const PAUSE_MOST: Duration = Duration::from_secs(2);
 
-/// What every function is deployed with.
 pub(super) struct Strategy<'a> {
     pub(super) session: Session<'a>,
     pub(super) strategy: config::Strategy,
@@ -26,26 +26,12 @@ pub(super) struct Strategy<'a> {
     pub(super) limit: Duration,
 }
 
-/// One function to deploy.
 pub(super) struct Wanted<'a> {
     pub(super) target: &'a FunctionName,
     /// The deployment as JSON.
     pub(super) body: Bytes,
     /// What ran before, if it was read.
     pub(super) before: Option<&'a Reading>,
-}
-
-/// Why a function was not deployed, and what is left of what ran before.
-#[derive(Debug)]
-pub(super) struct Failed {
-    pub(super) error: Error,
-    pub(super) left: Left,
-}
-
-impl From<Error> for Failed {
-    fn from(error: Error) -> Self {
-        Self { error, left: Left::Untouched }
-    }
 }
 
 /// Why a function that was deleted was not created again.
@@ -58,7 +44,6 @@ enum Uncreated {
 }
 
 impl Strategy<'_> {
-    /// Deploys a function.
     pub(super) async fn deploy(&self, wanted: &Wanted<'_>) -> Result<Action, Failed> {
         match self.strategy {
             config::Strategy::Update => self.update(wanted).await,
@@ -100,7 +85,7 @@ impl Strategy<'_> {
                     && !error.is_unsent()
                     && self.session.gateway.provider().await.may_remove();
                 let left = if may_be_gone { self.left_by_update(wanted).await } else { Left::Untouched };
-                Err(Failed { error, left })
+                Err(Failed { left, ..error.into() })
             }
         }
     }
@@ -179,7 +164,7 @@ impl Strategy<'_> {
             (Uncreated::Exists(error), _) => (error, Left::Gone),
             (Uncreated::Refused(error), _) => (error, self.left_by_deletion(wanted).await),
         };
-        Err(Failed { error, left })
+        Err(Failed { left, ..error.into() })
     }
 
     /// Creates a function that is being deleted as soon as it is gone, even if its status cannot be read in between.

@@ -48,17 +48,13 @@ pub(super) struct Waiter<'a> {
     pub(super) limit: Duration,
 }
 
-/// One function that is waited for.
-struct Waiting {
-    /// Its place among the outcomes.
-    index: usize,
-    target: FunctionName,
+struct Waiting<'a> {
+    outcome: &'a mut FunctionOutcome,
     watch: Watch,
     /// Why its status could not be read last.
     error: Option<Error>,
 }
 
-/// How a round of requests ended.
 enum Round {
     Readings(Vec<Reading>),
     TimeIsUp,
@@ -87,23 +83,24 @@ impl Waiter<'_> {
         while !waiting.is_empty() {
             match self.round(&statuses, &waiting, pause, &mut ticks, started).await {
                 Round::Readings(readings) => {
-                    let now = Instant::now();
                     let mut readings = readings.into_iter();
                     waiting.retain_mut(|function| {
-                        let (Some(reading), Some(outcome)) = (readings.next(), outcomes.get_mut(function.index)) else {
-                            return true;
-                        };
-                        let goes_on = function.update(reading, outcome, now, settle, started, self.session.reporter);
+                        let Some(reading) = readings.next() else { return true };
+                        let goes_on = function.update(reading, settle, started, self.session.reporter);
                         guessed += usize::from(function.watch.guessed);
                         goes_on
                     });
                 }
                 Round::TimeIsUp => {
-                    self.not_ready(&waiting, outcomes, started).await;
+                    self.not_ready(&mut waiting, started).await;
                     break;
                 }
                 Round::Stopped(failure) => {
-                    stopped(failure, &waiting, outcomes, started);
+                    for function in &mut waiting {
+                        function.set(None, started);
+                        let message = "deployed; the run was stopped before it was ready";
+                        function.outcome.problem = Some(Problem::new(failure, message));
+                    }
                     break;
                 }
             }
@@ -125,12 +122,12 @@ impl Waiter<'_> {
     async fn round(
         &self,
         statuses: &Statuses<'_>,
-        waiting: &[Waiting],
+        waiting: &[Waiting<'_>],
         pause: Duration,
         ticks: &mut Interval,
         started: Instant,
     ) -> Round {
-        let targets: Vec<&FunctionName> = waiting.iter().map(|function| &function.target).collect();
+        let targets: Vec<&FunctionName> = waiting.iter().map(|function| &function.outcome.function).collect();
         let look = async {
             sleep(pause).await;
             statuses.read(&targets).await
@@ -147,53 +144,41 @@ impl Waiter<'_> {
     }
 
     /// Reports what is not ready when the time is up, with the end of its log.
-    async fn not_ready(&self, waiting: &[Waiting], outcomes: &mut [FunctionOutcome], started: Instant) {
-        for function in waiting {
-            let Some(outcome) = outcomes.get_mut(function.index) else { continue };
-            // A status that could not be read says nothing of the function.
+    async fn not_ready(&self, waiting: &mut [Waiting<'_>], started: Instant) {
+        for function in &mut *waiting {
+            // If its status could not be read, the function may be ready.
             let ready = if function.error.is_some() { None } else { Some(false) };
-            function.note(outcome, ready, started);
+            function.set(ready, started);
             let problem = function.problem(self.limit);
-            self.session.reporter.problem(outcome, &problem);
-            outcome.problem = Some(problem);
+            self.session.reporter.problem(function.outcome, &problem);
+            function.outcome.problem = Some(problem);
         }
-        join_all(waiting.iter().take(MOST_LOGS).map(|function| show_log(&self.session, &function.target))).await;
+        let logs = waiting.iter().take(MOST_LOGS).map(|function| show_log(&self.session, &function.outcome.function));
+        join_all(logs).await;
     }
 }
 
-impl Waiting {
+impl Waiting<'_> {
     /// Evaluates a status; returns whether to continue waiting.
-    fn update(
-        &mut self,
-        reading: Reading,
-        outcome: &mut FunctionOutcome,
-        now: Instant,
-        settle: Duration,
-        started: Instant,
-        reporter: &Reporter<'_>,
-    ) -> bool {
+    fn update(&mut self, reading: Reading, settle: Duration, started: Instant, reporter: &Reporter<'_>) -> bool {
         match reading {
             Ok(status) => {
                 self.error = None;
-                if !self.watch.is_ready(status.as_ref(), now, settle) {
+                if !self.watch.is_ready(status.as_ref(), Instant::now(), settle) {
                     return true;
                 }
-                self.note(outcome, Some(true), started);
-                tracing::info!(
-                    "`{}` is ready after {}: {} available",
-                    outcome.function,
-                    log::duration(started.elapsed()),
-                    self.count()
-                );
+                self.set(Some(true), started);
+                let (name, took) = (&self.outcome.function, log::duration(started.elapsed()));
+                tracing::info!("`{name}` is ready after {took}: {} available", self.count());
                 false
             }
             Err(error) if error.problem().failure == Failure::Permission => {
-                self.note(outcome, None, started);
-                let Problem { failure, message, hint } = reporter.failed(&error);
-                let message = format!("deployed, but whether it is ready is not known: {message}");
-                let problem = Problem { failure, message, hint };
-                reporter.problem(outcome, &problem);
-                outcome.problem = Some(problem);
+                self.set(None, started);
+                let problem = reporter.failed(&error);
+                let message = format!("deployed, but whether it is ready is not known: {}", problem.message);
+                let problem = Problem { message, ..problem };
+                reporter.problem(self.outcome, &problem);
+                self.outcome.problem = Some(problem);
                 false
             }
             // A transient failure: the next round may succeed.
@@ -204,13 +189,13 @@ impl Waiting {
         }
     }
 
-    fn note(&self, outcome: &mut FunctionOutcome, ready: Option<bool>, started: Instant) {
-        outcome.ready = ready;
-        outcome.replicas = self.watch.seen.as_ref().map(|(replicas, _)| *replicas);
-        outcome.duration += started.elapsed();
+    fn set(&mut self, ready: Option<bool>, started: Instant) {
+        self.outcome.ready = ready;
+        self.outcome.replicas = self.watch.seen.as_ref().map(|(replicas, _)| *replicas);
+        self.outcome.duration += started.elapsed();
     }
 
-    /// Available replicas of those that are wanted.
+    /// Available of desired replicas.
     fn count(&self) -> String {
         match &self.watch.seen {
             Some((Replicas { desired: 0, .. }, _)) => "scaled to zero, no replica".to_owned(),
@@ -255,9 +240,9 @@ pub(super) async fn show_log(session: &Session<'_>, target: &FunctionName) {
     }
 }
 
-/// The functions that were deployed, with what was there before.
-fn watched(outcomes: &[FunctionOutcome], before: &[Reading]) -> Vec<Waiting> {
-    let deployed = outcomes.iter().enumerate().filter(|(_, outcome)| outcome.problem.is_none());
+/// The functions that were deployed, with the replicas of the previous version.
+fn watched<'a>(outcomes: &'a mut [FunctionOutcome], before: &[Reading]) -> Vec<Waiting<'a>> {
+    let deployed = outcomes.iter_mut().enumerate().filter(|(_, outcome)| outcome.problem.is_none());
     let watched = deployed.map(|(index, outcome)| {
         let old = match (outcome.action, before.get(index)) {
             (Action::Created | Action::Replaced, _) => Old::NONE,
@@ -265,18 +250,15 @@ fn watched(outcomes: &[FunctionOutcome], before: &[Reading]) -> Vec<Waiting> {
             _ => Old::UNKNOWN,
         };
         let watch = Watch::new(outcome.image.as_deref().unwrap_or_default(), old);
-        Waiting { index, target: outcome.function.clone(), watch, error: None }
+        Waiting { outcome, watch, error: None }
     });
     watched.collect()
 }
 
 /// `still waiting for 2 functions, 10 s of 5 min: a 0/1, b 1/2`.
-fn progress(waiting: &[Waiting], elapsed: Duration, limit: Duration) -> String {
-    let named = waiting.iter().take(MOST_NAMED).map(|function| {
-        let name = &function.target;
-        format!("`{name}` {}", function.count())
-    });
-    let named: Vec<_> = named.collect();
+fn progress(waiting: &[Waiting<'_>], elapsed: Duration, limit: Duration) -> String {
+    let named = waiting.iter().take(MOST_NAMED);
+    let named: Vec<_> = named.map(|function| format!("`{}` {}", function.outcome.function, function.count())).collect();
     let more = waiting.len().saturating_sub(MOST_NAMED);
     let more = if more == 0 { String::new() } else { format!(" and {more} more") };
     format!(
@@ -288,40 +270,38 @@ fn progress(waiting: &[Waiting], elapsed: Duration, limit: Duration) -> String {
     )
 }
 
-fn stopped(failure: Failure, waiting: &[Waiting], outcomes: &mut [FunctionOutcome], started: Instant) {
-    for function in waiting {
-        let Some(outcome) = outcomes.get_mut(function.index) else { continue };
-        function.note(outcome, None, started);
-        outcome.problem = Some(Problem::new(failure, "deployed; the run was stopped before it was ready"));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::function::api::Status;
 
-    fn waiting(name: &str, seen: Option<(u64, u64)>) -> Waiting {
-        let mut watch = Watch::new("acme/f:2", Old::UNKNOWN);
-        let status = seen.map(|(available_replicas, replicas)| Status {
-            image: "acme/f:2".to_owned(),
-            available_replicas,
-            replicas,
-            ..Status::default()
+    /// The progress of functions, each with its available and desired replicas.
+    fn progress_of(functions: &[(String, Option<(u64, u64)>)], elapsed: Duration) -> String {
+        let outcome = |name: &str| FunctionOutcome::new(FunctionName::new(name, None::<String>), String::new());
+        let mut outcomes: Vec<_> = functions.iter().map(|(name, _)| outcome(name)).collect();
+        let waiting = outcomes.iter_mut().zip(functions).map(|(outcome, (_, seen))| {
+            let mut watch = Watch::new("acme/f:2", Old::UNKNOWN);
+            let status = seen.map(|(available_replicas, replicas)| Status {
+                image: "acme/f:2".to_owned(),
+                available_replicas,
+                replicas,
+                ..Status::default()
+            });
+            watch.is_ready(status.as_ref(), Instant::now(), SETTLE);
+            Waiting { outcome, watch, error: None }
         });
-        watch.is_ready(status.as_ref(), Instant::now(), SETTLE);
-        Waiting { index: 0, target: FunctionName { name: name.to_owned(), namespace: None }, watch, error: None }
+        progress(&waiting.collect::<Vec<_>>(), elapsed, Duration::from_secs(300))
     }
 
     #[test]
     fn progress_is_one_line_with_replica_counts() {
-        let some = [waiting("a", Some((0, 1))), waiting("b", Some((1, 2))), waiting("c", None)];
+        let some = [("a".to_owned(), Some((0, 1))), ("b".to_owned(), Some((1, 2))), ("c".to_owned(), None)];
         insta::assert_snapshot!(
-            progress(&some, Duration::from_millis(10_004), Duration::from_secs(300)),
+            progress_of(&some, Duration::from_millis(10_004)),
             @"still waiting for 3 functions, 10 s of 5 min: `a` 0/1, `b` 1/2, `c` - available"
         );
-        let many: Vec<_> = (0..200).map(|number| waiting(&format!("f{number}"), Some((0, 1)))).collect();
-        let line = progress(&many, Duration::from_secs(20), Duration::from_secs(300));
+        let many: Vec<_> = (0..200).map(|number| (format!("f{number}"), Some((0, 1)))).collect();
+        let line = progress_of(&many, Duration::from_secs(20));
         assert!(line.ends_with("`f9` 0/1 and 190 more available"), "{line}");
     }
 }

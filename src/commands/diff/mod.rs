@@ -55,11 +55,9 @@ pub(crate) async fn run(mut run: Run<'_>, deploy: &Deploy) -> Result<Outcome, Re
     Ok(outcome)
 }
 
-/// How one function differs.
 enum Difference {
     /// It does not exist yet.
     New(Vec<Change>),
-    /// Some of its fields differ.
     Changed(Vec<Change>),
     /// It exists, and the stack file no longer names it.
     Pruned,
@@ -163,10 +161,9 @@ fn verdict(differences: &[(String, Difference)]) -> Option<Problem> {
     }
     let all = counts.iter().map(|(number, _)| number).sum();
     let message = format!("a deploy would change {}: {}", count(all), parts.join(", "));
-    Some(Problem { failure: Failure::Differences, message, hint: None })
+    Some(Problem::new(Failure::Differences, message))
 }
 
-/// The last line.
 pub(crate) fn summary(outcome: &Outcome) -> String {
     match &outcome.problem {
         None => "no differences".to_owned(),

@@ -20,7 +20,6 @@ pub(crate) use caller::{Answered, Call, Caller};
 pub(crate) use payload::Payload;
 pub(crate) use refusal::{Refusal, unanswered};
 
-/// Invokes what the variables name.
 pub(crate) async fn run(mut run: Run<'_>, invoke: &Invoke) -> Result<Outcome, Rejected> {
     let payload = open_payload(&mut run, &invoke.options);
     // Before the function runs: its answer would be lost.
@@ -131,7 +130,6 @@ fn answer_line(status: StatusCode, invocation: &InvocationOutcome) -> String {
     if invocation.asynchronous { format!("queued: {status}{call}") } else { format!("answered: {status}{took}{call}") }
 }
 
-/// The last line of an invocation.
 pub(crate) fn summary(outcome: &Outcome) -> String {
     let Some(invocation) = &outcome.invocation else { return "nothing was invoked".to_owned() };
     let name = &invocation.function.name;

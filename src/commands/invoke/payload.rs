@@ -1,5 +1,6 @@
 //! The body of an invocation: a text, or a file that is streamed.
 
+use std::fmt::Display;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
@@ -114,19 +115,13 @@ fn has_changed(path: &Path) -> String {
 }
 
 fn changed(path: &Path) -> Error {
-    NotSent::because(Problem {
-        failure: Failure::Failed,
-        message: format!("the request was not sent: {}", has_changed(path)),
-        hint: Some("find out what changes `PAYLOAD_FILE` during the run".to_owned()),
-    })
+    unsent(&has_changed(path), "find out what changes `PAYLOAD_FILE` during the run")
 }
 
 fn unreadable(error: &input::Error) -> Error {
-    NotSent::because(Problem {
-        failure: Failure::Failed,
-        message: format!("the request was not sent: {error}"),
-        hint: Some(
-            "`PAYLOAD_FILE` was readable when the run began: find out what changes it during the run".to_owned(),
-        ),
-    })
+    unsent(error, "`PAYLOAD_FILE` was readable when the run began: find out what changes it during the run")
+}
+
+fn unsent(reason: &dyn Display, hint: &str) -> Error {
+    NotSent::because(Problem::new(Failure::Failed, format!("the request was not sent: {reason}")).with_hint(hint))
 }

@@ -28,7 +28,6 @@ pub(crate) struct Reporter<'a> {
 }
 
 impl<'a> Reporter<'a> {
-    /// With nothing reported yet.
     pub(crate) fn new(needs: &'a dyn Fn(Vec<FunctionName>) -> Vec<Grant>) -> Self {
         Self { hinted: RefCell::default(), lacking: RefCell::default(), needs }
     }
@@ -55,11 +54,11 @@ impl<'a> Reporter<'a> {
     pub(crate) fn run_failed(&self, error: &Error) -> Problem {
         let problem = self.failed(error);
         let hint = problem.hint.clone().filter(|_| error.lacks().is_none());
-        tell("", &Problem { hint, ..problem.clone() });
+        Problem { hint, ..problem.clone() }.diagnostic("").log();
         problem
     }
 
-    /// Tells what the Policy lacks for a run about these functions, as statements to paste.
+    /// Logs what the Policy lacks for a run about these functions, as statements to paste.
     pub(crate) fn lacking(&self, functions: impl Iterator<Item = FunctionName>) {
         let lacking = self.lacking.take();
         if !lacking.is_empty() {
@@ -86,13 +85,8 @@ impl<'a> Reporter<'a> {
         if is_reported_later || !self.hinted.borrow_mut().insert((problem.failure.exit_code(), kind)) {
             problem.hint = None;
         }
-        tell(&outcome.function.to_string(), &problem);
+        problem.diagnostic(&outcome.function.to_string()).log();
     }
-}
-
-/// Writes a problem into the log: what happened, and on lines of its own what to change.
-pub(crate) fn tell(about: &str, problem: &Problem) {
-    problem.diagnostic(about).log();
 }
 
 /// The last line of a command that does the same with several functions: `done` is the word for it.
@@ -119,7 +113,7 @@ fn counts(outcome: &Outcome, done: &str) -> String {
     let missing = number(|function| matches!(function.action, Action::Failed | Action::NotStarted));
     let restored = number(|function| function.action == Action::RolledBack);
     let left = pruned.iter().filter(|function| function.problem.is_some()).count();
-    let unready = asked.iter().filter(|function| is_there(function) && function.problem.is_some());
+    let unready = asked.iter().filter(|function| function.action.is_deployed() && function.problem.is_some());
     let is_known = unready.clone().all(|function| function.ready == Some(false));
     let (unready, readiness) = (unready.count(), if is_known { "not ready" } else { "not known to be ready" });
     let of = count(asked.len());
@@ -141,11 +135,6 @@ fn counts(outcome: &Outcome, done: &str) -> String {
     let calls_failed = if calls == 1 { "`VERIFY` call failed" } else { "`VERIFY` calls failed" };
     let more = [(unready, readiness), (restored, "rolled back"), (left, "not removed")];
     head + &also(&more[mentioned..]) + &also(&[(calls, calls_failed)])
-}
-
-/// Whether the new version was deployed, and is still there.
-fn is_there(function: &FunctionOutcome) -> bool {
-    matches!(function.action, Action::Created | Action::Updated | Action::Replaced)
 }
 
 /// What else is counted, as far as there is any.

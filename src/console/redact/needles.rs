@@ -10,7 +10,6 @@ const SHORTEST_CUT: usize = 12;
 /// A shorter part of a JWT reveals nothing; a shorter token may be in a file by coincidence.
 const SHORTEST_TOKEN: usize = 16;
 
-/// All needles of all secrets.
 #[derive(Default)]
 pub(super) struct Needles {
     /// By their first two bytes.
@@ -40,7 +39,6 @@ pub(super) struct Masked {
     pub(super) text: Vec<u8>,
     /// The rest of the text is not in it, from this byte on.
     pub(super) end: usize,
-    /// How many secrets were masked.
     pub(super) count: usize,
 }
 

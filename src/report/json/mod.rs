@@ -17,7 +17,6 @@ use crate::function::outcome::{CallOutcome, Failure, FunctionOutcome, Invocation
 /// The version of the document's form.
 const SCHEMA: u32 = 1;
 
-/// The whole document.
 pub(super) fn document(outcome: &Outcome) -> Value {
     present(json!({
         "schema": SCHEMA,
