@@ -1,4 +1,4 @@
-//! What a person is told about something wrong: what happened, and on lines of its own what to change.
+//! A message about something wrong: what happened, and on lines of its own what to change.
 //!
 //! This is the one place that writes `hint:`, so that every message of the log and of the reports has the same form.
 
@@ -60,6 +60,12 @@ impl Diagnostic {
             Severity::Warning => tracing::warn!("{self}"),
             Severity::Error => tracing::error!("{self}"),
         }
+    }
+}
+
+impl<E: std::error::Error> From<E> for Diagnostic {
+    fn from(error: E) -> Self {
+        Self::error(error.to_string())
     }
 }
 

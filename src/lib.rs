@@ -17,8 +17,8 @@
 //! - [`http`]: what all HTTP clients share: how they are built, TLS, retries, the causes of a failed request.
 //! - [`oidc`]: the step's ID token: its claims, why it may be refused, the resources that would admit it. Pure.
 //! - [`shutdown`]: SIGTERM, SIGINT and the grace period.
-//! - [`function`]: the vocabulary: OpenFaaS' function resource, quantities, what became of a function.
-//! - [`diagnostic`]: what a person is told about something wrong, with what to change.
+//! - [`function`]: the vocabulary: OpenFaaS' function resource, quantities, the outcome of each function.
+//! - [`diagnostic`]: a message about something wrong, with a hint what to change.
 //! - [`files`]: reading and writing files.
 //! - [`console`]: the one way to standard output: the log, tables, and the redaction of secrets.
 
@@ -38,6 +38,7 @@ mod shutdown;
 pub mod stack;
 
 use std::ffi::OsString;
+use std::time::Instant;
 use std::{panic, thread};
 
 use anyhow::Context as _;
@@ -45,13 +46,13 @@ use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
 use commands::prepare::{Rejected, Run};
-use commands::{deploy, diff, invoke, login, prepare, remove, whoami};
-use config::{Config, Environment, Invalid, Task};
+use commands::{deploy, diff, invoke, login, remove, whoami};
+use config::{Environment, Task};
 use console::log;
 use function::outcome::{Failure, Outcome, Problem};
-use shutdown::Stop;
+use shutdown::Shutdown;
 
-/// Runs the pipe with these variables, and gives the process's exit code.
+/// Runs the pipe with these variables, and returns the exit code of the process.
 pub fn run(variables: impl IntoIterator<Item = (OsString, OsString)>) -> u8 {
     let environment = Environment::new(variables);
     log::init(log::Style { colour: config::colour(&environment), debug: config::debug(&environment) });
@@ -73,16 +74,16 @@ pub fn run(variables: impl IntoIterator<Item = (OsString, OsString)>) -> u8 {
 /// stack file; a signal is still handled at once, since this thread only waits for signals and for the end.
 fn start(environment: Environment) -> anyhow::Result<u8> {
     runtime()?.block_on(async {
-        let stop = Stop::listen().context("signals cannot be received")?;
+        let shutdown = Shutdown::listen().context("signals cannot be received")?;
         let (sender, ended) = oneshot::channel();
-        let working = stop.clone();
+        let shutdown_of_work = shutdown.clone();
         thread::Builder::new()
-            .spawn(move || sender.send(work(&environment, &working)))
+            .spawn(move || sender.send(work(&environment, &shutdown_of_work)))
             .context("the work could not be started")?;
         tokio::select! {
             // A thread that panicked sends nothing, and the hook has reported it; the shipped build has aborted by then.
             exit_code = ended => exit_code.unwrap_or(Ok(Failure::Failed.exit_code())),
-            failure = stop.at_once() => {
+            failure = shutdown.forced() => {
                 files::atomic::abandon();
                 log::failure(format!("stopped by {}, with work under way", shutdown::signal_name(failure)));
                 Ok(failure.exit_code())
@@ -91,51 +92,55 @@ fn start(environment: Environment) -> anyhow::Result<u8> {
     })
 }
 
-fn work(environment: &Environment, stop: &Stop) -> anyhow::Result<u8> {
-    let config = config::read(environment);
+fn work(environment: &Environment, shutdown: &Shutdown) -> anyhow::Result<u8> {
     let runtime = runtime()?;
-    let failure = runtime.block_on(command(environment, config, stop));
+    let failure = runtime.block_on(command(environment, shutdown));
     // A thread that still reads a file or resolves a name must not delay the end.
     runtime.shutdown_background();
     Ok(failure.map_or(0, Failure::exit_code))
 }
 
 fn runtime() -> anyhow::Result<Runtime> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().context("the runtime could not be started")
+    // Threads for files and name resolution. Each reserves 2 MB, and the default limit is 512 of them.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(16).build();
+    runtime.context("the runtime could not be started")
 }
 
-/// Runs the command, and says how it ended.
-async fn command(environment: &Environment, config: Result<Config, Box<Invalid>>, stop: &Stop) -> Option<Failure> {
-    let (command, places) = match &config {
-        Ok(config) => (config.task.command(), config.places.clone()),
-        Err(invalid) => (invalid.command, invalid.places.clone()),
+/// Runs the command, and reports how it ended.
+async fn command(environment: &Environment, shutdown: &Shutdown) -> Option<Failure> {
+    let read = config::read(environment);
+    let (config, problems) = match &read {
+        Ok(config) => (config, None),
+        Err(invalid) => (&invalid.config, Some(&invalid.problems)),
     };
+    let command = config.task.command();
     tracing::info!("openfaas-pipe {}: {command}", env!("CARGO_PKG_VERSION"));
-    let ended = match config {
-        Ok(config) => task(Run::new(environment, &config, stop)).await,
-        Err(invalid) => Err(prepare::reject(environment, *invalid).await),
+    let run = Run::new(environment, config, shutdown);
+    let ended = match problems {
+        None => task(run).await,
+        Some(problems) => Err(run.reject(problems).await),
     };
     let (mut outcome, mut last_line) = match ended {
         Ok(ended) => ended,
         Err(rejected) => {
-            // A stop is not a mistake in the variables, though what could not be read then looks like one.
-            let last_line = match stop.requested() {
+            // A file that could not be read because of a signal is not a mistake in the variables.
+            let last_line = match shutdown.requested() {
                 Some(_) => "nothing was sent".to_owned(),
-                None => rejected.tell(),
+                None => rejected.report(),
             };
-            let problem = Problem { failure: Failure::Input, message: last_line.clone(), hint: None };
+            let problem = Problem::new(Failure::Input, last_line.clone());
             (Outcome { problem: Some(problem), ..Outcome::new(command, String::new()) }, last_line)
         }
     };
-    // Also where all was done in time: whoever stopped the run is not to take it for a whole one.
-    outcome.problem = stop.problem().or(outcome.problem);
-    if let Some(context) = &places.insights {
+    // Also if everything was done in time: the user who stopped the run must not take it for a complete one.
+    outcome.problem = shutdown.problem().or(outcome.problem);
+    if let Some(context) = &config.places.insights {
         report::insights::send::send(&outcome, context).await;
-        outcome.problem = stop.problem().or(outcome.problem);
+        outcome.problem = shutdown.problem().or(outcome.problem);
     }
-    // Last, so that no stop is missing in them.
-    report::write(&outcome, &places);
-    let stopped = stop.problem();
+    // Last, so that the files report a signal that was received until here.
+    report::write(&outcome, &config.places);
+    let stopped = shutdown.problem();
     if let Some(stopped) = &stopped {
         last_line = format!("{}: {last_line}", stopped.message);
     }
@@ -149,15 +154,20 @@ async fn command(environment: &Environment, config: Result<Config, Box<Invalid>>
 
 /// Does what `COMMAND` asks for; returns the outcome and the last line of the log.
 async fn task(run: Run<'_>) -> Result<(Outcome, String), Rejected> {
-    let (outcome, summary): (_, fn(&Outcome) -> String) = match &run.config.task {
+    let started = Instant::now();
+    let (mut outcome, summary): (_, fn(&Outcome) -> String) = match &run.config.task {
         Task::Deploy(deploy) if deploy.dry_run => (deploy::dry_run(run, deploy).await?, deploy::dry_summary),
         Task::Deploy(deploy) => (deploy::run(run, deploy).await?, deploy::summary),
         Task::Invoke(invoke) => (invoke::run(run, invoke).await?, invoke::summary),
-        Task::Whoami(whoami) => return whoami::run(run, whoami).await,
+        Task::Whoami(whoami) => {
+            let (outcome, last_line) = whoami::run(run, whoami).await?;
+            return Ok((Outcome { duration: started.elapsed(), ..outcome }, last_line));
+        }
         Task::Diff(deploy) => (diff::run(run, deploy).await?, diff::summary),
         Task::Login(login) => (login::run(run, login).await?, login::summary),
-        Task::Remove(selection) => (remove::run(run, selection).await?, remove::summary),
+        Task::Remove(_) => (remove::run(run).await?, remove::summary),
     };
+    outcome.duration = started.elapsed();
     let last_line = summary(&outcome);
     Ok((outcome, last_line))
 }

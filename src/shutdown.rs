@@ -1,116 +1,111 @@
-//! Being stopped: SIGTERM and SIGINT, as Bitbucket sends them when a pipeline is stopped or its time is up.
+//! Shutdown on SIGTERM and SIGINT, which Bitbucket sends when a pipeline is stopped or its time is up.
 
 use std::future::pending;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use crate::function::outcome::{Failure, Problem};
 
-/// How long requests under way may take to finish once a stop is asked for.
+/// How long requests in flight have to finish after the first signal.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// How long everything else may take after that, such as the result files: ten seconds after it is told to stop, a
-/// container is killed.
+/// How long everything else has after that, such as the result files. A container is killed ten seconds after the signal.
 const LEEWAY: Duration = Duration::from_secs(4);
 
-/// The signal that stopped a run.
 pub(crate) fn signal_name(failure: Failure) -> &'static str {
     if failure == Failure::Interrupted { "SIGINT" } else { "SIGTERM" }
 }
 
-#[derive(Clone, Copy, Default)]
-struct State {
-    reason: Option<Failure>,
-    /// When what is under way has had its time.
-    deadline: Option<Instant>,
-    again: bool,
+#[derive(Clone, Copy)]
+struct Signal {
+    failure: Failure,
+    /// When the grace period ends. Measured from the signal, not from when a task begins to wait for it.
+    deadline: Instant,
+    is_repeated: bool,
 }
 
-/// Tells whether the run is to stop.
+/// Whether the run was asked to shut down.
 #[derive(Clone)]
-pub(crate) struct Stop(watch::Receiver<State>);
+pub(crate) struct Shutdown(watch::Receiver<Option<Signal>>);
 
-impl Stop {
-    /// Takes the two signals over from now on; needs a runtime.
+impl Shutdown {
+    /// Handles the two signals from now on; needs a runtime.
     pub(crate) fn listen() -> std::io::Result<Self> {
-        let (sender, receiver) = watch::channel(State::default());
+        let (sender, receiver) = watch::channel(None);
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         tokio::spawn(async move {
             loop {
-                let reason = tokio::select! {
+                let failure = tokio::select! {
                     Some(()) = terminate.recv() => Failure::Terminated,
                     Some(()) = interrupt.recv() => Failure::Interrupted,
                     else => break,
                 };
-                if sender.borrow().reason.is_some() {
-                    sender.send_modify(|state| state.again = true);
-                    continue;
-                }
-                // Said first, since the run may end as soon as it knows.
-                tracing::warn!(
-                    "{} received: nothing new is started, what is under way has {} s to finish",
-                    signal_name(reason),
-                    GRACE.as_secs()
-                );
-                sender.send_modify(|state| {
-                    state.reason = Some(reason);
-                    state.deadline = Some(Instant::now() + GRACE);
-                });
+                let received: Option<Signal> = *sender.borrow();
+                let signal = match received {
+                    Some(first) => Signal { is_repeated: true, ..first },
+                    None => {
+                        let (name, grace) = (signal_name(failure), GRACE.as_secs());
+                        // Logged first, since the run may end as soon as the signal is sent on.
+                        tracing::warn!(
+                            "{name} received: nothing new is started, requests in flight have {grace} s to finish"
+                        );
+                        Signal { failure, deadline: Instant::now() + GRACE, is_repeated: false }
+                    }
+                };
+                sender.send_replace(Some(signal));
             }
         });
         Ok(Self(receiver))
     }
 
-    /// Why the run is to stop, where it is.
+    /// The signal that was received, if there was one.
     pub(crate) fn requested(&self) -> Option<Failure> {
-        self.0.borrow().reason
+        self.0.borrow().map(|signal| signal.failure)
     }
 
-    /// That the run is to stop, as its problem.
+    /// The shutdown as the problem of the run.
     pub(crate) fn problem(&self) -> Option<Problem> {
         let failure = self.requested()?;
-        Some(Problem { failure, message: format!("stopped by {}", signal_name(failure)), hint: None })
+        Some(Problem::new(failure, format!("stopped by {}", signal_name(failure))))
     }
 
-    /// Ends when the run is to stop.
+    /// Waits for a signal.
     pub(crate) async fn wait(&self) -> Failure {
-        self.until(|state| state.reason.is_some()).await.reason.unwrap_or(Failure::Terminated)
+        self.received(|_| true).await.failure
     }
 
-    /// Ends when what is under way has had its time.
+    /// Waits until the grace period after a signal is over.
     pub(crate) async fn grace_over(&self) -> Failure {
-        let failure = self.wait().await;
-        // Measured from the signal, not from when somebody began to wait here.
-        let deadline = self.0.borrow().deadline;
-        if let Some(deadline) = deadline {
-            tokio::time::sleep_until(deadline).await;
-        }
-        failure
+        let signal = self.received(|_| true).await;
+        sleep_until(signal.deadline).await;
+        signal.failure
     }
 
-    /// Ends when the run is to end whatever it is at: a stop was asked for twice, or long ago.
-    pub(crate) async fn at_once(&self) -> Failure {
-        let late = async {
-            let failure = self.grace_over().await;
-            tokio::time::sleep(LEEWAY).await;
-            failure
+    /// Waits until the process has to exit, whatever it is doing: after a second signal, or long after the first one.
+    pub(crate) async fn forced(&self) -> Failure {
+        let timeout = async {
+            let signal = self.received(|_| true).await;
+            sleep_until(signal.deadline + LEEWAY).await;
+            signal.failure
         };
         tokio::select! {
-            state = self.until(|state| state.again) => state.reason.unwrap_or(Failure::Terminated),
-            failure = late => failure,
+            signal = self.received(|signal| signal.is_repeated) => signal.failure,
+            failure = timeout => failure,
         }
     }
 
-    async fn until(&self, reached: impl Fn(&State) -> bool) -> State {
+    async fn received(&self, matches: impl Fn(&Signal) -> bool) -> Signal {
         let mut receiver = self.0.clone();
-        match receiver.wait_for(|state| reached(state)).await {
-            Ok(state) => *state,
-            // Nobody is listening for signals any more: none will come.
-            Err(_) => pending().await,
+        let received =
+            receiver.wait_for(|signal| signal.as_ref().is_some_and(&matches)).await.ok().and_then(|signal| *signal);
+        match received {
+            Some(signal) => signal,
+            // The task that listens has ended: no signal will be received any more.
+            None => pending().await,
         }
     }
 }

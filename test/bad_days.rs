@@ -11,7 +11,7 @@ mod table;
 use local_gateway::{Flavour, Gateway};
 use serde_json::{Value, json};
 
-use crate::support::{Pipe, edition, permissive, start};
+use crate::support::{Pipe, edition, permissive, stack, start};
 
 /// A gateway of an edition, and a run against it.
 fn against(flavour: Flavour) -> (Gateway, Pipe) {
@@ -27,12 +27,6 @@ fn against(flavour: Flavour) -> (Gateway, Pipe) {
             (gateway, pipe)
         }
     }
-}
-
-/// A stack file of these functions in version 2.
-fn stack(names: &[&str]) -> String {
-    let functions: String = names.iter().map(|name| format!("  {name}: {{image: 'example/{name}:2'}}\n")).collect();
-    format!("provider:\n  name: openfaas\nfunctions:\n{functions}")
 }
 
 /// A function in version 1, with something in every field that faasd knows.

@@ -12,9 +12,7 @@ use local_gateway::{Fault, Gateway};
 use nix::sys::resource::{UsageWho, getrusage};
 use tempfile::NamedTempFile;
 
-use crate::support::{Pipe, Ran, binary, issuer, open, permissive, put, start};
-
-const STACK: &str = "provider:\n  name: openfaas\nfunctions:\n  echo:\n    image: example/echo:2\n";
+use crate::support::{Pipe, Ran, STACK, binary, issuer, open, permissive, put, start};
 
 /// What an answer may cost beyond an ordinary run: with the shipped program's own 3, that is 13 of the 16 MB it may take.
 const ROOM: u64 = 10 * 1024;

@@ -7,14 +7,10 @@ use std::thread;
 
 use local_gateway::{Fault, Gateway, Latch};
 
-use crate::support::{Pipe, Running, changes, permissive, start, until};
+use crate::support::{Pipe, Running, changes, permissive, stack, start, until};
 
-fn stack(functions: usize) -> String {
-    let mut stack = String::from("provider:\n  name: openfaas\nfunctions:\n");
-    for number in 0..functions {
-        stack.push_str(&format!("  f-{number}:\n    lang: dockerfile\n    image: example/f:1\n"));
-    }
-    stack
+fn functions(number: usize) -> String {
+    stack(&(0..number).map(|number| format!("f-{number}")).collect::<Vec<_>>())
 }
 
 /// How many connections the requests came over.
@@ -31,7 +27,7 @@ fn opened(gateway: &Gateway) -> u64 {
 #[test]
 fn http2_needs_one_connection_with_a_token() {
     let gateway = start(permissive().tls());
-    Pipe::at(&gateway).var("CA_CERT", gateway.ca_pem()).stack(&stack(40)).run().exits(0);
+    Pipe::at(&gateway).var("CA_CERT", gateway.ca_pem()).stack(&functions(40)).run().exits(0);
     assert_eq!(changes(&gateway).len(), 80);
     assert_eq!((connections(&gateway), opened(&gateway)), (1, 1));
 }
@@ -43,7 +39,7 @@ fn http1_opens_no_more_connections_than_it_has_requests_under_way() {
         // No connection becomes free for a second request.
         let latch = Latch::closed();
         gateway.fault(Fault::on("PUT", "/system/functions").held_by(&latch));
-        let pipe = Pipe::at(&gateway).var("CA_CERT", gateway.ca_pem()).var("PARALLEL", "8").stack(&stack(8));
+        let pipe = Pipe::at(&gateway).var("CA_CERT", gateway.ca_pem()).var("PARALLEL", "8").stack(&functions(8));
         let mut running = Running::of(pipe);
         until("eighth request", || changes(&gateway).len() == 8);
         // The exchange's connection is one of them.
@@ -62,7 +58,7 @@ fn lost_connections_are_made_again_without_waiting_for_one_that_hangs() {
         let relay = Relay::to(gateway.address());
         let url = gateway.url().replace(&gateway.address().to_string(), &relay.address.to_string());
         let pipe = Pipe::at(&gateway).var("OPENFAAS_URL", url).var("CA_CERT", gateway.ca_pem());
-        let mut running = Running::of(pipe.var("PARALLEL", "8").stack(&stack(8)));
+        let mut running = Running::of(pipe.var("PARALLEL", "8").stack(&functions(8)));
         until("eighth request", || changes(&gateway).len() == 8);
         relay.lose_all_and_let_the_next_hang();
         latch.open();

@@ -3,16 +3,7 @@
 use local_gateway::{Fault, Gateway};
 use serde_json::{Value, json};
 
-use crate::support::{GUIDE_STACK, Pipe, changes, guide, issuer, open, permissive, put, start};
-
-/// A stack file of these functions, each with an image.
-fn stack(names: &[&str]) -> String {
-    let mut text = "version: 1.0\nprovider:\n  name: openfaas\nfunctions:\n".to_owned();
-    for name in names {
-        text.push_str(&format!("  {name}:\n    image: example/{name}:1.0\n"));
-    }
-    text
-}
+use crate::support::{GUIDE_STACK, Pipe, changes, guide, issuer, open, permissive, put, stack, start};
 
 /// A deploy of these functions.
 fn deploy(gateway: &Gateway, names: &[&str]) -> Pipe {
@@ -161,7 +152,7 @@ fn options_are_laid_over_the_stack_file() {
     assert_eq!(
         bodies(&gateway, "POST")[0],
         json!({
-            "service": "f", "image": "example/f:1.0", "envVars": {"A": "option", "B": "file", "C": "x=y"},
+            "service": "f", "image": "example/f:2", "envVars": {"A": "option", "B": "file", "C": "x=y"},
             "labels": {"a": "option"}, "annotations": {"a": "option", "b": "two words"}, "secrets": ["option", "file"],
             "constraints": ["node.platform.os == linux"], "readOnlyRootFilesystem": true,
         })
@@ -187,7 +178,7 @@ fn dry_run_prints_json_and_sends_nothing() {
     let json: String =
         ran.log.lines().skip_while(|line| *line != "[").take_while(|line| !line.starts_with('✔')).collect();
     let sent: Value = serde_json::from_str(&json).expect("JSON");
-    assert_eq!(sent, json!([{"service": "f", "image": "example/f:1.0", "labels": {}, "annotations": {}}]));
+    assert_eq!(sent, json!([{"service": "f", "image": "example/f:2", "labels": {}, "annotations": {}}]));
     assert!(gateway.requests().is_empty());
 }
 
@@ -325,10 +316,10 @@ fn tag_format_names_images_as_faas_cli_does() {
         pipe.run_with("TAG_FORMAT", format).exits(0);
         bodies(&gateway, "PUT")[0]["image"].as_str().expect("an image").to_owned()
     };
-    assert_eq!(image("latest"), "example/f:1.0");
-    assert_eq!(image("sha"), format!("example/f:1.0-{sha}"));
-    assert_eq!(image("branch"), format!("example/f:1.0-topic-{sha}"));
-    assert_eq!(image("describe"), "example/f:1.0-v1.2.0");
+    assert_eq!(image("latest"), "example/f:2");
+    assert_eq!(image("sha"), format!("example/f:2-{sha}"));
+    assert_eq!(image("branch"), format!("example/f:2-topic-{sha}"));
+    assert_eq!(image("describe"), "example/f:2-v1.2.0");
     let digest = image("digest");
     let hash = digest.strip_prefix("example/f:").expect("the tag is replaced");
     assert!(hash.len() == 32 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()), "{digest}");
@@ -340,11 +331,11 @@ fn sha_comes_from_bitbucket_where_there_is_no_clone() {
     let pipe = deploy(&gateway, &["f"]).var("TAG_FORMAT", "sha");
     let ran = pipe.run_with("BITBUCKET_COMMIT", "0123456789abcdef0123456789abcdef01234567").exits(0);
     ran.says("WARNING: ").says("the image tag is made from `BITBUCKET_COMMIT`");
-    assert_eq!(bodies(&gateway, "PUT")[0]["image"], "example/f:1.0-0123456");
+    assert_eq!(bodies(&gateway, "PUT")[0]["image"], "example/f:2-0123456");
     gateway.clear_requests();
     // On pull requests Bitbucket gives twelve digits.
     pipe.run_with("BITBUCKET_COMMIT", "fedcba987654").exits(0);
-    assert_eq!(bodies(&gateway, "PUT")[0]["image"], "example/f:1.0-fedcba9");
+    assert_eq!(bodies(&gateway, "PUT")[0]["image"], "example/f:2-fedcba9");
     gateway.clear_requests();
     pipe.run().exits(2).says("TAG_FORMAT:\n- ");
     assert!(gateway.requests().is_empty());

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::support::{Pipe, changes, open, permitting, put, start};
 
-const STACK: &str = "provider: {name: openfaas}\nfunctions:\n  f:\n    image: example/f:2\n    environment:\n      \
+const DIFFERENT: &str = "provider: {name: openfaas}\nfunctions:\n  f:\n    image: example/f:2\n    environment:\n      \
     MODE: fast\n      API_TOKEN: new-value\n    limits: {cpu: '0.5'}\n";
 
 fn running(gateway: &Gateway) {
@@ -25,7 +25,7 @@ fn diff(gateway: &Gateway, stack: &str) -> Pipe {
 fn differences_are_shown_old_beside_new_and_nothing_is_changed() {
     let gateway = open();
     running(&gateway);
-    let ran = diff(&gateway, STACK).run().exits(6);
+    let ran = diff(&gateway, DIFFERENT).run().exits(6);
     insta::assert_snapshot!(ran.scrubbed(), @"
     INFO: openfaas-pipe [VERSION]: diff
     INFO: comparing 1 function of `stack.yml` with what runs at `http://[GATEWAY]`
@@ -74,7 +74,7 @@ fn either_action_is_enough_and_neither_is_told() {
         }
     }
     let gateway = start(permitting(&["Function:Create"]));
-    diff(&gateway, STACK).run().exits(3).says("the Policy lacks `Function:Get` on `openfaas-fn:f`");
-    let two = format!("{STACK}  g: {{image: example/g:1}}\n");
+    diff(&gateway, DIFFERENT).run().exits(3).says("the Policy lacks `Function:Get` on `openfaas-fn:f`");
+    let two = format!("{DIFFERENT}  g: {{image: example/g:1}}\n");
     diff(&gateway, &two).run().exits(3).says("the Policy lacks `Function:Get` on 2 functions");
 }

@@ -8,14 +8,7 @@ use std::time::Duration;
 
 use local_gateway::{Certificate, Fault, Gateway, Latch, Version};
 
-use crate::support::{Pipe, Ran, Running, changes, issuer, open, permissive, put, start, until};
-
-const STACK: &str = "provider:\n  name: openfaas\nfunctions:\n  echo:\n    image: example/echo:2\n";
-
-fn stack(names: &[&str]) -> String {
-    let functions: String = names.iter().map(|name| format!("  {name}: {{image: 'example/{name}:1'}}\n")).collect();
-    format!("provider:\n  name: openfaas\nfunctions:\n{functions}")
-}
+use crate::support::{Pipe, Ran, Running, STACK, changes, issuer, open, permissive, put, stack, start, until};
 
 /// One thing that goes wrong.
 struct Row {

@@ -13,9 +13,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use local_gateway::proxy::{self, Proxy};
 use local_gateway::{Fault, Gateway};
 
-use crate::support::{Pipe, Ran, issuer, open, permissive, put, start};
-
-const STACK: &str = "provider:\n  name: openfaas\nfunctions:\n  echo:\n    image: example/echo:2\n";
+use crate::support::{Pipe, Ran, STACK, issuer, open, permissive, put, start};
 
 const PASSWORD: &str = "c4nary-pass%word/with+all=kinds&of\"them";
 const SIGN_KEY: &str = "c4nary-key-for-signatures-0123456789";

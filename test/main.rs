@@ -21,6 +21,7 @@ mod network;
 mod pipe_binary;
 mod prune;
 mod readme;
+mod refused_calls;
 mod release;
 mod remove;
 mod results;

@@ -2,12 +2,7 @@
 
 use local_gateway::{Fault, Gateway};
 
-use crate::support::{Pipe, open, permitting, put, start};
-
-fn stack(names: &[&str]) -> String {
-    let functions = names.iter().map(|name| format!("  {name}: {{image: example/{name}:1}}\n"));
-    format!("provider: {{name: openfaas}}\nfunctions:\n{}", functions.collect::<String>())
-}
+use crate::support::{Pipe, open, permitting, put, stack, start};
 
 fn deploy(gateway: &Gateway, names: &[&str]) -> Pipe {
     Pipe::at(gateway)

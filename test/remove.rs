@@ -5,14 +5,14 @@ use serde_json::Value;
 
 use crate::support::{Pipe, Running, changes, open, permitting, put, start, until};
 
-const STACK: &str = "provider: {name: openfaas}\nfunctions:\n  a: {image: example/a:1}\n  b: {image: example/b:1, \
+const THREE: &str = "provider: {name: openfaas}\nfunctions:\n  a: {image: example/a:1}\n  b: {image: example/b:1, \
     namespace: etl}\n  absent: {image: example/absent:1}\n";
 
 fn remove(gateway: &Gateway) -> Pipe {
     put(gateway, "openfaas-fn", "a");
     put(gateway, "etl", "b");
     put(gateway, "openfaas-fn", "other");
-    Pipe::at(gateway).stack(STACK).var("COMMAND", "remove").var("BITBUCKET_PIPE_STORAGE_DIR", "storage")
+    Pipe::at(gateway).stack(THREE).var("COMMAND", "remove").var("BITBUCKET_PIPE_STORAGE_DIR", "storage")
 }
 
 fn left(gateway: &Gateway) -> Vec<String> {

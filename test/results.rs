@@ -4,12 +4,7 @@ use boon::{Compiler, Schemas};
 use local_gateway::{Fault, Gateway, proxy};
 use serde_json::{Value, json};
 
-use crate::support::{Pipe, guide, issuer, open, put};
-
-fn stack(names: &[String]) -> String {
-    let functions = names.iter().map(|name| format!("  {name}: {{image: example/{name}:1}}\n"));
-    format!("provider: {{name: openfaas}}\nfunctions:\n{}", functions.collect::<String>())
-}
+use crate::support::{Pipe, guide, issuer, open, put, stack};
 
 fn names(count: usize) -> Vec<String> {
     (0..count).map(|number| format!("f{number}")).collect()
@@ -98,7 +93,7 @@ fn pipeline_variables_are_appended_to_the_file_that_bitbucket_gives() {
     let url = gateway.url();
     assert_eq!(
         text,
-        format!("KEPT=1\nOPENFAAS_URL={url}\nOPENFAAS_FUNCTIONS=f0,f1\nOPENFAAS_IMAGES=example/f0:1,example/f1:1\n")
+        format!("KEPT=1\nOPENFAAS_URL={url}\nOPENFAAS_FUNCTIONS=f0,f1\nOPENFAAS_IMAGES=example/f0:2,example/f1:2\n")
     );
 }
 
@@ -122,7 +117,7 @@ fn report_goes_in_absolute_form_through_the_proxy_without_a_token() {
     }
     assert_eq!(requests[1].json()["result"], "FAILED");
     let annotation = &requests[2].json()[0];
-    assert_eq!((&annotation["path"], &annotation["line"]), (&json!("stack.yml"), &json!(4)));
+    assert_eq!((&annotation["path"], &annotation["line"]), (&json!("stack.yml"), &json!(6)));
     let junit = std::fs::read_to_string(pipe.dir().join("test-reports/openfaas-pipe.xml")).expect("a JUnit file");
     assert!(junit.contains("no such secret"), "{junit}");
 }

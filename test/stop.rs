@@ -7,17 +7,12 @@ use std::time::Duration;
 
 use local_gateway::{Fault, Gateway, Latch, Ready};
 
-use crate::support::{Pipe, Running, changes, open, permissive, put, start, until};
+use crate::support::{Pipe, Running, changes, open, permissive, put, stack, start, until};
 
 /// The time that what is under way has to finish.
 const GRACE: Duration = Duration::from_secs(5);
 /// Less than that by far, more than a slow machine needs to end.
 const SOON: Duration = Duration::from_secs(4);
-
-fn stack(names: &[&str]) -> String {
-    let functions: String = names.iter().map(|name| format!("  {name}: {{image: 'example/{name}:2'}}\n")).collect();
-    format!("provider:\n  name: openfaas\nfunctions:\n{functions}")
-}
 
 /// Waits until the gateway has seen a request.
 fn until_asked(gateway: &Gateway, method: &str, path: &str) {

@@ -1,5 +1,6 @@
 //! The built pipe as Bitbucket runs it: a working directory, variables and nothing else in its environment.
 
+use std::fmt::Display;
 use std::io::{BufRead as _, BufReader, Lines};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
@@ -14,6 +15,15 @@ use tempfile::TempDir;
 pub(crate) const GUIDE_STACK: &str = include_str!("stacks/import-csv/stack.yml");
 /// The guide's CSV.
 pub(crate) const GUIDE_CSV: &str = include_str!("stacks/import-csv/data.csv");
+
+/// A stack file with the function `echo`.
+pub(crate) const STACK: &str = "provider:\n  name: openfaas\nfunctions:\n  echo:\n    image: example/echo:2\n";
+
+/// A stack file of these functions in version 2.
+pub(crate) fn stack(names: &[impl Display]) -> String {
+    let functions = names.iter().map(|name| format!("  {name}:\n    image: example/{name}:2\n"));
+    format!("provider:\n  name: openfaas\nfunctions:\n{}", functions.collect::<String>())
+}
 
 /// A gateway that trusts `issuer` and has the guide's IAM resources.
 pub(crate) fn guide(issuer: &Issuer) -> Gateway {

@@ -2,9 +2,7 @@
 
 use std::os::unix::ffi::OsStringExt as _;
 
-use crate::support::{Pipe, Ran, open};
-
-const STACK: &str = "provider:\n  name: openfaas\nfunctions:\n  f:\n    image: example/f:1.0\n";
+use crate::support::{Pipe, Ran, STACK, open};
 
 /// A deploy that only the variables can keep from succeeding.
 fn pipe() -> Pipe {
@@ -87,7 +85,7 @@ fn broken_lists_are_told_with_what_to_write() {
         .var("LABELS_COUNT", "two")
         .run()
         .exits(2)
-        .says("LABELS_COUNT:\n- `two` is not a whole number: write `LABELS` as a YAML list");
+        .says("LABELS_COUNT:\n- `two` is not a whole number up to 10000: write `LABELS` as a YAML list");
     pipe()
         .var("LABELS_COUNT", "2")
         .var("LABELS_0", "a=1")
@@ -124,7 +122,8 @@ fn misspelt_name_is_an_error_with_the_name_that_was_probably_meant() {
             assert!(gateway.requests().is_empty());
         }
     }
-    let stack = STACK.replace("f:1.0", "f:${ROLL_BACK}").replace("  name: openfaas", "  name: openfaas # ${DRYRUN}");
+    let stack =
+        STACK.replace("echo:2", "echo:${ROLL_BACK}").replace("  name: openfaas", "  name: openfaas # ${DRYRUN}");
     pipe().stack(&stack).var("DRYRUN", "1").var("ROLL_BACK", "1").run().exits(0).is_silent_about("not a variable");
 }
 
@@ -148,7 +147,7 @@ fn names_that_people_bring_along_from_faas_cli_get_a_warning_with_ours() {
     for (written, ours) in [("NAMESPACE", "OPENFAAS_NAMESPACE"), ("TAG", "TAG_FORMAT"), ("FUNCTION_NAME", "FUNCTION")] {
         let warning = format!("WARNING: `{written}` is not a variable of this pipe: use `{ours}`\n");
         pipe().var(written, "x").run().exits(0).says(&warning);
-        let stack = STACK.replace("f:1.0", &format!("f:${{{written}}}"));
+        let stack = STACK.replace("echo:2", &format!("echo:${{{written}}}"));
         pipe().stack(&stack).var(written, "x").run().exits(0).is_silent_about("not a variable");
     }
 }
@@ -208,8 +207,8 @@ fn value_that_is_not_utf8_is_an_error() {
 
 #[test]
 fn substituted_value_that_is_not_utf8_is_an_error() {
-    for image in ["example/f:1.0${GARBLED}", "${GARBLED}"] {
-        let pipe = pipe().stack(&STACK.replace("example/f:1.0", image));
+    for image in ["example/echo:2${GARBLED}", "${GARBLED}"] {
+        let pipe = pipe().stack(&STACK.replace("example/echo:2", image));
         let mut command = pipe.command();
         command.env("GARBLED", std::ffi::OsString::from_vec(vec![b'a', 0xff]));
         Ran::from(command.output().unwrap()).exits(2).says("GARBLED:\n- is not UTF-8 text");

@@ -3,16 +3,15 @@
 use local_gateway::{Fault, Gateway, Ready};
 use serde_json::{Value, json};
 
-use crate::support::{Pipe, Ran, changes, permissive, permitting, put, start};
+use crate::support::{Pipe, Ran, changes, permissive, permitting, put, stack, start};
 
-/// A function of each image `example/status`, which answers as its query asks.
-fn stack(names: &[&str]) -> String {
-    let functions: String = names.iter().map(|name| format!("  {name}: {{image: 'example/status:2'}}\n")).collect();
-    format!("provider:\n  name: openfaas\nfunctions:\n{functions}")
+/// Functions of the image `example/status`, which answers as its query asks.
+fn of_status(names: &[&str]) -> String {
+    names.iter().fold(stack(names), |text, name| text.replace(&format!("example/{name}:2"), "example/status:2"))
 }
 
 fn deploy(gateway: &Gateway, names: &[&str], calls: &[&str]) -> Pipe {
-    let pipe = Pipe::at(gateway).stack(&stack(names)).list("VERIFY", calls).var("WAIT_TIMEOUT", "20s");
+    let pipe = Pipe::at(gateway).stack(&of_status(names)).list("VERIFY", calls).var("WAIT_TIMEOUT", "20s");
     match gateway.ca_pem() {
         "" => pipe,
         pem => pipe.var("CA_CERT", pem),

@@ -5,13 +5,7 @@ use std::time::{Duration, Instant};
 use local_gateway::{Fault, Gateway, Ready};
 use serde_json::{Value, json};
 
-use crate::support::{Pipe, Ran, Running, changes, open, permissive, permitting, put, start, until};
-
-/// A stack file of these functions in version 2.
-fn stack(names: &[&str]) -> String {
-    let functions = names.iter().map(|name| format!("  {name}:\n    image: example/{name}:2\n"));
-    format!("version: 1.0\nprovider:\n  name: openfaas\nfunctions:\n{}", functions.collect::<String>())
-}
+use crate::support::{Pipe, Ran, Running, changes, open, permissive, permitting, put, stack, start, until};
 
 /// A deploy of these functions that waits so long.
 fn waiting(gateway: &Gateway, names: &[&str], timeout: &str) -> Pipe {

@@ -1,4 +1,4 @@
-//! The same with several functions, side by side.
+//! Runs the same action for several functions concurrently.
 
 use std::cell::Cell;
 use std::time::Instant;
@@ -11,7 +11,7 @@ use crate::commands::session::Session;
 use crate::console::log::quote;
 use crate::function::FunctionName;
 use crate::function::outcome::{Action, Failure, FunctionOutcome, Left, Problem};
-use crate::gateway::Gateway;
+use crate::gateway::{Error, Gateway};
 
 /// The outcome of a function that nothing was done with yet.
 pub(crate) fn begun(gateway: &Gateway, target: FunctionName) -> FunctionOutcome {
@@ -19,46 +19,55 @@ pub(crate) fn begun(gateway: &Gateway, target: FunctionName) -> FunctionOutcome 
     FunctionOutcome::new(target, url)
 }
 
-/// Why nothing came of it.
+/// Why an action failed.
 pub(crate) struct Failed {
-    pub(crate) problem: Problem,
-    /// The gateway cannot be reached, or takes no requests: what follows would fail as well.
-    pub(crate) is_unavailable: bool,
+    pub(crate) error: Error,
+    /// What to change, if the error does not say it.
+    pub(crate) hint: Option<String>,
     pub(crate) left: Left,
 }
 
-/// Does something with each function, `parallel` at once, and reports each as it ends; the outcomes are in the order given.
-/// Nothing new is begun once the run is to stop, or after `parallel` functions in a row failed because the gateway is not
-/// available.
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self { error, hint: None, left: Left::Untouched }
+    }
+}
+
+/// Runs `act` for each function, `parallel` at once, and reports each as it ends; the outcomes are in the order given. Nothing
+/// new is started after a signal, or after `parallel` functions in a row failed because the gateway is not available.
 pub(crate) async fn each<T>(
     session: &Session<'_>,
     functions: impl IntoIterator<Item = (FunctionOutcome, T)>,
     act: impl AsyncFn(&FunctionName, T) -> Result<Action, Failed>,
 ) -> Vec<FunctionOutcome> {
-    let Session { stop, parallel, reporter, .. } = *session;
-    let act = &act;
-    let row = &Row { longest: parallel, failed: Cell::new(0), failure: Cell::new(Failure::Unreachable) };
-    let mut outcomes: Vec<_> = stream::iter(functions.into_iter().enumerate())
-        .map(|(index, (mut outcome, given))| async move {
+    let Session { shutdown, parallel, reporter, .. } = *session;
+    let row = Row { longest: parallel, failed: Cell::new(0), failure: Cell::new(Failure::Unreachable) };
+    let (mut outcomes, given): (Vec<_>, Vec<_>) = functions.into_iter().unzip();
+    stream::iter(outcomes.iter_mut().zip(given))
+        .for_each_concurrent(parallel, async |(outcome, given)| {
             let started = Instant::now();
-            if let Some(failure) = stop.requested() {
-                outcome.problem = Some(Problem { failure, message: "the run was stopped".to_owned(), hint: None });
+            if let Some(failure) = shutdown.requested() {
+                outcome.problem = Some(Problem::new(failure, "the run was stopped"));
             } else if row.is_full() {
                 outcome.problem = Some(row.problem());
             } else {
-                let done = act(&outcome.function.clone(), given).await;
-                row.note(&done);
-                outcome.take(done);
+                match act(&outcome.function, given).await {
+                    Ok(action) => {
+                        row.failed.set(0);
+                        outcome.action = action;
+                    }
+                    Err(Failed { error, hint, left }) => {
+                        let mut problem = reporter.failed(&error);
+                        problem.hint = problem.hint.or(hint);
+                        row.add(error.is_unavailable(), problem.failure);
+                        outcome.fail(problem, left);
+                    }
+                }
             }
             outcome.duration = started.elapsed();
-            (index, outcome)
+            reporter.ended(outcome);
         })
-        .buffer_unordered(parallel)
-        .inspect(|(_, outcome)| reporter.ended(outcome))
-        .collect()
         .await;
-    outcomes.sort_unstable_by_key(|(index, _)| *index);
-    let outcomes: Vec<_> = outcomes.into_iter().map(|(_, outcome)| outcome).collect();
     if row.is_full() {
         let left = outcomes.iter().filter(|outcome| outcome.action == Action::NotStarted).count();
         tracing::error!("{}; {} not started", row.problem().message, count(left));
@@ -74,14 +83,11 @@ struct Row {
 }
 
 impl Row {
-    fn note(&self, done: &Result<Action, Failed>) {
-        match done {
-            Ok(_) => self.failed.set(0),
-            Err(Failed { is_unavailable: true, problem, .. }) => {
-                self.failed.set(self.failed.get() + 1);
-                self.failure.set(problem.failure);
-            }
-            Err(_) => {}
+    /// Only if the gateway is not available, the next functions would fail too.
+    fn add(&self, is_unavailable: bool, failure: Failure) {
+        if is_unavailable {
+            self.failed.set(self.failed.get() + 1);
+            self.failure.set(failure);
         }
     }
 
@@ -91,20 +97,12 @@ impl Row {
 
     fn problem(&self) -> Problem {
         let message = format!("the gateway is not available: {} in a row failed", count(self.longest));
-        Problem { failure: self.failure.get(), message, hint: None }
+        Problem::new(self.failure.get(), message)
     }
 }
 
 impl FunctionOutcome {
-    /// Takes in what was done, or why nothing was.
-    fn take(&mut self, done: Result<Action, Failed>) {
-        let Failed { mut problem, left, .. } = match done {
-            Ok(action) => {
-                self.action = action;
-                return;
-            }
-            Err(failed) => failed,
-        };
+    fn fail(&mut self, mut problem: Problem, left: Left) {
         self.action = Action::Failed;
         match &left {
             Left::Untouched => {}
@@ -129,16 +127,12 @@ mod tests {
     #[test]
     fn only_failures_in_a_row_because_the_gateway_is_not_available_count() {
         let row = Row { longest: 2, failed: Cell::new(0), failure: Cell::new(Failure::Unreachable) };
-        let failed = |is_unavailable| {
-            let problem = Problem { failure: Failure::Failed, message: String::new(), hint: None };
-            Err(Failed { problem, is_unavailable, left: Left::Untouched })
-        };
-        row.note(&failed(true));
-        row.note(&Ok(Action::Updated));
-        row.note(&failed(true));
-        row.note(&failed(false));
+        row.add(true, Failure::Failed);
+        row.failed.set(0);
+        row.add(true, Failure::Failed);
+        row.add(false, Failure::Permission);
         assert!(!row.is_full());
-        row.note(&failed(true));
+        row.add(true, Failure::Failed);
         assert!(row.is_full());
         assert_eq!(row.problem().failure, Failure::Failed);
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures_util::StreamExt as _;
@@ -10,10 +10,10 @@ use futures_util::stream;
 use serde_json::{Map, Value, json};
 
 use crate::commands::deploy::preflight::{step, warn_of_helpers};
-use crate::commands::prepare::{Loaded, Rejected, Run};
-use crate::commands::progress;
+use crate::commands::prepare::{Loaded, Rejected, Run, without_dots};
 use crate::config;
 use crate::console::log::{self, quote};
+use crate::diagnostic::Diagnostic;
 use crate::files::atomic::{self, Attributes};
 use crate::files::input;
 use crate::function::outcome::{Failure, Outcome, Problem};
@@ -25,22 +25,16 @@ const CONFIG_LIMIT: usize = 1024 * 1024;
 
 /// Signs in to all registries or none.
 pub(crate) async fn run(mut run: Run<'_>, login: &config::Login) -> Result<Outcome, Rejected> {
-    let loaded = match &login.registries {
-        None => run.preparation.stack(&login.selection, None).await,
-        Some(_) => {
-            run.preparation.warn(&BTreeSet::new());
-            None
-        }
-    };
-    let prepared = match (&login.registries, &loaded) {
-        (None, None) => None,
-        (listed, loaded) => hosts(&mut run, listed.as_deref(), loaded.as_ref()),
+    let loaded = run.load().await;
+    let hosts = match (&login.registries, &loaded) {
+        (Some(listed), _) => listed_hosts(&mut run, listed),
+        (None, Some(loaded)) => hosts_of_images(&mut run, loaded),
+        (None, None) => Vec::new(),
     };
     let directory = Directory::new(run.config.places.clone_dir.as_deref(), &login.directory);
-    let directory = directory.map_err(|message| run.preparation.problem("DOCKER_CONFIG", message)).ok();
-    let http = run.registry_client(true);
-    let prepared = prepared.zip(directory).zip(http);
-    let ((hosts, directory), http) = run.preparation.finish(prepared)?;
+    let directory = directory.map_err(|error| run.problem("DOCKER_CONFIG", error)).ok();
+    let http = run.registry_client();
+    let (directory, http) = run.finish(directory.zip(http))?;
 
     let access = &run.config.registries;
     let step = step(access, &run.config.facts);
@@ -60,13 +54,11 @@ pub(crate) async fn run(mut run: Run<'_>, login: &config::Login) -> Result<Outco
     outcome.stack_file = loaded.map(|loaded| loaded.path);
     tokio::select! {
         results = signing_in => outcome.problem = finish(results, &directory).err(),
-        _ = run.stop.grace_over() => outcome.problem = run.stop.problem(),
+        _ = run.shutdown.grace_over() => outcome.problem = run.shutdown.problem(),
     }
-    outcome.duration = run.started.elapsed();
     Ok(outcome)
 }
 
-/// The last line.
 pub(crate) fn summary(outcome: &Outcome) -> String {
     match &outcome.problem {
         None => format!("signed in to the registries in {}", log::duration(outcome.duration)),
@@ -74,34 +66,32 @@ pub(crate) fn summary(outcome: &Outcome) -> String {
     }
 }
 
-/// The registries to sign in to; `None` if something is wrong, which is kept for the end of the preparation.
-fn hosts(run: &mut Run<'_>, listed: Option<&[Host]>, loaded: Option<&Loaded>) -> Option<Vec<Host>> {
+/// `REGISTRIES`. All of them need credentials.
+fn listed_hosts(run: &mut Run<'_>, listed: &[Host]) -> Vec<Host> {
     let credentials = &run.config.registries.credentials;
-    let is_known = |host: &Host| !matches!(credentials.of(host), Source::Anonymous);
-    let Some(listed) = listed else {
-        let images = loaded.into_iter().flat_map(|loaded| &loaded.stack.functions);
-        let named = images.filter_map(|function| Reference::parse(&function.deployment.image).ok());
-        let named: BTreeSet<_> = named.map(|reference| reference.host).collect();
-        let known: Vec<_> = named.iter().filter(|host| is_known(host)).cloned().collect();
-        if known.is_empty() {
-            let names: Vec<_> = named.iter().map(|host| format!("`{host}`")).collect();
-            let message = format!(
-                "there are no credentials for any registry of the stack file's images ({}): set `AWS_OIDC_ROLE_ARN`, \
-                 `GCP_WORKLOAD_IDENTITY_PROVIDER`, `REGISTRY_USERNAME` and `REGISTRY_PASSWORD`, or `DOCKER_AUTH_CONFIG`",
-                names.join(", ")
-            );
-            run.preparation.problem("REGISTRIES", message);
-            return None;
-        }
-        return Some(known);
-    };
-    let unknown: Vec<_> = listed.iter().filter(|host| !is_known(host)).collect();
-    for host in &unknown {
+    for host in listed.iter().filter(|host| matches!(credentials.of(host), Source::Anonymous)) {
         let message = format!("there are no credentials for `{host}`: set {}", wanted_credentials(host));
-        run.preparation.problem("REGISTRIES", message);
+        run.problem("REGISTRIES", message);
     }
-    let hosts: BTreeSet<_> = listed.iter().cloned().collect();
-    unknown.is_empty().then(|| hosts.into_iter().collect())
+    BTreeSet::from_iter(listed.iter().cloned()).into_iter().collect()
+}
+
+/// The registries of the stack file's images, as far as there are credentials for them.
+fn hosts_of_images(run: &mut Run<'_>, loaded: &Loaded) -> Vec<Host> {
+    let credentials = &run.config.registries.credentials;
+    let images = loaded.stack.functions.iter().filter_map(|function| Reference::parse(&function.deployment.image).ok());
+    let named: BTreeSet<_> = images.map(|reference| reference.host).collect();
+    let names: Vec<_> = named.iter().map(|host| format!("`{host}`")).collect();
+    let hosts: Vec<_> = named.into_iter().filter(|host| !matches!(credentials.of(host), Source::Anonymous)).collect();
+    if hosts.is_empty() {
+        let message = format!(
+            "there are no credentials for any registry of the stack file's images ({}): set `AWS_OIDC_ROLE_ARN`, \
+             `GCP_WORKLOAD_IDENTITY_PROVIDER`, `REGISTRY_USERNAME` and `REGISTRY_PASSWORD`, or `DOCKER_AUTH_CONFIG`",
+            names.join(", ")
+        );
+        run.problem("REGISTRIES", message);
+    }
+    hosts
 }
 
 /// Writes the file if every registry accepted, and logs what the script needs.
@@ -114,7 +104,7 @@ fn finish(results: Vec<(Host, Result<Arc<Login>, Problem>)>, directory: &Directo
             // A cloud that refuses does so for each of its registries.
             Err(problem) if problems.iter().any(|other| other.message == problem.message) => {}
             Err(problem) => {
-                progress::tell("", &problem);
+                problem.diagnostic("").log();
                 problems.push(problem);
             }
         }
@@ -122,11 +112,10 @@ fn finish(results: Vec<(Host, Result<Arc<Login>, Problem>)>, directory: &Directo
     if let Some(worst) = Problem::worst(problems) {
         return Err(worst);
     }
-    if let Err(message) = directory.write(&signed_in) {
-        let problem = Problem { failure: Failure::Failed, message, hint: None };
-        progress::tell("", &problem);
-        return Err(problem);
-    }
+    directory.write(&signed_in).map_err(|error| {
+        error.log();
+        Problem::new(Failure::Failed, error.message)
+    })?;
     for (host, login) in &signed_in {
         match login.expires {
             Some(time) => tracing::info!("signed in to `{host}`, until {}", readable(time)),
@@ -138,7 +127,6 @@ fn finish(results: Vec<(Host, Result<Arc<Login>, Problem>)>, directory: &Directo
     Ok(())
 }
 
-/// Where `config.json` is written.
 #[derive(Debug)]
 struct Directory {
     clone_dir: PathBuf,
@@ -149,44 +137,34 @@ struct Directory {
 }
 
 impl Directory {
-    /// Returns what is wrong with the directory or the file in it.
-    fn new(clone_dir: Option<&Path>, wanted: &Path) -> Result<Self, String> {
+    /// Also checks the directory and the file in it.
+    fn new(clone_dir: Option<&Path>, wanted: &Path) -> Result<Self, Diagnostic> {
         let clone_dir = clone_dir.unwrap_or(Path::new(".")).to_owned();
-        let relative = match wanted.strip_prefix(&clone_dir) {
-            Ok(relative) => relative,
-            Err(_) if wanted.is_absolute() => return Err(outside(wanted)),
-            Err(_) => wanted,
-        };
-        let mut path = PathBuf::new();
-        for component in relative.components() {
-            match component {
-                Component::Normal(name) => path.push(name),
-                Component::CurDir => {}
-                _ if path.pop() => {}
-                _ => return Err(outside(wanted)),
-            }
+        let relative = wanted.strip_prefix(&clone_dir).unwrap_or(wanted);
+        let relative = without_dots(relative).filter(|relative| relative.is_relative()).ok_or_else(|| {
+            Diagnostic::error(format!(
+                "`{}` is outside of the clone directory, and lost when the pipe ends: write a relative path",
+                quote(&wanted.display().to_string())
+            ))
+        })?;
+        if relative.as_os_str().is_empty() {
+            return Err(Diagnostic::error("is the clone directory: write a directory in it, such as `.docker`"));
         }
-        if path.as_os_str().is_empty() {
-            return Err("is the clone directory: write a directory in it, such as `.docker`".to_owned());
-        }
-        let mut directory = Self { clone_dir, relative: path, config: Map::new() };
+        let mut directory = Self { clone_dir, relative, config: Map::new() };
         for part in directory.parts() {
-            match fs::symlink_metadata(&part) {
-                Ok(metadata) if !metadata.is_dir() => {
-                    return Err(format!("`{}` is not a directory", quote(&part.display().to_string())));
-                }
-                _ => {}
+            if fs::symlink_metadata(&part).is_ok_and(|metadata| !metadata.is_dir()) {
+                return Err(Diagnostic::error(format!("`{}` is not a directory", quote(&part.display().to_string()))));
             }
         }
         let file = directory.path().join(CONFIG);
         if fs::symlink_metadata(&file).is_ok() {
-            let text = input::read(&file, CONFIG_LIMIT).map_err(|error| error.to_string())?;
-            let config = serde_json::from_slice(&text);
-            directory.config = config.map_err(|error| {
-                // Its words quote values.
+            directory.config = serde_json::from_slice(&input::read(&file, CONFIG_LIMIT)?).map_err(|error| {
+                // The error's own text quotes values.
                 let (line, column) = (error.line(), error.column());
                 let file = quote(&file.display().to_string());
-                format!("`{file}` is not a JSON object (line {line}, column {column}): correct or remove it")
+                Diagnostic::error(format!(
+                    "`{file}` is not a JSON object (line {line}, column {column}): correct or remove it"
+                ))
             })?;
         }
         Ok(directory)
@@ -209,58 +187,49 @@ impl Directory {
         format!("export DOCKER_CONFIG=\"$BITBUCKET_CLONE_DIR/{}\"", self.relative.display())
     }
 
-    fn write(&self, logins: &[(Host, Arc<Login>)]) -> Result<(), String> {
-        let failed = |path: &Path, error: std::io::Error| {
-            format!("`{}` could not be written: {error}", quote(&path.display().to_string()))
+    fn write(&self, logins: &[(Host, Arc<Login>)]) -> Result<(), Diagnostic> {
+        let failed = |path: &Path| {
+            let path = quote(&path.display().to_string());
+            move |error| Diagnostic::error(format!("`{path}` could not be written: {error}"))
         };
         let attributes = Attributes::inherited_from(Some(&self.clone_dir));
         for part in self.parts() {
-            atomic::create_dir(&part, attributes.private()).map_err(|error| failed(&part, error))?;
+            atomic::create_dir(&part, attributes.private()).map_err(failed(&part))?;
         }
         let ignore = self.path().join(".gitignore");
         if !ignore.exists() {
-            atomic::write(&ignore, b"*\n", attributes).map_err(|error| failed(&ignore, error))?;
+            atomic::write(&ignore, b"*\n", attributes).map_err(failed(&ignore))?;
         }
         let file = self.path().join(CONFIG);
-        // Maps of strings: nothing that JSON could not hold.
-        let mut text = serde_json::to_vec_pretty(&merged(self.config.clone(), logins)).unwrap_or_default();
-        text.push(b'\n');
-        atomic::write(&file, &text, attributes.private()).map_err(|error| failed(&file, error))
+        let text = format!("{:#}\n", Value::from(merged(self.config.clone(), logins)));
+        atomic::write(&file, text.as_bytes(), attributes.private()).map_err(failed(&file))
     }
 }
 
-fn outside(wanted: &Path) -> String {
-    format!(
-        "`{}` is outside of the clone directory, and lost when the pipe ends: write a relative path",
-        quote(&wanted.display().to_string())
-    )
-}
-
-/// A `config.json` with these logins; what it says of other hosts stays.
+/// A `config.json` with these logins; entries of other hosts stay.
 fn merged(mut config: Map<String, Value>, logins: &[(Host, Arc<Login>)]) -> Map<String, Value> {
-    let has_helpers = config.get("credsStore").and_then(Value::as_str).is_some_and(|store| !store.is_empty())
-        || config.get("credHelpers").and_then(Value::as_object).is_some_and(|helpers| !helpers.is_empty());
+    let is_empty = |value: &Value| match value {
+        Value::Object(helpers) => helpers.is_empty(),
+        store => store.as_str().is_none_or(str::is_empty),
+    };
+    let has_helpers =
+        ["credsStore", "credHelpers"].iter().any(|key| config.get(*key).is_some_and(|value| !is_empty(value)));
+    let mut set = |section: &str, key: &str, value: Value| match config.entry(section).or_insert_with(|| json!({})) {
+        Value::Object(entries) => _ = entries.insert(key.to_owned(), value),
+        other => *other = json!({key: value}),
+    };
     for (host, login) in logins {
         let key = host.config_key();
         let mut entry = json!({"auth": login.docker_auth()});
         if let Some(token) = &login.identity_token {
             entry["identitytoken"] = json!(token.reveal());
         }
-        object(&mut config, "auths").insert(key.to_owned(), entry);
+        set("auths", key, entry);
         if has_helpers {
-            object(&mut config, "credHelpers").insert(key.to_owned(), json!(""));
+            set("credHelpers", key, json!(""));
         }
     }
     config
-}
-
-/// The object under a key, created empty if it does not exist.
-fn object<'a>(config: &'a mut Map<String, Value>, key: &str) -> &'a mut Map<String, Value> {
-    let value = config.entry(key).or_insert_with(|| json!({}));
-    if !value.is_object() {
-        *value = json!({});
-    }
-    value.as_object_mut().expect("an object, made one just now")
 }
 
 #[cfg(test)]
@@ -347,6 +316,7 @@ mod tests {
         fs::create_dir(clone.path().join(".docker")).unwrap();
         fs::write(clone.path().join(".docker/config.json"), "canary-of-config").unwrap();
         let error = Directory::new(Some(clone.path()), Path::new(".docker")).unwrap_err();
+        let error = error.message;
         assert!(error.contains("is not a JSON object (line 1, column 1)") && !error.contains("canary"), "{error}");
     }
 }

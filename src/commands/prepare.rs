@@ -1,73 +1,60 @@
-//! What every command begins with: the stack file read, the gateway known, and every problem found before anything is sent.
+//! What every command begins with: it reads the stack file, finds the gateway, and reports every problem before it sends anything.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
-use std::time::Instant;
 
 use url::Url;
 
+use crate::commands::progress::Reporter;
+use crate::commands::session::Session;
 use crate::commands::token_guard::Tokens;
-use crate::commands::trust::{Distrust, trusted};
-use crate::config::{
-    self, Config, Credentials, Deploy, Environment, GatewayUrl, Invalid, Problems, Selection, TagFormat, Task,
-};
+use crate::commands::trust::trusted;
+use crate::config::{self, Config, Credentials, Deploy, Environment, GatewayUrl, Problems, Selection, TagFormat, Task};
 use crate::console::log::quote;
 use crate::diagnostic::Diagnostic;
 use crate::files::input;
 use crate::function::FunctionName;
-use crate::function::command::Command;
 use crate::function::outcome::Outcome;
 use crate::gateway::{self, Authenticator, Gateway};
-use crate::http::ca_cert::{self, CaCert};
+use crate::http::ca_cert::CaCert;
 use crate::http::fetch::{self, fetch};
 use crate::image_tag::git;
 use crate::image_tag::handler_digest;
 use crate::registry::Http;
-use crate::report::Places;
-use crate::shutdown::Stop;
+use crate::shutdown::Shutdown;
 use crate::stack::owner_label;
 use crate::stack::{self, Stack, Surroundings, Tag};
 
-/// The gateway that faas-cli writes into every new stack file, which no pipeline can mean.
+/// The gateway that faas-cli writes into every new stack file. No pipeline has one there.
 const PLACEHOLDER: &str = "http://127.0.0.1:8080";
-/// The names that faas-cli looks for.
+/// The default names, as in faas-cli.
 pub(super) const STACK_FILES: [&str; 2] = ["stack.yaml", "stack.yml"];
 /// Larger files hold more than certificates.
 const CA_LIMIT: usize = 1024 * 1024;
 
-/// One run of the pipe, from variables to an outcome.
+/// One run of the pipe: its variables, and what is wrong with them and with the files that they name.
 pub(crate) struct Run<'a> {
     pub(crate) config: &'a Config,
-    pub(crate) stop: &'a Stop,
-    pub(crate) started: Instant,
-    pub(crate) preparation: Preparation<'a>,
-}
-
-/// Reads what the variables name, and collects all that is wrong.
-pub(crate) struct Preparation<'a> {
+    pub(crate) shutdown: &'a Shutdown,
     environment: &'a Environment,
-    command: Command,
-    places: &'a Places,
-    /// For fetching a stack file; `None` if variables are wrong: then nothing is sent anywhere.
-    config: Option<(&'a Config, &'a Stop)>,
+    /// Whether variables are wrong: then not even a stack file is fetched.
+    is_rejected: bool,
     variables: Problems,
-    /// Names that are no variable; kept apart, since they are errors also if all else about the stack file is a warning.
+    /// Names that are not a variable; kept apart, since they are errors also if all else about the stack file is a warning.
     names: Problems,
     stack: Vec<stack::Problem>,
 }
 
 /// What is wrong with variables and stack file; nothing was sent.
 pub(crate) struct Rejected {
-    /// About variables.
-    pub variables: Problems,
-    /// About the stack file.
-    pub stack: Vec<stack::Problem>,
+    variables: Problems,
+    stack: Vec<stack::Problem>,
 }
 
 impl Rejected {
-    /// Writes what is wrong with the stack file into the log, and gives the last line, which tells the variables.
-    pub(crate) fn tell(self) -> String {
+    /// Logs the problems of the stack file, and returns the last line, which has those of the variables.
+    pub(crate) fn report(self) -> String {
         self.stack.iter().for_each(|problem| problem.diagnostic.log());
         match self.stack.len() {
             _ if !self.variables.is_empty() => self.variables.report(),
@@ -78,103 +65,36 @@ impl Rejected {
 }
 
 impl<'a> Run<'a> {
-    pub(crate) fn new(environment: &'a Environment, config: &'a Config, stop: &'a Stop) -> Self {
-        let preparation = Preparation {
+    pub(crate) fn new(environment: &'a Environment, config: &'a Config, shutdown: &'a Shutdown) -> Self {
+        Self {
+            config,
+            shutdown,
             environment,
-            command: config.task.command(),
-            places: &config.places,
-            config: Some((config, stop)),
+            is_rejected: false,
             variables: Problems::default(),
             names: Problems::default(),
             stack: Vec::new(),
+        }
+    }
+
+    /// Adds what is wrong with the files that the variables name to what is wrong with the variables.
+    pub(crate) async fn reject(mut self, problems: &Problems) -> Rejected {
+        self.is_rejected = true;
+        self.variables = problems.clone();
+        let loaded = self.load().await;
+        let is_sent = match &self.config.task {
+            Task::Login(_) => false,
+            Task::Deploy(deploy) => !deploy.dry_run && !problems.concerns("COMMAND") && !problems.concerns("DRY_RUN"),
+            _ => true,
         };
-        Self { config, stop, started: Instant::now(), preparation }
+        if is_sent {
+            let allow_http = self.config.allow_http || problems.concerns("ALLOW_HTTP");
+            self.address(allow_http, loaded.as_ref());
+            self.checked_ca_cert();
+        }
+        self.rejected()
     }
 
-    /// The gateway; `None` if something is wrong, which [`Preparation::finish`] returns.
-    pub(crate) fn gateway(&mut self, loaded: Option<&Loaded>) -> Option<Gateway> {
-        let Self { config, stop, preparation, .. } = self;
-        let url = preparation.address(&config.gateway_url, &config.credentials, config.allow_http, loaded);
-        if config.tls_no_verify {
-            tracing::warn!("`TLS_NO_VERIFY` is set: anyone on the way can read the token; use `CA_CERT` instead");
-        }
-        if matches!(config.credentials, Credentials::Password { .. }) {
-            tracing::info!("`OPENFAAS_PASSWORD` is set: basic auth is used, not the step's token");
-        }
-        // `CA_CERT` is checked without an address too, so that all problems are reported at once.
-        let ca_cert = preparation.ca_cert(config.ca_cert.as_deref());
-        let ca_cert = ca_cert.map_err(|error| preparation.problem("CA_CERT", error)).ok()?;
-        let settings = gateway::Settings {
-            url: url?,
-            ca_cert,
-            accept_any_certificate: config.tls_no_verify,
-            authenticator: match &config.credentials {
-                Credentials::Password { username, password } => Authenticator::password(username, password),
-                Credentials::IdToken(token) => Authenticator::id_token(token),
-            },
-            timeout: config.timeout,
-            retries: config.retries,
-            parallel: config.parallel,
-            facts: config.facts.clone(),
-        };
-        Gateway::new(settings, stop).map_err(|error| preparation.problem("CA_CERT", error)).ok()
-    }
-
-    /// The client for registries and clouds if it is wanted; `None` also if `CA_CERT` is wrong.
-    pub(crate) fn registry_client(&mut self, wanted: bool) -> Option<Http> {
-        if !wanted {
-            return None;
-        }
-        let Self { config, preparation, .. } = self;
-        let ca_cert = preparation.ca_cert(config.ca_cert.as_deref());
-        let ca_cert = ca_cert.map_err(|error| preparation.problem("CA_CERT", error)).ok()?;
-        let http = Http::new(ca_cert.as_ref(), config.parallel);
-        http.map_err(|error| preparation.problem("CA_CERT", error)).ok()
-    }
-
-    /// An outcome with nothing in it yet.
-    pub(crate) fn outcome(&self, gateway: String) -> Outcome {
-        Outcome { duration: self.started.elapsed(), ..Outcome::new(self.config.task.command(), gateway) }
-    }
-}
-
-/// Adds what is wrong with the files that the variables name to what is wrong with the variables.
-pub(crate) async fn reject(environment: &Environment, invalid: Invalid) -> Rejected {
-    let Invalid { problems, command, task, selection, gateway_url, credentials, ca_cert, places } = invalid;
-    let mut preparation = Preparation {
-        environment,
-        command,
-        places: &places,
-        config: None,
-        variables: problems,
-        names: Problems::default(),
-        stack: Vec::new(),
-    };
-    let loaded = match (&task, &selection) {
-        (Some(Task::Whoami(whoami)), _) => preparation.stack_if_any(&whoami.deploy).await,
-        (Some(Task::Deploy(deploy) | Task::Diff(deploy)), _) => {
-            preparation.stack(&deploy.selection, Some(deploy)).await
-        }
-        (Some(Task::Login(login)), _) if login.registries.is_none() => preparation.stack(&login.selection, None).await,
-        (_, Some(selection)) if ![Command::Whoami, Command::Invoke, Command::Login].contains(&command) => {
-            preparation.stack(selection, None).await
-        }
-        _ => {
-            preparation.warn(&BTreeSet::new());
-            None
-        }
-    };
-    let sends = !matches!(&task, None | Some(Task::Login(_) | Task::Deploy(Deploy { dry_run: true, .. })));
-    if let Some(url) = gateway_url.filter(|_| sends) {
-        preparation.address(&url, &credentials, true, loaded.as_ref());
-        if let Err(error) = preparation.ca_cert(ca_cert.as_deref()) {
-            preparation.problem("CA_CERT", error);
-        }
-    }
-    preparation.rejected()
-}
-
-impl Preparation<'_> {
     fn rejected(&mut self) -> Rejected {
         let mut variables = std::mem::take(&mut self.variables);
         variables.append(std::mem::take(&mut self.names));
@@ -191,36 +111,98 @@ impl Preparation<'_> {
     /// Ends the preparation: returns what was prepared if nothing is wrong.
     pub(crate) fn finish<T>(&mut self, prepared: Option<T>) -> Result<T, Rejected> {
         let rejected = self.rejected();
-        let is_well = rejected.variables.is_empty() && rejected.stack.is_empty();
-        prepared.filter(|_| is_well).ok_or(rejected)
+        let is_valid = rejected.variables.is_empty() && rejected.stack.is_empty();
+        prepared.filter(|_| is_valid).ok_or(rejected)
     }
 
-    /// Reads the stack file that the variables select; `deploy` is what they put over it.
-    ///
-    /// Gives nothing where something is wrong, which is kept for [`Preparation::finish`].
-    pub(crate) async fn stack(&mut self, selection: &Selection, deploy: Option<&Deploy>) -> Option<Loaded> {
+    /// An outcome with nothing in it yet.
+    pub(crate) fn outcome(&self, gateway: String) -> Outcome {
+        Outcome::new(self.config.task.command(), gateway)
+    }
+
+    pub(crate) fn session<'s>(&self, gateway: &'s Gateway, reporter: &'s Reporter<'s>) -> Session<'s>
+    where
+        'a: 's,
+    {
+        Session { gateway, shutdown: self.shutdown, parallel: self.config.parallel, reporter }
+    }
+
+    /// The gateway; `None` if something is wrong, which [`Run::finish`] returns.
+    pub(crate) fn gateway(&mut self, loaded: Option<&Loaded>) -> Option<Gateway> {
+        let config = self.config;
+        let url = self.address(config.allow_http, loaded);
+        if config.tls_no_verify {
+            tracing::warn!("`TLS_NO_VERIFY` is set: anyone on the way can read the token; use `CA_CERT` instead");
+        }
+        if matches!(config.credentials, Credentials::Password { .. }) {
+            tracing::info!("`OPENFAAS_PASSWORD` is set: basic auth is used, not the step's token");
+        }
+        // `CA_CERT` is checked without an address too, so that all problems are reported at once.
+        let ca_cert = self.checked_ca_cert()?;
+        let settings = gateway::Settings {
+            url: url?,
+            ca_cert,
+            accept_any_certificate: config.tls_no_verify,
+            authenticator: match &config.credentials {
+                Credentials::Password { username, password } => Authenticator::password(username, password),
+                Credentials::IdToken(token) => Authenticator::id_token(token),
+            },
+            timeout: config.timeout,
+            retries: config.retries,
+            parallel: config.parallel,
+            facts: config.facts.clone(),
+        };
+        Gateway::new(settings, self.shutdown).map_err(|error| self.problem("CA_CERT", error)).ok()
+    }
+
+    /// The client for registries and clouds; `None` if `CA_CERT` is wrong.
+    pub(crate) fn registry_client(&mut self) -> Option<Http> {
+        let ca_cert = self.checked_ca_cert()?;
+        Http::new(ca_cert.as_ref(), self.config.parallel).map_err(|error| self.problem("CA_CERT", error)).ok()
+    }
+
+    /// Reads the stack file if the command needs one. `None` also if something is wrong, which [`Run::finish`] returns.
+    pub(crate) async fn load(&mut self) -> Option<Loaded> {
+        let config = self.config;
+        match &config.task {
+            Task::Deploy(deploy) | Task::Diff(deploy) => self.stack(&deploy.selection, Some(deploy)).await,
+            Task::Remove(selection) => self.stack(selection, None).await,
+            Task::Login(login) if login.registries.is_none() => self.stack(&login.selection, None).await,
+            Task::Whoami(whoami) => self.stack_if_any(&whoami.deploy).await,
+            Task::Login(_) | Task::Invoke(_) => {
+                self.warn(&BTreeSet::new());
+                None
+            }
+        }
+    }
+
+    /// Reads the stack file that the variables select; `deploy` has priority over what the file says.
+    async fn stack(&mut self, selection: &Selection, deploy: Option<&Deploy>) -> Option<Loaded> {
         let source = match self.source(selection).await {
-            Ok(Some(source)) => source,
-            Ok(None) => return None,
-            Err(message) => {
-                self.problem("STACK_FILE", message);
+            Ok(source) => source?,
+            Err(error) => {
+                self.problem("STACK_FILE", error);
                 self.warn(&BTreeSet::new());
                 return None;
             }
         };
+        let over = deploy.map(|deploy| stack::Options {
+            env_vars: deploy.env_vars.clone(),
+            labels: deploy.labels.clone(),
+            annotations: deploy.annotations.clone(),
+            secrets: deploy.secrets.clone(),
+            constraints: deploy.constraints.clone(),
+            read_only: deploy.read_only,
+            prune: deploy.prune,
+            ..stack::Options::default()
+        });
         let options = stack::Options {
             namespace: selection.namespace.clone(),
             filter: selection.filter.clone(),
             regex: selection.regex.clone(),
             is_literal: !selection.envsubst,
             tag: self.tag(selection.tag_format, &source.base),
-            env_vars: deploy.map(|deploy| deploy.env_vars.clone()).unwrap_or_default(),
-            labels: deploy.map(|deploy| deploy.labels.clone()).unwrap_or_default(),
-            annotations: deploy.map(|deploy| deploy.annotations.clone()).unwrap_or_default(),
-            secrets: deploy.map(|deploy| deploy.secrets.clone()).unwrap_or_default(),
-            constraints: deploy.map(|deploy| deploy.constraints.clone()).unwrap_or_default(),
-            read_only: deploy.is_some_and(|deploy| deploy.read_only),
-            prune: deploy.is_some_and(|deploy| deploy.prune),
+            ..over.unwrap_or_default()
         };
         let substituted = RefCell::default();
         let tokens = Tokens::new(self.environment);
@@ -262,12 +244,12 @@ impl Preparation<'_> {
         Some(Loaded { path, stack, owner })
     }
 
-    /// [`Preparation::stack`] for where none is needed: nothing where none is there, and only warnings where one is wrong.
-    pub(crate) async fn stack_if_any(&mut self, deploy: &Deploy) -> Option<Loaded> {
+    /// [`Run::stack`] for a command that can do without one: if it is wrong, there are only warnings.
+    async fn stack_if_any(&mut self, deploy: &Deploy) -> Option<Loaded> {
         // Images do not matter here, so that nothing has to be known of the commit.
         let selection = Selection { tag_format: TagFormat::Latest, ..deploy.selection.clone() };
-        let is_there = |name: &&str| input::find(name, self.places.clone_dir.as_deref()).is_ok();
-        if selection.stack_file.is_none() && !STACK_FILES.iter().any(is_there) {
+        let exists = |name: &&str| input::find(name, self.config.places.clone_dir.as_deref()).is_ok();
+        if selection.stack_file.is_none() && !STACK_FILES.iter().any(exists) {
             self.warn(&BTreeSet::new());
             return None;
         }
@@ -283,51 +265,57 @@ impl Preparation<'_> {
         loaded
     }
 
-    /// Tells what is set and probably not what was meant.
-    pub(crate) fn warn(&mut self, substituted: &BTreeSet<String>) {
+    /// Warns of variables that are set and probably not what was meant.
+    fn warn(&mut self, substituted: &BTreeSet<String>) {
         config::check_names(self.environment, substituted, &mut self.names);
-        for warning in config::warnings(self.environment, self.command, substituted, &self.variables) {
+        let command = self.config.task.command();
+        for warning in config::warnings(self.environment, command, substituted, &self.variables) {
             tracing::warn!("{warning}");
         }
     }
 
-    /// The same, and what a person should look at in the stack file.
     fn warn_of_stack(&mut self, substituted: &BTreeSet<String>, warnings: &[stack::Problem]) {
         self.warn(substituted);
         warnings.iter().for_each(|warning| warning.diagnostic.log());
     }
 
     /// The stack file's text, from a path or a URL; `None` if it is not fetched because variables are wrong.
-    async fn source(&self, selection: &Selection) -> Result<Option<stack::Source>, String> {
-        let clone_dir = self.places.clone_dir.as_deref();
-        let Some(wanted) = &selection.stack_file else {
-            let found = STACK_FILES.iter().find_map(|name| input::find(name, clone_dir).ok());
-            let (path, base) = found.ok_or_else(|| {
-                "neither `stack.yaml` nor `stack.yml` is in the working directory or the clone directory: \
-                 write the stack file's path"
-                    .to_owned()
-            })?;
-            return read_source(&path, base, clone_dir).map(Some);
+    async fn source(&self, selection: &Selection) -> Result<Option<stack::Source>, Diagnostic> {
+        let clone_dir = self.config.places.clone_dir.as_deref();
+        let (path, base) = match selection.stack_file.as_deref() {
+            None => STACK_FILES.iter().find_map(|name| input::find(name, clone_dir).ok()).ok_or_else(|| {
+                Diagnostic::error(
+                    "neither `stack.yaml` nor `stack.yml` is in the working directory or the clone directory: write the \
+                     stack file's path",
+                )
+            })?,
+            Some(url) if url.starts_with("http://") => {
+                let shown = Url::parse(url).map_or_else(|_| String::new(), |url| format!("`{}` ", fetch::shown(&url)));
+                return Err(Diagnostic::error(format!("{shown}is not encrypted: write an `https://` URL")));
+            }
+            Some(url) if url.starts_with("https://") => return self.fetched(url).await,
+            Some(path) => input::find(path, clone_dir)?,
         };
-        if wanted.starts_with("http://") {
-            let shown = Url::parse(wanted).map_or_else(|_| String::new(), |url| format!("`{}` ", fetch::shown(&url)));
-            return Err(format!("{shown}is not encrypted: write an `https://` URL"));
+        let text = input::read(&path, stack::MAX_FILE)?;
+        let clone_dir = clone_dir.map(Path::to_owned);
+        Ok(Some(stack::Source { name: path.display().to_string(), text, base, is_remote: false, clone_dir }))
+    }
+
+    async fn fetched(&self, url: &str) -> Result<Option<stack::Source>, Diagnostic> {
+        // The URL is not quoted: it may be invalid because of a password in it.
+        let url = Url::parse(url).map_err(|error| Diagnostic::error(format!("is not a URL: {error}")))?;
+        if self.is_rejected {
+            return Ok(None);
         }
-        if wanted.starts_with("https://") {
-            // Not quoted: what makes it none may be a password.
-            let url = Url::parse(wanted).map_err(|error| format!("is not a URL: {error}"))?;
-            let Some((config, stop)) = self.config else { return Ok(None) };
-            let ca_cert = self.ca_cert(config.ca_cert.as_deref()).map_err(|error| format!("`CA_CERT`: {error}"))?;
-            let limits = fetch::Limits { timeout: config.timeout, retries: config.retries, size: stack::MAX_FILE };
-            let text = tokio::select! {
-                text = fetch(&url, ca_cert.as_ref(), limits, stop) => text.map_err(|error| error.to_string())?,
-                _ = stop.grace_over() => return Err("the run was stopped".to_owned()),
-            };
-            let name = fetch::shown(&url);
-            return Ok(Some(stack::Source { name, text, base: ".".into(), is_remote: true, clone_dir: None }));
-        }
-        let (path, base) = input::find(wanted, clone_dir).map_err(|error| error.to_string())?;
-        read_source(&path, base, clone_dir).map(Some)
+        let ca_cert = self.ca_cert().map_err(|error| Diagnostic::error(format!("`CA_CERT`: {error}")))?;
+        let Config { timeout, retries, .. } = *self.config;
+        let limits = fetch::Limits { timeout, retries, size: stack::MAX_FILE };
+        let text = tokio::select! {
+            text = fetch(&url, ca_cert.as_ref(), limits, self.shutdown) => text?,
+            _ = self.shutdown.grace_over() => return Err(Diagnostic::error("the run was stopped")),
+        };
+        let name = fetch::shown(&url);
+        Ok(Some(stack::Source { name, text, base: ".".into(), is_remote: true, clone_dir: None }))
     }
 
     /// What `TAG_FORMAT` makes of image names.
@@ -353,51 +341,50 @@ impl Preparation<'_> {
         }
     }
 
-    /// The URL of the gateway, which `OPENFAAS_URL` names, else the stack file.
-    fn address(
-        &mut self,
-        given: &GatewayUrl,
-        credentials: &Credentials,
-        allow_http: bool,
-        loaded: Option<&Loaded>,
-    ) -> Option<Url> {
-        let blank = match given {
+    /// The URL of the gateway: `OPENFAAS_URL`, else the one in the stack file.
+    fn address(&mut self, allow_http: bool, loaded: Option<&Loaded>) -> Option<Url> {
+        let config = self.config;
+        let blank = match &config.gateway_url {
             GatewayUrl::Set(url) => return Some(url.clone()),
+            GatewayUrl::Wrong => return None,
             GatewayUrl::Unset { blank } => *blank,
         };
-        let named = loaded.and_then(|loaded| loaded.stack.gateway.as_deref()).map(str::trim).unwrap_or_default();
-        if !named.is_empty() && named.trim_end_matches('/') != PLACEHOLDER {
-            let is_remote = loaded.is_some_and(|loaded| loaded.path.starts_with("https://"));
-            let trusted = if is_remote { Err(Distrust::Remote) } else { trusted(named, credentials, allow_http) };
-            return trusted.map_err(|distrust| self.problem("OPENFAAS_URL", distrust)).ok();
+        let named = loaded.and_then(|loaded| Some((loaded, loaded.stack.gateway.as_deref()?.trim())));
+        let is_named = |(_, url): &(&Loaded, &str)| !url.is_empty() && url.trim_end_matches('/') != PLACEHOLDER;
+        if let Some((loaded, url)) = named.filter(is_named) {
+            let trusted = trusted(url, loaded, &config.credentials, allow_http);
+            return trusted.map_err(|error| self.problem("OPENFAAS_URL", error)).ok();
         }
         // A stack file that could not be read may name it.
         if self.stack.is_empty() {
             let message = config::missing(blank);
-            self.problem(
-                "OPENFAAS_URL",
-                format!("{message}; write the gateway's address, for example `https://gw.example.com`"),
-            );
+            let example = "write the gateway's address, for example `https://gw.example.com`";
+            self.problem("OPENFAAS_URL", format!("{message}; {example}"));
         }
         None
     }
 
-    /// The PEM text of `CA_CERT`.
-    fn ca_cert(&self, value: Option<&str>) -> Result<Option<CaCert>, InvalidCaCert> {
-        let Some(value) = value else { return Ok(None) };
+    /// [`Run::ca_cert`]; `None` if it is wrong, which is added to the problems.
+    fn checked_ca_cert(&mut self) -> Option<Option<CaCert>> {
+        self.ca_cert().map_err(|error| self.problem("CA_CERT", error)).ok()
+    }
+
+    /// The certificates of `CA_CERT`.
+    fn ca_cert(&self) -> Result<Option<CaCert>, Diagnostic> {
+        let Some(value) = &self.config.ca_cert else { return Ok(None) };
         if CaCert::is_inline(value) {
             return Ok(Some(CaCert::parse(value.as_bytes())?));
         }
-        let (path, _) = input::find(value, self.places.clone_dir.as_deref())?;
+        let (path, _) = input::find(value, self.config.places.clone_dir.as_deref())?;
         let certificates = CaCert::parse(&input::read(&path, CA_LIMIT)?);
-        certificates.map(Some).map_err(|source| InvalidCaCert::File { path: value.to_owned(), source })
+        certificates.map(Some).map_err(|error| Diagnostic::error(format!("`{}` {error}", quote(value))))
     }
 
-    /// The stack file's path from the clone directory, where it lies in it, as Bitbucket's reports name files. It is the
-    /// path as it was named: two links to one file are two stack files.
+    /// The stack file's path as Bitbucket's reports name files: relative to the clone directory, if it is in it. Links are
+    /// not resolved: two links to one file are two stack files.
     fn shown_path(&self, source: &stack::Source) -> String {
         let relative = || {
-            let clone_dir = self.places.clone_dir.as_ref()?;
+            let clone_dir = self.config.places.clone_dir.as_ref()?;
             let directories = [clone_dir.clone(), clone_dir.canonicalize().ok()?];
             let name = std::path::absolute(&source.name).ok()?;
             let path = without_dots(&name)?;
@@ -409,8 +396,8 @@ impl Preparation<'_> {
     }
 }
 
-/// A path without `.` and `..`, links not followed.
-fn without_dots(path: &Path) -> Option<PathBuf> {
+/// A path without `.` and `..`, links not followed; `None` if it leads out of where it starts.
+pub(super) fn without_dots(path: &Path) -> Option<PathBuf> {
     let mut clean = PathBuf::new();
     for part in path.components() {
         match part {
@@ -424,25 +411,13 @@ fn without_dots(path: &Path) -> Option<PathBuf> {
     Some(clean)
 }
 
-/// What is wrong with `CA_CERT`.
-#[derive(Debug, thiserror::Error)]
-enum InvalidCaCert {
-    #[error(transparent)]
-    Value(#[from] ca_cert::Error),
-    #[error(transparent)]
-    Unreadable(#[from] input::Error),
-    #[error("`{}` {source}", quote(path))]
-    File { path: String, source: ca_cert::Error },
-}
-
 /// A stack file that was read.
 pub(crate) struct Loaded {
-    /// Its path, from the clone directory where it lies in it.
-    pub path: String,
-    /// What it says.
-    pub stack: Stack,
+    /// Relative to the clone directory, if it is in it.
+    pub(crate) path: String,
+    pub(crate) stack: Stack,
     /// The value of the label that all its functions carry (`OWNER_LABEL`).
-    pub owner: Option<String>,
+    pub(crate) owner: Option<String>,
 }
 
 impl Loaded {
@@ -455,10 +430,4 @@ impl Loaded {
     pub(crate) fn names(&self) -> impl Iterator<Item = FunctionName> {
         self.stack.functions.iter().map(|function| FunctionName::from(&function.deployment))
     }
-}
-
-fn read_source(path: &Path, base: PathBuf, clone_dir: Option<&Path>) -> Result<stack::Source, String> {
-    let text = input::read(path, stack::MAX_FILE).map_err(|error| error.to_string())?;
-    let clone_dir = clone_dir.map(Path::to_owned);
-    Ok(stack::Source { name: path.display().to_string(), text, base, is_remote: false, clone_dir })
 }

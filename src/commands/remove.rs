@@ -1,21 +1,19 @@
 //! `COMMAND: remove`, and the deletions of `PRUNE`: functions are deleted side by side.
 
-use crate::commands::concurrent::{Failed, begun, each};
+use crate::commands::concurrent::{begun, each};
 use crate::commands::permissions;
 use crate::commands::prepare::{Rejected, Run};
 use crate::commands::progress::{self, Reporter, count};
 use crate::commands::session::Session;
-use crate::config::Selection;
 use crate::function::FunctionName;
-use crate::function::outcome::{Action, FunctionOutcome, Left, Outcome};
+use crate::function::outcome::{Action, FunctionOutcome, Outcome};
 use crate::gateway::{Deletion, Error};
 use crate::oidc;
 
-/// Deletes what the variables select.
-pub(crate) async fn run(mut run: Run<'_>, selection: &Selection) -> Result<Outcome, Rejected> {
-    let loaded = run.preparation.stack(selection, None).await;
+pub(crate) async fn run(mut run: Run<'_>) -> Result<Outcome, Rejected> {
+    let loaded = run.load().await;
     let gateway = run.gateway(loaded.as_ref());
-    let (loaded, gateway) = run.preparation.finish(loaded.zip(gateway))?;
+    let (loaded, gateway) = run.finish(loaded.zip(gateway))?;
     let mut outcome = run.outcome(gateway.address());
     let functions = &loaded.stack.functions;
     tracing::info!("removing {} of `{}` from `{}`", count(functions.len()), loaded.path, gateway.address());
@@ -23,9 +21,9 @@ pub(crate) async fn run(mut run: Run<'_>, selection: &Selection) -> Result<Outco
     let needs = |functions| permissions::of_all(oidc::IamAction::FunctionDelete, functions);
     let reporter = &Reporter::new(&needs);
     match gateway.sign_in().await {
-        // The table is to say that nothing was started.
+        // The table reports that nothing was started.
         Ok(()) | Err(Error::Stopped(_)) => {
-            let session = Session { gateway: &gateway, stop: run.stop, parallel: run.config.parallel, reporter };
+            let session = run.session(&gateway, reporter);
             let targets =
                 functions.iter().map(|function| (FunctionName::from(&function.deployment), Some(function.line)));
             outcome.functions = remove(&session, targets.collect()).await;
@@ -34,34 +32,28 @@ pub(crate) async fn run(mut run: Run<'_>, selection: &Selection) -> Result<Outco
         }
         Err(error) => outcome.problem = Some(reporter.run_failed(&error)),
     }
-    outcome.duration = run.started.elapsed();
     Ok(outcome)
 }
 
-/// Deletes functions, some at once, each with its line in the stack file; the outcomes are in their order.
+/// Deletes functions concurrently, each with its line in the stack file; the outcomes are in the same order.
 pub(crate) async fn remove(session: &Session<'_>, targets: Vec<(FunctionName, Option<usize>)>) -> Vec<FunctionOutcome> {
-    let Session { gateway, reporter, .. } = *session;
+    let gateway = session.gateway;
     let begun = targets.into_iter().map(|(target, line)| (FunctionOutcome { line, ..begun(gateway, target) }, ()));
     each(session, begun, async |target, ()| match gateway.delete(target).await {
         Ok(Deletion::Accepted) => Ok(Action::Removed),
         Ok(Deletion::NotFound) => Ok(Action::Absent),
-        // Only an answer was lost, if the function is gone.
+        // If the function no longer exists, only the answer was lost.
         Ok(Deletion::Unknown(error)) if error.status().is_none() || error.is_transient() => {
             match gateway.get(target).await {
                 Ok(None) => Ok(Action::Removed),
-                _ => Err(failed(reporter, &error)),
+                _ => Err(error.into()),
             }
         }
-        Ok(Deletion::Unknown(error)) | Err(error) => Err(failed(reporter, &error)),
+        Ok(Deletion::Unknown(error)) | Err(error) => Err(error.into()),
     })
     .await
 }
 
-fn failed(reporter: &Reporter<'_>, error: &Error) -> Failed {
-    Failed { problem: reporter.failed(error), is_unavailable: error.is_unavailable(), left: Left::Untouched }
-}
-
-/// The last line.
 pub(crate) fn summary(outcome: &Outcome) -> String {
     progress::summary(outcome, "removed")
 }

@@ -1,48 +1,42 @@
-//! Whether the credentials may be sent to a gateway that only the stack file names.
+//! Decides whether the credentials may be sent to a gateway that only the stack file names.
 
 use url::Url;
 
-use crate::config::{Credentials, UrlError, gateway_url};
+use crate::commands::prepare::Loaded;
+use crate::config::{Credentials, gateway_url};
 use crate::console::log::whole_or_length;
+use crate::diagnostic::Diagnostic;
 use crate::oidc;
 
-/// The gateway that only the stack file names, if the credentials may be sent to it: unlike `OPENFAAS_URL`, a stack file is
-/// anyone's text, and a substitution in it may have made up the host.
-pub(super) fn trusted(named: &str, credentials: &Credentials, allow_http: bool) -> Result<Url, Distrust> {
-    let url = gateway_url(named, allow_http)?;
+/// The gateway that only the stack file names, if the credentials may be sent to it. Unlike `OPENFAAS_URL`, the text of a stack
+/// file is not trusted: its host may be the result of a substitution.
+pub(super) fn trusted(
+    named: &str,
+    loaded: &Loaded,
+    credentials: &Credentials,
+    allow_http: bool,
+) -> Result<Url, Diagnostic> {
+    let refused = |reason: &str| {
+        Diagnostic::error(format!("is not set, and {reason}: set `OPENFAAS_URL` to the gateway's address"))
+    };
+    if loaded.path.starts_with("https://") {
+        return Err(refused("a stack file from a URL cannot name the gateway"));
+    }
+    let url = gateway_url(named, allow_http)
+        .map_err(|error| Diagnostic::error(format!("is not set, and `provider.gateway` of the stack file {error}")))?;
     match credentials {
-        Credentials::Password { .. } => Err(Distrust::Password),
-        Credentials::IdToken(Err(_)) => Err(Distrust::NoToken),
+        Credentials::Password { .. } => {
+            Err(refused("`OPENFAAS_PASSWORD` is never sent to a gateway that only the stack file names"))
+        }
+        Credentials::IdToken(Err(_)) => {
+            Err(refused("without an ID token the gateway that the stack file names is not used"))
+        }
         Credentials::IdToken(Ok(token)) => match token.claims() {
             Ok(claims) if oidc::is_meant_for(&claims, &url) => Ok(url),
-            _ => Err(Distrust::Audience(named.to_owned())),
+            _ => Err(refused(&format!(
+                "the step's token is not sent to `{}`, which only the stack file names and no audience of the token does",
+                whole_or_length(named)
+            ))),
         },
     }
-}
-
-/// Why a gateway that only the stack file names is not used.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Distrust {
-    #[error("is not set, and `provider.gateway` of the stack file {0}")]
-    Url(#[from] UrlError),
-    #[error(
-        "is not set, and a stack file from a URL cannot name the gateway: set `OPENFAAS_URL` to the gateway's address"
-    )]
-    Remote,
-    #[error(
-        "is not set, and `OPENFAAS_PASSWORD` is never sent to a gateway that only the stack file names: set `OPENFAAS_URL` to \
-         the gateway's address"
-    )]
-    Password,
-    #[error(
-        "is not set, and without an ID token the gateway that the stack file names is not used: set `OPENFAAS_URL` to the \
-         gateway's address"
-    )]
-    NoToken,
-    #[error(
-        "is not set, and the step's token is not sent to `{}`, which only the stack file names and no audience of the token \
-         does: set `OPENFAAS_URL` to the gateway's address",
-        whole_or_length(.0)
-    )]
-    Audience(String),
 }

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::path::PathBuf;
 
 #[derive(Clone, Debug, Default)]
 pub struct Environment {
@@ -37,10 +36,6 @@ impl Environment {
 
     pub(super) fn owned(&self, name: &str) -> Option<String> {
         self.text(name).map(str::to_owned)
-    }
-
-    pub(super) fn path(&self, name: &str) -> Option<PathBuf> {
-        self.text(name).map(PathBuf::from)
     }
 
     /// Whether the variable is set to a value that is not UTF-8.

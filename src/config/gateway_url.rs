@@ -4,54 +4,37 @@ use url::Url;
 
 use super::lints::is_reference;
 use crate::console::log::whole_or_length;
+use crate::diagnostic::Diagnostic;
 use crate::http::client::is_loopback;
 
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum UrlError {
-    #[error("is the text `{}`, not the variable's value", whole_or_length(.0))]
-    Unexpanded(String),
-    /// Without the URL: nobody knows where in it the password is.
-    #[error("contains a user name or a password: use `OPENFAAS_USERNAME` and `OPENFAAS_PASSWORD`")]
-    Credentials,
-    #[error("`{url}` is not a URL: write `https://{url}`", url = whole_or_length(.0))]
-    NoScheme(String),
-    #[error("`{}` is not a URL: write for example `https://gw.example.com`", whole_or_length(.0))]
-    Syntax(String),
-    #[error("`{}` is not a scheme of a gateway: write `https://…`", whole_or_length(.0))]
-    Scheme(String),
-    #[error("`{}` has a query or a fragment: write the gateway's address only", whole_or_length(.0))]
-    Query(String),
-    #[error(
-        "`{}` is not encrypted, and would send the token in the clear: write `https://…`, or set `ALLOW_HTTP: 'true'` if the \
-         network to the gateway is trusted",
-        whole_or_length(.0)
-    )]
-    NotEncrypted(String),
-}
-
 /// Reads a gateway's URL; a base path is kept, a slash at its end is not.
-pub(crate) fn gateway_url(text: &str, allow_http: bool) -> Result<Url, UrlError> {
-    let url = Url::parse(text).ok().filter(|url| text.contains("://") && url.has_host());
-    let written = || text.to_owned();
-    let Some(mut url) = url else {
-        return Err(match Url::parse(&format!("https://{text}")) {
-            _ if is_reference(text) => UrlError::Unexpanded(written()),
-            _ if text.contains('@') => UrlError::Credentials,
-            Ok(_) if !text.contains("://") => UrlError::NoScheme(written()),
-            _ => UrlError::Syntax(written()),
+pub(crate) fn gateway_url(text: &str, allow_http: bool) -> Result<Url, Diagnostic> {
+    let shown = whole_or_length(text);
+    let wrong = |message: String| Err(Diagnostic::error(message));
+    // Without the text: nobody knows where in it the password is.
+    const CREDENTIALS: &str = "contains a user name or a password: use `OPENFAAS_USERNAME` and `OPENFAAS_PASSWORD`";
+    let Some(mut url) = Url::parse(text).ok().filter(|url| text.contains("://") && url.has_host()) else {
+        return wrong(match Url::parse(&format!("https://{text}")) {
+            _ if is_reference(text) => format!("is the text `{shown}`, not the variable's value"),
+            _ if text.contains('@') => CREDENTIALS.to_owned(),
+            Ok(_) if !text.contains("://") => format!("`{shown}` is not a URL: write `https://{shown}`"),
+            _ => format!("`{shown}` is not a URL: write for example `https://gw.example.com`"),
         });
     };
     if !matches!(url.scheme(), "http" | "https") {
-        return Err(UrlError::Scheme(url.scheme().to_owned()));
+        return wrong(format!("`{}` is not a scheme of a gateway: write `https://…`", whole_or_length(url.scheme())));
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(UrlError::Credentials);
+        return wrong(CREDENTIALS.to_owned());
     }
     if url.query().is_some() || url.fragment().is_some() {
-        return Err(UrlError::Query(written()));
+        return wrong(format!("`{shown}` has a query or a fragment: write the gateway's address only"));
     }
     if url.scheme() == "http" && !allow_http && !is_loopback(&url) {
-        return Err(UrlError::NotEncrypted(written()));
+        return wrong(format!(
+            "`{shown}` is not encrypted, and would send the token in the clear: write `https://…`, or set \
+             `ALLOW_HTTP: 'true'` if the network to the gateway is trusted"
+        ));
     }
     let path = url.path().trim_end_matches('/').to_owned();
     url.set_path(&path);
@@ -71,7 +54,7 @@ mod tests {
             ("http://localhost", "http://localhost/"),
             ("http://[::1]:8080/", "http://[::1]:8080/"),
         ] {
-            assert_eq!(gateway_url(text, false).map(String::from).as_deref(), Ok(url), "{text}");
+            assert_eq!(gateway_url(text, false).map(String::from), Ok(url.to_owned()), "{text}");
         }
         assert!(gateway_url("http://gateway.openfaas:8080", true).is_ok());
     }

@@ -1,4 +1,4 @@
-//! Variables that are set and probably not as they were meant.
+//! Warnings about variables that are set and probably not what was meant.
 
 use std::collections::BTreeSet;
 
@@ -22,8 +22,8 @@ const OF_FAAS_CLI: [(&str, &str); 7] = [
     ("FUNCTION_NAME", "FUNCTION"),
 ];
 
-/// What is set and probably not what was meant, but for variables that have a problem already. `substituted` are the names
-/// that the stack file takes from the environment, which may look like anything.
+/// Warnings about what is set and probably not what was meant, except for variables that have a problem already.
+/// `substituted` are the names that the stack file takes from the environment, which may be similar to any variable.
 pub fn warnings(
     environment: &Environment,
     command: Command,
@@ -49,7 +49,7 @@ pub fn warnings(
             warnings.push(format!("`{name}` {}", is_the_text(name, value)));
         } else if variable.kind == Kind::List {
             let numbered = (0..).map_while(|index| environment.get(&format!("{name}_{index}")).map(str::to_owned));
-            let items = value.and_then(|text| text_items(text).ok()).unwrap_or_else(|| numbered.collect());
+            let items = value.and_then(text_items).unwrap_or_else(|| numbered.collect());
             for (index, item) in items.iter().enumerate() {
                 let part = item.split_once(['=', ':']).map_or(item.as_str(), |(_, value)| value).trim();
                 if is_reference(part) {

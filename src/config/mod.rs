@@ -20,7 +20,7 @@ use regex_lite::Regex;
 use url::Url;
 
 pub use environment::Environment;
-pub(crate) use gateway_url::{UrlError, gateway_url};
+pub(crate) use gateway_url::gateway_url;
 pub use lints::warnings;
 pub(crate) use lints::{check_names, unexpanded};
 pub use parse::read;
@@ -50,39 +50,32 @@ pub struct Config {
     /// PEM text, or the path of a PEM file.
     pub(crate) ca_cert: Option<String>,
     pub(crate) tls_no_verify: bool,
-    /// For one HTTP request.
     pub(crate) timeout: Duration,
     pub(crate) retries: u32,
-    /// Requests in flight at once.
     pub(crate) parallel: usize,
     pub(crate) places: Places,
 }
 
-/// Why there is no [`Config`], and those parts of it that are valid: with them, the problems of the files that they name are
-/// found in the same run.
+/// Variables with problems. Nothing is sent for them.
 #[derive(Debug)]
 pub struct Invalid {
     pub problems: Problems,
-    /// The default if `COMMAND` itself is wrong.
-    pub command: Command,
-    pub(crate) task: Option<Task>,
-    /// What of the stack file is selected, or all of it if the selection is wrong.
-    pub(crate) selection: Option<Selection>,
-    pub(crate) gateway_url: Option<GatewayUrl>,
-    pub(crate) credentials: Credentials,
-    pub(crate) ca_cert: Option<String>,
-    /// Without the report if its variables are wrong.
-    pub(crate) places: Places,
+    /// What is valid, with defaults in place of what is not: the problems of the files that it names are reported in the
+    /// same run.
+    pub(crate) config: Config,
 }
 
 /// `OPENFAAS_URL`.
 #[derive(Debug)]
 pub(crate) enum GatewayUrl {
     Set(Url),
-    Unset { blank: bool },
+    Unset {
+        blank: bool,
+    },
+    /// Only within [`Invalid`].
+    Wrong,
 }
 
-/// How the pipe authenticates.
 #[derive(Debug)]
 pub(crate) enum Credentials {
     /// Basic auth, for OpenFaaS CE and Standard.
@@ -153,7 +146,6 @@ pub(crate) struct Deploy {
     /// `WAIT_TIMEOUT`, also for retries without `WAIT`.
     pub(crate) wait_timeout: Duration,
     pub(crate) verify: Option<Arc<Verify>>,
-    /// Whether `diff` shows the values of environment variables.
     pub(crate) show_values: bool,
     pub(crate) rollback: bool,
     /// The repository that functions are labelled with (`OWNER_LABEL`).
@@ -170,12 +162,10 @@ pub(crate) struct Whoami {
     pub(crate) function: Option<FunctionName>,
 }
 
-/// `COMMAND: login`.
 #[derive(Clone, Debug)]
 pub(crate) struct Login {
     /// `REGISTRIES`; `None` for those of the stack file's images.
     pub(crate) registries: Option<Vec<Host>>,
-    /// `DOCKER_CONFIG`.
     pub(crate) directory: PathBuf,
     pub(crate) selection: Selection,
 }
@@ -187,11 +177,9 @@ pub(crate) enum Strategy {
     Update,
     /// Deleted and, once it is gone, created.
     Replace,
-    /// Not at all.
     Create,
 }
 
-/// `COMMAND: invoke`.
 #[derive(Debug)]
 pub(crate) struct Invoke {
     pub(crate) function: FunctionName,
@@ -207,11 +195,9 @@ pub(crate) struct Invoke {
 pub(crate) struct CallOptions {
     pub(crate) method: http::Method,
     pub(crate) payload: Payload,
-    /// None for a call without a body.
     pub(crate) content_type: Option<http::HeaderValue>,
     pub(crate) headers: http::HeaderMap,
     pub(crate) auth: Auth,
-    /// `SIGN_HEADER` and `SIGN_KEY`.
     pub(crate) sign: Option<(http::HeaderName, Secret)>,
 }
 
@@ -219,14 +205,12 @@ pub(crate) struct CallOptions {
 pub(crate) enum Payload {
     /// `PAYLOAD`, or nothing.
     Text(String),
-    /// `PAYLOAD_FILE`.
     File(String),
 }
 
 /// When an invocation carries a function token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Auth {
-    /// If the function asks for one.
     Auto,
     Always,
     Never,

@@ -21,9 +21,9 @@ use crate::registry::Host;
 use crate::report::{OUTPUT_VARIABLES, Places, insights};
 
 /// More retries only hide that something is broken.
-const MAX_RETRIES: usize = 20;
+const MAX_RETRIES: u32 = 20;
 /// As many deployments as a gateway accepts at once without refusing some.
-const MAX_PARALLEL: usize = 64;
+const MAX_PARALLEL: u32 = 64;
 
 /// Reads the variables. From here on, all output hides the secrets among them.
 pub fn read(environment: &Environment) -> Result<Config, Box<Invalid>> {
@@ -33,7 +33,7 @@ pub fn read(environment: &Environment) -> Result<Config, Box<Invalid>> {
         Err(error) => (Values::default(), Some(error)),
     };
     let variables = Variables { environment, values: &values };
-    let mut reader = Reader::new(variables);
+    let mut reader = Reader { variables, problems: Problems::default() };
     if let Some(error) = wrong {
         reader.problems.add("COMMAND", format!("the variables cannot be read: {error}"));
     }
@@ -47,127 +47,103 @@ pub fn read(environment: &Environment) -> Result<Config, Box<Invalid>> {
             problems.replace(name, message);
         }
     }
-    config.filter(|_| problems.is_empty()).ok_or_else(|| {
-        let command = part(variables, Reader::command);
-        Box::new(Invalid {
-            problems,
-            command: command.unwrap_or(Command::Deploy),
-            task: command.and_then(|command| part(variables, |reader| reader.task(command))),
-            selection: part(variables, Reader::selection).or_else(|| part(variables, Reader::whole_file)),
-            gateway_url: part(variables, Reader::gateway_url),
-            credentials: Reader::new(variables).credentials(),
-            ca_cert: variables.ca_cert().owned(),
-            places: part(variables, Reader::places).unwrap_or_else(|| directories(environment)),
-        })
-    })
+    if problems.is_empty() { Ok(config) } else { Err(Box::new(Invalid { problems, config })) }
 }
 
-/// Reads a part of the configuration for itself; `None` if anything is wrong with it.
-fn part<'a, T>(variables: Variables<'a>, read: impl FnOnce(&mut Reader<'a>) -> Option<T>) -> Option<T> {
-    let mut reader = Reader::new(variables);
-    read(&mut reader).filter(|_| reader.problems.is_empty())
-}
-
-/// Methods add what is wrong to the problems, and return `None` if there is no value because of it.
+/// Methods add what is wrong to the problems, and return the default in its place.
 pub(super) struct Reader<'a> {
-    pub(super) environment: &'a Environment,
     pub(super) variables: Variables<'a>,
     pub(super) problems: Problems,
 }
 
-impl<'a> Reader<'a> {
-    fn new(variables: Variables<'a>) -> Self {
-        Self { environment: variables.environment, variables, problems: Problems::default() }
-    }
-
-    fn config(&mut self) -> Option<Config> {
-        let Self { variables, environment, .. } = *self;
-        // Only read, so that what is wrong with it is reported: the log has followed it from the start.
-        let debug = variables.debug().boolean(&mut self.problems);
-        let task = self.command().and_then(|command| self.task(command));
-        let gateway_url = self.gateway_url();
+impl Reader<'_> {
+    fn config(&mut self) -> Config {
+        let variables = self.variables;
+        // Only for its problems: the log has followed `DEBUG` from the start.
+        variables.debug().boolean(&mut self.problems);
+        let commands: Vec<_> = Command::ALL.iter().map(|command| (command.name(), *command)).collect();
+        let command = variables.command().choice(&commands, &mut self.problems);
+        let task = self.task(command);
+        let allow_http = variables.allow_http().boolean(&mut self.problems);
+        let gateway_url = self.gateway_url(allow_http);
         let registries = self.registry_access();
         let places = self.places();
         let problems = &mut self.problems;
-        let allow_http = variables.allow_http().boolean(problems);
-        let tls_no_verify = variables.tls_no_verify().boolean(problems);
-        let timeout = variables.timeout().duration(problems);
-        let retries = variables.retries().number(0..=MAX_RETRIES, problems);
-        let parallel = variables.parallel().number(1..=MAX_PARALLEL, problems);
-        debug?;
-        Some(Config {
-            task: task?,
-            gateway_url: gateway_url?,
-            allow_http: allow_http?,
+        Config {
+            task,
+            gateway_url,
+            allow_http,
+            tls_no_verify: variables.tls_no_verify().boolean(problems),
+            timeout: variables.timeout().duration(problems),
+            retries: variables.retries().number(0..=MAX_RETRIES, problems),
+            parallel: variables.parallel().number(1..=MAX_PARALLEL, problems) as usize,
             credentials: self.credentials(),
-            registries: registries?,
-            facts: facts(environment),
+            registries,
+            facts: facts(variables.environment),
             ca_cert: variables.ca_cert().owned(),
-            tls_no_verify: tls_no_verify?,
-            timeout: timeout?,
-            retries: u32::try_from(retries?).ok()?,
-            parallel: parallel?,
-            places: places?,
-        })
+            places,
+        }
     }
 
-    fn command(&mut self) -> Option<Command> {
-        let names: Vec<_> = Command::ALL.iter().map(|command| (command.name(), *command)).collect();
-        self.variables.command().choice(&names, &mut self.problems)
-    }
-
-    fn task(&mut self, command: Command) -> Option<Task> {
-        Some(match command {
-            Command::Deploy => Task::Deploy(self.deploy()?),
-            Command::Invoke => Task::Invoke(Box::new(self.invoke()?)),
+    fn task(&mut self, command: Command) -> Task {
+        match command {
+            Command::Deploy => Task::Deploy(self.deploy()),
+            Command::Invoke => Task::Invoke(Box::new(self.invoke())),
             Command::Whoami => {
-                let deploy = self.deploy();
-                let function = match self.variables.function().value {
-                    Some(_) => Some(self.function()?),
-                    None => None,
-                };
-                Task::Whoami(Whoami { deploy: deploy?, function })
+                let function = self.variables.function().value.map(|_| self.function());
+                Task::Whoami(Whoami { deploy: self.deploy(), function })
             }
-            Command::Diff => Task::Diff(self.deploy()?),
+            Command::Diff => Task::Diff(self.deploy()),
             Command::Remove => {
                 self.refuse_blank_selection();
-                Task::Remove(self.selection()?)
+                Task::Remove(self.selection())
             }
-            Command::Login => Task::Login(self.login()?),
-        })
+            Command::Login => Task::Login(self.login()),
+        }
     }
 
-    fn gateway_url(&mut self) -> Option<GatewayUrl> {
+    fn gateway_url(&mut self, allow_http: bool) -> GatewayUrl {
         let entry = self.variables.openfaas_url();
-        let Some(text) = entry.value else { return Some(GatewayUrl::Unset { blank: entry.is_blank() }) };
-        // A value of `ALLOW_HTTP` that cannot be read is a problem of its own.
-        let allow_http = self.variables.allow_http().boolean(&mut Problems::default()).unwrap_or(true);
+        let Some(text) = entry.value else { return GatewayUrl::Unset { blank: entry.is_blank() } };
+        // A wrong value of `ALLOW_HTTP` is a problem of its own.
+        let allow_http = allow_http || self.problems.concerns("ALLOW_HTTP");
         match gateway_url(text, allow_http) {
-            Ok(url) => Some(GatewayUrl::Set(url)),
+            Ok(url) => GatewayUrl::Set(url),
             Err(error) => {
                 self.problems.add("OPENFAAS_URL", error);
-                None
+                GatewayUrl::Wrong
             }
         }
     }
 
-    fn places(&mut self) -> Option<Places> {
-        let junit = self.variables.report().boolean(&mut self.problems)?;
+    fn places(&mut self) -> Places {
+        let junit = self.variables.report().boolean(&mut self.problems);
         let insights = if junit { self.insights() } else { None };
-        let output_variables = self.variables.output_variables().list(&mut self.problems)?;
-        for name in output_variables.iter().filter(|name| !OUTPUT_VARIABLES.contains(&name.as_str())) {
-            let message = format!("`{}` is not one of {}", whole_or_length(name), OUTPUT_VARIABLES.join(", "));
-            self.problems.add("OUTPUT_VARIABLES", message);
+        let output_variables = self.variables.output_variables().list_of(&mut self.problems, |name| {
+            match OUTPUT_VARIABLES.contains(&name) {
+                true => Ok(name.to_owned()),
+                false => Err(format!("`{}` is not one of {}", whole_or_length(name), OUTPUT_VARIABLES.join(", "))),
+            }
+        });
+        let path = |name| self.variables.environment.text(name).map(PathBuf::from);
+        Places {
+            storage_dir: path("BITBUCKET_PIPE_STORAGE_DIR"),
+            shared_storage_dir: path("BITBUCKET_PIPE_SHARED_STORAGE_DIR"),
+            variables_path: path("BITBUCKET_PIPELINES_VARIABLES_PATH"),
+            clone_dir: path("BITBUCKET_CLONE_DIR"),
+            junit,
+            insights,
+            output_variables,
         }
-        Some(Places { junit, insights, output_variables, ..directories(self.environment) })
     }
 
     /// The commit to report on; `None` outside of a pipeline.
     fn insights(&mut self) -> Option<insights::Context> {
-        let environment = self.environment;
+        let environment = self.variables.environment;
         let proxy = self.variables.report_proxy().text()?;
         if Url::parse(proxy).ok().is_none_or(|url| !url.has_host()) {
             self.problems.add("REPORT_PROXY", "is not a URL: write for example `http://host.docker.internal:29418`");
+            return None;
         }
         let selection = ["OPENFAAS_URL", "STACK_FILE", "FUNCTION", "OPENFAAS_NAMESPACE", "FILTER", "REGEX"]
             .map(|name| environment.text(name).unwrap_or_default());
@@ -197,27 +173,24 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn selection(&mut self) -> Option<Selection> {
+    /// The whole stack file if the selection is wrong.
+    fn selection(&mut self) -> Selection {
         let variables = self.variables;
         let namespace = self.namespace();
         let problems = &mut self.problems;
-        let (filter, regex) = (variables.filter().value, variables.regex().value);
-        if filter.is_some() && regex.is_some() {
+        let (filter, regex) = (variables.filter(), variables.regex());
+        let is_both = filter.value.is_some() && regex.value.is_some();
+        if is_both {
             problems.add("FILTER", "`FILTER` and `REGEX` cannot be used together: remove one");
         }
-        let regex = regex.map(|text| {
-            let expression = Regex::new(text);
-            let wrong = |error: regex_lite::Error| {
+        let regex = regex.parsed_by(problems, |text| {
+            Regex::new(text).map_err(|error| {
                 let error = whole_or_length(&error.to_string());
-                problems.add(
-                    "REGEX",
-                    format!(
-                        "is not a valid regular expression: {error}; look-around and `\\p{{…}}` are not supported, and \
-                         `FILTER` accepts a wildcard instead"
-                    ),
-                );
-            };
-            expression.map_err(wrong).ok()
+                format!(
+                    "is not a valid regular expression: {error}; look-around and `\\p{{…}}` are not supported, and \
+                     `FILTER` accepts a wildcard instead"
+                )
+            })
         });
         let formats = [
             ("latest", TagFormat::Latest),
@@ -226,19 +199,14 @@ impl<'a> Reader<'a> {
             ("describe", TagFormat::Git(git::Format::Describe)),
             ("digest", TagFormat::Digest),
         ];
-        let tag_format = variables.tag_format().choice(&formats, problems);
-        let envsubst = variables.envsubst().boolean(problems);
-        Some(Selection {
+        Selection {
             stack_file: variables.stack_file().owned(),
-            namespace: namespace?,
-            filter: filter.map(str::to_owned),
-            regex: match regex {
-                Some(regex) => Some(regex?),
-                None => None,
-            },
-            tag_format: tag_format?,
-            envsubst: envsubst?,
-        })
+            namespace,
+            filter: filter.owned().filter(|_| !is_both),
+            regex: regex.filter(|_| !is_both),
+            tag_format: variables.tag_format().choice(&formats, problems),
+            envsubst: variables.envsubst().boolean(problems),
+        }
     }
 
     /// A selection that came to nothing would remove every function.
@@ -251,103 +219,73 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The stack file without a selection.
-    fn whole_file(&mut self) -> Option<Selection> {
-        Some(Selection {
-            stack_file: self.variables.stack_file().owned(),
-            namespace: None,
-            filter: None,
-            regex: None,
-            tag_format: TagFormat::Latest,
-            envsubst: self.variables.envsubst().boolean(&mut self.problems)?,
+    /// `OPENFAAS_NAMESPACE`.
+    pub(super) fn namespace(&mut self) -> Option<String> {
+        self.variables.openfaas_namespace().parsed_by(&mut self.problems, |namespace| match unaddressable(namespace) {
+            Some(character) => Err(format!("`{}` is not allowed in a namespace", character.escape_debug())),
+            None => Ok(namespace.to_owned()),
         })
     }
 
-    /// `OPENFAAS_NAMESPACE`; `None` within if it is not set.
-    pub(super) fn namespace(&mut self) -> Option<Option<String>> {
-        let namespace = self.variables.openfaas_namespace().owned();
-        if let Some(character) = namespace.as_deref().and_then(unaddressable) {
-            let message = format!("`{}` is not allowed in a namespace", character.escape_debug());
-            self.problems.add("OPENFAAS_NAMESPACE", message);
-            return None;
-        }
-        Some(namespace)
-    }
-
-    fn deploy(&mut self) -> Option<Deploy> {
+    fn deploy(&mut self) -> Deploy {
         let variables = self.variables;
         let strategies = [("update", Strategy::Update), ("replace", Strategy::Replace), ("create", Strategy::Create)];
         let selection = self.selection();
         let owner = self.owner();
         let env_vars = self.env_vars();
         let verify = self.verify();
-        let calls = !matches!(verify, Some(None));
+        let images = self.image_checks();
         let problems = &mut self.problems;
-        let wait = variables.wait().boolean(problems).map(|wait| wait || calls);
+        let wait = variables.wait().boolean(problems) || verify.is_some();
         let wait_timeout = variables.wait_timeout().duration(problems);
         let rollback = variables.rollback().boolean(problems);
-        if rollback == Some(true) && wait == Some(false) {
+        if rollback && !wait && !problems.concerns("WAIT") && !problems.concerns("VERIFY") {
             let message = "requires `WAIT: 'true'` or `VERIFY`: without them, the pipe does not know whether a function became ready";
             problems.add("ROLLBACK", message);
         }
         let prune = variables.prune().boolean(problems);
-        if prune == Some(true) && owner == Some(None) {
+        if prune && owner.is_none() && !problems.concerns("OWNER_LABEL") {
             problems.add("PRUNE", "requires `OWNER_LABEL: 'true'`: only functions with that label are removed");
         }
-        let strategy = variables.strategy().choice(&strategies, problems);
-        let labels = variables.labels().pairs('=', problems);
-        let annotations = variables.annotations().pairs('=', problems);
-        let secrets = variables.secrets().list(problems);
-        let constraints = variables.constraints().list(problems);
-        let read_only = variables.read_only().boolean(problems);
-        let dry_run = variables.dry_run().boolean(problems);
-        let show_values = variables.show_values().boolean(problems);
-        let images = self.image_checks();
-        Some(Deploy {
-            selection: selection?,
-            strategy: strategy?,
-            env_vars: env_vars?,
-            labels: labels?,
-            annotations: annotations?,
-            secrets: secrets?,
-            constraints: constraints?,
-            read_only: read_only?,
-            wait: wait?.then_some(wait_timeout?),
-            wait_timeout: wait_timeout?,
-            verify: verify?,
-            show_values: show_values?,
-            rollback: rollback?,
-            owner: owner?,
-            prune: prune?,
-            images: images?,
-            dry_run: dry_run?,
-        })
+        Deploy {
+            selection,
+            strategy: variables.strategy().choice(&strategies, problems),
+            env_vars,
+            labels: variables.labels().pairs('=', problems),
+            annotations: variables.annotations().pairs('=', problems),
+            secrets: variables.secrets().list(problems),
+            constraints: variables.constraints().list(problems),
+            read_only: variables.read_only().boolean(problems),
+            wait: wait.then_some(wait_timeout),
+            wait_timeout,
+            verify,
+            show_values: variables.show_values().boolean(problems),
+            rollback,
+            owner,
+            prune,
+            images,
+            dry_run: variables.dry_run().boolean(problems),
+        }
     }
 
-    fn login(&mut self) -> Option<Login> {
+    fn login(&mut self) -> Login {
         let selection = self.selection();
-        let variables = self.variables;
-        let listed = variables.registries().list(&mut self.problems)?;
-        let mut hosts = Vec::new();
-        for item in &listed {
-            match Host::parse(item) {
-                Ok(host) => hosts.push(host),
-                Err(error) => self.problems.add("REGISTRIES", error),
-            }
+        let hosts = self.variables.registries().list_of(&mut self.problems, Host::parse);
+        let is_listed = !hosts.is_empty() || self.problems.concerns("REGISTRIES");
+        let directory = self.variables.docker_config();
+        Login {
+            registries: is_listed.then_some(hosts),
+            directory: PathBuf::from(directory.value.unwrap_or(directory.variable.default)),
+            selection,
         }
-        Some(Login {
-            registries: (!listed.is_empty()).then_some(hosts),
-            directory: PathBuf::from(variables.docker_config().text()?),
-            selection: selection?,
-        })
     }
 
-    /// The repository as `WORKSPACE/SLUG`; `None` within without `OWNER_LABEL`.
-    fn owner(&mut self) -> Option<Option<String>> {
-        if !self.variables.owner_label().boolean(&mut self.problems)? {
-            return Some(None);
+    /// The repository as `WORKSPACE/SLUG`; `None` without `OWNER_LABEL`.
+    fn owner(&mut self) -> Option<String> {
+        if !self.variables.owner_label().boolean(&mut self.problems) {
+            return None;
         }
-        let environment = self.environment;
+        let environment = self.variables.environment;
         let parts = || environment.text("BITBUCKET_WORKSPACE").zip(environment.text("BITBUCKET_REPO_SLUG"));
         let name = environment.owned("BITBUCKET_REPO_FULL_NAME");
         let name = name.or_else(|| parts().map(|(workspace, slug)| format!("{workspace}/{slug}")));
@@ -358,31 +296,18 @@ impl<'a> Reader<'a> {
                  and `BITBUCKET_REPO_SLUG`, but here none of them is set",
             );
         }
-        name.map(Some)
+        name
     }
 
     /// Empty values are refused as faas-cli does: most of them come from a variable that is not set.
-    fn env_vars(&mut self) -> Option<Vec<(String, String)>> {
-        let pairs = self.variables.env_vars().pairs('=', &mut self.problems)?;
+    fn env_vars(&mut self) -> Vec<(String, String)> {
+        let pairs = self.variables.env_vars().pairs('=', &mut self.problems);
         for (name, _) in pairs.iter().filter(|(_, value)| value.is_empty()) {
             let message = "has an empty value: check that the variable it refers to is defined for this deployment \
                            environment; write a value that is meant to be empty in the stack file";
             self.problems.add("ENV_VARS", format!("`{}` {message}", whole_or_length(name)));
         }
-        Some(pairs)
-    }
-}
-
-/// Where results go without `REPORT`.
-fn directories(environment: &Environment) -> Places {
-    Places {
-        storage_dir: environment.path("BITBUCKET_PIPE_STORAGE_DIR"),
-        shared_storage_dir: environment.path("BITBUCKET_PIPE_SHARED_STORAGE_DIR"),
-        variables_path: environment.path("BITBUCKET_PIPELINES_VARIABLES_PATH"),
-        clone_dir: environment.path("BITBUCKET_CLONE_DIR"),
-        junit: false,
-        insights: None,
-        output_variables: Vec::new(),
+        pairs
     }
 }
 

@@ -1,9 +1,9 @@
-//! What is wrong with the variables of a run, collected so that all of it is reported at once.
+//! The problems of all variables, which are reported together.
 
 use std::collections::BTreeSet;
 
 /// Sorted by name; the same problem of a variable is kept once.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Problems(BTreeSet<(String, String)>);
 
 impl Problems {

@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Problems;
 use super::parse::Reader;
-use super::variables::Entry;
-use crate::console::redact::Secret;
 use crate::oidc::{IdToken, TokenError};
 use crate::registry::{Credentials, DockerAuthConfig, Host, Login, Platform, Provider, RoleArn, ServiceAccount};
 
@@ -30,77 +27,46 @@ pub(crate) struct RegistryAccess {
 }
 
 impl Reader<'_> {
-    pub(super) fn image_checks(&mut self) -> Option<ImageChecks> {
+    pub(super) fn image_checks(&mut self) -> ImageChecks {
         let variables = self.variables;
         let problems = &mut self.problems;
         let check = variables.check_images().boolean(problems);
         let pin = variables.pin_images().boolean(problems);
-        let platforms = variables.image_platforms().list(problems).map(|items| {
-            let mut platforms = Vec::new();
-            for item in items {
-                match item.parse() {
-                    Ok(platform) => platforms.push(platform),
-                    Err(error) => problems.add("IMAGE_PLATFORMS", error),
-                }
-            }
-            platforms
-        });
-        let (check, pin, platforms) = (check?, pin?, platforms?);
-        Some(ImageChecks { check: check || pin || !platforms.is_empty(), pin, platforms })
+        let platforms = variables.image_platforms().list_of(problems, str::parse::<Platform>);
+        ImageChecks { check: check || pin || !platforms.is_empty(), pin, platforms }
     }
 
-    pub(super) fn registry_access(&mut self) -> Option<RegistryAccess> {
+    pub(super) fn registry_access(&mut self) -> RegistryAccess {
         let variables = self.variables;
-        let docker = parsed(variables.docker_auth_config(), &mut self.problems, DockerAuthConfig::parse);
         let registry = self.registry_login();
         let problems = &mut self.problems;
-        let aws = parsed(variables.aws_oidc_role_arn(), problems, RoleArn::parse);
-        let provider = parsed(variables.gcp_workload_identity_provider(), problems, Provider::parse);
-        let account = parsed(variables.gcp_service_account(), problems, ServiceAccount::parse);
-        let account = account?;
+        let provider = variables.gcp_workload_identity_provider().parsed_by(problems, Provider::parse);
+        let account = variables.gcp_service_account().parsed_by(problems, ServiceAccount::parse);
+        let docker = variables.docker_auth_config().parsed_by(problems, DockerAuthConfig::parse);
         let token = IdToken::new(variables.bitbucket_step_oidc_token().value.unwrap_or_default());
-        Some(RegistryAccess {
+        RegistryAccess {
             credentials: Credentials {
-                docker: docker?.unwrap_or_default(),
-                registry: registry?,
-                aws: aws?,
-                google: provider?.map(|provider| (provider, account)),
+                docker: docker.unwrap_or_default(),
+                registry,
+                aws: variables.aws_oidc_role_arn().parsed_by(problems, RoleArn::parse),
+                google: provider.map(|provider| (provider, account)),
             },
             id_token: token.map(Arc::new),
-            build_number: self.environment.owned("BITBUCKET_BUILD_NUMBER"),
-        })
+            build_number: self.variables.environment.owned("BITBUCKET_BUILD_NUMBER"),
+        }
     }
 
-    /// `REGISTRY_USERNAME` and `REGISTRY_PASSWORD`; `None` within if neither is set.
-    fn registry_login(&mut self) -> Option<Option<(Host, Arc<Login>)>> {
+    /// `REGISTRY_USERNAME` and `REGISTRY_PASSWORD`; `None` if neither is set.
+    fn registry_login(&mut self) -> Option<(Host, Arc<Login>)> {
         let variables = self.variables;
         let problems = &mut self.problems;
-        let host = variables.registry_host().text().map(Host::parse);
-        let host = host.and_then(|host| host.map_err(|error| problems.add("REGISTRY_HOST", error)).ok());
+        let host = variables.registry_host().text().map(Host::parse)?;
+        let host = host.map_err(|error| problems.add("REGISTRY_HOST", error)).ok();
         let (username, password) = (variables.registry_username(), variables.registry_password());
         if username.value.is_none() && password.value.is_none() {
-            return host.map(|_| None);
+            return None;
         }
-        let username = username.required(problems);
-        let password = password.required(problems);
-        let (username, password) = username.zip(password)?;
-        let _ = Secret::new(password.to_owned());
-        Some(Some((host?, Login::password(username, password))))
-    }
-}
-
-/// A value that is parsed if it is set; `None` if it is wrong.
-fn parsed<T, E: ToString>(
-    entry: Entry<'_>,
-    problems: &mut Problems,
-    parse: impl Fn(&str) -> Result<T, E>,
-) -> Option<Option<T>> {
-    let Some(text) = entry.value else { return Some(None) };
-    match parse(text) {
-        Ok(value) => Some(Some(value)),
-        Err(error) => {
-            problems.add(entry.variable.name, error.to_string());
-            None
-        }
+        let (username, password) = (username.required(problems), password.required(problems));
+        Some((host?, Login::password(username?, password?)))
     }
 }

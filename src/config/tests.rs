@@ -30,7 +30,7 @@ fn all_problems_are_told_at_once_by_name() {
     FILTER:
     - `FILTER` and `REGEX` cannot be used together: remove one
     LABELS_COUNT:
-    - `two` is not a whole number: write `LABELS` as a YAML list
+    - `two` is not a whole number up to 10000: write `LABELS` as a YAML list
     OPENFAAS_URL:
     - `gw` is not a URL: write `https://gw`
     PARALLEL:

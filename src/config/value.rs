@@ -9,24 +9,8 @@ use super::variables::Entry;
 use super::{NOT_UTF8, Problems};
 use crate::console::log::whole_or_length;
 
-/// Longer lists are taken for a mistake.
+/// A longer list is a mistake.
 const MAX_ITEMS: usize = 10_000;
-
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum ValueError {
-    #[error("`{}` is not a boolean: write 'true' or 'false'", whole_or_length(.0))]
-    Boolean(String),
-    #[error("`{}` is not a duration: write for example '90s', '1m30s' or '500ms'", whole_or_length(.0))]
-    Duration(String),
-    #[error("must be more than 0")]
-    Zero,
-    #[error("`{}` is not a whole number from {} to {}", whole_or_length(value), bounds.start(), bounds.end())]
-    Number { value: String, bounds: RangeInclusive<usize> },
-    #[error("unallowed value `{}`: write one of {allowed}", whole_or_length(value))]
-    Choice { value: String, allowed: String },
-    #[error("looks like a YAML list but is not valid: write ['first', 'second'], or one item per line")]
-    List,
-}
 
 impl<'a> Entry<'a> {
     /// The value, else the default; `None` if both are empty.
@@ -47,75 +31,104 @@ impl<'a> Entry<'a> {
     }
 
     /// `true`, `yes`, `on`, `1` and their opposites, in any case.
-    pub(super) fn boolean(&self, problems: &mut Problems) -> Option<bool> {
-        self.parsed(problems, |text| boolean(text).ok_or_else(|| ValueError::Boolean(text.to_owned())))
+    pub(super) fn boolean(&self, problems: &mut Problems) -> bool {
+        self.parsed(problems, boolean, |shown| format!("`{shown}` is not a boolean: write 'true' or 'false'"))
     }
 
     /// A duration above zero.
-    pub(super) fn duration(&self, problems: &mut Problems) -> Option<Duration> {
-        self.parsed(problems, |text| match duration(text) {
-            Some(duration) if !duration.is_zero() => Ok(duration),
-            Some(_) => Err(ValueError::Zero),
-            None => Err(ValueError::Duration(text.to_owned())),
-        })
+    pub(super) fn duration(&self, problems: &mut Problems) -> Duration {
+        let form = |shown: &str| match duration(shown) {
+            Some(_) => "must be more than 0".to_owned(),
+            None => format!("`{shown}` is not a duration: write for example '90s', '1m30s' or '500ms'"),
+        };
+        self.parsed(problems, |text| duration(text).filter(|duration| !duration.is_zero()), form)
     }
 
-    pub(super) fn number(&self, bounds: RangeInclusive<usize>, problems: &mut Problems) -> Option<usize> {
-        self.parsed(problems, |text| {
-            let number = text.parse().ok().filter(|number| bounds.contains(number));
-            number.ok_or_else(|| ValueError::Number { value: text.to_owned(), bounds: bounds.clone() })
-        })
+    pub(super) fn number(&self, bounds: RangeInclusive<u32>, problems: &mut Problems) -> u32 {
+        let parse = |text: &str| text.parse().ok().filter(|number| bounds.contains(number));
+        let (least, most) = (bounds.start(), bounds.end());
+        self.parsed(problems, parse, |shown| format!("`{shown}` is not a whole number from {least} to {most}"))
     }
 
     /// One of some words, in any case.
-    pub(super) fn choice<T: Copy>(&self, choices: &[(&str, T)], problems: &mut Problems) -> Option<T> {
-        self.parsed(problems, |text| {
-            let found = choices.iter().find(|(word, _)| word.eq_ignore_ascii_case(text));
-            found.map(|(_, value)| *value).ok_or_else(|| {
-                let words: Vec<_> = choices.iter().map(|(word, _)| *word).collect();
-                ValueError::Choice { value: text.to_owned(), allowed: words.join(", ") }
-            })
+    pub(super) fn choice<T: Copy>(&self, choices: &[(&str, T)], problems: &mut Problems) -> T {
+        let parse =
+            |text: &str| choices.iter().find(|(word, _)| word.eq_ignore_ascii_case(text)).map(|(_, value)| *value);
+        self.parsed(problems, parse, |shown| {
+            let words: Vec<_> = choices.iter().map(|(word, _)| *word).collect();
+            format!("unallowed value `{shown}`: write one of {}", words.join(", "))
         })
     }
 
-    /// The value or the default, parsed; an error becomes a problem of the variable.
-    fn parsed<T>(&self, problems: &mut Problems, parse: impl Fn(&str) -> Result<T, ValueError>) -> Option<T> {
-        let parsed = parse(self.value.unwrap_or(self.variable.default));
-        parsed.map_err(|error| problems.add(self.variable.name, error)).ok()
+    /// The value parsed; the default if the variable is not set, or if its value is wrong, which becomes a problem.
+    fn parsed<T>(
+        &self,
+        problems: &mut Problems,
+        parse: impl Fn(&str) -> Option<T>,
+        wrong: impl Fn(&str) -> String,
+    ) -> T {
+        let parsed = self.value.map(&parse);
+        if let (Some(value), Some(None)) = (self.value, &parsed) {
+            problems.add(self.variable.name, wrong(&whole_or_length(value)));
+        }
+        parsed.flatten().or_else(|| parse(self.variable.default)).expect("the defaults in the table are valid")
     }
 
-    /// A list in any of the forms it can arrive in.
-    pub(super) fn list(&self, problems: &mut Problems) -> Option<Vec<String>> {
+    /// A value with a parser of its own; `None` if it is not set, or wrong.
+    pub(super) fn parsed_by<T, E: ToString>(
+        &self,
+        problems: &mut Problems,
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        self.value.and_then(|text| parse(text).map_err(|error| problems.add(self.variable.name, error)).ok())
+    }
+
+    /// A list in any of the forms it can arrive in, without what is wrong.
+    pub(super) fn list(&self, problems: &mut Problems) -> Vec<String> {
         let name = self.variable.name;
-        match (self.numbered_items(problems)?, self.value) {
+        match (self.numbered_items(problems), self.value) {
             (Some(_), Some(_)) => {
                 problems.add(name, format!("is set twice, as `{name}` and as `{name}_COUNT`: remove one"));
-                None
+                Vec::new()
             }
-            (Some(items), None) => Some(items),
-            (None, text) => text_items(text.unwrap_or_default()).map_err(|error| problems.add(name, error)).ok(),
+            (Some(items), None) => items,
+            (None, text) => text_items(text.unwrap_or_default()).unwrap_or_else(|| {
+                let wrong = "looks like a YAML list but is not valid: write ['first', 'second'], or one item per line";
+                problems.add(name, wrong);
+                Vec::new()
+            }),
         }
     }
 
-    /// A list of keys and values, each item split at its first separator.
-    pub(super) fn pairs(&self, separator: char, problems: &mut Problems) -> Option<Vec<(String, String)>> {
-        let items = self.list(problems)?;
-        let pair = |(index, item): (usize, &String)| match item.split_once(separator) {
-            Some((key, value)) if !key.trim().is_empty() => Some((key.trim().to_owned(), value.to_owned())),
-            _ => {
-                let form = if separator == '=' { "key=value" } else { "Key: Value" };
-                // The item is not shown: it may be a secret whose key was forgotten.
-                problems.add(self.variable.name, format!("item {index} is not of the form `{form}`"));
-                None
-            }
-        };
-        // All items are looked at, also after the first that is wrong.
-        let pairs: Vec<_> = items.iter().enumerate().map(pair).collect();
-        pairs.into_iter().collect()
+    /// A list whose items have a parser of their own.
+    pub(super) fn list_of<T, E: ToString>(
+        &self,
+        problems: &mut Problems,
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Vec<T> {
+        let items = self.list(problems);
+        let parsed = items.iter().map(|item| parse(item).map_err(|error| problems.add(self.variable.name, error)));
+        parsed.filter_map(Result::ok).collect()
     }
 
-    /// The list as Bitbucket passes it: `NAME_COUNT`, `NAME_0`, `NAME_1`, …; `None` within if there is none.
-    fn numbered_items(&self, problems: &mut Problems) -> Option<Option<Vec<String>>> {
+    /// A list of keys and values, each item split at its first separator.
+    pub(super) fn pairs(&self, separator: char, problems: &mut Problems) -> Vec<(String, String)> {
+        let mut pairs = Vec::new();
+        for (index, item) in self.list(problems).iter().enumerate() {
+            match item.split_once(separator) {
+                Some((key, value)) if !key.trim().is_empty() => pairs.push((key.trim().to_owned(), value.to_owned())),
+                _ => {
+                    let form = if separator == '=' { "key=value" } else { "Key: Value" };
+                    // The item is not shown: it may be a secret whose key was forgotten.
+                    problems.add(self.variable.name, format!("item {index} is not of the form `{form}`"));
+                }
+            }
+        }
+        pairs
+    }
+
+    /// The list as Bitbucket passes it: `NAME_COUNT`, `NAME_0`, `NAME_1`, …; `None` if it does not.
+    fn numbered_items(&self, problems: &mut Problems) -> Option<Vec<String>> {
         let (name, environment) = (self.variable.name, self.environment);
         let count_name = format!("{name}_COUNT");
         let Some(count) = environment.text(&count_name) else {
@@ -124,34 +137,24 @@ impl<'a> Entry<'a> {
                 problems.add(count_name, NOT_UTF8);
             } else if environment.get(&first).is_some() || environment.is_garbled(&first) {
                 problems.add(first, format!("is set, but `{count_name}` is not: write `{name}` as a YAML list"));
-            } else {
-                return Some(None);
             }
             return None;
         };
-        let count = match count.parse::<usize>() {
-            Ok(count) if count <= MAX_ITEMS => count,
-            Ok(_) => {
-                problems.add(count_name, format!("more than {MAX_ITEMS} items"));
-                return None;
-            }
-            Err(_) => {
-                let count = whole_or_length(count);
-                problems.add(count_name, format!("`{count}` is not a whole number: write `{name}` as a YAML list"));
-                return None;
-            }
+        let Some(number) = count.parse::<usize>().ok().filter(|number| *number <= MAX_ITEMS) else {
+            let count = whole_or_length(count);
+            let message = format!("`{count}` is not a whole number up to {MAX_ITEMS}: write `{name}` as a YAML list");
+            problems.add(count_name, message);
+            return Some(Vec::new());
         };
-        let mut item = |index| {
-            let item = format!("{name}_{index}");
-            let value = environment.get(&item).map(str::to_owned);
-            if value.is_none() {
-                let message = format!("is missing: `{count_name}` is {count}");
-                let garbled = environment.is_garbled(&item);
-                problems.add(item, if garbled { NOT_UTF8 } else { &message });
+        let mut items = Vec::new();
+        for item in (0..number).map(|index| format!("{name}_{index}")) {
+            match environment.get(&item) {
+                Some(value) => items.push(value.to_owned()),
+                None if environment.is_garbled(&item) => problems.add(item, NOT_UTF8),
+                None => problems.add(item, format!("is missing: `{count_name}` is {number}")),
             }
-            value
-        };
-        (0..count).map(&mut item).collect::<Option<Vec<_>>>().map(Some)
+        }
+        Some(items)
     }
 }
 
@@ -188,13 +191,12 @@ fn duration(text: &str) -> Option<Duration> {
 }
 
 /// The list as one text: a YAML list, or one item per line.
-pub(super) fn text_items(text: &str) -> Result<Vec<String>, ValueError> {
+pub(super) fn text_items(text: &str) -> Option<Vec<String>> {
     let start = text.trim_start();
     if start.starts_with('[') || start.starts_with("- ") {
-        return yaml_items(text.trim()).ok_or(ValueError::List);
+        return yaml_items(text.trim());
     }
-    let lines = text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
-    Ok(lines.filter(|line| !line.trim().is_empty()).map(str::to_owned).collect())
+    Some(text.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect())
 }
 
 fn yaml_items(text: &str) -> Option<Vec<String>> {
@@ -254,13 +256,13 @@ mod tests {
 
     #[test]
     fn lists_are_read_from_text() {
-        let items = |text| text_items(text);
-        assert_eq!(items("a=1\r\n\n b=2 \n"), Ok(vec!["a=1".to_owned(), " b=2 ".to_owned()]));
-        assert_eq!(items("['a', \"b c\", d]"), Ok(vec!["a".to_owned(), "b c".to_owned(), "d".to_owned()]));
-        assert_eq!(items("- a\n- 'b: c'\n"), Ok(vec!["a".to_owned(), "b: c".to_owned()]));
-        assert_eq!(items("[]"), Ok(vec![]));
+        let items = |text| text_items(text).expect(text);
+        assert_eq!(items("a=1\r\n\n b=2 \n"), ["a=1", " b=2 "]);
+        assert_eq!(items("['a', \"b c\", d]"), ["a", "b c", "d"]);
+        assert_eq!(items("- a\n- 'b: c'\n"), ["a", "b: c"]);
+        assert_eq!(items("[]"), [""; 0]);
         for broken in ["['a'", "[a, [b]]", "[{a: b}]", "['a'] b"] {
-            assert!(items(broken).is_err(), "{broken}");
+            assert_eq!(text_items(broken), None, "{broken}");
         }
     }
 }

@@ -39,7 +39,7 @@ pub enum Kind {
 pub struct Variable {
     pub name: &'static str,
     pub kind: Kind,
-    /// Empty if there is none.
+    /// Empty if the variable has no default.
     pub default: &'static str,
     pub(crate) used_by: &'static [Command],
 }

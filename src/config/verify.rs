@@ -1,6 +1,7 @@
 //! `VERIFY`: the calls that show whether a deploy works.
 
 use super::CallOptions;
+use crate::diagnostic::Diagnostic;
 use crate::function::FunctionName;
 use crate::function::api::unaddressable;
 
@@ -26,42 +27,42 @@ pub(crate) struct VerifyCall {
     pub(crate) default_namespace: Option<String>,
 }
 
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Malformed {
-    #[error("is not of the form `name`, `name.namespace`, `name/path` or `name/path?query`")]
-    Form,
-    #[error("`{0}` is not allowed in a function name")]
-    Name(String),
-    #[error("the path contains `..`, which would leave the function")]
-    Path,
-    #[error("the path or query contains a space or a control character: encode it, for example as `%20`")]
-    Encoding,
+const FORM: &str = "is not of the form `name`, `name.namespace`, `name/path` or `name/path?query`";
+
+/// The name and the namespace in `name` or `name.namespace`; `form` is what is wrong if it is neither.
+pub(super) fn full_name<'a>(text: &'a str, form: &'static str) -> Result<(&'a str, Option<&'a str>), Diagnostic> {
+    let (name, namespace) = match text.split_once('.') {
+        Some((name, namespace)) => (name, Some(namespace)),
+        None => (text, None),
+    };
+    if name.is_empty() || namespace.is_some_and(|namespace| namespace.is_empty() || namespace.contains('.')) {
+        return Err(Diagnostic::error(form));
+    }
+    match unaddressable(text) {
+        Some(character) => {
+            Err(Diagnostic::error(format!("`{}` is not allowed in a function name", character.escape_debug())))
+        }
+        None => Ok((name, namespace)),
+    }
 }
 
 impl VerifyCall {
-    pub(super) fn parse(text: &str, default_namespace: Option<String>) -> Result<Self, Malformed> {
+    pub(super) fn parse(text: &str, default_namespace: Option<String>) -> Result<Self, Diagnostic> {
         let text = text.trim();
         if text.chars().any(|character| character.is_whitespace() || character.is_control()) {
-            return Err(Malformed::Encoding);
+            return Err(Diagnostic::error(
+                "the path or query contains a space or a control character: encode it, for example as `%20`",
+            ));
         }
         let (rest, query) = match text.split_once('?') {
             Some((rest, query)) => (rest, Some(query.to_owned())),
             None => (text, None),
         };
-        let (full_name, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-        let (name, namespace) = match full_name.split_once('.') {
-            Some((name, namespace)) => (name, Some(namespace)),
-            None => (full_name, None),
-        };
-        if name.is_empty() || namespace.is_some_and(|namespace| namespace.is_empty() || namespace.contains('.')) {
-            return Err(Malformed::Form);
-        }
-        if let Some(character) = unaddressable(full_name) {
-            return Err(Malformed::Name(character.escape_debug().to_string()));
-        }
+        let (called, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let (name, namespace) = full_name(called, FORM)?;
         // A URL's parser resolves both spellings.
         if path.to_ascii_lowercase().replace("%2e", ".").split('/').any(|segment| segment == "..") {
-            return Err(Malformed::Path);
+            return Err(Diagnostic::error("the path contains `..`, which would leave the function"));
         }
         Ok(Self {
             text: text.to_owned(),
@@ -90,7 +91,7 @@ impl VerifyCall {
 mod tests {
     use super::*;
 
-    fn parse(text: &str) -> Result<VerifyCall, Malformed> {
+    fn parse(text: &str) -> Result<VerifyCall, Diagnostic> {
         VerifyCall::parse(text, Some("dev".to_owned()))
     }
 
@@ -105,14 +106,15 @@ mod tests {
 
     #[test]
     fn malformed_calls_are_refused() {
+        let refused = |text: &str| parse(text).expect_err(text).message;
         for text in ["", "/healthz", "?x", ".etl", "f.", "f.a.b"] {
-            assert_eq!(parse(text), Err(Malformed::Form), "{text}");
+            assert_eq!(refused(text), FORM, "{text}");
         }
-        assert_eq!(parse("f:1"), Err(Malformed::Name(":".to_owned())));
+        assert_eq!(refused("f:1"), "`:` is not allowed in a function name");
         for text in ["f/..", "f/../system/functions", "f/a/%2E%2e/b"] {
-            assert_eq!(parse(text), Err(Malformed::Path), "{text}");
+            assert_eq!(refused(text), "the path contains `..`, which would leave the function", "{text}");
         }
-        assert_eq!(parse("f/a b"), Err(Malformed::Encoding));
+        assert!(refused("f/a b").contains("a space"));
     }
 
     #[test]

@@ -25,12 +25,9 @@ const QUOTE_LIMIT: usize = 2048;
 /// The longest value that [`whole_or_length`] shows, in characters.
 const LONGEST_WHOLE: usize = 80;
 
-/// How the log looks.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Style {
-    /// Whether lines are coloured.
     pub colour: bool,
-    /// Whether debug lines are shown.
     pub debug: bool,
 }
 
@@ -65,7 +62,6 @@ pub(crate) fn success(message: impl fmt::Display) {
     tracing::info!(target: END, "{message}");
 }
 
-/// The last line of a run that did not.
 pub(crate) fn failure(message: impl fmt::Display) {
     tracing::error!(target: END, "{message}");
 }
@@ -79,10 +75,7 @@ pub(crate) fn plain(text: impl fmt::Display) {
 pub(crate) fn quote(text: &str) -> String {
     // Hidden before it is cut, so that no part of a secret is left at the cut.
     let text = redact::redact(text.trim());
-    let mut end = text.len().min(QUOTE_LIMIT);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
+    let end = text.floor_char_boundary(QUOTE_LIMIT);
     let mut quoted = String::with_capacity(end);
     clean(&text[..end], &mut quoted, |_| false);
     if end < text.len() {
@@ -109,7 +102,7 @@ impl fmt::Display for WholeOrLength<'_> {
     }
 }
 
-// The names that these had; to be removed when nothing uses them.
+// Some modules use this name.
 pub(crate) use whole_or_length as brief;
 
 /// A text on one line, with secrets masked and control characters made visible.
@@ -159,9 +152,7 @@ pub(crate) fn json(text: &str) -> String {
 /// Appends `text` with every character made visible that could move a terminal's cursor or change its state.
 fn clean(text: &str, out: &mut String, keep: impl Fn(char) -> bool) {
     for character in text.chars() {
-        if keep(character) {
-            out.push(character);
-        } else if character.is_control() || is_invisible(character) {
+        if !keep(character) && (character.is_control() || is_invisible(character)) {
             out.extend(character.escape_default());
         } else {
             out.push(character);
@@ -186,7 +177,7 @@ where
     fn format_event(&self, _: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let target = event.metadata().target();
         if ![END, PLAIN].contains(&target) && !target.starts_with(env!("CARGO_CRATE_NAME")) {
-            // What libraries tell is not for those who read this log.
+            // Not for users: the messages of libraries.
             return Ok(());
         }
         let mut message = Message(String::new());
@@ -207,28 +198,19 @@ fn line(target: &str, level: Level, message: &str, colour: bool) -> String {
         _ => ("DEBUG: ", 37),
     };
     let message = redact::redact(message);
+    let (start, end) = if colour && code != 0 { (format!("\x1b[{code}m"), "\x1b[0m") } else { (String::new(), "") };
+    let indent = if code == 0 || target == END { "" } else { "  " };
     let mut out = String::with_capacity(message.len() + 24);
     for (number, text) in message.split('\n').enumerate() {
-        if colour && code != 0 {
-            let _ = write!(out, "\x1b[{code}m");
-        }
-        out.push_str(if number == 0 {
-            label
-        } else if code == 0 || target == END {
-            ""
-        } else {
-            "  "
-        });
+        out.push_str(&start);
+        out.push_str(if number == 0 { label } else { indent });
         clean(text, &mut out, |character| character == '\t');
-        if colour && code != 0 {
-            out.push_str("\x1b[0m");
-        }
+        out.push_str(end);
         out.push('\n');
     }
     out
 }
 
-/// Takes the message of an event.
 struct Message(String);
 
 impl Visit for Message {

@@ -77,6 +77,11 @@ pub(crate) enum Action {
 }
 
 impl Action {
+    /// Whether the new version was deployed, and was not rolled back.
+    pub fn is_deployed(self) -> bool {
+        matches!(self, Self::Created | Self::Updated | Self::Replaced)
+    }
+
     /// The word for it in table and JSON.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
@@ -103,6 +108,15 @@ pub struct Problem {
 }
 
 impl Problem {
+    pub fn new(failure: Failure, message: impl Into<String>) -> Self {
+        Self { failure, message: message.into(), hint: None }
+    }
+
+    #[must_use]
+    pub fn with_hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
+    }
+
     /// As the log has it; `about` names what it is about, and is empty for the run as a whole.
     pub(crate) fn diagnostic(&self, about: &str) -> Diagnostic {
         let about = if about.is_empty() { String::new() } else { format!("`{about}`: ") };
@@ -238,6 +252,15 @@ impl CallOutcome {
             Some(_) => Verdict::Failed,
             None if self.made => Verdict::Passed,
             None => Verdict::Skipped,
+        }
+    }
+
+    /// The word for it in table and JSON.
+    pub fn result(&self) -> &'static str {
+        match self.verdict() {
+            Verdict::Passed => "passed",
+            Verdict::Failed => "failed",
+            Verdict::Skipped => "not made",
         }
     }
 }

@@ -105,7 +105,7 @@ impl Gateway {
                 Ok(chunk) => Ok(chunk),
                 Err(error) => Err(self.transport(method, &url, &error).await),
             },
-            failure = self.stop.grace_over() => Err(Error::Stopped(failure)),
+            failure = self.shutdown.grace_over() => Err(Error::Stopped(failure)),
         }
     }
 }

@@ -32,7 +32,7 @@ use crate::http::ca_cert::CaCert;
 use crate::http::client::{self, is_loopback};
 use crate::http::retry::Retries;
 use crate::oidc::{Facts, IamAction};
-use crate::shutdown::Stop;
+use crate::shutdown::Shutdown;
 
 /// How much of an answer is read if only its beginning is of use, in bytes.
 const ANSWER_LIMIT: usize = 64 * 1024;
@@ -62,7 +62,7 @@ pub(crate) struct Gateway {
     settings: Settings,
     http: reqwest::Client,
     retries: Retries,
-    stop: Stop,
+    shutdown: Shutdown,
     /// Whether the server at the URL has ever answered in HTTP.
     has_answered: AtomicBool,
     speaks_tls: OnceCell<bool>,
@@ -105,7 +105,7 @@ pub(crate) enum Creation {
 
 impl Gateway {
     /// Sends nothing yet.
-    pub(crate) fn new(settings: Settings, stop: &Stop) -> Result<Self, client::Error> {
+    pub(crate) fn new(settings: Settings, shutdown: &Shutdown) -> Result<Self, client::Error> {
         let builder = if settings.accept_any_certificate {
             client::accepting_any_certificate(settings.timeout)?
         } else {
@@ -115,8 +115,8 @@ impl Gateway {
         let builder = if is_loopback(&settings.url) { builder.no_proxy() } else { builder };
         Ok(Self {
             http: builder.pool_max_idle_per_host(settings.parallel).build()?,
-            retries: Retries::new(settings.retries, stop),
-            stop: stop.clone(),
+            retries: Retries::new(settings.retries, shutdown),
+            shutdown: shutdown.clone(),
             has_answered: AtomicBool::new(false),
             speaks_tls: OnceCell::new(),
             provider: OnceCell::new(),

@@ -160,7 +160,7 @@ impl Gateway {
                 Ok(response) => Ok(response),
                 Err(error) => Err(self.transport(method, url, &error).await),
             },
-            failure = self.stop.grace_over() => Err(Error::Stopped(failure)),
+            failure = self.shutdown.grace_over() => Err(Error::Stopped(failure)),
         };
         let took = log::duration(started.elapsed());
         match &result {
@@ -243,7 +243,7 @@ impl Gateway {
             let url = error::with_https(&self.settings.url);
             let answer = tokio::select! {
                 answer = self.http.get(url).timeout(PROBE_TIMEOUT).send() => answer,
-                _ = self.stop.grace_over() => return false,
+                _ = self.shutdown.grace_over() => return false,
             };
             answer.map_or_else(
                 |error| matches!(Cause::of(&error, PROBE_TIMEOUT), Cause::Certificate(_) | Cause::Tls(_)),
@@ -255,7 +255,7 @@ impl Gateway {
 
     /// To be checked before something new is begun.
     pub(super) fn not_stopped(&self) -> Result<(), Error> {
-        self.stop.requested().map_or(Ok(()), |failure| Err(Error::Stopped(failure)))
+        self.shutdown.requested().map_or(Ok(()), |failure| Err(Error::Stopped(failure)))
     }
 
     /// The error of an answer that says that plain HTTP was sent to a port that speaks TLS.

@@ -11,7 +11,7 @@ use super::client;
 use super::retry::{self, Retries, is_transient_response, wait_after};
 use crate::console::log::quote;
 use crate::console::redact::Secret;
-use crate::shutdown::Stop;
+use crate::shutdown::Shutdown;
 
 /// Servers move files about, and the request carries no credentials.
 const MOST_REDIRECTS: usize = 5;
@@ -60,7 +60,12 @@ fn hide(url: &Url) {
 }
 
 /// The text at an `https://` URL.
-pub(crate) async fn fetch(url: &Url, ca_cert: Option<&CaCert>, limits: Limits, stop: &Stop) -> Result<Vec<u8>, Error> {
+pub(crate) async fn fetch(
+    url: &Url,
+    ca_cert: Option<&CaCert>,
+    limits: Limits,
+    shutdown: &Shutdown,
+) -> Result<Vec<u8>, Error> {
     hide(url);
     let redirects = reqwest::redirect::Policy::custom(|attempt| {
         if attempt.url().scheme() != "https" {
@@ -74,7 +79,7 @@ pub(crate) async fn fetch(url: &Url, ca_cert: Option<&CaCert>, limits: Limits, s
     let failed = |reason: String| Error { url: shown(url), reason };
     let builder = client::verifying(ca_cert, limits.timeout).map_err(|error| failed(error.to_string()))?;
     let http = builder.redirect(redirects).build().map_err(|error| failed(error.to_string()))?;
-    let retries = Retries::new(limits.retries, stop);
+    let retries = Retries::new(limits.retries, shutdown);
     let mut number = 1;
     loop {
         let (error, wait) = match once(&http, url, limits, number).await {

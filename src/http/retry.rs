@@ -8,7 +8,7 @@ use http::header::RETRY_AFTER;
 use http::{HeaderMap, StatusCode};
 
 use crate::console::log::{self, quote};
-use crate::shutdown::Stop;
+use crate::shutdown::Shutdown;
 
 /// The backoff before the first retry; it doubles with each.
 const FIRST: Duration = Duration::from_millis(500);
@@ -89,18 +89,18 @@ pub(crate) fn wait_after(headers: &HeaderMap, number: u32) -> Duration {
 pub(crate) struct Retries {
     /// How many each request may have.
     most: u32,
-    stop: Stop,
+    shutdown: Shutdown,
     budget: Mutex<Budget>,
 }
 
 impl Retries {
-    pub(crate) fn new(most: u32, stop: &Stop) -> Self {
-        Self { most, stop: stop.clone(), budget: Mutex::new(Budget::new(LONGEST_ASKED.saturating_mul(most))) }
+    pub(crate) fn new(most: u32, shutdown: &Shutdown) -> Self {
+        Self { most, shutdown: shutdown.clone(), budget: Mutex::new(Budget::new(LONGEST_ASKED.saturating_mul(most))) }
     }
 
     /// Waits before retry `number` (from 1) of a request that failed as `said`. Returns whether to send it again.
     pub(crate) async fn wait(&self, said: &str, wait: Duration, number: u32) -> bool {
-        if number > self.most || self.stop.requested().is_some() {
+        if number > self.most || self.shutdown.requested().is_some() {
             return false;
         }
         if !self.budget.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now(), wait) {
@@ -110,7 +110,7 @@ impl Retries {
         tracing::warn!("{said}; retrying in {} ({number} of {})", log::duration(wait), self.most);
         tokio::select! {
             () = tokio::time::sleep(wait) => true,
-            _ = self.stop.wait() => false,
+            _ = self.shutdown.wait() => false,
         }
     }
 }

@@ -1,13 +1,14 @@
 //! The result as a JUnit file, which Bitbucket finds by its directory's name and shows under Tests.
 //!
-//! Written without a crate: those at hand leave characters in that XML 1.0 has no way to say.
+//! Written without a crate: the usual ones leave characters in that XML 1.0 cannot represent.
 
 use std::fmt::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::Error;
+use super::not_written;
 use crate::console::redact;
+use crate::diagnostic::Diagnostic;
 use crate::files::atomic::{self, Attributes};
 use crate::function::outcome::{Outcome, Problem, Verdict};
 
@@ -16,12 +17,12 @@ const DIRECTORY: &str = "test-reports";
 const FILE: &str = "openfaas-pipe.xml";
 
 /// Writes the file into the clone directory; returns its path.
-pub(super) fn write(clone_dir: &Path, outcome: &Outcome, attributes: Attributes) -> Result<PathBuf, Error> {
+pub(super) fn write(clone_dir: &Path, outcome: &Outcome, attributes: Attributes) -> Result<PathBuf, Diagnostic> {
     let dir = clone_dir.join(DIRECTORY);
     let path = dir.join(FILE);
     atomic::create_dir(&dir, attributes)
         .and_then(|()| atomic::write(&path, render(outcome).as_bytes(), attributes))
-        .map_err(Error::write(&path))?;
+        .map_err(not_written(&path))?;
     Ok(path)
 }
 
@@ -43,50 +44,25 @@ fn cases(outcome: &Outcome) -> Vec<Case<'_>> {
         .functions
         .iter()
         .map(|function| Case {
-            name: function.function.to_string(),
             line: function.line,
-            duration: function.duration,
             verdict: function.verdict(),
-            problem: function.problem.as_ref(),
-            word: function.action.as_str(),
             image: function.pinned_image(),
+            ..Case::new(function.function.to_string(), function.duration, &function.problem, function.action.as_str())
         })
         .collect();
     cases.extend(outcome.calls.iter().map(|call| Case {
-        name: format!("VERIFY {}", call.call),
-        line: None,
-        duration: call.duration,
         verdict: call.verdict(),
-        problem: call.problem.as_ref(),
-        word: "not made",
-        image: None,
+        ..Case::new(format!("VERIFY {}", call.call), call.duration, &call.problem, "not made")
     }));
-    cases.extend(outcome.invocation.iter().map(|invocation| Case {
-        name: invocation.function.to_string(),
-        line: None,
-        duration: invocation.duration,
-        verdict: verdict(invocation.problem.as_ref()),
-        problem: invocation.problem.as_ref(),
-        word: "invoked",
-        image: None,
+    cases.extend(outcome.invocation.iter().map(|invocation| {
+        Case::new(invocation.function.to_string(), invocation.duration, &invocation.problem, "invoked")
     }));
-    // What failed before any function was tried must be seen too.
+    // What failed before the first function must be a case too.
     if outcome.problem.is_some() || cases.is_empty() {
-        cases.push(Case {
-            name: outcome.command.name().to_owned(),
-            line: None,
-            duration: outcome.duration,
-            verdict: verdict(outcome.problem.as_ref()),
-            problem: outcome.problem.as_ref(),
-            word: outcome.command.name(),
-            image: None,
-        });
+        let name = outcome.command.name();
+        cases.push(Case::new(name.to_owned(), outcome.duration, &outcome.problem, name));
     }
     cases
-}
-
-fn verdict(problem: Option<&Problem>) -> Verdict {
-    problem.map_or(Verdict::Passed, |_| Verdict::Failed)
 }
 
 fn render(outcome: &Outcome) -> String {
@@ -109,7 +85,12 @@ fn render(outcome: &Outcome) -> String {
     xml
 }
 
-impl Case<'_> {
+impl<'a> Case<'a> {
+    fn new(name: String, duration: Duration, problem: &'a Option<Problem>, word: &'static str) -> Self {
+        let verdict = if problem.is_some() { Verdict::Failed } else { Verdict::Passed };
+        Self { name, line: None, duration, verdict, problem: problem.as_ref(), word, image: None }
+    }
+
     fn render(&self, outcome: &Outcome, xml: &mut String) -> fmt::Result {
         write!(
             xml,

@@ -1,15 +1,12 @@
 //! What a run leaves for later steps: its result as JSON, pipeline variables, and reports.
 //!
-//! The deploy is done when this begins: an error here is logged as a warning and does not fail the step.
+//! All of it is written after the deploy: an error here is logged as a warning and does not fail the step.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::{Serialize, Serializer};
-
-use crate::console::redact;
-use crate::diagnostic::{Diagnostic, Hint};
+use crate::diagnostic::Diagnostic;
 use crate::files::atomic;
 use crate::function::outcome::Outcome;
 
@@ -29,87 +26,55 @@ const RESULT_FILE: &str = "openfaas-pipe.json";
 /// How long to wait for other pipes that write the shared variables; each needs a few milliseconds.
 const LOCK_WAIT: Duration = Duration::from_secs(5);
 
-/// Where the result goes; what is absent is left out.
+/// Where the result is written.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Places {
     /// `BITBUCKET_PIPE_STORAGE_DIR`, for this pipe's own later runs.
-    pub storage_dir: Option<PathBuf>,
+    pub(crate) storage_dir: Option<PathBuf>,
     /// `BITBUCKET_PIPE_SHARED_STORAGE_DIR`, for all pipes.
-    pub shared_storage_dir: Option<PathBuf>,
+    pub(crate) shared_storage_dir: Option<PathBuf>,
     /// `BITBUCKET_PIPELINES_VARIABLES_PATH`, for the steps that follow.
-    pub variables_path: Option<PathBuf>,
+    pub(crate) variables_path: Option<PathBuf>,
     /// `BITBUCKET_CLONE_DIR`: where the JUnit file goes, and whose owner all new files get.
-    pub clone_dir: Option<PathBuf>,
-    /// Whether the JUnit file is written (`REPORT`).
-    pub junit: bool,
+    pub(crate) clone_dir: Option<PathBuf>,
+    pub(crate) junit: bool,
     /// The names that go into `variables_path` (`OUTPUT_VARIABLES`): a step fails on those that its own list lacks.
-    pub output_variables: Vec<String>,
+    pub(crate) output_variables: Vec<String>,
     /// The commit that the Code Insights report is about (`REPORT`), for [`crate::report::insights::send::send`].
-    pub insights: Option<insights::Context>,
+    pub(crate) insights: Option<insights::Context>,
 }
 
 /// Writes all files; each that cannot be written is a warning.
 pub(crate) fn write(outcome: &Outcome, places: &Places) {
     let attributes = atomic::Attributes::inherited_from(places.clone_dir.as_deref());
-    let document = json::Document::of(outcome);
+    let document = json::document(outcome);
     for dir in [&places.storage_dir, &places.shared_storage_dir].into_iter().flatten() {
-        tell(json::write(dir, &document, attributes));
+        log_result(json::write(dir, &document, attributes));
     }
     if let Some(dir) = &places.shared_storage_dir {
-        tell(shared_variables::merge(dir, shared_variables::KEY, &document, attributes, LOCK_WAIT));
+        log_result(shared_variables::merge(dir, shared_variables::KEY, &document, attributes, LOCK_WAIT));
     }
     output_variables::write(places.variables_path.as_deref(), outcome, &places.output_variables);
     if let Some(dir) = places.clone_dir.as_ref().filter(|_| places.junit) {
-        tell(junit::write(dir, outcome, attributes));
+        log_result(junit::write(dir, outcome, attributes));
     }
 }
 
-fn tell(written: Result<PathBuf, Error>) {
+fn log_result(written: Result<PathBuf, Diagnostic>) {
     match written {
         Ok(path) => tracing::debug!("the result is in `{}`", path.display()),
-        Err(error) => Diagnostic::warn_of(&error).log(),
+        Err(warning) => warning.log(),
     }
 }
 
-/// Why a file was not written.
-#[derive(Debug, thiserror::Error)]
-enum Error {
-    #[error("the result was not written to `{}`: {source}", path.display())]
-    Write { path: PathBuf, source: io::Error },
-    #[error("`{}` was left as it is: {reason}", path.display())]
-    Foreign { path: PathBuf, reason: String },
-    #[error("`{}` was left as it is: another pipe has held `{}` for {wait:?}", path.display(), lock.display())]
-    Locked { path: PathBuf, lock: PathBuf, wait: Duration },
-}
-
-impl Hint for Error {
-    fn hint(&self) -> String {
-        let hint = match self {
-            Self::Write { .. } => {
-                "the deployment is not affected; if later steps need the result, check that the directory is writable and not full"
-            }
-            Self::Foreign { .. } => {
-                "another program wrote that file; the result itself is in `openfaas-pipe.json` beside it"
-            }
-            Self::Locked { .. } => "the result itself is in `openfaas-pipe.json` beside it",
-        };
-        hint.to_owned()
-    }
-}
-
-impl Error {
-    fn write(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
-        let path = path.into();
-        move |source| Self::Write { path, source }
-    }
-}
-
-/// A text as JSON, with secrets masked inside the text, so that the document stays valid JSON.
-struct Masked<'a>(&'a str);
-
-impl Serialize for Masked<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&redact::redact(self.0))
+/// The warning that a file could not be written.
+fn not_written(path: &Path) -> impl FnOnce(io::Error) -> Diagnostic {
+    let path = path.display().to_string();
+    move |error| {
+        Diagnostic::warning(format!("the result was not written to `{path}`: {error}")).with_hint(
+            "the deployment is not affected; if later steps need the result, check that the directory is writable and not \
+             full",
+        )
     }
 }
 

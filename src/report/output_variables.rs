@@ -1,6 +1,5 @@
 //! The variables for steps that follow, by the file that Bitbucket reads `output-variables` from.
 
-use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::path::Path;
@@ -9,13 +8,11 @@ use crate::console::log::quote;
 use crate::console::redact;
 use crate::diagnostic::Diagnostic;
 use crate::function::command::Command;
-use crate::function::outcome::{Action, Outcome};
+use crate::function::outcome::Outcome;
 
-/// Bitbucket's limits for what one step hands on.
-const MOST_VARIABLES: usize = 50;
+/// Bitbucket's limit for all variables of a step.
 const MOST_BYTES: usize = 100_000;
 
-/// The variables that a run can set.
 pub(crate) const NAMES: [&str; 5] =
     ["OPENFAAS_URL", "OPENFAAS_FUNCTIONS", "OPENFAAS_IMAGES", "OPENFAAS_STATUS", "OPENFAAS_CALL_ID"];
 
@@ -58,14 +55,14 @@ fn open(path: &Path) -> io::Result<(File, Vec<u8>)> {
     }
     let mut file = OpenOptions::new().read(true).append(true).open(path)?;
     let mut before = Vec::new();
-    // One byte more than is allowed tells that it is full.
+    // If there is one byte more than is allowed, the file is full.
     (&mut file).take(MOST_BYTES as u64 + 1).read_to_end(&mut before)?;
     Ok((file, before))
 }
 
-/// Names and values, those first that matter most where not all fit.
+/// Names and values, the most important ones first, in case that not all fit.
 ///
-/// The lists are a deploy's only: an invocation that follows it in the same step must not empty them.
+/// Only a deploy has the lists: an invocation after it in the same step must not empty them.
 fn variables(outcome: &Outcome) -> Vec<(&'static str, String)> {
     let mut variables = vec![("OPENFAAS_URL", outcome.gateway.clone())];
     if let Some(invocation) = &outcome.invocation {
@@ -77,14 +74,9 @@ fn variables(outcome: &Outcome) -> Vec<(&'static str, String)> {
         }
     }
     if outcome.command == Command::Deploy {
-        let deployed = || {
-            outcome
-                .functions
-                .iter()
-                .filter(|function| matches!(function.action, Action::Created | Action::Updated | Action::Replaced))
-        };
-        let names: Vec<&str> = deployed().map(|function| function.function.name.as_str()).collect();
-        let images: Vec<&str> = deployed().filter_map(|function| function.image.as_deref()).collect();
+        let deployed: Vec<_> = outcome.functions.iter().filter(|function| function.action.is_deployed()).collect();
+        let names: Vec<_> = deployed.iter().map(|function| function.function.name.as_str()).collect();
+        let images: Vec<_> = deployed.iter().filter_map(|function| function.image.as_deref()).collect();
         variables.push(("OPENFAAS_FUNCTIONS", names.join(",")));
         variables.push(("OPENFAAS_IMAGES", images.join(",")));
     }
@@ -93,11 +85,6 @@ fn variables(outcome: &Outcome) -> Vec<(&'static str, String)> {
 
 /// The lines to append, and which variables are not among them and why.
 fn lines(before: &[u8], variables: &[(&'static str, String)]) -> (String, Vec<(&'static str, &'static str)>) {
-    let mut names: BTreeSet<&[u8]> = before
-        .split(|byte| *byte == b'\n')
-        .filter_map(|line| line.split(|byte| *byte == b'=').next())
-        .filter(|name| !name.is_empty())
-        .collect();
     let mut lines = String::new();
     if before.last().is_some_and(|byte| *byte != b'\n') {
         lines.push('\n');
@@ -105,15 +92,11 @@ fn lines(before: &[u8], variables: &[(&'static str, String)]) -> (String, Vec<(&
     let mut left_out = Vec::new();
     for (name, value) in variables {
         let line = format!("{name}={}\n", redact::redact(value));
-        let is_new = !names.contains(name.as_bytes());
         if !is_plain(value) {
-            left_out.push((*name, "its value holds characters that another program may take for more than text"));
+            left_out.push((*name, "its value contains characters that a shell may interpret"));
         } else if before.len() + lines.len() + line.len() > MOST_BYTES {
-            left_out.push((*name, "Bitbucket hands on 100 KB for all variables of a step, and it would be more"));
-        } else if is_new && names.len() >= MOST_VARIABLES {
-            left_out.push((*name, "Bitbucket hands on 50 variables of a step, and there are as many"));
+            left_out.push((*name, "the limit of 100 KB for all variables of a step would be exceeded"));
         } else {
-            names.insert(name.as_bytes());
             lines.push_str(&line);
         }
     }
@@ -184,14 +167,6 @@ mod tests {
         assert!(text.contains("OPENFAAS_FUNCTIONS=function-0,"));
         assert!(!text.contains("OPENFAAS_IMAGES"));
         assert!(text.len() <= MOST_BYTES);
-    }
-
-    #[test]
-    fn no_more_than_fifty_variables_are_set() {
-        let before: String = (0..49).map(|number| format!("V{number}=x\n")).collect();
-        let (lines, left_out) = lines(before.as_bytes(), &variables(&sample::deploy()));
-        assert_eq!(lines, "OPENFAAS_URL=https://gateway.example.com\n");
-        assert_eq!(left_out.len(), 2);
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! The variables that all pipes of a pipeline share, in the format of Bitbucket's official toolkit.
 //!
-//! The toolkit keeps one JSON object in a file and rewrites it in place, without a lock. Pipes of this kind take turns by
-//! a lock file, and a text that is no JSON is read again, since it may be the toolkit's half-written one.
+//! The toolkit keeps one JSON object in a file and rewrites it in place, without a lock. Runs of this pipe use a lock file.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::Error;
+use super::not_written;
+use crate::diagnostic::Diagnostic;
 use crate::files::atomic::{self, Attributes};
 
 /// The toolkit's name for the file.
@@ -29,10 +30,7 @@ pub(super) const KEY: &str = "openfaas-pipe";
 /// A file that is larger was not made by pipes.
 const SIZE_LIMIT: u64 = 16 << 20;
 
-/// How often a text that is no JSON is read again: the toolkit's writing takes less than the first pause.
-const READS: usize = 4;
-
-/// Between two looks at the lock or at the file.
+/// Between two attempts to lock.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// The other pipes' values stay as they are, byte by byte.
@@ -45,7 +43,7 @@ pub(super) fn merge(
     value: &impl Serialize,
     attributes: Attributes,
     wait: Duration,
-) -> Result<PathBuf, Error> {
+) -> Result<PathBuf, Diagnostic> {
     let path = dir.join(VARIABLES_FILE);
     let _lock = lock(dir, &path, attributes, wait)?;
     let mut variables = read(&path)?;
@@ -56,21 +54,25 @@ pub(super) fn merge(
     let attributes = fs::symlink_metadata(&path).map_or(attributes, |metadata| Attributes::of(&metadata));
     json.map_err(io::Error::from)
         .and_then(|json| atomic::write(&path, &json, attributes))
-        .map_err(Error::write(&path))?;
+        .map_err(not_written(&path))?;
     Ok(path)
 }
 
 /// Waits for the other pipes; the lock is released when the file is dropped, also by the end of the process.
-fn lock(dir: &Path, path: &Path, attributes: Attributes, wait: Duration) -> Result<Option<File>, Error> {
+fn lock(dir: &Path, path: &Path, attributes: Attributes, wait: Duration) -> Result<Option<File>, Diagnostic> {
     let lock_path = dir.join(LOCK_FILE);
-    let lock = open_lock(&lock_path, attributes).map_err(Error::write(path))?;
+    let lock = open_lock(&lock_path, attributes).map_err(not_written(path))?;
     let end = Instant::now() + wait;
     loop {
         match lock.try_lock() {
             Ok(()) => return Ok(Some(lock)),
             Err(TryLockError::WouldBlock) if Instant::now() < end => thread::sleep(PAUSE),
             Err(TryLockError::WouldBlock) => {
-                return Err(Error::Locked { path: path.to_owned(), lock: lock_path, wait });
+                let (path, lock) = (path.display(), lock_path.display());
+                let message = format!("`{path}` was left as it is: another pipe has held `{lock}` for {wait:?}");
+                return Err(
+                    Diagnostic::warning(message).with_hint("the result itself is in `openfaas-pipe.json` beside it")
+                );
             }
             Err(TryLockError::Error(error)) => {
                 tracing::debug!("`{}` is written without a lock: {error}", path.display());
@@ -98,31 +100,27 @@ fn open_lock(path: &Path, attributes: Attributes) -> io::Result<File> {
     }
 }
 
-fn read(path: &Path) -> Result<Variables, Error> {
-    let foreign = |reason: &dyn ToString| Error::Foreign { path: path.to_owned(), reason: reason.to_string() };
-    let mut reads = 0;
-    loop {
-        match fs::symlink_metadata(path) {
-            Ok(metadata) if !metadata.is_file() => return Err(foreign(&"it is not a file")),
-            Ok(metadata) if metadata.len() > SIZE_LIMIT => return Err(foreign(&"it is larger than 16 MiB")),
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Variables::new()),
-            Err(error) => return Err(foreign(&error)),
-        }
-        let text = fs::read(path).map_err(|error| foreign(&error))?;
-        reads += 1;
-        match serde_json::from_slice(&text) {
-            Ok(variables) => return Ok(variables),
-            Err(_) if reads < READS => thread::sleep(PAUSE),
-            // An empty file has nothing to lose.
-            Err(_) if text.trim_ascii().is_empty() => return Ok(Variables::new()),
-            Err(error) => {
-                // Not in the words of the error, which may quote another pipe's value.
-                let (line, column) = (error.line(), error.column());
-                return Err(foreign(&format!("it is no JSON object (line {line}, column {column})")));
-            }
-        }
+fn read(path: &Path) -> Result<Variables, Diagnostic> {
+    let foreign = |reason: &dyn Display| {
+        Diagnostic::warning(format!("`{}` was left as it is: {reason}", path.display()))
+            .with_hint("another program wrote that file; the result itself is in `openfaas-pipe.json` beside it")
+    };
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if !metadata.is_file() => return Err(foreign(&"it is not a file")),
+        Ok(metadata) if metadata.len() > SIZE_LIMIT => return Err(foreign(&"it is larger than 16 MiB")),
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Variables::new()),
+        Err(error) => return Err(foreign(&error)),
     }
+    let text = fs::read(path).map_err(|error| foreign(&error))?;
+    if text.trim_ascii().is_empty() {
+        return Ok(Variables::new());
+    }
+    serde_json::from_slice(&text).map_err(|error| {
+        // The error's own text may quote another pipe's value.
+        let (line, column) = (error.line(), error.column());
+        foreign(&format!("it is not a JSON object (line {line}, column {column})"))
+    })
 }
 
 #[cfg(test)]
@@ -133,7 +131,7 @@ mod tests {
 
     const WAIT: Duration = Duration::from_secs(60);
 
-    fn set(dir: &Path, value: &Value) -> Result<PathBuf, Error> {
+    fn set(dir: &Path, value: &Value) -> Result<PathBuf, Diagnostic> {
         merge(dir, KEY, value, Attributes::inherited_from(None), WAIT)
     }
 
@@ -174,7 +172,7 @@ mod tests {
         let path = dir.path().join(VARIABLES_FILE);
         let _held = lock(dir.path(), &path, Attributes::inherited_from(None), WAIT).unwrap();
         let error = merge(dir.path(), KEY, &1, Attributes::inherited_from(None), Duration::ZERO).unwrap_err();
-        assert!(matches!(error, Error::Locked { .. }), "{error}");
+        assert!(error.message.contains("another pipe has held"), "{error}");
         assert!(!path.exists());
     }
 
@@ -184,7 +182,7 @@ mod tests {
             let dir = tempfile::tempdir().unwrap();
             fs::write(dir.path().join(VARIABLES_FILE), before).unwrap();
             let error = set(dir.path(), &json!(1)).unwrap_err();
-            assert!(matches!(error, Error::Foreign { .. }), "{before}: {error}");
+            assert!(error.message.contains("was left as it is"), "{before}: {error}");
             assert_eq!(text(dir.path()), before);
         }
     }

@@ -87,9 +87,9 @@ fn place_that_cannot_be_written_spoils_no_other() {
 #[test]
 fn failure_says_what_and_where_and_that_the_run_is_not_affected() {
     let error = atomic::write(Path::new("/proc/openfaas-pipe.json"), b"", atomic::Attributes::inherited_from(None))
-        .map_err(Error::write("/proc/openfaas-pipe.json"))
+        .map_err(not_written(Path::new("/proc/openfaas-pipe.json")))
         .unwrap_err();
-    insta::assert_snapshot!(format!("{error}\nhint: {}", error.hint()), @r"
+    insta::assert_snapshot!(error.to_string(), @r"
     the result was not written to `/proc/openfaas-pipe.json`: No such file or directory (os error 2)
     hint: the deployment is not affected; if later steps need the result, check that the directory is writable and not full
     ");

@@ -9,7 +9,7 @@ mod strategy;
 mod verify;
 mod wait;
 
-use crate::commands::concurrent::{Failed, begun, each};
+use crate::commands::concurrent::{self, Failed, each};
 use crate::commands::deploy::preflight::Checked;
 use crate::commands::deploy::prune::left_over;
 use crate::commands::deploy::rollback::Rollback;
@@ -31,13 +31,12 @@ use crate::gateway::statuses::{Reading, Statuses};
 use crate::gateway::{Error, Gateway, NotSent};
 use crate::stack::Function;
 
-/// Deploys what the variables select.
 pub(crate) async fn run(mut run: Run<'_>, deploy: &Deploy) -> Result<Outcome, Rejected> {
-    let loaded = run.preparation.stack(&deploy.selection, Some(deploy)).await;
+    let loaded = run.load().await;
     let payload = deploy.verify.as_ref().and_then(|verify| open_payload(&mut run, &verify.options));
     let gateway = run.gateway(loaded.as_ref());
-    let http = run.registry_client(deploy.images.check);
-    let (mut loaded, gateway) = run.preparation.finish(loaded.zip(gateway))?;
+    let http = deploy.images.check.then(|| run.registry_client()).flatten();
+    let (mut loaded, gateway) = run.finish(loaded.zip(gateway))?;
     let mut outcome = run.outcome(gateway.address());
     outcome.stack_file = Some(loaded.path.clone());
     tracing::info!("deploying {} of `{}` to `{}`", count(loaded.stack.functions.len()), loaded.path, gateway.address());
@@ -47,25 +46,21 @@ pub(crate) async fn run(mut run: Run<'_>, deploy: &Deploy) -> Result<Outcome, Re
         tokio::join!(gateway.sign_in(), preflight::check(&run, http.as_ref(), &deploy.images, &loaded));
     let digests = checked.apply(&mut loaded.stack.functions, deploy.images.pin);
     let refused = checked.worst().is_some();
+    if refused {
+        outcome.functions = refused_functions(&gateway, &loaded.stack.functions, &checked);
+    }
     match signed_in {
-        Ok(()) | Err(Error::Stopped(_)) if refused => {
-            outcome.functions = refused_functions(&gateway, &loaded.stack.functions, &checked);
-        }
-        // The table is to say that nothing was started.
+        Ok(()) | Err(Error::Stopped(_)) if refused => {}
+        // The table reports that nothing was started.
         Ok(()) | Err(Error::Stopped(_)) => {
-            let session = Session { gateway: &gateway, stop: run.stop, parallel: run.config.parallel, reporter };
+            let session = run.session(&gateway, reporter);
             let deployer = Deployer { session, file: &loaded.path, deploy, payload: payload.as_ref() };
             if let Err(error) = deployer.all(&loaded, &mut outcome).await {
                 outcome.problem = Some(reporter.run_failed(&error));
             }
             reporter.lacking(loaded.names());
         }
-        Err(error) => {
-            outcome.problem = Some(reporter.run_failed(&error));
-            if refused {
-                outcome.functions = refused_functions(&gateway, &loaded.stack.functions, &checked);
-            }
-        }
+        Err(error) => outcome.problem = Some(reporter.run_failed(&error)),
     }
     for (function, digest) in outcome.functions.iter_mut().zip(digests) {
         function.digest = digest;
@@ -74,30 +69,33 @@ pub(crate) async fn run(mut run: Run<'_>, deploy: &Deploy) -> Result<Outcome, Re
         progress::table(&outcome.functions);
         progress::calls_table(&outcome.calls);
     }
-    outcome.duration = run.started.elapsed();
     Ok(outcome)
+}
+
+/// A function of the stack file that nothing was done with yet.
+fn begun(gateway: &Gateway, function: &Function) -> FunctionOutcome {
+    FunctionOutcome {
+        image: Some(function.deployment.image.clone()),
+        line: Some(function.line),
+        ..concurrent::begun(gateway, FunctionName::from(&function.deployment))
+    }
 }
 
 /// All functions as not deployed: those whose images are refused, with the reason.
 fn refused_functions(gateway: &Gateway, functions: &[Function], checked: &Checked) -> Vec<FunctionOutcome> {
     let refused = functions.iter().map(|function| {
         let problem = checked.problem(function).cloned();
-        FunctionOutcome {
-            image: Some(function.deployment.image.clone()),
-            line: Some(function.line),
-            action: if problem.is_some() { Action::Failed } else { Action::NotStarted },
-            problem,
-            ..begun(gateway, FunctionName::from(&function.deployment))
-        }
+        let action = if problem.is_some() { Action::Failed } else { Action::NotStarted };
+        FunctionOutcome { action, problem, ..begun(gateway, function) }
     });
     refused.collect()
 }
 
 /// `DRY_RUN`: shows what would be sent.
 pub(crate) async fn dry_run(mut run: Run<'_>, deploy: &Deploy) -> Result<Outcome, Rejected> {
-    let loaded = run.preparation.stack(&deploy.selection, Some(deploy)).await;
+    let loaded = run.load().await;
     let _ = deploy.verify.as_ref().and_then(|verify| open_payload(&mut run, &verify.options));
-    let loaded = run.preparation.finish(loaded)?;
+    let loaded = run.finish(loaded)?;
     tracing::info!("dry run: this would be sent, and nothing is");
     if deploy.images.check {
         tracing::info!("dry run: no registry is asked, so that the digests of images are not known");
@@ -121,13 +119,10 @@ pub(crate) async fn dry_run(mut run: Run<'_>, deploy: &Deploy) -> Result<Outcome
     Ok(Outcome { stack_file: Some(loaded.path), problem, ..run.outcome(String::new()) })
 }
 
-/// Deploys functions to a gateway.
 struct Deployer<'a> {
     session: Session<'a>,
-    /// The stack file's path.
     file: &'a str,
     deploy: &'a Deploy,
-    /// The body of `VERIFY`'s calls.
     payload: Option<&'a Payload>,
 }
 
@@ -135,7 +130,7 @@ impl Deployer<'_> {
     /// Deploys, waits, rolls back and prunes, as far as that is asked for. An error is one of the run as a whole.
     async fn all(&self, loaded: &Loaded, outcome: &mut Outcome) -> Result<(), Error> {
         let functions = &loaded.stack.functions;
-        // Known in time: when something breaks, nobody may be left to ask.
+        // Asked early: after a failure the gateway may not answer any more.
         self.session.gateway.provider().await;
         let before = self.before(functions).await?;
         outcome.functions = self.each(functions, &before).await;
@@ -149,18 +144,16 @@ impl Deployer<'_> {
         if self.deploy.rollback {
             Rollback(self.session).run(&mut outcome.functions, &before).await;
         }
-        if self.deploy.prune && self.session.stop.requested().is_none() {
+        if self.deploy.prune && self.session.shutdown.requested().is_none() {
             self.prune(loaded, outcome).await?;
         }
         Ok(())
     }
 
-    /// What runs before anything is deployed, where that matters later; in the order of the functions.
-    ///
-    /// # Errors
-    /// Where it must be known, for a rollback, and cannot be read.
+    /// What runs before anything is deployed, if it is needed later; in the order of the functions. An error if a rollback needs
+    /// it and it cannot be read.
     async fn before(&self, functions: &[Function]) -> Result<Vec<Reading>, Error> {
-        if self.deploy.wait.is_none() || self.session.stop.requested().is_some() {
+        if self.deploy.wait.is_none() || self.session.shutdown.requested().is_some() {
             return Ok(Vec::new());
         }
         let targets: Vec<_> = functions.iter().map(|function| FunctionName::from(&function.deployment)).collect();
@@ -171,8 +164,8 @@ impl Deployer<'_> {
             if self.session.gateway.provider().await == Provider::Faasd { statuses.listed() } else { statuses };
         let before = statuses.read(&targets).await;
         if self.deploy.rollback {
-            if let Some(error) = self.session.reporter.first(before.iter().filter_map(|reading| reading.as_ref().err()))
-            {
+            let errors = before.iter().filter_map(|reading| reading.as_ref().err());
+            if let Some(error) = self.session.reporter.first(errors) {
                 tracing::error!("nothing is deployed: `ROLLBACK` has to know what runs before");
                 return Err(error.clone());
             }
@@ -189,19 +182,13 @@ impl Deployer<'_> {
         if running == 0 || reported.is_complete() {
             return Ok(());
         }
-        Err(NotSent::because(Problem {
-            failure: Failure::Input,
-            message: format!(
-                "nothing is deployed: `ROLLBACK` could not restore {}, since the gateway does not report: {}",
-                count(running),
-                reported.missing()
-            ),
-            hint: Some(
-                "leave `ROLLBACK` out: Community Edition never reports these fields; of another gateway that takes a \
-                 password they count as reported only if some function of the namespace shows them"
-                    .to_owned(),
-            ),
-        }))
+        let (functions, missing) = (count(running), reported.missing());
+        let message = format!(
+            "nothing is deployed: `ROLLBACK` could not restore {functions}, since the gateway does not report: {missing}"
+        );
+        let hint = "leave `ROLLBACK` out: Community Edition never reports these fields; of another gateway that takes a \
+                    password they count as reported only if some function of the namespace shows them";
+        Err(NotSent::because(Problem::new(Failure::Input, message).with_hint(hint)))
     }
 
     /// Calls what `VERIFY` lists. Functions are verified together: if a call fails, all of this run count as not ready.
@@ -214,20 +201,17 @@ impl Deployer<'_> {
         }
         verifier.run(&mut outcome.calls).await;
         let failed = outcome.calls.iter().any(|call| call.verdict() == Verdict::Failed);
-        if !failed || !self.deploy.rollback || self.session.stop.requested().is_some() {
+        if !failed || !self.deploy.rollback || self.session.shutdown.requested().is_some() {
             return;
         }
         for function in &mut outcome.functions {
             function.ready = Some(false);
-            function.problem = Some(Problem {
-                failure: Failure::NotReady,
-                message: "deployed and ready, but a `VERIFY` call of this run failed".to_owned(),
-                hint: None,
-            });
+            let message = "deployed and ready, but a `VERIFY` call of this run failed";
+            function.problem = Some(Problem::new(Failure::NotReady, message));
         }
     }
 
-    /// Removes what the stack file no longer names, where all went well.
+    /// Removes what the stack file no longer names, if everything was deployed.
     async fn prune(&self, loaded: &Loaded, outcome: &mut Outcome) -> Result<(), Error> {
         let Some(owner) = &loaded.owner else { return Ok(()) };
         if outcome.worst().is_some() {
@@ -246,43 +230,29 @@ impl Deployer<'_> {
     }
 
     async fn each(&self, functions: &[Function], before: &[Reading]) -> Vec<FunctionOutcome> {
-        let begun = functions.iter().enumerate().map(|(index, function)| {
-            let outcome = FunctionOutcome {
-                image: Some(function.deployment.image.clone()),
-                line: Some(function.line),
-                ..begun(self.session.gateway, FunctionName::from(&function.deployment))
-            };
-            (outcome, (function, before.get(index)))
-        });
+        let gateway = self.session.gateway;
+        let functions = functions.iter().enumerate();
+        let functions = functions.map(|(index, function)| (begun(gateway, function), (function, before.get(index))));
         let strategy =
             Strategy { session: self.session, strategy: self.deploy.strategy, limit: self.deploy.wait_timeout };
-        each(&self.session, begun, async |target, (function, before)| {
+        each(&self.session, functions, async |target, (function, before)| {
             let deployed = match function.deployment.to_json() {
                 Ok(body) => strategy.deploy(&Wanted { target, body, before }).await,
                 Err(error) => Err(Error::unbuildable(&error).into()),
             };
-            deployed.map_err(|strategy::Failed { error, left }| Failed {
-                problem: self.failed(function, &error),
-                is_unavailable: error.is_unavailable(),
-                left,
+            deployed.map_err(|failed| Failed {
+                hint: failed.error.provider_says().map(|text| provider_hints::advice(text, function, self.file)),
+                ..failed
             })
         })
         .await
     }
-
-    fn failed(&self, function: &Function, error: &Error) -> Problem {
-        let problem = self.session.reporter.failed(error);
-        let advice = || error.provider_says().map(|text| provider_hints::advice(text, function, self.file));
-        Problem { hint: problem.hint.or_else(advice), ..problem }
-    }
 }
 
-/// The last line of a dry run.
 pub(crate) fn dry_summary(_: &Outcome) -> String {
     "dry run: nothing was sent".to_owned()
 }
 
-/// The last line of a deploy.
 pub(crate) fn summary(outcome: &Outcome) -> String {
     progress::summary(outcome, "deployed")
 }

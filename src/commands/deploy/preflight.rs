@@ -1,6 +1,6 @@
 //! Looks images up in their registries before anything is deployed (`CHECK_IMAGES`, `PIN_IMAGES`, `IMAGE_PLATFORMS`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use futures_util::StreamExt as _;
@@ -24,23 +24,16 @@ pub(crate) struct Checked {
     problems: BTreeMap<String, Problem>,
 }
 
-/// An image, with the names and the lines that it has in the stack file.
-#[derive(Default)]
-struct Image<'a> {
-    names: Vec<&'a str>,
-    lines: Vec<usize>,
-}
-
-/// What is to be written about some lines of the stack file, if it is an error.
-type Notes = BTreeMap<(bool, String, Option<String>), Vec<usize>>;
+/// Messages with their hints, and the lines of the stack file that each is about.
+type Notes = BTreeMap<(Severity, String, Option<String>), BTreeSet<usize>>;
 
 /// Looks up every image once. What is wrong is logged here, and kept if it forbids the deploy.
 pub(crate) async fn check(run: &Run<'_>, http: Option<&Http>, checks: &ImageChecks, loaded: &Loaded) -> Checked {
     let Some(http) = http.filter(|_| checks.check) else { return Checked::default() };
     tokio::select! {
         checked = check_all(run, http, checks, loaded) => checked,
-        // Nothing new is started then, so that nothing depends on what is not known.
-        _ = run.stop.grace_over() => Checked::default(),
+        // After a signal nothing is deployed, so that no result is needed.
+        _ = run.shutdown.grace_over() => Checked::default(),
     }
 }
 
@@ -52,45 +45,43 @@ async fn check_all(run: &Run<'_>, http: &Http, checks: &ImageChecks, loaded: &Lo
     warn_of_helpers(access);
     let mut checked = Checked::default();
     let mut notes = Notes::new();
-    let mut images: BTreeMap<_, (Reference, Image<'_>)> = BTreeMap::new();
+    let mut images: BTreeMap<_, (Reference, Vec<&Function>)> = BTreeMap::new();
     for function in &loaded.stack.functions {
-        let (name, line) = (function.deployment.image.as_str(), function.line_of("image"));
+        let name = &function.deployment.image;
         match Reference::parse(name) {
             Ok(reference) => {
                 let key = (reference.host.clone(), reference.repository.clone(), reference.version().to_owned());
-                let (_, image) = images.entry(key).or_insert_with(|| (reference, Image::default()));
-                image.names.push(name);
-                image.lines.push(line);
+                images.entry(key).or_insert_with(|| (reference, Vec::new())).1.push(function);
             }
             Err(error) => {
-                let image = Image { names: vec![name], lines: vec![line] };
-                let message = format!("image `{}` has an invalid name: {error}", log::brief(name));
-                let problem = Problem { failure: Failure::Input, message, hint: None };
-                checked.refuse(&image, problem, &mut notes);
+                let message = format!("image `{}` has an invalid name: {error}", log::whole_or_length(name));
+                checked.refuse(&[function], &Problem::new(Failure::Input, message), &mut notes);
             }
         }
     }
     let count = images.len();
     let mut answers = stream::iter(images.into_values())
-        .map(|(reference, image)| {
+        .map(|(reference, functions)| {
             let registries = &registries;
             async move {
                 let found = registries.look_up(&reference, !checks.platforms.is_empty()).await;
                 let found = found.and_then(|found| has_platforms(&reference, found, &checks.platforms));
-                (reference, image, found)
+                (reference, functions, found)
             }
         })
         .buffer_unordered(run.config.parallel);
-    while let Some((reference, image, found)) = answers.next().await {
+    while let Some((reference, functions, found)) = answers.next().await {
         match found {
             Ok(found) => {
                 tracing::debug!("image `{reference}` is {}", found.digest);
-                checked.digests.extend(image.names.iter().map(|name| ((*name).to_owned(), found.digest.clone())));
+                checked.digests.extend(names(&functions).map(|name| (name, found.digest.clone())));
             }
             Err(problem) if checks.pin || problem.failure == Failure::Input => {
-                checked.refuse(&image, problem, &mut notes);
+                checked.refuse(&functions, &problem, &mut notes);
             }
-            Err(problem) => notes.entry((false, problem.message, problem.hint)).or_default().extend(image.lines),
+            Err(problem) => {
+                notes.entry((Severity::Warning, problem.message, problem.hint)).or_default().extend(lines(&functions));
+            }
         }
     }
     write(&notes, &loaded.path);
@@ -101,7 +92,7 @@ async fn check_all(run: &Run<'_>, http: &Http, checks: &ImageChecks, loaded: &Lo
     checked
 }
 
-/// The step as clouds see it; `None` without a token.
+/// The step, for the clouds; `None` without a token.
 pub(crate) fn step<'a>(access: &'a RegistryAccess, facts: &'a Facts) -> Option<Step<'a>> {
     let token = access.id_token.as_ref().ok()?;
     Some(Step::new(token, facts.repository_slug.as_deref(), access.build_number.as_deref()))
@@ -110,8 +101,8 @@ pub(crate) fn step<'a>(access: &'a RegistryAccess, facts: &'a Facts) -> Option<S
 /// Credential helpers are programs, and the pipe's image has none.
 pub(crate) fn warn_of_helpers(access: &RegistryAccess) {
     for (host, helper) in &access.credentials.docker.helpers {
-        let host = host.as_deref().map(|host| format!(" for `{}`", log::brief(host))).unwrap_or_default();
-        let helper = log::brief(helper);
+        let host = host.as_deref().map(|host| format!(" for `{}`", log::whole_or_length(host))).unwrap_or_default();
+        let helper = log::whole_or_length(helper);
         Diagnostic::warning(format!(
             "`DOCKER_AUTH_CONFIG` names the credential helper `docker-credential-{helper}`{host}, which the pipe does not have"
         ))
@@ -121,8 +112,9 @@ pub(crate) fn warn_of_helpers(access: &RegistryAccess) {
 }
 
 fn has_platforms(image: &Reference, found: Found, wanted: &[Platform]) -> Result<Found, Problem> {
-    let list = |platforms: &[&Platform]| {
-        platforms.iter().map(|platform| format!("`{platform}`")).collect::<Vec<_>>().join(", ")
+    let list = |platforms: &[&Platform]| match platforms {
+        [] => "none".to_owned(),
+        _ => platforms.iter().map(|platform| format!("`{platform}`")).collect::<Vec<_>>().join(", "),
     };
     let lacks = |wanted: &&Platform| !found.platforms.iter().any(|platform| platform.satisfies(wanted));
     let missing: Vec<_> = wanted.iter().filter(lacks).collect();
@@ -130,8 +122,7 @@ fn has_platforms(image: &Reference, found: Found, wanted: &[Platform]) -> Result
         return Ok(found);
     }
     let all: Vec<_> = wanted.iter().map(Platform::to_string).collect();
-    let has =
-        if found.platforms.is_empty() { "none".to_owned() } else { list(&found.platforms.iter().collect::<Vec<_>>()) };
+    let has = list(&found.platforms.iter().collect::<Vec<_>>());
     Err(Problem {
         failure: Failure::Input,
         message: format!("image `{image}` does not exist for {}; its platforms: {has}", list(&missing)),
@@ -139,23 +130,28 @@ fn has_platforms(image: &Reference, found: Found, wanted: &[Platform]) -> Result
     })
 }
 
+fn names(functions: &[&Function]) -> impl Iterator<Item = String> {
+    functions.iter().map(|function| function.deployment.image.clone())
+}
+
+fn lines(functions: &[&Function]) -> impl Iterator<Item = usize> {
+    functions.iter().map(|function| function.line_of("image"))
+}
+
 /// Errors last, since they are why the run ends.
 fn write(notes: &Notes, file: &str) {
-    for ((is_error, message, hint), lines) in notes {
-        let mut lines = lines.clone();
-        lines.sort_unstable();
-        lines.dedup();
+    for ((severity, message, hint), lines) in notes {
         let lines: Vec<_> = lines.iter().map(usize::to_string).collect();
-        let severity = if *is_error { Severity::Error } else { Severity::Warning };
-        Diagnostic::new(severity, format!("{file}:{}: {message}", lines.join(",")), hint.clone()).log();
+        Diagnostic::new(*severity, format!("{file}:{}: {message}", lines.join(",")), hint.clone()).log();
     }
 }
 
 impl Checked {
-    fn refuse(&mut self, image: &Image<'_>, problem: Problem, notes: &mut Notes) {
-        let key = (true, problem.message.clone(), problem.hint.clone());
-        notes.entry(key).or_default().extend(&image.lines);
-        self.problems.extend(image.names.iter().map(|name| ((*name).to_owned(), problem.clone())));
+    /// Refuses an image that these functions have.
+    fn refuse(&mut self, functions: &[&Function], problem: &Problem, notes: &mut Notes) {
+        let key = (Severity::Error, problem.message.clone(), problem.hint.clone());
+        notes.entry(key).or_default().extend(lines(functions));
+        self.problems.extend(names(functions).map(|name| (name, problem.clone())));
     }
 
     /// Why a function must not be deployed.
@@ -163,7 +159,7 @@ impl Checked {
         self.problems.get(&function.deployment.image)
     }
 
-    /// Of all that forbids the deploy, what the exit code tells.
+    /// Of all problems, the one that the exit code reports.
     pub(crate) fn worst(&self) -> Option<Problem> {
         Problem::worst(self.problems.values().cloned())
     }

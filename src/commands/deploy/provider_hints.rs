@@ -1,13 +1,22 @@
-//! What to change in the stack file where the provider behind the gateway refused a deployment.
+//! What to change in the stack file if the provider behind the gateway refused a deployment.
 
 use crate::function::name::DEFAULT_NAMESPACE;
 use crate::stack::Function;
 
-/// Tells from the provider's text which field it is about, and where the stack file (`file`) has it.
+/// Words of the provider's text, the field that they are about, and the variable that has priority over it.
+const OVERRIDDEN: [(&str, &str, &str); 5] = [
+    ("annotation", "annotations", "ANNOTATIONS"),
+    ("label", "labels", "LABELS"),
+    ("env[", "environment", "ENV_VARS"),
+    ("constraint", "constraints", "CONSTRAINTS"),
+    ("nodeselector", "constraints", "CONSTRAINTS"),
+];
+
+/// Finds the field that the provider's text is about, and its line in the stack file (`file`).
 pub(super) fn advice(text: &str, function: &Function, file: &str) -> String {
     let deployment = &function.deployment;
     let (name, image) = (deployment.service.as_str(), deployment.image.as_str());
-    // What the user chose may look like any of the words below.
+    // Names that the user chose may contain the words below.
     let is_chosen = |word: &str| {
         let word = word.trim_matches(|end: char| !end.is_alphanumeric());
         word == image || word.split('.').next() == Some(name)
@@ -36,14 +45,8 @@ pub(super) fn advice(text: &str, function: &Function, file: &str) -> String {
         let places: Vec<_> = fields.into_iter().filter(|(_, is_set)| *is_set).map(|(field, _)| at(field)).collect();
         let places = if places.is_empty() { at("limits") } else { places.join(" and ") };
         format!("write memory as `128Mi` and CPU as `100m` in {places}")
-    } else if says(&["annotation"]) {
-        format!("correct {}, or `ANNOTATIONS`", at("annotations"))
-    } else if says(&["label"]) {
-        format!("correct {}, or `LABELS`", at("labels"))
-    } else if says(&["env["]) {
-        format!("correct {}, or `ENV_VARS`", at("environment"))
-    } else if says(&["constraint", "nodeselector"]) {
-        format!("correct {}, or `CONSTRAINTS`", at("constraints"))
+    } else if let Some((_, field, variable)) = OVERRIDDEN.iter().find(|(word, ..)| text.contains(word)) {
+        format!("correct {}, or `{variable}`", at(field))
     } else {
         format!("the function is at {file}:{}", function.line)
     }

@@ -1,4 +1,4 @@
-//! `PRUNE`: which functions came from the stack file once and are no longer in it.
+//! `PRUNE`: finds the functions that were deployed from the stack file and are no longer in it.
 
 use std::collections::BTreeSet;
 
@@ -27,8 +27,8 @@ pub(crate) async fn left_over(
 
 /// Whether a function that was listed in `namespace` is one to remove.
 ///
-/// Where a namespace is left to the gateway, a function of the same name in any namespace is taken for the one that the
-/// stack file names: rather one too many is kept.
+/// If the stack file has no namespace, a function of the same name in any namespace counts as the one that it names: it is
+/// safer to keep one too many.
 fn is_left_over(status: &Status, namespace: Option<&str>, owner: &str, named: &[FunctionName]) -> bool {
     let is_named = named.iter().filter(|target| target.name == status.name).any(|target| {
         let of_target = target.namespace.as_deref();

@@ -1,4 +1,4 @@
-//! Whether one function's available replicas are of the new version, told from the statuses seen so far. Pure.
+//! Decides from a function's statuses so far whether its available replicas are of the new version. Pure.
 
 use tokio::time::{Duration, Instant};
 
@@ -8,9 +8,7 @@ use crate::function::outcome::Replicas;
 /// The replicas of the version before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Old {
-    /// How many of them could be invoked.
     available: u64,
-    /// How many there may be at most.
     desired: u64,
 }
 
@@ -32,20 +30,18 @@ impl From<&Status> for Old {
 pub(crate) struct Watch {
     image: String,
     old: Old,
-    /// The most replicas that were wanted at any time: the old version had no more of them.
+    /// The most replicas that were desired at any time: the old version had no more of them.
     most: u64,
     /// The fewest available replicas since the deploy.
     fewest: u64,
-    /// Since when as many replicas as wanted have been available.
+    /// Since when as many replicas as desired have been available.
     steady: Option<Instant>,
     /// It is assumed to be ready only because nothing changed for a while.
     pub(super) guessed: bool,
-    /// What was seen last.
     pub(super) seen: Option<(Replicas, String)>,
 }
 
 impl Watch {
-    /// Watches for `image`.
     pub(crate) fn new(image: &str, old: Old) -> Self {
         Self {
             image: image.to_owned(),
@@ -58,19 +54,16 @@ impl Watch {
         }
     }
 
-    /// Takes in what the gateway says now; gives whether the function is ready. Where nothing else tells old replicas from
-    /// new ones, it is after `settle`.
+    /// Evaluates the status at this time; returns whether the function is ready. If nothing else distinguishes old replicas
+    /// from new ones, it is ready after `settle`.
     pub(crate) fn is_ready(&mut self, status: Option<&Status>, now: Instant, settle: Duration) -> bool {
-        let replicas = status.map(|status| Replicas { desired: status.replicas, available: status.available_replicas });
-        self.seen = status.zip(replicas).map(|(status, replicas)| (replicas, status.image.clone()));
-        let (Some(status), Some(Replicas { desired, available })) = (status, replicas) else {
+        let replicas = |status: &Status| Replicas { desired: status.replicas, available: status.available_replicas };
+        self.seen = status.map(|status| (replicas(status), status.image.clone()));
+        let Some(status) = status.filter(|status| is_same_image(&status.image, &self.image)) else {
             self.steady = None;
             return false;
         };
-        if !is_same_image(&status.image, &self.image) {
-            self.steady = None;
-            return false;
-        }
+        let Replicas { desired, available } = replicas(status);
         self.most = self.most.max(desired);
         self.fewest = self.fewest.min(available);
         let none_is_wanted = desired == 0;

@@ -1,4 +1,4 @@
-//! `ROLLBACK`: redeploys what ran before if the new version does not get ready, and deletes what this run created.
+//! `ROLLBACK`: redeploys what ran before if the new version does not become ready, and deletes what this run created.
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -14,7 +14,6 @@ use crate::gateway::{Creation, Deletion, Error, Update};
 
 pub(super) struct Rollback<'a>(pub(super) Session<'a>);
 
-/// How a function is brought back.
 enum Way<'a> {
     /// What ran before is redeployed.
     Redeploy(&'a Status),
@@ -22,7 +21,6 @@ enum Way<'a> {
     Delete,
 }
 
-/// What came of it.
 enum Undone {
     /// The version of this image was redeployed.
     Redeployed(String),
@@ -40,46 +38,30 @@ pub(super) fn redeployment(target: &FunctionName, status: &Status) -> Result<Byt
 }
 
 impl Rollback<'_> {
-    /// Brings back the functions that did not get ready; what came of it is noted on each. `before` is what ran before the
-    /// deploy, in the same order.
+    /// Rolls back the functions that are not ready. `before` is what ran before the deploy, in the same order.
     pub(super) async fn run(&self, outcomes: &mut [FunctionOutcome], before: &[Reading]) {
-        let unready = outcomes.iter().enumerate().zip(before).filter(|((_, outcome), _)| outcome.ready == Some(false));
-        let unready: Vec<_> = unready
-            .map(|((index, outcome), before)| {
-                (
-                    index,
-                    outcome.function.clone(),
-                    outcome.image.clone().unwrap_or_default(),
-                    way(outcome.action, before),
-                )
-            })
-            .collect();
-        let undone: Vec<_> = stream::iter(unready)
-            .map(|(index, target, image, way)| async move {
-                if self.0.stop.requested().is_some() {
-                    return None;
+        let unready = outcomes.iter_mut().zip(before).filter(|(outcome, _)| outcome.ready == Some(false));
+        stream::iter(unready)
+            .for_each_concurrent(self.0.parallel, async |(outcome, before)| {
+                if self.0.shutdown.requested().is_some() {
+                    return;
                 }
-                let undone = match way {
-                    Ok(way) => self.undo(&target, &image, way).await,
+                let undone = match way(outcome.action, before) {
+                    Ok(way) => self.undo(outcome, way).await,
                     Err(reason) => Undone::Left(reason.to_owned()),
                 };
-                Some((index, undone))
-            })
-            .buffer_unordered(self.0.parallel)
-            .filter_map(std::future::ready)
-            .collect()
-            .await;
-        for (index, undone) in undone {
-            if let Some(outcome) = outcomes.get_mut(index) {
                 self.note(outcome, undone);
-            }
-        }
+            })
+            .await;
     }
 
     /// Undoes a deploy, unless something else deployed since.
-    async fn undo(&self, target: &FunctionName, image: &str, way: Way<'_>) -> Undone {
+    async fn undo(&self, outcome: &FunctionOutcome, way: Way<'_>) -> Undone {
+        let target = &outcome.function;
+        let is_deployed =
+            |status: &Status| outcome.image.as_ref().is_some_and(|image| is_same_image(&status.image, image));
         match (self.0.gateway.get(target).await, way) {
-            (Ok(Some(status)), _) if !is_same_image(&status.image, image) => {
+            (Ok(Some(status)), _) if !is_deployed(&status) => {
                 Undone::Left(format!("it runs image `{}` by now, which this run did not deploy", quote(&status.image)))
             }
             (Ok(_), Way::Redeploy(status)) => self.redeploy(target, status).await,
@@ -137,9 +119,8 @@ impl Rollback<'_> {
             Undone::Failed(error, _) if outcome.action == Action::Created && error.is_forbidden() => {
                 let Problem { message, hint, .. } = self.0.reporter.failed(&error);
                 let left = format!("new, and left as it is, since it may not be deleted: {message}");
-                self.0
-                    .reporter
-                    .problem(outcome, &Problem { failure: Failure::NotReady, message: left, hint: hint.clone() });
+                let left = Problem { failure: Failure::NotReady, message: left, hint: hint.clone() };
+                self.0.reporter.problem(outcome, &left);
                 problem.message.push_str("; left as it is, since it may not be deleted");
                 problem.hint = hint;
             }
@@ -162,7 +143,7 @@ impl Rollback<'_> {
     }
 }
 
-/// How to bring a function back, else why it cannot be.
+/// How to roll a function back, else why that is not possible.
 fn way(action: Action, before: &Reading) -> Result<Way<'_>, &'static str> {
     match (action, before) {
         (_, Ok(Some(status))) => Ok(Way::Redeploy(status)),

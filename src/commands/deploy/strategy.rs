@@ -1,9 +1,10 @@
-//! `STRATEGY`: how one function is updated, created or replaced, and what is left of it if that fails.
+//! `STRATEGY`: updates, creates or replaces one function, and finds out what is left of it if that fails.
 
 use bytes::Bytes;
 use tokio::time::{Duration, Instant};
 
 use super::rollback::redeployment;
+use crate::commands::concurrent::Failed;
 use crate::commands::session::Session;
 use crate::config;
 use crate::function::FunctionName;
@@ -14,38 +15,23 @@ use crate::gateway::provider::Provider;
 use crate::gateway::statuses::Reading;
 use crate::gateway::{Creation, Deletion, Error, Update};
 
-/// The pause between two tries to create a function that is being deleted; it grows to [`PAUSE_MOST`].
+/// The pause between two attempts to create a function that is being deleted; it grows to [`PAUSE_MOST`].
 const PAUSE: Duration = Duration::from_millis(100);
 const PAUSE_MOST: Duration = Duration::from_secs(2);
 
-/// What every function is deployed with.
 pub(super) struct Strategy<'a> {
     pub(super) session: Session<'a>,
     pub(super) strategy: config::Strategy,
-    /// `WAIT_TIMEOUT`: how long a function that was deleted is tried to be created again.
+    /// `WAIT_TIMEOUT`: how long to retry the creation of a function that was deleted.
     pub(super) limit: Duration,
 }
 
-/// One function to deploy.
 pub(super) struct Wanted<'a> {
     pub(super) target: &'a FunctionName,
     /// The deployment as JSON.
     pub(super) body: Bytes,
-    /// What ran before, if it was looked up.
+    /// What ran before, if it was read.
     pub(super) before: Option<&'a Reading>,
-}
-
-/// Why a function was not deployed, and what is left of what ran before.
-#[derive(Debug)]
-pub(super) struct Failed {
-    pub(super) error: Error,
-    pub(super) left: Left,
-}
-
-impl From<Error> for Failed {
-    fn from(error: Error) -> Self {
-        Self { error, left: Left::Untouched }
-    }
 }
 
 /// Why a function that was deleted was not created again.
@@ -58,7 +44,6 @@ enum Uncreated {
 }
 
 impl Strategy<'_> {
-    /// Deploys a function.
     pub(super) async fn deploy(&self, wanted: &Wanted<'_>) -> Result<Action, Failed> {
         match self.strategy {
             config::Strategy::Update => self.update(wanted).await,
@@ -79,7 +64,7 @@ impl Strategy<'_> {
             match self.session.gateway.create(target, body.clone()).await? {
                 Creation::Accepted => Ok(Action::Created),
                 Creation::Exists { answer_lost: true, .. } if self.is_as_sent(wanted).await => Ok(Action::Created),
-                // Created meanwhile, by an earlier try or by another pipeline: what is sent here is to hold.
+                // Created meanwhile, by an earlier attempt or by another pipeline: this deployment has priority.
                 Creation::Exists { error, .. } => match self.session.gateway.update(target, body.clone()).await? {
                     Update::Accepted => Ok(Action::Updated),
                     Update::NotFound { .. } => Err(error),
@@ -93,14 +78,14 @@ impl Strategy<'_> {
                     Some(Ok(before)) => before.is_some(),
                     _ => was_there,
                 };
-                // Whoever is not let in changes nothing.
+                // A request without permission changes nothing.
                 let is_refused = matches!(error.status().map(|status| status.as_u16()), Some(401 | 403));
                 let may_be_gone = was_there
                     && !is_refused
                     && !error.is_unsent()
                     && self.session.gateway.provider().await.may_remove();
                 let left = if may_be_gone { self.left_by_update(wanted).await } else { Left::Untouched };
-                Err(Failed { error, left })
+                Err(Failed { left, ..error.into() })
             }
         }
     }
@@ -123,7 +108,7 @@ impl Strategy<'_> {
         }
     }
 
-    /// Whether the gateway reports the function exactly as it was sent: then the try whose answer was lost created it.
+    /// Whether the gateway reports the function exactly as it was sent: then the attempt whose answer was lost created it.
     async fn is_as_sent(&self, wanted: &Wanted<'_>) -> bool {
         let Ok(sent) = serde_json::from_slice::<Deployment>(&wanted.body) else { return false };
         match self.session.gateway.get(wanted.target).await {
@@ -172,17 +157,17 @@ impl Strategy<'_> {
             Err(uncreated) => uncreated,
         };
         let (error, left) = match (uncreated, unsure) {
-            // There is no time left to look.
+            // There is no time left for another request.
             (Uncreated::Stopped(error), _) => (error, Left::Unknown),
             // Nothing says that it was ever deleted.
             (Uncreated::Exists(last), Some(error)) if !last.says_being_deleted() => (error, Left::Untouched),
             (Uncreated::Exists(error), _) => (error, Left::Gone),
             (Uncreated::Refused(error), _) => (error, self.left_by_deletion(wanted).await),
         };
-        Err(Failed { error, left })
+        Err(Failed { left, ..error.into() })
     }
 
-    /// Creates a function that is being deleted as soon as it is gone, whatever becomes of the looks in between.
+    /// Creates a function that is being deleted as soon as it is gone, even if its status cannot be read in between.
     async fn create_again(&self, wanted: &Wanted<'_>) -> Result<(), Uncreated> {
         let deadline = Instant::now() + self.limit;
         let mut pause = PAUSE;
@@ -194,7 +179,7 @@ impl Strategy<'_> {
                 && match self.session.gateway.get(wanted.target).await {
                     Ok(status) => status.is_some(),
                     Err(error) => {
-                        // Not every policy lets the pipe look; then the creation shows whether the function is gone.
+                        // Not every Policy permits it; then the creation shows whether the function is gone.
                         may_look = !error.is_forbidden();
                         false
                     }
@@ -218,15 +203,15 @@ impl Strategy<'_> {
             }
             tokio::select! {
                 () = tokio::time::sleep(pause.min(deadline.saturating_duration_since(Instant::now()))) => {}
-                // Not at the first sign of a stop: what was deleted is better created again while there is time.
-                failure = self.session.stop.grace_over() => return Err(Uncreated::Stopped(Error::Stopped(failure))),
+                // Not at the signal: what was deleted is created again while there is time.
+                failure = self.session.shutdown.grace_over() => return Err(Uncreated::Stopped(Error::Stopped(failure))),
             }
             pause = (pause * 2).min(PAUSE_MOST);
         }
     }
 
-    /// Updates a function that an earlier try may have created. Only where the provider tells an old one that is still
-    /// being deleted from a new one: the update of an old one would be lost with it.
+    /// Updates a function that an earlier attempt may have created. Only if the provider distinguishes a new one from an old
+    /// one that is still being deleted: the update of an old one would be lost with it.
     async fn is_taken_over(&self, wanted: &Wanted<'_>, exists: &Error) -> bool {
         let is_new = !exists.says_being_deleted()
             && matches!(self.session.gateway.provider().await, Provider::CommunityEdition | Provider::Faasd);

@@ -2,7 +2,6 @@
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
-use http::header::AUTHORIZATION;
 use tokio::time::{Duration, Instant, sleep, timeout_at};
 
 use super::wait::show_log;
@@ -56,7 +55,7 @@ impl Verifier<'_> {
     }
 
     async fn verify(&self, call: &VerifyCall, outcome: &mut CallOutcome, deadline: Instant) {
-        if self.session.stop.requested().is_some() {
+        if self.session.shutdown.requested().is_some() {
             return;
         }
         let started = Instant::now();
@@ -80,84 +79,37 @@ impl Verifier<'_> {
 
     /// Calls until there is a verdict, or until the deadline.
     async fn call(&self, call: &VerifyCall, outcome: &mut CallOutcome, deadline: Instant) -> Result<(), Problem> {
-        let Session { gateway, stop, .. } = self.session;
-        let options = &self.verify.options;
+        let Session { gateway, shutdown, .. } = self.session;
         let function = outcome.function.clone();
         let url = self.url(call, &function);
-        let caller = Caller { gateway, options, payload: self.payload };
+        let caller = Caller { gateway, options: &self.verify.options, payload: self.payload };
+        // All retries are made here, so that they end at the deadline.
+        let call = Call { function: &function, url, asynchronous: false, idempotent: true, retries: 0 };
         let mut pause = PAUSE;
         loop {
-            let call =
-                Call { function: &function, url: url.clone(), asynchronous: false, idempotent: false, retries: 0 };
-            let (problem, is_transient) = match timeout_at(deadline, caller.call(&call)).await {
+            let may_retry = || Instant::now() + pause < deadline;
+            match timeout_at(deadline, caller.call(&call)).await {
                 Ok(Ok(answered)) => {
                     let status = answered.response.status();
                     outcome.status = Some(status.as_u16());
                     outcome.call_id = answered.call_id();
-                    if status.is_success() {
-                        return Ok(());
-                    }
-                    let is_transient = matches!(status.as_u16(), 502..=504);
-                    if is_transient && Instant::now() + pause < deadline {
-                        (None, true)
-                    } else {
-                        (Some(self.refused(answered, &call, outcome, deadline).await), false)
+                    match status.as_u16() {
+                        _ if status.is_success() => return Ok(()),
+                        502..=504 if may_retry() => {}
+                        _ => return Err(refused(&caller, &call, answered, deadline).await),
                     }
                 }
-                Ok(Err(Unanswered { error, .. })) => {
-                    (Some(failed(unanswered(&function, &url, &error))), is_connection_failure(&error))
-                }
-                Err(_) => (Some(no_verdict(outcome, self.limit)), false),
-            };
-            if !is_transient || Instant::now() + pause >= deadline {
-                return problem.map_or(Ok(()), Err);
+                Ok(Err(Unanswered { error, .. })) if may_retry() && is_connection_failure(&error) => {}
+                Ok(Err(Unanswered { error, .. })) => return Err(failed(unanswered(&function, &call.url, &error))),
+                Err(_) => return Err(no_verdict(outcome, self.limit)),
             }
-            tracing::debug!("`{}` is not available yet; retrying in {}", function, log::duration(pause));
+            tracing::debug!("`{function}` is not available yet; retrying in {}", log::duration(pause));
             tokio::select! {
                 () = sleep(pause) => {}
-                failure = stop.wait() => return Err(Error::Stopped(failure).problem()),
+                failure = shutdown.wait() => return Err(Error::Stopped(failure).problem()),
             }
             pause = (pause * 3 / 2).min(PAUSE_MOST);
         }
-    }
-
-    /// What a verdict other than 2xx means; logs the beginning of the body as lines.
-    async fn refused(
-        &self,
-        mut answered: Answered,
-        call: &Call<'_>,
-        outcome: &CallOutcome,
-        deadline: Instant,
-    ) -> Problem {
-        let gateway = self.session.gateway;
-        let options = &self.verify.options;
-        let mut start = Vec::new();
-        // An answer that breaks off has its status all the same.
-        while let Ok(Ok(Some(chunk))) =
-            timeout_at(deadline, gateway.chunk(&options.method, &mut answered.response)).await
-        {
-            start.extend_from_slice(&chunk);
-            if start.len() > SHOWN {
-                break;
-            }
-        }
-        let text = String::from_utf8_lossy(&start).into_owned();
-        let refusal = Refusal {
-            gateway,
-            function: call.function,
-            method: &options.method,
-            url: &call.url,
-            status: answered.response.status(),
-            headers: answered.response.headers(),
-            start: &text,
-            with_token: answered.with_token,
-            with_own_token: options.headers.contains_key(AUTHORIZATION),
-            call_id: outcome.call_id.as_deref(),
-            idempotent: true,
-        };
-        let problem = refusal.problem().await;
-        show(&start);
-        failed(problem)
     }
 
     fn url(&self, call: &VerifyCall, function: &FunctionName) -> url::Url {
@@ -167,6 +119,24 @@ impl Verifier<'_> {
         url.set_query(call.query.as_deref());
         url
     }
+}
+
+/// The problem of a final answer other than 2xx; logs the beginning of the body as lines.
+async fn refused(caller: &Caller<'_>, call: &Call<'_>, mut answered: Answered, deadline: Instant) -> Problem {
+    let mut start = Vec::new();
+    // If the answer breaks off, its status is known anyway.
+    while let Ok(Ok(Some(chunk))) =
+        timeout_at(deadline, caller.gateway.chunk(&caller.options.method, &mut answered.response)).await
+    {
+        start.extend_from_slice(&chunk);
+        if start.len() > SHOWN {
+            break;
+        }
+    }
+    let text = String::from_utf8_lossy(&start);
+    let problem = Refusal { caller, call, answered: &answered, start: &text }.problem().await;
+    show(&start);
+    failed(problem)
 }
 
 /// Masked before it is cut, so that no part of a secret is left at the end.
@@ -195,8 +165,8 @@ fn no_verdict(outcome: &CallOutcome, limit: Duration) -> Problem {
         Some(status) => format!("`{name}` answered {status}, and nothing else within {limit}"),
         None => format!("`{name}` did not answer within {limit}"),
     };
-    let hint = "if it only needs more time, increase `WAIT_TIMEOUT` or `TIMEOUT`".to_owned();
-    Problem { failure: Failure::NotReady, message, hint: Some(hint) }
+    Problem::new(Failure::NotReady, message)
+        .with_hint("if it only needs more time, increase `WAIT_TIMEOUT` or `TIMEOUT`")
 }
 
 fn is_connection_failure(error: &Error) -> bool {

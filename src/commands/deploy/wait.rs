@@ -1,17 +1,17 @@
 //! `WAIT`: watches deployed functions side by side until each has an available replica of the new version.
 //!
-//! The gateway tells a function's image, how many replicas are wanted and how many are available, but not which image the
+//! The gateway reports a function's image, and how many replicas are desired and available, but not which image the
 //! available ones run: the image is that of the newest version, while old replicas count until they are gone. faas-netes
-//! rolls with `maxUnavailable: 0` and `maxSurge: 1`, so the count of a version that never starts looks like that of one
-//! that runs well. [`watch::Watch`] therefore takes these for the new version, once the gateway shows its image:
+//! rolls with `maxUnavailable: 0` and `maxSurge: 1`, so the count of a version that never starts is the same as that of one
+//! that runs. Once the gateway reports the new image, [`Watch`] therefore counts as new:
 //!
-//! - any available replica where there was none before the deploy (new, replaced, or not ready before);
-//! - one more than were wanted at any time: the surge of a rolling update;
-//! - one that became available after old ones went;
-//! - else as many as are wanted, steadily for [`SETTLE`]: long enough for a provider that takes old replicas away first,
-//!   and all that can be known where it keeps them.
+//! - any available replica if there was none before the deploy (new, replaced, or not ready before);
+//! - one more than were desired at any time: the surge of a rolling update;
+//! - one that became available after old ones were removed;
+//! - otherwise as many as are desired, if they stay available for [`SETTLE`]: long enough for a provider that removes old
+//!   replicas first, and all that can be known of one that keeps them.
 //!
-//! A function with no replicas wanted is scaled to zero, which is as ready as it gets.
+//! A function with no desired replicas is scaled to zero, which counts as ready.
 
 use futures_util::future::join_all;
 use tokio::time::{Duration, Instant, Interval, interval_at, sleep, sleep_until};
@@ -25,21 +25,21 @@ use crate::function::outcome::{Action, Failure, FunctionOutcome, Problem, Replic
 use crate::gateway::Error;
 use crate::gateway::statuses::{Reading, Statuses};
 
-/// How long replicas have to stay available where nothing else tells that they are new; at most half of `WAIT_TIMEOUT`.
+/// How long replicas have to stay available if nothing else shows that they are new; at most half of `WAIT_TIMEOUT`.
 const SETTLE: Duration = Duration::from_secs(10);
-/// Between two rounds of looks; it grows to [`PAUSE_MOST`].
+/// Between two rounds of requests; it grows to [`PAUSE_MOST`].
 const PAUSE: Duration = Duration::from_millis(100);
 const PAUSE_MOST: Duration = Duration::from_secs(2);
 /// Between two requests: 40 a second, which one gateway serves easily.
 const GAP: Duration = Duration::from_millis(25);
 /// How often the log says what is still waited for.
-const TELL: Duration = Duration::from_secs(10);
+const PROGRESS: Duration = Duration::from_secs(10);
 /// More functions are not named in one line.
 const MOST_NAMED: usize = 10;
 /// How much of a function's log is shown, in lines, and of how many functions.
 const LOG_LINES: usize = 10;
 const MOST_LOGS: usize = 10;
-/// A log that takes longer to read is left.
+/// A log that takes longer to read is not shown.
 const LOG_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) struct Waiter<'a> {
@@ -48,17 +48,13 @@ pub(super) struct Waiter<'a> {
     pub(super) limit: Duration,
 }
 
-/// One function that is waited for.
-struct Waiting {
-    /// Its place among the outcomes.
-    index: usize,
-    target: FunctionName,
+struct Waiting<'a> {
+    outcome: &'a mut FunctionOutcome,
     watch: Watch,
-    /// Why it could not be looked at last.
+    /// Why its status could not be read last.
     error: Option<Error>,
 }
 
-/// Why a round of looks ended.
 enum Round {
     Readings(Vec<Reading>),
     TimeIsUp,
@@ -66,14 +62,14 @@ enum Round {
 }
 
 impl Waiter<'_> {
-    /// Waits for all functions that were deployed, and notes on each what came of it. `before` are the functions as they
-    /// were before the deploy, in the same order.
+    /// Waits for all functions that were deployed, and sets the result in their outcomes. `before` is what ran before the
+    /// deploy, in the same order.
     pub(super) async fn wait(&self, outcomes: &mut [FunctionOutcome], before: &[Reading]) {
         let started = Instant::now();
         let settle = SETTLE.min(self.limit / 2);
         let statuses = Statuses::new(self.session.gateway, self.session.parallel).paced(GAP);
         let mut waiting = watched(outcomes, before);
-        let mut ticks = interval_at(started + TELL, TELL);
+        let mut ticks = interval_at(started + PROGRESS, PROGRESS);
         let mut pause = Duration::ZERO;
         let mut guessed = 0;
         if !waiting.is_empty() {
@@ -87,27 +83,28 @@ impl Waiter<'_> {
         while !waiting.is_empty() {
             match self.round(&statuses, &waiting, pause, &mut ticks, started).await {
                 Round::Readings(readings) => {
-                    let now = Instant::now();
                     let mut readings = readings.into_iter();
                     waiting.retain_mut(|function| {
-                        let (Some(reading), Some(outcome)) = (readings.next(), outcomes.get_mut(function.index)) else {
-                            return true;
-                        };
-                        let goes_on = function.take(reading, outcome, now, settle, started, self.session.reporter);
+                        let Some(reading) = readings.next() else { return true };
+                        let goes_on = function.update(reading, settle, started, self.session.reporter);
                         guessed += usize::from(function.watch.guessed);
                         goes_on
                     });
                 }
                 Round::TimeIsUp => {
-                    self.not_ready(&waiting, outcomes, started).await;
+                    self.not_ready(&mut waiting, started).await;
                     break;
                 }
                 Round::Stopped(failure) => {
-                    stopped(failure, &waiting, outcomes, started);
+                    for function in &mut waiting {
+                        function.set(None, started);
+                        let message = "deployed; the run was stopped before it was ready";
+                        function.outcome.problem = Some(Problem::new(failure, message));
+                    }
                     break;
                 }
             }
-            // The last look is shortly before the time is up.
+            // The last round is shortly before the time is up.
             let left = self.limit.saturating_sub(started.elapsed()).saturating_sub(PAUSE);
             pause = (pause * 3 / 2).clamp(PAUSE, PAUSE_MOST).min(left);
         }
@@ -121,16 +118,16 @@ impl Waiter<'_> {
         }
     }
 
-    /// Looks at all functions once, after a pause; the log is kept up to date meanwhile.
+    /// Reads the status of all functions once, after a pause, and logs the progress meanwhile.
     async fn round(
         &self,
         statuses: &Statuses<'_>,
-        waiting: &[Waiting],
+        waiting: &[Waiting<'_>],
         pause: Duration,
         ticks: &mut Interval,
         started: Instant,
     ) -> Round {
-        let targets: Vec<&FunctionName> = waiting.iter().map(|function| &function.target).collect();
+        let targets: Vec<&FunctionName> = waiting.iter().map(|function| &function.outcome.function).collect();
         let look = async {
             sleep(pause).await;
             statuses.read(&targets).await
@@ -141,62 +138,50 @@ impl Waiter<'_> {
                 readings = &mut look => return Round::Readings(readings),
                 _ = ticks.tick() => tracing::info!("{}", progress(waiting, started.elapsed(), self.limit)),
                 () = sleep_until(started + self.limit) => return Round::TimeIsUp,
-                failure = self.session.stop.wait() => return Round::Stopped(failure),
+                failure = self.session.shutdown.wait() => return Round::Stopped(failure),
             }
         }
     }
 
-    /// Reports what is not ready when the time is up, with what the gateway knows of it.
-    async fn not_ready(&self, waiting: &[Waiting], outcomes: &mut [FunctionOutcome], started: Instant) {
-        for function in waiting {
-            let Some(outcome) = outcomes.get_mut(function.index) else { continue };
-            // A status that could not be read says nothing of the function.
+    /// Reports what is not ready when the time is up, with the end of its log.
+    async fn not_ready(&self, waiting: &mut [Waiting<'_>], started: Instant) {
+        for function in &mut *waiting {
+            // If its status could not be read, the function may be ready.
             let ready = if function.error.is_some() { None } else { Some(false) };
-            function.note(outcome, ready, started);
+            function.set(ready, started);
             let problem = function.problem(self.limit);
-            self.session.reporter.problem(outcome, &problem);
-            outcome.problem = Some(problem);
+            self.session.reporter.problem(function.outcome, &problem);
+            function.outcome.problem = Some(problem);
         }
-        join_all(waiting.iter().take(MOST_LOGS).map(|function| show_log(&self.session, &function.target))).await;
+        let logs = waiting.iter().take(MOST_LOGS).map(|function| show_log(&self.session, &function.outcome.function));
+        join_all(logs).await;
     }
 }
 
-impl Waiting {
-    /// Takes in what the gateway says; gives whether to go on waiting.
-    fn take(
-        &mut self,
-        reading: Reading,
-        outcome: &mut FunctionOutcome,
-        now: Instant,
-        settle: Duration,
-        started: Instant,
-        reporter: &Reporter<'_>,
-    ) -> bool {
+impl Waiting<'_> {
+    /// Evaluates a status; returns whether to continue waiting.
+    fn update(&mut self, reading: Reading, settle: Duration, started: Instant, reporter: &Reporter<'_>) -> bool {
         match reading {
             Ok(status) => {
                 self.error = None;
-                if !self.watch.is_ready(status.as_ref(), now, settle) {
+                if !self.watch.is_ready(status.as_ref(), Instant::now(), settle) {
                     return true;
                 }
-                self.note(outcome, Some(true), started);
-                tracing::info!(
-                    "`{}` is ready after {}: {} available",
-                    outcome.function,
-                    log::duration(started.elapsed()),
-                    self.count()
-                );
+                self.set(Some(true), started);
+                let (name, took) = (&self.outcome.function, log::duration(started.elapsed()));
+                tracing::info!("`{name}` is ready after {took}: {} available", self.count());
                 false
             }
             Err(error) if error.problem().failure == Failure::Permission => {
-                self.note(outcome, None, started);
-                let Problem { failure, message, hint } = reporter.failed(&error);
-                let message = format!("deployed, but whether it is ready is not known: {message}");
-                let problem = Problem { failure, message, hint };
-                reporter.problem(outcome, &problem);
-                outcome.problem = Some(problem);
+                self.set(None, started);
+                let problem = reporter.failed(&error);
+                let message = format!("deployed, but whether it is ready is not known: {}", problem.message);
+                let problem = Problem { message, ..problem };
+                reporter.problem(self.outcome, &problem);
+                self.outcome.problem = Some(problem);
                 false
             }
-            // A transient failure: the next look may succeed.
+            // A transient failure: the next round may succeed.
             Err(error) => {
                 self.error = Some(error);
                 true
@@ -204,13 +189,13 @@ impl Waiting {
         }
     }
 
-    fn note(&self, outcome: &mut FunctionOutcome, ready: Option<bool>, started: Instant) {
-        outcome.ready = ready;
-        outcome.replicas = self.watch.seen.as_ref().map(|(replicas, _)| *replicas);
-        outcome.duration += started.elapsed();
+    fn set(&mut self, ready: Option<bool>, started: Instant) {
+        self.outcome.ready = ready;
+        self.outcome.replicas = self.watch.seen.as_ref().map(|(replicas, _)| *replicas);
+        self.outcome.duration += started.elapsed();
     }
 
-    /// Available replicas of those that are wanted.
+    /// Available of desired replicas.
     fn count(&self) -> String {
         match &self.watch.seen {
             Some((Replicas { desired: 0, .. }, _)) => "scaled to zero, no replica".to_owned(),
@@ -221,30 +206,22 @@ impl Waiting {
 
     fn problem(&self, limit: Duration) -> Problem {
         let limit = log::duration(limit);
-        let (known, hint) = match (&self.error, &self.watch.seen) {
+        let not_ready =
+            |seen: &str| Problem::new(Failure::NotReady, format!("deployed, but not ready within {limit}: {seen}"));
+        match (&self.error, &self.watch.seen) {
             (Some(error), _) => {
                 let Problem { message, hint, .. } = error.problem();
-                (message, hint)
+                let message = format!("deployed, but not known to be ready within {limit}: {message}");
+                Problem { failure: Failure::NotReady, message, hint }
             }
-            (None, None) => {
-                ("the gateway does not have it".to_owned(), Some("was it deleted by something else?".to_owned()))
-            }
-            (None, Some((Replicas { desired, available }, image))) => (
-                format!("{available} of {desired} replicas available, image `{}`", quote(image)),
-                Some(
+            (None, None) => not_ready("the gateway does not have it").with_hint("was it deleted by something else?"),
+            (None, Some((Replicas { desired, available }, image))) => {
+                let seen = format!("{available} of {desired} replicas available, image `{}`", quote(image));
+                not_ready(&seen).with_hint(
                     "check that the image exists and can be pulled, and that the function starts; if it only needs more \
-                     time, increase `WAIT_TIMEOUT`"
-                        .to_owned(),
-                ),
-            ),
-        };
-        Problem {
-            failure: Failure::NotReady,
-            message: match self.error {
-                Some(_) => format!("deployed, but not known to be ready within {limit}: {known}"),
-                None => format!("deployed, but not ready within {limit}: {known}"),
-            },
-            hint,
+                     time, increase `WAIT_TIMEOUT`",
+                )
+            }
         }
     }
 }
@@ -263,9 +240,9 @@ pub(super) async fn show_log(session: &Session<'_>, target: &FunctionName) {
     }
 }
 
-/// The functions that were deployed, with what was there before.
-fn watched(outcomes: &[FunctionOutcome], before: &[Reading]) -> Vec<Waiting> {
-    let deployed = outcomes.iter().enumerate().filter(|(_, outcome)| outcome.problem.is_none());
+/// The functions that were deployed, with the replicas of the previous version.
+fn watched<'a>(outcomes: &'a mut [FunctionOutcome], before: &[Reading]) -> Vec<Waiting<'a>> {
+    let deployed = outcomes.iter_mut().enumerate().filter(|(_, outcome)| outcome.problem.is_none());
     let watched = deployed.map(|(index, outcome)| {
         let old = match (outcome.action, before.get(index)) {
             (Action::Created | Action::Replaced, _) => Old::NONE,
@@ -273,18 +250,15 @@ fn watched(outcomes: &[FunctionOutcome], before: &[Reading]) -> Vec<Waiting> {
             _ => Old::UNKNOWN,
         };
         let watch = Watch::new(outcome.image.as_deref().unwrap_or_default(), old);
-        Waiting { index, target: outcome.function.clone(), watch, error: None }
+        Waiting { outcome, watch, error: None }
     });
     watched.collect()
 }
 
 /// `still waiting for 2 functions, 10 s of 5 min: a 0/1, b 1/2`.
-fn progress(waiting: &[Waiting], elapsed: Duration, limit: Duration) -> String {
-    let named = waiting.iter().take(MOST_NAMED).map(|function| {
-        let name = &function.target;
-        format!("`{name}` {}", function.count())
-    });
-    let named: Vec<_> = named.collect();
+fn progress(waiting: &[Waiting<'_>], elapsed: Duration, limit: Duration) -> String {
+    let named = waiting.iter().take(MOST_NAMED);
+    let named: Vec<_> = named.map(|function| format!("`{}` {}", function.outcome.function, function.count())).collect();
     let more = waiting.len().saturating_sub(MOST_NAMED);
     let more = if more == 0 { String::new() } else { format!(" and {more} more") };
     format!(
@@ -296,41 +270,38 @@ fn progress(waiting: &[Waiting], elapsed: Duration, limit: Duration) -> String {
     )
 }
 
-fn stopped(failure: Failure, waiting: &[Waiting], outcomes: &mut [FunctionOutcome], started: Instant) {
-    for function in waiting {
-        let Some(outcome) = outcomes.get_mut(function.index) else { continue };
-        function.note(outcome, None, started);
-        let message = "deployed; the run was stopped before it was ready".to_owned();
-        outcome.problem = Some(Problem { failure, message, hint: None });
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::function::api::Status;
 
-    fn waiting(name: &str, seen: Option<(u64, u64)>) -> Waiting {
-        let mut watch = Watch::new("acme/f:2", Old::UNKNOWN);
-        let status = seen.map(|(available_replicas, replicas)| Status {
-            image: "acme/f:2".to_owned(),
-            available_replicas,
-            replicas,
-            ..Status::default()
+    /// The progress of functions, each with its available and desired replicas.
+    fn progress_of(functions: &[(String, Option<(u64, u64)>)], elapsed: Duration) -> String {
+        let outcome = |name: &str| FunctionOutcome::new(FunctionName::new(name, None::<String>), String::new());
+        let mut outcomes: Vec<_> = functions.iter().map(|(name, _)| outcome(name)).collect();
+        let waiting = outcomes.iter_mut().zip(functions).map(|(outcome, (_, seen))| {
+            let mut watch = Watch::new("acme/f:2", Old::UNKNOWN);
+            let status = seen.map(|(available_replicas, replicas)| Status {
+                image: "acme/f:2".to_owned(),
+                available_replicas,
+                replicas,
+                ..Status::default()
+            });
+            watch.is_ready(status.as_ref(), Instant::now(), SETTLE);
+            Waiting { outcome, watch, error: None }
         });
-        watch.is_ready(status.as_ref(), Instant::now(), SETTLE);
-        Waiting { index: 0, target: FunctionName { name: name.to_owned(), namespace: None }, watch, error: None }
+        progress(&waiting.collect::<Vec<_>>(), elapsed, Duration::from_secs(300))
     }
 
     #[test]
     fn progress_is_one_line_with_replica_counts() {
-        let some = [waiting("a", Some((0, 1))), waiting("b", Some((1, 2))), waiting("c", None)];
+        let some = [("a".to_owned(), Some((0, 1))), ("b".to_owned(), Some((1, 2))), ("c".to_owned(), None)];
         insta::assert_snapshot!(
-            progress(&some, Duration::from_millis(10_004), Duration::from_secs(300)),
+            progress_of(&some, Duration::from_millis(10_004)),
             @"still waiting for 3 functions, 10 s of 5 min: `a` 0/1, `b` 1/2, `c` - available"
         );
-        let many: Vec<_> = (0..200).map(|number| waiting(&format!("f{number}"), Some((0, 1)))).collect();
-        let line = progress(&many, Duration::from_secs(20), Duration::from_secs(300));
+        let many: Vec<_> = (0..200).map(|number| (format!("f{number}"), Some((0, 1)))).collect();
+        let line = progress_of(&many, Duration::from_secs(20));
         assert!(line.ends_with("`f9` 0/1 and 190 more available"), "{line}");
     }
 }

@@ -18,10 +18,10 @@ use crate::gateway::statuses::Statuses;
 
 /// Shows what a deploy with the same variables would change.
 pub(crate) async fn run(mut run: Run<'_>, deploy: &Deploy) -> Result<Outcome, Rejected> {
-    let loaded = run.preparation.stack(&deploy.selection, Some(deploy)).await;
+    let loaded = run.load().await;
     let gateway = run.gateway(loaded.as_ref());
-    let http = run.registry_client(deploy.images.check);
-    let (mut loaded, gateway) = run.preparation.finish(loaded.zip(gateway))?;
+    let http = deploy.images.check.then(|| run.registry_client()).flatten();
+    let (mut loaded, gateway) = run.finish(loaded.zip(gateway))?;
     let mut outcome = run.outcome(gateway.address());
     outcome.stack_file = Some(loaded.path.clone());
     tracing::info!(
@@ -32,12 +32,11 @@ pub(crate) async fn run(mut run: Run<'_>, deploy: &Deploy) -> Result<Outcome, Re
     );
     let needs = |functions| permissions::of_diff(deploy, functions);
     let reporter = &Reporter::new(&needs);
-    // One listing a namespace, as a rule, and of most stack files that is one request.
     let (signed_in, checked) =
         tokio::join!(gateway.sign_in(), preflight::check(&run, http.as_ref(), &deploy.images, &loaded));
     checked.apply(&mut loaded.stack.functions, deploy.images.pin);
     let refused = signed_in.err().map(|error| reporter.run_failed(&error));
-    let session = Session { gateway: &gateway, stop: run.stop, parallel: run.config.parallel, reporter };
+    let session = run.session(&gateway, reporter);
     let differences = match Problem::worst(refused.into_iter().chain(checked.worst())) {
         Some(problem) => Err(problem),
         None => differences(&session, &loaded, deploy).await.map_err(|error| reporter.run_failed(&error)),
@@ -53,17 +52,14 @@ pub(crate) async fn run(mut run: Run<'_>, deploy: &Deploy) -> Result<Outcome, Re
         Err(problem) => outcome.problem = Some(problem),
     }
     reporter.lacking(loaded.names());
-    outcome.duration = run.started.elapsed();
     Ok(outcome)
 }
 
-/// How one function differs.
 enum Difference {
-    /// It is not there yet.
+    /// It does not exist yet.
     New(Vec<Change>),
-    /// Some of its fields differ.
     Changed(Vec<Change>),
-    /// It is there, and the stack file no longer names it.
+    /// It exists, and the stack file no longer names it.
     Pruned,
     None,
 }
@@ -86,7 +82,7 @@ async fn differences(
     let mut differences = Vec::new();
     for (function, reading) in functions.iter().zip(readings) {
         let deployment = &function.deployment;
-        // Values that come from the gateway are masked by nobody.
+        // Bitbucket does not mask values that come from the gateway.
         let seen = |mut changes: Vec<Change>| {
             changes.iter_mut().for_each(|change| change.hidden |= !deploy.show_values && change.is_environment());
             changes
@@ -146,18 +142,9 @@ fn line(change: &Change) -> String {
     }
 }
 
-/// A value as it is shown; quotes where it would not be seen otherwise.
+/// A value as it is shown, in quotes if it would not be seen otherwise.
 fn value(text: &str) -> String {
-    if text.is_empty() || text.trim() != text { format!("\"{}\"", quote_all(text)) } else { quote(text) }
-}
-
-/// As [`quote`], with the space around it.
-fn quote_all(text: &str) -> String {
-    let trimmed = text.trim();
-    let start = text.len() - text.trim_start().len();
-    let (head, tail) = (&text[..start], &text[(start + trimmed.len()).min(text.len())..]);
-    let visible = |space: &str| space.replace('\n', "\\n").replace('\r', "\\r").replace('\t', "\\t");
-    format!("{}{}{}", visible(head), quote(trimmed), visible(tail))
+    if text.is_empty() || text.trim() != text { format!("\"{}\"", log::one_line(text)) } else { quote(text) }
 }
 
 fn verdict(differences: &[(String, Difference)]) -> Option<Problem> {
@@ -174,10 +161,9 @@ fn verdict(differences: &[(String, Difference)]) -> Option<Problem> {
     }
     let all = counts.iter().map(|(number, _)| number).sum();
     let message = format!("a deploy would change {}: {}", count(all), parts.join(", "));
-    Some(Problem { failure: Failure::Differences, message, hint: None })
+    Some(Problem::new(Failure::Differences, message))
 }
 
-/// The last line.
 pub(crate) fn summary(outcome: &Outcome) -> String {
     match &outcome.problem {
         None => "no differences".to_owned(),

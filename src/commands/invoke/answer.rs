@@ -11,7 +11,6 @@ use crate::function::outcome::{Failure, Problem};
 /// How much of an answer the log shows, in bytes.
 const SHOWN: usize = 64 * 1024;
 
-/// The body of an answer as it arrives.
 pub(super) struct Answer<'a> {
     start: Vec<u8>,
     size: u64,
@@ -42,7 +41,6 @@ impl<'a> Answer<'a> {
         Ok(Self { start: Vec::new(), size: 0, output })
     }
 
-    /// Takes the next piece.
     pub(super) fn push(&mut self, piece: &[u8]) -> Result<(), Problem> {
         self.size += piece.len() as u64;
         let room = SHOWN - self.start.len();
@@ -52,12 +50,10 @@ impl<'a> Answer<'a> {
         output.file.write_all(&piece).map_err(|error| unwritable(output.path, &error))
     }
 
-    /// Its length so far, in bytes.
     pub(super) fn size(&self) -> u64 {
         self.size
     }
 
-    /// Its beginning as text.
     pub(super) fn start(&self) -> String {
         String::from_utf8_lossy(&self.start).into_owned()
     }
@@ -106,9 +102,7 @@ fn show(start: &[u8], size: u64) {
 }
 
 fn unwritable(path: &Path, error: &io::Error) -> Problem {
-    Problem {
-        failure: Failure::Failed,
-        message: format!("the answer could not be written to `{}`: {error}", quote(&path.to_string_lossy())),
-        hint: Some("check that the directory of `OUTPUT_FILE` is writable and not full".to_owned()),
-    }
+    let path = quote(&path.to_string_lossy());
+    Problem::new(Failure::Failed, format!("the answer could not be written to `{path}`: {error}"))
+        .with_hint("check that the directory of `OUTPUT_FILE` is writable and not full")
 }

@@ -13,33 +13,27 @@ use crate::gateway::{self, AccessToken, Error, Gateway, Unanswered};
 
 /// The gateway's id of a call.
 const CALL_ID: HeaderName = HeaderName::from_static("x-call-id");
-/// How long the function ran, in seconds.
 const DURATION: HeaderName = HeaderName::from_static("x-duration-seconds");
 
 /// The realm by which a function's watchdog asks for a function token.
 const FUNCTION_REALM: &str = "IAM function invoke";
 
-/// Calls functions as the variables say.
 pub(crate) struct Caller<'a> {
     pub(crate) gateway: &'a Gateway,
     pub(crate) options: &'a CallOptions,
     pub(crate) payload: &'a Payload,
 }
 
-/// What is called.
 pub(crate) struct Call<'a> {
     pub(crate) function: &'a FunctionName,
     /// With path and query.
     pub(crate) url: Url,
     /// Whether the gateway queues it.
     pub(crate) asynchronous: bool,
-    /// Whether it may be sent twice.
     pub(crate) idempotent: bool,
-    /// How many times to retry after a transient failure.
     pub(crate) retries: u32,
 }
 
-/// The head of an answer.
 pub(crate) struct Answered {
     pub(crate) response: reqwest::Response,
     /// Whether a function token went with the call.
@@ -51,7 +45,6 @@ impl Answered {
         text(self.response.headers(), &CALL_ID)
     }
 
-    /// How long the function ran, in seconds.
     pub(crate) fn function_seconds(&self) -> Option<f64> {
         text(self.response.headers(), &DURATION).and_then(|seconds| seconds.parse().ok())
     }
@@ -79,7 +72,7 @@ impl Caller<'_> {
         Ok(Answered { response: self.once(call, Some(token)).await?, with_token: true })
     }
 
-    /// The queue accepts every call, and nobody sees the 401 of a guarded function: the token goes with the call.
+    /// The queue accepts every call, and the 401 of a guarded function would be lost: the token is sent with the call.
     async fn token_of_queued_call(&self, function: &FunctionName) -> Result<Option<AccessToken>, Error> {
         if !self.gateway.has_id_token() || self.options.headers.contains_key(AUTHORIZATION) {
             return Ok(None);

@@ -8,10 +8,8 @@ mod refusal;
 use std::time::Instant;
 
 use http::StatusCode;
-use http::header::AUTHORIZATION;
 
 use crate::commands::prepare::{Rejected, Run};
-use crate::commands::progress;
 use crate::config::{CallOptions, Invoke};
 use crate::console::log::{self, quote};
 use crate::files::atomic::{self, Attributes};
@@ -22,16 +20,15 @@ pub(crate) use caller::{Answered, Call, Caller};
 pub(crate) use payload::Payload;
 pub(crate) use refusal::{Refusal, unanswered};
 
-/// Invokes what the variables name.
 pub(crate) async fn run(mut run: Run<'_>, invoke: &Invoke) -> Result<Outcome, Rejected> {
     let payload = open_payload(&mut run, &invoke.options);
-    // Found before the function runs, rather than when its answer is lost.
+    // Before the function runs: its answer would be lost.
     if let Some(Err(error)) = invoke.output_file.as_deref().map(atomic::check_path) {
-        run.preparation.problem("OUTPUT_FILE", error.to_string());
+        run.problem("OUTPUT_FILE", error);
     }
-    let gateway = run.gateway(None);
-    run.preparation.warn(&std::collections::BTreeSet::new());
-    let (payload, gateway) = run.preparation.finish(payload.zip(gateway))?;
+    let loaded = run.load().await;
+    let gateway = run.gateway(loaded.as_ref());
+    let (payload, gateway) = run.finish(payload.zip(gateway))?;
     let target = invoke.function.clone();
     let started = Instant::now();
     let mut invocation = InvocationOutcome {
@@ -56,7 +53,7 @@ pub(crate) async fn run(mut run: Run<'_>, invoke: &Invoke) -> Result<Outcome, Re
     let caller = Caller { gateway: &gateway, options: &invoke.options, payload: &payload };
     let attributes = Attributes::inherited_from(run.config.places.clone_dir.as_deref());
     if let Err(problem) = answer(&caller, &call, invoke, attributes, &mut invocation).await {
-        progress::tell("", &problem);
+        problem.diagnostic("").log();
         invocation.problem = Some(problem);
     }
     invocation.duration = started.elapsed();
@@ -71,10 +68,10 @@ pub(crate) fn open_payload(run: &mut Run<'_>, options: &CallOptions) -> Option<P
     let names = names.chain(options.sign.as_ref().map(|(name, _)| ("SIGN_HEADER", name)));
     for (variable, name) in names.filter(|(_, name)| !may_be_set(name)) {
         let message = format!("`{name}` is set by the connection itself: use another header, or remove it");
-        run.preparation.problem(variable, message);
+        run.problem(variable, message);
     }
     let payload = Payload::open(&options.payload, run.config.places.clone_dir.as_deref());
-    payload.map_err(|error| run.preparation.problem("PAYLOAD_FILE", error.to_string())).ok()
+    payload.map_err(|error| run.problem("PAYLOAD_FILE", error)).ok()
 }
 
 /// Calls the function, and shows or stores what it answers.
@@ -101,7 +98,7 @@ async fn answer(
     invocation.call_id = answered.call_id();
     invocation.function_seconds = answered.function_seconds();
     if status.is_success() {
-        tracing::info!("{}", said(status, invocation));
+        tracing::info!("{}", answer_line(status, invocation));
     }
     // An error's text is not the data that a later step expects in the file.
     let output_file = invoke.output_file.as_deref().filter(|_| status.is_success());
@@ -120,33 +117,19 @@ async fn answer(
     if let Some(error) = caller.gateway.wants_tls(method, &call.url, status, start.as_bytes()) {
         return Err(error.problem());
     }
-    let refusal = Refusal {
-        gateway: caller.gateway,
-        function: call.function,
-        method,
-        url: &call.url,
-        status,
-        headers: answered.response.headers(),
-        start: &start,
-        with_token: answered.with_token,
-        with_own_token: caller.options.headers.contains_key(AUTHORIZATION),
-        call_id: invocation.call_id.as_deref(),
-        idempotent: call.idempotent,
-    };
-    let problem = refusal.problem().await;
+    let problem = Refusal { caller, call, answered: &answered, start: &start }.problem().await;
     answer.finish()?;
     Err(problem)
 }
 
-fn said(status: StatusCode, invocation: &InvocationOutcome) -> String {
+fn answer_line(status: StatusCode, invocation: &InvocationOutcome) -> String {
     let call = invocation.call_id.as_deref().map(|id| format!(", call id `{}`", quote(id))).unwrap_or_default();
-    // Below a millisecond the gateway measured nothing of interest.
+    // `after 0.000 s` would look like a fault.
     let seconds = invocation.function_seconds.filter(|seconds| *seconds >= 0.001);
     let took = seconds.map(|seconds| format!(" after {seconds:.3} s")).unwrap_or_default();
     if invocation.asynchronous { format!("queued: {status}{call}") } else { format!("answered: {status}{took}{call}") }
 }
 
-/// The last line of an invocation.
 pub(crate) fn summary(outcome: &Outcome) -> String {
     let Some(invocation) = &outcome.invocation else { return "nothing was invoked".to_owned() };
     let name = &invocation.function.name;
@@ -158,5 +141,34 @@ pub(crate) fn summary(outcome: &Outcome) -> String {
         (Some(_), Some(status)) => format!("`{name}` answered with status {status}"),
         (Some(_), None) if invocation.sent => format!("no answer from `{name}`"),
         (Some(_), None) => format!("`{name}` was not invoked"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::function::FunctionName;
+
+    #[test]
+    fn time_of_a_function_is_shown_from_a_millisecond_on() {
+        let line = |function_seconds| {
+            let invocation = InvocationOutcome {
+                function: FunctionName::default(),
+                sent: true,
+                status: Some(200),
+                call_id: None,
+                asynchronous: false,
+                response_bytes: 0,
+                function_seconds,
+                problem: None,
+                duration: Duration::ZERO,
+            };
+            answer_line(StatusCode::OK, &invocation)
+        };
+        assert_eq!(line(Some(0.0004)), "answered: 200 OK");
+        assert_eq!(line(Some(0.0126)), "answered: 200 OK after 0.013 s");
+        assert_eq!(line(None), "answered: 200 OK");
     }
 }

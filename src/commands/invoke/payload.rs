@@ -1,5 +1,6 @@
 //! The body of an invocation: a text, or a file that is streamed.
 
+use std::fmt::Display;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
@@ -28,7 +29,7 @@ pub(crate) enum Payload {
 }
 
 impl Payload {
-    /// Takes the text, or looks at the file.
+    /// Checks that a file exists, and reads its length.
     pub(super) fn open(payload: &config::Payload, clone_dir: Option<&Path>) -> Result<Self, input::Error> {
         match payload {
             config::Payload::Text(text) => Ok(Self::Text(Bytes::from(text.clone().into_bytes()))),
@@ -57,7 +58,7 @@ impl Payload {
                         let mut piece = BytesMut::with_capacity(PIECE);
                         let read = file.read_buf(&mut piece).await?;
                         let left = left.checked_sub(read as u64);
-                        // More or fewer bytes than announced: the last piece is withheld, so that nobody takes it for the whole.
+                        // More or fewer bytes than announced: without the last piece, the function does not accept the body as complete.
                         match left {
                             Some(0) if read > 0 && file.read(&mut [0]).await? > 0 => Err(changed),
                             Some(left) if read > 0 || left == 0 => {
@@ -114,19 +115,13 @@ fn has_changed(path: &Path) -> String {
 }
 
 fn changed(path: &Path) -> Error {
-    NotSent::because(Problem {
-        failure: Failure::Failed,
-        message: format!("the request was not sent: {}", has_changed(path)),
-        hint: Some("find out what changes `PAYLOAD_FILE` during the run".to_owned()),
-    })
+    unsent(&has_changed(path), "find out what changes `PAYLOAD_FILE` during the run")
 }
 
 fn unreadable(error: &input::Error) -> Error {
-    NotSent::because(Problem {
-        failure: Failure::Failed,
-        message: format!("the request was not sent: {error}"),
-        hint: Some(
-            "`PAYLOAD_FILE` was readable when the run began: find out what changes it during the run".to_owned(),
-        ),
-    })
+    unsent(error, "`PAYLOAD_FILE` was readable when the run began: find out what changes it during the run")
+}
+
+fn unsent(reason: &dyn Display, hint: &str) -> Error {
+    NotSent::because(Problem::new(Failure::Failed, format!("the request was not sent: {reason}")).with_hint(hint))
 }

@@ -1,99 +1,100 @@
-//! Why a call was not answered with 2xx, and what to change.
+//! Explains an answer other than 2xx: its cause, and what to change.
 
-use http::{HeaderMap, Method, StatusCode};
+use http::header::AUTHORIZATION;
 use url::Url;
 
-use super::caller::asks_for_function_token;
+use super::caller::{Answered, Call, Caller, asks_for_function_token};
+use crate::config::Auth;
 use crate::console::log::quote;
 use crate::function::FunctionName;
 use crate::function::api::Status;
 use crate::function::outcome::{Failure, Problem};
-use crate::gateway::{Error, Gateway};
+use crate::gateway::Error;
 use crate::http::retry;
 use crate::oidc::{IamAction, missing_action};
 
 /// An answer other than 2xx.
 pub(crate) struct Refusal<'a> {
-    pub(crate) gateway: &'a Gateway,
-    pub(crate) function: &'a FunctionName,
-    pub(crate) method: &'a Method,
-    pub(crate) url: &'a Url,
-    pub(crate) status: StatusCode,
-    pub(crate) headers: &'a HeaderMap,
+    pub(crate) caller: &'a Caller<'a>,
+    pub(crate) call: &'a Call<'a>,
+    pub(crate) answered: &'a Answered,
     /// The beginning of the body.
     pub(crate) start: &'a str,
-    /// Whether a function token was sent.
-    pub(crate) with_token: bool,
-    /// Whether `HEADERS` has an `Authorization`.
-    pub(crate) with_own_token: bool,
-    pub(crate) call_id: Option<&'a str>,
-    /// Whether the call may be repeated, so that transient failures were retried already.
-    pub(crate) idempotent: bool,
 }
 
 impl Refusal<'_> {
     pub(crate) async fn problem(&self) -> Problem {
-        let failure = match self.status.as_u16() {
-            401 | 403 => Failure::Permission,
-            _ => Failure::Failed,
-        };
-        let hint = match self.status.as_u16() {
-            _ if self.is_from_ingress() => Some(self.ingress()),
-            401 if self.is_from_watchdog() => Some(self.unauthorized()),
-            403 if self.is_from_watchdog() || self.with_token => Some(self.forbidden()),
+        let status = self.answered.response.status();
+        let name = quote(&self.call.function.to_string());
+        if self.is_from_ingress() {
+            let title = quote(&retry::title(self.start.as_bytes()));
+            let title = if title.is_empty() { String::new() } else { format!(" (`{title}`)") };
+            let message = format!("an ingress answered {status}, not `{name}`: a web page{title}");
+            return Problem::new(self.failure(), message).with_hint(self.ingress());
+        }
+        let call_id = self.answered.call_id().map(|id| format!(", call id `{}`", quote(&id))).unwrap_or_default();
+        let (method, path) = (&self.caller.options.method, quote(self.call.url.path()));
+        let message = format!("`{name}` answered {status} to {method} {path}{call_id}");
+        let is_guarded = self.is_from_watchdog();
+        let hint = match status.as_u16() {
+            401 if is_guarded => Some(self.unauthorized()),
+            403 if is_guarded || self.answered.with_token => Some(self.forbidden()),
             401 | 403 => Some(
                 "this is not OpenFaaS' IAM: the function, or something before the gateway, requires credentials of its \
                  own; send them with `HEADERS`"
                     .to_owned(),
             ),
             404 => Some(self.not_found().await),
-            429 | 502..=504 if !self.idempotent => Some(
+            429 | 502..=504 if !self.call.idempotent => Some(
                 "not retried, since the function may have run; if it may run twice, set `IDEMPOTENT: 'true'`".to_owned(),
             ),
             _ => None,
         };
-        let call = self.call_id.map(|id| format!(", call id `{}`", quote(id))).unwrap_or_default();
-        let name = quote(&self.function.to_string());
-        let message = match self.is_from_ingress() {
-            true => {
-                let title = quote(&retry::title(self.start.as_bytes()));
-                let title = if title.is_empty() { String::new() } else { format!(" (`{title}`)") };
-                format!("an ingress answered {}, not `{name}`: a web page{title}", self.status)
-            }
-            false => format!("`{name}` answered {} to {} {}{call}", self.status, self.method, quote(self.url.path())),
-        };
-        Problem { failure, message, hint }
+        Problem { failure: self.failure(), message, hint }
     }
 
-    /// A page for people without any trace of the gateway: a function's own page has the gateway's call id.
+    fn failure(&self) -> Failure {
+        match self.answered.response.status().as_u16() {
+            401 | 403 => Failure::Permission,
+            _ => Failure::Failed,
+        }
+    }
+
+    /// A web page without the gateway's call id. A page that a function returns has one.
     fn is_from_ingress(&self) -> bool {
-        self.call_id.is_none() && retry::is_web_page(self.headers, self.start.as_bytes())
+        let headers = self.answered.response.headers();
+        self.answered.call_id().is_none() && retry::is_web_page(headers, self.start.as_bytes())
     }
 
-    /// OpenFaaS' watchdogs say so in a header.
+    /// OpenFaaS' watchdogs set a header.
     fn is_from_watchdog(&self) -> bool {
-        self.headers.contains_key("x-openfaas-internal") || asks_for_function_token(self.headers)
+        let headers = self.answered.response.headers();
+        headers.contains_key("x-openfaas-internal") || asks_for_function_token(headers)
+    }
+
+    /// Whether the token that was refused is one that the user set in `HEADERS`.
+    fn is_own_token(&self) -> bool {
+        !self.answered.with_token && self.caller.options.headers.contains_key(AUTHORIZATION)
     }
 
     fn ingress(&self) -> String {
-        match self.status.as_u16() {
+        match self.answered.response.status().as_u16() {
             401 | 403 => {
                 "it requires a sign-in of its own, or admits only some addresses: let `/function/` pass through \
                           the proxy or ingress before the gateway"
                     .to_owned()
             }
-            404 => format!("check `OPENFAAS_URL` (`{}`), including its base path", self.gateway.address()),
+            404 => format!("check `OPENFAAS_URL` (`{}`), including its base path", self.caller.gateway.address()),
             _ => "check that the gateway runs, and the timeouts of the ingress before it".to_owned(),
         }
     }
 
-    /// What OpenFaaS' watchdog says when it does not accept a token.
+    /// Why OpenFaaS' watchdog does not accept a token. The newest version does not say.
     fn unauthorized(&self) -> String {
         let says = |words: &str| self.start.to_ascii_lowercase().contains(words);
-        let hint = if self.with_own_token && !self.with_token {
-            "the function does not accept the token in `HEADERS`: remove `Authorization` there, and the pipe gets a \
-             function token"
-        } else if !self.with_token {
+        let hint = if self.is_own_token() {
+            return format!("the function does not accept the token in `HEADERS`: {}", self.without_own_token());
+        } else if !self.answered.with_token {
             "the function requires a function token: set `AUTH: auto`, or remove `AUTH`"
         } else if says("invalid kid") {
             "the function was started before the gateway got new keys, and does not know the key of this token: restart \
@@ -112,30 +113,37 @@ impl Refusal<'_> {
     }
 
     fn forbidden(&self) -> String {
-        if self.with_own_token && !self.with_token {
-            return format!(
-                "the token in `HEADERS` is for another function, not for `{}`: remove `Authorization` there, and the pipe \
-                 gets a token for this one",
-                self.function.resource()
-            );
+        let function = self.call.function;
+        let resource = function.resource();
+        if self.is_own_token() {
+            let remedy = self.without_own_token();
+            return format!("the token in `HEADERS` is for another function, not for `{resource}`: {remedy}");
         }
-        let lacking = missing_action(IamAction::FunctionInvoke, self.function);
-        match &self.function.namespace {
+        let lacking = missing_action(IamAction::FunctionInvoke, function);
+        match &function.namespace {
             Some(_) => lacking,
             None => format!(
-                "the token is for `{}`: if the gateway's default namespace is another one, set `OPENFAAS_NAMESPACE`; \
-                 otherwise {lacking}",
-                self.function.resource()
+                "the token is for `{resource}`: if the gateway's default namespace is another one, set \
+                 `OPENFAAS_NAMESPACE`; otherwise {lacking}"
             ),
+        }
+    }
+
+    fn without_own_token(&self) -> &'static str {
+        match self.caller.options.auth {
+            Auth::Never => {
+                "remove `Authorization` there and `AUTH: never`, and the pipe gets a token for this function"
+            }
+            _ => "remove `Authorization` there, and the pipe gets a token for this function",
         }
     }
 
     /// Similar names, if listing is permitted.
     async fn not_found(&self) -> String {
-        let wanted = &self.function.name;
+        let wanted = &self.call.function.name;
         let distance = |function: &Status| strsim::osa_distance(&function.name, wanted);
         let is_near = |function: &Status| distance(function) <= function.name.len() / 3 + 1;
-        let Ok(functions) = self.gateway.list(self.function.namespace.as_deref(), is_near).await else {
+        let Ok(functions) = self.caller.gateway.list(self.call.function.namespace.as_deref(), is_near).await else {
             return "either the function itself answers 404, or there is no function with this name: check its name and \
                     namespace, and that it was deployed"
                 .to_owned();
@@ -145,31 +153,21 @@ impl Refusal<'_> {
         }
         let mut near: Vec<_> = functions.iter().map(|function| (distance(function), &function.name)).collect();
         near.sort_unstable();
-        let namespace = quote(self.function.namespace());
-        if near.is_empty() {
-            return format!("there is no function `{}` in namespace `{namespace}`", quote(wanted));
-        }
+        let namespace = quote(self.call.function.namespace());
         let names: Vec<_> = near.iter().take(3).map(|(_, name)| format!("`{}`", quote(name))).collect();
-        format!(
-            "there is no function `{}` in namespace `{namespace}`; similar names: {}",
-            quote(wanted),
-            names.join(", ")
-        )
+        let similar = if names.is_empty() { String::new() } else { format!("; similar names: {}", names.join(", ")) };
+        format!("there is no function `{}` in namespace `{namespace}`{similar}", quote(wanted))
     }
 }
 
 /// The problem of a call without an answer. A function's own redirect says nothing about the gateway's address.
 pub(crate) fn unanswered(function: &FunctionName, url: &Url, error: &Error) -> Problem {
     match error {
-        Error::Redirect { status, location, .. } if !is_upgrade(url, location) => Problem {
-            failure: Failure::Failed,
-            message: format!(
-                "`{}` answered {status}, a redirect to `{}`",
-                quote(&function.to_string()),
-                quote(location)
-            ),
-            hint: Some("redirects are not followed: call the path that it redirects to".to_owned()),
-        },
+        Error::Redirect { status, location, .. } if !is_upgrade(url, location) => {
+            let (name, location) = (quote(&function.to_string()), quote(location));
+            Problem::new(Failure::Failed, format!("`{name}` answered {status}, a redirect to `{location}`"))
+                .with_hint("redirects are not followed: call the path that it redirects to")
+        }
         _ => error.problem(),
     }
 }

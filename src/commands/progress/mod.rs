@@ -1,4 +1,4 @@
-//! How the log tells what becomes of functions: a line as each ends, and a table of them all.
+//! The log of a command for several functions: a line as each ends, and a table of all.
 
 mod table;
 
@@ -17,9 +17,10 @@ pub(crate) fn count(number: usize) -> String {
     format!("{number} function{}", if number == 1 { "" } else { "s" })
 }
 
-/// Tells functions' problems; the same advice is not given twice.
+/// Logs the problems of functions; the same hint is logged once.
 pub(crate) struct Reporter<'a> {
-    given: RefCell<BTreeSet<(u8, String)>>,
+    /// The kinds of problems whose hints were logged.
+    hinted: RefCell<BTreeSet<(u8, String)>>,
     /// What the Policy lacks.
     lacking: RefCell<Lacking>,
     /// What it has to permit for the whole run, if that is about these functions.
@@ -27,9 +28,8 @@ pub(crate) struct Reporter<'a> {
 }
 
 impl<'a> Reporter<'a> {
-    /// With nothing reported yet.
     pub(crate) fn new(needs: &'a dyn Fn(Vec<FunctionName>) -> Vec<Grant>) -> Self {
-        Self { given: RefCell::default(), lacking: RefCell::default(), needs }
+        Self { hinted: RefCell::default(), lacking: RefCell::default(), needs }
     }
 
     /// An error about a function as its problem. What the Policy lacks is reported at the end, for all functions together.
@@ -50,15 +50,15 @@ impl<'a> Reporter<'a> {
         errors.inspect(|error| _ = self.failed(error)).reduce(|first, _| first)
     }
 
-    /// Tells an error of the run as a whole, and gives it as its problem.
+    /// Logs an error of the run as a whole, and returns its problem.
     pub(crate) fn run_failed(&self, error: &Error) -> Problem {
         let problem = self.failed(error);
         let hint = problem.hint.clone().filter(|_| error.lacks().is_none());
-        tell("", &Problem { hint, ..problem.clone() });
+        Problem { hint, ..problem.clone() }.diagnostic("").log();
         problem
     }
 
-    /// Tells what the Policy lacks for a run about these functions, as statements to paste.
+    /// Logs what the Policy lacks for a run about these functions, as statements to paste.
     pub(crate) fn lacking(&self, functions: impl Iterator<Item = FunctionName>) {
         let lacking = self.lacking.take();
         if !lacking.is_empty() {
@@ -81,17 +81,12 @@ impl<'a> Reporter<'a> {
     pub(crate) fn problem(&self, outcome: &FunctionOutcome, problem: &Problem) {
         let mut problem = problem.clone();
         let kind = problem.message.replace(&outcome.function.name, "");
-        let told_later = self.lacking.borrow().values().any(|functions| functions.contains(&outcome.function));
-        if told_later || !self.given.borrow_mut().insert((problem.failure.exit_code(), kind)) {
+        let is_reported_later = self.lacking.borrow().values().any(|functions| functions.contains(&outcome.function));
+        if is_reported_later || !self.hinted.borrow_mut().insert((problem.failure.exit_code(), kind)) {
             problem.hint = None;
         }
-        tell(&outcome.function.to_string(), &problem);
+        problem.diagnostic(&outcome.function.to_string()).log();
     }
-}
-
-/// Writes a problem into the log: what happened, and on lines of its own what to change.
-pub(crate) fn tell(about: &str, problem: &Problem) {
-    problem.diagnostic(about).log();
 }
 
 /// The last line of a command that does the same with several functions: `done` is the word for it.
@@ -118,12 +113,12 @@ fn counts(outcome: &Outcome, done: &str) -> String {
     let missing = number(|function| matches!(function.action, Action::Failed | Action::NotStarted));
     let restored = number(|function| function.action == Action::RolledBack);
     let left = pruned.iter().filter(|function| function.problem.is_some()).count();
-    let unready = asked.iter().filter(|function| is_there(function) && function.problem.is_some());
+    let unready = asked.iter().filter(|function| function.action.is_deployed() && function.problem.is_some());
     let is_known = unready.clone().all(|function| function.ready == Some(false));
     let (unready, readiness) = (unready.count(), if is_known { "not ready" } else { "not known to be ready" });
     let of = count(asked.len());
     let calls = outcome.calls.iter().filter(|call| call.verdict() == Verdict::Failed).count();
-    let (head, told) = match outcome.worst() {
+    let (head, mentioned) = match outcome.worst() {
         None => {
             let absent = number(|function| function.action == Action::Absent);
             let more = also(&[(absent, "not there"), (pruned.len(), "removed")]);
@@ -139,12 +134,7 @@ fn counts(outcome: &Outcome, done: &str) -> String {
     };
     let calls_failed = if calls == 1 { "`VERIFY` call failed" } else { "`VERIFY` calls failed" };
     let more = [(unready, readiness), (restored, "rolled back"), (left, "not removed")];
-    head + &also(&more[told..]) + &also(&[(calls, calls_failed)])
-}
-
-/// Whether the new version was deployed, and is still there.
-fn is_there(function: &FunctionOutcome) -> bool {
-    matches!(function.action, Action::Created | Action::Updated | Action::Replaced)
+    head + &also(&more[mentioned..]) + &also(&[(calls, calls_failed)])
 }
 
 /// What else is counted, as far as there is any.

@@ -2,20 +2,20 @@
 
 use crate::console::log;
 use crate::console::table;
-use crate::function::outcome::{Action, CallOutcome, FunctionOutcome, Verdict};
+use crate::function::outcome::{Action, CallOutcome, FunctionOutcome};
 
 /// No reason is longer, so that one does not push the columns behind it out of sight; the line above has all of it.
 const REASON_WIDTH: usize = 72;
 
 const HEAD: [&str; 6] = ["FUNCTION", "NAMESPACE", "IMAGE", "RESULT", "TIME", "URL"];
 
-/// Prints one row a function, in the order given.
+/// Prints one row per function.
 pub(crate) fn print(outcomes: &[FunctionOutcome]) {
     let rows: Vec<_> = outcomes.iter().map(row).collect();
     log::plain(table::render(HEAD, &rows));
 }
 
-/// Prints one row a call of `VERIFY`; nothing if there are none.
+/// Prints one row per call of `VERIFY`, if there are any.
 pub(crate) fn calls(calls: &[CallOutcome]) {
     if calls.is_empty() {
         return;
@@ -23,13 +23,8 @@ pub(crate) fn calls(calls: &[CallOutcome]) {
     let rows: Vec<_> = calls
         .iter()
         .map(|call| {
-            let result = match call.verdict() {
-                Verdict::Passed => "passed",
-                Verdict::Failed => "failed",
-                Verdict::Skipped => "not made",
-            };
             let status = call.status.map_or_else(|| "-".to_owned(), |status| status.to_string());
-            [call.call.clone(), call.method.clone(), status, result.to_owned(), log::duration(call.duration)]
+            [call.call.clone(), call.method.clone(), status, call.result().to_owned(), log::duration(call.duration)]
         })
         .collect();
     log::plain(table::render(["VERIFY", "METHOD", "STATUS", "RESULT", "TIME"], &rows));

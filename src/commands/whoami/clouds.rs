@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use crate::commands::deploy::preflight::step;
 use crate::commands::prepare::{Loaded, Run};
-use crate::commands::progress;
 use crate::console::log;
 use crate::console::table;
 use crate::function::outcome::{Failure, Problem};
@@ -20,12 +19,9 @@ pub(super) async fn explain(run: &Run<'_>, http: Option<&Http>, loaded: Option<&
         return None;
     }
     let Some((http, step)) = http.zip(step(access, &run.config.facts)) else {
-        let problem = Problem {
-            failure: Failure::Permission,
-            message: "AWS and Google get no token: the step has none".to_owned(),
-            hint: Some("give the step `oidc: true`".to_owned()),
-        };
-        progress::tell("", &problem);
+        let problem = Problem::new(Failure::Permission, "AWS and Google get no token: the step has none")
+            .with_hint("give the step `oidc: true`");
+        problem.diagnostic("").log();
         return Some(problem);
     };
     if let Some(warning) = step.several_audiences() {
@@ -41,13 +37,13 @@ pub(super) async fn explain(run: &Run<'_>, http: Option<&Http>, loaded: Option<&
         let region = hosts.first().map_or_else(|| EcrHost::default_of(role), |(host, _)| host.clone());
         let result = tokio::select! {
             result = aws.login(&region) => result,
-            _ = run.stop.grace_over() => return run.stop.problem(),
+            _ = run.shutdown.grace_over() => return run.shutdown.problem(),
         };
         match result {
             Ok(_) => tracing::info!("AWS accepts the step's token for role `{role}`"),
-            Err(error) => {
+            Err(problem) => {
                 let proposed = registry::trust_proposal(role, &step);
-                problems.push(told(error, Some(&proposed)));
+                problems.push(refused(problem, Some(&proposed)));
             }
         }
         propose_aws(role, &hosts, &step);
@@ -55,11 +51,11 @@ pub(super) async fn explain(run: &Run<'_>, http: Option<&Http>, loaded: Option<&
     if let Some((google, (provider, account))) = registries.google().zip(credentials.google.as_ref()) {
         let result = tokio::select! {
             result = google.login() => result,
-            _ = run.stop.grace_over() => return run.stop.problem(),
+            _ = run.shutdown.grace_over() => return run.shutdown.problem(),
         };
         match result {
             Ok(_) => tracing::info!("Google accepts the step's token for provider `{provider}`"),
-            Err(error) => problems.push(told(error, None)),
+            Err(problem) => problems.push(refused(problem, None)),
         }
         let repositories =
             images.iter().filter_map(|image| ArtifactRepository::of(&image.host, &image.repository)).collect();
@@ -69,13 +65,13 @@ pub(super) async fn explain(run: &Run<'_>, http: Option<&Http>, loaded: Option<&
 }
 
 /// Logs a refusal, without what is proposed below it.
-fn told(mut problem: Problem, proposed: Option<&str>) -> Problem {
+fn refused(mut problem: Problem, proposed: Option<&str>) -> Problem {
     if let Some(hint) = &mut problem.hint
         && let Some(rest) = proposed.and_then(|proposed| hint.strip_suffix(proposed))
     {
         *hint = rest.trim_end().to_owned();
     }
-    progress::tell("", &problem);
+    problem.diagnostic("").log();
     problem
 }
 

@@ -6,8 +6,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
+use crate::commands::permissions;
 use crate::commands::prepare::{Loaded, Rejected, Run, STACK_FILES};
-use crate::commands::{permissions, progress};
 use crate::config::{Credentials, Whoami};
 use crate::console::log::{self, quote};
 use crate::console::table;
@@ -19,29 +19,29 @@ use crate::oidc::{self, Claims, Facts, Grant, IamAction, IdToken};
 
 /// Explains the step's token; changes nothing. Returns the last line too.
 pub(crate) async fn run(mut run: Run<'_>, whoami: &Whoami) -> Result<(Outcome, String), Rejected> {
-    let loaded = run.preparation.stack_if_any(&whoami.deploy).await;
+    let loaded = run.load().await;
     let gateway = run.gateway(loaded.as_ref());
     let credentials = &run.config.registries.credentials;
-    let http = run.registry_client(credentials.aws.is_some() || credentials.google.is_some());
-    let gateway = run.preparation.finish(gateway)?;
+    let http = (credentials.aws.is_some() || credentials.google.is_some()).then(|| run.registry_client()).flatten();
+    let gateway = run.finish(gateway)?;
     let result = match &run.config.credentials {
         Credentials::Password { username, .. } => password(&gateway, username).await,
         Credentials::IdToken(Err(error)) => Err(error.problem(&gateway.address())),
         Credentials::IdToken(Ok(token)) => {
-            let of = tells_apart(whoami, loaded.as_ref());
-            explain(&gateway, token, &run.config.facts, of.as_deref(), &needs(whoami, loaded.as_ref())).await
+            let scope = scope_name(whoami, loaded.as_ref());
+            explain(&gateway, token, &run.config.facts, scope.as_deref(), &needs(whoami, loaded.as_ref())).await
         }
     };
     let mut outcome = run.outcome(gateway.address());
     let gateway = quote(&outcome.gateway);
     let mut last_line = match &result {
-        // What its policies permit shows only when it is used.
+        // What its policies permit is not known before it is used.
         Ok(()) => format!("`{gateway}` accepts the credentials of this step"),
         Err(problem) if problem.failure == Failure::Permission => format!("`{gateway}` does not accept this step"),
         Err(_) => format!("`{gateway}` could not be asked"),
     };
     if let Err(problem) = result {
-        progress::tell("", &problem);
+        problem.diagnostic("").log();
         outcome.problem = Some(problem);
     }
     if let Some(problem) = clouds::explain(&run, http.as_ref(), loaded.as_ref()).await {
@@ -52,7 +52,6 @@ pub(crate) async fn run(mut run: Run<'_>, whoami: &Whoami) -> Result<(Outcome, S
         outcome.problem = Problem::worst(both);
     }
     outcome.stack_file = loaded.map(|loaded| loaded.path);
-    outcome.duration = run.started.elapsed();
     Ok((outcome, last_line))
 }
 
@@ -69,7 +68,7 @@ async fn explain(
     gateway: &Gateway,
     token: &IdToken,
     facts: &Facts,
-    of: Option<&str>,
+    scope: Option<&str>,
     grants: &[Grant],
 ) -> Result<(), Problem> {
     let address = gateway.address();
@@ -84,7 +83,7 @@ async fn explain(
     if let Ok(granted) = &exchanged {
         tracing::info!("{}", accepted(granted));
     }
-    propose(&claims, &address, facts, of, grants);
+    propose(&claims, &address, facts, scope, grants);
     exchanged.map(|_| ()).map_err(not_accepted)
 }
 
@@ -105,8 +104,8 @@ fn policies(value: &Value) -> String {
 }
 
 /// Prints the resources that give the step access.
-fn propose(claims: &Claims, gateway: &str, facts: &Facts, of: Option<&str>, grants: &[Grant]) {
-    match oidc::resources(claims, gateway, facts, of, grants) {
+fn propose(claims: &Claims, gateway: &str, facts: &Facts, scope: Option<&str>, grants: &[Grant]) {
+    match oidc::resources(claims, gateway, facts, scope, grants) {
         Ok(yaml) => {
             tracing::info!(
                 "to give this step the access that its variables need, save these resources as `iam.yaml` and run \
@@ -124,10 +123,10 @@ fn propose(claims: &Claims, gateway: &str, facts: &Facts, of: Option<&str>, gran
     }
 }
 
-/// The problem of a gateway that refused, or could not be asked: a refusal of any kind is one of permission here.
+/// The problem of a gateway that refused or could not be reached. Any refusal is one of permission here.
 fn not_accepted(error: Error) -> Problem {
     let problem = error.problem();
-    // The gateway's own hint is to run this command.
+    // The hint of a refusal is to run this command.
     let hint = problem
         .hint
         .map(|hint| hint.lines().filter(|line| !line.contains("`COMMAND: whoami`")).collect::<Vec<_>>().join("\n"));
@@ -138,8 +137,9 @@ fn not_accepted(error: Error) -> Problem {
     Problem { failure, message: problem.message, hint }
 }
 
-/// What tells steps apart that a Role cannot: a stack file other than the default one, or the function to invoke.
-fn tells_apart(whoami: &Whoami, loaded: Option<&Loaded>) -> Option<String> {
+/// What the names of the resources contain besides what a Role is bound to: a stack file other than the default one, or the
+/// function to invoke. Without it, the resources of two steps could have the same name.
+fn scope_name(whoami: &Whoami, loaded: Option<&Loaded>) -> Option<String> {
     match (loaded, &whoami.function) {
         (Some(loaded), _) if STACK_FILES.contains(&loaded.path.as_str()) => None,
         (Some(loaded), _) => Some(format!("stack-{}", loaded.path)),

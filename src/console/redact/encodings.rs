@@ -1,16 +1,17 @@
-//! The ways in which a secret is usually written: plain, hex or base64, each of them also within a URL or a JSON string.
+//! The usual encodings of a secret: plain, hex and base64, the plain text and base64 also escaped as in a URL or a JSON string.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// What is left as it is by RFC 3986, section 2.3; so do Go's and Python's libraries.
+/// RFC 3986, section 2.3.
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// What is percent-encoded. Libraries differ in the punctuation that they leave as it is.
+/// Libraries differ in the punctuation that they percent-encode.
 const PERCENT: [&AsciiSet; 6] = [
+    // Go's `url.QueryEscape`, Python's `quote_plus`.
     UNRESERVED,
     // Forms (WHATWG URL, `application/x-www-form-urlencoded`).
     &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'*'),
@@ -24,44 +25,16 @@ const PERCENT: [&AsciiSet; 6] = [
     &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>').add(b'\'').add(b'%'),
 ];
 
-/// How a library writes a JSON string (RFC 8259, section 7).
-#[derive(Clone, Copy, Default)]
-struct Json {
-    /// Characters that are written as `\uXXXX` although they need not be.
-    escaped: &'static str,
-    ascii_only: bool,
-    /// `/` is written as `\/`.
-    slash: bool,
-    upper_case: bool,
-}
+/// What JSON libraries escape although they need not (RFC 8259, section 7): JavaScript and Python nothing; Go; Gson; .NET.
+const JSON: [&str; 4] = ["", "<>&", "<>&='", "<>&'+\"`"];
 
-const PLAIN: Json = Json { escaped: "", ascii_only: false, slash: false, upper_case: false };
-
-const JSON: [Json; 8] = [
-    PLAIN,
-    Json { slash: true, ..PLAIN },
-    // Go.
-    Json { escaped: "<>&\u{2028}\u{2029}", ..PLAIN },
-    // Gson.
-    Json { escaped: "<>&='", ..PLAIN },
-    // Python.
-    Json { ascii_only: true, ..PLAIN },
-    // PHP.
-    Json { ascii_only: true, slash: true, ..PLAIN },
-    // Jackson.
-    Json { ascii_only: true, upper_case: true, ..PLAIN },
-    // .NET.
-    Json { ascii_only: true, upper_case: true, escaped: "<>&'+\"`", ..PLAIN },
-];
-
-/// All texts that stand for the secret.
+/// The secret in all encodings.
 pub(super) fn all(secret: &str) -> BTreeSet<String> {
     let bytes = secret.as_bytes();
+    let base64 = (0..3).flat_map(|before| within_base64(bytes, before));
+    let mut texts: BTreeSet<_> = base64.chain([secret.to_owned()]).flat_map(|text| escaped(&text)).collect();
     let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    let mut texts = BTreeSet::from([secret.to_owned(), hex.to_uppercase(), hex]);
-    texts.extend((0..3).flat_map(|before| within_base64(bytes, before)));
-    let escaped: Vec<String> = texts.iter().flat_map(|text| escaped(text)).collect();
-    texts.extend(escaped);
+    texts.extend([hex.to_uppercase(), hex]);
     texts
 }
 
@@ -75,90 +48,62 @@ fn within_base64(secret: &[u8], before: usize) -> [String; 2] {
         .map(|text| text.get(depends_on_before..whole).unwrap_or_default().to_owned())
 }
 
-/// How a text is escaped within another one.
-#[derive(Clone, Copy)]
-enum Escaping {
-    /// In a URL, with hex digits in either case, and with both ways to write a space.
-    Percent {
-        set: &'static AsciiSet,
-        lower_case: bool,
-        plus: bool,
-    },
-    Json(Json),
-}
-
-impl Escaping {
-    fn all() -> impl Iterator<Item = Self> {
-        let percent = PERCENT.into_iter().flat_map(|set| {
-            [(false, false), (false, true), (true, false), (true, true)].map(|(lower_case, plus)| Self::Percent {
-                set,
-                lower_case,
-                plus,
-            })
-        });
-        percent.chain(JSON.map(Self::Json))
-    }
-
-    fn apply(self, text: &str) -> String {
-        match self {
-            Self::Percent { set, lower_case, plus } => {
-                let escaped = utf8_percent_encode(text, set).to_string();
-                let escaped = if lower_case { lower_case_escapes(&escaped) } else { escaped };
-                if plus { escaped.replace("%20", "+") } else { escaped }
-            }
-            Self::Json(style) => json(text, style),
-        }
-    }
-}
-
-/// The text in all escapings that change it. Most agree on what a text has: they are compared on its special characters alone,
-/// since a token is long and the pipe starts with it.
+/// The text as it is and in all escapings. Most escapings agree on the few special characters that a text has, and a token is
+/// long: what becomes of the characters is compared first.
 fn escaped(text: &str) -> Vec<String> {
-    let special: BTreeSet<char> = text.chars().filter(|character| !character.is_ascii_alphanumeric()).collect();
-    let special = String::from_iter(special);
-    let mut seen = BTreeSet::from([special.clone()]);
-    let different = Escaping::all().filter(|escaping| seen.insert(escaping.apply(&special)));
-    different.map(|escaping| escaping.apply(text)).collect()
-}
-
-fn lower_case_escapes(text: &str) -> String {
-    let mut parts = text.split('%');
-    let first = parts.next().unwrap_or_default().to_owned();
-    parts.fold(first, |mut lower, part| {
-        let (digits, rest) = part.split_at_checked(2).unwrap_or((part, ""));
-        lower.extend(["%", &digits.to_ascii_lowercase(), rest]);
-        lower
-    })
-}
-
-/// The text in a JSON string.
-fn json(text: &str, style: Json) -> String {
-    let mut out = String::with_capacity(text.len());
-    for character in text.chars() {
-        let short = match character {
-            _ if style.escaped.contains(character) => None,
-            '"' => Some("\\\""),
-            '\\' => Some("\\\\"),
-            '/' if style.slash => Some("\\/"),
-            '\u{8}' => Some("\\b"),
-            '\u{c}' => Some("\\f"),
-            '\n' => Some("\\n"),
-            '\r' => Some("\\r"),
-            '\t' => Some("\\t"),
-            _ => None,
-        };
-        let needs_escape = character.is_ascii_control()
-            || style.ascii_only && !character.is_ascii()
-            || style.escaped.contains(character);
-        match short {
-            Some(short) => out.push_str(short),
-            None if needs_escape => {
-                for unit in character.encode_utf16(&mut [0; 2]) {
-                    out.push_str(&if style.upper_case { format!("\\u{unit:04X}") } else { format!("\\u{unit:04x}") });
-                }
-            }
+    let is_special = |character: &char| !character.is_ascii_alphanumeric() && !"-._".contains(*character);
+    let special: BTreeSet<_> = text.chars().filter(is_special).collect();
+    if special.is_empty() {
+        return vec![text.to_owned()];
+    }
+    let table = |escape: Escape| special.iter().map(|character| (*character, escape(*character))).collect();
+    let tables: BTreeSet<BTreeMap<_, _>> = escapings().into_iter().map(table).collect();
+    let apply = |table: &BTreeMap<char, String>| {
+        let mut out = String::with_capacity(text.len());
+        text.chars().for_each(|character| match table.get(&character) {
+            Some(escaped) => out.push_str(escaped),
             None => out.push(character),
+        });
+        out
+    };
+    tables.iter().map(apply).chain([text.to_owned()]).collect()
+}
+
+/// What becomes of a special character.
+type Escape = Box<dyn Fn(char) -> String>;
+
+fn escapings() -> Vec<Escape> {
+    let mut escapings: Vec<Escape> = Vec::new();
+    for (set, is_lower, is_plus) in product(PERCENT) {
+        escapings.push(Box::new(move |character| {
+            if is_plus && character == ' ' {
+                return "+".to_owned();
+            }
+            let escaped = utf8_percent_encode(character.encode_utf8(&mut [0; 4]), set).to_string();
+            if is_lower { escaped.to_ascii_lowercase() } else { escaped }
+        }));
+    }
+    for (escaped, is_upper, is_slash) in product(JSON) {
+        for is_ascii in [false, true] {
+            escapings.push(Box::new(move |character| {
+                if escaped.contains(character) || is_ascii && !character.is_ascii() {
+                    let hex = |unit: &u16| if is_upper { format!("\\u{unit:04X}") } else { format!("\\u{unit:04x}") };
+                    return character.encode_utf16(&mut [0; 2]).iter().map(hex).collect();
+                }
+                match character {
+                    '/' if is_slash => "\\/".to_owned(),
+                    '"' => "\\\"".to_owned(),
+                    _ => serde_json::Value::from(character.to_string()).to_string().trim_matches('"').to_owned(),
+                }
+            }));
         }
     }
-    out
+    escapings
+}
+
+fn product<T: Copy, const N: usize>(styles: [T; N]) -> impl Iterator<Item = (T, bool, bool)> {
+    let both = [false, true];
+    styles
+        .into_iter()
+        .flat_map(move |style| both.into_iter().flat_map(move |first| both.map(|second| (style, first, second))))
 }

@@ -7,30 +7,28 @@ use super::{MASK, SHORTEST, Which, encodings};
 /// A secret that is cut off at the end of a text is hidden if this much of it is there.
 const SHORTEST_CUT: usize = 12;
 
-/// A shorter part of a JWT gives nothing away; a shorter token may be in a file by chance.
+/// A shorter part of a JWT reveals nothing; a shorter token may be in a file by coincidence.
 const SHORTEST_TOKEN: usize = 16;
 
-/// The first bytes of a needle, by which it is looked up.
-type Key = [u8; SHORTEST];
-
-/// All needles of all secrets.
 #[derive(Default)]
 pub(super) struct Needles {
-    by_key: HashMap<Key, Vec<Needle>>,
-    /// The first two bytes of all keys, a bit each: most of a text is passed over by this alone.
+    /// By their first two bytes.
+    by_begin: HashMap<[u8; 2], Vec<Needle>>,
+    /// A bit for each pair in `by_begin`.
     begins: Vec<u64>,
 }
 
 struct Needle {
     text: Box<[u8]>,
-    /// It stands for a token, which is long and random: what looks like it is no coincidence.
+    /// A token is long and random: the same text elsewhere is no coincidence.
     is_token: bool,
 }
 
 /// How a needle compares with the start of a text.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum Match {
     No,
-    /// It is there, over this many bytes.
+    /// All of it matches, over this many bytes.
     Whole(usize),
     /// The text ends after this many bytes of the needle.
     Cut(usize),
@@ -41,7 +39,6 @@ pub(super) struct Masked {
     pub(super) text: Vec<u8>,
     /// The rest of the text is not in it, from this byte on.
     pub(super) end: usize,
-    /// How many secrets were masked.
     pub(super) count: usize,
 }
 
@@ -60,16 +57,18 @@ impl Needles {
     }
 
     fn add_encodings(&mut self, secret: &str, is_token: bool) {
-        if secret.len() < SHORTEST {
+        let mut known = key(secret.as_bytes()).and_then(|key| self.by_begin.get(&key)).into_iter().flatten();
+        let is_known = known.any(|needle| *needle.text == *secret.as_bytes() && needle.is_token >= is_token);
+        if secret.len() < SHORTEST || is_known {
             return;
         }
         self.begins.resize(1 << 10, 0);
         for text in encodings::all(secret) {
             let text = text.into_bytes().into_boxed_slice();
-            let Some(key) = key(&text, true) else { continue };
-            let begin = begin(&key);
-            self.begins[begin / 64] |= 1 << (begin % 64);
-            let needles = self.by_key.entry(key).or_default();
+            let Some(key) = key(&text) else { continue };
+            let (index, bit) = begin(key);
+            self.begins[index] |= bit;
+            let needles = self.by_begin.entry(key).or_default();
             match needles.iter_mut().find(|known| known.text == text) {
                 Some(known) => known.is_token |= is_token,
                 None => needles.push(Needle { text, is_token }),
@@ -83,51 +82,51 @@ impl Needles {
         let mut at = 0;
         while at < text.len() {
             let rest = &text[at..];
-            if let [first, second, ..] = rest
-                && !self.may_begin(*first, *second)
+            // Most of a text is passed over by its next two bytes alone. There may be a line break between them.
+            if let [first, second, ..] = *rest
+                && !self.may_begin([first, second])
+                && !matches!(second, b'\r' | b'\n' | b'\\')
             {
                 at += 1;
                 continue;
             }
-            let (mut longest, mut cut) = (0, false);
-            match key(rest, complete) {
-                Some(key) => {
-                    let needles = self.by_key.get(&key).into_iter().flatten();
-                    for needle in needles.filter(|needle| needle.is_token || which == Which::All) {
-                        match needle.compare(rest) {
-                            Match::No => {}
-                            Match::Whole(length) => longest = longest.max(length),
-                            Match::Cut(length) => cut |= !complete || length >= SHORTEST_CUT,
-                        }
-                    }
+            let length = match self.find(rest, which, complete) {
+                Match::No => {
+                    at += 1;
+                    continue;
                 }
-                // Too short to be looked up.
-                None => cut = !complete,
-            }
-            if cut && !complete {
-                break;
-            }
-            if cut {
-                longest = rest.len();
-            }
-            if longest > 0 {
-                masked.text.extend_from_slice(&text[masked.end..at]);
-                masked.text.extend_from_slice(MASK);
-                masked.count += 1;
-                masked.end = at + longest;
-            }
-            at += longest.max(1);
+                Match::Cut(_) if !complete => break,
+                Match::Cut(_) => rest.len(),
+                Match::Whole(length) => length,
+            };
+            masked.text.extend_from_slice(&text[masked.end..at]);
+            masked.text.extend_from_slice(MASK);
+            masked.count += 1;
+            at += length;
+            masked.end = at;
         }
         masked.text.extend_from_slice(&text[masked.end..at]);
         masked.end = at;
         masked
     }
 
-    fn may_begin(&self, first: u8, second: u8) -> bool {
-        let begin = begin(&[first, second]);
-        self.begins.get(begin / 64).is_some_and(|bits| bits >> (begin % 64) & 1 == 1)
-            // A line break may be between the two.
-            || matches!(second, b'\r' | b'\n' | b'\\') && !self.by_key.is_empty()
+    fn may_begin(&self, key: [u8; 2]) -> bool {
+        let (index, bit) = begin(key);
+        self.begins.get(index).is_some_and(|bits| bits & bit != 0)
+    }
+
+    /// The longest secret that a text starts with.
+    fn find(&self, text: &[u8], which: Which, complete: bool) -> Match {
+        if self.by_begin.is_empty() {
+            return Match::No;
+        }
+        // Too short to be looked up.
+        let Some(key) = key(text) else { return if complete { Match::No } else { Match::Cut(1) } };
+        let needles = self.by_begin.get(&key).into_iter().flatten();
+        let needles = needles.filter(|needle| needle.is_token || which == Which::All);
+        let matches = needles.map(|needle| needle.compare(text));
+        let counts = |found: &Match| !complete || !matches!(found, Match::Cut(length) if *length < SHORTEST_CUT);
+        matches.filter(counts).max().unwrap_or(Match::No)
     }
 }
 
@@ -155,23 +154,16 @@ impl Needle {
     }
 }
 
-/// The first bytes without the line breaks between them. Nothing if the text is too short, or if it goes on and may have a line
-/// break at its end.
-fn key(text: &[u8], complete: bool) -> Option<Key> {
-    let mut key = Key::default();
-    let mut at = 0;
-    for (index, byte) in key.iter_mut().enumerate() {
-        if index > 0 {
-            at += line_break(text.get(at..)?).or(complete.then_some(0))?;
-        }
-        *byte = *text.get(at)?;
-        at += 1;
-    }
-    Some(key)
+/// The first two bytes, without a line break between them.
+fn key(text: &[u8]) -> Option<[u8; 2]> {
+    let (first, rest) = text.split_first()?;
+    Some([*first, *rest.get(line_break(rest)?)?])
 }
 
-fn begin(key: &[u8]) -> usize {
-    usize::from(key[0]) << 8 | usize::from(key[1])
+/// The place of a pair's bit.
+fn begin([first, second]: [u8; 2]) -> (usize, u64) {
+    let index = usize::from(first) << 8 | usize::from(second);
+    (index / 64, 1 << (index % 64))
 }
 
 /// The length of the line break that a text starts with, also of one within a JSON string. Nothing if the text ends within it.

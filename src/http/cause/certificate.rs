@@ -1,6 +1,7 @@
 //! What is wrong with a server's certificate.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::time::{Duration, UNIX_EPOCH};
 
 use rustls::CertificateError;
@@ -37,7 +38,7 @@ impl Certificate {
                  `openssl s_client -connect HOST:PORT -servername HOST -showcerts`",
             ),
             Error::NotValidForNameContext { presented, .. } if !presented.is_empty() => {
-                let names: Vec<_> = presented.iter().map(|name| format!("`{}`", quote(bare_name(name)))).collect();
+                let names: Vec<_> = presented.iter().map(|name| format!("`{}`", quote(&bare_name(name)))).collect();
                 (
                     format!("the certificate is not for this host name, but for {}", names.join(", ")),
                     "use a host name that the certificate is for, or issue it for this one",
@@ -103,9 +104,11 @@ fn words(name: &str) -> String {
 }
 
 /// A certificate's name without the name of its kind: `DnsName("gw.example.com")`.
-fn bare_name(name: &str) -> &str {
+fn bare_name(name: &str) -> String {
     let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')')).unwrap_or(name);
-    inner.trim_matches('"')
+    let inner = inner.trim_matches('"');
+    // The library writes `0::1` for `::1`.
+    inner.parse::<IpAddr>().map_or_else(|_| inner.to_owned(), |address| address.to_string())
 }
 
 #[cfg(test)]
@@ -116,6 +119,7 @@ mod tests {
     fn names_of_a_certificate_are_bare() {
         assert_eq!(bare_name("DnsName(\"gw.example.com\")"), "gw.example.com");
         assert_eq!(bare_name("IpAddress(10.0.0.1)"), "10.0.0.1");
+        assert_eq!(bare_name("IpAddress(0::1)"), "::1");
         assert_eq!(bare_name("gw.example.com"), "gw.example.com");
     }
 

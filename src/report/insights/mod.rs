@@ -6,22 +6,21 @@ pub(crate) mod send;
 
 use std::collections::BTreeSet;
 
+use http::Method;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
-use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::json::milliseconds;
+use super::json::{milliseconds, present};
 use crate::console::redact;
 use crate::function::outcome::{Failure, FunctionOutcome, Outcome, Problem, Verdict};
 
-/// Plain HTTP: the pipeline's proxy adds the authentication, which it cannot to what is encrypted.
+/// Plain HTTP: the pipeline's proxy adds the authentication, which it cannot do within TLS.
 const API: &str = "http://api.bitbucket.org/2.0";
 
 /// More failed calls are not named in the report.
 const MOST_CALLS: usize = 10;
 
-/// What Bitbucket takes of each, at most.
-const MOST_DATA: usize = 10;
+/// Bitbucket's limits.
 const MOST_ANNOTATIONS: usize = 1000;
 const MOST_IN_ONE_REQUEST: usize = 100;
 const SUMMARY_LIMIT: usize = 450;
@@ -31,46 +30,33 @@ const DETAILS_LIMIT: usize = 2000;
 #[derive(Clone, Debug)]
 pub(crate) struct Context {
     /// `BITBUCKET_WORKSPACE`.
-    pub workspace: String,
+    pub(crate) workspace: String,
     /// `BITBUCKET_REPO_SLUG`.
-    pub repository: String,
+    pub(crate) repository: String,
     /// `BITBUCKET_COMMIT`, of 40 or 12 digits.
-    pub commit: String,
+    pub(crate) commit: String,
     /// `BITBUCKET_BUILD_NUMBER`, for the link to the pipeline.
-    pub build_number: Option<String>,
-    /// `BITBUCKET_DEPLOYMENT_ENVIRONMENT`; reports of several environments stand side by side.
-    pub environment: Option<String>,
-    /// What else tells this run from others on the commit: the variables that say where, and what of which stack file.
-    pub selection: String,
+    pub(crate) build_number: Option<String>,
+    /// `BITBUCKET_DEPLOYMENT_ENVIRONMENT`; each environment has a report of its own.
+    pub(crate) environment: Option<String>,
+    /// The other variables that distinguish the runs on a commit: the gateway, the stack file and its selection.
+    pub(crate) selection: String,
     /// The URL of the forward proxy (`REPORT_PROXY`).
-    pub proxy: String,
-}
-
-/// What a request does with the resource it names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Method {
-    /// Deletes what an earlier run left; whether anything was there does not matter.
-    Delete,
-    /// Makes the report.
-    Put,
-    /// Adds annotations to it.
-    Post,
+    pub(crate) proxy: String,
 }
 
 /// One request, to be sent after those before it.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Request {
-    /// The method.
-    pub method: Method,
-    /// The absolute URL.
-    pub url: String,
-    /// The JSON body, where there is one.
-    pub body: Option<Value>,
+    pub(crate) method: Method,
+    pub(crate) url: String,
+    /// The JSON body.
+    pub(crate) body: Option<Value>,
 }
 
-/// The requests that put a run's report in place of the one that an earlier run of the same step made.
+/// The requests that replace the report of an earlier run of the same step.
 ///
-/// That one is deleted first: its annotations would stay otherwise, also where nothing fails any more.
+/// The old report is deleted first: otherwise its annotations would stay, even if nothing fails any more.
 pub(crate) fn requests(outcome: &Outcome, context: &Context) -> Vec<Request> {
     let id = report_id(outcome, context);
     let url = format!(
@@ -79,79 +65,35 @@ pub(crate) fn requests(outcome: &Outcome, context: &Context) -> Vec<Request> {
         segment(&context.repository),
         segment(&context.commit),
     );
-    let annotations = annotations(outcome, &id);
+    let request = |method, url, body| Request { method, url, body };
     let mut requests = vec![
-        Request { method: Method::Delete, url: url.clone(), body: None },
-        Request { method: Method::Put, url: url.clone(), body: Some(json!(report(outcome, context, &id))) },
+        request(Method::DELETE, url.clone(), None),
+        request(Method::PUT, url.clone(), Some(report(outcome, context, &id))),
     ];
-    requests.extend(annotations.chunks(MOST_IN_ONE_REQUEST).map(|chunk| Request {
-        method: Method::Post,
-        url: format!("{url}/annotations"),
-        body: Some(json!(chunk)),
-    }));
+    let annotations = annotations(outcome, &id);
+    let chunks = annotations.chunks(MOST_IN_ONE_REQUEST);
+    requests.extend(chunks.map(|chunk| request(Method::POST, format!("{url}/annotations"), Some(chunk.into()))));
     requests
 }
 
-#[derive(Serialize)]
-struct Report<'a> {
-    external_id: &'a str,
-    title: String,
-    details: String,
-    report_type: &'static str,
-    reporter: &'static str,
-    result: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    link: Option<String>,
-    data: Vec<Data>,
-}
-
-#[derive(Serialize)]
-struct Data {
-    title: &'static str,
-    #[serde(rename = "type")]
-    kind: &'static str,
-    value: Value,
-}
-
-#[derive(Serialize)]
-struct Annotation {
-    external_id: String,
-    annotation_type: &'static str,
-    summary: String,
-    details: String,
-    result: &'static str,
-    severity: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    path: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    line: Option<usize>,
-}
-
-fn report<'a>(outcome: &Outcome, context: &Context, id: &'a str) -> Report<'a> {
+fn report(outcome: &Outcome, context: &Context, id: &str) -> Value {
     let subject = outcome.invocation.as_ref().map(|invocation| invocation.function.to_string());
-    let subject = subject.or_else(|| outcome.stack_file.clone());
-    let title = subject.map_or_else(
-        || format!("OpenFaaS {}", outcome.command),
-        |subject| format!("OpenFaaS {}: {subject}", outcome.command),
-    );
+    let subject = subject.or_else(|| outcome.stack_file.clone()).map(|subject| format!(": {subject}"));
+    let title = format!("OpenFaaS {}{}", outcome.command, subject.unwrap_or_default());
     let link = context.build_number.as_ref().map(|number| {
-        format!(
-            "https://bitbucket.org/{}/{}/pipelines/results/{}",
-            segment(&context.workspace),
-            segment(&context.repository),
-            segment(number)
-        )
+        let (workspace, repository) = (segment(&context.workspace), segment(&context.repository));
+        format!("https://bitbucket.org/{workspace}/{repository}/pipelines/results/{}", segment(number))
     });
-    Report {
-        external_id: id,
-        title: cut(&title, SUMMARY_LIMIT),
-        details: cut(&details(outcome), DETAILS_LIMIT),
-        report_type: "TEST",
-        reporter: "openfaas-pipe",
-        result: if outcome.worst().is_none() { "PASSED" } else { "FAILED" },
-        link,
-        data: data(outcome, context),
-    }
+    present(json!({
+        "external_id": id,
+        "title": cut(&title, SUMMARY_LIMIT),
+        "details": cut(&details(outcome), DETAILS_LIMIT),
+        "report_type": "TEST",
+        "reporter": "openfaas-pipe",
+        "result": if outcome.worst().is_none() { "PASSED" } else { "FAILED" },
+        "link": link,
+        "data": data(outcome, context),
+    }))
 }
 
 /// The run in a few sentences.
@@ -159,11 +101,12 @@ fn details(outcome: &Outcome) -> String {
     let mut sentences = Vec::new();
     if !outcome.functions.is_empty() {
         let failed = count(outcome, Verdict::Failed);
-        sentences.push(format!(
-            "{} of {} functions succeeded.",
-            count(outcome, Verdict::Passed),
-            outcome.functions.len()
-        ));
+        sentences.push(match (&outcome.functions[..], outcome.functions[0].verdict()) {
+            ([_], Verdict::Passed) => "1 function succeeded.".to_owned(),
+            ([_], Verdict::Failed) => "1 function failed.".to_owned(),
+            ([_], Verdict::Skipped) => "1 function was not started.".to_owned(),
+            (all, _) => format!("{} of {} functions succeeded.", count(outcome, Verdict::Passed), all.len()),
+        });
         if failed > MOST_ANNOTATIONS {
             sentences.push(format!("{failed} failed, of which the first {MOST_ANNOTATIONS} are annotated."));
         }
@@ -189,68 +132,60 @@ fn details(outcome: &Outcome) -> String {
     sentences.join("\n")
 }
 
-fn data(outcome: &Outcome, context: &Context) -> Vec<Data> {
-    let mut data = Vec::with_capacity(MOST_DATA);
-    let mut add = |title, kind, value| data.push(Data { title, kind, value });
+/// At most ten, which is what Bitbucket accepts.
+fn data(outcome: &Outcome, context: &Context) -> Vec<Value> {
+    let mut data = Vec::new();
+    let mut add =
+        |title: &str, kind: &str, value: Value| data.push(json!({"title": title, "type": kind, "value": value}));
     if !outcome.functions.is_empty() {
-        add("Functions", "NUMBER", json!(outcome.functions.len()));
-        add("Succeeded", "NUMBER", json!(count(outcome, Verdict::Passed)));
-        add("Failed", "NUMBER", json!(count(outcome, Verdict::Failed)));
-        add("Not started", "NUMBER", json!(count(outcome, Verdict::Skipped)));
+        add("Functions", "NUMBER", outcome.functions.len().into());
+        add("Succeeded", "NUMBER", count(outcome, Verdict::Passed).into());
+        add("Failed", "NUMBER", count(outcome, Verdict::Failed).into());
+        add("Not started", "NUMBER", count(outcome, Verdict::Skipped).into());
     }
     if !outcome.calls.is_empty() {
         let passed = outcome.calls.iter().filter(|call| call.verdict() == Verdict::Passed).count();
-        add("Verify calls", "TEXT", json!(format!("{passed} of {} passed", outcome.calls.len())));
+        add("Verify calls", "TEXT", format!("{passed} of {} passed", outcome.calls.len()).into());
     }
     if let Some(invocation) = &outcome.invocation {
         if let Some(status) = invocation.status {
-            add("HTTP status", "NUMBER", json!(status));
+            add("HTTP status", "NUMBER", status.into());
         }
-        add("Response bytes", "NUMBER", json!(invocation.response_bytes));
+        add("Response bytes", "NUMBER", invocation.response_bytes.into());
     }
-    add("Exit code", "NUMBER", json!(outcome.exit_code()));
-    add("Duration", "DURATION", json!(milliseconds(outcome.duration)));
-    let gateway = cut(&outcome.gateway, SUMMARY_LIMIT);
-    if gateway.starts_with("http") {
+    add("Exit code", "NUMBER", outcome.exit_code().into());
+    add("Duration", "DURATION", milliseconds(outcome.duration).into());
+    if outcome.gateway.starts_with("http") {
+        let gateway = cut(&outcome.gateway, SUMMARY_LIMIT);
         add("Gateway", "LINK", json!({"text": gateway, "href": gateway}));
     }
     if let Some(environment) = &context.environment {
-        add("Environment", "TEXT", json!(cut(environment, SUMMARY_LIMIT)));
+        add("Environment", "TEXT", cut(environment, SUMMARY_LIMIT).into());
     }
-    data.truncate(MOST_DATA);
     data
 }
 
-fn annotations(outcome: &Outcome, id: &str) -> Vec<Annotation> {
+fn annotations(outcome: &Outcome, id: &str) -> Vec<Value> {
     let path = outcome.stack_file.as_deref().and_then(path_in_clone);
-    outcome
-        .functions
-        .iter()
-        .filter(|function| function.verdict() == Verdict::Failed)
-        .take(MOST_ANNOTATIONS)
-        .enumerate()
-        .map(|(number, function)| annotation(function, path, format!("{id}-{}", number + 1)))
-        .collect()
-}
-
-fn annotation(function: &FunctionOutcome, path: Option<&str>, external_id: String) -> Annotation {
-    let word = function.action.as_str();
-    let problem = function.problem.as_ref();
-    let message = problem.map_or(word, |problem| &problem.message);
-    Annotation {
-        external_id,
-        annotation_type: "BUG",
-        summary: cut(&format!("{}: {message}", function.function), SUMMARY_LIMIT),
-        details: cut(&problem.map_or_else(|| word.to_owned(), explain), DETAILS_LIMIT),
-        result: "FAILED",
-        severity: match problem.map(|problem| problem.failure) {
-            Some(Failure::NotReady | Failure::Differences) => "MEDIUM",
-            _ => "HIGH",
-        },
-        path: path.map(|path| redact::redact(path).into_owned()),
-        // A line without a file means nothing.
-        line: path.and(function.line),
-    }
+    let failed = outcome.functions.iter().filter(|function| function.verdict() == Verdict::Failed);
+    let annotation = |(number, function): (usize, &FunctionOutcome)| {
+        let word = function.action.as_str();
+        let problem = function.problem.as_ref();
+        let message = problem.map_or(word, |problem| &problem.message);
+        let is_medium = problem.is_some_and(|problem| problem.failure == Failure::NotReady);
+        present(json!({
+            "external_id": format!("{id}-{}", number + 1),
+            "annotation_type": "BUG",
+            "summary": cut(&format!("{}: {message}", function.function), SUMMARY_LIMIT),
+            "details": cut(&problem.map_or_else(|| word.to_owned(), explain), DETAILS_LIMIT),
+            "result": "FAILED",
+            "severity": if is_medium { "MEDIUM" } else { "HIGH" },
+            "path": path,
+            // A line without a file means nothing.
+            "line": path.and(function.line),
+        }))
+    };
+    failed.take(MOST_ANNOTATIONS).enumerate().map(annotation).collect()
 }
 
 fn explain(problem: &Problem) -> String {

@@ -7,12 +7,11 @@ use crate::console::redact::Secret;
 use crate::function::outcome::{Action, Failure};
 
 fn value(outcome: &Outcome) -> Value {
-    serde_json::to_value(Document::of(outcome)).unwrap()
+    document(outcome)
 }
 
 fn pretty(outcome: &Outcome) -> String {
-    let json = serde_json::to_string_pretty(&Document::of(outcome)).unwrap();
-    json.replace(env!("CARGO_PKG_VERSION"), "VERSION")
+    format!("{:#}", document(outcome)).replace(env!("CARGO_PKG_VERSION"), "VERSION")
 }
 
 /// The published schema; `strict` also refuses what it does not name, so that no field is left undocumented.
@@ -92,62 +91,62 @@ fn schema_refuses_what_lacks_a_field_and_takes_what_has_one_more() {
 fn functions_say_what_was_done_and_why_not() {
     insta::assert_snapshot!(pretty(&sample::deploy()), @r#"
     {
-      "schema": 1,
-      "version": "VERSION",
       "command": "deploy",
-      "gateway": "https://gateway.example.com",
-      "stackFile": "./deploy/stack.yaml",
-      "result": "permission",
-      "exitCode": 3,
       "durationMs": 1500,
+      "exitCode": 3,
       "functions": [
         {
-          "name": "hello",
-          "image": "ghcr.io/acme/hello:1",
           "action": "updated",
-          "url": "https://gateway.example.com/function/hello",
           "durationMs": 120,
-          "line": 5
+          "image": "ghcr.io/acme/hello:1",
+          "line": 5,
+          "name": "hello",
+          "url": "https://gateway.example.com/function/hello"
         },
         {
+          "action": "created",
+          "durationMs": 120,
+          "image": "ghcr.io/acme/late:1",
+          "line": 9,
           "name": "late",
           "namespace": "staging",
-          "image": "ghcr.io/acme/late:1",
-          "action": "created",
-          "url": "https://gateway.example.com/function/late",
-          "durationMs": 120,
-          "line": 9,
-          "ready": false,
-          "replicas": {
-            "desired": 2,
-            "available": 0
-          },
           "problem": {
             "kind": "not ready",
             "message": "no replica after 5m"
-          }
+          },
+          "ready": false,
+          "replicas": {
+            "available": 0,
+            "desired": 2
+          },
+          "url": "https://gateway.example.com/function/late"
         },
         {
-          "name": "refused",
-          "image": "ghcr.io/acme/refused:1",
           "action": "failed",
-          "url": "https://gateway.example.com/function/refused",
           "durationMs": 120,
+          "image": "ghcr.io/acme/refused:1",
           "line": 13,
+          "name": "refused",
           "problem": {
+            "hint": "add `Function:Create` to the Policy",
             "kind": "permission",
-            "message": "the gateway said `no <way>`",
-            "hint": "add `Function:Create` to the Policy"
-          }
+            "message": "the gateway said `no <way>`"
+          },
+          "url": "https://gateway.example.com/function/refused"
         },
         {
-          "name": "waiting",
-          "image": "ghcr.io/acme/waiting:1",
           "action": "not started",
-          "url": "https://gateway.example.com/function/waiting",
-          "durationMs": 0
+          "durationMs": 0,
+          "image": "ghcr.io/acme/waiting:1",
+          "name": "waiting",
+          "url": "https://gateway.example.com/function/waiting"
         }
-      ]
+      ],
+      "gateway": "https://gateway.example.com",
+      "result": "permission",
+      "schema": 1,
+      "stackFile": "./deploy/stack.yaml",
+      "version": "VERSION"
     }
     "#);
 }
@@ -156,24 +155,24 @@ fn functions_say_what_was_done_and_why_not() {
 fn invocation_says_how_it_was_answered() {
     insta::assert_snapshot!(pretty(&sample::invoke()), @r#"
     {
-      "schema": 1,
-      "version": "VERSION",
       "command": "invoke",
-      "gateway": "https://gateway.example.com",
-      "result": "success",
-      "exitCode": 0,
       "durationMs": 1500,
+      "exitCode": 0,
       "functions": [],
+      "gateway": "https://gateway.example.com",
       "invocation": {
-        "function": "hello",
-        "namespace": "staging",
-        "status": 200,
-        "callId": "0b2f8a7e-5a3c",
         "async": false,
-        "responseBytes": 42,
+        "callId": "0b2f8a7e-5a3c",
         "durationMs": 300,
-        "functionSeconds": 0.25
-      }
+        "function": "hello",
+        "functionSeconds": 0.25,
+        "namespace": "staging",
+        "responseBytes": 42,
+        "status": 200
+      },
+      "result": "success",
+      "schema": 1,
+      "version": "VERSION"
     }
     "#);
 }

@@ -10,7 +10,7 @@ use crate::console::log;
 use crate::diagnostic::Diagnostic;
 use crate::function::outcome::Outcome;
 use crate::http::client;
-use crate::report::insights::{self, Context, Method, Request};
+use crate::report::insights::{self, Context, Request};
 
 /// For all requests together: a report is not worth more of a step's time.
 const TIME_LIMIT: Duration = Duration::from_secs(2);
@@ -24,44 +24,25 @@ pub(crate) async fn send(outcome: &Outcome, context: &Context) {
     match post_within(TIME_LIMIT, &requests, &context.proxy).await {
         Ok(()) => tracing::debug!("the report is on commit `{}`", log::quote(&context.commit)),
         Err(error) => Diagnostic::warning(format!("the Code Insights report was not sent in full: {error}"))
-            .with_hint(
-                "the run itself is not affected; the report needs Bitbucket's proxy, or one that `REPORT_PROXY` names",
-            )
+            .with_hint("the run is not affected; the report needs Bitbucket's proxy, or one that `REPORT_PROXY` names")
             .log(),
     }
 }
 
-/// Why a report was not sent completely.
-#[derive(Debug, thiserror::Error)]
-enum Error {
-    #[error(transparent)]
-    Client(#[from] client::Error),
-    #[error("`REPORT_PROXY` is not the URL of a proxy: {0}")]
-    Proxy(String),
-    #[error("no answer through proxy `{proxy}`: {reason}")]
-    Unreachable { proxy: String, reason: String },
-    #[error("proxy `{proxy}` answered {method} with {status}: `{body}`")]
-    Refused { proxy: String, method: &'static str, status: u16, body: String },
-    #[error("proxy `{proxy}` took longer than {limit:?}")]
-    TooSlow { proxy: String, limit: Duration },
-}
-
-async fn post_within(limit: Duration, requests: &[Request], proxy: &str) -> Result<(), Error> {
+async fn post_within(limit: Duration, requests: &[Request], proxy: &str) -> Result<(), Diagnostic> {
     let sent = tokio::time::timeout(limit, post_all(requests, proxy)).await;
-    sent.unwrap_or_else(|_| Err(Error::TooSlow { proxy: shown(proxy), limit }))
+    let proxy = shown(proxy);
+    sent.unwrap_or_else(|_| Err(Diagnostic::error(format!("proxy `{proxy}` took longer than {limit:?}"))))
 }
 
 /// Sends the requests one after the other: `PUT` creates the report, `POST` adds annotations to it. `DELETE` comes first, since
 /// a `PUT` to a report that exists keeps the annotations of an earlier run of the step.
-async fn post_all(requests: &[Request], proxy: &str) -> Result<(), Error> {
+async fn post_all(requests: &[Request], proxy: &str) -> Result<(), Diagnostic> {
     let client = client(proxy)?;
     let proxy = shown(proxy);
     for request in requests {
-        let (name, builder) = match request.method {
-            Method::Delete => ("DELETE", client.delete(&request.url)),
-            Method::Put => ("PUT", client.put(&request.url)),
-            Method::Post => ("POST", client.post(&request.url)),
-        };
+        let method = &request.method;
+        let builder = client.request(method.clone(), &request.url);
         let builder = match &request.body {
             Some(body) => builder.json(body),
             None => builder,
@@ -70,25 +51,23 @@ async fn post_all(requests: &[Request], proxy: &str) -> Result<(), Error> {
         let response = builder
             .send()
             .await
-            .map_err(|error| Error::Unreachable { proxy: proxy.clone(), reason: innermost(&error) })?;
+            .map_err(|error| Diagnostic::error(format!("no answer through proxy `{proxy}`: {}", innermost(&error))))?;
         let status = response.status();
-        tracing::debug!("{name} {}: {status} in {:?}", request.url, begin.elapsed());
+        tracing::debug!("{method} {}: {status} in {:?}", request.url, begin.elapsed());
         let body = start_of_body(response).await;
-        if !status.is_success() && request.method != Method::Delete {
-            return Err(Error::Refused {
-                proxy,
-                method: name,
-                status: status.as_u16(),
-                body: log::quote(&String::from_utf8_lossy(&body)),
-            });
+        if !status.is_success() && request.method != http::Method::DELETE {
+            let body = log::quote(&String::from_utf8_lossy(&body));
+            return Err(Diagnostic::error(format!("proxy `{proxy}` answered {method} with {status}: `{body}`")));
         }
     }
     Ok(())
 }
 
-fn client(proxy: &str) -> Result<Client, Error> {
-    let proxy = Proxy::http(proxy).map_err(|error| Error::Proxy(innermost(&error)))?;
-    Ok(client::verifying(None, TIME_LIMIT)?.proxy(proxy).build().map_err(client::Error::from)?)
+fn client(proxy: &str) -> Result<Client, Diagnostic> {
+    let proxy = Proxy::http(proxy).map_err(|error| {
+        Diagnostic::error(format!("`REPORT_PROXY` is not the URL of a proxy: {}", innermost(&error)))
+    })?;
+    Ok(client::verifying(None, TIME_LIMIT)?.proxy(proxy).build()?)
 }
 
 /// The proxy's host and port, without the password that its URL may hold.
