@@ -78,7 +78,7 @@ pub(crate) enum Action {
 
 impl Action {
     /// Whether the new version was deployed, and was not rolled back.
-    pub fn is_deployed(self) -> bool {
+    pub(crate) fn is_deployed(self) -> bool {
         matches!(self, Self::Created | Self::Updated | Self::Replaced)
     }
 
@@ -256,7 +256,7 @@ impl CallOutcome {
     }
 
     /// The word for it in table and JSON.
-    pub fn result(&self) -> &'static str {
+    pub(crate) fn result(&self) -> &'static str {
         match self.verdict() {
             Verdict::Passed => "passed",
             Verdict::Failed => "failed",

@@ -182,11 +182,6 @@ fn is_host(host: &str) -> bool {
     HOST.is_match(host) && Url::parse(&format!("https://{host}")).is_ok()
 }
 
-/// Whether a byte may appear in a tag.
-pub(crate) fn is_tag_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-')
-}
-
 /// Whether a text is a digest of an algorithm that the OCI image specification registers (*Digests*).
 pub(crate) fn is_digest(digest: &str) -> bool {
     DIGEST.is_match(digest)
