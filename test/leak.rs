@@ -125,7 +125,8 @@ const FUNCTION: (&str, &str) = ("FUNCTION", "echo");
 
 const WORK: [Work; 12] = [
     ("deploy", &[]),
-    ("replace", &[("STRATEGY", "replace")]),
+    // Without the limit, the creation is retried for five minutes.
+    ("replace", &[("STRATEGY", "replace"), ("WAIT_TIMEOUT", "1s")]),
     ("wait", &[("WAIT", "true"), ("WAIT_TIMEOUT", "1s"), ("ROLLBACK", "true")]),
     ("prune", &[("OWNER_LABEL", "true"), ("PRUNE", "true")]),
     ("dry run", &[("DRY_RUN", "true")]),

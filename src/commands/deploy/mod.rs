@@ -236,8 +236,9 @@ impl Deployer<'_> {
         let strategy =
             Strategy { session: self.session, strategy: self.deploy.strategy, limit: self.deploy.wait_timeout };
         each(&self.session, functions, async |target, (function, before)| {
-            let deployed = match function.deployment.to_json() {
-                Ok(body) => strategy.deploy(&Wanted { target, body, before }).await,
+            let deployment = &function.deployment;
+            let deployed = match deployment.to_json() {
+                Ok(body) => strategy.deploy(&Wanted { target, deployment, body, before }).await,
                 Err(error) => Err(Error::unbuildable(&error).into()),
             };
             deployed.map_err(|failed| Failed {

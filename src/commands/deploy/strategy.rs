@@ -28,6 +28,7 @@ pub(super) struct Strategy<'a> {
 
 pub(super) struct Wanted<'a> {
     pub(super) target: &'a FunctionName,
+    pub(super) deployment: &'a Deployment,
     /// The deployment as JSON.
     pub(super) body: Bytes,
     /// What ran before, if it was read.
@@ -110,9 +111,10 @@ impl Strategy<'_> {
 
     /// Whether the gateway reports the function exactly as it was sent: then the attempt whose answer was lost created it.
     async fn is_as_sent(&self, wanted: &Wanted<'_>) -> bool {
-        let Ok(sent) = serde_json::from_slice::<Deployment>(&wanted.body) else { return false };
         match self.session.gateway.get(wanted.target).await {
-            Ok(Some(status)) => self.knows_all(wanted.target).await && compare(&status.deployment(), &sent).is_empty(),
+            Ok(Some(status)) => {
+                self.knows_all(wanted.target).await && compare(&status.deployment(), wanted.deployment).is_empty()
+            }
             _ => false,
         }
     }
@@ -132,9 +134,8 @@ impl Strategy<'_> {
     }
 
     fn is_image_of(&self, wanted: &Wanted<'_>, status: &Status) -> bool {
-        let sent = serde_json::from_slice::<Deployment>(&wanted.body);
         let was_other = !matches!(wanted.before, Some(Ok(Some(before))) if is_same_image(&before.image, &status.image));
-        was_other && sent.is_ok_and(|sent| is_same_image(&sent.image, &status.image))
+        was_other && is_same_image(&wanted.deployment.image, &status.image)
     }
 
     /// Whether the gateway reports all of a function.

@@ -125,7 +125,7 @@ async fn answer(
 fn answer_line(status: StatusCode, invocation: &InvocationOutcome) -> String {
     let call = invocation.call_id.as_deref().map(|id| format!(", call id `{}`", quote(id))).unwrap_or_default();
     // `after 0.000 s` would look like a fault.
-    let seconds = invocation.function_seconds.filter(|seconds| *seconds >= 0.001);
+    let seconds = invocation.function_seconds.filter(|seconds| (0.001..1e6).contains(seconds));
     let took = seconds.map(|seconds| format!(" after {seconds:.3} s")).unwrap_or_default();
     if invocation.asynchronous { format!("queued: {status}{call}") } else { format!("answered: {status}{took}{call}") }
 }

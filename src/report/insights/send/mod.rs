@@ -87,7 +87,6 @@ async fn start_of_body(mut response: Response) -> Vec<u8> {
             _ => break,
         }
     }
-    body.truncate(ANSWER_LIMIT);
     body
 }
 
