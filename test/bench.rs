@@ -289,9 +289,9 @@ fn measure(row: &Row, pipe: &Path, faas_cli: Option<&Path>) -> anyhow::Result<Me
         exit_code: 0,
     };
     site.gateway.record(row.work == Work::Start);
-    let begun = Instant::now();
+    let started = Instant::now();
     let mut run = 0;
-    while run < RUNS && (run == 0 || begun.elapsed() < TIME) {
+    while run < RUNS && (run == 0 || started.elapsed() < TIME) {
         prepare(&site, row, 2 * run, &dir)?;
         site.gateway.clear_requests();
         let before = thread_time(GATEWAY_THREAD);

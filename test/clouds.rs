@@ -53,9 +53,9 @@ fn aws_role_is_assumed_once_and_one_password_requested_per_region() {
     let images: Vec<_> = images.iter().map(String::as_str).collect();
     let ran = aws(&cloud, &gateway).stack(&stack_of(&images)).var("DEBUG", "true").run().exits(0);
     silent(&ran, &cloud);
-    let asked = cloud.asked();
-    let count = |text: &str| asked.iter().filter(|line| line.contains(text)).count();
-    assert_eq!((count("POST sts."), count("POST api.ecr."), count("HEAD ")), (1, 2, 3), "{asked:?}");
+    let lines = cloud.request_lines();
+    let count = |text: &str| lines.iter().filter(|line| line.contains(text)).count();
+    assert_eq!((count("POST sts."), count("POST api.ecr."), count("HEAD ")), (1, 2, 3), "{lines:?}");
     let exchange =
         cloud.requests().into_iter().find(|request| request.host().starts_with("sts.")).expect("missing exchange");
     let form = exchange.form();
@@ -76,7 +76,7 @@ fn google_token_is_requested_once_directly_or_through_a_service_account() {
             assert_eq!(cloud.requests_to("sts.googleapis.com").len(), 1);
             let impersonated = cloud.requests_to("iamcredentials.googleapis.com").len();
             assert_eq!(impersonated, usize::from(!account.is_empty()));
-            assert_eq!(cloud.requests_to(GOOGLE).len(), 1, "{:?}", cloud.asked());
+            assert_eq!(cloud.requests_to(GOOGLE).len(), 1, "{:?}", cloud.request_lines());
         }
     }
 }
@@ -88,7 +88,7 @@ fn token_is_sent_only_for_registries_whose_full_host_name_matches() {
     let images: Vec<_> = images.iter().map(String::as_str).collect();
     let pipe = aws(&cloud, &gateway).var("GCP_WORKLOAD_IDENTITY_PROVIDER", PROVIDER);
     pipe.stack(&stack_of(&images)).run();
-    assert!(cloud.asked().iter().all(|line| line.contains("evil.example")), "{:?}", cloud.asked());
+    assert!(cloud.request_lines().iter().all(|line| line.contains("evil.example")), "{:?}", cloud.request_lines());
     let credentials =
         cloud.requests().into_iter().filter_map(|request| request.header("authorization").map(str::to_owned));
     assert!(credentials.into_iter().all(|value| value.starts_with("Bearer ")));

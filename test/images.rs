@@ -68,7 +68,7 @@ fn existing_image_is_deployed() {
     let (cloud, gateway, pipe) = ghcr();
     pipe.var("CHECK_IMAGES", "true").run().exits(0).says("INFO: checked 1 image in ");
     assert_eq!(
-        cloud.asked(),
+        cloud.request_lines(),
         ["HEAD ghcr.io/v2/acme/etl/manifests/1.0", "GET ghcr.io/token", "HEAD ghcr.io/v2/acme/etl/manifests/1.0"]
     );
     assert_eq!(deployed(&gateway)[0], GHCR);
@@ -168,7 +168,7 @@ fn registry_lookups_run_during_the_token_exchange() {
     let latch = Latch::closed();
     gateway.fault(Fault::on("POST", "/oauth/token").held_by(&latch));
     let mut running = Running::of(pipe.var("CHECK_IMAGES", "true"));
-    wait_for("three registry requests", || cloud.asked().len() == 3);
+    wait_for("three registry requests", || cloud.request_lines().len() == 3);
     assert_eq!(changes(&gateway), []);
     latch.open();
     let ran = running.end();
@@ -253,8 +253,8 @@ fn each_image_is_looked_up_once_with_a_shared_token() {
         .run()
         .exits(0)
         .says("checked 2 images");
-    let tokens = cloud.asked().iter().filter(|asked| asked.contains("/token")).count();
-    assert_eq!((cloud.asked().len(), tokens), (4, 1), "{:?}", cloud.asked());
+    let tokens = cloud.request_lines().iter().filter(|line| line.contains("/token")).count();
+    assert_eq!((cloud.request_lines().len(), tokens), (4, 1), "{:?}", cloud.request_lines());
 }
 
 #[test]

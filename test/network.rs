@@ -193,9 +193,12 @@ fn query_of_a_stack_file_url_is_a_secret() {
         pipe.run().exits(0).says("/team/stack.yml?…`").does_not_say("s3cret");
         let result = std::fs::read_to_string(results.join("openfaas-pipe.json")).expect("cannot read file");
         assert!(result.contains("/team/stack.yml?…") && !result.contains("s3cret"), "{result}");
-        let asked = storage.requests();
-        assert!(!format!("{:?}", asked[0].headers).contains("s3cret") && asked[0].query.is_none(), "{asked:?}");
-        assert!(!asked[0].headers.contains_key("referer"));
+        let requests = storage.requests();
+        assert!(
+            !format!("{:?}", requests[0].headers).contains("s3cret") && requests[0].query.is_none(),
+            "{requests:?}"
+        );
+        assert!(!requests[0].headers.contains_key("referer"));
         // The error does not contain the query either.
         files.clear_faults();
         files.fault(Fault::on("GET", "/team/stack.yml").status(404));

@@ -304,15 +304,15 @@ fn proposed_resources_never_permit_more_than_requested() {
     for order in [[0, 1, 2, 3, 4, 5, 6], [6, 3, 5, 4, 1, 2, 0]] {
         let gateway = start(Gateway::builder().iam_yaml("").issuer(&issuer).public_url("https://gw.example.com"));
         let steps = steps(&gateway);
-        let mut asked = vec![Vec::new(); steps.len()];
+        let mut requested = vec![Vec::new(); steps.len()];
         for index in order {
             let ran = steps[index].pipe.run();
-            asked[index] = requested_resources(&ran.log);
+            requested[index] = requested_resources(&ran.log);
             gateway.apply(&proposed(&ran.log).replace(gateway.url(), gateway.public_url())).expect("invalid resources");
         }
         for step in &steps {
-            let may: Vec<_> = steps.iter().zip(&asked).filter(|(other, _)| other.bound == step.bound).collect();
-            for (other, wanted) in steps.iter().zip(&asked) {
+            let may: Vec<_> = steps.iter().zip(&requested).filter(|(other, _)| other.bound == step.bound).collect();
+            for (other, wanted) in steps.iter().zip(&requested) {
                 // The deploy of the other step, with the token of this one.
                 let token = step.pipe.value("BITBUCKET_STEP_OIDC_TOKEN");
                 let is_invocation = other.pipe.value("FUNCTION").is_some();
@@ -323,7 +323,8 @@ fn proposed_resources_never_permit_more_than_requested() {
                     ("COMMAND", "deploy"),
                     ("BITBUCKET_STEP_OIDC_TOKEN", token.as_deref().expect("missing token")),
                 ]);
-                let permitted = may.iter().any(|(_, asked)| wanted.iter().all(|resource| asked.contains(resource)));
+                let permitted =
+                    may.iter().any(|(_, requested)| wanted.iter().all(|resource| requested.contains(resource)));
                 assert_eq!(ran.code, if permitted { 0 } else { 3 }, "{order:?} {} {wanted:?}\n{}", step.bound, ran.log);
             }
         }

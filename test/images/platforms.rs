@@ -10,9 +10,9 @@ fn all_platforms_of_an_index_are_checked_with_one_request() {
     setup.deploy(&[IMAGE]).list("IMAGE_PLATFORMS", &["linux/amd64", "linux/arm64"]).run().exits(0);
     assert_eq!(setup.deployed("f0").as_deref(), Some(IMAGE));
     let digest = Image::index(&["linux/amd64", "linux/arm64"]).digest();
-    let asked = setup.manifests();
+    let manifests = setup.manifests();
     assert_eq!(
-        asked[1..],
+        manifests[1..],
         ["HEAD /v2/acme/etl/manifests/1.0".to_owned(), format!("GET /v2/acme/etl/manifests/{digest}")]
     );
 }

@@ -114,7 +114,7 @@ impl Cloud {
 
     /// All requests as `METHOD HOST/PATH`.
     #[must_use]
-    pub fn asked(&self) -> Vec<String> {
+    pub fn request_lines(&self) -> Vec<String> {
         let line = |request: &Request| format!("{} {}{}", request.method, request.host(), request.path);
         self.requests().iter().map(line).collect()
     }

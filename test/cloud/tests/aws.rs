@@ -141,7 +141,7 @@ async fn role_is_assumed_with_xml_and_json() {
     assert!(keys["Expiration"].is_u64(), "{keys}");
     let secret = keys["SecretAccessKey"].as_str().unwrap().to_owned();
     assert!(cloud.secrets().contains(&secret) && secret.contains('/'));
-    assert_eq!(cloud.asked(), ["POST sts.eu-west-1.amazonaws.com/"; 2]);
+    assert_eq!(cloud.request_lines(), ["POST sts.eu-west-1.amazonaws.com/"; 2]);
     assert_eq!(cloud.tunnels(), ["sts.eu-west-1.amazonaws.com:443"]);
 }
 

@@ -16,8 +16,8 @@ use tokio_rustls::rustls::ServerConfig;
 
 use crate::answer::Answer;
 use crate::background;
+use crate::effect::NoAnswer;
 use crate::life::{Life, Stage};
-use crate::strike::NoAnswer;
 use crate::wire::{Breaker, Stream, Wire};
 
 /// Large enough for uploads over HTTP/2, so that a benchmark does not measure the flow-control window.

@@ -308,17 +308,17 @@ impl Faults {
     }
 
     /// The fault that applies to a request. Every matching fault counts the request, whether it applies or not.
-    pub(crate) fn strike(&self, host: &str, method: &str, path: &str, body: &[u8]) -> Option<Fault> {
+    pub(crate) fn find(&self, host: &str, method: &str, path: &str, body: &[u8]) -> Option<Fault> {
         let mut faults = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut struck = None;
+        let mut found = None;
         for (fault, seen) in faults.iter_mut().filter(|(fault, _)| fault.matches(host, method, path, body)) {
             *seen += 1;
             let due = *seen > fault.skip && fault.times.is_none_or(|times| *seen - fault.skip <= times);
-            if due && struck.is_none() {
-                struck = Some(fault.clone());
+            if due && found.is_none() {
+                found = Some(fault.clone());
             }
         }
-        struck
+        found
     }
 }
 
@@ -326,9 +326,9 @@ impl Faults {
 mod tests {
     use super::*;
 
-    fn strikes(faults: &Faults, count: usize) -> Vec<Option<u16>> {
+    fn statuses(faults: &Faults, count: usize) -> Vec<Option<u16>> {
         (0..count)
-            .map(|_| faults.strike("localhost", "PUT", "/system/functions", b"{}").and_then(|fault| fault.status))
+            .map(|_| faults.find("localhost", "PUT", "/system/functions", b"{}").and_then(|fault| fault.status))
             .collect()
     }
 
@@ -336,7 +336,7 @@ mod tests {
     fn nth_applies_to_one_request() {
         let faults = Faults::default();
         faults.add(Fault::on("PUT", "/system").nth(2).status(503));
-        assert_eq!(strikes(&faults, 3), [None, Some(503), None]);
+        assert_eq!(statuses(&faults, 3), [None, Some(503), None]);
     }
 
     #[test]
@@ -344,12 +344,12 @@ mod tests {
         let faults = Faults::default();
         faults.add(Fault::any().times(1).status(500));
         faults.add(Fault::any().nth(2).status(502));
-        assert_eq!(strikes(&faults, 3), [Some(500), Some(502), None]);
+        assert_eq!(statuses(&faults, 3), [Some(500), Some(502), None]);
     }
 
     #[test]
     fn fault_applies_only_to_matching_requests() {
-        for (fault, strikes) in [
+        for (fault, applies) in [
             (Fault::any(), true),
             (Fault::on("GET", ""), false),
             (Fault::any().host("localhost"), true),
@@ -361,9 +361,8 @@ mod tests {
         ] {
             let faults = Faults::default();
             faults.add(fault.clone());
-            let struck =
-                faults.strike("localhost", "PUT", "/system/functions", br#"{"service":"import-csv"}"#).is_some();
-            assert_eq!(struck, strikes, "{fault:?}");
+            let found = faults.find("localhost", "PUT", "/system/functions", br#"{"service":"import-csv"}"#).is_some();
+            assert_eq!(found, applies, "{fault:?}");
         }
     }
 }

@@ -16,8 +16,8 @@ use tokio::net::TcpStream;
 
 use crate::answer::{self, Answer};
 use crate::background::{self, Background};
+use crate::effect::NoAnswer;
 use crate::record::{self, Record, Request};
-use crate::strike::NoAnswer;
 
 /// A running proxy. Dropping it closes its connections.
 #[derive(Debug)]

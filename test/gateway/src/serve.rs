@@ -11,6 +11,7 @@ use hyper::header::CONTENT_TYPE;
 use serde_json::json;
 
 use crate::answer::{self, Answer};
+use crate::effect::{self, NoAnswer, Usual};
 use crate::fault::Faults;
 use crate::flavour::Flavour;
 use crate::functions::Functions;
@@ -19,7 +20,6 @@ use crate::issuer::Issuer;
 use crate::life::Life;
 use crate::record::{self, Record, Recorded, Request};
 use crate::rest;
-use crate::strike::{self, NoAnswer, Usual};
 use crate::token::Authority;
 use crate::wire::Breaker;
 
@@ -76,10 +76,10 @@ pub(crate) async fn request(
         Input::Whole(bytes)
     };
     let known: &[u8] = if let Input::Whole(bytes) = &input { bytes } else { &[] };
-    let struck = state.faults.strike(&head.host(), &head.method, &head.path, known);
+    let fault = state.faults.find(&head.host(), &head.method, &head.path, known);
     let usual = |usual| serve(&state, &head, input, usual);
-    let answer = match struck {
-        Some(fault) => strike::strike(fault, &breaker, &state.life, usual).await?,
+    let answer = match fault {
+        Some(fault) => effect::apply(fault, &breaker, &state.life, usual).await?,
         None => usual(Usual::Route).await,
     };
     if let Some(entry) = &entry {
@@ -106,7 +106,7 @@ impl Input {
 async fn serve(state: &Arc<State>, head: &Request, input: Input, usual: Usual) -> Answer {
     match usual {
         Usual::Route => route(state, head, input).await,
-        Usual::Echo => strike::echo(head, input.collect().await),
+        Usual::Echo => effect::echo(head, input.collect().await),
     }
 }
 

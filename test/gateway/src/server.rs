@@ -14,11 +14,11 @@ use crate::accept;
 use crate::answer::Answer;
 use crate::background::{self, Background};
 use crate::body;
+use crate::effect::{self, NoAnswer, Usual};
 use crate::fault::{Fault, Faults};
 use crate::gateway::StartError;
 use crate::life::Life;
 use crate::record::{self, Record, Request};
-use crate::strike::{self, NoAnswer, Usual};
 use crate::tls::CertificateAuthority;
 use crate::wire::Breaker;
 
@@ -107,18 +107,18 @@ async fn request(
     let bytes = Limited::new(request.into_body(), MAX_BODY).collect().await.map_err(|_| NoAnswer)?.to_bytes();
     record::keep(&entry, &bytes);
     (head.body_length, head.body) = (bytes.len() as u64, bytes.to_vec());
-    let struck = shared.faults.strike(&head.host(), &head.method, &head.path, &head.body);
+    let fault = shared.faults.find(&head.host(), &head.method, &head.path, &head.body);
     let usual = |usual| {
         let (shared, request) = (&shared, &head);
         async move {
             match usual {
                 Usual::Route => (shared.answer)(request).map(body::full),
-                Usual::Echo => strike::echo(request, request.body.clone().into()),
+                Usual::Echo => effect::echo(request, request.body.clone().into()),
             }
         }
     };
-    let answer = match struck {
-        Some(fault) => strike::strike(fault, &breaker, &shared.life, usual).await?,
+    let answer = match fault {
+        Some(fault) => effect::apply(fault, &breaker, &shared.life, usual).await?,
         None => usual(Usual::Route).await,
     };
     record::answered(&entry, answer.status().as_u16());

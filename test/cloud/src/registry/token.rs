@@ -116,14 +116,14 @@ impl TokenAuth {
         secrets: &Secrets,
     ) -> Reply {
         let wrong = |message: &str| reply::distribution(400, "UNSUPPORTED", message);
-        let (asked, user) = match request.method.as_str() {
+        let (fields, user) = match request.method.as_str() {
             "GET" => {
                 let query = request.query.as_deref().unwrap_or_default();
-                let asked: Vec<(String, String)> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+                let fields: Vec<(String, String)> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
                 match request.header("authorization") {
-                    None => (asked, false),
+                    None => (fields, false),
                     Some(header) => match basic(header) {
-                        Some((user, password)) if self.users.get(&user) == Some(&password) => (asked, true),
+                        Some((user, password)) if self.users.get(&user) == Some(&password) => (fields, true),
                         _ => return reply::distribution(401, "UNAUTHORIZED", "incorrect username or password"),
                     },
                 }
@@ -151,7 +151,7 @@ impl TokenAuth {
             }
             _ => return reply::text(404, "404 page not found\n"),
         };
-        let all = |name: &str| asked.iter().filter(|(key, _)| key == name).map(|(_, value)| value.clone()).collect();
+        let all = |name: &str| fields.iter().filter(|(key, _)| key == name).map(|(_, value)| value.clone()).collect();
         let (services, scopes): (Vec<String>, Vec<String>) = (all("service"), all("scope"));
         if services != [self.service.clone()] {
             return wrong(&format!("service must be {}", self.service));

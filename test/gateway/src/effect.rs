@@ -27,7 +27,7 @@ pub(crate) enum Usual {
 }
 
 /// Applies a fault to a request.
-pub(crate) async fn strike<F>(
+pub(crate) async fn apply<F>(
     fault: Fault,
     breaker: &Breaker,
     life: &Life,
