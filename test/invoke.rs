@@ -219,8 +219,8 @@ fn body_is_signed_with_hmac_sha256() {
     };
     // The example in GitHub's documentation of webhooks.
     let expected = Some("sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17".to_owned());
-    assert_eq!(signed(invoke(&gateway, "echo").var("PAYLOAD", "Hello, Setup!")), expected);
-    let file = invoke(&gateway, "echo").file("body.txt", "Hello, Setup!").var("PAYLOAD_FILE", "body.txt");
+    assert_eq!(signed(invoke(&gateway, "echo").var("PAYLOAD", "Hello, World!")), expected);
+    let file = invoke(&gateway, "echo").file("body.txt", "Hello, World!").var("PAYLOAD_FILE", "body.txt");
     assert_eq!(signed(file), expected);
 }
 

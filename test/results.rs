@@ -113,7 +113,7 @@ fn report_is_sent_through_the_proxy_without_a_token() {
     }
     assert_eq!(requests[1].json()["result"], "FAILED");
     let annotation = &requests[2].json()[0];
-    assert_eq!((&annotation["path"], &annotation["line"]), (&json!("stack.yml"), &json!(5)));
+    assert_eq!((&annotation["path"], &annotation["line"]), (&json!("stack.yml"), &json!(6)));
     let junit = std::fs::read_to_string(pipe.dir().join("test-reports/openfaas-pipe.xml")).expect("cannot read file");
     assert!(junit.contains("no such secret"), "{junit}");
 }

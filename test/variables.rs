@@ -94,7 +94,7 @@ fn invalid_lists_are_explained() {
         .says("LABELS_1:\n- is missing: `LABELS_COUNT` is 2");
     pipe().var("LABELS_0", "a=1").run().exits(2).says("LABELS_0:\n- is set, but `LABELS_COUNT` is not");
     pipe().list("LABELS", &["a=1"]).var("LABELS", "a=1").run().exits(2).says("LABELS:\n- is set twice");
-    pipe().var("LABELS", "['a=1'").run().exits(2).says("LABELS:\n- status_requests like a YAML list but is not valid");
+    pipe().var("LABELS", "['a=1'").run().exits(2).says("LABELS:\n- looks like a YAML list but is not valid");
     pipe().var("LABELS", "a").run().exits(2).says("LABELS:\n- item 0 is not of the form `key=value`");
     pipe().list("ENV_VARS", &["A="]).run().exits(2).says("ENV_VARS:\n- `A` has an empty value");
     pipe().list("ENV_VARS", &["A=1", ""]).run().exits(2).says("ENV_VARS:\n- item 1 is not of the form `key=value`");
