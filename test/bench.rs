@@ -1,12 +1,13 @@
 //! Measures whole runs of the release binary against the local gateway.
 //!
-//! `cargo bench` runs every row. `cargo bench -- http1/deploy/50 payload` runs the rows whose names contain one of these parts,
-//! between slashes. With `FAAS_CLI=path`, each deploy is also measured with that program, alternating with the pipe.
+//! `cargo bench` runs every row. `cargo bench -- http1/deploy/50 payload` runs the rows whose names contain one of
+//! these parts, between slashes. With `FAAS_CLI=path`, each deploy is also measured with that program, alternating with
+//! the pipe.
 //!
-//! The bound of a row is a lower limit for any client: the round trips of its protocol plus the CPU time of the gateway's thread.
-//! The round trips are one for TCP, one for TLS 1.3, one for the token exchange, and one per batch of `PARALLEL` functions for each
-//! method (`PUT`, and `POST` for a new function). A hostile stack file may take one second. Up to the first request, the bound is
-//! the time to start an empty program.
+//! The bound of a row is a lower limit for any client: the round trips of its protocol plus the CPU time of the
+//! gateway's thread. The round trips are one for TCP, one for TLS 1.3, one for the token exchange, and one per batch of
+//! `PARALLEL` functions for each method (`PUT`, and `POST` for a new function). A hostile stack file may take one
+//! second. Up to the first request, the bound is the time to start an empty program.
 
 #![expect(clippy::print_stdout, reason = "a program for people")]
 
@@ -65,7 +66,8 @@ enum Work {
     Hostile(usize),
 }
 
-/// Names of hostile stack files, with the start of each and the text that is repeated until the file has the maximum size.
+/// Names of hostile stack files, with the start of each and the text that is repeated until the file has the maximum
+/// size.
 const HOSTILE: [(&str, &str, &str); 12] = [
     ("brackets", "", "["),
     ("commas", "[", ","),
@@ -116,7 +118,8 @@ impl Row {
                 connect + exchange + methods * functions.div_ceil(parallel)
             }
             Work::Verified { functions, parallel } => {
-                // The status of all functions twice: before the deploy, and when they are ready. Then PUT, POST and the call of each function.
+                // The status of all functions twice: before the deploy, and when they are ready. Then PUT, POST and the
+                // call of each function.
                 connect + exchange + 2 + 3 * functions.div_ceil(parallel)
             }
             Work::Checked { functions, parallel } => {

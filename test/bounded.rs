@@ -14,8 +14,8 @@ use tempfile::NamedTempFile;
 
 use crate::support::{ECHO_STACK, Pipe, Ran, binary, issuer, names, open, permissive, put, stack, start};
 
-/// How much more memory a run may take than an ordinary one, in KiB. The release binary takes 3 MB, so this adds up to 13 of the
-/// 16 MB that are documented.
+/// How much more memory a run may take than an ordinary one, in KiB. The release binary takes 3 MB, so this adds up to
+/// 13 of the 16 MB that are documented.
 const ROOM: u64 = 10 * 1024;
 
 /// The file that [`measured_child`] writes its report to.
@@ -40,8 +40,8 @@ fn measured(pipe: &Pipe) -> (Ran, u64) {
     (Ran { code: code.parse().expect("invalid number"), log: log.to_owned() }, peak.parse().expect("invalid number"))
 }
 
-/// Not a test: a process between this one and the pipe. A new process inherits the peak of its parent, and `getrusage` reports
-/// the maximum over all children, so the parent has to be small and have no other child.
+/// Not a test: a process between this one and the pipe. A new process inherits the peak of its parent, and `getrusage`
+/// reports the maximum over all children, so the parent has to be small and have no other child.
 #[test]
 #[ignore = "other tests run it"]
 fn measured_child() {

@@ -1,4 +1,5 @@
-//! AWS and Google: the step's token is exchanged for registry credentials, and a rejection explains what to change in the cloud.
+//! AWS and Google: the step's token is exchanged for registry credentials, and a rejection explains what to change in
+//! the cloud.
 
 use std::fs;
 

@@ -1,7 +1,7 @@
 //! Runs the built pipe on recorded faas-cli cases and prints the differences.
 //!
-//! `cargo run --example conformance -- FILE…`: each file is a JSON list of cases with `name`, `stack`, `files`, `variables`,
-//! `environment`, `faas_cli` and `expect`. Exits with 1 if any case differs.
+//! `cargo run --example conformance -- FILE…`: each file is a JSON list of cases with `name`, `stack`, `files`,
+//! `variables`, `environment`, `faas_cli` and `expect`. Exits with 1 if any case differs.
 
 #![expect(clippy::print_stdout, reason = "a program for people")]
 

@@ -1,4 +1,5 @@
-//! Runs the two steps of the guide as Bitbucket would, against the local gateway with the IAM resources of the OpenFaaS guide.
+//! Runs the two steps of the guide as Bitbucket would, against the local gateway with the IAM resources of the OpenFaaS
+//! guide.
 //!
 //! `cargo demo` deploys the guide's stack file, then invokes its function with the guide's CSV.
 

@@ -1,5 +1,5 @@
-//! What the user is left with after a failure: no function is deleted or loses configuration unless the last line of the log
-//! says so.
+//! What the user is left with after a failure: no function is deleted or loses configuration unless the last line of
+//! the log says so.
 
 mod create;
 mod editions;

@@ -1,4 +1,5 @@
-//! Failures between pipe and gateway, and how the pipe handles them. [`rows`] is the source of the table in `docs/faults.md`.
+//! Failures between pipe and gateway, and how the pipe handles them. [`rows`] is the source of the table in
+//! `docs/faults.md`.
 
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -119,8 +120,8 @@ impl Command {
             Self::Deploy => row.request,
             Self::Invoke => row.invocation,
             Self::InvokeIdempotent => row.idempotent,
-            // `whoami` reports 3 if the gateway rejects the step, and 4 if the gateway could not be asked. A web page does not come
-            // from the gateway.
+            // `whoami` reports 3 if the gateway rejects the step, and 4 if the gateway could not be asked. A web page
+            // does not come from the gateway.
             Self::Whoami if row.title.contains("web page") => match row.request {
                 Retried(_) => Retried(4),
                 Fails(_) => Fails(4),

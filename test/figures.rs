@@ -1,6 +1,7 @@
 //! Fails if the binary or the image exceeds its size budget.
 //!
-//! `cargo run --example figures` builds the release binary and compares its size, and that of the image, with the budgets.
+//! `cargo run --example figures` builds the release binary and compares its size, and that of the image, with the
+//! budgets.
 
 #![expect(clippy::print_stdout, reason = "a program for people")]
 

@@ -30,7 +30,8 @@ fn ghcr() -> (Cloud, Gateway, Pipe) {
     (cloud, gateway, pipe)
 }
 
-/// Runs the pipe with `CHECK_IMAGES`, then with `PIN_IMAGES`. Checks both exit codes, and that exit code 0 means deployed.
+/// Runs the pipe with `CHECK_IMAGES`, then with `PIN_IMAGES`. Checks both exit codes, and that exit code 0 means
+/// deployed.
 fn check_and_pin(pipe: &Pipe, gateway: &Gateway, check: i32, pin: i32) -> Ran {
     let before = changes(gateway).len();
     let checked = pipe.run_with("CHECK_IMAGES", "true").exits(check);

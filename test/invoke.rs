@@ -366,7 +366,7 @@ fn response_larger_than_memory_is_streamed_to_a_file() {
     limited(&pipe.var("TIMEOUT", "10m")).exits(0).says("(314572800 bytes)");
 }
 
-/// Runs the pipe with 256 MB of address space. One thread reserves 64 MB of it.
+/// Runs the pipe with 256 MB of address space. With an arena per thread, glibc would reserve 64 MB for each of them.
 fn limited(pipe: &Pipe) -> Ran {
     let mut command = std::process::Command::new("/bin/sh");
     let inner = pipe.command();
@@ -376,6 +376,7 @@ fn limited(pipe: &Pipe) -> Ran {
         .arg(binary())
         .env_clear()
         .envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))))
+        .env("MALLOC_ARENA_MAX", "1")
         .current_dir(pipe.dir());
     command.output().expect("cannot run the pipe").into()
 }

@@ -80,8 +80,8 @@ impl Job<'_> {
     }
 }
 
-/// Runs the program in the arguments after [`PEAK_MEMORY`] and writes the peak memory of this process's children to standard
-/// error.
+/// Runs the program in the arguments after [`PEAK_MEMORY`] and writes the peak memory of this process's children to
+/// standard error.
 pub(crate) fn peak_memory_of(mut arguments: impl Iterator<Item = String>) -> anyhow::Result<ExitCode> {
     let program = arguments.next().context("no program")?;
     let status = Command::new(program).args(arguments).status()?;

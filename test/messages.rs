@@ -1,7 +1,7 @@
 //! `docs/messages.md`: every error, warning and hint on one page, so that a search for a message finds it.
 //!
-//! `cargo run --example messages` regenerates the page. A test fails if the page is out of date. The texts are the string literals in
-//! `src`, the examples are the snapshots of the tests.
+//! `cargo run --example messages` regenerates the page. A test fails if the page is out of date. The texts are the
+//! string literals in `src`, the examples are the snapshots of the tests.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,7 +1,8 @@
 //! Draws the pictures in the README and the docs: `cargo run --example picture`.
 //!
-//! `docs/log.svg` and `docs/failed.svg` show the coloured output of real runs: the two steps of the demo, and a deploy that the gateway
-//! rejects. `docs/token.svg` shows how the step's token is used. The local gateway's address is replaced with the README's.
+//! `docs/log.svg` and `docs/failed.svg` show the coloured output of real runs: the two steps of the demo, and a deploy
+//! that the gateway rejects. `docs/token.svg` shows how the step's token is used. The local gateway's address is
+//! replaced with the README's.
 
 mod build;
 mod guide;

@@ -1,4 +1,5 @@
-//! Compares the registries of `local-cloud` with the program `docker-registry` of Debian, and runs the pipe with that program.
+//! Compares the registries of `local-cloud` with the program `docker-registry` of Debian, and runs the pipe with that
+//! program.
 //!
 //! `cargo test --test registry`, after `apt-get install docker-registry`.
 

@@ -44,7 +44,8 @@ fn outage_with_200_functions_costs_at_most_two_batches_of_requests() {
     gateway.fault(Fault::any().path("/system/functions").status(503).header("Retry-After", "2"));
     let ran = pipe.stack(&stack(&names, "2")).var("RETRIES", "1").run().exits(1);
     ran.says("functions not started");
-    // 16 consecutive failures end the run. Until the last of them has failed, each failure frees a slot for another function.
+    // 16 consecutive failures end the run. Until the last of them has failed, each failure frees a slot for another
+    // function.
     let sent = gateway.requests().iter().filter(|request| request.path == "/system/functions").count();
     assert!(sent <= 2 * (16 + 15), "{sent} requests");
 }

@@ -1,5 +1,5 @@
-//! The tables in `docs/faults.md`: every request that changes a function, broken at every point, with every edition. Each cell is
-//! a run of the pipe.
+//! The tables in `docs/faults.md`: every request that changes a function, broken at every point, with every edition.
+//! Each cell is a run of the pipe.
 
 use std::fmt::Write as _;
 use std::sync::Mutex;

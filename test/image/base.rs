@@ -1,4 +1,5 @@
-//! The base image of the builder: pulled, or built from this machine's Debian packages and Rust toolchain if there is no registry.
+//! The base image of the builder: pulled, or built from this machine's Debian packages and Rust toolchain if there is
+//! no registry.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,7 +1,7 @@
 //! Builds the image from the committed Dockerfile and runs it like Bitbucket, in a Docker engine.
 //!
-//! `cargo run --example image-test`: also measures the image. Fails without a Docker engine, and leaves nothing in it. With
-//! `-- --keep` the images stay, so that the next run builds only what changed.
+//! `cargo run --example image-test`: also measures the image. Fails without a Docker engine, and leaves nothing in it.
+//! With `-- --keep` the images stay, so that the next run builds only what changed.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, unreachable_pub, reason = "a command-line program")]
 

@@ -11,8 +11,8 @@ fn manifests(method: &str) -> Fault {
     Fault::on(method, "/v2/acme/etl/manifests/").host(GHCR)
 }
 
-/// Runs the pipe with `PIN_IMAGES`, which must exit with this code and change nothing, then with `CHECK_IMAGES`, which must deploy.
-/// Returns the error and the warning.
+/// Runs the pipe with `PIN_IMAGES`, which must exit with this code and change nothing, then with `CHECK_IMAGES`, which
+/// must deploy. Returns the error and the warning.
 #[track_caller]
 fn refused(setup: &Setup, image: &str, code: i32) -> (String, String) {
     let pinned = setup.pin(&[image]).run().exits(code);

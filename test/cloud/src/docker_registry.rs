@@ -36,8 +36,8 @@ const ISSUER: &str = "local-cloud tokens";
 pub enum Auth {
     /// User and password in every request.
     Htpasswd,
-    /// Tokens of a service at `auth.HOST`, which requires user and password as well. Repositories below `public/` are readable without
-    /// them.
+    /// Tokens of a service at `auth.HOST`, which requires user and password as well. Repositories below `public/` are
+    /// readable without them.
     Token,
 }
 

@@ -27,8 +27,8 @@ const PLAIN_TO_TLS: &[u8] = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTT
 /// The first byte of a TLS record that contains a handshake message (RFC 8446 section 5.1).
 const TLS_HANDSHAKE: u8 = 0x16;
 
-/// Serves connections until the future is dropped or the server dies. `answer` handles each request; its arguments are a handle
-/// that can break the connection, the connection number and the request.
+/// Serves connections until the future is dropped or the server dies. `answer` handles each request; its arguments are
+/// a handle that can break the connection, the connection number and the request.
 pub(crate) async fn run<A, F>(
     listener: TcpListener,
     tls: Option<Arc<ServerConfig>>,

@@ -146,8 +146,8 @@ pub(crate) fn gzip_bomb() -> Body {
     Source { head: Some(start.into()), left: None, chunk: more.into() }.boxed_unsync()
 }
 
-/// The start of a gzip stream (RFC 1952) of zeros, and bytes that continue it and can be repeated endlessly: a deflate block (RFC 1951
-/// section 3.2.6) with one literal, then endless copies of "repeat the last byte 258 times".
+/// The start of a gzip stream (RFC 1952) of zeros, and bytes that continue it and can be repeated endlessly: a deflate
+/// block (RFC 1951 section 3.2.6) with one literal, then endless copies of "repeat the last byte 258 times".
 pub(crate) fn gzip_zeros() -> (Vec<u8>, Vec<u8>) {
     // BFINAL, BTYPE=01 (low bit first), literal 0 as 00110000.
     let mut bits = vec![1, 1, 0, 0, 0, 1, 1, 0, 0, 0, 0];

@@ -95,7 +95,8 @@ fn to_enterprise(state: &State, request: DeployRequest) -> Result {
     Ok(answer::empty(StatusCode::ACCEPTED))
 }
 
-/// Community Edition status_requests up images anonymously. If it rejects an update, it only logs the reason and responds with an empty 200.
+/// Community Edition status_requests up images anonymously. If it rejects an update, it only logs the reason and
+/// responds with an empty 200.
 fn to_ce(state: &State, request: DeployRequest) -> Result {
     let (name, namespace) = (request.name.clone(), request.namespace.clone());
     let refusal = if let Some(secret) = state.missing_secret(&request.deployment) {

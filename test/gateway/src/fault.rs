@@ -8,17 +8,18 @@ use tokio::sync::Semaphore;
 
 /// A failure of the requests that it matches.
 ///
-/// A fault defines which requests it matches (method, path, text in the body), how often it applies (always, [`Fault::times`],
-/// [`Fault::nth`]) and what happens. If several faults match, the one that was set first applies until it is used up.
+/// A fault defines which requests it matches (method, path, text in the body), how often it applies (always,
+/// [`Fault::times`], [`Fault::nth`]) and what happens. If several faults match, the one that was set first applies
+/// until it is used up.
 ///
 /// ```
 /// # use local_gateway::Fault;
 /// # use std::time::Duration;
-/// The first two deployments get a 503, later ones are processed normally.
+/// // The first two deployments get a 503, later ones are processed normally.
 /// Fault::on("PUT", "/system/functions").times(2).status(503).header("Retry-After", "1").body("try later");
-/// The third one is processed, but the response is lost.
+/// // The third one is processed, but the response is lost.
 /// Fault::on("PUT", "/system/functions").nth(3).lose();
-/// Every exchange is delayed.
+/// // Every exchange is delayed.
 /// Fault::on("POST", "/oauth/token").delay(Duration::from_millis(200));
 /// ```
 #[derive(Clone, Debug)]
@@ -111,7 +112,8 @@ impl Fault {
         self
     }
 
-    /// Matches only requests whose body contains this text, such as a function's name. Bodies of invocations are ignored.
+    /// Matches only requests whose body contains this text, such as a function's name. Bodies of invocations are
+    /// ignored.
     pub fn containing(mut self, text: &str) -> Self {
         self.containing = Some(text.to_owned());
         self
@@ -187,8 +189,8 @@ impl Fault {
         self.processed().reset()
     }
 
-    /// Processes the request, whatever the response becomes: with [`Fault::status`] like a 502 of a proxy, with [`Fault::hang`] like a
-    /// response that never arrives.
+    /// Processes the request, whatever the response becomes: with [`Fault::status`] like a 502 of a proxy, with
+    /// [`Fault::hang`] like a response that never arrives.
     pub fn processed(mut self) -> Self {
         self.processed = true;
         self
@@ -206,8 +208,8 @@ impl Fault {
         self.status(status).header("Content-Type", "text/html").body(page)
     }
 
-    /// Makes [`Fault::reset`] and [`Fault::lose`] close the connection with a FIN instead of a RST. With HTTP/2 only the stream is
-    /// reset, and other requests on the connection continue.
+    /// Makes [`Fault::reset`] and [`Fault::lose`] close the connection with a FIN instead of a RST. With HTTP/2 only
+    /// the stream is reset, and other requests on the connection continue.
     pub fn orderly(mut self) -> Self {
         self.orderly = true;
         self
@@ -228,8 +230,8 @@ impl Fault {
         self.body(bytes).effect(Effect::Raw { endless: true })
     }
 
-    /// Responds with the request: its headers as `x-echo-NAME` headers, and the whole request as the body. The status is 200 unless
-    /// one was set.
+    /// Responds with the request: its headers as `x-echo-NAME` headers, and the whole request as the body. The status
+    /// is 200 unless one was set.
     pub fn echo(self) -> Self {
         self.effect(Effect::Echo)
     }

@@ -111,7 +111,8 @@ impl Functions {
         given.unwrap_or(DEFAULT_NAMESPACE).to_owned()
     }
 
-    /// Sets when a function (by name, `NAME.NAMESPACE` or image) becomes ready after a deployment, including the current one.
+    /// Sets when a function (by name, `NAME.NAMESPACE` or image) becomes ready after a deployment, including the
+    /// current one.
     pub(crate) fn set_ready(&mut self, which: &str, ready: Ready) {
         self.ready_of.insert(which.to_owned(), ready);
         let now = Instant::now();

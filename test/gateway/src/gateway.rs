@@ -148,8 +148,8 @@ impl Builder {
         self
     }
 
-    /// The IAM resources of the OpenFaaS guide for Bitbucket ([`Guide`]) for the issuer's workspace, its default repository and the
-    /// gateway's public URL. Also trusts that issuer.
+    /// The IAM resources of the OpenFaaS guide for Bitbucket ([`Guide`]) for the issuer's workspace, its default
+    /// repository and the gateway's public URL. Also trusts that issuer.
     pub fn guide(mut self, issuer: &Issuer) -> Self {
         self.iam.push(Resources::Guide(issuer.clone()));
         self.issuer(issuer)
@@ -167,8 +167,8 @@ impl Builder {
         self
     }
 
-    /// Images whose names contain this text cannot be looked up or pulled: Community Edition rejects them as not public, and faasd
-    /// deletes a function that is updated to one. May be called several times.
+    /// Images whose names contain this text cannot be looked up or pulled: Community Edition rejects them as not
+    /// public, and faasd deletes a function that is updated to one. May be called several times.
     pub fn unreachable_image(mut self, part: &str) -> Self {
         self.unreachable_images.push(part.to_owned());
         self
@@ -373,7 +373,8 @@ impl Gateway {
         self.state.functions().preset(deployment, raw.clone());
     }
 
-    /// Sets when a function (by name, `NAME.NAMESPACE` or image) becomes ready after a deployment, including the current one.
+    /// Sets when a function (by name, `NAME.NAMESPACE` or image) becomes ready after a deployment, including the
+    /// current one.
     pub fn set_ready(&self, which: &str, ready: Ready) {
         self.state.functions().set_ready(which, ready);
     }

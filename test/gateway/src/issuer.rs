@@ -1,4 +1,5 @@
-//! Bitbucket as an OIDC issuer: its discovery document, its keys, and ID tokens of steps with any claim changed or removed.
+//! Bitbucket as an OIDC issuer: its discovery document, its keys, and ID tokens of steps with any claim changed or
+//! removed.
 
 use serde_json::{Value, json};
 use thiserror::Error;

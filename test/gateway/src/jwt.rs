@@ -136,7 +136,8 @@ impl<'a> Token<'a> {
         self.header["kid"].as_str()
     }
 
-    /// Whether this key signed the token. The key determines the algorithm, and the token's `alg` must match (RFC 8725 section 3.1).
+    /// Whether this key signed the token. The key determines the algorithm, and the token's `alg` must match (RFC 8725
+    /// section 3.1).
     pub(crate) fn is_signed_by(&self, jwk: &Value) -> bool {
         self.verify(jwk).is_some()
     }

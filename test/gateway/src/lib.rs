@@ -1,18 +1,18 @@
 //! An OpenFaaS gateway on loopback, to try out, test and measure the pipe.
 //!
-//! It enforces the users' own IAM resources, exchanges tokens, deploys, updates and deletes functions that become available
-//! after a delay, invokes a few built-in functions, and guards them like the watchdog. Every request is recorded, and every
-//! request can be made to fail.
+//! It enforces the users' own IAM resources, exchanges tokens, deploys, updates and deletes functions that become
+//! available after a delay, invokes a few built-in functions, and guards them like the watchdog. Every request is
+//! recorded, and every request can be made to fail.
 //!
 //! ```
 //! use local_gateway::{Fault, Gateway, Issuer};
 //!
 //! let issuer = Issuer::bitbucket("acme");
-//! The IAM resources of the OpenFaaS guide for Bitbucket, and the trust in the workspace's tokens.
+//! // The IAM resources of the OpenFaaS guide for Bitbucket, and the trust in the workspace's tokens.
 //! let gateway = Gateway::builder().guide(&issuer).start()?;
-//! The `BITBUCKET_STEP_OIDC_TOKEN` of a step with the gateway as custom audience.
+//! // The `BITBUCKET_STEP_OIDC_TOKEN` of a step with the gateway as custom audience.
 //! let token = issuer.token().audience(gateway.public_url()).mint();
-//! The second deployment fails once.
+//! // The second deployment fails once.
 //! gateway.fault(Fault::on("PUT", "/system/functions").nth(2).status(503).header("Retry-After", "1"));
 //!
 //! // … run the pipe with `OPENFAAS_URL={gateway.url()}` …
@@ -23,14 +23,15 @@
 //! # Ok::<(), local_gateway::StartError>(())
 //! ```
 //!
-//! The API is blocking: [`Gateway`], [`relay`], [`proxy`], [`raw`] and [`server`] run in threads of their own, and stop when their
-//! handles are dropped. Keys are created at start.
+//! The API is blocking: [`Gateway`], [`relay`], [`proxy`], [`raw`] and [`server`] run in threads of their own, and stop
+//! when their handles are dropped. Keys are created at start.
 //!
 //! # Layout
 //!
-//! `gateway` sets everything up, `accept` serves connections, `serve` passes a request through record and [`Fault`]s to `rest` (the API,
-//! with `deploy` over `functions`, `flavour` and `validate`), `invoke` (the built-in functions) or `token` (the exchange, over `iam`).
-//! `wire` breaks connections, `body` creates unusual bodies, [`issuer`] replaces Bitbucket.
+//! `gateway` sets everything up, `accept` serves connections, `serve` passes a request through record and [`Fault`]s to
+//! `rest` (the API, with `deploy` over `functions`, `flavour` and `validate`), `invoke` (the built-in functions) or
+//! `token` (the exchange, over `iam`). `wire` breaks connections, `body` creates unusual bodies, [`issuer`] replaces
+//! Bitbucket.
 //!
 //! # Built-in functions
 //!

@@ -76,8 +76,8 @@ impl Proxy {
 
 /// Starts a proxy on a free port of the loopback interface.
 ///
-/// Requests and tunnels to loopback addresses are forwarded. For other hosts, a request gets the response that was set, and a tunnel
-/// gets a 502 unless [`Proxy::resolve`] or [`Proxy::resolve_others`] was called.
+/// Requests and tunnels to loopback addresses are forwarded. For other hosts, a request gets the response that was set,
+/// and a tunnel gets a 502 unless [`Proxy::resolve`] or [`Proxy::resolve_others`] was called.
 ///
 /// # Errors
 ///

@@ -32,8 +32,8 @@ impl Relay {
     }
 }
 
-/// Relays connections to `target` with half of `rtt` in each direction, plus one `rtt` for the TCP handshake, which takes no time on
-/// loopback.
+/// Relays connections to `target` with half of `rtt` in each direction, plus one `rtt` for the TCP handshake, which
+/// takes no time on loopback.
 ///
 /// Timers have a resolution of one millisecond, so each direction may take up to one more. Throughput is not limited.
 ///

@@ -70,7 +70,8 @@ impl Server {
     }
 }
 
-/// Starts a server on a free port of the loopback interface. It has a certificate for every name that a client asks for.
+/// Starts a server on a free port of the loopback interface. It has a certificate for every name that a client asks
+/// for.
 ///
 /// # Errors
 ///

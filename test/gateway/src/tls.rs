@@ -142,7 +142,8 @@ impl CertificateAuthority {
         made().map_err(|error| StartError::Certificate(error.to_string()))
     }
 
-    /// A TLS configuration with a certificate for every name that a client asks for (SNI, RFC 6066 section 3), or `localhost`.
+    /// A TLS configuration with a certificate for every name that a client asks for (SNI, RFC 6066 section 3), or
+    /// `localhost`.
     pub(crate) fn for_any_name(self: Arc<Self>, http2: bool) -> Result<Arc<ServerConfig>, rcgen::Error> {
         let key = KeyPair::generate()?;
         let signing = sign::any_supported_type(&private(&key)).map_err(not_a_key)?;

@@ -169,8 +169,8 @@ impl Authority {
         claims
     }
 
-    /// Verifies a subject token: an ID token of an issuer, or an access token of the gateway itself. Also returns the lifetime of the
-    /// new token in seconds.
+    /// Verifies a subject token: an ID token of an issuer, or an access token of the gateway itself. Also returns the
+    /// lifetime of the new token in seconds.
     fn subject(&self, text: &str) -> Result<(Bearer, i64), Refusal> {
         let token = Token::parse(text).ok_or_else(|| invalid("token is malformed"))?;
         let iss = token.claims.get("iss").and_then(Value::as_str).unwrap_or_default();

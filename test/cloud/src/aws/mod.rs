@@ -97,8 +97,8 @@ impl Aws {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The setup in Atlassian's guide: in [`ACCOUNT`] a provider for the issuer, with the workspace as audience, and [`ROLE`] with pull
-    /// permissions, which the issuer's default repository may assume.
+    /// The setup in Atlassian's guide: in [`ACCOUNT`] a provider for the issuer, with the workspace as audience, and
+    /// [`ROLE`] with pull permissions, which the issuer's default repository may assume.
     pub fn set_up(&self, issuer: &Issuer) {
         let provider = provider(issuer);
         self.put_provider(ACCOUNT, issuer, &[&crate::audience()]);

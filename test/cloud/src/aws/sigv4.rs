@@ -40,7 +40,8 @@ impl<'a> Authorization<'a> {
         (algorithm == ALGORITHM && scope.eq(["aws4_request"])).then_some(authorization)
     }
 
-    /// Whether the owner of the secret signed this request. The path is always `/` here, so its encoding does not matter.
+    /// Whether the owner of the secret signed this request. The path is always `/` here, so its encoding does not
+    /// matter.
     pub(crate) fn signs(&self, request: &Request, secret: &str) -> bool {
         let Some(date) = request.header("x-amz-date") else {
             return false;

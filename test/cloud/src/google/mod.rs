@@ -1,5 +1,5 @@
-//! Google Cloud: projects with workload identity pools, service accounts and permissions in Artifact Registry, set up with the user's
-//! `gcloud` commands. STS and IAM Credentials use them.
+//! Google Cloud: projects with workload identity pools, service accounts and permissions in Artifact Registry, set up
+//! with the user's `gcloud` commands. STS and IAM Credentials use them.
 
 mod gcloud;
 mod iam_credentials;
@@ -98,8 +98,8 @@ impl Google {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Creates [`PROVIDER`] for the issuer, with the workspace as audience and a condition on the default repository's UUID, and the
-    /// repository `etl` at [`REGISTRY`], which the provider may read directly and as [`SERVICE_ACCOUNT`].
+    /// Creates [`PROVIDER`] for the issuer, with the workspace as audience and a condition on the default repository's
+    /// UUID, and the repository `etl` at [`REGISTRY`], which the provider may read directly and as [`SERVICE_ACCOUNT`].
     pub fn set_up(&self, issuer: &Issuer) {
         self.project(PROJECT, PROJECT_NUMBER);
         let member = format!(
@@ -135,13 +135,14 @@ impl Google {
 
     /// Runs `gcloud` commands, one per line, as a shell does.
     ///
-    /// Supported are `create`, `providers create-oidc`, `providers update-oidc` and `providers delete` of workload identity pools, and
-    /// `create`, `add-iam-policy-binding` and `remove-iam-policy-binding` of service accounts and of Artifact Registry
-    /// repositories.
+    /// Supported are `create`, `providers create-oidc`, `providers update-oidc` and `providers delete` of workload
+    /// identity pools, and `create`, `add-iam-policy-binding` and `remove-iam-policy-binding` of service accounts and
+    /// of Artifact Registry repositories.
     ///
     /// # Errors
     ///
-    /// A command is unknown, lacks a flag, or names something that does not exist. The commands before it have taken effect.
+    /// A command is unknown, lacks a flag, or names something that does not exist. The commands before it have taken
+    /// effect.
     pub fn gcloud(&self, commands: &str) -> Result<(), GcloudError> {
         gcloud::run(&mut self.state(), commands)
     }
@@ -194,7 +195,8 @@ impl State {
     }
 }
 
-/// The Artifact Registry repository of an image: `LOCATION-docker.pkg.dev/PROJECT/REPOSITORY/IMAGE`, or `gcr.io/PROJECT/IMAGE`.
+/// The Artifact Registry repository of an image: `LOCATION-docker.pkg.dev/PROJECT/REPOSITORY/IMAGE`, or
+/// `gcr.io/PROJECT/IMAGE`.
 pub(crate) fn repository(host: &str, name: &str) -> Option<String> {
     let (project, rest) = name.split_once('/')?;
     if let Some(location) = host.strip_suffix("-docker.pkg.dev") {

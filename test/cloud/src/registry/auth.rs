@@ -58,7 +58,8 @@ pub enum Challenges {
 }
 
 impl Registry {
-    /// Whether a request is permitted. Otherwise returns the error response. The `action` of a request for `/v2/` is `None`.
+    /// Whether a request is permitted. Otherwise returns the error response. The `action` of a request for `/v2/` is
+    /// `None`.
     pub(super) fn authorise(&self, request: &Request, action: Option<(&str, &str)>) -> Result<(), Reply> {
         let mut state = self.state();
         let name = action.map(|(_, name)| name);
@@ -112,7 +113,8 @@ impl Registry {
         }
     }
 
-    /// Artifact Registry: an access token as bearer token or password, or a token from the realm, which is the same token here.
+    /// Artifact Registry: an access token as bearer token or password, or a token from the realm, which is the same
+    /// token here.
     fn authorise_google(&self, google: &Google, request: &Request, name: Option<&str>) -> Result<(), Reply> {
         let host = self.host();
         let scope = name.map(|name| format!(r#",scope="repository:{name}:pull""#)).unwrap_or_default();

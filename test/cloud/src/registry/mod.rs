@@ -32,7 +32,8 @@ pub enum Quirk {
     MalformedDigestHeader,
     /// The bytes of manifests and blobs do not match their digest.
     WrongBytes,
-    /// Blobs are redirected (307) to another host with a signature in the query, which rejects an `Authorization` header.
+    /// Blobs are redirected (307) to another host with a signature in the query, which rejects an `Authorization`
+    /// header.
     RedirectBlobs,
     /// `HEAD` for a manifest returns 405.
     NoHead,
@@ -116,8 +117,8 @@ impl Registry {
         digest
     }
 
-    /// Makes a repository readable only for users. Creates it if it does not exist. In ECR and Google, the permissions of the cloud apply
-    /// instead.
+    /// Makes a repository readable only for users. Creates it if it does not exist. In ECR and Google, the permissions
+    /// of the cloud apply instead.
     pub fn make_private(&self, name: &str) {
         self.state().repositories.entry(name.to_owned()).or_default().private = true;
     }
