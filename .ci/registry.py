@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""What a release does in a registry beside `docker push` (OCI distribution specification 1.1).
+"""Registry operations of a release in addition to `docker push` (OCI distribution specification 1.1).
 
 Usage:
   registry.py find IMAGE:TAG                         print its commit and digest; nothing if it does not exist
   registry.py index REVISION IMAGE:TAG IMAGE:TAG...  store an index of platforms without a tag; print its digest
   registry.py attach IMAGE@DIGEST TYPE FILE          attach a file to it, unless one of that type is attached already
-  registry.py tag IMAGE@DIGEST TAG                   give it a tag
+  registry.py tag IMAGE@DIGEST TAG                   tag it
 
-The login is read from DOCKERHUB_USERNAME and DOCKERHUB_TOKEN. A registry on loopback is spoken to without TLS.
+The login is read from DOCKERHUB_USERNAME and DOCKERHUB_TOKEN. A registry on loopback is used without TLS.
 """
 
 import base64
@@ -45,13 +45,13 @@ class Repository:
         self.authorization = None
 
     def request(self, method, path, body=None, media_type=None, accept=None, missing_ok=False):
-        """Returns the response's headers and body; nothing for a 404 if that is fine."""
+        """Returns the response's headers and body; None for a 404 with `missing_ok`."""
         url = urllib.parse.urljoin(self.url + "/", path)
         headers = {"Content-Type": media_type, "Accept": accept}
         headers = {name: value for name, value in headers.items() if value}
         request = urllib.request.Request(url, data=body, headers=headers, method=method)
         if self.authorization:
-            # Blobs are often elsewhere: a redirect does not get the login.
+            # Blobs are often redirected to another host, which must not get the credentials.
             request.add_unredirected_header("Authorization", self.authorization)
         try:
             with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
@@ -68,7 +68,7 @@ class Repository:
             fail(f"{method} {url}: {error.reason}")
 
     def login(self, challenge):
-        """Answers a challenge: basic, or a bearer token for pushing to this repository."""
+        """Returns the Authorization header for a challenge: basic, or a bearer token with permission to push."""
         user, password = os.environ.get("DOCKERHUB_USERNAME"), os.environ.get("DOCKERHUB_TOKEN")
         if not user or not password:
             fail("set DOCKERHUB_USERNAME and DOCKERHUB_TOKEN")
@@ -89,7 +89,7 @@ class Repository:
         return "Bearer " + (answer.get("token") or answer["access_token"])
 
     def manifest(self, reference):
-        """Returns descriptor and contents of a manifest or index; nothing if the registry has none."""
+        """Returns descriptor and contents of a manifest or index; None if it does not exist."""
         accept = ", ".join([INDEX, MANIFEST, DOCKER_MANIFEST])
         found = self.request("GET", f"manifests/{reference}", accept=accept, missing_ok=True)
         if found is None:
@@ -159,7 +159,7 @@ def attach(image, media_type, file):
     subject, _ = repository.manifest(digest)
     if not subject:
         fail(f"`{image}` is not in the registry")
-    # Where a registry has no referrers API, this tag holds their list.
+    # In a registry without the referrers API, this tag refers to their list.
     fallback = digest.replace(":", "-")
     found = repository.request("GET", f"referrers/{digest}", accept=INDEX, missing_ok=True)
     referrers = json.loads(found[1]) if found else repository.manifest(fallback)[1]

@@ -1,12 +1,13 @@
 //! Measures whole runs of the release binary against the local gateway.
 //!
-//! `cargo bench` runs every row, `cargo bench -- http1/deploy/50 payload` those whose names have one of these parts, between
-//! slashes. With `FAAS_CLI=path` deploys are also done by that program, in turn.
+//! `cargo bench` runs every row. `cargo bench -- http1/deploy/50 payload` runs the rows whose names contain one of
+//! these parts, between slashes. With `FAAS_CLI=path`, each deploy is also measured with that program, alternating with
+//! the pipe.
 //!
-//! The bound of a row is what no client can undercut: the round trips of its protocol and the processor time that the
-//! gateway's one thread took. Round trips are one for TCP, one for TLS 1.3, one for the exchange, and for each method (`PUT`,
-//! and `POST` where the function is new) as many as there are batches of `PARALLEL` functions. A hostile stack file may take a
-//! second; before the first request there is only what it takes to start a program.
+//! The bound of a row is a lower limit for any client: the round trips of its protocol plus the CPU time of the
+//! gateway's thread. The round trips are one for TCP, one for TLS 1.3, one for the token exchange, and one per batch of
+//! `PARALLEL` functions for each method (`PUT`, and `POST` for a new function). A hostile stack file may take one
+//! second. Up to the first request, the bound is the time to start an empty program.
 
 #![expect(clippy::print_stdout, reason = "a program for people")]
 
@@ -27,45 +28,46 @@ use site::{GATEWAY_THREAD, PASSWORD, Protocol, Site, USER};
 use tempfile::TempDir;
 
 const GIGABYTE: u64 = 1_000_000_000;
-/// The largest stack file that is read, in bytes.
+/// The largest stack file that the pipe reads, in bytes.
 const STACK_LIMIT: usize = 1024 * 1024;
 
-/// A row is run again until it has had this many runs …
+/// A row is repeated until it has this many runs …
 const RUNS: usize = 11;
-/// … or this time.
+/// … or has taken this long.
 const TIME: Duration = Duration::from_millis(1500);
 
 /// What a run does.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Work {
-    /// From the start to the arrival of the first request.
+    /// From process start to the arrival of the first request.
     Start,
     Deploy {
         functions: usize,
         new: bool,
         parallel: usize,
     },
-    /// A deploy of existing functions whose images are all at one registry, with `CHECK_IMAGES`.
+    /// A deploy of existing functions whose images are in one registry, with `CHECK_IMAGES`.
     Checked {
         functions: usize,
         parallel: usize,
     },
-    /// A deploy of new functions that is waited for, and as many calls of `VERIFY`.
+    /// A deploy of new functions with `WAIT`, and one `VERIFY` call for each.
     Verified {
         functions: usize,
         parallel: usize,
     },
-    /// A guarded function with `AUTH: always`.
+    /// An invocation of a guarded function with `AUTH: always`.
     Guarded,
-    /// A payload of a gigabyte.
+    /// An invocation with a payload of 1 GB.
     Upload,
-    /// An answer of a gigabyte.
+    /// An invocation with a response of 1 GB.
     Download,
-    /// A stack file that is made to take long, or much memory, and is refused: the one of this index in [`HOSTILE`].
+    /// A stack file designed to use much time or memory. It is rejected. The value is an index into [`HOSTILE`].
     Hostile(usize),
 }
 
-/// Names of hostile stack files, with their beginnings, and what is repeated after it until the file is as large as may be.
+/// Names of hostile stack files, with the start of each and the text that is repeated until the file has the maximum
+/// size.
 const HOSTILE: [(&str, &str, &str); 12] = [
     ("brackets", "", "["),
     ("commas", "[", ","),
@@ -105,7 +107,7 @@ impl Row {
         Self { name: format!("{}/{work_name}/{rtt}ms", protocol.name()), protocol, rtt, work }
     }
 
-    /// Round trips that no client can do without.
+    /// The round trips that no client can avoid.
     fn round_trips(&self) -> usize {
         let connect = if self.protocol == Protocol::Http1 { 1 } else { 2 };
         let exchange = 1;
@@ -116,11 +118,12 @@ impl Row {
                 connect + exchange + methods * functions.div_ceil(parallel)
             }
             Work::Verified { functions, parallel } => {
-                // Twice the status of all: before the deploy, and once they are ready. PUT, POST, and the call of each.
+                // The status of all functions twice: before the deploy, and when they are ready. Then PUT, POST and the
+                // call of each function.
                 connect + exchange + 2 + 3 * functions.div_ceil(parallel)
             }
             Work::Checked { functions, parallel } => {
-                // The registry, over TLS, while the token is exchanged; then the deploy.
+                // The registry lookups, over TLS, run in parallel with the token exchange. The deploy follows.
                 let batches = functions.div_ceil(parallel);
                 (connect + exchange).max(2 + batches) + batches
             }
@@ -129,7 +132,7 @@ impl Row {
         }
     }
 
-    /// `start` is what it takes to start a program that does nothing.
+    /// `start` is the time to start a program that does nothing.
     fn bound(&self, gateway: Duration, start: Duration) -> Duration {
         match self.work {
             Work::Start => start,
@@ -167,11 +170,11 @@ fn rows() -> Vec<Row> {
     rows
 }
 
-/// Puts the files and functions there that a run needs.
+/// Creates the files and functions that a run needs.
 fn prepare(site: &Site, row: &Row, run: usize, dir: &TempDir) -> anyhow::Result<()> {
     match row.work {
         Work::Start => site.deployable(1, "f", true, dir)?,
-        // New ones have names that no earlier run had.
+        // New functions have names that no earlier run used.
         Work::Deploy { functions, new: true, .. } => {
             site.deployable(functions, &format!("f{run}"), false, dir)?;
         }
@@ -243,7 +246,7 @@ fn by_pipe<'a>(site: &Site, program: &'a Path, row: &Row, dir: &'a TempDir) -> J
     Job { program, arguments: Vec::new(), variables, dir, exit_code }
 }
 
-/// The same deploy by faas-cli, with basic auth: what it does for IAM takes a person or a plugin.
+/// The same deploy with faas-cli and basic auth: its IAM login needs a browser or a plugin.
 fn by_faas_cli<'a>(site: &Site, program: &'a Path, dir: &'a TempDir) -> anyhow::Result<Job<'a>> {
     let token = base64::engine::general_purpose::STANDARD.encode(format!("{USER}:{PASSWORD}"));
     let path = |name: &str| dir.path().join(name).display().to_string();
@@ -262,7 +265,7 @@ fn by_faas_cli<'a>(site: &Site, program: &'a Path, dir: &'a TempDir) -> anyhow::
     Ok(Job { program, arguments, variables, dir, exit_code: 0 })
 }
 
-/// What was measured of a row.
+/// The measurements of a row.
 struct Measured {
     runs: usize,
     took: Duration,
@@ -289,9 +292,9 @@ fn measure(row: &Row, pipe: &Path, faas_cli: Option<&Path>) -> anyhow::Result<Me
         exit_code: 0,
     };
     site.gateway.record(row.work == Work::Start);
-    let begun = Instant::now();
+    let started = Instant::now();
     let mut run = 0;
-    while run < RUNS && (run == 0 || begun.elapsed() < TIME) {
+    while run < RUNS && (run == 0 || started.elapsed() < TIME) {
         prepare(&site, row, 2 * run, &dir)?;
         site.gateway.clear_requests();
         let before = thread_time(GATEWAY_THREAD);
@@ -309,7 +312,7 @@ fn measure(row: &Row, pipe: &Path, faas_cli: Option<&Path>) -> anyhow::Result<Me
         }
         run += 1;
     }
-    // Further runs, since what is counted here takes time itself.
+    // Separate runs, because these measurements take time themselves.
     let (mut memory, mut instructions, mut connections) = (None, None, None);
     if row.rtt == 0 {
         prepare(&site, row, 2 * run, &dir)?;
@@ -381,12 +384,12 @@ fn main() -> anyhow::Result<ExitCode> {
         match argument.as_str() {
             measure::PEAK_MEMORY => return peak_memory_of(arguments),
             measure::NOTHING => return Ok(ExitCode::SUCCESS),
-            // Cargo's own.
+            // Passed by cargo.
             "--bench" => {}
             _ => wanted.push(argument),
         }
     }
-    // Not the one that cargo builds for benchmarks: its dependencies have what their own tests need.
+    // Not the binary that cargo builds for benchmarks: features of the dev-dependencies are unified into it.
     let pipe = build::pipe(true)?;
     let faas_cli = std::env::var_os("FAAS_CLI").map(PathBuf::from);
     println!(
@@ -404,7 +407,9 @@ fn main() -> anyhow::Result<ExitCode> {
     }
     println!("times in ms: medians of whole runs; gateway: processor time of its thread");
     if !counted {
-        println!("instructions are not counted: `perf` is not there, or the machine has no counters for it");
+        println!(
+            "instructions are not counted: `perf` is not installed, or the machine does not support hardware counters"
+        );
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,13 +1,13 @@
-//! The built binary needs nothing but a kernel.
+//! The built binary is static: it needs no loader and no shared library.
 
 /// Program header types (ELF specification, part 1).
 const PT_DYNAMIC: u32 = 2;
 const PT_INTERP: u32 = 3;
-/// A library that the loader is to bring (System V ABI, "Dynamic Section").
+/// A shared library that the loader has to load (System V ABI, "Dynamic Section").
 const DT_NEEDED: u64 = 1;
 
 fn number(bytes: &[u8], at: u64, size: usize) -> u64 {
-    let at = usize::try_from(at).expect("an offset");
+    let at = usize::try_from(at).expect("invalid number");
     bytes[at..at + size].iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
@@ -18,7 +18,7 @@ fn segments(elf: &[u8]) -> Vec<(u32, u64, u64)> {
     let headers = (0..count).map(|index| table + index * size);
     headers
         .map(|at| {
-            let kind = u32::try_from(number(elf, at, 4)).expect("a type");
+            let kind = u32::try_from(number(elf, at, 4)).expect("invalid number");
             (kind, number(elf, at + 8, 8), number(elf, at + 0x20, 8))
         })
         .collect()
@@ -26,12 +26,12 @@ fn segments(elf: &[u8]) -> Vec<(u32, u64, u64)> {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn asks_for_no_loader_and_no_library() {
-    let elf = std::fs::read(env!("CARGO_BIN_EXE_openfaas-pipe")).expect("the binary");
+fn binary_is_static() {
+    let elf = std::fs::read(env!("CARGO_BIN_EXE_openfaas-pipe")).expect("cannot read file");
     let segments = segments(&elf);
-    assert!(segments.iter().all(|(kind, ..)| *kind != PT_INTERP), "it asks for a loader");
+    assert!(segments.iter().all(|(kind, ..)| *kind != PT_INTERP), "the binary needs a loader");
     for (_, offset, size) in segments.iter().filter(|(kind, ..)| *kind == PT_DYNAMIC) {
         let entries = (*offset..offset + size).step_by(16).map(|at| number(&elf, at, 8));
-        assert!(entries.take_while(|tag| *tag != 0).all(|tag| tag != DT_NEEDED), "it asks for a library");
+        assert!(entries.take_while(|tag| *tag != 0).all(|tag| tag != DT_NEEDED), "the binary needs a shared library");
     }
 }

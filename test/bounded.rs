@@ -1,4 +1,4 @@
-//! Answers, files and surroundings that are too much: a bound on memory and time, and a clear word.
+//! Limits on memory and time for oversized, slow or endless responses, files and environments.
 
 use std::env;
 use std::fs::{self, File};
@@ -12,57 +12,58 @@ use local_gateway::{Fault, Gateway};
 use nix::sys::resource::{UsageWho, getrusage};
 use tempfile::NamedTempFile;
 
-use crate::support::{Pipe, Ran, STACK, binary, issuer, open, permissive, put, start};
+use crate::support::{ECHO_STACK, Pipe, Ran, binary, issuer, names, open, permissive, put, stack, start};
 
-/// What an answer may cost beyond an ordinary run: with the shipped program's own 3, that is 13 of the 16 MB it may take.
+/// How much more memory a run may take than an ordinary one, in KiB. The release binary takes 3 MB, so this adds up to
+/// 13 of the 16 MB that are documented.
 const ROOM: u64 = 10 * 1024;
 
-/// Where [`process_between`] leaves its report.
+/// The file that [`measured_child`] writes its report to.
 const REPORT_FILE: &str = "BOUNDED_REPORT_FILE";
 
-/// A run, and its peak of resident memory in KiB.
+/// Runs the pipe. Also returns its peak resident memory in KiB.
 fn measured(pipe: &Pipe) -> (Ran, u64) {
-    let report = NamedTempFile::new().expect("a file");
-    let mut between = Command::new(env::current_exe().expect("this program"));
+    let report = NamedTempFile::new().expect("cannot write file");
+    let mut between = Command::new(env::current_exe().expect("cannot get the path of this program"));
     let variables = pipe.command();
     between
-        .args(["--exact", "bounded::process_between", "--ignored"])
+        .args(["--exact", "bounded::measured_child", "--ignored"])
         .env_clear()
         .envs(variables.get_envs().filter_map(|(name, value)| Some((name, value?))))
         .env(REPORT_FILE, report.path())
         .current_dir(pipe.dir());
-    let output = between.output().expect("it runs");
+    let output = between.output().expect("cannot run the child process");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
-    let report = fs::read_to_string(report.path()).expect("a report");
-    let (numbers, log) = report.split_once('\n').expect("a line");
-    let (code, peak) = numbers.split_once(' ').expect("two numbers");
-    (Ran { code: code.parse().expect("a code"), log: log.to_owned() }, peak.parse().expect("a size"))
+    let report = fs::read_to_string(report.path()).expect("cannot read file");
+    let (numbers, log) = report.split_once('\n').expect("missing line");
+    let (code, peak) = numbers.split_once(' ').expect("expected two numbers");
+    (Ran { code: code.parse().expect("invalid number"), log: log.to_owned() }, peak.parse().expect("invalid number"))
 }
 
-/// Not a test, but what [`measured`] puts between itself and the pipe: a process counts what its parent had when it was
-/// started, and the peak is that of all children.
+/// Not a test: a process between this one and the pipe. A new process inherits the peak of its parent, and `getrusage`
+/// reports the maximum over all children, so the parent has to be small and have no other child.
 #[test]
 #[ignore = "other tests run it"]
-fn process_between() {
+fn measured_child() {
     let Some(report) = env::var_os(REPORT_FILE) else { return };
-    let output = Command::new(binary()).env_remove(REPORT_FILE).output().expect("the pipe runs");
-    let peak = getrusage(UsageWho::RUSAGE_CHILDREN).expect("the usage").max_rss();
+    let output = Command::new(binary()).env_remove(REPORT_FILE).output().expect("cannot run the pipe");
+    let peak = getrusage(UsageWho::RUSAGE_CHILDREN).expect("getrusage failed").max_rss();
     let ran = Ran::from(output);
-    fs::write(report, format!("{} {peak}\n{}", ran.code, ran.log)).expect("a file");
+    fs::write(report, format!("{} {peak}\n{}", ran.code, ran.log)).expect("cannot write file");
 }
 
-/// The peak of an ordinary run. A debug build's own size is not the point.
+/// The peak memory of an ordinary run, so that the size of the debug binary does not count.
 fn ordinary() -> u64 {
     static PEAK: OnceLock<u64> = OnceLock::new();
     *PEAK.get_or_init(|| {
         let gateway = open();
-        let (ran, peak) = measured(&Pipe::at(&gateway).stack(STACK));
+        let (ran, peak) = measured(&Pipe::at(&gateway).stack(ECHO_STACK));
         ran.exits(0);
         peak
     })
 }
 
-/// Checks that a run keeps to its bounds; `TIMEOUT` is two seconds.
+/// Runs the pipe with a `TIMEOUT` of 2 seconds and checks time and memory.
 #[track_caller]
 fn bounded(what: &str, pipe: Pipe) -> Ran {
     let pipe = pipe.var("TIMEOUT", "2s").var("RETRIES", "0");
@@ -70,7 +71,7 @@ fn bounded(what: &str, pipe: Pipe) -> Ran {
     let (ran, peak) = measured(&pipe);
     let took = started.elapsed();
     assert!(peak < ordinary() + ROOM, "{what}: {peak} KiB, ordinarily {}\n{}", ordinary(), ran.log);
-    // One request and what surrounds it, on a slow machine.
+    // One request and its surroundings, on a slow machine.
     assert!(took < Duration::from_secs(10), "{what}: {took:?}\n{}", ran.log);
     assert!(!ran.log.contains("internal error"), "{what}: {}", ran.log);
     ran
@@ -81,21 +82,27 @@ fn invoke(pipe: Pipe) -> Pipe {
 }
 
 #[test]
-fn exchange_takes_no_more_than_its_bounds_whatever_answers() {
+fn exchange_is_bounded_in_time_and_memory() {
     for (what, behaviour, code, says) in [
         ("endless body", Behaviour::endless_body(), 1, "it is longer than 64 KiB"),
         ("endless headers", Behaviour::endless_headers(), 4, "the answer is not HTTP"),
-        ("one byte a second", Behaviour::one_byte_a_beat(Duration::from_secs(1)), 4, "no complete answer within 2 s"),
+        (
+            "one byte a second",
+            Behaviour::one_byte_per_interval(Duration::from_secs(1)),
+            4,
+            "no complete answer within 2 s",
+        ),
         ("gzip bomb", Behaviour::gzip_bomb(), 1, "it is longer than 64 KiB"),
-        ("no UTF-8", Behaviour::invalid_utf8(), 3, "caf\u{fffd}"),
+        ("invalid UTF-8", Behaviour::invalid_utf8(), 3, "caf\u{fffd}"),
         ("a web page", Behaviour::html(), 4, "web page"),
         ("JSON of another shape", Behaviour::strange_json(), 1, "the answer is not what a gateway returns"),
-        ("silence", Behaviour::NeverAnswer, 4, "no complete answer within 2 s"),
-        ("an end", Behaviour::Close, 4, "the connection was closed"),
+        ("no response", Behaviour::NeverAnswer, 4, "no complete answer within 2 s"),
+        ("closed connection", Behaviour::Close, 4, "the connection was closed"),
     ] {
-        let server = raw::serve(behaviour).expect("a server");
+        let server = raw::serve(behaviour).expect("cannot start server");
         let token = issuer().token().audience(&server.url()).mint();
-        let pipe = Pipe::new().var("OPENFAAS_URL", server.url()).var("BITBUCKET_STEP_OIDC_TOKEN", token).stack(STACK);
+        let pipe =
+            Pipe::new().var("OPENFAAS_URL", server.url()).var("BITBUCKET_STEP_OIDC_TOKEN", token).stack(ECHO_STACK);
         bounded(what, pipe).exits(code).says(says);
     }
 }
@@ -110,7 +117,7 @@ const STRANGE: [Strange; 4] = [
 ];
 
 #[test]
-fn deployment_and_invocation_take_no_more_than_their_bounds() {
+fn deploy_and_invoke_are_bounded_in_time_and_memory() {
     for (what, strange) in STRANGE {
         for tls in [false, true] {
             let gateway = start(if tls { permissive().tls() } else { permissive() });
@@ -121,20 +128,20 @@ fn deployment_and_invocation_take_no_more_than_their_bounds() {
                 let pipe = Pipe::at(&gateway);
                 if tls { pipe.var("CA_CERT", gateway.ca_pem()) } else { pipe }
             };
-            bounded(what, at().stack(STACK));
+            bounded(what, at().stack(ECHO_STACK));
             let ran = bounded(what, invoke(at()));
             assert_eq!(ran.code, 4, "{what}: {}", ran.log);
             let with_file = invoke(at()).var("OUTPUT_FILE", "answer");
             let dir = with_file.dir().to_owned();
             bounded(what, with_file);
-            // What is not whole is not there.
+            // An incomplete response is not stored.
             assert!(!dir.join("answer").exists(), "{what}");
         }
     }
 }
 
 #[test]
-fn list_of_functions_takes_no_more_than_its_bounds() {
+fn function_list_is_bounded_in_time_and_memory() {
     let many = |item: &str, count: usize| format!("[{}]", vec![item; count].join(","));
     let labels: Vec<String> = (0..400_000).map(|number| format!("\"{number}\":\"\"")).collect();
     for (what, list) in [
@@ -153,7 +160,7 @@ fn list_of_functions_takes_no_more_than_its_bounds() {
 }
 
 #[test]
-fn list_of_twenty_thousand_functions_is_read_in_little_memory() {
+fn list_of_20000_functions_needs_little_memory() {
     let function = |name: &str, image: &str, label: &str| {
         format!(
             r#"{{"name":"{name}","namespace":"openfaas-fn","image":"{image}","labels":{{"com.openfaas-pipe.owner":"{label}"}},
@@ -166,7 +173,7 @@ fn list_of_twenty_thousand_functions_is_read_in_little_memory() {
     list.extend([function("echo", "example/echo:2", "theirs"), function("two", "example/two:1", "theirs")]);
     let gateway = open();
     gateway.fault(Fault::on("GET", "/system/functions").status(200).body(format!("[{}]", list.join(","))));
-    let stack = format!("{STACK}  two: {{image: 'example/two:1'}}\n");
+    let stack = format!("{ECHO_STACK}  two: {{image: 'example/two:1'}}\n");
     let diff = || Pipe::at(&gateway).stack(&stack).var("COMMAND", "diff").var("RETRIES", "0");
     let (ran, peak) = measured(&diff());
     ran.exits(6).says("~ echo\n").says("~ two\n");
@@ -175,7 +182,7 @@ fn list_of_twenty_thousand_functions_is_read_in_little_memory() {
 }
 
 #[test]
-fn list_that_does_not_end_is_given_up() {
+fn endless_function_list_is_aborted() {
     let gateway = open();
     for body in [r#"[{"name":"x"},"#, "[ ", r#"{"name":"echo"},"#] {
         gateway.clear_faults();
@@ -184,7 +191,7 @@ fn list_that_does_not_end_is_given_up() {
     }
 }
 
-/// A deploy with this as its stack file's path.
+/// Runs a deploy with this path as `STACK_FILE`.
 fn stack_file(pipe: Pipe, path: &str) -> Ran {
     let gateway = open();
     let ran = pipe.var("OPENFAAS_URL", gateway.url()).var("STACK_FILE", path).run();
@@ -193,11 +200,11 @@ fn stack_file(pipe: Pipe, path: &str) -> Ran {
 }
 
 #[test]
-fn stack_file_that_is_no_file_is_refused() {
+fn stack_file_must_be_a_regular_file() {
     let pipe = Pipe::new();
-    fs::create_dir(pipe.dir().join("folder")).expect("a directory");
+    fs::create_dir(pipe.dir().join("folder")).expect("cannot create directory");
     let fifo = pipe.dir().join("fifo");
-    assert!(Command::new("mkfifo").arg(&fifo).status().expect("mkfifo runs").success());
+    assert!(Command::new("mkfifo").arg(&fifo).status().expect("cannot run mkfifo").success());
     let at = |name: &str| pipe.dir().join(name).display().to_string();
     stack_file(Pipe::new(), &at("folder")).says("folder` is a directory, not a file");
     stack_file(Pipe::new(), &at("fifo")).says("fifo` is a pipe or a device, not a file");
@@ -206,28 +213,28 @@ fn stack_file_that_is_no_file_is_refused() {
 }
 
 #[test]
-fn pipe_in_place_of_a_file_that_a_stack_file_names_is_refused() {
+fn files_named_in_a_stack_file_must_be_regular_files() {
     for (function, path) in [("environment_file: [env.yml]", "env.yml"), ("lang: node", "template/node/template.yml")] {
         let gateway = open();
-        let pipe = Pipe::at(&gateway).stack(&format!("{STACK}    handler: ./echo\n    {function}\n"));
+        let pipe = Pipe::at(&gateway).stack(&format!("{ECHO_STACK}    handler: ./echo\n    {function}\n"));
         let path = pipe.dir().join(path);
-        fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
-        assert!(Command::new("mkfifo").arg(&path).status().expect("mkfifo runs").success());
+        fs::create_dir_all(path.parent().expect("missing parent directory")).expect("cannot create directory");
+        assert!(Command::new("mkfifo").arg(&path).status().expect("cannot run mkfifo").success());
         pipe.run().exits(2).says("is a pipe or a device, not a file");
         assert!(gateway.requests().is_empty());
     }
 }
 
 #[test]
-fn stack_file_without_end_is_refused() {
+fn oversized_stack_file_is_rejected() {
     let pipe = Pipe::new();
     let path = pipe.dir().join("stack.yml");
-    File::create(&path).and_then(|file| file.set_len(1 << 40)).expect("a file with a hole");
+    File::create(&path).and_then(|file| file.set_len(1 << 40)).expect("cannot write file");
     stack_file(Pipe::new(), &path.display().to_string()).says("is larger than");
 }
 
 #[test]
-fn files_that_certificates_and_payloads_are_read_from_are_as_bounded() {
+fn certificate_and_payload_files_must_be_regular_files() {
     let gateway = open();
     for (name, message) in [("CA_CERT", "`/dev/zero` is a pipe or a device"), ("PAYLOAD_FILE", "`/dev/zero` is a pipe")]
     {
@@ -237,28 +244,29 @@ fn files_that_certificates_and_payloads_are_read_from_are_as_bounded() {
 }
 
 #[test]
-fn ten_thousand_variables_do_no_harm() {
+fn ten_thousand_variables_are_accepted() {
     let gateway = open();
-    let mut command = Pipe::at(&gateway).stack(STACK).command();
+    let mut command = Pipe::at(&gateway).stack(ECHO_STACK).command();
     for number in 0..10_000 {
         command.env(format!("VARIABLE_{number}"), "x".repeat(20));
         command.env(format!("LABELS_{number}"), format!("label{number}=x"));
     }
     command.env("LABELS_COUNT", "10000");
-    let pipe = Pipe::at(&gateway).stack(STACK);
+    let pipe = Pipe::at(&gateway).stack(ECHO_STACK);
     let started = Instant::now();
-    let ran = Ran::from(command.current_dir(pipe.dir()).output().expect("the pipe runs"));
+    let ran = Ran::from(command.current_dir(pipe.dir()).output().expect("cannot run the pipe"));
     ran.exits(0);
     assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
-    let function = gateway.function("openfaas-fn", "echo").expect("a function");
-    assert_eq!(function.deployment["labels"].as_object().expect("labels").len(), 10_000);
+    let function = gateway.function("openfaas-fn", "echo").expect("missing function");
+    assert_eq!(function.deployment["labels"].as_object().expect("missing labels").len(), 10_000);
 }
 
 #[test]
-fn work_goes_on_where_the_log_cannot_be_written() {
-    let full = || Stdio::from(OwnedFd::from(File::options().write(true).open("/dev/full").expect("a full device")));
+fn run_continues_if_the_log_cannot_be_written() {
+    let full =
+        || Stdio::from(OwnedFd::from(File::options().write(true).open("/dev/full").expect("cannot open /dev/full")));
     let closed = || {
-        let (reader, writer) = std::io::pipe().expect("a pipe");
+        let (reader, writer) = std::io::pipe().expect("cannot run the pipe");
         drop(reader);
         Stdio::from(OwnedFd::from(writer))
     };
@@ -266,65 +274,63 @@ fn work_goes_on_where_the_log_cannot_be_written() {
         [("full", full(), Stdio::piped()), ("closed", closed(), Stdio::piped()), ("both closed", closed(), closed())]
     {
         let gateway = open();
-        let pipe = Pipe::at(&gateway).stack(STACK);
-        let output = pipe.command().stdout(stdout).stderr(stderr).output().expect("the pipe runs");
+        let pipe = Pipe::at(&gateway).stack(ECHO_STACK);
+        let output = pipe.command().stdout(stdout).stderr(stderr).output().expect("cannot run the pipe");
         assert_eq!(output.status.code(), Some(0), "{what}");
         assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{what}");
         assert!(gateway.function("openfaas-fn", "echo").is_some(), "{what}");
     }
 }
 
-/// The pipe where no file may become larger than 4 KiB, as on a full disk.
+/// Runs the pipe with a file size limit of 4 KiB, which acts like a full disk.
 fn on_a_full_disk(pipe: &Pipe) -> Ran {
     let mut command = Command::new("sh");
-    // Without the signal, writing more is an error.
+    // With SIGXFSZ ignored, writing beyond the limit returns an error.
     command.args(["-c", "trap '' XFSZ; ulimit -f 8; exec \"$0\""]).arg(binary());
     let variables = pipe.command();
     let variables = variables.get_envs().filter_map(|(name, value)| Some((name, value?)));
-    let output = command.env_clear().envs(variables).current_dir(pipe.dir()).output().expect("the pipe runs");
+    let output = command.env_clear().envs(variables).current_dir(pipe.dir()).output().expect("cannot run the pipe");
     Ran::from(output)
 }
 
 #[test]
-fn full_disk_is_told_and_leaves_no_part_of_a_file() {
+fn full_disk_is_reported_and_leaves_no_partial_file() {
     let gateway = open();
     put(&gateway, "openfaas-fn", "echo");
     let pipe = invoke(Pipe::at(&gateway)).var("PAYLOAD", "x".repeat(100_000)).var("OUTPUT_FILE", "answer");
     on_a_full_disk(&pipe).exits(1).says("the answer could not be written to `answer`: File too large");
-    assert_eq!(fs::read_dir(pipe.dir()).expect("a directory").count(), 0);
+    assert_eq!(fs::read_dir(pipe.dir()).expect("cannot read directory").count(), 0);
 }
 
 #[test]
-fn result_files_that_cannot_be_written_are_a_warning() {
+fn unwritable_result_file_is_a_warning() {
     let gateway = open();
-    let many: String = (0..40).map(|number| format!("  f{number}: {{image: 'example/f:1'}}\n")).collect();
-    let stack = format!("provider:\n  name: openfaas\nfunctions:\n{many}");
-    let pipe = Pipe::at(&gateway).stack(&stack);
+    let pipe = Pipe::at(&gateway).stack(&stack(&names(40), "1"));
     let storage = pipe.dir().join("storage");
-    fs::create_dir(&storage).expect("a directory");
+    fs::create_dir(&storage).expect("cannot create directory");
     let pipe = pipe.var("BITBUCKET_PIPE_STORAGE_DIR", storage.display().to_string());
     let ran = on_a_full_disk(&pipe).exits(0);
     ran.says("WARNING: the result was not written to");
-    assert_eq!(fs::read_dir(&storage).expect("a directory").count(), 0);
+    assert_eq!(fs::read_dir(&storage).expect("cannot read directory").count(), 0);
 
-    // Nobody can make a file there, not even root.
+    // Nobody can create a file in /proc, not even root.
     for name in ["BITBUCKET_PIPE_STORAGE_DIR", "BITBUCKET_PIPE_SHARED_STORAGE_DIR"] {
-        let ran = Pipe::at(&gateway).stack(STACK).var(name, "/proc").run().exits(0);
+        let ran = Pipe::at(&gateway).stack(ECHO_STACK).var(name, "/proc").run().exits(0);
         ran.says("WARNING: ").says("✔ deployed 1 function");
     }
 }
 
 #[test]
-fn answer_is_not_written_where_nothing_can_be() {
+fn unwritable_output_file_is_an_error() {
     let gateway = open();
     put(&gateway, "openfaas-fn", "echo");
     let ran = invoke(Pipe::at(&gateway)).var("PAYLOAD", "x").var("OUTPUT_FILE", "/proc/answer").run();
     ran.exits(1).says("the answer could not be written to `/proc/answer`: ");
 }
 
-/// The bound is one of the gateway's own answers only: a function may answer as much as it likes.
+/// The limit applies to responses of the gateway itself. The response of a function may have any size.
 #[test]
-fn large_answer_of_a_function_is_stored_whole_in_little_memory() {
+fn large_response_is_stored_in_little_memory() {
     let gateway: Gateway = open();
     put(&gateway, "openfaas-fn", "source");
     let pipe = Pipe::at(&gateway).var("COMMAND", "invoke").var("FUNCTION", "source").list("QUERY", &["bytes=50000000"]);
@@ -332,5 +338,5 @@ fn large_answer_of_a_function_is_stored_whole_in_little_memory() {
     let (ran, peak) = measured(&pipe);
     ran.exits(0);
     assert!(peak < ordinary() + ROOM, "{peak} KiB");
-    assert_eq!(fs::metadata(pipe.dir().join("answer")).expect("a file").len(), 50_000_000);
+    assert_eq!(fs::metadata(pipe.dir().join("answer")).expect("cannot read metadata").len(), 50_000_000);
 }

@@ -1,11 +1,11 @@
-//! The pipe's binary for programs that run it, which cargo builds for tests and benchmarks only.
+//! Builds the pipe for examples and benchmarks: cargo builds it only for integration tests.
 
 use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context as _, ensure};
 
-/// Builds the pipe as it is shipped, or for debugging, and returns its path.
+/// Builds the pipe, in the release or debug profile, and returns the path of the binary.
 pub(crate) fn pipe(release: bool) -> anyhow::Result<PathBuf> {
     let program = std::env::current_exe()?;
     let target = program.ancestors().nth(3).context("no target directory")?;

@@ -1,10 +1,10 @@
-//! `CA_CERT`: which certificates of a gateway it makes acceptable, and in which forms it is read.
+//! `CA_CERT`: which gateway certificates it makes valid, and the forms that it is read in.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use local_gateway::{Certificate, Gateway};
 
-use crate::support::{Pipe, deploy_once as deploy, permissive, start, told};
+use crate::support::{GUIDE_STACK, Pipe, deploy_once as deploy, first_error, permissive, start};
 
 fn gateways(certificate: Certificate) -> [Gateway; 2] {
     [permissive().certificate(certificate), permissive().certificate(certificate).http1_only()].map(start)
@@ -15,18 +15,18 @@ fn self_signed_certificate_in_ca_cert_is_accepted() {
     for gateway in gateways(Certificate::SelfSigned) {
         let pem = gateway.ca_pem();
         deploy(&gateway).var("CA_CERT", pem).run().exits(0);
-        // Beside others, too.
+        // Also together with other certificates.
         let other = start(permissive().tls());
         deploy(&gateway).var("CA_CERT", format!("{}{pem}", other.ca_pem())).run().exits(0);
     }
 }
 
 #[test]
-fn self_signed_certificate_is_accepted_only_for_its_names_and_dates_and_byte_for_byte() {
-    let told_of = |gateway: &Gateway, ca_cert: Option<&str>| {
+fn self_signed_certificate_must_match_exactly_and_be_valid() {
+    let error_with = |gateway: &Gateway, ca_cert: Option<&str>| {
         let pipe = deploy(gateway);
         let pipe = if let Some(ca_cert) = ca_cert { pipe.var("CA_CERT", ca_cert) } else { pipe };
-        told(&pipe.run().exits(4))
+        first_error(&pipe.run().exits(4))
     };
     for [wrong_host, expired, nameless, own, other] in [0, 1].map(|http1| {
         [
@@ -42,8 +42,8 @@ fn self_signed_certificate_is_accepted_only_for_its_names_and_dates_and_byte_for
         })
     }) {
         let mut all =
-            [&wrong_host, &expired, &nameless].map(|gateway| told_of(gateway, Some(gateway.ca_pem()))).to_vec();
-        all.extend([told_of(&own, None), told_of(&own, Some(other.ca_pem()))]);
+            [&wrong_host, &expired, &nameless].map(|gateway| error_with(gateway, Some(gateway.ca_pem()))).to_vec();
+        all.extend([error_with(&own, None), error_with(&own, Some(other.ca_pem()))]);
         insta::allow_duplicates! {
             insta::assert_snapshot!(all.join("\n"), @"
             ERROR: POST /oauth/token at `https://[GATEWAY]`: the certificate is not for this host name, but for `elsewhere.example.com`
@@ -71,7 +71,7 @@ fn self_signed_certificate_is_accepted_only_for_its_names_and_dates_and_byte_for
 }
 
 #[test]
-fn ca_cert_is_read_in_every_form_that_a_variable_of_one_line_can_hold() {
+fn ca_cert_accepts_pem_base64_escaped_newlines_and_paths() {
     for gateway in gateways(Certificate::Valid) {
         let pem = gateway.ca_pem();
         for form in [STANDARD.encode(pem), pem.replace('\n', " "), pem.replace('\n', "\\n"), pem.replace('\n', "\r\n")]
@@ -85,16 +85,16 @@ fn ca_cert_is_read_in_every_form_that_a_variable_of_one_line_can_hold() {
 }
 
 #[test]
-fn what_is_wrong_with_ca_cert_is_said_in_one_line() {
+fn invalid_ca_cert_is_explained_in_one_line() {
     let gateway = start(permissive().tls());
     let pem = gateway.ca_pem();
     let cut = &pem[..pem.len() / 2];
-    let told = [cut, "missing.pem", &"x".repeat(400), "note.txt"].map(|value| {
+    let errors = [cut, "missing.pem", &"x".repeat(400), "note.txt"].map(|value| {
         let ran = deploy(&gateway).file("note.txt", "nothing").var("CA_CERT", value).run().exits(2);
-        ran.log.split("CA_CERT:\n").nth(1).expect("its problem").to_owned()
+        ran.log.split("CA_CERT:\n").nth(1).expect("missing problem").to_owned()
     });
     assert!(gateway.requests().is_empty());
-    insta::assert_snapshot!(told.join(""), @"
+    insta::assert_snapshot!(errors.join(""), @"
     - certificate 1 is incomplete: `-----END CERTIFICATE-----` is missing
     - `missing.pem` does not exist, neither in the working directory nor in the clone directory
     - contains no certificate: write PEM text (`-----BEGIN CERTIFICATE-----` …), its base64, or the path of a PEM file
@@ -103,7 +103,12 @@ fn what_is_wrong_with_ca_cert_is_said_in_one_line() {
 }
 
 #[test]
-fn certificate_is_not_verified_with_tls_no_verify_only() {
+fn tls_no_verify_skips_verification_with_a_warning() {
     let gateway = start(permissive().certificate(Certificate::SelfSignedExpired));
-    Pipe::at(&gateway).var("TLS_NO_VERIFY", "true").stack(crate::support::GUIDE_STACK).run().exits(0);
+    Pipe::at(&gateway)
+        .var("TLS_NO_VERIFY", "true")
+        .stack(GUIDE_STACK)
+        .run()
+        .exits(0)
+        .says("WARNING: `TLS_NO_VERIFY` is set");
 }

@@ -1,4 +1,5 @@
-//! AWS and Google: the step's token becomes access to a registry, and a refusal says what to change there.
+//! AWS and Google: the step's token is exchanged for registry credentials, and a rejection explains what to change in
+//! the cloud.
 
 use std::fs;
 
@@ -13,9 +14,9 @@ const ECR: &str = "123456789012.dkr.ecr.eu-west-1.amazonaws.com";
 const GOOGLE: &str = "europe-docker.pkg.dev";
 const GOOGLE_IMAGE: &str = "europe-docker.pkg.dev/acme-prod/etl/import:1.0";
 
-/// Clouds that trust the step, each with an image that is deployed pinned.
+/// Clouds that trust the step. Each has an image, to be deployed with `PIN_IMAGES`.
 fn clouds() -> (Cloud, Gateway) {
-    let cloud = Cloud::start().expect("a cloud");
+    let cloud = Cloud::start().expect("cannot start cloud");
     cloud.aws().set_up(&issuer());
     cloud.google().set_up(&issuer());
     cloud.registry(ECR).put_image("etl", "1.0", &Image::oci("linux/amd64"));
@@ -33,7 +34,7 @@ fn google(cloud: &Cloud, gateway: &Gateway) -> Pipe {
     pipe.var("PIN_IMAGES", "true").var("GCP_WORKLOAD_IDENTITY_PROVIDER", PROVIDER)
 }
 
-/// Checks that no secret of the cloud is in a log, at the level of debug lines.
+/// Checks that the log contains no secret of the cloud, DEBUG lines included.
 #[track_caller]
 fn silent(ran: &Ran, cloud: &Cloud) {
     let mut secrets = cloud.secrets();
@@ -44,7 +45,7 @@ fn silent(ran: &Ran, cloud: &Cloud) {
 }
 
 #[test]
-fn role_is_assumed_once_and_a_password_requested_once_for_each_region() {
+fn aws_role_is_assumed_once_and_one_password_requested_per_region() {
     let (cloud, gateway) = clouds();
     let other = "123456789012.dkr.ecr.us-east-1.amazonaws.com";
     cloud.registry(ECR).put_image("etl", "1.1", &Image::oci("linux/amd64"));
@@ -53,11 +54,11 @@ fn role_is_assumed_once_and_a_password_requested_once_for_each_region() {
     let images: Vec<_> = images.iter().map(String::as_str).collect();
     let ran = aws(&cloud, &gateway).stack(&stack_of(&images)).var("DEBUG", "true").run().exits(0);
     silent(&ran, &cloud);
-    let asked = cloud.asked();
-    let count = |text: &str| asked.iter().filter(|line| line.contains(text)).count();
-    assert_eq!((count("POST sts."), count("POST api.ecr."), count("HEAD ")), (1, 2, 3), "{asked:?}");
+    let lines = cloud.request_lines();
+    let count = |text: &str| lines.iter().filter(|line| line.contains(text)).count();
+    assert_eq!((count("POST sts."), count("POST api.ecr."), count("HEAD ")), (1, 2, 3), "{lines:?}");
     let exchange =
-        cloud.requests().into_iter().find(|request| request.host().starts_with("sts.")).expect("an exchange");
+        cloud.requests().into_iter().find(|request| request.host().starts_with("sts.")).expect("missing exchange");
     let form = exchange.form();
     let session = form.iter().find(|(name, _)| name == "RoleSessionName").map(|(_, value)| value.as_str());
     assert_eq!(session, Some("etl-7"));
@@ -65,7 +66,7 @@ fn role_is_assumed_once_and_a_password_requested_once_for_each_region() {
 }
 
 #[test]
-fn google_is_asked_once_directly_or_through_a_service_account() {
+fn google_token_is_requested_once_directly_or_through_a_service_account() {
     let (cloud, gateway) = clouds();
     for account in ["", SERVICE_ACCOUNT] {
         for prefix in ["", "//iam.googleapis.com/", "https://iam.googleapis.com/"] {
@@ -76,26 +77,26 @@ fn google_is_asked_once_directly_or_through_a_service_account() {
             assert_eq!(cloud.requests_to("sts.googleapis.com").len(), 1);
             let impersonated = cloud.requests_to("iamcredentials.googleapis.com").len();
             assert_eq!(impersonated, usize::from(!account.is_empty()));
-            assert_eq!(cloud.requests_to(GOOGLE).len(), 1, "{:?}", cloud.asked());
+            assert_eq!(cloud.requests_to(GOOGLE).len(), 1, "{:?}", cloud.request_lines());
         }
     }
 }
 
 #[test]
-fn clouds_get_the_token_only_for_hosts_that_match_in_full() {
+fn token_is_sent_only_for_registries_whose_full_host_name_matches() {
     let (cloud, gateway) = clouds();
     let images = [format!("{ECR}.evil.example/etl:1.0"), "evil-europe-docker.pkg.dev.evil.example/a/b/c:1".to_owned()];
     let images: Vec<_> = images.iter().map(String::as_str).collect();
     let pipe = aws(&cloud, &gateway).var("GCP_WORKLOAD_IDENTITY_PROVIDER", PROVIDER);
     pipe.stack(&stack_of(&images)).run();
-    assert!(cloud.asked().iter().all(|line| line.contains("evil.example")), "{:?}", cloud.asked());
+    assert!(cloud.request_lines().iter().all(|line| line.contains("evil.example")), "{:?}", cloud.request_lines());
     let credentials =
         cloud.requests().into_iter().filter_map(|request| request.header("authorization").map(str::to_owned));
     assert!(credentials.into_iter().all(|value| value.starts_with("Bearer ")));
 }
 
 #[test]
-fn every_refusal_of_sts_is_explained_and_ends_a_pinned_deploy() {
+fn every_sts_error_is_explained_and_fails_a_pinned_deploy() {
     for (error, says) in [
         (StsError::AccessDenied, "its trust policy does not admit this step"),
         (
@@ -132,7 +133,7 @@ fn transient_failures_of_aws_are_retried() {
 }
 
 #[test]
-fn cloud_that_is_down_keeps_only_a_pinned_deploy_back() {
+fn unavailable_cloud_fails_only_a_pinned_deploy() {
     let (cloud, gateway) = clouds();
     cloud.fault(Fault::on("POST", "/").host("sts.eu-west-1.amazonaws.com").status(503).header("Retry-After", "3600"));
     cloud.fault(Fault::on("POST", "/").host("sts.googleapis.com").status(503).header("Retry-After", "3600"));
@@ -143,20 +144,20 @@ fn cloud_that_is_down_keeps_only_a_pinned_deploy_back() {
 }
 
 #[test]
-fn role_that_may_not_use_ecr_is_told_the_permissions() {
+fn missing_ecr_permissions_are_named() {
     let (cloud, gateway) = clouds();
     let nothing = r#"{"Version": "2012-10-17", "Statement": []}"#;
-    cloud.aws().put_permissions(ROLE, nothing).expect("a policy");
+    cloud.aws().put_permissions(ROLE, nothing).expect("invalid policy");
     aws(&cloud, &gateway).run().exits(3).says("AWS ECR").says("\"ecr:GetAuthorizationToken\"");
     let no_pull = r#"{"Version": "2012-10-17", "Statement": [
         {"Effect": "Allow", "Action": "ecr:GetAuthorizationToken", "Resource": "*"}]}"#;
-    cloud.aws().put_permissions(ROLE, no_pull).expect("a policy");
+    cloud.aws().put_permissions(ROLE, no_pull).expect("invalid policy");
     let ran = aws(&cloud, &gateway).run().exits(3);
     ran.says("ecr:BatchGetImage").says("arn:aws:ecr:eu-west-1:123456789012:repository/etl");
 }
 
 #[test]
-fn images_that_are_missing_at_a_cloud_are_told_apart_from_refusals() {
+fn missing_image_in_a_cloud_registry_is_reported_as_missing() {
     let (cloud, gateway) = clouds();
     let ran = aws(&cloud, &gateway).stack(&stack_of(&[&format!("{ECR}/etl:1.1")])).run().exits(2);
     ran.says("does not exist").says("similar tags: `1.0`");
@@ -165,7 +166,7 @@ fn images_that_are_missing_at_a_cloud_are_told_apart_from_refusals() {
 }
 
 #[test]
-fn role_of_another_partition_is_refused_before_anything_is_sent() {
+fn role_of_another_partition_is_rejected_before_any_request() {
     let (cloud, gateway) = clouds();
     let pipe = aws(&cloud, &gateway).var("AWS_OIDC_ROLE_ARN", "arn:aws-cn:iam::123456789012:role/deploy");
     pipe.run().exits(3).says("is in partition `aws-cn`, and region `eu-west-1` in `aws`");
@@ -173,7 +174,7 @@ fn role_of_another_partition_is_refused_before_anything_is_sent() {
 }
 
 #[test]
-fn token_goes_to_a_cloud_also_if_the_gateway_gets_a_password() {
+fn token_is_sent_to_the_cloud_even_if_the_gateway_uses_a_password() {
     let (cloud, _) = clouds();
     let gateway = start(Gateway::builder().basic_auth("admin", "s3cr3t-password"));
     aws(&cloud, &gateway).var("OPENFAAS_PASSWORD", "s3cr3t-password").run().exits(0);
@@ -181,7 +182,7 @@ fn token_goes_to_a_cloud_also_if_the_gateway_gets_a_password() {
 }
 
 #[test]
-fn cloud_gets_nothing_if_the_step_has_no_token() {
+fn cloud_login_without_a_token_is_an_error() {
     let (cloud, _) = clouds();
     let gateway = start(Gateway::builder().basic_auth("admin", "s3cr3t-password"));
     let pipe = aws(&cloud, &gateway).var("OPENFAAS_PASSWORD", "s3cr3t-password").without("BITBUCKET_STEP_OIDC_TOKEN");
@@ -189,15 +190,15 @@ fn cloud_gets_nothing_if_the_step_has_no_token() {
     assert_eq!(cloud.requests().len(), 0);
 }
 
-/// A whoami in place of a deploy.
+/// `COMMAND: whoami` instead of the deploy.
 fn whoami(pipe: Pipe) -> Pipe {
     pipe.without("PIN_IMAGES").var("COMMAND", "whoami")
 }
 
-/// The lines of a log from the one after a text up to the next one with a level, without what wraps them.
+/// The lines of a log after a text, up to the next line with a level.
 fn block(ran: &Ran, after: &str) -> String {
     let (_, rest) = ran.log.split_once(after).unwrap_or_else(|| panic!("`{after}` is not in\n{}", ran.log));
-    let rest = rest.split_once('\n').expect("a line end").1;
+    let rest = rest.split_once('\n').expect("missing line").1;
     let lines = rest
         .lines()
         .take_while(|line| !["INFO: ", "ERROR: ", "WARNING: ", "✔ ", "✖ "].iter().any(|level| line.starts_with(level)));
@@ -205,7 +206,7 @@ fn block(ran: &Ran, after: &str) -> String {
 }
 
 #[test]
-fn whoami_prints_what_aws_needs_and_that_is_enough() {
+fn policies_printed_by_whoami_are_sufficient_for_aws() {
     let (cloud, gateway) = clouds();
     cloud
         .aws()
@@ -214,7 +215,7 @@ fn whoami_prints_what_aws_needs_and_that_is_enough() {
             r#"{"Version": "2012-10-17", "Statement": []}"#,
             r#"{"Version": "2012-10-17", "Statement": []}"#,
         )
-        .expect("a role");
+        .expect("invalid policy");
     let pipe = whoami(aws(&cloud, &gateway));
     let ran = pipe
         .run()
@@ -225,24 +226,24 @@ fn whoami_prints_what_aws_needs_and_that_is_enough() {
     assert_eq!(ran.log.matches("\"StringEquals\"").count(), 1, "{}", ran.log);
     let trust = block(&ran, "this trust policy of role `deploy` admits");
     let permissions = block(&ran, "these permissions let role `deploy`");
-    cloud.aws().put_role(ROLE, &trust, &permissions).expect("the policies that were printed");
+    cloud.aws().put_role(ROLE, &trust, &permissions).expect("invalid policy");
     pipe.run().exits(0).says("AWS accepts the step's token");
     aws(&cloud, &gateway).run().exits(0);
 }
 
 #[test]
-fn whoami_prints_what_google_needs_and_that_is_enough() {
+fn commands_printed_by_whoami_are_sufficient_for_google() {
     for account in ["", "ci@acme-prod.iam.gserviceaccount.com"] {
-        let cloud = Cloud::start().expect("a cloud");
+        let cloud = Cloud::start().expect("cannot start cloud");
         let gateway = one_audience();
         cloud.registry(GOOGLE).put_image("acme-prod/etl/import", "1.0", &Image::oci("linux/amd64"));
         cloud.google().project("acme-prod", "123456789012");
         cloud
             .google()
             .gcloud("gcloud artifacts repositories create etl --location=europe --repository-format=docker")
-            .expect("a repository");
+            .expect("command failed");
         if !account.is_empty() {
-            cloud.google().gcloud("gcloud iam service-accounts create ci").expect("an account");
+            cloud.google().gcloud("gcloud iam service-accounts create ci").expect("command failed");
         }
         let pipe = whoami(google(&cloud, &gateway)).var("GCP_SERVICE_ACCOUNT", account);
         let ran = pipe.run().exits(3).says("Google STS refused the step's token");
@@ -254,9 +255,9 @@ fn whoami_prints_what_google_needs_and_that_is_enough() {
 }
 
 #[test]
-fn whoami_asks_no_cloud_whose_variable_is_not_set() {
+fn whoami_skips_clouds_that_are_not_configured() {
     let (cloud, gateway) = clouds();
-    step_in(&cloud, &gateway).var("COMMAND", "whoami").run().exits(0).is_silent_about("AWS").is_silent_about("Google");
+    step_in(&cloud, &gateway).var("COMMAND", "whoami").run().exits(0).does_not_say("AWS").does_not_say("Google");
     assert_eq!(cloud.requests().len(), 0);
 }
 
@@ -265,26 +266,26 @@ fn whoami_proposes_the_one_audience_that_clouds_and_gateway_accept() {
     let (cloud, _) = clouds();
     let gateway = start(Gateway::builder().iam_yaml("").issuer(&issuer()).public_url("https://gw.example.com"));
     let pipe = whoami(aws(&cloud, &gateway));
-    let ran = pipe.run().exits(3).is_silent_about("Not in the token yet").is_silent_about("WARNING");
-    let (_, resources) = ran.log.split_once("# Whose tokens").expect("resources");
-    let (resources, _) = resources.split_once("\nERROR: ").expect("an error");
-    gateway.apply(&format!("#{resources}")).expect("resources");
+    let ran = pipe.run().exits(3).does_not_say("Not in the token yet").does_not_say("WARNING");
+    let (_, resources) = ran.log.split_once("# Whose tokens").expect("no resources");
+    let (resources, _) = resources.split_once("\nERROR: ").expect("no error");
+    gateway.apply(&format!("#{resources}")).expect("invalid resources");
     pipe.run().exits(0).says("accepts the credentials of this step\n");
 }
 
 #[test]
-fn several_audiences_are_warned_about() {
+fn several_audiences_cause_a_warning() {
     let (cloud, gateway) = clouds();
     let token = issuer().token().audience("https://gw.example.com").mint();
     let ran = whoami(aws(&cloud, &gateway)).var("BITBUCKET_STEP_OIDC_TOKEN", token).run();
     ran.says("WARNING: the token has 2 audiences").says("oidc: true").says("ari:cloud:bitbucket::workspace/");
 }
 
-/// What makes Google refuse.
+/// A change that makes Google reject the exchange.
 type Change<'a> = &'a dyn Fn(&Cloud, Pipe) -> Pipe;
 
 #[test]
-fn refusals_of_google_are_explained() {
+fn google_errors_are_explained() {
     let provider = PROVIDER.replace("acme", "other");
     let refusals: [(&str, Change<'_>); 4] = [
         ("invalid_grant", &|cloud, pipe| {
@@ -313,27 +314,27 @@ fn refusals_of_google_are_explained() {
 
 fn update(cloud: &Cloud, flag: &str) {
     let command = "gcloud iam workload-identity-pools providers update-oidc acme --workload-identity-pool=bitbucket --location=global";
-    cloud.google().gcloud(&format!("{command} {flag}")).expect("an update");
+    cloud.google().gcloud(&format!("{command} {flag}")).expect("command failed");
 }
 
 #[test]
-fn missing_permission_at_artifact_registry_names_the_binding() {
+fn missing_artifact_registry_permission_is_explained_with_a_command() {
     let (cloud, gateway) = clouds();
     let image = "europe-docker.pkg.dev/acme-prod/secret/import:1.0";
     cloud
         .google()
         .gcloud("gcloud artifacts repositories create secret --location=europe --repository-format=docker")
-        .expect("a repository");
+        .expect("command failed");
     cloud.registry(GOOGLE).put_image("acme-prod/secret/import", "1.0", &Image::oci("linux/amd64"));
     let ran = google(&cloud, &gateway).stack(&stack_of(&[image])).run().exits(3);
     ran.says("gcloud artifacts repositories add-iam-policy-binding secret --location=europe --project=acme-prod");
 }
 
 #[test]
-fn nothing_of_the_clouds_is_left_in_a_file() {
+fn result_file_contains_no_cloud_secret() {
     let (cloud, gateway) = clouds();
     let pipe = aws(&cloud, &gateway).var("BITBUCKET_PIPE_STORAGE_DIR", "storage");
     pipe.run().exits(0);
-    let result = fs::read_to_string(pipe.dir().join("storage/openfaas-pipe.json")).expect("a result");
+    let result = fs::read_to_string(pipe.dir().join("storage/openfaas-pipe.json")).expect("cannot read file");
     assert!(cloud.secrets().iter().all(|secret| !result.contains(secret.as_str())));
 }

@@ -1,7 +1,7 @@
-//! Runs the built pipe on recorded cases of what faas-cli sends, and prints what differs.
+//! Runs the built pipe on recorded faas-cli cases and prints the differences.
 //!
-//! `cargo run --example conformance -- FILE…`: each file is a JSON list of cases with `name`, `stack`, `files`, `variables`,
-//! `environment`, `faas_cli` and `expect`. Ends with 1 if any case differs.
+//! `cargo run --example conformance -- FILE…`: each file is a JSON list of cases with `name`, `stack`, `files`,
+//! `variables`, `environment`, `faas_cli` and `expect`. Exits with 1 if any case differs.
 
 #![expect(clippy::print_stdout, reason = "a program for people")]
 
@@ -49,7 +49,7 @@ enum Variable {
     List(Vec<String>),
 }
 
-/// What faas-cli did.
+/// What faas-cli sent.
 #[derive(Deserialize)]
 struct Recorded {
     #[serde(default)]
@@ -59,7 +59,7 @@ struct Recorded {
 #[derive(Deserialize)]
 struct Function {
     body: Value,
-    /// Method and answer of each request; the gateway knew no function before.
+    /// Method and response of each request. The recording gateway had no functions.
     #[serde(default)]
     sequence: Vec<(String, String)>,
 }
@@ -111,11 +111,11 @@ fn main() -> anyhow::Result<ExitCode> {
     Ok(if different == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// What differs from the recording, if anything.
+/// The difference from the recording, if any.
 fn differences(case: &Case, pipe: &Path, gateway: &Gateway, issuer: &Issuer) -> anyhow::Result<Option<String>> {
     gateway.clear_requests();
     gateway.clear_faults();
-    // The recording gateway knew no function, and took anything.
+    // The recording gateway had no functions and accepted every request.
     gateway.fault(Fault::on("PUT", "/system/functions").status(404));
     gateway.fault(Fault::on("POST", "/system/functions").status(202));
     gateway.fault(Fault::on("DELETE", "/system/functions").status(202));
@@ -147,7 +147,7 @@ fn differences(case: &Case, pipe: &Path, gateway: &Gateway, issuer: &Issuer) -> 
         expected.insert(name, (function.body.clone(), methods));
     }
     for (name, (_, methods)) in &mut expected {
-        // If the recording has no sequence, any is correct.
+        // If the recording has no sequence, any sequence is correct.
         if methods.is_empty()
             && let Some((_, sent)) = sent.get(name)
         {

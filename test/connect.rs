@@ -1,25 +1,25 @@
-//! Addresses at which no gateway answers as one, told so that a person in a hurry knows what to change.
+//! Addresses that do not lead to a working gateway: each error names the cause and what to change.
 
 use local_gateway::{Certificate, Fault};
 
-use crate::support::{Pipe, deploy_once as deploy, open, permissive, start, told};
+use crate::support::{Pipe, deploy_once as deploy, first_error, open, permissive, start};
 
 #[test]
-fn unknown_host_name() {
+fn unknown_host_name_is_reported() {
     let gateway = open();
     let ran = deploy(&gateway).var("OPENFAAS_URL", "https://gw.exmaple.invalid").run().exits(4);
-    let log = told(&ran);
-    // Without any network the resolver cannot know.
+    let log = first_error(&ran);
+    // Without a network, the resolver cannot tell whether the name exists.
     let expected = ["the host name cannot be resolved\n", "the host name could not be resolved"];
     assert!(expected.iter().any(|text| log.contains(text)), "{log}");
     assert!(log.contains("`https://gw.exmaple.invalid`"), "{log}");
 }
 
 #[test]
-fn port_that_nobody_listens_on() {
+fn closed_port_is_reported() {
     let gateway = open();
     let pipe = deploy(&gateway).var("OPENFAAS_URL", "http://127.0.0.1:1");
-    insta::assert_snapshot!(told(&pipe.run().exits(4)), @r"
+    insta::assert_snapshot!(first_error(&pipe.run().exits(4)), @r"
     ERROR: POST /oauth/token at `http://[GATEWAY]`: connection refused
       hint: nothing listens on [NUMBER] of `127.0.0.1`: check `OPENFAAS_URL` (`http://[GATEWAY]`), and whether the gateway runs
     ✖ nothing was deployed
@@ -27,32 +27,32 @@ fn port_that_nobody_listens_on() {
 }
 
 #[test]
-fn proxy_that_is_not_there() {
+fn unreachable_proxy_is_reported() {
     let gateway = open();
-    let told = ["http://127.0.0.1:1".to_owned(), format!("http://{}.example:3128", "a".repeat(64))].map(|proxy| {
+    let errors = ["http://127.0.0.1:1".to_owned(), format!("http://{}.example:3128", "a".repeat(64))].map(|proxy| {
         let pipe = deploy(&gateway).var("OPENFAAS_URL", "https://gw.example.com").var("HTTPS_PROXY", proxy);
-        told(&pipe.run().exits(4))
+        first_error(&pipe.run().exits(4))
     });
-    insta::assert_snapshot!(told.join("\n"), @"
-    ERROR: POST /oauth/token at `https://gw.example.com`: the proxy did not forward the request: connection refused
+    insta::assert_snapshot!(errors.join("\n"), @"
+    ERROR: POST /oauth/token at `https://gw.example.com`: the proxy did not pass the request on: connection refused
       hint: check the proxy that `HTTPS_PROXY` names, or add `gw.example.com` to `NO_PROXY`
     ✖ nothing was deployed
 
-    ERROR: POST /oauth/token at `https://gw.example.com`: the proxy did not forward the request: the host name cannot be resolved
+    ERROR: POST /oauth/token at `https://gw.example.com`: the proxy did not pass the request on: the host name cannot be resolved
       hint: check the proxy that `HTTPS_PROXY` names, or add `gw.example.com` to `NO_PROXY`
     ✖ nothing was deployed
     ");
 }
 
 #[test]
-fn certificates_that_are_not_accepted() {
-    let told = [Certificate::UnknownAuthority, Certificate::WrongHost, Certificate::Expired].map(|certificate| {
+fn invalid_certificates_are_explained() {
+    let errors = [Certificate::UnknownAuthority, Certificate::WrongHost, Certificate::Expired].map(|certificate| {
         let gateway = start(permissive().certificate(certificate));
-        told(&deploy(&gateway).var("CA_CERT", gateway.ca_pem()).run().exits(4))
+        first_error(&deploy(&gateway).var("CA_CERT", gateway.ca_pem()).run().exits(4))
     });
-    insta::assert_snapshot!(told.join("\n"), @"
+    insta::assert_snapshot!(errors.join("\n"), @"
     ERROR: POST /oauth/token at `https://[GATEWAY]`: the certificate's issuer is not trusted
-      hint: if a private CA issued it, set `CA_CERT` to the CA's certificate; otherwise check that the server sends the intermediate certificates
+      hint: if a private CA issued it, set `CA_CERT` to the CA's certificate; else see whether the server sends the intermediate certificates, too
     ✖ nothing was deployed
 
     ERROR: POST /oauth/token at `https://[GATEWAY]`: the certificate is not for this host name, but for `elsewhere.example.com`
@@ -66,52 +66,52 @@ fn certificates_that_are_not_accepted() {
 }
 
 #[test]
-fn tls_and_plain_http_mixed_up() {
+fn tls_and_plain_http_mixed_up_is_reported() {
     let (plain, secure) = (open(), start(permissive().tls()));
     let tls_to_plain = deploy(&plain).var("OPENFAAS_URL", plain.url().replace("http://", "https://"));
     let plain_to_tls = deploy(&secure).var("OPENFAAS_URL", secure.url().replace("https://", "http://"));
-    let told = [tls_to_plain, plain_to_tls].map(|pipe| told(&pipe.run().exits(4)));
-    insta::assert_snapshot!(told.join("\n"), @"
+    let errors = [tls_to_plain, plain_to_tls].map(|pipe| first_error(&pipe.run().exits(4)));
+    insta::assert_snapshot!(errors.join("\n"), @"
     ERROR: POST /oauth/token at `https://[GATEWAY]`: the port does not speak TLS
       hint: `OPENFAAS_URL` (`https://[GATEWAY]`) begins with `https://`, but the server does not speak TLS: check the port; inside a cluster write `http://…`, with `ALLOW_HTTP: 'true'`
     ✖ nothing was deployed
 
-    ERROR: POST /oauth/token at `http://[GATEWAY]`: plain HTTP was sent to a port that requires TLS
+    ERROR: POST /oauth/token at `http://[GATEWAY]`: the port speaks TLS, but plain HTTP was sent to it
       hint: write `OPENFAAS_URL: 'https://[GATEWAY]'`
     ✖ nothing was deployed
     ");
 }
 
 #[test]
-fn web_page_in_place_of_a_gateway() {
+fn web_page_instead_of_a_gateway_is_reported() {
     let gateway = open();
     let page = "<!DOCTYPE html>\n<html><head><title>Welcome to nginx!</title></head></html>";
-    let told = [200, 404, 405].map(|status| {
+    let errors = [200, 404, 405].map(|status| {
         gateway.clear_faults();
         gateway.fault(Fault::any().status(status).header("Content-Type", "text/html").body(page));
-        told(&deploy(&gateway).run().exits(4))
+        first_error(&deploy(&gateway).run().exits(4))
     });
-    insta::assert_snapshot!(told.join("\n"), @"
+    insta::assert_snapshot!(errors.join("\n"), @"
     ERROR: POST /oauth/token: the answer is not what a gateway returns: it is a web page
       hint: check that `OPENFAAS_URL` is the gateway's URL, with its base path if it has one
     ✖ nothing was deployed
 
-    ERROR: POST /oauth/token: 404 Not Found, a web page (`Welcome to nginx!`)
+    ERROR: POST /oauth/token: 404 Not Found, a web page: `Welcome to nginx!`
       hint: a web page answered at `http://[GATEWAY]`, not an OpenFaaS gateway: check `OPENFAAS_URL`, also for a missing base path
     ✖ nothing was deployed
 
-    ERROR: POST /oauth/token: 405 Method Not Allowed, a web page (`Welcome to nginx!`)
+    ERROR: POST /oauth/token: 405 Method Not Allowed, a web page: `Welcome to nginx!`
       hint: a web page answered at `http://[GATEWAY]`, not an OpenFaaS gateway: check `OPENFAAS_URL`, also for a missing base path
     ✖ nothing was deployed
     ");
 }
 
 #[test]
-fn web_page_of_a_proxy_that_does_not_reach_the_gateway() {
+fn web_page_from_a_proxy_is_reported() {
     let gateway = open();
     let page = "<html><head><title>502 Bad Gateway</title></head><center>nginx</center></html>";
     gateway.fault(Fault::any().status(502).header("Content-Type", "text/html").body(page));
-    insta::assert_snapshot!(told(&deploy(&gateway).run().exits(4)), @"
+    insta::assert_snapshot!(first_error(&deploy(&gateway).run().exits(4)), @"
     ERROR: POST /oauth/token: 502 Bad Gateway, a web page from a proxy before the gateway
       hint: a proxy before the gateway did not get an answer from it: check whether the gateway runs, or raise `RETRIES`
     ✖ nothing was deployed
@@ -119,11 +119,11 @@ fn web_page_of_a_proxy_that_does_not_reach_the_gateway() {
 }
 
 #[test]
-fn invoked_web_page_is_shown_as_what_the_function_answered() {
+fn web_page_in_response_to_an_invocation_is_reported() {
     let gateway = open();
     gateway.fault(Fault::any().status(404).header("Content-Type", "text/html").body("<html>nginx</html>"));
     let ran = Pipe::at(&gateway).var("COMMAND", "invoke").var("FUNCTION", "f").run().exits(1);
-    insta::assert_snapshot!(told(&ran), @"
+    insta::assert_snapshot!(first_error(&ran), @"
     ERROR: an ingress answered 404 Not Found, not `f`: a web page
       hint: check `OPENFAAS_URL` (`http://[GATEWAY]`), including its base path
     ✖ `f` answered with status 404
@@ -131,10 +131,10 @@ fn invoked_web_page_is_shown_as_what_the_function_answered() {
 }
 
 #[test]
-fn base_path_that_is_missing() {
+fn missing_base_path_is_reported() {
     let gateway = start(permissive().base_path("/openfaas"));
     let ran = deploy(&gateway).var("OPENFAAS_URL", gateway.url().replace("/openfaas", "")).run().exits(3);
-    insta::assert_snapshot!(told(&ran), @"
+    insta::assert_snapshot!(first_error(&ran), @"
     ERROR: the gateway `http://[GATEWAY]` refused the step's ID token with status 404: `404 page not found`
       hint: the gateway has no token exchange: OpenFaaS CE and Standard have no IAM, so set `OPENFAAS_PASSWORD` (an empty value counts as not set); otherwise check whether a base path is missing in `OPENFAAS_URL`
     ✖ nothing was deployed
@@ -142,11 +142,11 @@ fn base_path_that_is_missing() {
 }
 
 #[test]
-fn redirect_to_https() {
+fn redirect_to_https_is_explained() {
     let gateway = open();
     let there = format!("{}/oauth/token", gateway.url().replace("http://", "https://"));
     gateway.fault(Fault::any().redirect(308, &there));
-    insta::assert_snapshot!(told(&deploy(&gateway).run().exits(1)), @"
+    insta::assert_snapshot!(first_error(&deploy(&gateway).run().exits(1)), @"
     ERROR: POST /oauth/token: 308 Permanent Redirect, a redirect to `https://[GATEWAY]/oauth/token`
       hint: the gateway requires HTTPS: write `OPENFAAS_URL: 'https://[GATEWAY]'`
     ✖ nothing was deployed

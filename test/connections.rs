@@ -7,42 +7,40 @@ use std::thread;
 
 use local_gateway::{Fault, Gateway, Latch};
 
-use crate::support::{Pipe, Running, changes, permissive, stack, start, until};
+use crate::support::{Pipe, Running, changes, names, permissive, stack, start, wait_for};
 
-fn functions(number: usize) -> String {
-    stack(&(0..number).map(|number| format!("f-{number}")).collect::<Vec<_>>())
-}
-
-/// How many connections the requests came over.
+/// The number of connections that carried requests.
 fn connections(gateway: &Gateway) -> usize {
     let used: std::collections::BTreeSet<_> = gateway.requests().iter().map(|request| request.connection).collect();
     used.len()
 }
 
-/// The highest number of a connection that carried a request: one that was opened in vain leaves a gap.
+/// The highest connection number among the requests. A connection that carried no request leaves a gap.
 fn opened(gateway: &Gateway) -> u64 {
     gateway.requests().iter().map(|request| request.connection).max().unwrap_or_default()
 }
 
 #[test]
-fn http2_needs_one_connection_with_a_token() {
+fn http2_uses_one_connection() {
     let gateway = start(permissive().tls());
-    Pipe::at(&gateway).var("CA_CERT", gateway.ca_pem()).stack(&functions(40)).run().exits(0);
+    Pipe::at(&gateway).var("CA_CERT", gateway.ca_pem()).stack(&stack(&names(40), "1")).run().exits(0);
     assert_eq!(changes(&gateway).len(), 80);
     assert_eq!((connections(&gateway), opened(&gateway)), (1, 1));
 }
 
 #[test]
-fn http1_opens_no_more_connections_than_it_has_requests_under_way() {
+fn http1_opens_one_connection_per_request_in_flight() {
     for builder in [permissive().tls().http1_only(), permissive().http1_only()] {
         let gateway = start(builder);
         // No connection becomes free for a second request.
+        // No connection becomes free for a second request.
         let latch = Latch::closed();
         gateway.fault(Fault::on("PUT", "/system/functions").held_by(&latch));
-        let pipe = Pipe::at(&gateway).var("CA_CERT", gateway.ca_pem()).var("PARALLEL", "8").stack(&functions(8));
+        let pipe =
+            Pipe::at(&gateway).var("CA_CERT", gateway.ca_pem()).var("PARALLEL", "8").stack(&stack(&names(8), "1"));
         let mut running = Running::of(pipe);
-        until("eighth request", || changes(&gateway).len() == 8);
-        // The exchange's connection is one of them.
+        wait_for("eight PUT requests", || changes(&gateway).len() == 8);
+        // The connection of the token exchange is one of them.
         assert_eq!((connections(&gateway), opened(&gateway)), (8, 8));
         latch.open();
         running.end().exits(0);
@@ -50,7 +48,7 @@ fn http1_opens_no_more_connections_than_it_has_requests_under_way() {
 }
 
 #[test]
-fn lost_connections_are_made_again_without_waiting_for_one_that_hangs() {
+fn lost_connections_are_replaced_although_one_reconnect_hangs() {
     for builder in [permissive().tls(), permissive().tls().http1_only()] {
         let gateway = start(builder);
         let latch = Latch::closed();
@@ -58,16 +56,16 @@ fn lost_connections_are_made_again_without_waiting_for_one_that_hangs() {
         let relay = Relay::to(gateway.address());
         let url = gateway.url().replace(&gateway.address().to_string(), &relay.address.to_string());
         let pipe = Pipe::at(&gateway).var("OPENFAAS_URL", url).var("CA_CERT", gateway.ca_pem());
-        let mut running = Running::of(pipe.var("PARALLEL", "8").stack(&functions(8)));
-        until("eighth request", || changes(&gateway).len() == 8);
-        relay.lose_all_and_let_the_next_hang();
+        let mut running = Running::of(pipe.var("PARALLEL", "8").stack(&stack(&names(8), "1")));
+        wait_for("eight PUT requests", || changes(&gateway).len() == 8);
+        relay.drop_all_and_hang_next();
         latch.open();
         let ran = running.end().exits(0);
-        ran.says("the connection was closed").is_silent_about("no connection within");
+        ran.says("the connection was closed").does_not_say("no connection within");
     }
 }
 
-/// Passes connections on to an address until told otherwise.
+/// A TCP relay that can drop its connections.
 struct Relay {
     address: SocketAddr,
     passed_on: Arc<Mutex<Vec<TcpStream>>>,
@@ -76,35 +74,36 @@ struct Relay {
 
 impl Relay {
     fn to(target: SocketAddr) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let address = listener.local_addr().expect("an address");
+        let listener = TcpListener::bind("127.0.0.1:0").expect("cannot bind port");
+        let address = listener.local_addr().expect("cannot get address");
         let (passed_on, hang): (Arc<Mutex<Vec<TcpStream>>>, Arc<AtomicBool>) = Default::default();
         let relay = Self { address, passed_on: Arc::clone(&passed_on), hang: Arc::clone(&hang) };
         thread::spawn(move || {
             let mut hanging = Vec::new();
             for client in listener.incoming() {
-                let client = client.expect("a connection");
+                let client = client.expect("cannot connect");
                 if hang.swap(false, Ordering::SeqCst) {
                     hanging.push(client);
                     continue;
                 }
-                let server = TcpStream::connect(target).expect("a connection");
+                let server = TcpStream::connect(target).expect("cannot connect");
                 for (from, to) in [(&client, &server), (&server, &client)] {
-                    let (mut from, mut to) = (from.try_clone().expect("a clone"), to.try_clone().expect("a clone"));
+                    let (mut from, mut to) =
+                        (from.try_clone().expect("cannot clone socket"), to.try_clone().expect("cannot clone socket"));
                     thread::spawn(move || {
                         let _ = std::io::copy(&mut from, &mut to);
                         let _ = to.shutdown(Shutdown::Write);
                     });
                 }
-                passed_on.lock().expect("no panic").extend([client, server]);
+                passed_on.lock().expect("lock is poisoned").extend([client, server]);
             }
         });
         relay
     }
 
-    fn lose_all_and_let_the_next_hang(&self) {
+    fn drop_all_and_hang_next(&self) {
         self.hang.store(true, Ordering::SeqCst);
-        for stream in self.passed_on.lock().expect("no panic").drain(..) {
+        for stream in self.passed_on.lock().expect("lock is poisoned").drain(..) {
             let _ = stream.shutdown(Shutdown::Both);
         }
     }

@@ -1,4 +1,4 @@
-//! What the repository says in several places is the same in all of them: variables, defaults, versions.
+//! Variables, defaults and versions are the same everywhere in the repository.
 
 use std::collections::BTreeSet;
 
@@ -14,13 +14,13 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// A section of the README, by its heading.
 fn section(heading: &str) -> &'static str {
     let (_, section) = README.split_once(&format!("\n## {heading}\n")).expect(heading);
-    section.split("\n## ").next().expect("a section")
+    section.split("\n## ").next().expect("missing section")
 }
 
 /// A row of the README's tables of variables.
 struct Row {
     name: &'static str,
-    /// It has the mark of those that `pipe.yml` takes from the context.
+    /// Whether it is marked as one of the variables that `pipe.yml` takes from the context.
     from_context: bool,
     default: &'static str,
 }
@@ -29,10 +29,10 @@ fn rows() -> Vec<Row> {
     let lines = section("Variables").lines().filter_map(|line| line.strip_prefix("| "));
     let rows = lines.filter(|line| !line.starts_with("Variable |"));
     rows.map(|line| {
-        let (name, usage) = line.split_once(" | ").expect("two cells");
+        let (name, usage) = line.split_once(" | ").expect("expected two cells");
         let default = usage.split("Default: `").nth(1).and_then(|rest| rest.split('`').next());
         Row {
-            name: name.split(' ').next().expect("a name"),
+            name: name.split(' ').next().expect("missing name"),
             from_context: name.contains(r"(\*\*)"),
             default: default.unwrap_or_default(),
         }
@@ -41,18 +41,18 @@ fn rows() -> Vec<Row> {
 }
 
 fn metadata() -> Value {
-    serde_saphyr::from_str(METADATA).expect("YAML")
+    serde_saphyr::from_str(METADATA).expect("invalid YAML")
 }
 
-/// The names of `pipe.yml`'s variables.
+/// The names of the variables in `pipe.yml`.
 fn from_context() -> Vec<String> {
     let metadata = metadata();
-    let variables = metadata["variables"].as_array().expect("a list");
-    variables.iter().map(|variable| variable["name"].as_str().expect("a name").to_owned()).collect()
+    let variables = metadata["variables"].as_array().expect("not a list");
+    variables.iter().map(|variable| variable["name"].as_str().expect("missing name").to_owned()).collect()
 }
 
 #[test]
-fn readme_tables_have_every_variable_with_its_default_and_no_other() {
+fn readme_tables_list_every_variable_with_its_default() {
     let mut documented: Vec<_> = rows().iter().map(|row| (row.name, row.default)).collect();
     let mut known: Vec<_> = VARIABLES.iter().map(|variable| (variable.name, variable.default)).collect();
     documented.sort_unstable();
@@ -61,12 +61,13 @@ fn readme_tables_have_every_variable_with_its_default_and_no_other() {
 }
 
 #[test]
-fn yaml_definition_is_of_this_version_and_of_variables_that_exist() {
+fn yaml_definition_lists_known_variables_and_the_current_version() {
     let definition = section("YAML Definition");
     assert!(definition.contains(&format!("```yaml\n- pipe: openfaas-pipe/openfaas-pipe:{VERSION}\n  variables:\n")));
-    let block = definition.split("  variables:\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a block");
+    let block =
+        definition.split("  variables:\n").nth(1).and_then(|rest| rest.split("```").next()).expect("missing block");
     for line in block.lines() {
-        let name = line.trim_start_matches([' ', '#']).split(':').next().expect("a name");
+        let name = line.trim_start_matches([' ', '#']).split(':').next().expect("missing name");
         let variable = VARIABLES.iter().find(|variable| variable.name == name).expect(name);
         let value = match variable.kind {
             Kind::Boolean => "'<boolean>'",
@@ -88,24 +89,24 @@ fn yaml_definition_is_of_this_version_and_of_variables_that_exist() {
 }
 
 #[test]
-fn metadata_takes_variables_of_the_same_name_that_the_pipe_knows() {
+fn metadata_variables_are_known_and_default_to_themselves() {
     let metadata = metadata();
-    for variable in metadata["variables"].as_array().expect("a list") {
-        let name = variable["name"].as_str().expect("a name");
+    for variable in metadata["variables"].as_array().expect("not a list") {
+        let name = variable["name"].as_str().expect("missing name");
         assert!(VARIABLES.iter().any(|known| known.name == name), "{name}");
         assert_eq!(variable["default"], format!("${name}"));
     }
 }
 
 #[test]
-fn readme_marks_the_variables_that_the_metadata_takes_from_the_context() {
+fn readme_marks_the_variables_taken_from_the_context() {
     let marked: BTreeSet<String> =
         rows().iter().filter(|row| row.from_context).map(|row| row.name.to_owned()).collect();
     assert_eq!(marked, BTreeSet::from_iter(from_context()));
 }
 
 #[test]
-fn metadata_has_what_the_catalogue_asks_for() {
+fn metadata_has_the_required_fields() {
     let metadata = metadata();
     for field in ["name", "image", "description", "category", "repository", "vendor", "maintainer", "tags", "variables"]
     {
@@ -116,7 +117,7 @@ fn metadata_has_what_the_catalogue_asks_for() {
 
 #[test]
 fn versions_agree() {
-    let image = metadata()["image"].as_str().expect("an image").to_owned();
+    let image = metadata()["image"].as_str().expect("missing image").to_owned();
     assert_eq!(image, format!("openfaaspipe/openfaas-pipe:{VERSION}"));
     let entry = CHANGELOG.lines().find_map(|line| line.strip_prefix("## "));
     assert_eq!(entry, Some(VERSION), "the changelog's first entry");
@@ -129,8 +130,8 @@ fn versions_agree() {
 }
 
 #[test]
-fn changelog_names_variables_that_the_pipe_knows() {
-    let entry = CHANGELOG.split("\n## ").nth(1).expect("an entry");
+fn changelog_names_only_known_variables() {
+    let entry = CHANGELOG.split("\n## ").nth(1).expect("cannot read directory");
     let names = entry
         .split('`')
         .skip(1)
@@ -142,7 +143,7 @@ fn changelog_names_variables_that_the_pipe_knows() {
 }
 
 #[test]
-fn dockerfile_says_what_cargo_says() {
+fn dockerfile_labels_match_cargo_toml() {
     for (label, value) in [
         ("title", env!("CARGO_PKG_NAME")),
         ("description", env!("CARGO_PKG_DESCRIPTION")),
@@ -156,7 +157,7 @@ fn dockerfile_says_what_cargo_says() {
 }
 
 #[test]
-fn exit_codes_of_the_readme_are_those_of_the_code() {
+fn exit_codes_are_documented() {
     use openfaas_pipe::function::outcome::Failure;
     let failures = [
         Failure::Failed,

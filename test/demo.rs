@@ -1,4 +1,5 @@
-//! Runs the pipe's two steps as Bitbucket would, against the local gateway with the resources of the OpenFaaS guide.
+//! Runs the two steps of the guide as Bitbucket would, against the local gateway with the IAM resources of the OpenFaaS
+//! guide.
 //!
 //! `cargo demo` deploys the guide's stack file, then invokes its function with the guide's CSV.
 
@@ -13,7 +14,7 @@ use std::process::ExitCode;
 
 use anyhow::ensure;
 
-/// The argument that makes this program the pipe: a build of both in one is twice as fast as one of each.
+/// The argument that makes this program act as the pipe: one binary builds twice as fast as two.
 const AS_PIPE: &str = "--as-pipe";
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -30,7 +31,7 @@ fn main() -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The pipe's call as `bitbucket-pipelines.yml` would have it.
+/// The call of the pipe as it would appear in `bitbucket-pipelines.yml`.
 fn call(gateway: &str, variables: guide::Step) -> String {
     let reference = concat!("openfaas-pipe/openfaas-pipe:", env!("CARGO_PKG_VERSION"));
     let mut text = format!("- pipe: {reference}\n  variables:\n    OPENFAAS_URL: {gateway}");

@@ -1,26 +1,28 @@
-//! What goes wrong, told so that a person in a hurry knows what to change.
+//! Errors of IAM and of the provider: each names the cause and what to change.
 
 use local_gateway::{Fault, Gateway, Issuer, TokenBuilder};
 
-use crate::support::{Pipe, Ran, deploy_once as deploy, guide, issuer, open, permissive, permitting, put, start, told};
+use crate::support::{
+    Pipe, Ran, deploy_once as deploy, first_error, guide, issuer, open, permissive, permitting, put, start,
+};
 
-/// A deploy with another token; nothing but the exchange is sent.
+/// Runs a deploy with another token, which the exchange rejects.
 fn with_token(gateway: &Gateway, token: &str) -> Ran {
     let ran = deploy(gateway).var("BITBUCKET_STEP_OIDC_TOKEN", token).run().exits(3);
     assert!(gateway.requests().iter().all(|request| request.path == "/oauth/token"), "{}", ran.log);
     ran
 }
 
-/// The token of a step that the guide's gateway admits.
+/// The token of a step that the guide's gateway accepts.
 fn token(gateway: &Gateway) -> TokenBuilder {
     issuer().token().audience(gateway.public_url())
 }
 
 #[test]
-fn step_without_oidc_gets_the_block_to_paste() {
+fn step_without_oidc_is_shown_the_block_to_add() {
     let gateway = guide(&issuer());
     let ran = deploy(&gateway).without("BITBUCKET_STEP_OIDC_TOKEN").run().exits(3);
-    insta::assert_snapshot!(told(&ran), @"
+    insta::assert_snapshot!(first_error(&ran), @"
     ERROR: no ID token: the step has no `oidc` block
       hint: add an `oidc` block to the step; Bitbucket then passes the token by itself, without `BITBUCKET_STEP_OIDC_TOKEN` in `variables:`
       - step:
@@ -40,7 +42,7 @@ fn step_without_oidc_gets_the_block_to_paste() {
 }
 
 #[test]
-fn invocation_needs_no_token_where_none_is_wanted() {
+fn unguarded_function_is_invoked_without_a_token() {
     let gateway = open();
     put(&gateway, "openfaas-fn", "echo");
     for auth in ["auto", "never"] {
@@ -50,9 +52,9 @@ fn invocation_needs_no_token_where_none_is_wanted() {
 }
 
 #[test]
-fn token_without_the_custom_audience() {
+fn missing_audience_is_explained() {
     let gateway = guide(&issuer());
-    insta::assert_snapshot!(told(&with_token(&gateway, &issuer().token().mint())), @"
+    insta::assert_snapshot!(first_error(&with_token(&gateway, &issuer().token().mint())), @"
     ERROR: the gateway `http://[GATEWAY]` refused the step's ID token with status 400: `invalid_request`, `Could not validate JWT token, audience is not valid`
       hint: the ID token is not meant for `http://[GATEWAY]`: it has only Bitbucket's default audience; instead of `oidc: true`, write
       - step:
@@ -69,11 +71,11 @@ fn token_without_the_custom_audience() {
 }
 
 #[test]
-fn audience_that_is_nearly_right() {
+fn almost_matching_audience_is_explained() {
     let gateway = guide(&issuer());
     let near = format!("{}/", gateway.public_url());
     let ran = with_token(&gateway, &issuer().token().audience("https://other.example.com").audience(&near).mint());
-    insta::assert_snapshot!(told(&ran), @"
+    insta::assert_snapshot!(first_error(&ran), @"
     ERROR: the gateway `http://[GATEWAY]` refused the step's ID token with status 400: `invalid_request`, `Could not validate JWT token, audience is not valid`
       hint: the ID token's audience `http://[GATEWAY]/` is not exactly `http://[GATEWAY]`: it ends with `/`; write the gateway's URL exactly as in the JwtIssuer's `aud`
       - step:
@@ -91,9 +93,10 @@ fn audience_that_is_nearly_right() {
 }
 
 #[test]
-fn token_that_expired_by_the_local_clock_alone_is_sent_with_a_warning() {
+fn expired_token_is_sent_with_a_warning() {
     let gateway = guide(&issuer());
     let ran = with_token(&gateway, &token(&gateway).expires_in(-120).mint());
+    assert_eq!(ran.log.matches("WARNING: the ID token").count(), 1, "{}", ran.log);
     let ran =
         ran.says("WARNING: the ID token expired 2 min ").says("  hint: the step ran longer than the token is valid: ");
     ran.says("refused the step's ID token with status 400: `invalid_request`, ").says("token is expired");
@@ -103,9 +106,9 @@ fn token_that_expired_by_the_local_clock_alone_is_sent_with_a_warning() {
 }
 
 #[test]
-fn value_that_is_no_token_is_not_even_sent() {
+fn malformed_token_is_not_sent() {
     let gateway = guide(&issuer());
-    insta::assert_snapshot!(told(&with_token(&gateway, "hunter2-hunter2")), @"
+    insta::assert_snapshot!(first_error(&with_token(&gateway, "hunter2-hunter2")), @"
     ERROR: `BITBUCKET_STEP_OIDC_TOKEN` is not a JWT: it has one part instead of three, like a password or an opaque access token
       hint: remove `BITBUCKET_STEP_OIDC_TOKEN` from the pipe's `variables:` and from the repository and workspace variables; Bitbucket passes it by itself if the step has
       - step:
@@ -122,16 +125,16 @@ fn value_that_is_no_token_is_not_even_sent() {
         ("Bearer eyJhbGciOiJSUzI1NiJ9.e30.c2ln", "begins with `Bearer`"),
         ("eyJhbGciOiJSUzI1NiJ9.e30.", "has no signature; it was truncated"),
     ] {
-        with_token(&gateway, value).says(what).is_silent_about("eyJ");
+        with_token(&gateway, value).says(what).does_not_say("eyJ");
     }
     assert!(gateway.requests().is_empty());
 }
 
 #[test]
-fn token_of_another_workspace() {
+fn token_of_another_workspace_is_explained() {
     let gateway = guide(&issuer());
     let token = Issuer::bitbucket("globex").token().audience(gateway.public_url()).mint();
-    insta::assert_snapshot!(told(&with_token(&gateway, &token)), @"
+    insta::assert_snapshot!(first_error(&with_token(&gateway, &token)), @"
     ERROR: the gateway `http://[GATEWAY]` refused the step's ID token with status 400: `invalid_request`, `Could not validate JWT token, issuer is not registered: https://api.bitbucket.org/2.0/workspaces/globex/pipelines-config/identity/oidc`
       hint: the ID token is from workspace `globex`, but this step runs in `acme`; remove `BITBUCKET_STEP_OIDC_TOKEN` from all variables: Bitbucket passes the step's own token by itself
       claims of the token:
@@ -144,7 +147,7 @@ fn token_of_another_workspace() {
 }
 
 #[test]
-fn token_of_another_issuer() {
+fn token_of_another_issuer_is_explained() {
     let gateway = guide(&issuer());
     let token = token(&gateway).claim("iss", "https://gitlab.com").mint();
     let ran = with_token(&gateway, &token);
@@ -152,9 +155,9 @@ fn token_of_another_issuer() {
 }
 
 #[test]
-fn issuer_that_is_not_registered() {
+fn unregistered_issuer_is_explained() {
     let gateway = start(Gateway::builder().iam_yaml(""));
-    insta::assert_snapshot!(told(&with_token(&gateway, &token(&gateway).mint())), @"
+    insta::assert_snapshot!(first_error(&with_token(&gateway, &token(&gateway).mint())), @"
     ERROR: the gateway `http://[GATEWAY]` refused the step's ID token with status 400: `invalid_request`, `Could not validate JWT token, issuer is not registered: https://api.bitbucket.org/2.0/workspaces/acme/pipelines-config/identity/oidc`
       hint: the gateway does not know the issuer: apply a JwtIssuer whose `spec.iss` is exactly the token's `iss`; each Bitbucket workspace needs its own
       apiVersion: iam.openfaas.com/v1
@@ -177,24 +180,24 @@ fn issuer_that_is_not_registered() {
 }
 
 #[test]
-fn keys_that_the_gateway_has_not_read() {
+fn unknown_signing_key_is_explained() {
     let gateway = guide(&issuer());
     with_token(&gateway, &token(&gateway).kid("new").mint())
         .says("hint: the gateway has not fetched the issuer's current keys yet");
 }
 
 #[test]
-fn signature_that_is_wrong() {
+fn invalid_signature_is_explained() {
     let gateway = guide(&issuer());
     with_token(&gateway, &token(&gateway).forged().mint()).says("hint: the token was changed");
 }
 
 #[test]
-fn tag_build_where_the_role_asks_for_a_branch() {
+fn tag_build_with_a_branch_condition_is_explained() {
     let gateway = guide(&issuer());
     let ran =
         deploy(&gateway).var("BITBUCKET_STEP_OIDC_TOKEN", token(&gateway).tag().mint()).var("BITBUCKET_TAG", "v1.2");
-    insta::assert_snapshot!(told(&ran.run().exits(3)), @"
+    insta::assert_snapshot!(first_error(&ran.run().exits(3)), @"
     ERROR: the gateway `http://[GATEWAY]` refused the step's ID token with status 400: `invalid_request`, `No policies found for subject: {b1f8e7d6-5c4b-4a39-8271-605f4e3d2c1b}:{0a1b2c3d-4e5f-4061-9273-8495a6b7c8d9}`
       hint: the gateway trusts the issuer, but no Role matches the token: all conditions of one Role must match, and UUIDs in them have braces
       the ID token has no `branchName`: this is a build of tag `v1.2`; a Role with a condition on `jwt:branchName` does not match this step: use conditions on `jwt:repositoryUuid` and `jwt:deploymentEnvironmentUuid`, and give the step a `deployment:`
@@ -211,7 +214,7 @@ fn tag_build_where_the_role_asks_for_a_branch() {
 }
 
 #[test]
-fn environment_that_the_role_does_not_know() {
+fn claims_of_a_rejected_token_are_shown() {
     let gateway = guide(&issuer());
     let ran = with_token(&gateway, &token(&gateway).branch("feature/x").deployment("{e0}").mint());
     ran.says("branchName: feature/x (the usual Role has a condition on it)")
@@ -219,7 +222,7 @@ fn environment_that_the_role_does_not_know() {
 }
 
 #[test]
-fn repository_that_no_role_admits() {
+fn repository_without_a_role_is_explained() {
     let gateway = guide(&issuer());
     let pipe = deploy(&gateway).var("BITBUCKET_STEP_OIDC_TOKEN", token(&gateway).repository("{0ther}").mint());
     pipe.run().exits(3).says("repositoryUuid: {0ther} (the usual Role has a condition on it, with its braces)");
@@ -228,11 +231,11 @@ fn repository_that_no_role_admits() {
 }
 
 #[test]
-fn gateway_without_iam() {
+fn gateway_without_iam_is_explained() {
     let gateway = start(Gateway::builder().basic_auth("admin", "s3cr3t-password"));
     deploy(&gateway).run().exits(3).says("set `OPENFAAS_PASSWORD`");
     let ran = deploy(&gateway).var("OPENFAAS_PASSWORD", "wrong-password").run().exits(3);
-    insta::assert_snapshot!(told(&ran), @"
+    insta::assert_snapshot!(first_error(&ran), @"
     ERROR: `import-csv.etl`: PUT /system/functions: 401 Unauthorized: `invalid credentials`
       hint: check `OPENFAAS_USERNAME` and `OPENFAAS_PASSWORD`
     FUNCTION  NAMESPACE  IMAGE  RESULT  TIME  URL
@@ -242,7 +245,7 @@ fn gateway_without_iam() {
 }
 
 #[test]
-fn sign_in_page_before_the_gateway_is_not_iam() {
+fn sign_in_page_of_a_proxy_is_not_mistaken_for_iam() {
     for status in [401, 403] {
         let gateway = guide(&issuer());
         let page = "<html><head><title>401 Authorization Required</title></head></html>";
@@ -252,15 +255,15 @@ fn sign_in_page_before_the_gateway_is_not_iam() {
         ran.says("not the gateway's IAM: a proxy or an ingress before it requires its own sign-in");
         gateway.clear_faults();
         gateway.fault(Fault::on("PUT", "/system/").status(status).header("Content-Type", "text/html").body(page));
-        deploy(&gateway).run().exits(3).says("not the gateway's IAM").is_silent_about("the Policy lacks");
+        deploy(&gateway).run().exits(3).says("not the gateway's IAM").does_not_say("the Policy lacks");
     }
 }
 
 #[test]
-fn token_that_is_refused_after_the_exchange() {
+fn token_rejected_after_the_exchange_is_explained() {
     let gateway = open();
     gateway.fault(Fault::on("PUT", "/system/").status(401).body("invalid or expired token"));
-    insta::assert_snapshot!(told(&deploy(&gateway).run().exits(3)), @"
+    insta::assert_snapshot!(first_error(&deploy(&gateway).run().exits(3)), @"
     ERROR: `import-csv.etl`: PUT /system/functions: 401 Unauthorized: `invalid or expired token`
       hint: the gateway exchanged the step's token, but does not accept the token that it issued: check whether several gateways with different keys answer at this URL, and whether their clocks are right
     FUNCTION  NAMESPACE  IMAGE  RESULT  TIME  URL
@@ -270,18 +273,18 @@ fn token_that_is_refused_after_the_exchange() {
 }
 
 #[test]
-fn function_that_is_not_there_is_told_with_names_like_it() {
+fn missing_function_is_reported_with_similar_names() {
     let gateway = open();
     put(&gateway, "etl", "import-csv");
     put(&gateway, "etl", "unlike");
     let pipe = Pipe::at(&gateway).var("COMMAND", "invoke").var("FUNCTION", "import-cvs.etl");
-    insta::assert_snapshot!(told(&pipe.run().exits(1)), @"
+    insta::assert_snapshot!(first_error(&pipe.run().exits(1)), @"
     ERROR: `import-cvs.etl` answered 404 Not Found to POST /function/import-cvs.etl, call id `[ID]`
       hint: there is no function `import-cvs` in namespace `etl`; similar names: `import-csv`
     ✖ `import-cvs` answered with status 404
     ");
     let ran = pipe.var("FUNCTION", "nothing-of-the-kind").run().exits(1);
-    insta::assert_snapshot!(told(&ran), @"
+    insta::assert_snapshot!(first_error(&ran), @"
     ERROR: `nothing-of-the-kind` answered 404 Not Found to POST /function/nothing-of-the-kind, call id `[ID]`
       hint: there is no function `nothing-of-the-kind` in namespace `openfaas-fn`
     ✖ `nothing-of-the-kind` answered with status 404
@@ -289,19 +292,19 @@ fn function_that_is_not_there_is_told_with_names_like_it() {
 }
 
 #[test]
-fn function_that_is_not_there_is_told_where_listing_is_not_permitted() {
+fn missing_function_is_reported_without_permission_to_list() {
     let gateway = guide(&issuer());
     let pipe = Pipe::at(&gateway).var("COMMAND", "invoke").var("FUNCTION", "import-cvs.etl");
-    insta::assert_snapshot!(told(&pipe.run().exits(1)), @"
+    insta::assert_snapshot!(first_error(&pipe.run().exits(1)), @"
     ERROR: `import-cvs.etl` answered 404 Not Found to POST /function/import-cvs.etl, call id `[ID]`
       hint: either the function itself answers 404, or there is no function with this name: check its name and namespace, and that it was deployed
     ✖ `import-cvs` answered with status 404
     ");
     let ran = pipe.without("BITBUCKET_STEP_OIDC_TOKEN").run().exits(1);
-    ran.says("404 Not Found").is_silent_about("ID token");
+    ran.says("404 Not Found").does_not_say("ID token");
 }
 
-/// A stack file of many functions, in two namespaces.
+/// A stack file with several functions in two namespaces.
 fn many() -> String {
     let functions: String = ["api", "job", "worker"]
         .iter()
@@ -311,9 +314,9 @@ fn many() -> String {
 }
 
 #[test]
-fn action_that_is_missing_for_many_functions_is_one_statement_to_paste() {
+fn missing_action_for_many_functions_is_one_policy_statement() {
     let gateway = start(permitting(&["Function:List"]));
-    insta::assert_snapshot!(told(&deploy(&gateway).stack(&many()).run().exits(3)), @r#"
+    insta::assert_snapshot!(first_error(&deploy(&gateway).stack(&many()).run().exits(3)), @r#"
     ERROR: `api.etl`: PUT /system/functions: 403 Forbidden: `insufficient permissions`
     ERROR: `job.etl`: PUT /system/functions: 403 Forbidden: `insufficient permissions`
     ERROR: `worker.etl`: PUT /system/functions: 403 Forbidden: `insufficient permissions`
@@ -339,23 +342,23 @@ fn action_that_is_missing_for_many_functions_is_one_statement_to_paste() {
     "#);
 }
 
-/// The statements that a log has to paste, put into a gateway's Policy, which permitted only this.
+/// Adds the statements printed in a log to the gateway's Policy, which so far permits only this action.
 fn paste(gateway: &Gateway, permitted: &str, log: &str) {
-    let statements = log.split_once("add to its `statement:`\n").expect("a statement").1;
+    let statements = log.split_once("add to its `statement:`\n").expect("missing statement").1;
     let end = statements.find("\n  `COMMAND: whoami`").or(statements.find("\nFUNCTION ")).or(statements.find("\n✖"));
     let iam = include_str!("iam/everything.yaml").replace("action: [\"*\"]", &format!("action: [{permitted:?}]"));
-    let statements = &statements[..end.expect("an end")];
-    gateway.apply(&iam.replace("  statement:\n", &format!("  statement:\n{statements}\n"))).expect("resources");
+    let statements = &statements[..end.expect("cannot wait for the process")];
+    gateway.apply(&iam.replace("  statement:\n", &format!("  statement:\n{statements}\n"))).expect("invalid resources");
 }
 
 #[test]
-fn one_statement_to_paste_is_enough_for_all_that_a_deploy_asks_for() {
+fn printed_policy_statement_is_sufficient_for_a_deploy() {
     for permitted in ["Function:Logs", "Function:Create", "Function:Get"] {
         for (variables, is_there) in [
             (&[][..], true),
             (&[("STRATEGY", "replace")], true),
             (&[("STRATEGY", "create")], false),
-            // Where nothing runs before, there is nothing to wait for.
+            // If no function exists, there is nothing to wait for.
             (&[("WAIT", "true"), ("ROLLBACK", "true")], false),
             (&[("OWNER_LABEL", "true"), ("PRUNE", "true"), ("BITBUCKET_REPO_FULL_NAME", "acme/shop")], true),
         ] {
@@ -366,7 +369,7 @@ fn one_statement_to_paste_is_enough_for_all_that_a_deploy_asks_for() {
             let pipe = |stack: &str| {
                 variables.iter().fold(deploy(&gateway).stack(stack), |pipe, (name, value)| pipe.var(name, *value))
             };
-            // What is permitted may be enough.
+            // The permitted action may already be sufficient.
             let ran = pipe(&many()).run();
             if ran.code != 0 {
                 paste(&gateway, permitted, &ran.exits(3).log);
@@ -380,18 +383,18 @@ fn one_statement_to_paste_is_enough_for_all_that_a_deploy_asks_for() {
 }
 
 #[test]
-fn statement_to_paste_lets_a_removal_and_a_comparison_pass() {
+fn printed_policy_statement_is_sufficient_for_remove_and_diff() {
     for (command, exit) in [("remove", 0), ("diff", 6)] {
         let gateway = start(permitting(&["Function:Logs"]));
         let pipe = deploy(&gateway).stack(&many()).var("COMMAND", command);
-        let ran = pipe.run().exits(3).is_silent_about("COMMAND: whoami");
+        let ran = pipe.run().exits(3).does_not_say("COMMAND: whoami");
         paste(&gateway, "Function:Logs", &ran.log);
         pipe.run().exits(exit);
     }
 }
 
 #[test]
-fn each_action_that_is_missing_is_named() {
+fn missing_action_is_named() {
     for (permitted, strategy, missing) in [
         (&["Function:Create"][..], "update", "Function:Update"),
         (&["Function:Update"], "update", "Function:Create"),
@@ -410,12 +413,12 @@ fn each_action_that_is_missing_is_named() {
 }
 
 #[test]
-fn invocation_that_no_policy_permits() {
+fn invocation_without_permission_is_explained() {
     let gateway = start(permitting(&["Function:Create", "Function:Update"]));
     let pipe = deploy(&gateway);
     pipe.run().exits(0);
     let ran = pipe.var("COMMAND", "invoke").var("FUNCTION", "import-csv.etl").run().exits(3);
-    insta::assert_snapshot!(told(&ran), @r#"
+    insta::assert_snapshot!(first_error(&ran), @r#"
     ERROR: `import-csv.etl` answered 403 Forbidden to POST /function/import-csv.etl, call id `[ID]`
       hint: the Policy lacks `Function:Invoke` on `etl:import-csv`; add to its `statement:`
         - sid: openfaas-pipe-1
@@ -430,7 +433,7 @@ fn invocation_that_no_policy_permits() {
 }
 
 #[test]
-fn function_that_refuses_by_itself_is_not_a_matter_of_policies() {
+fn error_of_the_function_itself_is_not_blamed_on_policies() {
     let gateway = open();
     put(&gateway, "openfaas-fn", "echo");
     let pipe = Pipe::at(&gateway).var("COMMAND", "invoke").var("FUNCTION", "echo");
@@ -438,7 +441,7 @@ fn function_that_refuses_by_itself_is_not_a_matter_of_policies() {
         gateway.clear_faults();
         gateway.fault(Fault::on("POST", "/function/").status(status).body("not you"));
         let ran = pipe.run().exits(3).says("\nnot you\n").says("hint: this is not OpenFaaS' IAM: the function, or ");
-        ran.says("send them with `HEADERS`").is_silent_about("Function:Invoke");
+        ran.says("send them with `HEADERS`").does_not_say("Function:Invoke");
         gateway.clear_faults();
         let page = Fault::on("POST", "/function/").status(status).header("Content-Type", "text/html");
         gateway.fault(page.body("<html><title>Sign in</title></html>"));
@@ -450,7 +453,7 @@ fn function_that_refuses_by_itself_is_not_a_matter_of_policies() {
 }
 
 #[test]
-fn what_the_provider_refuses_is_told_with_its_line() {
+fn provider_error_is_reported_with_its_line() {
     let gateway = start(permissive().secrets(&["known"]).namespaces(&["openfaas-fn"]));
     let stack = "version: 1.0
 provider: {name: openfaas}
@@ -468,7 +471,7 @@ functions:
     labels:
       com.example/team: 'two words'
 ";
-    insta::assert_snapshot!(told(&deploy(&gateway).stack(stack).run().exits(1)), @r#"
+    insta::assert_snapshot!(first_error(&deploy(&gateway).stack(stack).run().exits(1)), @r#"
     ERROR: `with-secret`: PUT /system/functions: 400 Bad Request: `unable to fetch secrets: secrets "unknown" not found`
       hint: create the secret in namespace `openfaas-fn` first, or correct `secrets` at stack.yml:6
     ERROR: `elsewhere.nowhere`: PUT /system/functions: 400 Bad Request: `namespace: nowhere not found or not annotated for use by OpenFaaS`
@@ -481,12 +484,4 @@ functions:
     labelled  -  example/f:1  failed: PUT /system/functions: 400 Bad Request: …  [TIME]  http://[GATEWAY]/function/labelled
     ✖ 3 of 3 functions not deployed
     "#);
-}
-
-#[test]
-fn function_that_exists_is_told_with_the_strategy_to_set() {
-    let gateway = open();
-    put(&gateway, "etl", "import-csv");
-    let ran = deploy(&gateway).var("STRATEGY", "create").run().exits(1);
-    ran.says("409 Conflict").says("hint: the function already exists: remove `STRATEGY`");
 }

@@ -1,6 +1,6 @@
-//! Fails if what users pull has become too large.
+//! Fails if the binary or the image exceeds its size budget.
 //!
-//! `cargo run --example figures` builds the binary as it is shipped and compares its size, and that of the image, with the
+//! `cargo run --example figures` builds the release binary and compares its size, and that of the image, with the
 //! budgets.
 
 #![expect(clippy::print_stdout, reason = "a program for people")]
@@ -15,7 +15,7 @@ use anyhow::Context as _;
 /// Budgets in bytes. The pull is part of every run of the pipe; the official pipes take 60 MB and more.
 const BINARY: usize = 5_000_000;
 const IMAGE: usize = 2_500_000;
-/// What an image holds besides the binary.
+/// The files of the image besides the binary.
 const DOCUMENTS: [&str; 3] = ["LICENSE", "README.md", "pipe.yml"];
 
 fn main() -> anyhow::Result<ExitCode> {

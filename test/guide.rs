@@ -1,4 +1,4 @@
-//! The two steps of OpenFaaS' guide for Bitbucket, ready to be run: what the demo shows and the picture is made of.
+//! The two steps of the OpenFaaS guide for Bitbucket, for the demo and the pictures.
 
 use std::fs;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use std::process::Command;
 use local_gateway::{Gateway, Issuer};
 use tempfile::TempDir;
 
-/// A step's variables, beside those that Bitbucket sets.
+/// The variables of a step, in addition to those that Bitbucket sets.
 pub(crate) type Step = &'static [(&'static str, &'static str)];
 
 /// Deploy, then invoke.
@@ -31,7 +31,7 @@ pub(crate) struct Guide {
 }
 
 impl Guide {
-    /// Starts the gateway, mints the step's token, and puts the guide's files into a clone.
+    /// Starts the gateway, mints the step's token, and writes the guide's files into a clone.
     pub(crate) fn start(pipe: PathBuf) -> anyhow::Result<Self> {
         let issuer = Issuer::bitbucket("acme");
         let gateway = Gateway::builder().guide(&issuer).start()?;
@@ -47,7 +47,7 @@ impl Guide {
         self.gateway.url()
     }
 
-    /// The command that runs the pipe as Bitbucket would.
+    /// The command that runs the pipe as Bitbucket does.
     pub(crate) fn command(&self, variables: Step) -> Command {
         let mut command = Command::new(&self.pipe);
         command

@@ -15,9 +15,9 @@ use crate::support::{Pipe, issuer, one_audience, stack_of, step_in};
 const ECR: &str = "123456789012.dkr.ecr.eu-west-1.amazonaws.com";
 const GOOGLE: &str = "europe-docker.pkg.dev";
 
-/// A login, without a gateway, in a cloud that trusts the step.
+/// A login without a gateway, in clouds that trust the step.
 fn login() -> (Cloud, Pipe) {
-    let cloud = Cloud::start().expect("a cloud");
+    let cloud = Cloud::start().expect("cannot start cloud");
     cloud.aws().set_up(&issuer());
     cloud.google().set_up(&issuer());
     let pipe = step_in(&cloud, &one_audience()).without("OPENFAAS_URL").var("COMMAND", "login");
@@ -25,20 +25,20 @@ fn login() -> (Cloud, Pipe) {
 }
 
 fn config(pipe: &Pipe, directory: &str) -> Value {
-    let text = fs::read(pipe.dir().join(directory).join("config.json")).expect("a config.json");
-    serde_json::from_slice(&text).expect("JSON")
+    let text = fs::read(pipe.dir().join(directory).join("config.json")).expect("cannot read file");
+    serde_json::from_slice(&text).expect("invalid JSON")
 }
 
-/// User and password of a host.
+/// User and password for a host.
 fn user(config: &Value, key: &str) -> (String, String) {
     let auth = config["auths"][key]["auth"].as_str().unwrap_or_else(|| panic!("no `{key}` in {config:#}"));
-    let auth = String::from_utf8(STANDARD.decode(auth).expect("base64")).expect("text");
-    let (user, password) = auth.split_once(':').expect("user and password");
+    let auth = String::from_utf8(STANDARD.decode(auth).expect("invalid base64")).expect("invalid text");
+    let (user, password) = auth.split_once(':').expect("missing password");
     (user.to_owned(), password.to_owned())
 }
 
 #[test]
-fn clouds_are_signed_in_to_with_the_steps_token_alone() {
+fn login_to_clouds_uses_the_step_token() {
     let (cloud, pipe) = login();
     let pipe = pipe.list("REGISTRIES", &[ECR, GOOGLE]).var("DEBUG", "true");
     let ran = pipe.run().exits(0);
@@ -52,11 +52,11 @@ fn clouds_are_signed_in_to_with_the_steps_token_alone() {
     }
     let mode = |path: &str| fs::metadata(pipe.dir().join(path)).expect(path).permissions().mode() & 0o777;
     assert_eq!(mode(".docker/config.json"), 0o600);
-    assert_eq!(fs::read_to_string(pipe.dir().join(".docker/.gitignore")).expect("a file"), "*\n");
+    assert_eq!(fs::read_to_string(pipe.dir().join(".docker/.gitignore")).expect("cannot read file"), "*\n");
 }
 
 #[test]
-fn registries_of_the_stack_file_are_those_with_credentials() {
+fn registries_are_taken_from_the_stack_file() {
     let (cloud, pipe) = login();
     let hub = cloud.registry("registry-1.docker.io");
     hub.add_user("hub-user", "password-of-hub-user");
@@ -65,15 +65,15 @@ fn registries_of_the_stack_file_are_those_with_credentials() {
         .stack(&stack_of(&images))
         .var("REGISTRY_USERNAME", "hub-user")
         .var("REGISTRY_PASSWORD", "password-of-hub-user");
-    pipe.run().exits(0).says("signed in to `docker.io`").is_silent_about("password-of-hub-user");
+    pipe.run().exits(0).says("signed in to `docker.io`").does_not_say("password-of-hub-user");
     let config = config(&pipe, ".docker");
-    let hosts: Vec<_> = config["auths"].as_object().expect("hosts").keys().cloned().collect();
+    let hosts: Vec<_> = config["auths"].as_object().expect("missing hosts").keys().cloned().collect();
     assert_eq!(hosts, [ECR, "https://index.docker.io/v1/"]);
     assert!(cloud.requests_to("sts.googleapis.com").is_empty());
 }
 
 #[test]
-fn what_the_file_says_of_other_hosts_stays() {
+fn entries_of_other_hosts_are_kept() {
     let (_cloud, pipe) = login();
     let pipe = pipe
         .list("REGISTRIES", &[ECR])
@@ -84,12 +84,12 @@ fn what_the_file_says_of_other_hosts_stays() {
     let config = config(&pipe, "build/docker");
     assert_eq!((&config["auths"]["ghcr.io"]["auth"], &config["credsStore"]), (&"dTpw".into(), &"desktop".into()));
     assert_eq!(config["credHelpers"][ECR], "");
-    let ignored = fs::read_to_string(pipe.dir().join("build/docker/.gitignore")).expect("a file");
+    let ignored = fs::read_to_string(pipe.dir().join("build/docker/.gitignore")).expect("cannot read file");
     assert_eq!(ignored, "config.json\n");
 }
 
 #[test]
-fn nothing_is_written_if_one_registry_refuses() {
+fn nothing_is_written_if_one_registry_rejects_the_login() {
     let (cloud, pipe) = login();
     cloud.registry("ghcr.io").add_user("robot", "the-right-password");
     let pipe = pipe
@@ -97,7 +97,7 @@ fn nothing_is_written_if_one_registry_refuses() {
         .var("REGISTRY_HOST", "ghcr.io")
         .var("REGISTRY_USERNAME", "robot")
         .var("REGISTRY_PASSWORD", "a-wrong-password");
-    let ran = pipe.run().exits(3).is_silent_about("a-wrong-password");
+    let ran = pipe.run().exits(3).does_not_say("a-wrong-password");
     ran.says("registry `ghcr.io` refused the user name and password in `REGISTRY_USERNAME` and `REGISTRY_PASSWORD`");
     assert!(!pipe.dir().join(".docker").exists());
 
@@ -107,7 +107,7 @@ fn nothing_is_written_if_one_registry_refuses() {
 }
 
 #[test]
-fn cloud_that_refuses_is_told_once_for_all_its_registries() {
+fn cloud_error_is_reported_once_for_all_its_registries() {
     let (cloud, pipe) = login();
     cloud.aws().delete_role(ROLE);
     let other = "210987654321.dkr.ecr.eu-west-1.amazonaws.com";
@@ -117,13 +117,13 @@ fn cloud_that_refuses_is_told_once_for_all_its_registries() {
 }
 
 #[test]
-fn registry_without_credentials_and_directory_outside_are_errors() {
+fn missing_credentials_and_outside_directory_are_errors() {
     let (cloud, pipe) = login();
     let ran = pipe.list("REGISTRIES", &["ghcr.io", "not a host"]).run().exits(2);
     ran.says("REGISTRIES:\n")
         .says("`not a host` is not a valid registry host name")
-        .is_silent_about("OPENFAAS_URL")
-        .is_silent_about("STACK_FILE");
+        .does_not_say("OPENFAAS_URL")
+        .does_not_say("STACK_FILE");
     let ran =
         pipe_with(&cloud).list("REGISTRIES", &["ghcr.io"]).var("DOCKER_CONFIG", "/elsewhere/.docker").run().exits(2);
     ran.says("there are no credentials for `ghcr.io`")
@@ -138,7 +138,7 @@ fn pipe_with(cloud: &Cloud) -> Pipe {
 }
 
 #[test]
-fn token_is_needed_for_a_cloud() {
+fn login_to_a_cloud_requires_a_token() {
     let (cloud, pipe) = login();
     let ran = pipe.without("BITBUCKET_STEP_OIDC_TOKEN").list("REGISTRIES", &[ECR]).run().exits(3);
     ran.says("`oidc: true`");

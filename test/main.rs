@@ -1,6 +1,5 @@
-//! What a user meets: the built pipe with an empty environment, against the local gateway.
+//! Tests of the built pipe, with an empty environment, against the local gateway.
 
-mod bad_days;
 mod binary;
 mod bounded;
 mod certificates;
@@ -11,6 +10,7 @@ mod consistency;
 mod deploy;
 mod diff;
 mod explain;
+mod failures;
 mod faults;
 mod images;
 mod invoke;

@@ -1,4 +1,4 @@
-//! Runs of a program, and what they took: time, memory, instructions.
+//! Runs a program and measures time, memory and instructions.
 
 use std::path::Path;
 use std::process::{Command, ExitCode, Output, Stdio};
@@ -9,10 +9,10 @@ use anyhow::{Context as _, ensure};
 use nix::sys::resource::{UsageWho, getrusage};
 use tempfile::TempDir;
 
-/// The argument by which a benchmark asks itself for a run's peak memory.
+/// The argument that makes the benchmark measure the peak memory of another program.
 pub(crate) const PEAK_MEMORY: &str = "--peak-memory-of";
 
-/// The argument by which a benchmark asks itself to do nothing, which takes what the machine needs to start a program.
+/// The argument that makes the benchmark exit at once: the time to start a program on this machine.
 pub(crate) const NOTHING: &str = "--nothing";
 
 /// A program in a working directory of its own, with these variables and no others.
@@ -21,15 +21,15 @@ pub(crate) struct Job<'a> {
     pub(crate) arguments: Vec<String>,
     pub(crate) variables: Vec<(String, String)>,
     pub(crate) dir: &'a TempDir,
-    /// How it has to end.
+    /// The expected exit code.
     pub(crate) exit_code: i32,
 }
 
-/// How a run went.
+/// The measurements of a run.
 pub(crate) struct Ran {
     pub(crate) started: Instant,
     pub(crate) took: Duration,
-    /// What it wrote, in bytes.
+    /// The size of standard output, in bytes.
     pub(crate) log: usize,
 }
 
@@ -44,19 +44,19 @@ impl Job<'_> {
         Ok(Ran { started, took, log: output.stdout.len() })
     }
 
-    /// The most memory that it had at once, in bytes.
+    /// The peak resident memory in bytes.
     ///
-    /// A process counts what its parent had when it was started; hence a small one between.
+    /// A new process inherits the peak of its parent, so the benchmark starts itself as a small process in between.
     pub(crate) fn peak_memory(&self) -> anyhow::Result<u64> {
         let mut command = self.command(&std::env::current_exe()?);
         let output = command.arg(PEAK_MEMORY).arg(self.program).args(&self.arguments).output()?;
         self.ended(&output)?;
         let text = String::from_utf8_lossy(&output.stderr);
-        let kibibytes: u64 = text.trim().parse().with_context(|| format!("`{}` is no size", text.trim()))?;
+        let kibibytes: u64 = text.trim().parse().with_context(|| format!("`{}` is not a number", text.trim()))?;
         Ok(kibibytes * 1024)
     }
 
-    /// The instructions that it took, where the machine counts them.
+    /// The number of instructions in user mode, if the machine can count them.
     pub(crate) fn instructions(&self) -> Option<u64> {
         let mut perf = self.command(Path::new("perf"));
         perf.args(["stat", "-x,", "-e", "instructions:u"]).arg(self.program).args(&self.arguments);
@@ -80,7 +80,8 @@ impl Job<'_> {
     }
 }
 
-/// Runs the program given after [`PEAK_MEMORY`], and writes the memory of this process's children to standard error.
+/// Runs the program in the arguments after [`PEAK_MEMORY`] and writes the peak memory of this process's children to
+/// standard error.
 pub(crate) fn peak_memory_of(mut arguments: impl Iterator<Item = String>) -> anyhow::Result<ExitCode> {
     let program = arguments.next().context("no program")?;
     let status = Command::new(program).args(arguments).status()?;
@@ -89,7 +90,7 @@ pub(crate) fn peak_memory_of(mut arguments: impl Iterator<Item = String>) -> any
     Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
 }
 
-/// The processor time that the thread of this name has had.
+/// The CPU time of the thread with this name.
 pub(crate) fn thread_time(name: &str) -> Duration {
     let mut time = Duration::ZERO;
     for thread in fs::read_dir("/proc/self/task").into_iter().flatten().flatten() {
@@ -102,7 +103,7 @@ pub(crate) fn thread_time(name: &str) -> Duration {
     time
 }
 
-/// The middle of some values.
+/// The median.
 pub(crate) fn median<T: Copy + Ord>(values: &mut [T]) -> Option<T> {
     values.sort_unstable();
     values.get(values.len() / 2).copied()

@@ -1,7 +1,7 @@
-//! `docs/messages.md`: every error, warning and hint on one page, so that a search for the words of a message finds it.
+//! `docs/messages.md`: every error, warning and hint on one page, so that a search for a message finds it.
 //!
-//! `cargo run --example messages` writes the page again; a test says when that is needed. The texts come from the string literals of
-//! `src`, which are all of them; the examples come from the snapshots of the tests.
+//! `cargo run --example messages` regenerates the page. A test fails if the page is out of date. The texts are the
+//! string literals in `src`, the examples are the snapshots of the tests.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 const PAGE: &str = "docs/messages.md";
 
-/// The parts of the page, by the folder that a message comes from.
+/// The parts of the page, by the folder of the source file.
 const PARTS: [(&str, &str); 12] = [
     ("src/config", "Variables"),
     ("src/stack", "Stack file"),
@@ -34,17 +34,17 @@ fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// All Rust files below a folder, sorted, by their path from the root.
+/// All Rust files below a folder with their paths from the root, sorted.
 pub(crate) fn sources(folder: &str) -> Vec<(String, String)> {
     let mut files = Vec::new();
     let mut pending = vec![root().join(folder)];
     while let Some(directory) = pending.pop() {
-        for entry in fs::read_dir(directory).expect("a directory") {
-            let path = entry.expect("an entry").path();
+        for entry in fs::read_dir(directory).expect("cannot read directory") {
+            let path = entry.expect("cannot read directory").path();
             if path.is_dir() {
                 pending.push(path);
             } else if path.extension() == Some("rs".as_ref()) {
-                let text = fs::read_to_string(&path).expect("text");
+                let text = fs::read_to_string(&path).expect("cannot read file");
                 files.push((relative(&path), text));
             }
         }
@@ -91,7 +91,7 @@ fn page() -> String {
     page
 }
 
-/// The messages of a source file: its string literals of several words, without those of its tests and of `expect`.
+/// The messages of a source file: string literals of several words, without those in tests and in `expect`.
 pub(crate) fn messages(path: &str, source: &str) -> Vec<String> {
     if path.contains("/tests") || path.ends_with("sample.rs") {
         return Vec::new();
@@ -108,7 +108,7 @@ fn is_message(text: &str) -> bool {
     text.split_whitespace().filter(is_word).count() >= 3
 }
 
-/// A format string as its reader sees it.
+/// A format string with `…` in place of the arguments.
 fn readable(format: &str) -> String {
     let mut text = String::new();
     let mut rest = format;
@@ -130,12 +130,12 @@ fn readable(format: &str) -> String {
 }
 
 struct Literal<'a> {
-    /// The code before it.
+    /// The code before the literal.
     before: &'a str,
     text: String,
 }
 
-/// The string literals of Rust code, without those in comments and of bytes.
+/// The string literals of Rust code, without byte strings and text in comments.
 fn literals(source: &str) -> Vec<Literal<'_>> {
     let mut found = Vec::new();
     let mut at = 0;
@@ -156,7 +156,7 @@ fn literals(source: &str) -> Vec<Literal<'_>> {
             found.push(Literal { before: source[..at].trim_end(), text: text.to_owned() });
             length
         } else if rest.starts_with("'\"'") || rest.starts_with("'\\") {
-            // A character, not the start of a text; a lifetime has no quote behind it.
+            // A character literal. A lifetime has no closing quote.
             rest[2..].find('\'').map_or(1, |end| end + 3).max(if rest.starts_with("'\\''") { 4 } else { 0 })
         } else {
             rest.chars().next().map_or(1, char::len_utf8)
@@ -166,7 +166,7 @@ fn literals(source: &str) -> Vec<Literal<'_>> {
     found
 }
 
-/// The length of a raw string literal.
+/// The length of a raw string literal, including its delimiters.
 fn raw(rest: &str) -> Option<usize> {
     let hashes = rest.strip_prefix('r')?.find('"')?;
     let marks = &rest[1..=hashes];
@@ -176,7 +176,7 @@ fn raw(rest: &str) -> Option<usize> {
     Some(start + rest[start..].find(&end)? + end.len())
 }
 
-/// The text of a literal, and its length with the quote at its end.
+/// The text of a literal, and its length including the closing quote.
 fn literal(rest: &str) -> (String, usize) {
     let mut text = String::new();
     let mut characters = rest.char_indices().peekable();
@@ -197,7 +197,7 @@ fn literal(rest: &str) -> (String, usize) {
     (text, rest.len())
 }
 
-/// The snapshots that show how a message looks in the log, with its hint.
+/// The snapshots that show a message in the log together with its hint.
 fn examples() -> BTreeSet<String> {
     let files = sources("src").into_iter().chain(sources("test"));
     let files = files.filter(|(path, _)| path != "test/messages.rs");
@@ -219,7 +219,7 @@ fn examples() -> BTreeSet<String> {
     examples
 }
 
-/// A snapshot without the indentation that it has in the source.
+/// A snapshot without its indentation in the source.
 fn unindented(text: &str) -> String {
     let text = text.trim_matches('\n').trim_end();
     let lines = text.lines().filter(|line| !line.trim().is_empty());
@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     fn page_of_messages_is_up_to_date() {
-        let written = fs::read_to_string(root().join(PAGE)).expect("the page");
+        let written = fs::read_to_string(root().join(PAGE)).expect("cannot read file");
         assert!(written == page(), "{PAGE} is out of date: run `cargo run --example messages`");
     }
 

@@ -1,7 +1,8 @@
-//! Draws the pictures of README and docs: `cargo run --example picture`.
+//! Draws the pictures in the README and the docs: `cargo run --example picture`.
 //!
-//! `docs/log.svg` and `docs/failed.svg` are the output of real runs, colours included: the demo's two steps, and a deploy that
-//! the gateway refuses. `docs/token.svg` is the way of the step's token. The gateway's address is the README's.
+//! `docs/log.svg` and `docs/failed.svg` show the coloured output of real runs: the two steps of the demo, and a deploy
+//! that the gateway rejects. `docs/token.svg` shows how the step's token is used. The local gateway's address is
+//! replaced with the README's.
 
 mod build;
 mod guide;
@@ -11,14 +12,14 @@ use std::path::Path;
 
 use anyhow::ensure;
 
-/// Sizes in SVG units: the font's, and the distances that fit it.
+/// Sizes in SVG units: the font size and matching distances.
 const FONT: usize = 13;
 const LINE: usize = 19;
 const COLUMN: usize = 8;
 const MARGIN: usize = 16;
-/// What the picture says instead of the local gateway's address.
+/// Replaces the address of the local gateway.
 const GATEWAY: &str = "https://gw.example.com";
-/// A deploy to a namespace that the step's Policy does not name.
+/// A deploy to a namespace that the step's Policy does not allow.
 const REFUSED: guide::Step = &[("STACK_FILE", "stack.yml"), ("OPENFAAS_NAMESPACE", "production")];
 
 fn main() -> anyhow::Result<()> {
@@ -36,14 +37,14 @@ fn main() -> anyhow::Result<()> {
     };
     write("log.svg", "Log of a deploy and an invocation", &log)?;
     let refused = guide.command(REFUSED).output()?;
-    ensure!(refused.status.code() == Some(3), "the gateway did not refuse the deploy");
+    ensure!(refused.status.code() == Some(3), "the gateway did not reject the deploy");
     write("failed.svg", "Log of a deploy that the gateway refuses", &String::from_utf8(refused.stdout)?)?;
-    std::fs::write(docs.join("token.svg"), way_of_the_token())?;
+    std::fs::write(docs.join("token.svg"), token_flow())?;
     Ok(())
 }
 
-/// Who gets the step's token, and what each returns for it.
-fn way_of_the_token() -> String {
+/// Who receives the step's token, and what each returns for it.
+fn token_flow() -> String {
     let boxes = [
         (16, 150, "Bitbucket", "ID token of the step"),
         (246, 150, "openfaas-pipe", "in the step"),
@@ -84,7 +85,7 @@ fn way_of_the_token() -> String {
     svg + "</g>\n</svg>\n"
 }
 
-/// Pieces of one colour: the SGR code before each (ECMA-48, 8.3.117), none for plain text.
+/// Text of one colour, each with its SGR code (ECMA-48, 8.3.117). The code of plain text is empty.
 fn pieces(line: &str) -> Vec<(&str, &str)> {
     let mut pieces = Vec::new();
     let mut colour = "";
@@ -103,7 +104,7 @@ fn pieces(line: &str) -> Vec<(&str, &str)> {
     pieces
 }
 
-/// The colours of Bitbucket's log view, near enough.
+/// Approximates the colours of Bitbucket's log view.
 fn fill(code: &str) -> &'static str {
     match code {
         "31" => "#ff5630",
@@ -131,7 +132,7 @@ fn draw(title: &str, log: &str) -> String {
             let (x, y) = (MARGIN + column * COLUMN, MARGIN + index * LINE + FONT);
             let count = text.chars().count();
             let escaped = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-            // Writing to a string cannot fail. The length keeps columns in line whatever font there is.
+            // `write!` to a string cannot fail. The length keeps the columns aligned in every font.
             _ = writeln!(
                 svg,
                 "<text x=\"{x}\" y=\"{y}\" fill=\"{}\" textLength=\"{}\" lengthAdjust=\"spacingAndGlyphs\">{escaped}</text>",

@@ -2,27 +2,23 @@
 
 use local_gateway::{Fault, Gateway};
 
-use crate::support::{Pipe, open, permitting, put, stack, start};
+use crate::support::{Pipe, function_names, open, permissive, permitting, put, stack, start};
 
 fn deploy(gateway: &Gateway, names: &[&str]) -> Pipe {
     Pipe::at(gateway)
-        .stack(&stack(names))
+        .stack(&stack(names, "1"))
         .var("BITBUCKET_REPO_FULL_NAME", "acme/shop")
         .var("OWNER_LABEL", "true")
         .var("PRUNE", "true")
 }
 
-fn left(gateway: &Gateway) -> Vec<String> {
-    gateway.functions().into_iter().map(|function| function.name).collect()
-}
-
 fn label(gateway: &Gateway, name: &str) -> Option<String> {
-    let function = gateway.function("openfaas-fn", name).expect("a function");
+    let function = gateway.function("openfaas-fn", name).expect("missing function");
     function.deployment["labels"]["com.openfaas-pipe.owner"].as_str().map(str::to_owned)
 }
 
 #[test]
-fn function_that_the_file_no_longer_names_is_removed_and_others_are_not() {
+fn function_missing_from_the_stack_file_is_pruned() {
     let gateway = open();
     put(&gateway, "openfaas-fn", "foreign");
     deploy(&gateway, &["a", "b"]).run().exits(0).says("nothing to prune");
@@ -30,61 +26,61 @@ fn function_that_the_file_no_longer_names_is_removed_and_others_are_not() {
     ran.says("pruning 1 function that `stack.yml` no longer names")
         .says("INFO: `b.openfaas-fn` removed in ")
         .says("✔ deployed 2 functions, 1 removed in ");
-    assert_eq!(left(&gateway), ["a", "c", "foreign"]);
+    assert_eq!(function_names(&gateway), ["a", "c", "foreign"]);
 }
 
 #[test]
-fn function_of_another_repository_or_stack_file_is_never_removed() {
+fn function_of_another_repository_or_stack_file_is_not_pruned() {
     let gateway = open();
     deploy(&gateway, &["theirs"]).var("BITBUCKET_REPO_FULL_NAME", "acme/other").run().exits(0);
     deploy(&gateway, &["elsewhere"])
-        .file("sub/stack.yml", stack(&["elsewhere"]))
+        .file("sub/stack.yml", stack(&["elsewhere"], "1"))
         .var("STACK_FILE", "sub/stack.yml")
         .run()
         .exits(0);
     deploy(&gateway, &["mine"]).run().exits(0).says("nothing to prune");
-    assert_eq!(left(&gateway), ["elsewhere", "mine", "theirs"]);
+    assert_eq!(function_names(&gateway), ["elsewhere", "mine", "theirs"]);
     let labels = ["elsewhere", "mine", "theirs"].map(|name| label(&gateway, name));
     assert!(labels[0] != labels[1] && labels[1] != labels[2] && labels[0] != labels[2], "{labels:?}");
 }
 
 #[test]
-fn function_that_a_filter_leaves_out_is_kept() {
+fn filtered_function_is_not_pruned() {
     let gateway = open();
     deploy(&gateway, &["a", "b", "gone"]).run().exits(0);
     deploy(&gateway, &["a", "b"]).var("FILTER", "a").run().exits(0).says("`gone.openfaas-fn` removed");
-    assert_eq!(left(&gateway), ["a", "b"]);
+    assert_eq!(function_names(&gateway), ["a", "b"]);
 }
 
 #[test]
-fn nothing_is_pruned_where_a_function_failed() {
+fn nothing_is_pruned_if_a_function_failed() {
     let gateway = open();
     deploy(&gateway, &["a", "gone"]).run().exits(0);
     gateway.fault(Fault::on("PUT", "/system/functions").status(400).body("no"));
     deploy(&gateway, &["a"]).run().exits(1).says("nothing is pruned");
-    assert_eq!(left(&gateway), ["a", "gone"]);
+    assert_eq!(function_names(&gateway), ["a", "gone"]);
 }
 
 #[test]
-fn function_that_cannot_be_removed_is_none_that_was_not_deployed() {
+fn failed_prune_is_reported_separately_from_deploys() {
     let gateway = open();
     deploy(&gateway, &["a", "gone"]).run().exits(0);
     gateway.fault(Fault::on("DELETE", "/system/functions").status(400).body("no"));
     deploy(&gateway, &["a"]).run().exits(1).says("✖ deployed 1 function, 1 not removed\n");
-    assert_eq!(left(&gateway), ["a", "gone"]);
+    assert_eq!(function_names(&gateway), ["a", "gone"]);
 }
 
 #[test]
-fn missing_permission_to_list_is_told_and_the_functions_are_deployed() {
+fn missing_permission_to_list_is_reported_after_the_deploy() {
     let gateway = start(permitting(&["Function:Create", "Function:Update", "Function:Delete"]));
     deploy(&gateway, &["a"]).run().exits(3).says("the Policy lacks `Function:List` on `openfaas-fn:*`");
-    assert_eq!(left(&gateway), ["a"]);
+    assert_eq!(function_names(&gateway), ["a"]);
 }
 
 #[test]
-fn label_is_put_on_only_where_it_is_asked_for() {
+fn owner_label_is_set_only_on_request() {
     let gateway = open();
-    Pipe::at(&gateway).stack(&stack(&["a"])).run().exits(0);
+    Pipe::at(&gateway).stack(&stack(&["a"], "1")).run().exits(0);
     assert_eq!(label(&gateway, "a"), None);
     deploy(&gateway, &["a"])
         .without("PRUNE")
@@ -97,7 +93,7 @@ fn label_is_put_on_only_where_it_is_asked_for() {
 }
 
 #[test]
-fn prune_is_refused_where_a_name_is_made_by_a_substitution() {
+fn prune_is_rejected_if_a_function_name_is_substituted() {
     for (name, text) in [
         ("STAGE", "functions:\n  shop-${STAGE}: {image: example/shop:1}\n"),
         ("STAGE", "functions:\n  '${STAGE}': {image: example/shop:1}\n"),
@@ -118,7 +114,7 @@ fn prune_is_refused_where_a_name_is_made_by_a_substitution() {
         };
         let pipe = deploy(&gateway, &[]).stack(&format!("provider: {{name: openfaas}}\n{text}")).var(name, value);
         pipe.run().exits(2).says("the names of functions depend on variables: ").says("or remove `PRUNE`");
-        assert_eq!(left(&gateway), ["shop-prod"], "{text}");
+        assert_eq!(function_names(&gateway), ["shop-prod"], "{text}");
     }
     let gateway = open();
     let text = "provider: {name: openfaas}\nfunctions:\n  shop: {image: '${IMAGE}'}\n  more:\n    image: ${IMAGE}\n";
@@ -126,42 +122,41 @@ fn prune_is_refused_where_a_name_is_made_by_a_substitution() {
 }
 
 #[test]
-fn stack_files_that_are_links_to_one_file_do_not_prune_each_other() {
+fn stack_files_linked_to_one_file_have_different_owners() {
     let gateway = open();
-    let text = stack(&["shop"]);
     let pipe = |file: &str, names: &[&str]| {
-        let pipe = deploy(&gateway, names).file("common.yml", stack(names));
+        let pipe = deploy(&gateway, names).file("common.yml", stack(names, "1"));
         for link in ["dev.yml", "prod.yml"] {
-            std::os::unix::fs::symlink("common.yml", pipe.dir().join(link)).expect("a link");
+            std::os::unix::fs::symlink("common.yml", pipe.dir().join(link)).expect("cannot create link");
         }
         pipe.var("STACK_FILE", file)
     };
     pipe("prod.yml", &["shop", "extra"]).run().exits(0);
     pipe("dev.yml", &["shop"]).run().exits(0).says("nothing to prune");
-    assert_eq!(left(&gateway), ["extra", "shop"], "{text}");
-    // However the path of one file is written, it is one owner.
+    assert_eq!(function_names(&gateway), ["extra", "shop"]);
+    // Different spellings of a path mean the same owner.
     pipe("./prod.yml", &["shop"]).run().exits(0);
     pipe("sub/../prod.yml", &["more"]).file("sub/x", "").run().exits(0).says("pruning 1 function");
 }
 
 #[test]
-fn query_of_the_stack_files_url_does_not_change_the_owner() {
-    let gateway = start(crate::support::permissive().tls());
+fn query_of_the_stack_file_url_is_not_part_of_the_owner() {
+    let gateway = start(permissive().tls());
     for (signature, names) in [("1", &["a", "b"][..]), ("2", &["a"])] {
         gateway.clear_faults();
-        gateway.fault(Fault::on("GET", "/stack.yml").status(200).body(stack(names)));
+        gateway.fault(Fault::on("GET", "/stack.yml").status(200).body(stack(names, "1")));
         let url = format!("{}/stack.yml?signature={signature}", gateway.url());
         deploy(&gateway, &[]).var("CA_CERT", gateway.ca_pem()).var("STACK_FILE", url).run().exits(0);
     }
-    assert_eq!(left(&gateway), ["a"]);
+    assert_eq!(function_names(&gateway), ["a"]);
 }
 
 #[test]
-fn label_and_prune_say_what_they_need() {
+fn owner_label_and_prune_report_missing_requirements() {
     let gateway = open();
     let ran = deploy(&gateway, &["a"]).without("BITBUCKET_REPO_FULL_NAME").run().exits(2);
     ran.says("OWNER_LABEL:\n- requires the name of the repository");
     let ran = deploy(&gateway, &["a"]).without("OWNER_LABEL").run().exits(2);
     ran.says("PRUNE:\n- requires `OWNER_LABEL: 'true'`");
-    assert!(left(&gateway).is_empty());
+    assert!(function_names(&gateway).is_empty());
 }

@@ -1,4 +1,4 @@
-//! Every YAML example of the README, run through the pipe as Bitbucket would run it.
+//! Runs every YAML example of the README through the pipe, as Bitbucket would.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -18,14 +18,14 @@ use crate::support::{GUIDE_CSV, GUIDE_STACK, Pipe, Ran, binary, changes, issuer,
 
 const README: &str = concat!(include_str!("../README.md"), "\n", include_str!("../docs/examples.md"));
 const METADATA: &str = include_str!("../pipe.yml");
-/// The address of the README's gateway.
+/// The gateway's URL in the README.
 const GATEWAY: &str = "https://gw.example.com";
 const COMMIT: &str = "0f4e1d2c3b4a59687f6e5d4c3b2a190817263544";
 
-/// Tests of the examples, by the heading that they stand under.
+/// A test for each example, by the heading of its section.
 macro_rules! examples {
     ($($test:ident $heading:literal $check:expr;)*) => {
-        /// The headings of all examples that are tested.
+        /// The headings of all tested examples.
         const TESTED: &[&str] = &[$($heading),*];
 
         $(#[test]
@@ -37,7 +37,7 @@ macro_rules! examples {
 }
 
 examples! {
-    authentication_explains_the_token "Authentication" |heading| {
+    authentication_example_prints_the_resources "Authentication" |heading| {
         Pipeline::of(heading).run(0).remove(0).says("kind: JwtIssuer");
     };
     basic_example_deploys "Basic example:" |heading| {
@@ -45,25 +45,25 @@ examples! {
         pipeline.run(0);
         assert_eq!(pipeline.functions(), ["import-csv.etl docker.io/username/import-csv:latest"]);
     };
-    image_is_pushed_and_deployed_with_one_token_at_aws "Advanced example: build, push and deploy without a stored secret, with Amazon ECR" |heading| {
-        let cloud = Cloud::start().expect("a cloud");
+    aws_example_pushes_and_deploys "Advanced example: build, push and deploy without a stored secret, with Amazon ECR" |heading| {
+        let cloud = Cloud::start().expect("cannot start cloud");
         cloud.aws().set_up(&issuer());
-        let trust = section(heading).split("```json\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a policy");
+        let trust = section(heading).split("```json\n").nth(1).and_then(|rest| rest.split("```").next()).expect("missing policy");
         let pipeline = Pipeline::of(heading);
-        cloud.aws().put_role(ROLE, &pipeline.filled(trust), PULL).expect("the policies");
+        cloud.aws().put_role(ROLE, &pipeline.filled(trust), PULL).expect("invalid policy");
         let host = "123456789012.dkr.ecr.eu-west-1.amazonaws.com";
         pipeline.builds_and_deploys(&cloud, host, "etl", "ecr.yml");
     };
-    image_is_pushed_and_deployed_with_one_token_at_google "Advanced example: the same with Google Artifact Registry" |heading| {
-        let cloud = Cloud::start().expect("a cloud");
+    google_example_pushes_and_deploys "Advanced example: the same with Google Artifact Registry" |heading| {
+        let cloud = Cloud::start().expect("cannot start cloud");
         cloud.google().project(PROJECT, PROJECT_NUMBER);
         let create = "gcloud artifacts repositories create functions --location=europe --repository-format=docker\n";
-        let commands = section(heading).split("```sh\n").nth(1).and_then(|rest| rest.split("```").next()).expect("commands");
+        let commands = section(heading).split("```sh\n").nth(1).and_then(|rest| rest.split("```").next()).expect("missing commands");
         let pipeline = Pipeline::of(heading).iam(&iam("Advanced example: build, push and deploy without a stored secret, with Amazon ECR"));
-        cloud.google().gcloud(&pipeline.filled(&format!("{create}{commands}"))).expect("the commands");
+        cloud.google().gcloud(&pipeline.filled(&format!("{create}{commands}"))).expect("command failed");
         pipeline.builds_and_deploys(&cloud, "europe-docker.pkg.dev", "acme-prod/functions/etl", "google.yml");
     };
-    deploy_is_verified "Advanced example: deploy, verify, roll back" |heading| {
+    verify_example_succeeds "Advanced example: deploy, verify, roll back" |heading| {
         let pipeline = Pipeline::of(heading);
         pipeline.run(0).remove(0).says("`import-csv/healthz` answered 200").says("✔ deployed 1 function");
         assert!(pipeline.clone.path().join("test-reports/openfaas-pipe.xml").is_file());
@@ -82,12 +82,12 @@ examples! {
         deploy("staging", "production").exits(3);
         assert_eq!(pipeline.functions().len(), 2);
     };
-    function_is_invoked_with_a_csv "Advanced example: invoke a function with a CSV" |heading| {
+    invoke_example_returns_the_csv "Advanced example: invoke a function with a CSV" |heading| {
         let pipeline = Pipeline::of(heading).deployed();
         pipeline.run(0);
-        assert_eq!(fs::read_to_string(pipeline.clone.path().join("answer.txt")).expect("an answer"), GUIDE_CSV);
+        assert_eq!(fs::read_to_string(pipeline.clone.path().join("answer.txt")).expect("cannot read file"), GUIDE_CSV);
     };
-    images_are_deployed_as_they_were_built "Advanced example: build, then deploy several functions" |heading| {
+    build_example_deploys_the_built_images "Advanced example: build, then deploy several functions" |heading| {
         let stack = "provider: {name: openfaas}\nfunctions:\n  \
             resize: {image: registry.example.com/acme/resize:latest, namespace: etl, lang: dockerfile, handler: ./resize}\n  \
             notify: {image: registry.example.com/acme/notify:latest, namespace: etl, lang: dockerfile, handler: ./notify}\n";
@@ -97,49 +97,49 @@ examples! {
         let functions = pipeline.functions();
         for name in ["resize", "notify"] {
             let deployed = functions.iter().find_map(|line| line.strip_prefix(&format!("{name}.etl ")));
-            let deployed = deployed.expect("it is deployed");
+            let deployed = deployed.expect("missing function");
             assert!(calls.contains(&format!("push {deployed}\n")), "`{deployed}` is not among\n{calls}");
         }
-        let function = pipeline.gateway.function("etl", "resize").expect("a function");
+        let function = pipeline.gateway.function("etl", "resize").expect("missing function");
         assert_eq!(function.deployment["envVars"]["region"], "eu-west-1");
         assert_eq!(function.deployment["labels"]["com.openfaas.scale.min"], "2");
     };
-    invocation_is_queued "Advanced example: invoke asynchronously" |heading| {
+    async_example_queues_the_call "Advanced example: invoke asynchronously" |heading| {
         let pipeline = Pipeline::of(heading);
         put(&pipeline.gateway, "etl", "import-csv");
         pipeline.run(0);
         let requests = pipeline.gateway.requests();
-        let request = requests.last().expect("a request");
+        let request = requests.last().expect("missing request");
         assert_eq!(request.path, "/async-function/import-csv.etl");
         assert_eq!(request.text(), "s3://acme-imports/nightly.csv");
         assert_eq!(request.header("x-callback-url"), Some("https://hooks.example.com/imported"));
     };
-    password_does_without_a_token "Advanced example: OpenFaaS CE with a password" |heading| {
+    password_example_uses_no_token "Advanced example: OpenFaaS CE with a password" |heading| {
         let builder = Gateway::builder().basic_auth("admin", "correct horse");
         let pipeline = Pipeline::at(heading, start(builder)).variable("OPENFAAS_PASSWORD", "correct horse");
         pipeline.run(0);
         assert_eq!(pipeline.functions().len(), 1);
         assert!(pipeline.gateway.requests().iter().all(|request| request.path != "/oauth/token"));
     };
-    private_authority_is_trusted "Advanced example: a private certificate authority" |heading| {
+    private_ca_example_deploys "Advanced example: a private certificate authority" |heading| {
         let pipeline = Pipeline::at(heading, start(with_iam(Gateway::builder().certificate(Certificate::Valid))));
         let ca = pipeline.gateway.ca_pem().to_owned();
         let pipeline = pipeline.variable("OUR_CA", &ca);
         pipeline.run(0);
         assert_eq!(pipeline.functions().len(), 1);
     };
-    runner_in_the_cluster_names_the_public_audience "Advanced example: a self-hosted runner inside the cluster" |heading| {
+    runner_example_uses_the_public_audience "Advanced example: a self-hosted runner inside the cluster" |heading| {
         let pipeline = Pipeline::at(heading, start(with_iam(Gateway::builder().public_url(GATEWAY))));
         pipeline.run(0);
         assert_eq!(pipeline.functions().len(), 1);
     };
-    differences_end_with_6 "Advanced example: differences on pull requests" |heading| {
+    diff_example_exits_with_6 "Advanced example: differences on pull requests" |heading| {
         Pipeline::of(heading).run(6);
         let pipeline = Pipeline::of(heading).deployed();
         pipeline.run(0);
         assert_eq!(changes(&pipeline.gateway), []);
     };
-    preview_is_deployed_and_removed "Advanced example: a preview namespace for each pull request" |heading| {
+    preview_example_deploys_and_removes "Advanced example: a preview namespace for each pull request" |heading| {
         let policy = "apiVersion: iam.openfaas.com/v1\nkind: Policy\nmetadata: {name: etl-ci}\nspec:\n  statement:\n  \
             - {effect: Allow, action: ['Function:*'], resource: ['preview-*:*']}\n";
         assert!(section(heading).contains("`action: [\"Function:*\"]` on `resource: [\"preview-*:*\"]`"));
@@ -150,8 +150,8 @@ examples! {
         pipeline.step(&steps[1], &[]).0.exits(0);
         assert!(pipeline.functions().is_empty());
     };
-    outputs_reach_the_next_step "Advanced example: output variables in the next step" |heading| {
-        let log = Pipeline::of(heading).run(0).pop().expect("two steps");
+    output_variables_reach_the_next_step "Advanced example: output variables in the next step" |heading| {
+        let log = Pipeline::of(heading).run(0).pop().expect("expected two steps");
         log.says("deployed import-csv from docker.io/username/import-csv:latest");
     };
 }
@@ -164,14 +164,14 @@ fn every_example_is_tested() {
 }
 
 #[test]
-fn start_resources_are_three() {
+fn authentication_section_has_all_resources() {
     let resources = iam("Authentication");
     let kinds: Vec<&str> = resources.lines().filter_map(|line| line.strip_prefix("kind: ")).collect();
     assert_eq!(kinds, ["JwtIssuer", "Policy", "Role"]);
 }
 
 #[test]
-fn commonest_errors_are_told_in_these_words() {
+fn error_table_quotes_actual_messages() {
     let issuer = issuer();
     let gateway = start(Gateway::builder().guide(&issuer));
     let tls = start(Gateway::builder().guide(&issuer).tls());
@@ -185,23 +185,23 @@ fn commonest_errors_are_told_in_these_words() {
         run(&|pipe| pipe.var("OPENFAAS_URL", "http://127.0.0.1:1").var("RETRIES", "0")),
         run(&|pipe| pipe.var("OPENFAAS_URL", tls.url())),
     ];
-    let (_, table) = section("Details").split_once("\n| The log says | Do this |\n|---|---|\n").expect("a table");
+    let (_, table) = section("Details").split_once("\n| The log says | Do this |\n|---|---|\n").expect("missing table");
     let rows: Vec<&str> = table.lines().map_while(|line| line.strip_prefix("| ")).collect();
     assert_eq!(rows.len(), logs.len());
     for (row, log) in rows.iter().zip(logs) {
-        let words = row.split(" | ").next().expect("a cell").trim_matches('`').trim();
+        let words = row.split(" | ").next().expect("missing cell").trim_matches('`').trim();
         assert!(log.contains(words), "`{words}` is not in\n{log}");
     }
 }
 
-/// The README's sections: heading and text.
+/// The sections of the README: heading and text.
 fn sections() -> impl Iterator<Item = (&'static str, &'static str)> {
     let starts = README.match_indices("\n##").map(|(start, _)| start);
     let mut starts: Vec<usize> = starts.collect();
     starts.push(README.len());
     let sections: Vec<_> = starts.windows(2).map(|pair| &README[pair[0]..pair[1]]).collect();
     sections.into_iter().map(|section| {
-        let (heading, text) = section[1..].split_once('\n').expect("a line");
+        let (heading, text) = section[1..].split_once('\n').expect("missing line");
         (heading.trim_start_matches('#').trim(), text)
     })
 }
@@ -220,12 +220,12 @@ fn iam(heading: &str) -> String {
     blocks(heading).filter(|block| block.starts_with("apiVersion:")).collect::<Vec<_>>().join("---\n")
 }
 
-/// A gateway with the README's resources for a start.
+/// A gateway that knows the issuer. The IAM resources come from the README.
 fn with_iam(builder: Builder) -> Builder {
     builder.issuer(&issuer())
 }
 
-/// One example: its pipeline, the clone it runs in, and the gateway that it meets.
+/// An example: its pipeline, its clone and its gateway.
 struct Pipeline {
     yaml: String,
     gateway: Gateway,
@@ -236,15 +236,18 @@ struct Pipeline {
 }
 
 impl Pipeline {
-    /// The example under a heading, against a gateway with the README's resources.
+    /// The example below a heading, with a gateway that has the README's resources.
     fn of(heading: &str) -> Self {
         Self::at(heading, start(with_iam(Gateway::builder())))
     }
 
     fn at(heading: &str, gateway: Gateway) -> Self {
-        let (clone, outside) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
-        fs::create_dir(outside.path().join("bin")).expect("a directory");
-        let yaml = blocks(heading).find(|block| block.starts_with("pipelines:")).expect("a pipeline");
+        let (clone, outside) = (
+            tempfile::tempdir().expect("cannot create directory"),
+            tempfile::tempdir().expect("cannot create directory"),
+        );
+        fs::create_dir(outside.path().join("bin")).expect("cannot create directory");
+        let yaml = blocks(heading).find(|block| block.starts_with("pipelines:")).expect("missing pipeline");
         let yaml = yaml.replace("http://gateway.openfaas:8080", gateway.url()).replace(GATEWAY, gateway.public_url());
         let path = std::env::var("PATH").unwrap_or_default();
         let variables = BTreeMap::from([
@@ -260,9 +263,11 @@ impl Pipeline {
         pipeline.file("stack.yml", GUIDE_STACK).file("data.csv", GUIDE_CSV)
     }
 
-    /// Applies resources, with the README's placeholders filled in.
+    /// Applies IAM resources, with the README's placeholders filled in.
     fn iam(self, yaml: &str) -> Self {
-        self.gateway.apply(&self.filled(yaml).replace("{PRODUCTION_UUID}", ENVIRONMENT_UUID)).expect("resources");
+        self.gateway
+            .apply(&self.filled(yaml).replace("{PRODUCTION_UUID}", ENVIRONMENT_UUID))
+            .expect("invalid resources");
         self
     }
 
@@ -279,11 +284,11 @@ impl Pipeline {
             format!("provider: {{name: openfaas}}\nfunctions:\n  etl: {{image: '{image}:${{BITBUCKET_COMMIT}}'}}\n");
         let pipeline = self.file(stack_file, &stack).program("docker");
         let pipeline = pipeline.variable("HTTPS_PROXY", &cloud.proxy_url()).variable("CA_CERT", cloud.ca_pem());
-        // The program that notes its calls does not push.
+        // The `docker` program here does not push.
         let digest = cloud.registry(host).put_image(repository, COMMIT, &Image::oci("linux/amd64"));
         pipeline.run(0);
         assert!(pipeline.calls().contains(&format!("push {image}:{COMMIT}\n")), "{}", pipeline.calls());
-        let login = fs::read_to_string(pipeline.clone.path().join(".docker/config.json")).expect("a login");
+        let login = fs::read_to_string(pipeline.clone.path().join(".docker/config.json")).expect("cannot read file");
         assert!(login.contains(host), "{login}");
         assert_eq!(pipeline.functions(), [format!("etl.openfaas-fn {image}:{COMMIT}@{digest}")]);
     }
@@ -295,11 +300,11 @@ impl Pipeline {
     }
 
     fn file(self, path: &str, contents: &str) -> Self {
-        fs::write(self.clone.path().join(path), contents).expect("a file");
+        fs::write(self.clone.path().join(path), contents).expect("cannot write file");
         self
     }
 
-    /// Deploys the guide's stack, and forgets the requests for it.
+    /// The guide's function is deployed already.
     fn deployed(self) -> Self {
         let deployment = serde_json::json!({
             "service": "import-csv", "namespace": "etl", "image": "docker.io/username/import-csv:latest",
@@ -309,16 +314,16 @@ impl Pipeline {
         self
     }
 
-    /// A program of that name that only notes what it is called with.
+    /// A program with this name that only records its arguments.
     fn program(self, name: &str) -> Self {
         let path = self.outside.path().join("bin").join(name);
         let calls = self.outside.path().join("calls");
-        fs::write(&path, format!("#!/bin/sh\necho \"$@\" >> '{}'\n", calls.display())).expect("a program");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("permissions");
+        fs::write(&path, format!("#!/bin/sh\necho \"$@\" >> '{}'\n", calls.display())).expect("cannot write file");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("cannot set permissions");
         self
     }
 
-    /// What such programs were called with.
+    /// The recorded arguments of such programs.
     fn calls(&self) -> String {
         fs::read_to_string(self.outside.path().join("calls")).unwrap_or_default()
     }
@@ -328,7 +333,7 @@ impl Pipeline {
         let script =
             "git init --quiet && git add . && git -c user.name=a -c user.email=a@b commit --quiet --message=first";
         let status = Command::new("sh").args(["-c", script]).current_dir(self.clone.path()).status();
-        assert!(status.expect("git runs").success());
+        assert!(status.expect("cannot run git").success());
         self
     }
 
@@ -345,11 +350,11 @@ impl Pipeline {
             }
         }
         let mut steps = Vec::new();
-        collect(&serde_saphyr::from_str(&self.yaml).expect("YAML"), &mut steps);
+        collect(&serde_saphyr::from_str(&self.yaml).expect("invalid YAML"), &mut steps);
         steps
     }
 
-    /// Runs all steps, each with the output variables of those before, and checks their exit codes.
+    /// Runs all steps and checks their exit codes. Each step gets the output variables of the steps before it.
     #[track_caller]
     fn run(&self, code: i32) -> Vec<Ran> {
         let mut outputs: Vec<(String, String)> = Vec::new();
@@ -366,10 +371,10 @@ impl Pipeline {
         logs
     }
 
-    /// Runs one step as a script, and gives how it ended and the pipeline variables that it wrote.
+    /// Runs one step as a script. Returns the run and the pipeline variables that it wrote.
     fn step(&self, step: &Value, variables: &[(&str, &str)]) -> (Ran, BTreeMap<String, String>) {
         let outputs = self.outside.path().join("pipeline-variables.env");
-        fs::write(&outputs, "").expect("a file");
+        fs::write(&outputs, "").expect("cannot write file");
         let mut command = Command::new("sh");
         command
             .args(["-c", &script(step)])
@@ -382,13 +387,13 @@ impl Pipeline {
         if let Some(token) = self.token(step) {
             command.env("BITBUCKET_STEP_OIDC_TOKEN", token);
         }
-        let ran = Ran::from(command.output().expect("sh runs"));
-        let written = fs::read_to_string(&outputs).expect("a file");
+        let ran = Ran::from(command.output().expect("cannot run sh"));
+        let written = fs::read_to_string(&outputs).expect("cannot read file");
         let pairs = written.lines().filter_map(|line| line.split_once('='));
         (ran, pairs.map(|(name, value)| (name.to_owned(), value.trim_matches(['"', '\'']).to_owned())).collect())
     }
 
-    /// The token that Bitbucket gives the step: none without `oidc:`.
+    /// The token that Bitbucket passes to the step. There is none without `oidc:`.
     fn token(&self, step: &Value) -> Option<String> {
         if step["oidc"] == true {
             return Some(self.issuer.token().mint());
@@ -417,10 +422,10 @@ impl Pipeline {
     }
 }
 
-/// The step as Bitbucket runs it: commands in one shell, each pipe in an environment of its own.
+/// The step as Bitbucket runs it: commands in one shell, each pipe with an environment of its own.
 fn script(step: &Value) -> String {
     let mut script = "set -e\n".to_owned();
-    for line in step["script"].as_array().expect("a script") {
+    for line in step["script"].as_array().expect("missing script") {
         match line.as_str() {
             Some(command) => script.push_str(command),
             None => script.push_str(&pipe(line)),
@@ -430,14 +435,14 @@ fn script(step: &Value) -> String {
     script
 }
 
-/// The command that runs a pipe: its variables stand in double quotes, so that the shell expands them.
+/// The command that runs a pipe. The values are in double quotes, so that the shell expands variables in them.
 fn pipe(call: &Value) -> String {
-    let name = call["pipe"].as_str().expect("a pipe");
+    let name = call["pipe"].as_str().expect("cannot run the pipe");
     assert_eq!(name, concat!("openfaas-pipe/openfaas-pipe:", env!("CARGO_PKG_VERSION")));
     let mut command = "env -i".to_owned();
     let mut set = |name: &str, value: &str| {
         let value = value.replace('\\', "\\\\").replace('"', "\\\"").replace('`', "\\`");
-        // Writing to a string cannot fail.
+        // `write!` to a string cannot fail.
         _ = write!(command, " {name}=\"{value}\"");
     };
     for name in [
@@ -451,12 +456,12 @@ fn pipe(call: &Value) -> String {
     ] {
         set(name, &format!("${name}"));
     }
-    let variables = call["variables"].as_object().expect("variables");
-    let metadata: Value = serde_saphyr::from_str(METADATA).expect("YAML");
-    for variable in metadata["variables"].as_array().expect("a list") {
-        let name = variable["name"].as_str().expect("a name");
+    let variables = call["variables"].as_object().expect("missing variables");
+    let metadata: Value = serde_saphyr::from_str(METADATA).expect("invalid YAML");
+    for variable in metadata["variables"].as_array().expect("not a list") {
+        let name = variable["name"].as_str().expect("missing name");
         if !variables.contains_key(name) {
-            set(name, variable["default"].as_str().expect("a default"));
+            set(name, variable["default"].as_str().expect("missing default"));
         }
     }
     for (name, value) in variables {
@@ -464,10 +469,10 @@ fn pipe(call: &Value) -> String {
             Value::Array(items) => {
                 set(&format!("{name}_COUNT"), &items.len().to_string());
                 for (index, item) in items.iter().enumerate() {
-                    set(&format!("{name}_{index}"), item.as_str().expect("a text"));
+                    set(&format!("{name}_{index}"), item.as_str().expect("invalid text"));
                 }
             }
-            value => set(name, value.as_str().expect("a text or a list of texts")),
+            value => set(name, value.as_str().expect("not a text or list")),
         }
     }
     command + " \"$PIPE\""

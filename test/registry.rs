@@ -1,55 +1,42 @@
-//! The pipe and the fakes of `local-cloud` beside the registry program that Debian packages as `docker-registry`.
+//! Compares the registries of `local-cloud` with the program `docker-registry` of Debian, and runs the pipe with that
+//! program.
 //!
 //! `cargo test --test registry`, after `apt-get install docker-registry`.
 
-#![allow(clippy::unwrap_used, reason = "clippy spares the tests, not their helpers")]
+#![allow(clippy::unwrap_used, reason = "clippy allows it in tests, but not in their helpers")]
 
-#[allow(dead_code, reason = "what other tests need")]
+#[allow(dead_code, reason = "used by other tests")]
 mod pipe_binary;
-#[allow(dead_code, reason = "what other tests need")]
+#[allow(dead_code, reason = "used by other tests")]
 mod support;
-
-use std::sync::Arc;
 
 use local_cloud::docker_registry::{Auth, DockerRegistry, PASSWORD, USER};
 use local_cloud::registry::{DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, digest};
 use local_cloud::{Cloud, Image};
 use reqwest::{Client, Method, Proxy, RequestBuilder, Response};
-use rustls::crypto::ring;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::{ClientConfig, RootCertStore};
 use serde_json::Value;
 
 const REAL: &str = "registry.example.com";
 const FAKE: &str = "fake.example.com";
 const TYPES: [&str; 4] = [OCI_INDEX, DOCKER_LIST, OCI_MANIFEST, DOCKER_MANIFEST];
 
-/// A client of registries that can push.
+/// A registry client that can push.
 struct Registry {
     client: Client,
     host: &'static str,
-    /// Whether it fetches a token from `auth.HOST`.
+    /// Whether it gets a token from `auth.HOST`.
     token: bool,
     user: bool,
 }
 
 impl Registry {
     fn new(cloud: &Cloud, host: &'static str, token: bool, user: bool) -> Self {
-        let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_slice_iter(cloud.ca_pem().as_bytes()) {
-            roots.add(certificate.unwrap()).unwrap();
-        }
-        let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let tls = local_gateway::client_config(cloud.ca_pem());
         let client = Client::builder().tls_backend_preconfigured(tls).proxy(Proxy::https(cloud.proxy_url()).unwrap());
         Self { client: client.build().unwrap(), host, token, user }
     }
 
-    /// A request with the credentials it needs.
+    /// A request with the credentials that the registry requires.
     async fn request(&self, method: Method, name: &str, path: &str) -> RequestBuilder {
         let url = format!("https://{}/v2/{name}/{path}", self.host);
         let request = self.client.request(method, url);
@@ -75,7 +62,7 @@ impl Registry {
             let put = put.header("content-type", "application/octet-stream").send().await.unwrap();
             assert_eq!(put.status(), 201, "{put:?}");
         }
-        // What an index names is pushed before it.
+        // The manifests that an index refers to are pushed before it.
         for (index, manifest) in parts.manifests.iter().enumerate().rev() {
             let reference = if index == 0 { tag.to_owned() } else { manifest.digest() };
             let put = self.request(Method::PUT, name, &format!("manifests/{reference}")).await;
@@ -90,7 +77,7 @@ fn header(response: &Response, name: &str) -> String {
     response.headers().get(name).map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default()
 }
 
-/// What a client sees of a response: status, type, digest, the error's code, and the challenge without its host.
+/// What a client sees of a response: status, content type, digest, error code, and the challenge without its host.
 async fn seen(response: Response, host: &str) -> (u16, String, String, String, String) {
     let headers = ["content-type", "docker-content-digest", "www-authenticate"];
     let [mut media_type, digest, challenge] = headers.map(|name| header(&response, name));
@@ -120,7 +107,7 @@ fn images() -> [(&'static str, Image); 4] {
 }
 
 #[tokio::test]
-async fn the_fake_registry_answers_as_the_real_one_does() {
+async fn local_registry_responds_like_docker_registry() {
     let (cloud, _running) = start(Auth::Htpasswd);
     let real = Registry::new(&cloud, REAL, false, true);
     let fake = Registry::new(&cloud, FAKE, false, true);
@@ -142,7 +129,7 @@ async fn the_fake_registry_answers_as_the_real_one_does() {
         real.push("public/etl", tag, &image).await;
         set_up.put_image("public/etl", tag, &image);
         for reference in [tag, &image.digest()] {
-            // Docker's own types the program converts to their first version where they are not accepted, or fails to.
+            // The program converts Docker's own types to schema 1 if they are not accepted, or fails to.
             let accepts = if ["index", "oci"].contains(&tag) { &accepts[..] } else { &accepts[5..] };
             cases.push(("public/etl", format!("manifests/{reference}"), accepts));
         }
@@ -170,7 +157,7 @@ async fn the_fake_registry_answers_as_the_real_one_does() {
 }
 
 #[tokio::test]
-async fn tokens_of_the_local_service_open_the_real_registry() {
+async fn docker_registry_accepts_tokens_of_the_local_service() {
     let (cloud, _running) = start(Auth::Token);
     let registry = Registry::new(&cloud, REAL, true, true);
     for name in ["public/etl", "private/etl"] {
@@ -193,7 +180,7 @@ async fn tokens_of_the_local_service_open_the_real_registry() {
 }
 
 #[tokio::test]
-async fn the_pipe_checks_pins_and_signs_in_at_the_real_registry() {
+async fn pipe_checks_pins_and_logs_in_to_docker_registry() {
     for auth in [Auth::Htpasswd, Auth::Token] {
         let token = matches!(auth, Auth::Token);
         let (cloud, _running) = start(auth);
@@ -209,7 +196,7 @@ async fn the_pipe_checks_pins_and_signs_in_at_the_real_registry() {
             pipe.var("REGISTRY_HOST", REAL).var("REGISTRY_USERNAME", USER).var("REGISTRY_PASSWORD", PASSWORD)
         };
         deploy("1.0").run_with("PIN_IMAGES", "true").exits(0).says(&format!("{}@{digest}", image("1.0")));
-        deploy("1.0").run_with("IMAGE_PLATFORMS", "linux/arm64").exits(0).is_silent_about("WARNING");
+        deploy("1.0").run_with("IMAGE_PLATFORMS", "linux/arm64").exits(0).does_not_say("WARNING");
         deploy("docker").run_with("IMAGE_PLATFORMS", "linux/arm64").exits(2).says("its platforms: `linux/amd64`");
         deploy("1.1").run_with("CHECK_IMAGES", "true").exits(2).says("does not exist");
         let anonymous = deploy("1.0").without("REGISTRY_USERNAME").without("REGISTRY_PASSWORD");
@@ -224,7 +211,7 @@ async fn the_pipe_checks_pins_and_signs_in_at_the_real_registry() {
 }
 
 #[tokio::test]
-async fn every_form_of_image_is_pinned_and_no_secret_is_logged() {
+async fn every_image_type_is_pinned_and_no_secret_is_logged() {
     for auth in [Auth::Htpasswd, Auth::Token] {
         let (cloud, _running) = start(auth);
         let registry = Registry::new(&cloud, REAL, auth == Auth::Token, true);
@@ -238,14 +225,14 @@ async fn every_form_of_image_is_pinned_and_no_secret_is_logged() {
                 pipe.var("REGISTRY_HOST", REAL).var("REGISTRY_USERNAME", USER).var("REGISTRY_PASSWORD", PASSWORD);
             let pipe = pipe.var("PIN_IMAGES", "true").list("IMAGE_PLATFORMS", &["linux/amd64"]);
             let ran = pipe.run().exits(0).says("DEBUG: HEAD ");
-            cloud.secrets().iter().fold(ran, |ran, secret| ran.is_silent_about(secret));
+            cloud.secrets().iter().fold(ran, |ran, secret| ran.does_not_say(secret));
             assert_eq!(gateway.functions().pop().unwrap().deployment["image"], pinned, "{auth:?}");
         }
     }
 }
 
 #[tokio::test]
-async fn public_image_of_the_real_registry_needs_no_login() {
+async fn public_image_needs_no_login() {
     let (cloud, _running) = start(Auth::Token);
     let registry = Registry::new(&cloud, REAL, true, true);
     let gateway = support::one_audience();

@@ -11,9 +11,9 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// A repository with the files that the script reads, and one commit.
 fn repository() -> TempDir {
-    let directory = tempfile::tempdir().expect("a directory");
+    let directory = tempfile::tempdir().expect("cannot create directory");
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    fs::create_dir(directory.path().join(".ci")).expect("a directory");
+    fs::create_dir(directory.path().join(".ci")).expect("cannot create directory");
     for file in [".ci/release", "Cargo.toml", "CHANGELOG.md", "Dockerfile", "pipe.yml"] {
         fs::copy(root.join(file), directory.path().join(file)).expect(file);
     }
@@ -22,11 +22,11 @@ fn repository() -> TempDir {
     directory
 }
 
-/// Runs a command, and gives whether it succeeded and what it printed.
+/// Runs a command. Returns whether it succeeded, and its output.
 fn shell(directory: &Path, script: &str) -> (bool, String) {
-    let output = Command::new("bash").args(["-c", script]).current_dir(directory).output().expect("bash runs");
+    let output = Command::new("bash").args(["-c", script]).current_dir(directory).output().expect("cannot run bash");
     let text = [output.stdout, output.stderr].concat();
-    (output.status.success(), String::from_utf8(text).expect("text"))
+    (output.status.success(), String::from_utf8(text).expect("invalid text"))
 }
 
 fn dry_run(directory: &Path, command: &str) -> String {
@@ -36,7 +36,7 @@ fn dry_run(directory: &Path, command: &str) -> String {
 }
 
 #[test]
-fn every_command_that_others_see_is_only_printed() {
+fn every_publishing_command_goes_through_run() {
     for line in SCRIPT.lines().map(str::trim) {
         let commands = ["docker build", "docker push", "docker tag", "git push", "git tag", ".ci/registry.py attach"];
         let commands = commands.into_iter().chain([".ci/registry.py tag", ".ci/registry.py index"]);
@@ -46,7 +46,7 @@ fn every_command_that_others_see_is_only_printed() {
 }
 
 #[test]
-fn image_is_built_and_pushed_for_its_platform() {
+fn image_is_built_and_pushed() {
     let repository = repository();
     let (_, commit) = shell(repository.path(), "git rev-parse HEAD");
     let (_, date) = shell(repository.path(), "git log -1 --format=%ct");
@@ -58,7 +58,7 @@ fn image_is_built_and_pushed_for_its_platform() {
 }
 
 #[test]
-fn image_is_not_built_on_a_machine_of_another_platform() {
+fn image_of_another_platform_is_not_built() {
     let (other, machine) = if cfg!(target_arch = "x86_64") { ("arm64", "aarch64") } else { ("amd64", "x86_64") };
     let (success, text) = shell(repository().path(), &format!(".ci/release image {other}"));
     assert!(!success);
@@ -81,12 +81,12 @@ fn login_to_the_registry_is_neither_printed_nor_an_argument() {
 }
 
 #[test]
-fn version_gets_its_sbom_before_its_names_and_the_commit_is_tagged_last() {
+fn sbom_is_attached_before_the_tags_and_the_commit_tagged_last() {
     let repository = repository();
     let (_, commit) = shell(repository.path(), "git rev-parse HEAD");
     let mut parts = VERSION.split('.');
-    let major = parts.next().expect("a number");
-    let minor = format!("{major}.{}", parts.next().expect("a number"));
+    let major = parts.next().expect("missing number");
+    let minor = format!("{major}.{}", parts.next().expect("missing number"));
     let text = dry_run(repository.path(), "publish").replace(commit.trim(), "COMMIT");
     let text =
         text.replace(&format!("DIGEST {minor}\n"), "DIGEST X.Y\n").replace(&format!("DIGEST {major}\n"), "DIGEST X\n");
@@ -103,13 +103,13 @@ fn version_gets_its_sbom_before_its_names_and_the_commit_is_tagged_last() {
 }
 
 #[test]
-fn fix_of_an_older_version_does_not_move_the_tags_of_a_newer_one() {
+fn patch_release_does_not_move_tags_of_newer_versions() {
     let repository = repository();
-    let newer = format!("{}.999.0", VERSION.split('.').next().expect("a number"));
+    let newer = format!("{}.999.0", VERSION.split('.').next().expect("missing number"));
     assert!(shell(repository.path(), &format!("git tag {newer}")).0);
     let text = dry_run(repository.path(), "publish");
     let tags: Vec<&str> = text.lines().filter_map(|line| line.rsplit_once("DIGEST ")).map(|(_, tag)| tag).collect();
-    let minor = VERSION.rsplit_once('.').expect("a version").0;
+    let minor = VERSION.rsplit_once('.').expect("missing version").0;
     assert_eq!(tags, ["application/vnd.cyclonedx+json sbom.cdx.json", "X.Y.Z", minor]);
 }
 
@@ -124,13 +124,13 @@ fn tag_on_another_commit_is_not_moved() {
 }
 
 #[test]
-fn entry_of_the_changelog_is_what_is_released() {
+fn check_prints_the_changelog_entry() {
     let text = dry_run(repository().path(), "check");
     assert!(text.starts_with("X.Y.Z is to be released as openfaaspipe/openfaas-pipe:X.Y.Z, with:\n- "), "{text}");
 }
 
 #[test]
-fn version_that_is_tagged_is_not_released_again() {
+fn tagged_version_is_not_released_again() {
     let repository = repository();
     let (success, text) = shell(repository.path(), &format!("git tag {VERSION} && .ci/release check"));
     assert!(!success);
@@ -138,7 +138,7 @@ fn version_that_is_tagged_is_not_released_again() {
 }
 
 #[test]
-fn version_without_an_entry_is_not_released() {
+fn version_without_changelog_entry_is_not_released() {
     let repository = repository();
     let change = format!("sed -i.bak 's/^## {VERSION}$/## 9.9.9/' CHANGELOG.md && .ci/release check");
     let (success, text) = shell(repository.path(), &change);

@@ -1,33 +1,29 @@
-//! What the built pipe leaves for later steps.
+//! The files and reports that a run leaves for later steps.
 
 use boon::{Compiler, Schemas};
 use local_gateway::{Fault, Gateway, proxy};
 use serde_json::{Value, json};
 
-use crate::support::{Pipe, guide, issuer, open, put, stack};
-
-fn names(count: usize) -> Vec<String> {
-    (0..count).map(|number| format!("f{number}")).collect()
-}
+use crate::support::{Pipe, guide, issuer, names, open, put, stack};
 
 fn deploy(gateway: &Gateway, count: usize) -> Pipe {
-    Pipe::at(gateway).stack(&stack(&names(count))).var("BITBUCKET_PIPE_STORAGE_DIR", "storage")
+    Pipe::at(gateway).stack(&stack(&names(count), "1")).var("BITBUCKET_PIPE_STORAGE_DIR", "storage")
 }
 
-/// The result of the run that was made last, checked against the published schema.
+/// The result of the last run, validated against the published schema.
 fn result(pipe: &Pipe) -> Value {
-    let text = std::fs::read(pipe.dir().join("storage/openfaas-pipe.json")).expect("a result");
-    let result = serde_json::from_slice(&text).expect("JSON");
-    let schema = serde_json::from_str(include_str!("../docs/result.schema.json")).expect("a schema");
+    let text = std::fs::read(pipe.dir().join("storage/openfaas-pipe.json")).expect("cannot read file");
+    let result = serde_json::from_slice(&text).expect("invalid JSON");
+    let schema = serde_json::from_str(include_str!("../docs/result.schema.json")).expect("invalid schema");
     let mut schemas = Schemas::new();
     let mut compiler = Compiler::new();
-    compiler.add_resource("result.json", schema).expect("a schema");
-    let index = compiler.compile("result.json", &mut schemas).expect("a schema");
+    compiler.add_resource("result.json", schema).expect("invalid schema");
+    let index = compiler.compile("result.json", &mut schemas).expect("invalid schema");
     schemas.validate(&result, index).unwrap_or_else(|error| panic!("{error:#}\n{result:#}"));
     result
 }
 
-/// With a Code Insights report through a proxy.
+/// With a Code Insights report that is sent through a proxy.
 fn reporting(pipe: Pipe, proxy: &proxy::Proxy) -> Pipe {
     pipe.var("REPORT", "true")
         .var("REPORT_PROXY", proxy.url())
@@ -38,7 +34,7 @@ fn reporting(pipe: Pipe, proxy: &proxy::Proxy) -> Pipe {
 }
 
 #[test]
-fn result_of_every_command_is_as_the_schema_says() {
+fn results_match_the_schema() {
     let gateway = open();
     put(&gateway, "openfaas-fn", "echo");
     for (command, exit) in [("deploy", 0), ("diff", 0), ("invoke", 0), ("remove", 0), ("diff", 6), ("remove", 0)] {
@@ -51,7 +47,7 @@ fn result_of_every_command_is_as_the_schema_says() {
 }
 
 #[test]
-fn refused_and_rejected_runs_leave_a_result_too() {
+fn failed_runs_write_a_result() {
     let gateway = guide(&issuer());
     let pipe = deploy(&gateway, 1);
     pipe.run().exits(3);
@@ -78,32 +74,32 @@ fn output_variable_that_does_not_exist_is_an_error() {
 }
 
 #[test]
-fn pipeline_variables_are_appended_to_the_file_that_bitbucket_gives() {
+fn pipeline_variables_are_appended_to_the_file() {
     let gateway = open();
     let pipe = deploy(&gateway, 2).file("variables", "KEPT=1\n").var("BITBUCKET_PIPELINES_VARIABLES_PATH", "variables");
-    // A step fails on a variable that it does not list: nothing is set that was not asked for.
+    // A step fails if a variable is set that it does not list, so nothing is set by default.
     pipe.run().exits(0);
-    assert_eq!(std::fs::read_to_string(pipe.dir().join("variables")).expect("variables"), "KEPT=1\n");
+    assert_eq!(std::fs::read_to_string(pipe.dir().join("variables")).expect("cannot read file"), "KEPT=1\n");
     let pipe = pipe.list("OUTPUT_VARIABLES", &["OPENFAAS_URL", "OPENFAAS_FUNCTIONS", "OPENFAAS_IMAGES"]);
     pipe.run().exits(0);
-    // Neither says anything of what is deployed.
+    // Neither of them deploys anything.
     pipe.run_with("DRY_RUN", "true").exits(0);
     pipe.run_with("RETRIES", "many").exits(2);
-    let text = std::fs::read_to_string(pipe.dir().join("variables")).expect("variables");
+    let text = std::fs::read_to_string(pipe.dir().join("variables")).expect("cannot read file");
     let url = gateway.url();
     assert_eq!(
         text,
-        format!("KEPT=1\nOPENFAAS_URL={url}\nOPENFAAS_FUNCTIONS=f0,f1\nOPENFAAS_IMAGES=example/f0:2,example/f1:2\n")
+        format!("KEPT=1\nOPENFAAS_URL={url}\nOPENFAAS_FUNCTIONS=f0,f1\nOPENFAAS_IMAGES=example/f0:1,example/f1:1\n")
     );
 }
 
 #[test]
-fn report_goes_in_absolute_form_through_the_proxy_without_a_token() {
+fn report_is_sent_through_the_proxy_without_a_token() {
     let gateway = open();
     gateway.fault(Fault::on("PUT", "/system/functions").containing("f1").status(400).body("no such secret"));
-    let proxy = proxy::start().expect("a proxy");
+    let proxy = proxy::start().expect("cannot start proxy");
     let pipe = reporting(deploy(&gateway, 2), &proxy);
-    pipe.run().exits(1).is_silent_about("report was not sent");
+    pipe.run().exits(1).does_not_say("report was not sent");
     let requests = proxy.requests();
     let methods: Vec<_> = requests.iter().map(|request| request.method.as_str()).collect();
     assert_eq!(methods, ["DELETE", "PUT", "POST"]);
@@ -118,25 +114,25 @@ fn report_goes_in_absolute_form_through_the_proxy_without_a_token() {
     assert_eq!(requests[1].json()["result"], "FAILED");
     let annotation = &requests[2].json()[0];
     assert_eq!((&annotation["path"], &annotation["line"]), (&json!("stack.yml"), &json!(6)));
-    let junit = std::fs::read_to_string(pipe.dir().join("test-reports/openfaas-pipe.xml")).expect("a JUnit file");
+    let junit = std::fs::read_to_string(pipe.dir().join("test-reports/openfaas-pipe.xml")).expect("cannot read file");
     assert!(junit.contains("no such secret"), "{junit}");
 }
 
 #[test]
 fn gateway_traffic_does_not_go_through_the_report_proxy() {
     let gateway = open();
-    let proxy = proxy::start().expect("a proxy");
+    let proxy = proxy::start().expect("cannot start proxy");
     reporting(deploy(&gateway, 1), &proxy).run().exits(0);
     assert!(proxy.requests().iter().all(|request| request.path.starts_with("http://api.bitbucket.org/")));
     assert!(gateway.function("openfaas-fn", "f0").is_some());
 }
 
 #[test]
-fn report_takes_the_place_of_that_of_a_rejected_run_and_of_no_other() {
+fn report_replaces_only_the_report_of_the_same_step() {
     let gateway = open();
     put(&gateway, "openfaas-fn", "echo");
     let path = |pipe: Pipe, code: i32| {
-        let proxy = proxy::start().expect("a proxy");
+        let proxy = proxy::start().expect("cannot start proxy");
         reporting(pipe, &proxy).run().exits(code);
         proxy.requests()[0].path.clone()
     };
@@ -154,9 +150,9 @@ fn report_takes_the_place_of_that_of_a_rejected_run_and_of_no_other() {
 }
 
 #[test]
-fn report_that_is_refused_is_a_warning_and_fails_nothing() {
+fn rejected_report_is_a_warning() {
     let gateway = open();
-    let proxy = proxy::start().expect("a proxy");
+    let proxy = proxy::start().expect("cannot start proxy");
     proxy.answer(403, "not here");
     reporting(deploy(&gateway, 1), &proxy)
         .run()
@@ -165,48 +161,48 @@ fn report_that_is_refused_is_a_warning_and_fails_nothing() {
 }
 
 #[test]
-fn report_of_2500_failing_functions_keeps_to_the_documented_limits() {
+fn report_of_2500_failures_respects_the_limits() {
     let gateway = open();
     gateway.record(false);
     gateway.fault(Fault::on("PUT", "/system/functions").status(400).body("no such secret: \"".repeat(200)));
-    let proxy = proxy::start().expect("a proxy");
+    let proxy = proxy::start().expect("cannot start proxy");
     let pipe = reporting(deploy(&gateway, 2500).var("PARALLEL", "64"), &proxy);
     pipe.run().exits(1).says("✖ 2500 of 2500 functions not deployed");
     let requests = proxy.requests();
     let posts = requests.iter().filter(|request| request.method == "POST");
-    // Not all ten where the machine is slow, and the last one cut off: there are two seconds for the whole report.
+    // A slow machine may send fewer than ten within the two seconds for the whole report, and the last one in part.
     let posts: Vec<_> = posts.filter_map(|request| request.json().as_array().cloned()).collect();
     assert!((1..=10).contains(&posts.len()) && posts.iter().all(|post| post.len() == 100), "{} posts", posts.len());
-    assert!(requests[1].json()["data"].as_array().expect("data").len() <= 10);
+    assert!(requests[1].json()["data"].as_array().expect("missing data").len() <= 10);
     let mut ids = std::collections::BTreeSet::new();
     for annotation in posts.iter().flatten() {
-        assert!(annotation["summary"].as_str().expect("a summary").chars().count() <= 450);
-        assert!(annotation["details"].as_str().expect("details").chars().count() <= 2000);
-        assert!(ids.insert(annotation["external_id"].as_str().expect("an id")));
+        assert!(annotation["summary"].as_str().expect("missing summary").chars().count() <= 450);
+        assert!(annotation["details"].as_str().expect("missing details").chars().count() <= 2000);
+        assert!(ids.insert(annotation["external_id"].as_str().expect("missing id")));
     }
-    assert_eq!(result(&pipe)["functions"].as_array().expect("functions").len(), 2500);
+    assert_eq!(result(&pipe)["functions"].as_array().expect("missing functions").len(), 2500);
 }
 
 #[test]
-fn pipes_that_run_at_once_keep_each_others_shared_variables() {
+fn parallel_pipes_keep_each_others_shared_variables() {
     let gateway = open();
     put(&gateway, "openfaas-fn", "echo");
-    let shared = tempfile::tempdir().expect("a directory");
+    let shared = tempfile::tempdir().expect("cannot create directory");
     let file = shared.path().join("_shared_variables.json");
-    std::fs::write(&file, r#"{"other-pipe": {"n": 1.10}}"#).expect("a file");
+    std::fs::write(&file, r#"{"other-pipe": {"n": 1.10}}"#).expect("cannot write file");
     let pipes: Vec<_> = (0..12)
         .map(|_| deploy(&gateway, 1).var("BITBUCKET_PIPE_SHARED_STORAGE_DIR", shared.path().display().to_string()))
         .collect();
-    let children: Vec<_> = pipes.iter().map(|pipe| pipe.command().spawn().expect("a pipe")).collect();
+    let children: Vec<_> = pipes.iter().map(|pipe| pipe.command().spawn().expect("cannot run the pipe")).collect();
     for child in children {
-        let output = child.wait_with_output().expect("its end");
+        let output = child.wait_with_output().expect("cannot wait for the process");
         let log = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(output.status.success(), "{log}");
         assert!(!log.contains("WARNING"), "{log}");
     }
-    let text = std::fs::read_to_string(file).expect("shared variables");
-    let variables: Value = serde_json::from_str(&text).expect("JSON");
+    let text = std::fs::read_to_string(file).expect("cannot read file");
+    let variables: Value = serde_json::from_str(&text).expect("invalid JSON");
     assert!(text.contains("1.10"), "{text}");
     assert_eq!(variables["openfaas-pipe"]["command"], "deploy");
-    assert_eq!(variables.as_object().expect("an object").len(), 2);
+    assert_eq!(variables.as_object().expect("not an object").len(), 2);
 }

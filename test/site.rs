@@ -1,4 +1,4 @@
-//! A gateway to measure the pipe against, and what a run against it needs.
+//! The gateway and the files for a benchmark run.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -9,16 +9,16 @@ use local_gateway::{Gateway, Issuer};
 use serde_json::json;
 use tempfile::TempDir;
 
-/// The name of the thread that the gateway runs in.
+/// The name of the gateway's thread.
 pub(crate) const GATEWAY_THREAD: &str = "local-gateway";
-/// What the gateway takes beside tokens.
+/// Credentials that the gateway accepts in addition to tokens.
 pub(crate) const USER: &str = "admin";
 pub(crate) const PASSWORD: &str = "benchmark";
 
-/// Where the images are.
+/// The registry that has the images.
 pub(crate) const REGISTRY: &str = "registry.example.com";
 
-/// What the gateway speaks.
+/// The protocol of the gateway.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Protocol {
     Http1,
@@ -38,10 +38,10 @@ impl Protocol {
     }
 }
 
-/// A gateway with a relay before it.
+/// A gateway behind a relay that adds latency.
 pub(crate) struct Site {
     pub(crate) gateway: Gateway,
-    /// With a registry, [`REGISTRY`], at the same distance.
+    /// A cloud with the registry [`REGISTRY`], with the same latency.
     pub(crate) cloud: Cloud,
     _relay: Option<Relay>,
     pub(crate) url: String,
@@ -71,9 +71,9 @@ impl Site {
         Ok(Self { gateway, cloud, _relay: relay, url: format!("{scheme}://{address}"), token })
     }
 
-    /// Writes a stack file, and puts its functions there.
+    /// Writes a stack file. With `put`, its functions exist already.
     pub(crate) fn deployable(&self, functions: usize, prefix: &str, put: bool, dir: &TempDir) -> anyhow::Result<()> {
-        // What they share stands there once, so that ten thousand fit into a file that is read.
+        // The functions share one mapping, so that ten thousand of them fit into the size limit.
         let mut stack = String::from(
             "version: 1.0\nprovider:\n  name: openfaas\nshared: &shared\n  lang: dockerfile\n  handler: ./handler\n  \
              namespace: etl\n  environment:\n    write_timeout: 30s\n  labels:\n    team: data\n  \
@@ -92,7 +92,7 @@ impl Site {
         Ok(())
     }
 
-    /// Puts the images of [`Site::deployable`]'s functions into the registry.
+    /// Pushes the images of the functions of [`Site::deployable`] to the registry.
     pub(crate) fn push(&self, functions: usize, prefix: &str) {
         for number in 0..functions {
             let name = format!("team/{prefix}-{number:05}");

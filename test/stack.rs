@@ -1,4 +1,4 @@
-//! Stack files through the built pipe: what each becomes, or what it is refused with. Nothing is sent.
+//! Stack files in the built pipe: what each becomes, or the error that it is rejected with. Nothing is sent.
 
 mod encodings;
 mod environment_files;
@@ -16,22 +16,22 @@ use crate::support::{Pipe, Ran};
 /// The start of a stack file, up to the fields of function `f`.
 const HEAD: &str = "version: 1.0\nprovider:\n  name: openfaas\nfunctions:\n  f:\n    image: r/f:1\n";
 
-/// A deploy of a stack file that only prints.
+/// A deploy with `DRY_RUN`.
 fn pipe(stack: impl AsRef<[u8]>) -> Pipe {
     Pipe::new().var("OPENFAAS_URL", "https://gw.example.com").var("DRY_RUN", "true").file("stack.yml", stack)
 }
 
-/// A stack file of one function with these fields, which are indented by four.
+/// A stack file with one function. The fields are indented by four spaces.
 fn function(fields: &str) -> String {
     format!("{HEAD}{fields}\n")
 }
 
-/// A stack file of one function with this environment, whose lines are indented by six.
+/// A stack file with one function and this environment. The lines are indented by six spaces.
 fn environment(lines: &str) -> String {
     function(&format!("    environment:\n{lines}"))
 }
 
-/// What would be sent; the log where that is nothing.
+/// The deployments that would be sent, or the log of a failed run.
 fn sent(ran: Ran) -> Result<Vec<Value>, String> {
     if ran.code != 0 {
         return Err(format!("exit {}\n{}", ran.code, ran.log));
@@ -41,7 +41,7 @@ fn sent(ran: Ran) -> Result<Vec<Value>, String> {
     serde_json::from_str(&json).map_err(|error| format!("{error}\n{}", ran.log))
 }
 
-/// A function as it is sent, from what differs from `f` with its image alone.
+/// The deployment of function `f` with these fields.
 fn body(fields: Value) -> Value {
     let mut body = json!({"service": "f", "image": "r/f:1", "labels": {}, "annotations": {}});
     let (Value::Object(all), Value::Object(fields)) = (&mut body, fields) else { panic!("not an object") };
@@ -49,7 +49,7 @@ fn body(fields: Value) -> Value {
     body
 }
 
-/// What is wrong with a run of which these deployments are expected.
+/// The difference from these deployments, if any.
 fn check_sent(pipe: &Pipe, expected: &[Value]) -> Option<String> {
     match sent(pipe.run()) {
         Ok(found) if found == expected => None,
@@ -58,19 +58,19 @@ fn check_sent(pipe: &Pipe, expected: &[Value]) -> Option<String> {
     }
 }
 
-/// Checks what whole files become.
+/// Checks the deployments of whole files.
 #[track_caller]
 fn files_become<const N: usize>(rows: [(&str, String, Vec<Value>); N]) {
     all(rows.map(|(name, text, expected)| (name, check_sent(&pipe(text), &expected))));
 }
 
-/// Checks what the fields of function `f` become.
+/// Checks the deployments of function `f` with these fields.
 #[track_caller]
 fn fields_become<const N: usize>(rows: [(&str, &str, Value); N]) {
     all(rows.map(|(name, fields, expected)| (name, check_sent(&pipe(function(fields)), &[body(expected)]))));
 }
 
-/// Checks what the lines of an environment become.
+/// Checks the deployments of function `f` with these lines of the environment.
 #[track_caller]
 fn environments_become<const N: usize>(rows: [(&str, &str, Value); N]) {
     all(rows.map(|(name, lines, expected)| {
@@ -78,17 +78,17 @@ fn environments_become<const N: usize>(rows: [(&str, &str, Value); N]) {
     }));
 }
 
-/// Checks that files end in exit code 2 with this phrase in the log.
+/// Checks that files are rejected with exit code 2 and this phrase in the log.
 #[track_caller]
 fn refused<const N: usize>(rows: [(&str, impl AsRef<[u8]>, &str); N]) {
     all(rows.map(|(name, text, phrase)| (name, check_refused(&pipe(text), phrase))));
 }
 
-/// What is wrong with a run that is expected to be refused.
+/// The difference from a rejection with this phrase, if any.
 fn check_refused(pipe: &Pipe, phrase: &str) -> Option<String> {
     let ran = pipe.run();
-    let is_refused = ran.code == 2 && ran.log.contains(phrase) && ran.log.contains("nothing was sent");
-    (!is_refused).then(|| format!("exit {} without `{phrase}`\n{}", ran.code, ran.log))
+    let is_rejected = ran.code == 2 && ran.log.contains(phrase) && ran.log.contains("nothing was sent");
+    (!is_rejected).then(|| format!("exit {} without `{phrase}`\n{}", ran.code, ran.log))
 }
 
 /// Fails with all rows that differ.

@@ -1,4 +1,4 @@
-//! Stopped pipelines: what SIGTERM and SIGINT do at any moment.
+//! Stopped pipelines: SIGTERM and SIGINT at any moment.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -7,24 +7,24 @@ use std::time::Duration;
 
 use local_gateway::{Fault, Gateway, Latch, Ready};
 
-use crate::support::{Pipe, Running, changes, open, permissive, put, stack, start, until};
+use crate::support::{Pipe, Running, changes, open, permissive, put, stack, start, wait_for};
 
-/// The time that what is under way has to finish.
+/// How long requests in flight may take to finish.
 const GRACE: Duration = Duration::from_secs(5);
-/// Less than that by far, more than a slow machine needs to end.
+/// Much less than a timeout or pause, and enough for a slow machine to exit.
 const SOON: Duration = Duration::from_secs(4);
 
-/// Waits until the gateway has seen a request.
-fn until_asked(gateway: &Gateway, method: &str, path: &str) {
+/// Waits until the gateway has received this request.
+fn wait_for_request(gateway: &Gateway, method: &str, path: &str) {
     let is_it = |request: &local_gateway::Request| request.method == method && request.path.starts_with(path);
-    until(&format!("{method} {path}"), || gateway.requests().iter().any(is_it));
+    wait_for(&format!("{method} {path}"), || gateway.requests().iter().any(is_it));
 }
 
-/// Stops a run, and lets what is held go on once the run knows that it is to stop.
-fn stop(running: &mut Running, signal: &str, held: &Latch) {
+/// Sends a signal, and opens the latch when the pipe has handled the signal.
+fn stop(running: &mut Running, signal: &str, latch: &Latch) {
     running.signal(signal);
     running.read_to(&format!("SIG{signal} received"));
-    held.open();
+    latch.open();
 }
 
 /// The words of a function's row in the table.
@@ -35,7 +35,7 @@ fn row<'a>(log: &'a str, name: &str) -> Vec<&'a str> {
 }
 
 #[test]
-fn what_is_under_way_finishes_nothing_new_starts_and_the_table_tells_both() {
+fn requests_in_flight_finish_and_no_new_ones_start() {
     for (signal, code) in [("TERM", 143), ("INT", 130)] {
         let gateway = open();
         for name in ["a", "b"] {
@@ -43,31 +43,31 @@ fn what_is_under_way_finishes_nothing_new_starts_and_the_table_tells_both() {
         }
         let latch = Latch::closed();
         gateway.fault(Fault::on("PUT", "/system/functions").held_by(&latch));
-        let pipe = Pipe::at(&gateway).stack(&stack(&["a", "b"])).var("PARALLEL", "1");
+        let pipe = Pipe::at(&gateway).stack(&stack(&["a", "b"], "2")).var("PARALLEL", "1");
         let storage = pipe.dir().display().to_string();
         let pipe = pipe.var("BITBUCKET_PIPE_STORAGE_DIR", storage);
         let mut running = Running::of(pipe);
-        until_asked(&gateway, "PUT", "/system/functions");
+        wait_for_request(&gateway, "PUT", "/system/functions");
         stop(&mut running, signal, &latch);
         let log = running.end().exits(code).log;
         assert!(log.contains(&format!("WARNING: SIG{signal} received: nothing new is started")), "{log}");
         assert_eq!(row(&log, "a")[3], "updated", "{log}");
         assert_eq!(row(&log, "b")[3..5], ["not", "started"], "{log}");
-        let last = log.lines().last().expect("a line");
+        let last = log.lines().last().expect("missing line");
         assert_eq!(last, format!("✖ stopped by SIG{signal}: 1 of 2 functions deployed"));
         assert_eq!(changes(&gateway), [("PUT".to_owned(), "a".to_owned())]);
-        let result = std::fs::read_to_string(running.pipe.dir().join("openfaas-pipe.json")).expect("a result file");
+        let result = std::fs::read_to_string(running.pipe.dir().join("openfaas-pipe.json")).expect("cannot read file");
         assert!(result.contains("\"not started\"") && result.contains(&format!("stopped by SIG{signal}")), "{result}");
     }
 }
 
 #[test]
-fn new_function_is_created_though_its_update_was_under_way() {
+fn new_function_is_still_created_after_its_update() {
     let gateway = open();
     let latch = Latch::closed();
     gateway.fault(Fault::on("PUT", "/system/functions").held_by(&latch));
-    let mut running = Running::of(Pipe::at(&gateway).stack(&stack(&["a"])));
-    until_asked(&gateway, "PUT", "/system/functions");
+    let mut running = Running::of(Pipe::at(&gateway).stack(&stack(&["a"], "2")));
+    wait_for_request(&gateway, "PUT", "/system/functions");
     stop(&mut running, "TERM", &latch);
     let log = running.end().exits(143).log;
     assert_eq!(row(&log, "a")[3], "created", "{log}");
@@ -75,28 +75,14 @@ fn new_function_is_created_though_its_update_was_under_way() {
 }
 
 #[test]
-fn function_that_was_deleted_to_be_replaced_is_created_again() {
-    let gateway = start(permissive().deletion(Duration::from_millis(500)));
-    put(&gateway, "openfaas-fn", "a");
-    let latch = Latch::closed();
-    gateway.fault(Fault::on("GET", "/system/function/a").held_by(&latch));
-    let mut running = Running::of(Pipe::at(&gateway).stack(&stack(&["a"])).var("STRATEGY", "replace"));
-    until_asked(&gateway, "GET", "/system/function/a");
-    stop(&mut running, "TERM", &latch);
-    let log = running.end().exits(143).log;
-    assert_eq!(row(&log, "a")[3], "replaced", "{log}");
-    assert!(gateway.function("openfaas-fn", "a").is_some());
-}
-
-#[test]
-fn nothing_is_deployed_or_removed_where_the_stop_comes_during_the_exchange() {
+fn signal_during_the_exchange_prevents_all_changes() {
     for command in ["deploy", "remove"] {
         let gateway = open();
         put(&gateway, "openfaas-fn", "a");
         let latch = Latch::closed();
         gateway.fault(Fault::on("POST", "/oauth/token").held_by(&latch));
-        let mut running = Running::of(Pipe::at(&gateway).stack(&stack(&["a"])).var("COMMAND", command));
-        until_asked(&gateway, "POST", "/oauth/token");
+        let mut running = Running::of(Pipe::at(&gateway).stack(&stack(&["a"], "2")).var("COMMAND", command));
+        wait_for_request(&gateway, "POST", "/oauth/token");
         stop(&mut running, "TERM", &latch);
         let log = running.end().exits(143).log;
         assert!(log.contains("not started"), "{log}");
@@ -105,10 +91,10 @@ fn nothing_is_deployed_or_removed_where_the_stop_comes_during_the_exchange() {
 }
 
 #[test]
-fn pause_before_the_next_try_ends_and_long_pauses_that_are_asked_for_are_capped() {
+fn signal_ends_the_pause_before_a_retry() {
     let gateway = open();
     gateway.fault(Fault::on("PUT", "/system/functions").status(503).header("Retry-After", "86400"));
-    let mut running = Running::of(Pipe::at(&gateway).stack(&stack(&["a"])));
+    let mut running = Running::of(Pipe::at(&gateway).stack(&stack(&["a"], "2")));
     running.read_to("503 Service Unavailable; retrying in 1 min (1 of 4)");
     running.signal("TERM");
     let log = running.end().exits(143).log;
@@ -119,7 +105,7 @@ fn pause_before_the_next_try_ends_and_long_pauses_that_are_asked_for_are_capped(
 }
 
 #[test]
-fn stop_while_the_stack_file_is_fetched_is_no_mistake_in_the_variables() {
+fn signal_while_fetching_the_stack_file_is_not_a_validation_error() {
     let gateway = start(permissive().tls());
     gateway.fault(Fault::on("GET", "/stack.yml").status(503).header("Retry-After", "60"));
     let pipe = Pipe::at(&gateway).var("CA_CERT", gateway.ca_pem()).without("OPENFAAS_URL");
@@ -131,11 +117,11 @@ fn stop_while_the_stack_file_is_fetched_is_no_mistake_in_the_variables() {
 }
 
 #[test]
-fn request_that_hangs_is_given_five_seconds() {
+fn hanging_request_is_aborted_after_five_seconds() {
     let gateway = open();
     gateway.fault(Fault::on("PUT", "/system/functions").hang());
-    let mut running = Running::of(Pipe::at(&gateway).stack(&stack(&["a"])));
-    until_asked(&gateway, "PUT", "/system/functions");
+    let mut running = Running::of(Pipe::at(&gateway).stack(&stack(&["a"], "2")));
+    wait_for_request(&gateway, "PUT", "/system/functions");
     running.signal("TERM");
     let log = running.end().exits(143).log;
     let took = running.since_signal();
@@ -144,12 +130,12 @@ fn request_that_hangs_is_given_five_seconds() {
 }
 
 #[test]
-fn second_signal_ends_at_once() {
+fn second_signal_exits_at_once() {
     for (second, code) in [("TERM", 143), ("INT", 143)] {
         let gateway = open();
         gateway.fault(Fault::on("PUT", "/system/functions").hang());
-        let mut running = Running::of(Pipe::at(&gateway).stack(&stack(&["a"])));
-        until_asked(&gateway, "PUT", "/system/functions");
+        let mut running = Running::of(Pipe::at(&gateway).stack(&stack(&["a"], "2")));
+        wait_for_request(&gateway, "PUT", "/system/functions");
         running.signal("TERM");
         running.read_to("SIGTERM received");
         running.signal(second);
@@ -161,15 +147,15 @@ fn second_signal_ends_at_once() {
 }
 
 #[test]
-fn second_signal_ends_also_what_waits_for_nothing() {
+fn second_signal_interrupts_cpu_bound_work() {
     let gateway = open();
     let pipe = Pipe::at(&gateway)
-        .stack("provider:\n  name: openfaas\nfunctions:\n  a: {image: 'example/a:2', handler: ./a}\n")
+        .stack(&(stack(&["a"], "2") + "    handler: ./a\n"))
         .file("a/handler.js", "")
         .var("TAG_FORMAT", "digest");
-    // Takes minutes to hash, and no room on the disk.
-    let huge = File::create(pipe.dir().join("a/huge")).expect("a file");
-    huge.set_len(1 << 40).expect("a hole");
+    // A sparse file: it takes minutes to hash and no disk space.
+    let huge = File::create(pipe.dir().join("a/huge")).expect("cannot write file");
+    huge.set_len(1 << 40).expect("cannot write file");
     let mut running = Running::of(pipe);
     running.read_to("openfaas-pipe");
     running.signal("INT");
@@ -182,7 +168,7 @@ fn second_signal_ends_also_what_waits_for_nothing() {
 }
 
 #[test]
-fn answer_that_streams_is_given_five_seconds_and_leaves_no_part_of_a_file() {
+fn streamed_response_is_aborted_after_five_seconds_without_a_partial_file() {
     let gateway = open();
     put(&gateway, "openfaas-fn", "echo");
     let slow = Fault::on("POST", "/function/echo").slow_body(Duration::from_millis(50)).body("more and more ");
@@ -194,19 +180,19 @@ fn answer_that_streams_is_given_five_seconds_and_leaves_no_part_of_a_file() {
     running.end().exits(130);
     let took = running.since_signal();
     assert!(took < GRACE * 2, "{took:?}");
-    let left: Vec<_> = std::fs::read_dir(running.pipe.dir()).expect("a directory").collect();
+    let left: Vec<_> = std::fs::read_dir(running.pipe.dir()).expect("cannot read directory").collect();
     assert!(left.is_empty(), "{left:?}");
 }
 
 #[test]
-fn invocation_is_not_begun_after_the_stop() {
+fn invocation_is_not_started_after_a_signal() {
     let gateway = open();
     put(&gateway, "openfaas-fn", "echo");
     let latch = Latch::closed();
     gateway.fault(Fault::on("POST", "/oauth/token").held_by(&latch));
     let pipe = Pipe::at(&gateway).var("COMMAND", "invoke").var("FUNCTION", "echo").var("AUTH", "always");
     let mut running = Running::of(pipe);
-    until_asked(&gateway, "POST", "/oauth/token");
+    wait_for_request(&gateway, "POST", "/oauth/token");
     stop(&mut running, "TERM", &latch);
     let log = running.end().exits(143).log;
     assert!(log.ends_with("✖ stopped by SIGTERM: `echo` was not invoked\n"), "{log}");
@@ -214,37 +200,38 @@ fn invocation_is_not_begun_after_the_stop() {
 }
 
 #[test]
-fn waiting_for_readiness_ends() {
+fn signal_ends_the_wait_without_a_rollback() {
     let gateway = start(permissive().ready(Ready::Never));
-    let mut running = Running::of(Pipe::at(&gateway).stack(&stack(&["a"])).var("WAIT", "true").var("ROLLBACK", "true"));
-    until_asked(&gateway, "POST", "/system/functions");
+    let mut running =
+        Running::of(Pipe::at(&gateway).stack(&stack(&["a"], "2")).var("WAIT", "true").var("ROLLBACK", "true"));
+    wait_for_request(&gateway, "POST", "/system/functions");
     running.signal("TERM");
     let log = running.end().exits(143).log;
     let took = running.since_signal();
     assert!(took < SOON, "{took:?}");
     assert_eq!(row(&log, "a")[0], "a");
-    // Whether it works is not known: it is left as it is.
+    // Whether the new version works is unknown, so it stays.
     assert!(gateway.function("openfaas-fn", "a").is_some());
     assert!(log.ends_with("✖ stopped by SIGTERM: 1 of 1 function deployed, 1 not known to be ready\n"), "{log}");
 }
 
 #[test]
-fn stop_during_the_report_is_told_by_exit_code_last_line_and_result() {
+fn signal_during_the_report_is_reported_in_the_result() {
     let gateway = open();
-    let proxy = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let proxy = TcpListener::bind("127.0.0.1:0").expect("cannot bind port");
     let pipe = Pipe::at(&gateway)
-        .stack(&stack(&["a"]))
+        .stack(&stack(&["a"], "2"))
         .var("BITBUCKET_PIPE_STORAGE_DIR", "storage")
         .var("REPORT", "true")
-        .var("REPORT_PROXY", format!("http://{}", proxy.local_addr().expect("an address")))
+        .var("REPORT_PROXY", format!("http://{}", proxy.local_addr().expect("cannot get address")))
         .var("BITBUCKET_WORKSPACE", "acme")
         .var("BITBUCKET_REPO_SLUG", "shop")
         .var("BITBUCKET_COMMIT", "0123456789abcdef0123456789abcdef01234567");
     let mut running = Running::of(pipe);
-    // It is asked, and does not answer.
-    proxy.set_nonblocking(true).expect("a listener");
+    // The proxy accepts the connection and does not answer.
+    proxy.set_nonblocking(true).expect("cannot set non-blocking");
     let connection = RefCell::new(None);
-    until("report", || {
+    wait_for("the report", || {
         *connection.borrow_mut() = proxy.accept().ok();
         connection.borrow().is_some()
     });
@@ -252,9 +239,10 @@ fn stop_during_the_report_is_told_by_exit_code_last_line_and_result() {
     running.read_to("SIGTERM received");
     drop((connection, proxy));
     let log = running.end().exits(143).log;
-    let last = log.lines().last().expect("a line");
+    let last = log.lines().last().expect("missing line");
     assert!(last.starts_with("✖ stopped by SIGTERM: deployed 1 function in "), "{log}");
-    let result = std::fs::read_to_string(running.pipe.dir().join("storage/openfaas-pipe.json")).expect("a result file");
+    let result =
+        std::fs::read_to_string(running.pipe.dir().join("storage/openfaas-pipe.json")).expect("cannot read file");
     assert!(result.contains("stopped by SIGTERM") && result.contains("143"), "{result}");
 }
 
@@ -266,11 +254,11 @@ fn second_signal_leaves_no_temporary_file() {
         let pipe = Pipe::at(&gateway).var("COMMAND", "invoke").var("FUNCTION", "f").var("OUTPUT_FILE", "answer");
         let mut running = Running::of(pipe.var("CA_CERT", gateway.ca_pem()));
         let dir = running.pipe.dir().to_owned();
-        until("temporary file", || std::fs::read_dir(&dir).is_ok_and(|mut files| files.next().is_some()));
+        wait_for("the temporary file", || std::fs::read_dir(&dir).is_ok_and(|mut files| files.next().is_some()));
         running.signal("TERM");
         running.read_to("SIGTERM received");
         running.signal("TERM");
         running.end().exits(143);
-        assert_eq!(std::fs::read_dir(&dir).expect("a directory").count(), 0);
+        assert_eq!(std::fs::read_dir(&dir).expect("cannot read directory").count(), 0);
     }
 }

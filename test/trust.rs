@@ -1,4 +1,4 @@
-//! Who gets the credentials: `OPENFAAS_URL` is the pipeline's word, the stack file is not.
+//! Who gets credentials: the gateway in `OPENFAAS_URL` is trusted, the one in the stack file is not.
 
 use local_gateway::{Fault, Gateway};
 
@@ -6,7 +6,7 @@ use crate::support::{GUIDE_STACK, Pipe, guide, issuer, open, permissive, start};
 
 const COMMANDS: [&str; 4] = ["deploy", "diff", "remove", "whoami"];
 
-/// The guide's stack file with another gateway.
+/// The stack file of the guide with another gateway.
 fn stack_naming(gateway: &str) -> String {
     let lines = GUIDE_STACK.lines().map(|line| match line.trim_start().starts_with("gateway:") {
         true => format!("  gateway: {gateway}\n"),
@@ -15,27 +15,27 @@ fn stack_naming(gateway: &str) -> String {
     lines.collect()
 }
 
-/// A step with a token for `audience`, whose stack file alone names the gateway.
+/// A step with a token for `audience`. Only the stack file names the gateway.
 fn step(stack_gateway: &str, audience: &str) -> Pipe {
     let token = issuer().token().audience(audience).mint();
     Pipe::new().stack(&stack_naming(stack_gateway)).var("BITBUCKET_STEP_OIDC_TOKEN", token)
 }
 
 #[test]
-fn gateway_that_only_the_stack_file_names_gets_a_token_that_is_meant_for_it() {
+fn gateway_of_the_stack_file_gets_a_token_with_its_audience() {
     let gateway = guide(&issuer());
     for (named, audience) in [(String::new(), ""), ("/".to_owned(), "/"), ("/".to_owned(), "")] {
         let pipe = step(&format!("{}{named}", gateway.url()), &format!("{}{audience}", gateway.url()));
         let ran = pipe.run();
-        // The gateway's own check of the audience is exact.
+        // The gateway compares the audience exactly.
         assert_eq!(ran.code, if audience.is_empty() { 0 } else { 3 }, "{}", ran.log);
     }
 }
 
 #[test]
-fn gateway_that_only_the_stack_file_names_gets_no_token_that_is_meant_for_another() {
+fn gateway_of_the_stack_file_gets_no_token_with_another_audience() {
     let gateway = open();
-    let port = gateway.url().rsplit(':').next().expect("a port").to_owned();
+    let port = gateway.url().rsplit(':').next().expect("missing port").to_owned();
     for audience in [
         "https://gw.example.com".to_owned(),
         format!("https://127.0.0.1:{port}"),
@@ -61,10 +61,10 @@ fn gateway_that_only_the_stack_file_names_gets_no_token_that_is_meant_for_anothe
 }
 
 #[test]
-fn password_is_never_sent_to_a_gateway_that_only_the_stack_file_names() {
+fn gateway_of_the_stack_file_gets_no_password() {
     let gateway = start(permissive().basic_auth("admin", "s3cr3t-password"));
     for command in COMMANDS {
-        // The token would be meant for it.
+        // The token would be meant for this gateway.
         let pipe = step(gateway.url(), gateway.url()).var("OPENFAAS_PASSWORD", "s3cr3t-password");
         pipe.var("COMMAND", command)
             .run()
@@ -75,11 +75,11 @@ fn password_is_never_sent_to_a_gateway_that_only_the_stack_file_names() {
 }
 
 #[test]
-fn value_in_the_host_of_the_stack_files_gateway_is_neither_sent_nor_shown() {
+fn substituted_host_of_the_stack_file_gateway_is_not_printed() {
     let secret = "s3cr3t".repeat(20);
     let pipe = step("https://${DATABASE_PASSWORD}.example.com", "https://gw.example.com");
     let ran = pipe.var("DATABASE_PASSWORD", &secret).run().exits(2);
-    ran.says("the step's token is not sent to `<").is_silent_about("s3cr3t");
+    ran.says("the step's token is not sent to `<").does_not_say("s3cr3t");
 }
 
 #[test]

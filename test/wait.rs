@@ -5,15 +5,15 @@ use std::time::{Duration, Instant};
 use local_gateway::{Fault, Gateway, Ready};
 use serde_json::{Value, json};
 
-use crate::support::{Pipe, Ran, Running, changes, open, permissive, permitting, put, stack, start, until};
+use crate::support::{Pipe, Ran, Running, changes, names, open, permissive, permitting, put, stack, start, wait_for};
 
-/// A deploy of these functions that waits so long.
-fn waiting(gateway: &Gateway, names: &[&str], timeout: &str) -> Pipe {
-    Pipe::at(gateway).stack(&stack(names)).var("WAIT", "true").var("WAIT_TIMEOUT", timeout)
+/// A deploy of these functions with `WAIT` and this timeout.
+fn waiting(gateway: &Gateway, names: &[impl AsRef<str>], timeout: &str) -> Pipe {
+    Pipe::at(gateway).stack(&stack(names, "2")).var("WAIT", "true").var("WAIT_TIMEOUT", timeout)
 }
 
-/// How often the gateway was asked for the status of functions.
-fn looks(gateway: &Gateway) -> usize {
+/// The number of status requests.
+fn status_requests(gateway: &Gateway) -> usize {
     gateway.requests().iter().filter(|request| request.method == "GET").count()
 }
 
@@ -22,21 +22,21 @@ fn result(pipe: Pipe) -> (Ran, Value) {
     (pipe.run(), stored(&pipe))
 }
 
-/// The result that a run left.
+/// The result file of a run.
 fn stored(pipe: &Pipe) -> Value {
-    let text = std::fs::read(pipe.dir().join("storage/openfaas-pipe.json")).expect("a result");
-    serde_json::from_slice(&text).expect("JSON")
+    let text = std::fs::read(pipe.dir().join("storage/openfaas-pipe.json")).expect("cannot read file");
+    serde_json::from_slice(&text).expect("invalid JSON")
 }
 
 /// Ready from now on.
 const NOW: Ready = Ready::After(Duration::ZERO);
 
 #[test]
-fn new_function_is_waited_for_until_it_is_available() {
+fn wait_ends_when_a_new_function_is_available() {
     let gateway = start(permissive().ready(Ready::Never));
     let pipe = waiting(&gateway, &["f"], "1m").var("BITBUCKET_PIPE_STORAGE_DIR", "storage");
     let mut running = Running::of(pipe);
-    until("third look", || looks(&gateway) >= 3);
+    wait_for("third look", || status_requests(&gateway) >= 3);
     gateway.set_ready("f", NOW);
     let ran = running.end().exits(0);
     ran.says("INFO: waiting until 1 function is ready, at most 1 min").says("`f` is ready after ").says("1/1");
@@ -46,9 +46,9 @@ fn new_function_is_waited_for_until_it_is_available() {
 }
 
 #[test]
-fn functions_are_watched_side_by_side_by_one_listing_a_round() {
+fn several_functions_are_polled_with_one_list_request() {
     let gateway = start(permissive().ready(Ready::After(Duration::from_millis(300))));
-    // Without it the list could be one of faasd, which never has available replicas.
+    // Without an available replica the list could be one of faasd, which reports none.
     put(&gateway, "openfaas-fn", "available");
     waiting(&gateway, &["a", "b", "c"], "1m").run().exits(0).says("waiting until 3 functions are ready");
     let gets: Vec<_> = gateway.requests().into_iter().filter(|request| request.method == "GET").collect();
@@ -57,50 +57,50 @@ fn functions_are_watched_side_by_side_by_one_listing_a_round() {
 }
 
 #[test]
-fn function_that_never_starts_is_told_with_what_the_gateway_knows_and_its_log() {
+fn function_that_never_starts_is_reported_with_its_log() {
     let gateway = start(permissive().ready_of("late", Ready::Never));
     put(&gateway, "openfaas-fn", "other");
     let pipe = waiting(&gateway, &["late", "fine"], "3s");
-    let child = pipe.command().spawn().expect("the pipe");
-    until("function", || gateway.log("openfaas-fn", "late", "exec format error\u{1b}[2J"));
-    let ran = Ran::from(child.wait_with_output().expect("its end")).exits(5);
+    let child = pipe.command().spawn().expect("cannot run the pipe");
+    wait_for("function", || gateway.log("openfaas-fn", "late", "exec format error\u{1b}[2J"));
+    let ran = Ran::from(child.wait_with_output().expect("cannot wait for the process")).exits(5);
     let ran = ran
         .says("ERROR: `late`: deployed, but not ready within 3 s: 0 of 1 replicas available, image `example/late:2`")
         .says("hint: check that the image exists and can be pulled")
         .says("INFO: the end of the log of `late`:\n  exec format error\\u{1b}[2J\n")
         .says("`fine` is ready")
-        .is_silent_about("assuming");
+        .does_not_say("assuming");
     assert!(ran.log.ends_with("✖ 1 of 2 functions deployed, but not ready\n"), "{}", ran.log);
     assert!(ran.log.contains("created, not ready"), "{}", ran.log);
 }
 
 #[test]
-fn log_that_may_not_be_read_is_left_out() {
+fn unreadable_function_log_is_omitted() {
     let actions = ["Function:Create", "Function:Update", "Function:Get"];
     let gateway = start(permitting(&actions).ready(Ready::Never));
-    waiting(&gateway, &["f"], "500ms").run().exits(5).says("not ready within 500 ms").is_silent_about("the log of");
+    waiting(&gateway, &["f"], "500ms").run().exits(5).says("not ready within 500 ms").does_not_say("the log of");
 }
 
 #[test]
-fn one_function_is_asked_for_each_where_listing_is_not_permitted() {
+fn functions_are_polled_individually_without_permission_to_list() {
     let actions = ["Function:Create", "Function:Update", "Function:Get"];
     let gateway = start(permitting(&actions).ready(Ready::After(Duration::from_millis(200))));
     waiting(&gateway, &["a", "b"], "1m").run().exits(0);
     let lists =
         gateway.requests().into_iter().filter(|request| request.method == "GET" && request.path == "/system/functions");
-    // Once before the deploy, once after it: then it is known.
+    // One list before the deploy and one after it. Then the pipe knows that it has no permission.
     assert_eq!(lists.count(), 2);
 }
 
 #[test]
-fn listing_serves_where_only_that_is_permitted() {
+fn list_permission_is_sufficient_for_wait() {
     let actions = ["Function:Create", "Function:Update", "Function:List"];
     let gateway = start(permitting(&actions).ready(Ready::After(Duration::from_millis(200))));
     waiting(&gateway, &["f"], "1m").run().exits(0).says("`f` is ready");
 }
 
 #[test]
-fn missing_permission_is_told_with_the_action_and_what_was_deployed_stays() {
+fn missing_get_permission_is_reported_after_the_deploy() {
     let gateway = start(permitting(&["Function:Create", "Function:Update"]));
     waiting(&gateway, &["f"], "1m")
         .run()
@@ -112,21 +112,21 @@ fn missing_permission_is_told_with_the_action_and_what_was_deployed_stays() {
 }
 
 #[test]
-fn function_scaled_to_zero_on_purpose_is_ready() {
+fn function_scaled_to_zero_is_ready() {
     let gateway = open();
     put(&gateway, "openfaas-fn", "f");
     scale_to_zero(&gateway, "f");
     waiting(&gateway, &["f"], "1m").run().exits(0).says("`f` is ready").says("scaled to zero");
 }
 
-/// Answers as for a function that was scaled to zero: what is 0 is left out.
+/// Reports a function that was scaled to zero: zero values are omitted.
 fn scale_to_zero(gateway: &Gateway, name: &str) {
     let status = json!({"name": name, "namespace": "openfaas-fn", "image": format!("example/{name}:2"), "labels": {}});
     gateway.fault(Fault::on("GET", "/system/function/").status(200).body(status.to_string()));
 }
 
 #[test]
-fn old_replicas_do_not_count_until_they_have_stayed_for_half_the_time() {
+fn old_replicas_count_only_after_half_the_timeout() {
     let gateway = start(permissive().ready_of("example/f:2", Ready::Never));
     put(&gateway, "openfaas-fn", "f");
     let started = Instant::now();
@@ -136,36 +136,26 @@ fn old_replicas_do_not_count_until_they_have_stayed_for_half_the_time() {
 }
 
 #[test]
-fn old_replicas_that_go_before_new_ones_come_do_not_count() {
+fn old_replicas_that_disappear_do_not_count() {
     let gateway = open();
     put(&gateway, "openfaas-fn", "f");
     let gone = json!({"name": "f", "namespace": "openfaas-fn", "image": "example/f:2", "replicas": 1});
-    // The first look is before the deploy, the second sees the old replica, and the third none.
+    // The first status request is sent before the deploy, the second reports the old replica, the third none.
     gateway.fault(Fault::on("GET", "/system/function/").nth(3).status(200).body(gone.to_string()));
     let (ran, _) = result(waiting(&gateway, &["f"], "10m"));
     ran.exits(0).says("`f` is ready");
-    assert_eq!(looks(&gateway), 4);
+    assert_eq!(status_requests(&gateway), 4);
 }
 
 #[test]
-fn gateway_that_fails_meanwhile_is_asked_again() {
+fn failed_status_requests_are_retried() {
     let gateway = start(permissive().ready(Ready::After(Duration::from_millis(100))));
     gateway.fault(Fault::on("GET", "/system/function/").after(1).times(2).status(500).body("etcd leader changed"));
     waiting(&gateway, &["f"], "1m").run().exits(0).says("`f` is ready");
 }
 
 #[test]
-fn signal_ends_the_wait() {
-    let gateway = start(permissive().ready(Ready::Never));
-    let mut running = Running::of(waiting(&gateway, &["f"], "10m").var("ROLLBACK", "true"));
-    until("third look", || looks(&gateway) >= 3);
-    running.signal("TERM");
-    running.end().exits(143).says("✖ stopped by SIGTERM");
-    assert!(gateway.function("openfaas-fn", "f").is_some(), "nothing new is begun");
-}
-
-#[test]
-fn log_says_every_ten_seconds_what_is_waited_for() {
+fn pending_functions_are_logged_every_ten_seconds() {
     let gateway = start(permissive().ready(Ready::Never));
     let mut running = Running::of(waiting(&gateway, &["f"], "1m"));
     running.read_to("INFO: still waiting for 1 function, 10 s of 1 min: `f` 0/1");
@@ -174,31 +164,30 @@ fn log_says_every_ten_seconds_what_is_waited_for() {
 }
 
 #[test]
-fn two_hundred_waiting_functions_cost_the_gateway_at_most_fifty_requests_a_second() {
+fn waiting_for_200_functions_sends_at_most_50_requests_per_second() {
     let actions = ["Function:Create", "Function:Update", "Function:Get"];
     let gateway = start(permitting(&actions).ready(Ready::Never));
-    let names: Vec<_> = (0..200).map(|number| format!("f{number}")).collect();
-    let names: Vec<_> = names.iter().map(String::as_str).collect();
-    waiting(&gateway, &names, "8s").run().exits(5).says("✖ 200 of 200 functions deployed, but not ready");
+    waiting(&gateway, &names(200), "8s").run().exits(5).says("✖ 200 of 200 functions deployed, but not ready");
     let requests = gateway.requests();
     let deployed = requests.iter().filter(|request| request.method == "POST").map(|request| request.arrived).max();
-    let looks: Vec<Instant> = requests
+    let status_requests: Vec<Instant> = requests
         .iter()
         .filter(|request| request.method == "GET" && request.path.starts_with("/system/function"))
         .map(|request| request.arrived)
         .filter(|arrived| Some(*arrived) > deployed)
         .collect();
-    // Two seconds, since those that are under way may arrive late, and then all at once.
+    // Two seconds, because delayed requests may arrive at once.
     let in_two_seconds = |from: Instant| {
-        let within = looks.iter().filter(|at| **at >= from && at.duration_since(from) < Duration::from_secs(2));
+        let within =
+            status_requests.iter().filter(|at| **at >= from && at.duration_since(from) < Duration::from_secs(2));
         within.count()
     };
-    let most = looks.iter().map(|from| in_two_seconds(*from)).max().unwrap_or_default();
-    assert!(looks.len() > 100, "{} requests", looks.len());
+    let most = status_requests.iter().map(|from| in_two_seconds(*from)).max().unwrap_or_default();
+    assert!(status_requests.len() > 100, "{} requests", status_requests.len());
     assert!(most <= 100, "{most} requests in two seconds");
 }
 
-/// A function as it was deployed before, with every field set.
+/// The previous version of a function, with every field set.
 fn version_1() -> Value {
     json!({
         "service": "f", "image": "example/f:1", "namespace": "openfaas-fn", "envProcess": "./f", "envVars": {"A": "1"},
@@ -207,28 +196,28 @@ fn version_1() -> Value {
     })
 }
 
-/// A stack file whose one function wants two replicas, of which an old one is no proof.
+/// A stack file whose function wants two replicas, so that one old replica does not count as ready.
 const TWO_REPLICAS: &str = "provider: {name: openfaas}\nfunctions:\n  f:\n    image: example/f:2\n    \
     labels: {com.openfaas.scale.min: '2'}\n    namespace: openfaas-fn\n";
 
 #[test]
-fn rollback_deploys_exactly_what_ran_before() {
+fn rollback_restores_the_previous_version_exactly() {
     let gateway = start(permissive().ready_of("example/f:2", Ready::Never));
     gateway.put_function(&version_1());
-    let pipe = waiting(&gateway, &[], "600ms").stack(TWO_REPLICAS).var("ROLLBACK", "true");
+    let pipe = waiting(&gateway, &["f"], "600ms").stack(TWO_REPLICAS).var("ROLLBACK", "true");
     let (ran, result) = result(pipe);
     let ran = ran
         .exits(5)
         .says("WARNING: `f.openfaas-fn` is rolled back: image `example/f:1`, which ran before, is redeployed");
     assert!(ran.log.contains(" rolled back "), "{}", ran.log);
-    assert_eq!(gateway.function("openfaas-fn", "f").expect("it").deployment, version_1());
+    assert_eq!(gateway.function("openfaas-fn", "f").expect("missing function").deployment, version_1());
     assert_eq!(result["functions"][0]["action"], "rolled back");
     assert_eq!(result["functions"][0]["problem"]["kind"], "not ready");
     assert_eq!(result["exitCode"], 5);
 }
 
 #[test]
-fn rollback_deletes_what_was_new() {
+fn rollback_deletes_new_functions() {
     let gateway = start(permissive().ready_of("new", Ready::Never));
     let ran = waiting(&gateway, &["new", "fine"], "2s").var("ROLLBACK", "true").run().exits(5);
     ran.says("WARNING: `new` is rolled back: it was new, and is deleted").says("`fine` is ready");
@@ -237,7 +226,7 @@ fn rollback_deletes_what_was_new() {
 }
 
 #[test]
-fn new_function_that_may_not_be_deleted_is_left_and_the_action_told() {
+fn rollback_without_permission_to_delete_is_reported() {
     let actions = ["Function:Create", "Function:Update", "Function:Get"];
     let gateway = start(permitting(&actions).ready(Ready::Never));
     let ran = waiting(&gateway, &["f"], "300ms").var("ROLLBACK", "true").run().exits(5);
@@ -246,18 +235,18 @@ fn new_function_that_may_not_be_deleted_is_left_and_the_action_told() {
 }
 
 #[test]
-fn rollback_brings_back_what_a_replacement_deleted_and_could_not_create() {
+fn rollback_restores_a_function_that_replace_failed_to_recreate() {
     let gateway = open();
     gateway.put_function(&version_1());
     gateway.fault(Fault::on("POST", "/system/functions").containing("example/f:2").status(400).body("no such secret"));
     let pipe = waiting(&gateway, &["f"], "1m").var("ROLLBACK", "true").var("STRATEGY", "replace");
     let ran = pipe.var("OPENFAAS_NAMESPACE", "openfaas-fn").run().exits(1);
     ran.says("no such secret").says("`f.openfaas-fn` is rolled back");
-    assert_eq!(gateway.function("openfaas-fn", "f").expect("it").deployment, version_1());
+    assert_eq!(gateway.function("openfaas-fn", "f").expect("missing function").deployment, version_1());
 }
 
 #[test]
-fn rollback_deploys_nothing_where_it_cannot_know_what_runs() {
+fn nothing_is_deployed_if_rollback_cannot_read_the_status() {
     let gateway = start(permitting(&["Function:Create", "Function:Update", "Function:Delete"]));
     let ran = waiting(&gateway, &["f", "g"], "1m").var("ROLLBACK", "true").run().exits(3);
     ran.says("nothing is deployed: `ROLLBACK` has to know what runs before")
@@ -266,7 +255,12 @@ fn rollback_deploys_nothing_where_it_cannot_know_what_runs() {
 }
 
 #[test]
-fn rollback_needs_wait() {
+fn rollback_requires_wait() {
     let gateway = open();
-    Pipe::at(&gateway).stack(&stack(&["f"])).var("ROLLBACK", "true").run().exits(2).says("ROLLBACK:\n- requires `WAIT");
+    Pipe::at(&gateway)
+        .stack(&stack(&["f"], "2"))
+        .var("ROLLBACK", "true")
+        .run()
+        .exits(2)
+        .says("ROLLBACK:\n- requires `WAIT");
 }

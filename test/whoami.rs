@@ -4,7 +4,7 @@ use local_gateway::{Fault, Gateway, TokenBuilder};
 
 use crate::support::{GUIDE_STACK, Pipe, Ran, guide, issuer, open, permitting, start};
 
-/// `whoami` at a gateway, in a build of branch `main` of the token's repository.
+/// `whoami` in a build of branch `main` of the token's repository.
 fn whoami(gateway: &Gateway) -> Pipe {
     Pipe::at(gateway)
         .var("COMMAND", "whoami")
@@ -14,16 +14,16 @@ fn whoami(gateway: &Gateway) -> Pipe {
         .var("BITBUCKET_BRANCH", "main")
 }
 
-/// The resources that a log proposes.
+/// The resources printed in a log.
 fn proposed(log: &str) -> &str {
-    let start = log.find("# Whose tokens").expect("resources");
-    let end = log[start..].find("\nERROR: ").or(log[start..].find("\n✔ ")).expect("an end");
+    let start = log.find("# Whose tokens").expect("missing resources");
+    let end = log[start..].find("\nERROR: ").or(log[start..].find("\n✔ ")).expect("cannot wait for the process");
     &log[start..start + end]
 }
 
-/// The log without what differs from run to run, with the times of the token.
+/// The scrubbed log, without times of the token.
 fn scrubbed(ran: &Ran) -> String {
-    let times = regex_lite::Regex::new(r"\b1\d{9}\b|expires in .*").expect("an expression");
+    let times = regex_lite::Regex::new(r"\b1\d{9}\b|expires in .*").expect("invalid regular expression");
     times.replace_all(&ran.scrubbed(), "[TIME]").into_owned()
 }
 
@@ -32,7 +32,7 @@ fn paths(gateway: &Gateway) -> Vec<String> {
 }
 
 #[test]
-fn step_of_the_guide_is_accepted_and_its_resources_are_shown() {
+fn step_of_the_guide_is_accepted() {
     let gateway = guide(&issuer());
     let ran = whoami(&gateway).stack(GUIDE_STACK).run().exits(0);
     insta::assert_snapshot!(scrubbed(&ran), @r#"
@@ -104,7 +104,7 @@ fn step_of_the_guide_is_accepted_and_its_resources_are_shown() {
 }
 
 #[test]
-fn what_is_proposed_admits_the_step_to_a_gateway_that_refused_it() {
+fn proposed_resources_are_sufficient() {
     let (issuer, text) = (issuer(), "version: 1.0\nprovider: {name: openfaas}\nfunctions:\n  f:\n    image: a/f:1\n");
     let gateway = start(Gateway::builder().iam_yaml("").issuer(&issuer).public_url("https://gw.example.com"));
     let token = issuer.token().audience("https://gw.example.com").mint();
@@ -112,13 +112,13 @@ fn what_is_proposed_admits_the_step_to_a_gateway_that_refused_it() {
     pipe.run_with("COMMAND", "deploy").exits(3);
     let ran = pipe.run().exits(3).says("issuer is not registered");
     let resources = proposed(&ran.log).replace(gateway.url(), gateway.public_url());
-    gateway.apply(&resources).expect("resources");
+    gateway.apply(&resources).expect("invalid resources");
     pipe.run().exits(0).says("with the policies `bitbucket.acme.etl-jobs.branch-main`");
     pipe.run_with("COMMAND", "deploy").exits(0);
 }
 
 #[test]
-fn actions_are_those_that_the_other_variables_ask_for() {
+fn proposed_actions_follow_the_variables() {
     let gateway = guide(&issuer());
     let pipe = whoami(&gateway)
         .stack(GUIDE_STACK)
@@ -128,7 +128,7 @@ fn actions_are_those_that_the_other_variables_ask_for() {
         .var("PRUNE", "true")
         .var("FUNCTION", "import-csv.etl")
         .var("PAYLOAD", "x");
-    let ran = pipe.run().exits(0).is_silent_about("WARNING");
+    let ran = pipe.run().exits(0).does_not_say("WARNING");
     let (_, policy) = proposed(&ran.log).split_once("  statement:\n").unwrap();
     let (policy, _) = policy.split_once("---").unwrap();
     insta::assert_snapshot!(policy, @r#"
@@ -163,17 +163,17 @@ fn actions_are_those_that_the_other_variables_ask_for() {
 }
 
 #[test]
-fn namespace_stands_in_for_a_stack_file() {
+fn namespace_is_used_without_a_stack_file() {
     let gateway = guide(&issuer());
     whoami(&gateway).var("OPENFAAS_NAMESPACE", "etl").run().exits(0).says("    resource:\n    - \"etl:*\"\n");
     whoami(&gateway).run().exits(0).says("    resource:\n    - \"openfaas-fn:*\"\n");
 }
 
 #[test]
-fn broken_stack_file_is_a_warning() {
+fn invalid_stack_file_is_a_warning() {
     let gateway = guide(&issuer());
     let ran = whoami(&gateway).stack("functions: [").run().exits(0);
-    ran.says("WARNING: stack.yml:1:").says("✔ ").is_silent_about("ERROR");
+    ran.says("WARNING: stack.yml:1:").says("✔ ").does_not_say("ERROR");
     whoami(&gateway)
         .var("STACK_FILE", "nope.yml")
         .run()
@@ -182,7 +182,7 @@ fn broken_stack_file_is_a_warning() {
 }
 
 #[test]
-fn without_a_gateway_it_is_a_validation_error() {
+fn missing_gateway_url_is_a_validation_error() {
     let gateway = open();
     let ran = whoami(&gateway).without("OPENFAAS_URL").run().exits(2);
     ran.says("✖ Validation errors:\nOPENFAAS_URL:\n- ");
@@ -190,7 +190,7 @@ fn without_a_gateway_it_is_a_validation_error() {
 }
 
 #[test]
-fn token_that_no_role_matches_is_explained_and_not_accepted() {
+fn token_without_a_matching_role_is_rejected() {
     let gateway = guide(&issuer());
     let token = issuer().token().audience(gateway.public_url()).tag().deployment("{e0}").mint();
     let ran = whoami(&gateway).var("BITBUCKET_STEP_OIDC_TOKEN", token).var("BITBUCKET_TAG", "v1").run().exits(3);
@@ -199,18 +199,18 @@ fn token_that_no_role_matches_is_explained_and_not_accepted() {
 }
 
 #[test]
-fn step_that_no_role_can_be_bound_to_gets_the_issuer_and_the_claim_that_is_missing() {
+fn missing_claims_for_a_role_are_explained() {
     let gateway = guide(&issuer());
     let token = issuer().token().audience(gateway.public_url()).tag().mint();
     let ran = whoami(&gateway).var("BITBUCKET_STEP_OIDC_TOKEN", token).var("BITBUCKET_TAG", "v1").run().exits(3);
     ran.says("kind: JwtIssuer\n")
         .says("WARNING: no Policy and no Role are proposed: the ID token has neither `branchName` nor ")
         .says("  hint: give the step a `deployment:`, then run `COMMAND: whoami` in it\n")
-        .is_silent_about("kind: Role");
+        .does_not_say("kind: Role");
 }
 
 #[test]
-fn expired_token_is_tried_all_the_same() {
+fn expired_token_is_exchanged_anyway() {
     let gateway = guide(&issuer());
     let token = issuer().token().audience(gateway.public_url()).expires_in(-600).mint();
     let ran = whoami(&gateway).var("BITBUCKET_STEP_OIDC_TOKEN", token).run().exits(3);
@@ -219,7 +219,7 @@ fn expired_token_is_tried_all_the_same() {
 }
 
 #[test]
-fn missing_token_shows_what_to_write() {
+fn missing_token_is_explained() {
     let gateway = guide(&issuer());
     let ran = whoami(&gateway).without("BITBUCKET_STEP_OIDC_TOKEN").run().exits(3);
     insta::assert_snapshot!(scrubbed(&ran), @"
@@ -239,29 +239,29 @@ fn missing_token_shows_what_to_write() {
 }
 
 #[test]
-fn gateway_that_could_not_be_asked_ends_with_4() {
+fn unreachable_gateway_exits_with_4() {
     let gateway = guide(&issuer());
     let pipe = whoami(&gateway).var("RETRIES", "0");
     drop(gateway);
     let ran = pipe.run().exits(4).says("connection refused").says("apiVersion: iam.openfaas.com/v1");
-    ran.says("could not be asked\n").is_silent_about("does not accept");
+    ran.says("could not be asked\n").does_not_say("does not accept");
     pipe.var("OPENFAAS_PASSWORD", "s3cr3t-password").run().exits(4).says("could not be asked\n");
 }
 
 #[test]
-fn step_whose_policy_may_lack_what_it_needs_is_not_called_accepted() {
+fn insufficient_policy_is_not_reported_as_accepted() {
     let issuer = issuer();
     let gateway = start(permitting(&["Function:Logs"]));
     let token = issuer.token().audience(gateway.public_url()).mint();
     let pipe = whoami(&gateway).stack(GUIDE_STACK).var("BITBUCKET_STEP_OIDC_TOKEN", token);
-    pipe.run().exits(0).says("accepts the credentials of this step\n").is_silent_about("accepts this step");
+    pipe.run().exits(0).says("accepts the credentials of this step\n").does_not_say("accepts this step");
     pipe.run_with("COMMAND", "deploy").exits(3);
 }
 
-/// A step of a pipeline: the claims of its token, and its variables.
+/// A step of a pipeline: its token and variables.
 struct Step {
     pipe: Pipe,
-    /// Which steps a Role can tell apart.
+    /// The claim that a Role can bind to: branch or environment.
     bound: &'static str,
 }
 
@@ -292,28 +292,28 @@ fn steps(gateway: &Gateway) -> Vec<Step> {
     ]
 }
 
-/// The resources of a Policy that the steps were shown.
-fn asked_for(log: &str) -> Vec<String> {
+/// The resources in the Policy that a step was shown.
+fn requested_resources(log: &str) -> Vec<String> {
     let lines = proposed(log).lines().filter_map(|line| line.trim().strip_prefix("- \""));
     lines.map(|line| line.trim_end_matches('"').to_owned()).collect()
 }
 
 #[test]
-fn no_step_may_do_more_than_it_asked_for_whatever_was_applied_in_whatever_order() {
+fn proposed_resources_never_permit_more_than_requested() {
     let issuer = issuer();
     for order in [[0, 1, 2, 3, 4, 5, 6], [6, 3, 5, 4, 1, 2, 0]] {
         let gateway = start(Gateway::builder().iam_yaml("").issuer(&issuer).public_url("https://gw.example.com"));
         let steps = steps(&gateway);
-        let mut asked = vec![Vec::new(); steps.len()];
+        let mut requested = vec![Vec::new(); steps.len()];
         for index in order {
             let ran = steps[index].pipe.run();
-            asked[index] = asked_for(&ran.log);
-            gateway.apply(&proposed(&ran.log).replace(gateway.url(), gateway.public_url())).expect("resources");
+            requested[index] = requested_resources(&ran.log);
+            gateway.apply(&proposed(&ran.log).replace(gateway.url(), gateway.public_url())).expect("invalid resources");
         }
         for step in &steps {
-            let may: Vec<_> = steps.iter().zip(&asked).filter(|(other, _)| other.bound == step.bound).collect();
-            for (other, wanted) in steps.iter().zip(&asked) {
-                // The other step's work, with this one's token.
+            let may: Vec<_> = steps.iter().zip(&requested).filter(|(other, _)| other.bound == step.bound).collect();
+            for (other, wanted) in steps.iter().zip(&requested) {
+                // The deploy of the other step, with the token of this one.
                 let token = step.pipe.value("BITBUCKET_STEP_OIDC_TOKEN");
                 let is_invocation = other.pipe.value("FUNCTION").is_some();
                 if is_invocation {
@@ -321,9 +321,10 @@ fn no_step_may_do_more_than_it_asked_for_whatever_was_applied_in_whatever_order(
                 }
                 let ran = other.pipe.run_with_all(&[
                     ("COMMAND", "deploy"),
-                    ("BITBUCKET_STEP_OIDC_TOKEN", token.as_deref().expect("a token")),
+                    ("BITBUCKET_STEP_OIDC_TOKEN", token.as_deref().expect("missing token")),
                 ]);
-                let permitted = may.iter().any(|(_, asked)| wanted.iter().all(|resource| asked.contains(resource)));
+                let permitted =
+                    may.iter().any(|(_, requested)| wanted.iter().all(|resource| requested.contains(resource)));
                 assert_eq!(ran.code, if permitted { 0 } else { 3 }, "{order:?} {} {wanted:?}\n{}", step.bound, ran.log);
             }
         }
@@ -331,7 +332,7 @@ fn no_step_may_do_more_than_it_asked_for_whatever_was_applied_in_whatever_order(
 }
 
 #[test]
-fn password_is_checked_in_place_of_the_token() {
+fn password_is_checked_instead_of_the_token() {
     let gateway = start(Gateway::builder().basic_auth("admin", "s3cr3t-password"));
     let ran = whoami(&gateway).var("OPENFAAS_PASSWORD", "s3cr3t-password").run().exits(0);
     insta::assert_snapshot!(scrubbed(&ran), @"
@@ -346,7 +347,7 @@ fn password_is_checked_in_place_of_the_token() {
 }
 
 #[test]
-fn claims_of_a_token_cannot_forge_a_line_of_the_log() {
+fn claims_cannot_forge_log_lines() {
     let gateway = guide(&issuer());
     let token = issuer().token().claim("note", "x\nINFO: \u{1b}[2Jfine").mint();
     let ran = whoami(&gateway).var("BITBUCKET_STEP_OIDC_TOKEN", token).run().exits(3);
@@ -354,8 +355,8 @@ fn claims_of_a_token_cannot_forge_a_line_of_the_log() {
 }
 
 #[test]
-fn token_of_the_gateway_is_never_shown() {
+fn gateway_token_is_not_printed() {
     let gateway = guide(&issuer());
     gateway.fault(Fault::on("POST", "/oauth/token").status(200).body(r#"{"access_token":"not-a-jwt-but-secret"}"#));
-    whoami(&gateway).run().exits(0).says("the gateway exchanged the token\n").is_silent_about("not-a-jwt-but-secret");
+    whoami(&gateway).run().exits(0).says("the gateway exchanged the token\n").does_not_say("not-a-jwt-but-secret");
 }

@@ -1,4 +1,4 @@
-//! A token's bytes: they end in claims that can be explained, or in an error that can be told.
+//! The bytes of a token: decoding returns claims that can be explained, or an error that can be reported.
 
 #![no_main]
 
@@ -10,7 +10,7 @@ use openfaas_pipe::oidc::{Facts, Refusal, claims_table, decode_unverified, expla
 fuzz_target!(|input: (bool, &[u8], &str, u64)| {
     let (encoded, payload, description, now) = input;
     let token = if encoded {
-        // The payload in the shape of a token, so that more than the shape is tried.
+        // The payload in a well-formed token, so that more than the format is tested.
         format!("eyJhbGciOiJSUzI1NiJ9.{}.AAAA", URL_SAFE_NO_PAD.encode(payload)).into_bytes()
     } else {
         payload.to_vec()

@@ -1,4 +1,4 @@
-//! A substitution: it ends in a text whose places lead back into the source, or in faults that lie within it.
+//! A substitution: it returns a text whose positions map to the source, or errors within the source.
 
 #![no_main]
 

@@ -1,5 +1,5 @@
-//! A gateway that breaks in any way, under deploy, replace, rollback and prune: no function that ran before, and that the
-//! run was not asked to remove, is gone or has less than it had, unless the last line says so.
+//! A gateway that fails in any way, with deploy, replace, rollback and prune: no function is deleted or loses configuration, unless
+//! the run was asked to remove it or the last line says so.
 
 #![no_main]
 
@@ -14,11 +14,11 @@ use libfuzzer_sys::fuzz_target;
 use local_gateway::{Fault, Flavour, Gateway, Issuer, Ready};
 use serde_json::{Value, json};
 
-/// What a run does, and what breaks meanwhile.
+/// A run and the failures during it.
 #[derive(Arbitrary, Debug)]
-struct Day {
+struct Scenario {
     flavour: Edition,
-    /// What is there: of each function whether it runs before, and whether its new version gets ready.
+    /// For each function, whether it exists before, and whether its new version becomes ready.
     functions: [(bool, bool); 3],
     strategy: Strategy,
     wait: bool,
@@ -54,15 +54,15 @@ enum Deletion {
     Never,
 }
 
-/// One thing that breaks.
+/// A failure.
 #[derive(Arbitrary, Debug)]
 struct Break {
     request: Request,
-    /// Which of the matching requests, and how many.
+    /// The first matching request that fails, and how many fail.
     nth: u8,
     times: u8,
     effect: Effect,
-    /// Whether the request is carried out all the same.
+    /// Whether the request is processed anyway.
     processed: bool,
     milliseconds: u8,
 }
@@ -124,7 +124,7 @@ impl Break {
                 processed |= changes;
                 fault.cut_off(usize::from(*bytes))
             }
-            // Nothing that could be an answer of HTTP.
+            // Nothing that could be a valid HTTP response.
             Effect::Garbage(bytes) => fault.raw([&[0x15][..], bytes].concat()),
             Effect::Slow => {
                 processed |= changes;
@@ -137,7 +137,7 @@ impl Break {
             Effect::Delay => return fault.delay(delay),
             Effect::Answer { status, body, retry_after, is_html } => {
                 let mut status = 200 + status % 400;
-                // A gateway that says it did what it did not, or that tells of functions that there are not, lies.
+                // A gateway that reports success without processing the request, or functions that do not exist, is not tested.
                 let is_success = (200..300).contains(&status);
                 if is_success && !changes {
                     status = 500;
@@ -175,7 +175,7 @@ fn version_1(name: &str, owner: Option<&str>) -> Value {
     })
 }
 
-/// Fields that an edition knows; the others are lost there whatever the pipe does.
+/// Adds the fields that only some editions support. The other editions lose them whatever the pipe does.
 fn known(mut function: Value, edition: Edition) -> Value {
     if !matches!(edition, Edition::Faasd) {
         function["requests"] = json!({"cpu": "10m"});
@@ -185,46 +185,46 @@ fn known(mut function: Value, edition: Edition) -> Value {
     function
 }
 
-/// Standard output, which goes to a file.
+/// Standard output, redirected to a file.
 fn output() -> &'static Mutex<File> {
     static OUTPUT: OnceLock<Mutex<File>> = OnceLock::new();
     OUTPUT.get_or_init(|| {
-        let file = tempfile::tempfile().expect("a file");
-        rustix::stdio::dup2_stdout(&file).expect("standard output is redirected");
+        let file = tempfile::tempfile().expect("cannot write file");
+        rustix::stdio::dup2_stdout(&file).expect("cannot redirect standard output");
         Mutex::new(file)
     })
 }
 
-/// Runs the pipe: its exit code and its log.
+/// Runs the pipe. Returns its exit code and log.
 fn run(variables: Vec<(&str, String)>) -> (u8, String) {
-    let mut file = output().lock().expect("one run at a time");
-    file.set_len(0).expect("an empty file");
-    file.rewind().expect("its start");
+    let mut file = output().lock().expect("lock is poisoned");
+    file.set_len(0).expect("cannot write file");
+    file.rewind().expect("cannot rewind file");
     let variables = variables.into_iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
     let code = openfaas_pipe::run(variables);
     let mut log = Vec::new();
-    file.rewind().expect("its start");
-    file.read_to_end(&mut log).expect("a log");
-    (code, String::from_utf8(log).expect("a log in UTF-8"))
+    file.rewind().expect("cannot rewind file");
+    file.read_to_end(&mut log).expect("missing log");
+    (code, String::from_utf8(log).expect("invalid text"))
 }
 
-/// The workspace's policy: everything.
+/// A Policy that permits everything.
 const EVERYTHING: &str = include_str!("../../test/iam/everything.yaml");
 const PASSWORD: &str = "the-gateways-password";
 const OWNER: &str = "shop.63f64cafed7a4a86";
 
-fuzz_target!(|day: Day| {
+fuzz_target!(|scenario: Scenario| {
     static ISSUER: OnceLock<Issuer> = OnceLock::new();
     static DIRECTORY: OnceLock<tempfile::TempDir> = OnceLock::new();
     let issuer = ISSUER.get_or_init(|| Issuer::bitbucket("acme"));
-    let directory = DIRECTORY.get_or_init(|| tempfile::tempdir().expect("a directory")).path();
+    let directory = DIRECTORY.get_or_init(|| tempfile::tempdir().expect("cannot create directory")).path();
 
-    let builder = Gateway::builder().deletion(match day.deletion {
+    let builder = Gateway::builder().deletion(match scenario.deletion {
         Deletion::AtOnce => Duration::ZERO,
         Deletion::Soon => Duration::from_millis(60),
         Deletion::Never => Duration::from_secs(3600),
     });
-    let builder = match day.flavour {
+    let builder = match scenario.flavour {
         Edition::Enterprise => builder.iam_yaml(EVERYTHING).issuer(issuer).public_url("https://gw.example.com"),
         Edition::Ce => builder.flavour(Flavour::Ce).basic_auth("admin", PASSWORD),
         Edition::Faasd => builder.flavour(Flavour::Faasd).basic_auth("admin", PASSWORD),
@@ -232,59 +232,59 @@ fuzz_target!(|day: Day| {
     };
     let names = ["f0", "f1", "f2"];
     let mut builder = builder;
-    for (name, (_, gets_ready)) in names.iter().zip(day.functions) {
+    for (name, (_, gets_ready)) in names.iter().zip(scenario.functions) {
         if !gets_ready {
             builder = builder.ready_of(&format!("example/{name}:2"), Ready::Never);
         }
     }
     let Ok(gateway) = builder.start() else { return };
     let mut before = Vec::new();
-    for (name, (runs, _)) in names.iter().zip(day.functions) {
+    for (name, (runs, _)) in names.iter().zip(scenario.functions) {
         if runs {
-            before.push(known(version_1(name, Some(OWNER)), day.flavour));
+            before.push(known(version_1(name, Some(OWNER)), scenario.flavour));
         }
     }
-    before.push(known(version_1("foreign", None), day.flavour));
-    before.push(known(version_1("pruned", Some(OWNER)), day.flavour));
+    before.push(known(version_1("foreign", None), scenario.flavour));
+    before.push(known(version_1("pruned", Some(OWNER)), scenario.flavour));
     for function in &before {
         gateway.put_function(function);
-        if day.rollback {
-            // The old replica is none that could be taken for a new one.
+        if scenario.rollback {
+            // An old replica that is still available could be mistaken for a new one.
             gateway.set_ready(function["service"].as_str().unwrap_or_default(), Ready::Never);
         }
     }
-    for broken in day.breaks.iter().take(6) {
+    for broken in scenario.breaks.iter().take(6) {
         gateway.fault(broken.fault());
     }
 
     let functions: String = names.iter().map(|name| format!("  {name}: {{image: 'example/{name}:2'}}\n")).collect();
     std::fs::write(directory.join("stack.yml"), format!("provider: {{name: openfaas}}\nfunctions:\n{functions}"))
-        .expect("a stack file");
+        .expect("cannot write file");
     let yes = |switch: bool| switch.to_string();
     let token = issuer.token().audience(gateway.public_url()).mint();
-    let removes = day.removes;
+    let removes = scenario.removes;
     let mut variables = vec![
         ("OPENFAAS_URL", gateway.url().to_owned()),
         ("STACK_FILE", directory.join("stack.yml").display().to_string()),
         ("BITBUCKET_CLONE_DIR", directory.display().to_string()),
         ("NO_COLOR", "1".to_owned()),
         ("TIMEOUT", "150ms".to_owned()),
-        ("RETRIES", if day.retries { "1" } else { "0" }.to_owned()),
-        ("PARALLEL", if day.one_at_a_time { "1" } else { "4" }.to_owned()),
+        ("RETRIES", if scenario.retries { "1" } else { "0" }.to_owned()),
+        ("PARALLEL", if scenario.one_at_a_time { "1" } else { "4" }.to_owned()),
         ("COMMAND", if removes { "remove" } else { "deploy" }.to_owned()),
     ];
-    match day.flavour {
+    match scenario.flavour {
         Edition::Enterprise => variables.push(("BITBUCKET_STEP_OIDC_TOKEN", token)),
         _ => variables.push(("OPENFAAS_PASSWORD", PASSWORD.to_owned())),
     }
     if !removes {
         variables.extend([
             ("WAIT_TIMEOUT", "150ms".to_owned()),
-            ("STRATEGY", format!("{:?}", day.strategy).to_lowercase()),
-            ("WAIT", yes(day.wait || day.rollback)),
-            ("ROLLBACK", yes(day.rollback)),
+            ("STRATEGY", format!("{:?}", scenario.strategy).to_lowercase()),
+            ("WAIT", yes(scenario.wait || scenario.rollback)),
+            ("ROLLBACK", yes(scenario.rollback)),
             ("OWNER_LABEL", "true".to_owned()),
-            ("PRUNE", yes(day.prune)),
+            ("PRUNE", yes(scenario.prune)),
             ("BITBUCKET_REPO_FULL_NAME", "acme/shop".to_owned()),
         ]);
     }
@@ -296,11 +296,11 @@ fuzz_target!(|day: Day| {
     assert!(code == 0 || last.starts_with('✖'), "{log}");
     for old in &before {
         let name = old["service"].as_str().unwrap_or_default();
-        let is_asked = name == "pruned" && day.prune && !removes || removes && names.contains(&name);
+        let is_requested = name == "pruned" && scenario.prune && !removes || removes && names.contains(&name);
         let now = gateway.function("openfaas-fn", name).filter(|function| !function.terminating);
         let Some(now) = now else {
-            let is_said = last.contains("gone") && last.contains(&format!("`{name}`"));
-            assert!(is_asked || is_said, "`{name}` is gone\n{log}\n{:?}", gateway.requests());
+            let is_reported = last.contains("gone") && last.contains(&format!("`{name}`"));
+            assert!(is_requested || is_reported, "`{name}` is gone\n{log}\n{:?}", gateway.requests());
             continue;
         };
         if names.contains(&name) && now.deployment["image"] == format!("example/{name}:2") {

@@ -1,4 +1,4 @@
-//! A whole stack file, substituted and not: it ends in functions or in problems, each with a line that the file has.
+//! A stack file, with and without substitution: reading returns functions or problems, and every reported line exists in the file.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! The environment: it ends in a configuration, and in problems that each name a variable and stand on lines of their own.
+//! The environment: reading returns a configuration, or problems that each name a variable on a separate line.
 
 #![no_main]
 
@@ -13,7 +13,7 @@ use openfaas_pipe::function::command::Command;
 fuzz_target!(|input: Vec<(u8, Option<u8>, Vec<u8>)>| {
     let pairs = input.into_iter().filter_map(|(which, item, value)| {
         let name = match VARIABLES.get(usize::from(which)) {
-            // Known to the process for good once it was seen: the fuzzer would fill its memory with them.
+            // Registered secrets are kept for the lifetime of the process, so the fuzzer would run out of memory.
             Some(variable) if variable.kind == Kind::Secret => return None,
             Some(variable) => match item {
                 None => variable.name.to_owned(),

@@ -1,4 +1,5 @@
-//! The builder's base image: pulled, or where there is no registry made from this machine's Debian packages and toolchain.
+//! The base image of the builder: pulled, or built from this machine's Debian packages and Rust toolchain if there is
+//! no registry.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,31 +11,31 @@ use anyhow::{Context as _, ensure};
 
 use crate::engine::{self, LABEL, docker, finish};
 
-/// What a Rust builder needs of Debian: a shell, a linker, the C library, and the tools that the Dockerfile calls.
+/// Debian packages that a Rust build needs: a shell, a linker, the C library, and the tools in the Dockerfile.
 const PACKAGES: [&str; 5] = ["ca-certificates", "coreutils", "dash", "gcc", "libc6-dev"];
-/// What no build reads.
+/// Files that no build reads.
 const LEFT_OUT: [&str; 4] = ["/usr/share/doc/", "/usr/share/info/", "/usr/share/locale/", "/usr/share/man/"];
-/// Where the stand-in has the toolchain and cargo's home.
+/// Paths of the toolchain and of cargo's home in the substitute.
 const TOOLCHAIN: &str = "usr/local/rustup/toolchain";
 const CARGO_HOME: &str = "usr/local/cargo";
 
-/// How the engine came by the base image.
+/// The origin of the base image.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
-    /// It was there.
+    /// It existed in the engine.
     Present,
-    /// From its registry.
+    /// It was pulled from its registry.
     Pulled,
-    /// Made here.
-    StandIn,
+    /// It was built on this machine.
+    Substitute,
 }
 
-/// The base image that the Dockerfile names.
+/// The base image in the Dockerfile.
 pub fn name(dockerfile: &str) -> anyhow::Result<&str> {
     dockerfile.lines().find_map(|line| line.strip_prefix("ARG BUILDER=")).context("the Dockerfile has no builder")
 }
 
-/// Sees to it that the engine has the image.
+/// Makes the image available in the engine.
 pub fn provide(name: &str) -> anyhow::Result<Origin> {
     if engine::run(["image", "inspect", name]).is_ok() {
         return Ok(Origin::Present);
@@ -42,17 +43,17 @@ pub fn provide(name: &str) -> anyhow::Result<Origin> {
     if engine::run(["pull", "--quiet", name]).is_ok() {
         return Ok(Origin::Pulled);
     }
-    stand_in(name).with_context(|| format!("`{name}` can neither be pulled nor made here"))?;
-    Ok(Origin::StandIn)
+    substitute(name).with_context(|| format!("`{name}` can neither be pulled nor built on this machine"))?;
+    Ok(Origin::Substitute)
 }
 
-/// Makes an image of that name.
-fn stand_in(name: &str) -> anyhow::Result<()> {
+/// Builds a substitute for the image.
+fn substitute(name: &str) -> anyhow::Result<()> {
     let version = finish(Command::new("rustc").arg("--version"))?;
     let wanted = name.split([':', '-']).nth(1).unwrap_or_default();
-    ensure!(version.split(' ').nth(1) == Some(wanted), "it has Rust {wanted}, and this machine has {version}");
+    ensure!(version.split(' ').nth(1) == Some(wanted), "the image has Rust {wanted}, but this machine has {version}");
 
-    // The archives of every crate in Cargo.lock: the build in the image reaches no registry.
+    // Downloads all crates in Cargo.lock: the build in the image has no registry.
     finish(Command::new(env!("CARGO")).args(["fetch", "--locked"]))?;
     let cargo_home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
     let cargo_home = cargo_home.or_else(|| Some(std::env::home_dir()?.join(".cargo"))).context("no home directory")?;
@@ -67,7 +68,7 @@ fn stand_in(name: &str) -> anyhow::Result<()> {
     let from_root = files.iter().map(|path| path.strip_prefix("/").unwrap_or(path));
     let list: Vec<u8> = from_root.flat_map(|path| [path.as_os_str().as_encoded_bytes(), b"\0"].concat()).collect();
 
-    // What no package brings: the links of a merged /usr, the default compiler, a place for temporary files.
+    // Not part of any package: the links of a merged /usr, the default compiler, a directory for temporary files.
     let skeleton = tempfile::tempdir()?;
     let root = skeleton.path();
     fs::create_dir_all(root.join("usr/bin"))?;
@@ -106,12 +107,12 @@ fn stand_in(name: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The files of the packages and of all they depend on, by their real paths.
+/// The files of the packages and their dependencies, with symbolic links resolved.
 fn debian() -> anyhow::Result<BTreeSet<PathBuf>> {
     let mut apt = Command::new("apt-cache");
     apt.args(["depends", "--recurse", "--installed", "--no-recommends", "--no-suggests", "--no-conflicts"]);
     apt.args(["--no-breaks", "--no-replaces", "--no-enhances"]).args(PACKAGES);
-    let packages = finish(&mut apt).context("a stand-in is made of Debian's packages")?;
+    let packages = finish(&mut apt).context("the substitute is built from Debian packages")?;
     let packages: BTreeSet<&str> =
         packages.lines().filter(|line| line.starts_with(|first: char| first.is_ascii_lowercase())).collect();
     let listed = finish(Command::new("dpkg").arg("--listfiles").args(packages))?;
@@ -121,14 +122,14 @@ fn debian() -> anyhow::Result<BTreeSet<PathBuf>> {
     Ok(files)
 }
 
-/// A file's or link's path with the links on the way to it resolved; nothing for folders and what lies in the root.
+/// Resolves symbolic links in the directory of a path. `None` for directories and for files in the root.
 fn real(path: &Path) -> Option<PathBuf> {
     let folder = path.parent()?.canonicalize().ok()?;
     let path = folder.join(path.file_name()?);
     (folder != Path::new("/") && !path.symlink_metadata().ok()?.is_dir()).then_some(path)
 }
 
-/// Every file and link below a folder.
+/// All files and links below a folder.
 fn walk(folder: &Path, files: &mut BTreeSet<PathBuf>) -> anyhow::Result<()> {
     for entry in fs::read_dir(folder).with_context(|| format!("`{}` cannot be read", folder.display()))? {
         let entry = entry?;

@@ -1,14 +1,14 @@
-//! The Docker engine, by its command line.
+//! The Docker engine, controlled by its command line.
 
 use std::ffi::OsStr;
 use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context as _, bail};
 
-/// On everything this test makes, so that it can be found and removed.
+/// The label of everything that this test creates, so that it can be removed.
 pub const LABEL: &str = "openfaas-pipe.image-test";
 
-/// A `docker` command; BuildKit where its plug-in is installed, else the builder that is part of the engine.
+/// A `docker` command. Uses BuildKit if its plug-in is installed.
 pub fn docker() -> Command {
     let mut command = Command::new("docker");
     command.stdin(Stdio::null());
@@ -23,17 +23,17 @@ fn has_buildkit() -> bool {
     version.is_ok_and(|output| output.status.success())
 }
 
-/// Whether the engine answers; the error says what is missing.
+/// Returns an error if the engine is not available.
 pub fn check() -> anyhow::Result<()> {
     run(["version", "--format", "{{.Server.Version}}"]).map(drop).context("this test needs a running Docker engine")
 }
 
-/// Runs `docker` with these arguments, and gives its standard output without the last line's end.
+/// Runs `docker` with these arguments. Returns standard output without trailing whitespace.
 pub fn run<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> anyhow::Result<String> {
     finish(docker().args(arguments))
 }
 
-/// Runs any command to its end.
+/// Runs a command. Returns standard output without trailing whitespace.
 pub fn finish(command: &mut Command) -> anyhow::Result<String> {
     let name = command.get_program().display().to_string();
     let output = command.output().with_context(|| format!("`{name}` cannot be run"))?;
@@ -43,7 +43,7 @@ pub fn finish(command: &mut Command) -> anyhow::Result<String> {
     Ok(text(&output.stdout).trim_end().to_owned())
 }
 
-/// How a container ended: exit code and log.
+/// The exit code and the log of a container.
 pub fn ended(output: &Output) -> (i32, String) {
     (output.status.code().unwrap_or(-1), text(&output.stdout) + &text(&output.stderr))
 }
@@ -52,7 +52,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Removes what this run, or one before it that was killed, left in the engine; the images only where they are not kept.
+/// Removes what this run, or an earlier one that was killed, left in the engine. With `keep_images`, images stay.
 pub fn clean(keep_images: bool) -> anyhow::Result<()> {
     let label = format!("label={LABEL}");
     let kinds = [

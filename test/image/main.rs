@@ -1,15 +1,15 @@
-//! Builds the image from the committed Dockerfile and runs it as Bitbucket does, in a real Docker engine.
+//! Builds the image from the committed Dockerfile and runs it like Bitbucket, in a Docker engine.
 //!
-//! `cargo run --example image-test`: also measures the image, fails where there is no engine, and leaves nothing in it. With
-//! `-- --keep` it leaves the images, so that the next run builds only what changed.
+//! `cargo run --example image-test`: also measures the image. Fails without a Docker engine, and leaves nothing in it.
+//! With `-- --keep` the images stay, so that the next run builds only what changed.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, unreachable_pub, reason = "a program for the terminal")]
+#![allow(clippy::print_stdout, clippy::print_stderr, unreachable_pub, reason = "a command-line program")]
 
 mod base;
 mod checks;
 mod engine;
 mod measure;
-mod world;
+mod setup;
 
 use std::fs::{self, File};
 use std::panic::{self, AssertUnwindSafe};
@@ -21,9 +21,9 @@ use anyhow::{Context as _, ensure};
 
 use base::Origin;
 use engine::LABEL;
-use world::{IMAGE, World};
+use setup::{IMAGE, Setup};
 
-/// The date of the image's files, in seconds since 1970: 2023-11-14 22:13:20.
+/// The date of the files in the image, in seconds since 1970: 2023-11-14 22:13:20.
 const DATE: u32 = 1_700_000_000;
 
 fn main() -> ExitCode {
@@ -40,10 +40,10 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs every check, and gives how many failed.
+/// Runs all checks. Returns the number of failures.
 fn run() -> anyhow::Result<usize> {
     engine::check()?;
-    // One run at a time: they share the engine and the base image's name.
+    // One run at a time: all use the same engine and the same name for the base image.
     let lock = File::create(std::env::temp_dir().join("openfaas-pipe-image-test.lock"))?;
     lock.lock()?;
     let keep = std::env::args().any(|argument| argument == "--keep");
@@ -53,8 +53,8 @@ fn run() -> anyhow::Result<usize> {
     let dockerfile = fs::read_to_string(repository.join("Dockerfile")).context("no Dockerfile")?;
     let base = base::name(&dockerfile)?;
     let origin = timed("base image provided", || base::provide(base))?;
-    if origin == Origin::StandIn {
-        println!("        `{base}` cannot be pulled: a stand-in is made of this machine's packages and toolchain");
+    if origin == Origin::Substitute {
+        println!("        `{base}` cannot be pulled: building a substitute from this machine's packages and toolchain");
     }
     let failed = check(repository);
     engine::clean(keep)?;
@@ -64,16 +64,16 @@ fn run() -> anyhow::Result<usize> {
     failed
 }
 
-/// Builds the image, runs every check on it and measures it.
+/// Builds the image, runs all checks on it and measures it.
 fn check(repository: &Path) -> anyhow::Result<usize> {
     build(repository)?;
-    let world = timed("gateways started", || World::start(repository))?;
-    let failed = checks::CHECKS.iter().filter(|(name, check)| !passes(name, *check, &world)).count();
+    let setup = timed("gateways started", || Setup::start(repository))?;
+    let failed = checks::CHECKS.iter().filter(|(name, check)| !passes(name, *check, &setup)).count();
     measure::report()?;
     Ok(failed)
 }
 
-/// Does something, and says how long it took.
+/// Runs something and prints how long it took.
 fn timed<T>(what: &str, work: impl FnOnce() -> T) -> T {
     let started = Instant::now();
     let done = work();
@@ -81,7 +81,7 @@ fn timed<T>(what: &str, work: impl FnOnce() -> T) -> T {
     done
 }
 
-/// Builds the image, and checks that a changed source leaves the dependencies' layer as it is.
+/// Builds the image. Checks that a changed source does not rebuild the layer of the dependencies.
 fn build(repository: &Path) -> anyhow::Result<()> {
     let dependencies = timed("dependencies built", || stage(repository, "dependencies"))?;
     timed("image built", || {
@@ -89,20 +89,20 @@ fn build(repository: &Path) -> anyhow::Result<()> {
         let date = format!("--build-arg=SOURCE_DATE_EPOCH={DATE}");
         engine::run(["build", "--quiet", "--label", LABEL, &date, "--tag", IMAGE, path(repository)?])
     })?;
-    timed("binary built again", same_bytes_elsewhere)?;
-    println!("ok      another user builds the same bytes in another directory");
+    timed("binary built again", reproducible)?;
+    println!("ok      the build is reproducible for another user in another directory");
 
     let changed = tempfile::tempdir()?;
     copy(repository, changed.path())?;
     fs::write(changed.path().join("src/main.rs"), "fn main() { /* changed */ }\n")?;
     let again = stage(changed.path(), "dependencies")?;
-    ensure!(again == dependencies, "a change of the sources builds the dependencies again");
-    println!("ok      a changed source leaves the layer of the dependencies as it is");
+    ensure!(again == dependencies, "a change of the sources rebuilds the dependencies");
+    println!("ok      a changed source does not rebuild the layer of the dependencies");
     Ok(())
 }
 
-/// Builds the binary again, and checks that neither the directory, the user, cargo's home nor the file times are in it.
-fn same_bytes_elsewhere() -> anyhow::Result<()> {
+/// Builds the binary again. Checks that it does not depend on the directory, the user, cargo's home or file times.
+fn reproducible() -> anyhow::Result<()> {
     let script = "set -e
         mkdir /tmp/home
         cp -R /build \"$CARGO_HOME\" /tmp/home/
@@ -124,13 +124,13 @@ fn same_bytes_elsewhere() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Builds one stage under a name of its own, so that it can be removed, and gives its id.
+/// Builds one stage with a name, so that it can be removed. Returns its id.
 fn stage(folder: &Path, stage: &str) -> anyhow::Result<String> {
     let tag = format!("openfaas-pipe-test:{stage}");
     engine::run(["build", "--quiet", "--label", LABEL, "--target", stage, "--tag", &tag, path(folder)?])
 }
 
-/// Copies what the image is built from.
+/// Copies the files that the image is built from.
 fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
     for name in ["Dockerfile", ".dockerignore", ".cargo", ".ci/build", "Cargo.toml", "Cargo.lock", "src", "test"] {
         let target = to.join(name);
@@ -144,10 +144,10 @@ fn path(path: &Path) -> anyhow::Result<&str> {
     path.to_str().context("the path is not UTF-8")
 }
 
-/// Runs one check, and says how it ended.
-fn passes(name: &str, check: fn(&World), world: &World) -> bool {
+/// Runs one check and prints the result.
+fn passes(name: &str, check: fn(&Setup), setup: &Setup) -> bool {
     let started = Instant::now();
-    let passed = panic::catch_unwind(AssertUnwindSafe(|| check(world))).is_ok();
+    let passed = panic::catch_unwind(AssertUnwindSafe(|| check(setup))).is_ok();
     let result = if passed { "ok     " } else { "FAILED " };
     println!("{result} {name} ({:.1} s)", started.elapsed().as_secs_f64());
     passed

@@ -1,4 +1,4 @@
-//! What the image costs its users: size, time to load it, time to start it, and how many crates it is made of.
+//! Measures the image: size, load time, start time, number of crates.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,12 +8,12 @@ use std::time::Instant;
 use anyhow::Context as _;
 
 use crate::engine::{self, docker, finish};
-use crate::world::IMAGE;
+use crate::setup::IMAGE;
 
 /// How often the container is started.
 const STARTS: usize = 10;
 
-/// Measures the image, and puts it back where it was.
+/// Measures the image. It is removed and loaded again.
 pub fn report() -> anyhow::Result<()> {
     let directory = tempfile::tempdir()?;
     let archive = directory.path().join("image.tar");
@@ -29,7 +29,7 @@ pub fn report() -> anyhow::Result<()> {
     engine::run(["load", "--quiet", "--input", name])?;
     println!("        docker load: {} ms", started.elapsed().as_millis());
 
-    // Without variables it ends with 2 as soon as it has read them.
+    // Without variables, the pipe exits with 2 immediately.
     let mut times = Vec::new();
     for _ in 0..STARTS {
         let started = Instant::now();
@@ -43,7 +43,7 @@ pub fn report() -> anyhow::Result<()> {
     tree.args(["tree", "--locked", "--package", "openfaas-pipe", "--edges", "normal", "--prefix", "none"]);
     let tree = finish(tree.current_dir(env!("CARGO_MANIFEST_DIR")))?;
     let crates: BTreeSet<&str> = tree.lines().map(|line| line.trim_end_matches(" (*)")).collect();
-    // The pipe itself is one of them.
+    // Without the pipe itself.
     println!("        crates: {}", crates.len() - 1);
     Ok(())
 }

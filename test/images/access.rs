@@ -1,25 +1,25 @@
-//! Credentials of registries: which are used where, and what is said if they do not open an image.
+//! Credentials for registries: which are used for which host, and the message if they do not grant access.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use local_cloud::{Challenges, Image, Quirk};
 use serde_json::json;
 
-use super::world::{GHCR, HUB, IMAGE, OTHER, World, errors, warnings};
+use super::setup::{GHCR, HUB, IMAGE, OTHER, Setup, errors, warnings};
 use crate::support::Pipe;
 
 const PRIVATE: &str = "registry.example.com/etl:1";
 const USER: &str = "bot";
 const PASSWORD: &str = "canary+registry/password";
 
-/// A registry that wants credentials.
-fn private() -> World {
-    let world = World::new();
-    let registry = world.cloud.registry(OTHER);
+/// A registry that requires credentials.
+fn private() -> Setup {
+    let setup = Setup::new();
+    let registry = setup.cloud.registry(OTHER);
     registry.put_image("etl", "1", &Image::oci("linux/amd64"));
     registry.make_private("etl");
     registry.add_user(USER, PASSWORD);
-    world
+    setup
 }
 
 fn with_login(pipe: Pipe, host: &str) -> Pipe {
@@ -31,7 +31,7 @@ fn auths(host: &str, entry: serde_json::Value) -> String {
 }
 
 #[test]
-fn private_image_is_found_with_each_kind_of_login() {
+fn private_image_is_found_with_every_kind_of_credentials() {
     let auth = STANDARD.encode(format!("{USER}:{PASSWORD}"));
     let plain = auths(OTHER, json!({"auth": auth}));
     for config in [
@@ -40,56 +40,56 @@ fn private_image_is_found_with_each_kind_of_login() {
         auths("https://registry.example.com/v2/", json!({"auth": auth})),
         auths(OTHER, json!({"username": USER, "password": PASSWORD})),
     ] {
-        let world = private();
-        world.pin(&[PRIVATE]).var("DOCKER_AUTH_CONFIG", config).run().exits(0);
+        let setup = private();
+        setup.pin(&[PRIVATE]).var("DOCKER_AUTH_CONFIG", config).run().exits(0);
     }
-    let world = private();
-    with_login(world.pin(&[PRIVATE]), OTHER).run().exits(0);
+    let setup = private();
+    with_login(setup.pin(&[PRIVATE]), OTHER).run().exits(0);
 
-    let world = private();
-    world.cloud.registry(OTHER).add_identity_token("canary-identity-token");
+    let setup = private();
+    setup.cloud.registry(OTHER).add_identity_token("canary-identity-token");
     let config = auths(OTHER, json!({"identitytoken": "canary-identity-token"}));
-    world.pin(&[PRIVATE]).var("DOCKER_AUTH_CONFIG", config).run().exits(0);
+    setup.pin(&[PRIVATE]).var("DOCKER_AUTH_CONFIG", config).run().exits(0);
 }
 
 #[test]
-fn docker_hub_has_many_names_for_one_login() {
+fn docker_hub_credentials_are_found_under_all_its_names() {
     for (key, value) in [
         ("DOCKER_AUTH_CONFIG", auths("https://index.docker.io/v1/", json!({"username": USER, "password": PASSWORD}))),
         ("DOCKER_AUTH_CONFIG", auths("docker.io", json!({"username": USER, "password": PASSWORD}))),
         ("REGISTRY_HOST", String::new()),
         ("REGISTRY_HOST", "docker.io".to_owned()),
     ] {
-        let world = World::new();
-        let hub = world.cloud.registry(HUB);
+        let setup = Setup::new();
+        let hub = setup.cloud.registry(HUB);
         hub.put_image("acme/etl", "1", &Image::oci("linux/amd64"));
         hub.make_private("acme/etl");
         hub.add_user(USER, PASSWORD);
-        let pipe = world.pin(&["acme/etl:1"]);
+        let pipe = setup.pin(&["acme/etl:1"]);
         let pipe = if key == "REGISTRY_HOST" { with_login(pipe, &value) } else { pipe.var(key, value) };
         pipe.run().exits(0);
     }
 }
 
 #[test]
-fn docker_auth_config_wins_over_the_other_login() {
-    let world = private();
+fn docker_auth_config_takes_precedence_over_registry_username() {
+    let setup = private();
     let config = auths(OTHER, json!({"username": USER, "password": PASSWORD}));
-    let pipe = world.pin(&[PRIVATE]).var("DOCKER_AUTH_CONFIG", config);
+    let pipe = setup.pin(&[PRIVATE]).var("DOCKER_AUTH_CONFIG", config);
     pipe.var("REGISTRY_HOST", OTHER).var("REGISTRY_USERNAME", "x").var("REGISTRY_PASSWORD", "y").run().exits(0);
 }
 
 #[test]
-fn credentials_go_to_their_host_and_its_realm_alone() {
-    let world = private();
-    let ghcr = world.cloud.registry(GHCR);
+fn credentials_are_sent_only_to_their_host_and_its_realm() {
+    let setup = private();
+    let ghcr = setup.cloud.registry(GHCR);
     ghcr.put_image("acme/etl", "1.0", &Image::oci("linux/amd64"));
-    with_login(world.pin(&[PRIVATE, IMAGE]), OTHER).run().exits(0);
-    for request in world.cloud.requests().iter().filter(|request| request.host() != OTHER) {
+    with_login(setup.pin(&[PRIVATE, IMAGE]), OTHER).run().exits(0);
+    for request in setup.cloud.requests().iter().filter(|request| request.host() != OTHER) {
         assert!(request.header("authorization").is_none_or(|value| value.starts_with("Bearer ")), "{request:?}");
     }
     let basic = format!("Basic {}", STANDARD.encode(format!("{USER}:{PASSWORD}")));
-    let shown: Vec<_> = (world.cloud.requests().into_iter())
+    let shown: Vec<_> = (setup.cloud.requests().into_iter())
         .filter(|request| request.header("authorization") == Some(&basic))
         .map(|request| format!("{}{}", request.host(), request.path))
         .collect();
@@ -97,25 +97,25 @@ fn credentials_go_to_their_host_and_its_realm_alone() {
 }
 
 #[test]
-fn realm_that_could_steal_credentials_is_refused() {
+fn unsafe_realm_is_rejected() {
     for (realm, reason) in [
         ("http://registry.example.com/token", "which is not `https`"),
         ("https://169.254.169.254/token", "which is a private address"),
         ("https://10.0.0.1/token", "which is a private address"),
     ] {
-        let world = private();
-        world.cloud.registry(OTHER).challenge_realm(realm);
-        let ran = with_login(world.pin(&[PRIVATE]), OTHER).run().exits(3);
+        let setup = private();
+        setup.cloud.registry(OTHER).challenge_realm(realm);
+        let ran = with_login(setup.pin(&[PRIVATE]), OTHER).run().exits(3);
         let error = errors(&ran).replace(realm, "[REALM]").replace(reason, "[REASON]");
         insta::allow_duplicates! { insta::assert_snapshot!(error, @"
         ERROR: stack.yml:5: image `registry.example.com/etl:1`: registry `registry.example.com`: the registry names `[REALM]` as its token endpoint, [REASON]
         "); }
-        assert_eq!(world.cloud.tunnels(), ["registry.example.com:443"]);
+        assert_eq!(setup.cloud.tunnels(), ["registry.example.com:443"]);
     }
 }
 
 #[test]
-fn challenges_are_understood_in_each_form() {
+fn challenges_are_parsed_in_every_form() {
     for challenges in [
         Challenges::BearerThenBasic,
         Challenges::BasicThenBearer,
@@ -124,15 +124,15 @@ fn challenges_are_understood_in_each_form() {
         Challenges::UnknownFirst,
         Challenges::QuotedCommas,
     ] {
-        let world = private();
-        world.cloud.registry(OTHER).challenges(challenges);
-        let ran = with_login(world.pin(&[PRIVATE]), OTHER).run();
+        let setup = private();
+        setup.cloud.registry(OTHER).challenges(challenges);
+        let ran = with_login(setup.pin(&[PRIVATE]), OTHER).run();
         assert_eq!(ran.code, 0, "{challenges:?}\n{}", ran.log);
     }
 }
 
 #[test]
-fn public_image_needs_no_credentials_at_each_registry() {
+fn public_image_needs_no_credentials() {
     for (host, name) in [
         (HUB, "acme/etl:1"),
         (GHCR, "ghcr.io/acme/etl:1"),
@@ -140,34 +140,34 @@ fn public_image_needs_no_credentials_at_each_registry() {
         ("registry.gitlab.com", "registry.gitlab.com/acme/etl:1"),
         ("public.ecr.aws", "public.ecr.aws/acme/etl:1"),
     ] {
-        let world = World::new();
-        let digest = world.cloud.registry(host).put_image("acme/etl", "1", &Image::oci("linux/amd64"));
-        world.pin(&[name]).run().exits(0);
-        assert_eq!(world.deployed("f0"), Some(format!("{name}@{digest}")));
+        let setup = Setup::new();
+        let digest = setup.cloud.registry(host).put_image("acme/etl", "1", &Image::oci("linux/amd64"));
+        setup.pin(&[name]).run().exits(0);
+        assert_eq!(setup.deployed("f0"), Some(format!("{name}@{digest}")));
     }
 }
 
 #[test]
 fn placeholder_scope_of_a_challenge_is_replaced() {
-    let (world, _) = World::with_image();
-    world.cloud.registry(GHCR).challenge_scope("repository:user/image:pull");
-    world.pin(&[IMAGE]).run().exits(0);
+    let (setup, _) = Setup::with_image();
+    setup.cloud.registry(GHCR).challenge_scope("repository:user/image:pull");
+    setup.pin(&[IMAGE]).run().exits(0);
 }
 
 #[test]
-fn expired_token_is_renewed() {
-    let world = World::new();
-    let registry = world.cloud.registry("public.ecr.aws");
+fn token_without_a_lifetime_is_reused() {
+    let setup = Setup::new();
+    let registry = setup.cloud.registry("public.ecr.aws");
     registry.put_image("acme/etl", "1", &Image::oci("linux/amd64"));
     registry.put_image("acme/etl", "2", &Image::oci("linux/amd64"));
     registry.token_response(&["token"], None);
-    world.pin(&["public.ecr.aws/acme/etl:1", "public.ecr.aws/acme/etl:2"]).run().exits(0);
-    let tokens = world.cloud.requests().into_iter().filter(|request| request.path == "/token/").count();
+    setup.pin(&["public.ecr.aws/acme/etl:1", "public.ecr.aws/acme/etl:2"]).run().exits(0);
+    let tokens = setup.cloud.requests().into_iter().filter(|request| request.path == "/token/").count();
     assert_eq!(tokens, 1);
 }
 
 #[test]
-fn image_that_may_not_be_read_is_explained_by_what_would_open_it() {
+fn unauthorized_image_is_explained() {
     for (host, image) in [
         (HUB, "acme/etl:1"),
         (GHCR, "ghcr.io/acme/etl:1"),
@@ -175,12 +175,12 @@ fn image_that_may_not_be_read_is_explained_by_what_would_open_it() {
         ("quay.io", "quay.io/acme/etl:1"),
         (OTHER, "registry.example.com/acme/etl:1"),
     ] {
-        let world = World::new();
-        let registry = world.cloud.registry(host);
+        let setup = Setup::new();
+        let registry = setup.cloud.registry(host);
         registry.put_image("acme/etl", "1", &Image::oci("linux/amd64"));
         registry.make_private("acme/etl");
-        let ran = world.pin(&[image]).run().exits(3);
-        world.is_unchanged();
+        let ran = setup.pin(&[image]).run().exits(3);
+        setup.assert_unchanged();
         let error = errors(&ran);
         match host {
             HUB => insta::assert_snapshot!(error, @"
@@ -188,42 +188,42 @@ fn image_that_may_not_be_read_is_explained_by_what_would_open_it() {
               hint: it does not exist, or is private; for a private one set `REGISTRY_USERNAME` and `REGISTRY_PASSWORD` for Docker Hub
             "),
             GHCR => insta::assert_snapshot!(error, @"
-            ERROR: stack.yml:5: image `ghcr.io/acme/etl:1`: registry `ghcr.io` requires credentials: 403: DENIED: requested access to the resource is denied
+            ERROR: stack.yml:5: image `ghcr.io/acme/etl:1`: registry `ghcr.io` lets nobody in without credentials: 403: DENIED: requested access to the resource is denied
               hint: for a private image set `REGISTRY_HOST: ghcr.io`, `REGISTRY_USERNAME` and `REGISTRY_PASSWORD`
             "),
             _ => assert!(error.contains("REGISTRY_HOST") && error.contains(host), "{error}"),
         }
-        let ran = world.check(&[image]).run().exits(0);
+        let ran = setup.check(&[image]).run().exits(0);
         let warning = warnings(&ran);
         assert!(warning.contains("REGISTRY_USERNAME"), "{warning}");
-        assert_eq!(world.deployed("f0").as_deref(), Some(image));
+        assert_eq!(setup.deployed("f0").as_deref(), Some(image));
     }
 }
 
 #[test]
-fn login_that_is_refused_is_named() {
-    let world = private();
-    let pipe = world.pin(&[PRIVATE]).var("REGISTRY_HOST", OTHER).var("REGISTRY_USERNAME", USER);
-    let ran = pipe.var("REGISTRY_PASSWORD", "wrong-password").run().exits(3).is_silent_about("wrong-password");
+fn rejected_credentials_are_named() {
+    let setup = private();
+    let pipe = setup.pin(&[PRIVATE]).var("REGISTRY_HOST", OTHER).var("REGISTRY_USERNAME", USER);
+    let ran = pipe.var("REGISTRY_PASSWORD", "wrong-password").run().exits(3).does_not_say("wrong-password");
     insta::assert_snapshot!(errors(&ran), @"
-    ERROR: stack.yml:5: image `registry.example.com/etl:1`: registry `registry.example.com` refused the user name and password in `REGISTRY_USERNAME` and `REGISTRY_PASSWORD`: 401: UNAUTHORIZED: incorrect username or password
+    ERROR: stack.yml:5: image `registry.example.com/etl:1`: registry `registry.example.com` refuses `REGISTRY_USERNAME` and `REGISTRY_PASSWORD`: 401: UNAUTHORIZED: incorrect username or password
       hint: check both; many registries want an access token in place of the password
     ");
 
     let config = auths(OTHER, json!({"username": USER, "password": "wrong-password"}));
-    let ran = world.pin(&[PRIVATE]).var("DOCKER_AUTH_CONFIG", config).run().exits(3);
-    insta::assert_snapshot!(errors(&ran.is_silent_about("wrong-password")), @"
-    ERROR: stack.yml:5: image `registry.example.com/etl:1`: registry `registry.example.com` refused the login in `DOCKER_AUTH_CONFIG`: 401: UNAUTHORIZED: incorrect username or password
+    let ran = setup.pin(&[PRIVATE]).var("DOCKER_AUTH_CONFIG", config).run().exits(3);
+    insta::assert_snapshot!(errors(&ran.does_not_say("wrong-password")), @"
+    ERROR: stack.yml:5: image `registry.example.com/etl:1`: registry `registry.example.com` refuses the login in `DOCKER_AUTH_CONFIG`: 401: UNAUTHORIZED: incorrect username or password
       hint: sign in to `registry.example.com` again, and store the new login
     ");
-    world.is_unchanged();
+    setup.assert_unchanged();
 }
 
 #[test]
-fn credential_helpers_are_named_in_a_warning() {
-    let (world, _) = World::with_image();
+fn credential_helpers_cause_a_warning() {
+    let (setup, _) = Setup::with_image();
     let config = json!({"auths": {}, "credsStore": "desktop", "credHelpers": {"ghcr.io": "gcloud"}}).to_string();
-    let ran = world.check(&[IMAGE]).var("DOCKER_AUTH_CONFIG", config).run().exits(0);
+    let ran = setup.check(&[IMAGE]).var("DOCKER_AUTH_CONFIG", config).run().exits(0);
     insta::assert_snapshot!(warnings(&ran), @"
     WARNING: `DOCKER_AUTH_CONFIG` names the credential helper `docker-credential-gcloud` for `ghcr.io`, which the pipe does not have
       hint: for ECR set `AWS_OIDC_ROLE_ARN`, for Artifact Registry `GCP_WORKLOAD_IDENTITY_PROVIDER`, else write an `auth`
@@ -233,52 +233,52 @@ fn credential_helpers_are_named_in_a_warning() {
 }
 
 #[test]
-fn docker_auth_config_that_cannot_be_read_is_an_error() {
+fn invalid_docker_auth_config_is_an_error() {
     for (config, canary) in
         [("not JSON canary-text", "canary-text"), (r#"{"auths": {"ghcr.io": {"auth": "canary~"}}}"#, "canary~")]
     {
-        let (world, _) = World::with_image();
-        let ran = world.check(&[IMAGE]).var("DOCKER_AUTH_CONFIG", config).run().exits(2);
-        let ran = ran.says("DOCKER_AUTH_CONFIG:").is_silent_about(canary);
-        assert!(world.cloud.requests().is_empty() && world.gateway.requests().is_empty(), "{}", ran.log);
+        let (setup, _) = Setup::with_image();
+        let ran = setup.check(&[IMAGE]).var("DOCKER_AUTH_CONFIG", config).run().exits(2);
+        let ran = ran.says("DOCKER_AUTH_CONFIG:").does_not_say(canary);
+        assert!(setup.cloud.requests().is_empty() && setup.gateway.requests().is_empty(), "{}", ran.log);
     }
 }
 
 #[test]
-fn user_without_a_password_is_an_error() {
-    let (world, _) = World::with_image();
-    let ran = world.check(&[IMAGE]).var("REGISTRY_USERNAME", "bot").run().exits(2);
+fn username_without_password_is_an_error() {
+    let (setup, _) = Setup::with_image();
+    let ran = setup.check(&[IMAGE]).var("REGISTRY_USERNAME", "bot").run().exits(2);
     ran.says("REGISTRY_PASSWORD:");
-    let ran = world.check(&[IMAGE]).var("REGISTRY_PASSWORD", "canary-password").run().exits(2);
-    ran.says("REGISTRY_USERNAME:").is_silent_about("canary-password");
+    let ran = setup.check(&[IMAGE]).var("REGISTRY_PASSWORD", "canary-password").run().exits(2);
+    ran.says("REGISTRY_USERNAME:").does_not_say("canary-password");
 }
 
 #[test]
-fn no_secret_of_a_registry_is_in_the_log() {
+fn log_contains_no_registry_secret() {
     for quirk in [None, Some(Quirk::RedirectBlobs), Some(Quirk::NoDigestHeader), Some(Quirk::WrongBytes)] {
         for fault in [None, Some(403), Some(500)] {
-            let world = private();
-            let registry = world.cloud.registry(OTHER);
+            let setup = private();
+            let registry = setup.cloud.registry(OTHER);
             registry.add_identity_token("canary-identity-token");
             quirk.into_iter().for_each(|quirk| registry.quirk(quirk));
             if let Some(status) = fault {
-                // Whatever was sent comes back.
+                // The registry echoes the request.
                 let echo = local_cloud::Fault::on("GET", "/v2/").host(OTHER).echo();
-                world.cloud.fault(echo.status(status).header("Retry-After", "0"));
+                setup.cloud.fault(echo.status(status).header("Retry-After", "0"));
                 let echo = local_cloud::Fault::on("GET", "/token").host(OTHER).after(1).echo();
-                world.cloud.fault(echo.status(status).header("Retry-After", "0"));
+                setup.cloud.fault(echo.status(status).header("Retry-After", "0"));
                 registry.quirk(Quirk::NoDigestHeader);
             }
             let auth = STANDARD.encode(format!("{USER}:{PASSWORD}"));
             for config in
                 [auths(OTHER, json!({"auth": auth})), auths(OTHER, json!({"identitytoken": "canary-identity-token"}))]
             {
-                let pipe = world.check(&[PRIVATE]).list("IMAGE_PLATFORMS", &["linux/amd64"]).var("DEBUG", "true");
+                let pipe = setup.check(&[PRIVATE]).list("IMAGE_PLATFORMS", &["linux/amd64"]).var("DEBUG", "true");
                 let ran = pipe.var("DOCKER_AUTH_CONFIG", &config).run();
-                let mut ran = ran.is_silent_about(&auth).is_silent_about(&config);
+                let mut ran = ran.does_not_say(&auth).does_not_say(&config);
                 assert!(ran.log.contains("DEBUG: "), "{}", ran.log);
-                for secret in world.cloud.secrets() {
-                    ran = ran.is_silent_about(&secret);
+                for secret in setup.cloud.secrets() {
+                    ran = ran.does_not_say(&secret);
                 }
             }
         }

@@ -1,9 +1,9 @@
-//! Bytes, line ends and white space.
+//! Encodings, line endings and white space.
 
 use super::*;
 
 #[test]
-fn text_that_editors_write_is_read() {
+fn text_with_bom_crlf_and_tabs_is_read() {
     let text = environment("      A: größe\n      B: |\n        one\n        two");
     let expected = || vec![body(json!({"envVars": {"A": "größe", "B": "one\ntwo\n"}}))];
     files_become([
@@ -22,7 +22,7 @@ fn text_that_editors_write_is_read() {
 }
 
 #[test]
-fn line_separators_are_kept_in_quotes_and_refused_elsewhere() {
+fn line_separators_are_allowed_only_in_quotes() {
     environments_become([(
         "in quotes",
         "      A: \"a\u{2028}b\"\n      B: 'a\u{2029}'",
@@ -32,7 +32,7 @@ fn line_separators_are_kept_in_quotes_and_refused_elsewhere() {
 }
 
 #[test]
-fn tabs_that_indent_are_refused() {
+fn tabs_in_indentation_are_rejected() {
     refused([
         ("a name", environment("\tA: one"), "stack.yml:8:2: indented with a tab"),
         ("a field", function("\tlang: go"), "stack.yml:7:1: indented with a tab"),
@@ -41,7 +41,7 @@ fn tabs_that_indent_are_refused() {
 }
 
 #[test]
-fn other_encodings_are_refused() {
+fn other_encodings_are_rejected() {
     let utf16 = |bytes: fn(u16) -> [u8; 2]| -> Vec<u8> {
         std::iter::once(0xfeff).chain(HEAD.encode_utf16()).flat_map(bytes).collect()
     };
@@ -56,7 +56,7 @@ fn other_encodings_are_refused() {
 }
 
 #[test]
-fn what_a_terminal_does_not_show_is_printed_as_json_has_it() {
+fn invisible_characters_are_printed_as_json_escapes() {
     environments_become([(
         "invisible",
         "      a: \"x\\u200fy\\x85\\u2028\\ufeff\\x7f\\x9b\"",

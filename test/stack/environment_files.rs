@@ -1,9 +1,9 @@
-//! Environment files: where they are looked for, what they say, what wins.
+//! Environment files: where they are found, what they contain, and their precedence.
 
 use super::*;
 
 #[test]
-fn files_win_over_the_function_and_later_files_over_earlier_ones() {
+fn files_override_the_function_and_earlier_files() {
     let stack = function("    environment: {A: own, B: own}\n    environment_file: [one.yml, sub/two.yml]");
     let pipe = pipe(stack)
         .file("one.yml", "environment:\n  B: one\n  C: one\n")
@@ -13,7 +13,7 @@ fn files_win_over_the_function_and_later_files_over_earlier_ones() {
 }
 
 #[test]
-fn env_vars_win_over_files() {
+fn env_vars_override_files() {
     let pipe = pipe(function("    environment_file: [one.yml]"))
         .file("one.yml", "environment: {A: one, B: one}\n")
         .list("ENV_VARS", &["A=given"]);
@@ -37,7 +37,7 @@ fn files_without_an_environment_add_nothing() {
 }
 
 #[test]
-fn broken_files_are_refused_before_anything_is_sent() {
+fn invalid_files_are_rejected_before_any_request() {
     let reads = |path: &str| pipe(function(&format!("    environment_file: [{path}]")));
     all([
         ("missing", check_refused(&reads("none.yml"), "`none.yml` cannot be read")),
@@ -61,25 +61,25 @@ fn broken_files_are_refused_before_anything_is_sent() {
 }
 
 #[test]
-fn missing_file_of_a_function_that_is_not_selected_is_no_problem() {
+fn missing_file_of_an_unselected_function_is_ignored() {
     let stack = format!("{HEAD}  g:\n    image: r/g:1\n    environment_file: [none.yml]\n");
     assert_eq!(check_sent(&pipe(stack).var("FILTER", "f"), &[body(json!({}))]), None);
 }
 
 #[test]
-fn content_of_files_outside_the_clone_is_not_shown() {
-    let outside = tempfile::tempdir().expect("a directory");
+fn files_outside_the_clone_are_not_printed() {
+    let outside = tempfile::tempdir().expect("cannot create directory");
     let secret = outside.path().join("secret");
-    std::fs::write(&secret, "hunter2\n").expect("a file");
+    std::fs::write(&secret, "hunter2\n").expect("cannot write file");
     let pipe = pipe(function("    environment_file: [link.yml]"));
-    std::os::unix::fs::symlink(&secret, pipe.dir().join("link.yml")).expect("a link");
-    pipe.run().exits(2).is_silent_about("hunter2").says("outside the clone directory");
+    std::os::unix::fs::symlink(&secret, pipe.dir().join("link.yml")).expect("cannot create link");
+    pipe.run().exits(2).does_not_say("hunter2").says("outside the clone directory");
     let direct = function(&format!("    environment_file: [{}]", secret.display()));
     let pipe =
         Pipe::new().var("OPENFAAS_URL", "https://gw.example.com").var("DRY_RUN", "true").file("stack.yml", direct);
-    pipe.run().exits(2).is_silent_about("hunter2").says("outside the clone directory");
-    // A stack file that is a link to the step's own files shows nothing of them either.
+    pipe.run().exits(2).does_not_say("hunter2").says("outside the clone directory");
+    // A stack file that links to a file of the step does not show its contents either.
     let pipe = Pipe::new().var("OPENFAAS_URL", "https://gw.example.com").var("DRY_RUN", "true");
-    std::os::unix::fs::symlink(&secret, pipe.dir().join("stack.yml")).expect("a link");
-    pipe.run().exits(2).is_silent_about("hunter2").says("outside the clone directory");
+    std::os::unix::fs::symlink(&secret, pipe.dir().join("stack.yml")).expect("cannot create link");
+    pipe.run().exits(2).does_not_say("hunter2").says("outside the clone directory");
 }

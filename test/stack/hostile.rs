@@ -1,4 +1,4 @@
-//! Files that were made to cost time or memory end in a clear error, within bounds of both.
+//! Files that are designed to use much time or memory end in a clear error, within limits.
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::support::binary;
 
-/// The address space a run may take, in KiB: the debug build itself, its log and a multiple of what a file may cost.
+/// The address space of a run in KiB: the debug binary, its log, and a multiple of what a file may use.
 const MEMORY: &str = "262144";
-/// For a build without optimisation on a busy machine.
+/// For a build without optimization on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Runs the pipe on a file, with bounded memory.
+/// Runs the pipe on a file with limited memory.
 fn bounded(text: String) -> Ran {
     let pipe = pipe(text).var("BIG", "v".repeat(100_000));
     let command = pipe.command();
@@ -24,12 +24,12 @@ fn bounded(text: String) -> Ran {
         .current_dir(pipe.dir())
         .stdin(Stdio::null())
         .output()
-        .expect("the pipe runs");
+        .expect("cannot run the pipe");
     assert!(start.elapsed() < PATIENCE, "{:?}", start.elapsed());
     Ran::from(output)
 }
 
-/// Checks that a file is refused with this phrase.
+/// Checks that a file is rejected with this phrase.
 #[track_caller]
 fn ends(text: String, phrase: &str) {
     let ran = bounded(text);
@@ -38,7 +38,7 @@ fn ends(text: String, phrase: &str) {
 }
 
 #[test]
-fn alias_bombs() {
+fn alias_bombs_are_rejected() {
     let mut merges = "m0: &m0 {k: v}\n".to_owned();
     for number in 1..40 {
         let before = number - 1;
@@ -50,7 +50,7 @@ fn alias_bombs() {
 }
 
 #[test]
-fn alias_bomb_that_nobody_uses_is_harmless() {
+fn unused_alias_bomb_is_harmless() {
     let mut lists = "l0: &l0 [x]\n".to_owned();
     for number in 1..40 {
         lists += &format!("l{number}: &l{number} [*l{0}, *l{0}]\n", number - 1);
@@ -59,7 +59,7 @@ fn alias_bomb_that_nobody_uses_is_harmless() {
 }
 
 #[test]
-fn deep_nesting() {
+fn deep_nesting_is_rejected() {
     ends(environment(&format!("      a: {}", "[".repeat(500_000))), "nested");
     ends(environment(&format!("      a: {}", "[".repeat(10_000))), "nested");
     ends(environment(&format!("      a: {}", "{a: ".repeat(10_000))), "nested");
@@ -67,29 +67,29 @@ fn deep_nesting() {
 }
 
 #[test]
-fn hundred_thousand_names() {
+fn hundred_thousand_names_are_read() {
     let names: String = (0..100_000).map(|number| format!("{number}: ,")).collect();
     assert_eq!(sent(bounded(function(&format!("    environment: {{{names}}}")))).map(|sent| sent.len()), Ok(1));
 }
 
 #[test]
-fn megabyte_scalar_is_read_and_a_larger_file_is_not() {
+fn stack_file_of_1_mib_is_read_and_a_larger_one_rejected() {
     let ran = bounded(environment(&format!("      a: {}", "x".repeat(1_000_000))));
-    let sent = sent(ran).expect("a deployment");
+    let sent = sent(ran).expect("missing deployment");
     assert_eq!(sent[0]["envVars"]["a"].as_str().map(str::len), Some(1_000_000));
     let ran = bounded(environment(&format!("      a: {}", "x".repeat(1 << 20))));
     ran.exits(2).says("`stack.yml` is larger than 1024 KiB");
 }
 
 #[test]
-fn thousands_of_unclosed_braces() {
+fn unclosed_braces_are_rejected() {
     ends(environment(&format!("      a: {}", "${".repeat(400_000))), "is not followed by the name");
     ends(environment(&format!("      a: {}", "${A:-".repeat(100_000))), "stack.yml:8:");
     ends(environment(&format!("      a: {}", "${A/x".repeat(100_000))), "stack.yml:8:");
 }
 
 #[test]
-fn substitutions_that_grow() {
+fn growing_substitutions_are_rejected() {
     ends(environment(&format!("      a: {}", "${BIG}".repeat(100_000))), "too long");
     ends(environment(&format!("      a: {}", "${BIG##*a*b*c}".repeat(50_000))), "the value is too long");
 }

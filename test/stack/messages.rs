@@ -1,14 +1,14 @@
-//! What a person reads in the log of a deploy that failed.
+//! The messages in the log of a deploy that failed because of its stack file.
 
 use super::*;
 
-/// The log of a run that is refused.
+/// The log of a run that rejects the stack file.
 fn log(pipe: &Pipe) -> String {
     pipe.run().exits(2).log
 }
 
 #[test]
-fn tag_that_is_not_set() {
+fn unset_tag() {
     insta::assert_snapshot!(log(&pipe(HEAD.replace("r/f:1", "example/api:${TAG}"))), @r"
     INFO: openfaas-pipe [VERSION]: deploy
     ERROR: stack.yml:6:12: `TAG` is not set or empty: invalid image name `example/api:`: the tag after `:` is empty
@@ -23,7 +23,7 @@ fn tag_that_is_not_set() {
 }
 
 #[test]
-fn tag_and_registry_that_are_not_set() {
+fn unset_tag_and_registry() {
     insta::assert_snapshot!(log(&pipe(HEAD.replace("r/f:1", "${REGISTRY}/api:${TAG}"))), @r"
     INFO: openfaas-pipe [VERSION]: deploy
     ERROR: stack.yml:6:12: `REGISTRY` and `TAG` are not set or empty: invalid image name `/api:`: the part before the first `/` is empty
@@ -39,7 +39,7 @@ fn tag_and_registry_that_are_not_set() {
 }
 
 #[test]
-fn tag_that_is_not_set_in_quotes() {
+fn unset_tag_in_quotes() {
     insta::assert_snapshot!(log(&pipe(HEAD.replace("r/f:1", "'example/api:${TAG}'"))), @r"
     INFO: openfaas-pipe [VERSION]: deploy
     ERROR: stack.yml:6:12: `TAG` is not set or empty: invalid image name `example/api:`: the tag after `:` is empty
@@ -54,7 +54,7 @@ fn tag_that_is_not_set_in_quotes() {
 }
 
 #[test]
-fn image_that_is_not_set() {
+fn unset_image() {
     insta::assert_snapshot!(log(&pipe(HEAD.replace("r/f:1", "${IMAGE}"))), @r"
     INFO: openfaas-pipe [VERSION]: deploy
     ERROR: stack.yml:6:10: `IMAGE` is not set or empty: function `f` has no image
@@ -69,7 +69,7 @@ fn image_that_is_not_set() {
 }
 
 #[test]
-fn broken_substitution() {
+fn invalid_substitution() {
     insta::assert_snapshot!(log(&pipe(HEAD.replace("r/f:1", "example/api:${TAG-latest}"))), @r"
     INFO: openfaas-pipe [VERSION]: deploy
     ERROR: stack.yml:6:29: unexpected `-` after `${TAG`: only `}` or an operator may follow the name
@@ -81,7 +81,7 @@ fn broken_substitution() {
 }
 
 #[test]
-fn bad_indentation() {
+fn wrong_indentation() {
     insta::assert_snapshot!(log(&pipe(environment("      A: one\n     B: two"))), @r"
     INFO: openfaas-pipe [VERSION]: deploy
     ERROR: stack.yml:9:6: wrong indentation: not aligned with the keys above
@@ -93,7 +93,7 @@ fn bad_indentation() {
 }
 
 #[test]
-fn duplicate_name() {
+fn duplicate_key() {
     insta::assert_snapshot!(log(&pipe(environment("      A: one\n      A: two"))), @r"
     INFO: openfaas-pipe [VERSION]: deploy
     ERROR: stack.yml:9:7: duplicate key `A`, first on line 8
@@ -105,7 +105,7 @@ fn duplicate_name() {
 }
 
 #[test]
-fn no_image() {
+fn missing_image() {
     insta::assert_snapshot!(log(&pipe(HEAD.replace("image: r/f:1", "lang: go"))), @r"
     INFO: openfaas-pipe [VERSION]: deploy
     ERROR: stack.yml:5:3: function `f` has no image

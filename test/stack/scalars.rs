@@ -1,9 +1,9 @@
-//! Scalars of every kind that YAML 1.1 knows, where a text, a list or a boolean is wanted.
+//! Scalars of every type in YAML 1.1, used as text, list or boolean.
 
 use super::*;
 
 #[test]
-fn texts_keep_what_the_file_says() {
+fn scalars_are_kept_verbatim() {
     environments_become([
         (
             "whole numbers",
@@ -42,7 +42,7 @@ fn texts_keep_what_the_file_says() {
 }
 
 #[test]
-fn nulls_are_empty_texts() {
+fn null_is_an_empty_text() {
     environments_become([
         ("nothing", "      a:\n      b: c", json!({"a": "", "b": "c"})),
         (
@@ -72,7 +72,7 @@ fn nulls_are_empty_texts() {
 }
 
 #[test]
-fn keys_keep_what_the_file_says() {
+fn keys_are_kept_verbatim() {
     environments_become([
         ("numbers", "      7: a\n      2.50: b\n      0x1F: c", json!({"7": "a", "2.50": "b", "0x1F": "c"})),
         (
@@ -87,7 +87,7 @@ fn keys_keep_what_the_file_says() {
 }
 
 #[test]
-fn lists_take_any_scalar_and_lose_their_nulls() {
+fn lists_accept_any_scalar_and_skip_nulls() {
     fields_become([
         ("flow", "    secrets: [a, 2, yes, 2024-02-29]", json!({"secrets": ["a", "2", "yes", "2024-02-29"]})),
         (
@@ -104,7 +104,7 @@ fn lists_take_any_scalar_and_lose_their_nulls() {
 }
 
 #[test]
-fn booleans_are_those_of_yaml() {
+fn booleans_follow_yaml_1_1() {
     let yes = || json!({"readOnlyRootFilesystem": true});
     fields_become([
         ("true", "    readonly_root_filesystem: true", yes()),
@@ -124,7 +124,7 @@ fn booleans_are_those_of_yaml() {
 }
 
 #[test]
-fn all_fields_arrive() {
+fn all_fields_are_sent() {
     let fields = "    lang: node20\n    handler: ./f\n    fprocess: node index.js\n    namespace: shop\n    labels: {tier: 1}\n    \
                   annotations: {topic: orders}\n    limits: {memory: 64Mi, cpu: 1e3}\n    requests: {cpu: 100m}\n    \
                   constraints: [a=b]\n    secrets: [s]\n    environment: {A: b}";
@@ -140,7 +140,7 @@ fn all_fields_arrive() {
 }
 
 #[test]
-fn wrong_kinds_are_refused() {
+fn wrong_types_are_rejected() {
     refused([
         ("list as environment", environment("      - A=1"), "`environment` must be a mapping, not a list"),
         ("text as environment", environment("      A:1"), "`environment` must be a mapping, not the text `A:1`"),

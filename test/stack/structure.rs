@@ -1,4 +1,4 @@
-//! How the parts of a stack file hang together: merge keys, aliases, duplicates, styles, documents.
+//! The structure of a stack file: merge keys, aliases, duplicates, styles, documents.
 
 use super::*;
 
@@ -43,7 +43,7 @@ fn merge_keys_and_aliases_are_applied() {
 }
 
 #[test]
-fn duplicate_names_are_refused() {
+fn duplicate_keys_are_rejected() {
     let twice = "duplicate key `";
     refused([
         ("in an environment", environment("      A: 1\n      B: 2\n      A: 3"), twice),
@@ -52,11 +52,11 @@ fn duplicate_names_are_refused() {
         ("field", function("    image: r/f:2"), twice),
         ("root", format!("{HEAD}provider: {{name: openfaas}}\n"), twice),
     ]);
-    files_become([("where nobody looks", format!("{HEAD}x-own: {{a: 1, a: 2}}\n"), vec![body(json!({}))])]);
+    files_become([("in an unused field", format!("{HEAD}x-own: {{a: 1, a: 2}}\n"), vec![body(json!({}))])]);
 }
 
 #[test]
-fn every_style_of_a_text_is_read() {
+fn every_scalar_style_is_read() {
     environments_become([
         ("literal", "      a: |\n        one\n          two\n\n        three", json!({"a": "one\n  two\n\nthree\n"})),
         ("literal stripped", "      a: |-\n        one\n        two", json!({"a": "one\ntwo"})),
@@ -95,7 +95,7 @@ fn flow_style_is_read() {
 }
 
 #[test]
-fn only_the_first_document_counts() {
+fn only_the_first_document_is_read() {
     let one = || vec![body(json!({}))];
     files_become([
         ("a second one", format!("{HEAD}---\n{}", HEAD.replace("  f:", "  g:")), one()),

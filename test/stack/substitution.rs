@@ -1,4 +1,4 @@
-//! Every form of `${…}`, and what is not one.
+//! Every form of `${…}`, and text that is not a substitution.
 
 use super::*;
 
@@ -18,15 +18,15 @@ fn with_variables(stack: String) -> Pipe {
 }
 
 #[track_caller]
-fn become_environment<const N: usize>(rows: [(&str, &str, Value); N]) {
+fn environments_become_with_variables<const N: usize>(rows: [(&str, &str, Value); N]) {
     all(rows.map(|(name, lines, expected)| {
         (name, check_sent(&with_variables(environment(lines)), &[body(json!({"envVars": expected}))]))
     }));
 }
 
 #[test]
-fn values_take_the_place_of_names() {
-    become_environment([
+fn variables_are_substituted() {
+    environments_become_with_variables([
         ("alone", "      a: ${WORD}\n      b: x${WORD}y", json!({"a": "value", "b": "xvaluey"})),
         ("number", "      a: ${NUMBER}", json!({"a": "8080"})),
         ("no value", "      a: ${NONE}\n      b: x${BLANK}y", json!({"a": "", "b": "xy"})),
@@ -43,8 +43,8 @@ fn values_take_the_place_of_names() {
 }
 
 #[test]
-fn escapes_lose_their_first_character() {
-    become_environment([
+fn escapes_are_replaced() {
+    environments_become_with_variables([
         ("dollars", "      a: $$\n      b: $$$\n      c: a$$b", json!({"a": "$", "b": "$$", "c": "a$b"})),
         (
             "dollars before a name",
@@ -71,14 +71,14 @@ fn names_and_structure_are_substituted_too() {
 }
 
 #[test]
-fn nothing_is_substituted_where_that_is_switched_off() {
+fn envsubst_false_disables_substitution() {
     let pipe =
         with_variables(environment("      a: ${WORD}\n      b: $$\n      c: ${NONE-d}")).var("ENVSUBST", "false");
     let expected = json!({"a": "${WORD}", "b": "$$", "c": "${NONE-d}"});
     assert_eq!(check_sent(&pipe, &[body(json!({"envVars": expected}))]), None);
 }
 
-/// The rows of the table that begins with this heading: the texts in backticks of each cell's start.
+/// The rows of the table with this header: the text in backticks at the start of each cell.
 fn table(heading: &str) -> Vec<Vec<String>> {
     let page = include_str!("../../docs/substitution.md");
     let rows = page.lines().skip_while(|line| !line.starts_with(heading)).skip(2);
@@ -93,22 +93,22 @@ fn with_documented_values(stack: String) -> Pipe {
 }
 
 #[test]
-fn documented_forms_become_what_the_page_says() {
+fn documented_results_are_correct() {
     let rows = table("| Write | Result |");
     assert!(rows.len() > 30, "{}", rows.len());
     let lines: String =
         rows.iter().enumerate().map(|(number, row)| format!("      k{number}: '{}'\n", row[0])).collect();
-    let sent = sent(with_documented_values(environment(&lines)).run()).expect("a deployment");
+    let sent = sent(with_documented_values(environment(&lines)).run()).expect("missing deployment");
     for (number, row) in rows.iter().enumerate() {
         assert_eq!(sent[0]["envVars"][format!("k{number}")], row[1].as_str(), "{}", row[0]);
     }
 }
 
 #[test]
-fn documented_errors_are_reported_at_their_place() {
+fn documented_errors_are_correct() {
     let rows = table("| Write | Error |");
     assert!(rows.len() > 10, "{}", rows.len());
-    // Each on its own: one that is not closed runs on over the next.
+    // Each in a file of its own: an unclosed substitution extends over the next one.
     all(rows.iter().map(|row| {
         let stack = environment(&format!("      k: {}", row[0]));
         let phrase = row[1].split('`').collect::<Vec<_>>().join("`");
@@ -117,14 +117,14 @@ fn documented_errors_are_reported_at_their_place() {
 }
 
 #[test]
-fn half_a_character_is_refused() {
+fn substitution_must_not_split_a_character() {
     let at =
         check_refused(&with_variables(environment("      a: ${É:0:1}")), "8:10: the substitution cuts a character");
     assert_eq!(at, None);
 }
 
 #[test]
-fn value_that_breaks_the_file_is_told_with_the_expression() {
+fn value_that_breaks_the_yaml_is_reported_with_its_expression() {
     let at = |lines: &str, phrase: &str| check_refused(&with_variables(environment(lines)), phrase);
     all([
         ("a pair", at("      a: ${PAIR}", "`${PAIR}` is replaced with `k: v`")),

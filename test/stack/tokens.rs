@@ -1,4 +1,4 @@
-//! The step's own tokens become part of no function, whatever name they come in under.
+//! The step's own tokens never become part of a function, under any variable name.
 
 use super::*;
 
@@ -9,10 +9,10 @@ fn with_token(stack: String) -> Pipe {
 }
 
 #[test]
-fn token_under_another_name_is_refused_at_its_place() {
+fn token_under_another_name_is_rejected_with_its_position() {
     let fields = "    fprocess: run ${MY_TOKEN}\n    environment:\n      KEY: Bearer ${MY_TOKEN}\n    \
                   labels: {one: '${MY_TOKEN}'}\n    annotations: {two: '${MY_TOKEN}'}";
-    let ran = with_token(function(fields)).run().exits(2).is_silent_about(TOKEN);
+    let ran = with_token(function(fields)).run().exits(2).does_not_say(TOKEN);
     insta::assert_snapshot!(ran.log, @r"
     INFO: openfaas-pipe [VERSION]: deploy
     ERROR: stack.yml:7:15: this holds the step's `BITBUCKET_STEP_OIDC_TOKEN`, which never becomes part of a function
@@ -40,7 +40,7 @@ fn token_under_another_name_is_refused_at_its_place() {
 }
 
 #[test]
-fn token_in_the_pipes_own_lists_is_told_of_the_variable() {
+fn token_in_a_list_variable_is_rejected() {
     let pipe = with_token(HEAD.to_owned())
         .list("ENV_VARS", &["A=1", &format!("KEY={TOKEN}")])
         .list("LABELS", &[&format!("one={TOKEN}")])
@@ -48,7 +48,7 @@ fn token_in_the_pipes_own_lists_is_told_of_the_variable() {
         .list("SECRETS", &["a", TOKEN])
         .list("CONSTRAINTS", &[&format!("zone={TOKEN}")])
         .var("OPENFAAS_NAMESPACE", TOKEN);
-    let ran = pipe.run().exits(2).is_silent_about(TOKEN);
+    let ran = pipe.run().exits(2).does_not_say(TOKEN);
     insta::assert_snapshot!(ran.log, @r"
     INFO: openfaas-pipe [VERSION]: deploy
     WARNING: `OPENFAAS_NAMESPACE`: Kubernetes does not accept the namespace `***`: it must have at most 63 lower case letters, digits and `-`, and start and end with a letter or digit
@@ -70,26 +70,26 @@ fn token_in_the_pipes_own_lists_is_told_of_the_variable() {
 }
 
 #[test]
-fn token_in_an_environment_file_is_refused() {
+fn token_in_an_environment_file_is_rejected() {
     let pipe = with_token(function("    environment_file: [one.yml]"))
         .file("one.yml", format!("environment: {{KEY: {TOKEN}}}"));
-    pipe.run().exits(2).is_silent_about(TOKEN).says("stack.yml:7:24: `KEY` of this file holds the step's");
+    pipe.run().exits(2).does_not_say(TOKEN).says("stack.yml:7:24: `KEY` of this file holds the step's");
 }
 
 #[test]
-fn token_of_bitbucket_itself_is_refused_too() {
+fn bitbucket_api_token_is_rejected() {
     let pipe = pipe(environment("      KEY: ${MY_TOKEN}")).var("PIPELINES_JWT_TOKEN", TOKEN).var("MY_TOKEN", TOKEN);
-    pipe.run().exits(2).is_silent_about(TOKEN).says("stack.yml:8:12: this holds the step's `PIPELINES_JWT_TOKEN`");
+    pipe.run().exits(2).does_not_say(TOKEN).says("stack.yml:8:12: this holds the step's `PIPELINES_JWT_TOKEN`");
 }
 
 #[test]
-fn short_value_is_taken_for_no_token() {
+fn short_value_is_not_treated_as_a_token() {
     let pipe = pipe(environment("      KEY: short")).var("PIPELINES_JWT_TOKEN", "short");
     pipe.run().exits(0);
 }
 
 #[test]
-fn diff_refuses_it_as_a_deploy_does() {
+fn token_is_rejected_by_diff() {
     let pipe = with_token(environment("      KEY: ${MY_TOKEN}")).without("DRY_RUN").var("COMMAND", "diff");
     pipe.run().exits(2).says("stack.yml:8:12: this holds the step's").says("nothing was sent");
 }

@@ -1,4 +1,4 @@
-//! The handle: one TLS server under every host name, and the proxy that leads there.
+//! The handle of a cloud: one TLS server for all host names, and the proxy that resolves them to it.
 
 use std::collections::HashMap;
 use std::io;
@@ -19,10 +19,10 @@ use crate::registry::{Registries, Registry};
 use crate::reply::{self, Reply};
 use crate::secret::Secrets;
 
-/// A port that nobody listens on.
+/// A port that nothing listens on.
 const CLOSED: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1);
 
-/// A cloud before it is started.
+/// A cloud to be started.
 #[derive(Clone, Copy, Debug)]
 #[must_use = "a cloud is started by `start`"]
 pub struct Builder {
@@ -31,13 +31,13 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// Speaks HTTP/1.1 only; otherwise HTTP/2 as well.
+    /// Disables HTTP/2.
     pub fn http1_only(mut self) -> Self {
         self.http2 = false;
         self
     }
 
-    /// Adds a round trip time to every connection.
+    /// Adds a round-trip time to every connection.
     pub fn round_trip(mut self, rtt: Duration) -> Self {
         self.rtt = rtt;
         self
@@ -47,7 +47,7 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// No port is free, or no thread can be started.
+    /// No port or no thread is available.
     pub fn start(self) -> Result<Cloud, StartError> {
         let authority = Arc::new(CertificateAuthority::new("local-cloud authority")?);
         let services = Services::default();
@@ -64,7 +64,7 @@ impl Builder {
     }
 }
 
-/// A running cloud; dropping it closes its connections.
+/// A running cloud. Dropping it closes its connections.
 pub struct Cloud {
     services: Services,
     proxy: Proxy,
@@ -74,33 +74,33 @@ pub struct Cloud {
 }
 
 impl Cloud {
-    /// A cloud to be set up.
+    /// A builder with the defaults.
     pub fn builder() -> Builder {
         Builder { http2: true, rtt: Duration::ZERO }
     }
 
-    /// Starts a cloud without any registry, role or project.
+    /// Starts a cloud without registries, roles and projects.
     ///
     /// # Errors
     ///
-    /// No port is free, or no thread can be started.
+    /// No port or no thread is available.
     pub fn start() -> Result<Self, StartError> {
         Self::builder().start()
     }
 
-    /// The value for `HTTPS_PROXY`.
+    /// The value of `HTTPS_PROXY`.
     #[must_use]
     pub fn proxy_url(&self) -> String {
         self.proxy.url()
     }
 
-    /// The certificate authority: the value for `CA_CERT`.
+    /// The certificate authority, which is the value of `CA_CERT`.
     #[must_use]
     pub fn ca_pem(&self) -> &str {
         self.authority.pem()
     }
 
-    /// Every request so far, in the order in which they arrived.
+    /// All requests so far, in the order of arrival.
     #[must_use]
     pub fn requests(&self) -> Vec<Request> {
         self.server.requests()
@@ -112,53 +112,48 @@ impl Cloud {
         self.requests().into_iter().filter(|request| request.host() == host).collect()
     }
 
-    /// The requests as `METHOD HOST PATH`, for a glance at what was asked and in which order.
+    /// All requests as `METHOD HOST/PATH`.
     #[must_use]
-    pub fn asked(&self) -> Vec<String> {
+    pub fn request_lines(&self) -> Vec<String> {
         let line = |request: &Request| format!("{} {}{}", request.method, request.host(), request.path);
         self.requests().iter().map(line).collect()
     }
 
-    /// Forgets the requests so far.
+    /// Clears the recorded requests.
     pub fn clear_requests(&self) {
         self.server.clear_requests();
     }
 
-    /// `HOST:PORT` of every tunnel that the proxy was asked for.
+    /// The `HOST:PORT` of all tunnels through the proxy.
     #[must_use]
     pub fn tunnels(&self) -> Vec<String> {
         let requests = self.proxy.requests();
         requests.into_iter().filter(|request| request.method == "CONNECT").map(|request| request.path).collect()
     }
 
-    /// Makes something go wrong; [`Fault::host`] says where.
+    /// Adds a fault. [`Fault::host`] limits it to a host.
     pub fn fault(&self, fault: Fault) {
         self.server.fault(fault);
     }
 
-    /// Takes every fault back.
-    pub fn clear_faults(&self) {
-        self.server.clear_faults();
-    }
-
-    /// Leads a host name to another server, such as a local gateway with TLS.
+    /// Resolves a host name to another server.
     pub fn resolve(&self, host: &str, address: SocketAddr) {
         self.proxy.resolve(host, address);
     }
 
-    /// Answers for a host that the cloud does not have.
+    /// Adds a server for a host that the cloud does not have.
     pub fn serve(&self, host: &str, answer: impl Fn(&Request) -> Response<Bytes> + Send + Sync + 'static) {
         let mut others = self.services.others.lock().unwrap_or_else(PoisonError::into_inner);
         others.insert(host.to_owned(), Arc::new(answer));
     }
 
-    /// The authority that signs the cloud's certificates.
+    /// The authority that issues the cloud's certificates.
     #[must_use]
     pub fn authority(&self) -> &CertificateAuthority {
         &self.authority
     }
 
-    /// Makes a host one that no connection reaches.
+    /// Makes a host unreachable.
     pub fn disconnect(&self, host: &str) {
         self.proxy.resolve(host, CLOSED);
     }
@@ -175,7 +170,7 @@ impl Cloud {
         &self.services.google
     }
 
-    /// The registry of a host, made when first asked for, with the ways of the real one of that name.
+    /// The registry with this host name, created on first use, with the behaviour of the real one of that name.
     #[must_use]
     pub fn registry(&self, host: &str) -> Registry {
         let Services { aws, google, registries, secrets, .. } = &self.services;
@@ -186,7 +181,7 @@ impl Cloud {
         &self.services.secrets
     }
 
-    /// Every secret that was configured or given out: none may show up in what a client prints.
+    /// All secrets that were configured or issued. None of them may appear in the output of a client.
     #[must_use]
     pub fn secrets(&self) -> Vec<String> {
         self.services.secrets.all()
@@ -195,7 +190,7 @@ impl Cloud {
 
 type Responder = dyn Fn(&Request) -> Response<Bytes> + Send + Sync;
 
-/// What answers behind the server.
+/// The services behind the server.
 #[derive(Clone)]
 struct Services {
     aws: Aws,

@@ -1,4 +1,4 @@
-//! The registry program that Debian packages as `docker-registry`, under a host name of the cloud.
+//! The registry program in Debian's package `docker-registry`, with a host name of the cloud.
 //!
 //! <https://distribution.github.io/distribution/about/configuration/>
 
@@ -22,54 +22,54 @@ use crate::secret::{Secrets, basic, hex, random};
 
 /// The program.
 const PROGRAM: &str = "docker-registry";
-/// The one user.
+/// The only user.
 pub const USER: &str = "bot";
-/// Its password.
+/// The password of [`USER`].
 pub const PASSWORD: &str = "canary+registry/password";
-/// The password under bcrypt, the only hash that the program takes: `htpasswd -nbB -C 5 bot canary+registry/password`.
+/// The bcrypt hash of the password, as required by the program: `htpasswd -nbB -C 5 bot canary+registry/password`.
 const HTPASSWD: &str = "bot:$2y$05$haWs1b2EYpUs5s76Q8ZodOVM0HZ93DnEfbQK9UB.2veVTYVnJE3JO\n";
-/// What tokens say of who issues them and of who is to accept them.
+/// The issuer in tokens, which the program expects.
 const ISSUER: &str = "local-cloud tokens";
 
-/// How the program finds out who asks.
+/// How the program authenticates clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Auth {
-    /// User and password with each request.
+    /// User and password in every request.
     Htpasswd,
-    /// Tokens signed by a service at `auth.HOST`, which wants user and password too. Repositories below `public/` are
-    /// open to all.
+    /// Tokens of a service at `auth.HOST`, which requires user and password as well. Repositories below `public/` are
+    /// readable without them.
     Token,
 }
 
-/// Why the program does not run.
+/// Why the program is not running.
 #[derive(Debug, Error)]
 pub enum ProgramError {
-    /// It is not installed.
+    /// The program is not installed.
     #[error("`docker-registry` is not installed: `apt-get install docker-registry`")]
     Missing,
-    /// It ended before it listened.
-    #[error("`docker-registry` does not start:\n{0}")]
+    /// The program exited before it listened.
+    #[error("`docker-registry` did not start:\n{0}")]
     Ended(String),
-    /// Its files cannot be written, or its output not be read.
+    /// Its files could not be written, or its output not be read.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// No certificate could be made.
+    /// No certificate could be created.
     #[error(transparent)]
     Start(#[from] StartError),
 }
 
-/// The running program; dropping it stops it and deletes its images.
+/// The running program. Dropping it stops the program and deletes its images.
 pub struct DockerRegistry {
     child: Child,
     _directory: TempDir,
 }
 
 impl DockerRegistry {
-    /// Starts it on a free port of the loopback, with TLS, and leads the host name there.
+    /// Starts the program with TLS on a free port of the loopback interface, and resolves the host name to it.
     ///
     /// # Errors
     ///
-    /// It is not installed, or does not start.
+    /// The program is not installed or did not start.
     pub fn start(cloud: &Cloud, host: &str, auth: Auth) -> Result<Self, ProgramError> {
         let directory = tempfile::tempdir()?;
         let write = |name: &str, text: &str| {
@@ -111,13 +111,13 @@ impl DockerRegistry {
             .map_err(
                 |error| if error.kind() == io::ErrorKind::NotFound { ProgramError::Missing } else { error.into() },
             )?;
-        // From here on it is stopped when something fails.
+        // From here on, dropping the value stops the program after an error.
         let mut registry = Self { child, _directory: directory };
         cloud.resolve(host, registry.address()?);
         Ok(registry)
     }
 
-    /// Where it listens, from its log; the rest of the log is read and forgotten, so that it never blocks.
+    /// Reads the address from the log. The rest of the log is drained, so that the program never blocks.
     fn address(&mut self) -> Result<SocketAddr, ProgramError> {
         let mut log = String::new();
         let stderr = self.child.stderr.take().ok_or(ProgramError::Missing)?;
@@ -138,13 +138,13 @@ impl DockerRegistry {
 
 impl Drop for DockerRegistry {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The program may have exited already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// The name in the certificate that tokens are signed with.
+/// The name in the certificate of the token service.
 const ISSUER_NAME: &str = "tokens.local-cloud";
 
 /// A token service: <https://distribution.github.io/distribution/spec/auth/token/>.
@@ -174,7 +174,7 @@ impl Tokens {
                     access.push(json!({"type": "repository", "name": name, "actions": actions}));
                 }
                 ("service", _) if value == self.service => {}
-                _ => return reply::distribution(400, "UNSUPPORTED", format!("{name}={value} is not understood")),
+                _ => return reply::distribution(400, "UNSUPPORTED", format!("{name}={value} is not supported")),
             }
         }
         match self.sign(&access) {
@@ -183,7 +183,7 @@ impl Tokens {
         }
     }
 
-    /// A JSON Web Token with the signer's certificate in its header (`x5c`, RFC 7515 section 4.1.6).
+    /// A JSON Web Token with the certificate of its signer in the header (`x5c`, RFC 7515 section 4.1.6).
     fn sign(&self, access: &[Value]) -> Option<String> {
         let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &self.issued.key_der).ok()?;
         let now = OffsetDateTime::now_utc().unix_timestamp();

@@ -1,9 +1,9 @@
-//! Container registries, AWS and Google on loopback, under their real host names, for testing the pipe.
+//! Container registries, AWS and Google on loopback, under their real host names, to test the pipe.
 //!
-//! A `CONNECT` proxy leads every host name to one TLS server, whose certificates are issued by an authority made at
-//! start. A client that is given the proxy as `HTTPS_PROXY` and the authority as `CA_CERT` meets
-//! `sts.eu-west-1.amazonaws.com`, `sts.googleapis.com` or `ghcr.io` and needs no switch for tests. Every request is
-//! recorded, and any of them can be made to go wrong.
+//! A `CONNECT` proxy resolves all host names to one TLS server. Its certificates are issued by an authority created at
+//! start. With the proxy as `HTTPS_PROXY` and the authority as `CA_CERT`, a client connects to
+//! `sts.eu-west-1.amazonaws.com`, `sts.googleapis.com` or `ghcr.io` without any test mode. Every request is recorded,
+//! and every request can be made to fail.
 //!
 //! ```
 //! use local_cloud::{Cloud, Fault, Image, Issuer};
@@ -15,7 +15,7 @@
 //! cloud.aws().set_up(&issuer);
 //! let ecr = cloud.registry("123456789012.dkr.ecr.eu-west-1.amazonaws.com");
 //! ecr.put_image("etl", "1.0", &Image::oci("linux/amd64"));
-//! // The second look at GHCR is one too many.
+//! // The second request to GHCR hits a rate limit.
 //! cloud.fault(Fault::on("HEAD", "/v2/").host("ghcr.io").nth(2).status(429).header("Retry-After", "1"));
 //!
 //! // … run the pipe with `HTTPS_PROXY={cloud.proxy_url()}` and `CA_CERT={cloud.ca_pem()}` …
@@ -25,16 +25,16 @@
 //! # Ok::<(), local_cloud::StartError>(())
 //! ```
 //!
-//! Tunnels to loopback addresses lead there: a local gateway is reached as without a proxy.
+//! Tunnels to loopback addresses are forwarded, so that a local gateway can be used as without a proxy.
 //!
-//! # Inside
+//! # Layout
 //!
-//! `cloud` starts server and proxy, both of the crate `local-gateway`, and finds who answers for a host. [`aws`] has STS
-//! and the API of ECR over policy documents and signatures, [`google`] has STS and IAM Credentials over what `gcloud`
-//! set up, [`registry`] the distribution API with its token services. `secret` remembers what was given out.
-//! [`docker_registry`] starts a registry program of other people's making under a name of the cloud.
+//! `cloud` starts server and proxy, both from the crate `local-gateway`, and routes requests by host. [`aws`] has STS
+//! and the ECR API with policy documents and signatures, [`google`] has STS and IAM Credentials, set up with `gcloud`
+//! commands, and [`registry`] the distribution API with token services. `secret` remembers all secrets.
+//! [`docker_registry`] starts a real registry program with a host name of the cloud.
 
-#![expect(clippy::result_large_err, reason = "a response that is copied once more costs a test nothing")]
+#![expect(clippy::result_large_err, reason = "copying a response is cheap enough for a test")]
 
 pub mod aws;
 mod cloud;
@@ -51,7 +51,7 @@ pub use google::Google;
 pub use local_gateway::{Fault, Issuer, Latch, Request, StartError};
 pub use registry::{Challenges, Image, Quirk, Registry};
 
-/// The audience of every step's token: the default workspace.
+/// The audience of all step tokens: the default workspace.
 #[must_use]
 pub fn audience() -> String {
     let uuid = local_gateway::issuer::WORKSPACE_UUID.trim_matches(['{', '}']);

@@ -1,4 +1,4 @@
-//! The local cloud as a program, for clients that are not written in Rust.
+//! The local cloud as a program, for clients in other languages.
 
 use std::error::Error;
 use std::io::Write as _;
@@ -12,24 +12,23 @@ AWS, Google Cloud and registries on this machine, under their real host names.
 
 Usage: local-cloud DIRECTORY
 
-Writes into the directory, and serves until SIGINT or SIGTERM:
+Writes into the directory, and runs until SIGINT or SIGTERM:
 
   ca.pem             the certificate authority to trust
-  token              a step's ID token; token-expired, token-repository and token-audience are ones that are refused
+  token              a step's ID token; token-expired, token-repository and token-audience are invalid ones
   google.json        credential configuration for Google's libraries; google-account.json for the service account
 
-Standard output has the URL of the proxy, then the role, the registries and the digest of their image `etl:1.0`, one a
-line.
+Standard output: the URL of the proxy, the role, the two registries and the digest of their image `etl:1.0`, one per line.
 ";
 
-/// A registry of [`aws::ROLE`]'s account.
+/// A registry in the account of [`aws::ROLE`].
 const ECR: &str = "123456789012.dkr.ecr.eu-west-1.amazonaws.com";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let (directory, more) = (arguments.next(), arguments.next());
     let Some(directory) = directory.filter(|first| !first.starts_with('-') && more.is_none()) else {
-        // With no place to write to, the exit code must do.
+        // If this fails, the exit code has to be enough.
         let _ = std::io::stderr().write_all(HELP.as_bytes());
         return ExitCode::FAILURE;
     };
@@ -68,10 +67,10 @@ fn run(directory: &Path) -> Result<(), Box<dyn Error>> {
         writeln!(out, "{line}")?;
     }
     out.flush()?;
-    Ok(wait()?)
+    Ok(local_gateway::wait_for_signal()?)
 }
 
-/// What `gcloud iam workload-identity-pools create-cred-config` writes.
+/// The output of `gcloud iam workload-identity-pools create-cred-config`.
 fn credentials(token: &Path, account: Option<&str>) -> String {
     let mut credentials = serde_json::json!({
         "universe_domain": "googleapis.com",
@@ -87,16 +86,4 @@ fn credentials(token: &Path, account: Option<&str>) -> String {
             format!("{host}/v1/projects/-/serviceAccounts/{account}:generateAccessToken").into();
     }
     credentials.to_string()
-}
-
-/// Waits for SIGINT or SIGTERM.
-fn wait() -> std::io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-    runtime.block_on(async {
-        let mut terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-        tokio::select! {
-            interrupted = tokio::signal::ctrl_c() => interrupted,
-            _ = terminated.recv() => Ok(()),
-        }
-    })
 }

@@ -1,4 +1,4 @@
-//! Responses in the forms that registries and clouds use.
+//! Responses in the formats of registries and clouds.
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
@@ -29,14 +29,14 @@ pub(crate) fn distribution(status: u16, code: &str, message: impl Into<String>) 
     json(status, &json!({"errors": [{"code": code, "message": message.into()}]}))
 }
 
-/// Adds a header line; a value that HTTP cannot carry is left out.
+/// Adds a header line. Ignores values that are invalid in HTTP.
 pub(crate) fn add(reply: &mut Reply, name: &str, value: &str) {
     if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
         reply.headers_mut().append(name, value);
     }
 }
 
-/// A response with one more header line.
+/// A response with an additional header line.
 pub(crate) fn with(mut reply: Reply, name: &str, value: &str) -> Reply {
     add(&mut reply, name, value);
     reply

@@ -1,4 +1,4 @@
-//! The accept loop: TCP, TLS, HTTP/1.1 and HTTP/2, one task a connection.
+//! The accept loop: TCP, TLS, HTTP/1.1 and HTTP/2, with one task per connection.
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -16,19 +16,19 @@ use tokio_rustls::rustls::ServerConfig;
 
 use crate::answer::Answer;
 use crate::background;
+use crate::effect::NoAnswer;
 use crate::life::{Life, Stage};
-use crate::strike::NoAnswer;
 use crate::wire::{Breaker, Stream, Wire};
 
-/// Room for uploads over HTTP/2, so that the window is not what a benchmark measures.
+/// Large enough for uploads over HTTP/2, so that a benchmark does not measure the flow-control window.
 const WINDOW: u32 = 4 * 1024 * 1024;
-/// What Go's server says to a client that speaks HTTP to its TLS port.
+/// The response of Go's server to plain HTTP on a TLS port.
 const PLAIN_TO_TLS: &[u8] = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
-/// The first byte of a TLS record with a handshake in it (RFC 8446 section 5.1).
+/// The first byte of a TLS record that contains a handshake message (RFC 8446 section 5.1).
 const TLS_HANDSHAKE: u8 = 0x16;
 
-/// Serves connections for as long as it is polled, or alive. `answer` gets each request with what can break its
-/// connection, and the connection's number.
+/// Serves connections until the future is dropped or the server dies. `answer` handles each request; its arguments are
+/// a handle that can break the connection, the connection number and the request.
 pub(crate) async fn run<A, F>(
     listener: TcpListener,
     tls: Option<Arc<ServerConfig>>,
@@ -54,7 +54,7 @@ pub(crate) async fn run<A, F>(
         () = life.reached(Stage::Dying) => {}
     }
     life.enter(Stage::Dead);
-    // Connections end by themselves; the runtime that drives them ends with this.
+    // Connections are closed with the runtime, when this future is dropped.
     std::future::pending::<()>().await;
 }
 
@@ -83,7 +83,7 @@ where
         service_fn(move |request| answer(Arc::clone(&breaker), connection, request))
     };
     tokio::select! {
-        // A connection that breaks is the client's affair, or what a fault is for.
+        // Connections may be broken by the client, or by a fault.
         _ = server.serve_connection(wire, service) => {}
         () = breaker.broken() => {}
     }
@@ -95,7 +95,7 @@ async fn handshake(mut tcp: TcpStream, acceptor: TlsAcceptor) -> Option<Stream> 
     if first[0] != TLS_HANDSHAKE {
         tcp.write_all(PLAIN_TO_TLS).await.ok()?;
         tcp.shutdown().await.ok()?;
-        // What is unread when a socket closes resets the connection, and the answer with it.
+        // Closing a socket with unread data would reset the connection and lose the response.
         let mut rest = tokio::io::sink();
         let _ = tokio::time::timeout(Duration::from_secs(1), tokio::io::copy(&mut tcp, &mut rest)).await;
         return None;

@@ -1,4 +1,4 @@
-//! Servers in threads of their own, for tests that are not asynchronous themselves.
+//! Servers in threads of their own, for tests that are not asynchronous.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
-/// A thread with a runtime that drives one future, until it is dropped; what the future spawned ends with it.
+/// A thread with a runtime that drives one future. Dropping it stops the future and its tasks.
 #[derive(Debug)]
 pub(crate) struct Background {
     stop: Option<oneshot::Sender<()>>,
@@ -16,7 +16,7 @@ pub(crate) struct Background {
 }
 
 impl Background {
-    /// Drives the future that `make` makes within the thread.
+    /// Drives the future that `make` creates in the thread.
     pub(crate) fn start<F, M>(name: &str, make: M) -> io::Result<Self>
     where
         F: Future<Output = ()>,
@@ -41,20 +41,36 @@ impl Drop for Background {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            // A panic of the thread has told its own story.
+            // The panic message of the thread has been printed already.
             let _ = thread.join();
         }
     }
 }
 
-/// Listens on a free port of the loopback.
+/// Waits for SIGINT or SIGTERM: the first process of a container has no default action for them.
+///
+/// # Errors
+///
+/// The signals cannot be handled.
+pub fn wait_for_signal() -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    runtime.block_on(async {
+        let mut terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        tokio::select! {
+            interrupted = tokio::signal::ctrl_c() => interrupted,
+            _ = terminated.recv() => Ok(()),
+        }
+    })
+}
+
+/// Listens on a free port of the loopback interface.
 pub(crate) fn listen() -> io::Result<(TcpListener, SocketAddr)> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let address = listener.local_addr()?;
     Ok((listener, address))
 }
 
-/// Spawns a task for each connection, counted from 1.
+/// Spawns a task for each connection. Connections are numbered from 1.
 pub(crate) async fn accept<F>(listener: TcpListener, mut serve: impl FnMut(TcpStream, u64) -> F)
 where
     F: Future<Output = ()> + Send + 'static,
@@ -64,11 +80,11 @@ where
     let mut connection = 0;
     loop {
         let Ok((tcp, _)) = listener.accept().await else {
-            // Out of file descriptors, as a rule: some are free again in a moment.
+            // Usually out of file descriptors. Some will be closed soon.
             tokio::time::sleep(Duration::from_millis(10)).await;
             continue;
         };
-        // Without it the only loss is time.
+        // An error only costs time.
         let _ = tcp.set_nodelay(true);
         connection += 1;
         tokio::spawn(serve(tcp, connection));

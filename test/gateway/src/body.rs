@@ -1,4 +1,4 @@
-//! Bodies of answers: whole, of a given size, endless, slow, cut off.
+//! Response bodies: complete, of a given size, endless, slow, cut off.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -12,7 +12,7 @@ use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use thiserror::Error;
 use tokio::time::{Instant, Interval, MissedTickBehavior, Sleep};
 
-/// Why a body ended before its end.
+/// Why a body ended early.
 #[derive(Debug, Error)]
 pub(crate) enum BodyError {
     #[error("cut off on purpose")]
@@ -27,26 +27,28 @@ fn never(error: Infallible) -> BodyError {
     match error {}
 }
 
-/// A body known whole.
+/// A complete body.
 pub(crate) fn full(bytes: impl Into<Bytes>) -> Body {
     Full::new(bytes.into()).map_err(never).boxed_unsync()
 }
 
 const CHUNK: Bytes = Bytes::from_static(&[b'x'; 64 * 1024]);
 
-/// `length` bytes in constant memory.
+/// A body of `length` bytes, in constant memory.
 pub(crate) fn source(length: u64) -> Body {
-    Source { left: Some(length), chunk: CHUNK }.boxed_unsync()
+    Source { head: None, left: Some(length), chunk: CHUNK }.boxed_unsync()
 }
 
-/// A text again and again, without end.
+/// An endless body that repeats a text.
 pub(crate) fn endless(text: &[u8]) -> Body {
-    // Many at once: a client of HTTP/2 may take a flood of small frames for an attack.
+    // Large chunks: HTTP/2 clients may treat a flood of small frames as an attack.
     let chunk = text.repeat(CHUNK.len() / text.len().max(1) + 1).into();
-    Source { left: None, chunk }.boxed_unsync()
+    Source { head: None, left: None, chunk }.boxed_unsync()
 }
 
+/// Repeats a chunk after a head.
 struct Source {
+    head: Option<Bytes>,
     left: Option<u64>,
     chunk: Bytes,
 }
@@ -56,6 +58,9 @@ impl HttpBody for Source {
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(head) = self.head.take() {
+            return Poll::Ready(Some(Ok(Frame::data(head))));
+        }
         let mut chunk = self.chunk.clone();
         if let Some(left) = &mut self.left {
             if *left == 0 {
@@ -76,9 +81,9 @@ impl HttpBody for Source {
     }
 }
 
-/// A byte of the text at each beat; the text starts anew when it is through, and the body never ends.
-pub(crate) fn slow(bytes: Bytes, beat: Duration) -> Body {
-    let mut interval = tokio::time::interval(beat);
+/// An endless body that repeats a text, one byte per interval.
+pub(crate) fn slow(bytes: Bytes, interval: Duration) -> Body {
+    let mut interval = tokio::time::interval(interval);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     Slow { bytes, at: 0, interval }.boxed_unsync()
 }
@@ -104,12 +109,12 @@ impl HttpBody for Slow {
     }
 }
 
-/// The first bytes of a body whose length is announced as a larger one; then the connection or stream breaks.
+/// The first bytes of a body with a larger announced length. Then the connection or stream breaks.
 pub(crate) fn cut_off(first: Bytes, announced: u64) -> Body {
     CutOff { first: Some(first), announced, flushed: Box::pin(tokio::time::sleep(FLUSH)) }.boxed_unsync()
 }
 
-/// Time for what was written to leave the host: what breaks a connection drops what is still queued.
+/// Breaking a connection drops queued data, so the data gets this time to leave the host.
 const FLUSH: Duration = Duration::from_millis(20);
 
 struct CutOff {
@@ -135,14 +140,14 @@ impl HttpBody for CutOff {
     }
 }
 
-/// An endless gzip body, 158 times as large when unpacked.
+/// An endless gzip body that is 158 times larger when decompressed.
 pub(crate) fn gzip_bomb() -> Body {
     let (start, more) = gzip_zeros();
-    Prefixed { head: Some(start.into()), source: Source { left: None, chunk: more.into() } }.boxed_unsync()
+    Source { head: Some(start.into()), left: None, chunk: more.into() }.boxed_unsync()
 }
 
-/// The start of a gzip stream (RFC 1952) of zeros, and the bytes that continue it, again and again without end: a
-/// deflate block (RFC 1951 section 3.2.6) of one literal, then "the last byte 258 times more" for ever.
+/// The start of a gzip stream (RFC 1952) of zeros, and bytes that continue it and can be repeated endlessly: a deflate
+/// block (RFC 1951 section 3.2.6) with one literal, then endless copies of "repeat the last byte 258 times".
 pub(crate) fn gzip_zeros() -> (Vec<u8>, Vec<u8>) {
     // BFINAL, BTYPE=01 (low bit first), literal 0 as 00110000.
     let mut bits = vec![1, 1, 0, 0, 0, 1, 1, 0, 0, 0, 0];
@@ -155,21 +160,4 @@ pub(crate) fn gzip_zeros() -> (Vec<u8>, Vec<u8>) {
     let mut start = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
     start.extend(&deflated[..2]);
     (start, deflated[2..15].repeat(5000))
-}
-
-struct Prefixed {
-    head: Option<Bytes>,
-    source: Source,
-}
-
-impl HttpBody for Prefixed {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match self.head.take() {
-            Some(head) => Poll::Ready(Some(Ok(Frame::data(head)))),
-            None => Pin::new(&mut self.source).poll_frame(cx),
-        }
-    }
 }

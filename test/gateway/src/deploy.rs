@@ -1,5 +1,5 @@
-//! `POST`, `PUT` and `DELETE /system/functions`, as each edition carries them out.
-#![allow(clippy::result_large_err, reason = "an answer is moved a few times a request, refused or not")]
+//! `POST`, `PUT` and `DELETE /system/functions`, as each edition implements them.
+#![allow(clippy::result_large_err, reason = "a response is moved only a few times per request")]
 
 use hyper::StatusCode;
 use serde::Deserialize as _;
@@ -7,13 +7,14 @@ use serde_json::Value;
 
 use crate::answer::{self, Answer};
 use crate::flavour::{Flavour, full_image};
-use crate::functions::{Ready, Refused};
+use crate::functions::{DEFAULT_NAMESPACE, Functions, Ready, Refused};
+use crate::record::Request;
 use crate::rest::{Named, Result, authorise, namespace, not_found, serves};
-use crate::serve::{Head, State};
+use crate::serve::State;
 use crate::validate::{Deployment, is_dns_label};
 
-/// A deployment that is well-formed, for a namespace that is served.
-struct Request {
+/// A valid deployment for an existing namespace.
+struct DeployRequest {
     creates: bool,
     name: String,
     namespace: String,
@@ -25,13 +26,13 @@ fn bad(text: impl std::fmt::Display) -> Answer {
     answer::error(StatusCode::BAD_REQUEST, text)
 }
 
-/// Answers `POST` (create) and `PUT` (update).
-pub(crate) fn deploy(state: &State, head: &Head, body: &[u8]) -> Result {
+/// Handles `POST` (create) and `PUT` (update).
+pub(crate) fn deploy(state: &State, head: &Request, body: &[u8]) -> Result {
     let unmarshal = |error: serde_json::Error| bad(format!("failed to unmarshal request: {error}"));
     let raw: Value = serde_json::from_slice(body).map_err(unmarshal)?;
     let deployment = Deployment::deserialize(&raw).map_err(unmarshal)?;
     let (creates, name) = (head.method == "POST", deployment.service.clone());
-    let namespace = state.functions().namespace_of(&deployment);
+    let namespace = Functions::namespace_of(&deployment);
 
     let action = if creates { "Function:Create" } else { "Function:Update" };
     authorise(state, &head.headers, action, &format!("{namespace}:{name}"))?;
@@ -40,7 +41,7 @@ pub(crate) fn deploy(state: &State, head: &Head, body: &[u8]) -> Result {
         return Err(bad(format!("namespace: ({namespace}) is invalid, must be a valid DNS entry")));
     }
     serves(state, &namespace)?;
-    let request = Request { creates, name, namespace, deployment, raw };
+    let request = DeployRequest { creates, name, namespace, deployment, raw };
     match state.flavour {
         Flavour::Enterprise => to_enterprise(state, request),
         Flavour::Ce => to_ce(state, request),
@@ -49,24 +50,24 @@ pub(crate) fn deploy(state: &State, head: &Head, body: &[u8]) -> Result {
 }
 
 impl State {
-    /// A secret that the deployment names and that there is not.
+    /// The first secret of the deployment that does not exist.
     fn missing_secret<'a>(&self, deployment: &'a Deployment) -> Option<&'a String> {
         let known = self.secrets.as_ref()?;
         deployment.secrets.iter().find(|secret| !known.contains(secret))
     }
 
-    /// Whether the image's registry cannot be asked, or does not have it.
+    /// Whether the image cannot be looked up or pulled.
     fn is_unreachable(&self, image: &str) -> bool {
         self.unreachable_images.iter().any(|part| image.contains(part.as_str()))
     }
 
-    fn carry_out(&self, request: Request) -> std::result::Result<(), Refused> {
-        let Request { creates, deployment, raw, .. } = request;
+    fn apply(&self, request: DeployRequest) -> std::result::Result<(), Refused> {
+        let DeployRequest { creates, deployment, raw, .. } = request;
         let mut functions = self.functions();
         if creates { functions.create(deployment, raw) } else { functions.update(deployment, raw) }
     }
 
-    /// The text of a refusal by Kubernetes.
+    /// The error of Kubernetes.
     fn refused(&self, refused: &Refused, name: &str, namespace: &str) -> Answer {
         let being = match refused {
             Refused::NotFound => {
@@ -81,8 +82,8 @@ impl State {
     }
 }
 
-fn to_enterprise(state: &State, request: Request) -> Result {
-    let Request { name, namespace, .. } = &request;
+fn to_enterprise(state: &State, request: DeployRequest) -> Result {
+    let DeployRequest { name, namespace, .. } = &request;
     if state.namespaces.as_ref().is_some_and(|known| !known.contains(namespace)) {
         return Err(bad(format!("namespace: {namespace} not found or not annotated for use by OpenFaaS")));
     }
@@ -90,12 +91,13 @@ fn to_enterprise(state: &State, request: Request) -> Result {
         return Err(bad(format!("unable to fetch secrets: secrets \"{secret}\" not found")));
     }
     let (name, namespace) = (name.clone(), namespace.clone());
-    state.carry_out(request).map_err(|refused| state.refused(&refused, &name, &namespace))?;
+    state.apply(request).map_err(|refused| state.refused(&refused, &name, &namespace))?;
     Ok(answer::empty(StatusCode::ACCEPTED))
 }
 
-/// Community Edition looks images up anonymously. What it refuses to update it logs, and answers with an empty 200.
-fn to_ce(state: &State, request: Request) -> Result {
+/// Community Edition status_requests up images anonymously. If it rejects an update, it only logs the reason and
+/// responds with an empty 200.
+fn to_ce(state: &State, request: DeployRequest) -> Result {
     let (name, namespace) = (request.name.clone(), request.namespace.clone());
     let refusal = if let Some(secret) = state.missing_secret(&request.deployment) {
         Some(format!("unable to fetch secrets: secrets \"{secret}\" not found"))
@@ -109,12 +111,12 @@ fn to_ce(state: &State, request: Request) -> Result {
         Some(_) if state.functions().status(&namespace, &name).is_some() => return Ok(answer::empty(StatusCode::OK)),
         _ => {}
     }
-    state.carry_out(request).map_err(|refused| state.refused(&refused, &name, &namespace))?;
+    state.apply(request).map_err(|refused| state.refused(&refused, &name, &namespace))?;
     Ok(answer::empty(StatusCode::ACCEPTED))
 }
 
-/// faasd removes a function before it creates its new version, whatever it found wrong before.
-fn to_faasd(state: &State, request: Request) -> Result {
+/// faasd deletes a function before it creates the new version, even if it has found a problem already.
+fn to_faasd(state: &State, request: DeployRequest) -> Result {
     let (name, namespace, creates) = (request.name.clone(), request.namespace.clone(), request.creates);
     let secret = state.missing_secret(&request.deployment).map(|secret| format!("unable to find secret: {secret}"));
     let image = full_image(&request.deployment.image);
@@ -128,7 +130,7 @@ fn to_faasd(state: &State, request: Request) -> Result {
             state.functions().remove(&namespace, &name);
             return Err(answer::error(StatusCode::INTERNAL_SERVER_ERROR, format!("{text}\n{text}")));
         }
-        // The container is there, and its task does not start.
+        // The container exists, but its task does not start.
         (false, Some(text), None) => {
             let mut functions = state.functions();
             functions.remove(&namespace, &name);
@@ -138,7 +140,7 @@ fn to_faasd(state: &State, request: Request) -> Result {
         }
         (_, None, None) => {}
     }
-    match state.carry_out(request) {
+    match state.apply(request) {
         Ok(()) => Ok(answer::empty(StatusCode::OK)),
         Err(_) => {
             let text =
@@ -148,8 +150,8 @@ fn to_faasd(state: &State, request: Request) -> Result {
     }
 }
 
-/// Answers `DELETE`.
-pub(crate) fn delete(state: &State, head: &Head, body: &[u8]) -> Result {
+/// Handles `DELETE`.
+pub(crate) fn delete(state: &State, head: &Request, body: &[u8]) -> Result {
     let request: Named = serde_json::from_slice(body).map_err(|_| answer::empty(StatusCode::BAD_REQUEST))?;
     let name = request.function_name;
     if name.is_empty() {
@@ -157,10 +159,10 @@ pub(crate) fn delete(state: &State, head: &Head, body: &[u8]) -> Result {
     }
     let in_body = Some(request.namespace).filter(|namespace| !namespace.is_empty());
     let namespace = match state.flavour {
-        // The body's namespace is not read.
-        Flavour::Ce => namespace(state, head),
-        Flavour::Faasd => in_body.unwrap_or_else(|| state.default_namespace.clone()),
-        Flavour::Enterprise => in_body.unwrap_or_else(|| namespace(state, head)),
+        // The namespace in the body is ignored.
+        Flavour::Ce => namespace(head),
+        Flavour::Faasd => in_body.unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned()),
+        Flavour::Enterprise => in_body.unwrap_or_else(|| namespace(head)),
     };
     authorise(state, &head.headers, "Function:Delete", &format!("{namespace}:{name}"))?;
     serves(state, &namespace)?;
@@ -171,7 +173,7 @@ pub(crate) fn delete(state: &State, head: &Head, body: &[u8]) -> Result {
         (Flavour::Faasd, Err(_)) => {
             Err(answer::error(StatusCode::NOT_FOUND, format!("function {name}.{namespace} not found")))
         }
-        // The deployment terminates still, while its service is gone.
+        // The deployment is still terminating, but its service is deleted already.
         (_, Err(Refused::Terminating)) => {
             Err(answer::text(StatusCode::NOT_FOUND, format!("services \"{name}\" not found")))
         }

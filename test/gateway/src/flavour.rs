@@ -1,6 +1,6 @@
-//! Which OpenFaaS the gateway is: what each edition's provider reports of a function, and what it leaves out.
+//! The editions of OpenFaaS: what their providers report of a function, and what they omit.
 //!
-//! Learned from faas-netes 662ce9ce (`pkg/handlers`, `pkg/k8s`) and faasd 13f03f3 (`pkg/provider/handlers`).
+//! Based on faas-netes 662ce9ce (`pkg/handlers`, `pkg/k8s`) and faasd 13f03f3 (`pkg/provider/handlers`).
 
 use std::str::FromStr;
 
@@ -14,15 +14,15 @@ pub enum Flavour {
     Enterprise,
     /// Community Edition (faas-netes): basic auth, one namespace, statuses without environment.
     Ce,
-    /// faasd: basic auth, synchronous, an update removes the function before it creates it again.
+    /// faasd: basic auth, synchronous. An update deletes the function before it creates it again.
     Faasd,
 }
 
 impl Flavour {
-    /// All of them.
+    /// All editions.
     pub const ALL: [Self; 3] = [Self::Enterprise, Self::Ce, Self::Faasd];
 
-    /// Its name on the command line.
+    /// The name on the command line.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -32,7 +32,7 @@ impl Flavour {
         }
     }
 
-    /// What `/system/info` calls the provider, and what runs the functions.
+    /// The provider's name and orchestration in `/system/info`.
     pub(crate) fn provider(self) -> (&'static str, &'static str) {
         match self {
             Self::Enterprise => ("faas-netes", "kubernetes"),
@@ -41,12 +41,12 @@ impl Flavour {
         }
     }
 
-    /// Whether it has IAM.
+    /// Whether the edition has IAM.
     pub(crate) fn has_iam(self) -> bool {
         self == Self::Enterprise
     }
 
-    /// What a `POST` of a function that exists is answered with.
+    /// The status of a `POST` for a function that already exists.
     pub(crate) fn exists_status(self) -> u16 {
         match self {
             Self::Enterprise => 409,
@@ -73,7 +73,7 @@ impl FromStr for Flavour {
     }
 }
 
-/// Where a status is shown.
+/// The endpoint that a status is reported by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum View {
     /// `GET /system/function/NAME`.
@@ -118,7 +118,7 @@ fn report_of_faasd(status: &mut Map<String, Value>, view: View) {
         status.insert("image".to_owned(), json!(image));
     }
     if let Some(Value::Object(variables)) = status.get_mut("envVars") {
-        // It splits `NAME=VALUE` at each `=`, and reports the second part.
+        // It splits `NAME=VALUE` at every `=` and reports the second part.
         for value in variables.values_mut() {
             let cut = value.as_str().map(|text| text.split('=').next().unwrap_or_default().to_owned());
             *value = json!(cut);
@@ -134,7 +134,7 @@ fn object<'a>(status: &'a mut Map<String, Value>, field: &str) -> &'a mut Map<St
     value.as_object_mut().expect("it was made an object")
 }
 
-/// An image's name with registry, `library/` and tag, as containerd has it.
+/// The image name with registry, `library/` and tag, as containerd reports it.
 pub(crate) fn full_image(image: &str) -> String {
     let (registry, path) = match image.split_once('/') {
         Some((first, rest)) if first.contains(['.', ':']) || first == "localhost" => (first, rest),

@@ -1,6 +1,6 @@
-//! The functions that are deployed, and how they become available, unavailable and gone as time passes.
+//! The deployed functions, and how they become available, unavailable and deleted over time.
 //!
-//! Nothing runs in the background: a function's state is worked out from the clock whenever somebody looks.
+//! Nothing runs in the background: the state of a function is computed from the clock on every access.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant, SystemTime};
@@ -12,19 +12,19 @@ use time::format_description::well_known::Rfc3339;
 use crate::flavour::{Flavour, View};
 use crate::validate::Deployment;
 
-/// The namespace of a function that names none, unless the gateway has another default.
+/// The namespace of a function without one.
 pub const DEFAULT_NAMESPACE: &str = "openfaas-fn";
 
-/// When a function that was created or updated has an available replica.
+/// When a created or updated function has an available replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ready {
-    /// After so long.
+    /// After this time.
     After(Duration),
-    /// Never: its image cannot be pulled, say.
+    /// Never, for example because its image cannot be pulled.
     Never,
 }
 
-/// A function as it stands.
+/// The state of a function.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct FunctionState {
@@ -32,13 +32,13 @@ pub struct FunctionState {
     pub name: String,
     /// Its namespace.
     pub namespace: String,
-    /// The deployment, as it was sent.
+    /// The deployment as it was sent.
     pub deployment: Value,
-    /// Replicas wanted.
+    /// The number of wanted replicas.
     pub replicas: u64,
-    /// Replicas that answer, old ones included.
+    /// The number of available replicas, including old ones.
     pub available_replicas: u64,
-    /// How often it was invoked.
+    /// The number of invocations.
     pub invocation_count: u64,
     /// Whether it is being deleted.
     pub terminating: bool,
@@ -46,7 +46,7 @@ pub struct FunctionState {
     pub log: Vec<String>,
 }
 
-/// Why a function was not changed.
+/// Why a change of a function was rejected.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Refused {
     Exists,
@@ -54,7 +54,7 @@ pub(crate) enum Refused {
     Terminating,
 }
 
-/// All functions, by namespace and name.
+/// All functions by namespace and name.
 #[derive(Debug)]
 pub(crate) struct Functions {
     functions: BTreeMap<(String, String), Function>,
@@ -63,9 +63,6 @@ pub(crate) struct Functions {
     ready_of: HashMap<String, Ready>,
     deletion: Duration,
     flavour: Flavour,
-    default_namespace: String,
-    /// How often the gateway got new keys: a watchdog reads them when it starts, and never again.
-    pub(crate) keys: usize,
 }
 
 #[derive(Debug)]
@@ -74,27 +71,23 @@ struct Function {
     deployment: Deployment,
     created: SystemTime,
     replicas: u64,
-    /// Replicas of the version before, which answer until the new ones do.
+    /// Replicas of the previous version, which are available until the new ones are.
     old: u64,
-    /// When the present version answers; `None` for never.
+    /// When the current version is available. `None` means never.
     ready: Option<Instant>,
-    /// When it is gone, where it was deleted.
+    /// When a deleted function disappears.
     gone: Option<Instant>,
     invocations: u64,
-    /// How often it was updated.
+    /// The number of updates.
     updates: u64,
-    /// The gateway's keys when its watchdog started.
-    keys: usize,
     log: Vec<String>,
 }
 
 /// A function that is about to be invoked.
 pub(crate) struct Invoked {
     pub(crate) deployment: Deployment,
-    /// Whether a replica answers.
+    /// Whether a replica is available.
     pub(crate) available: bool,
-    /// The gateway's keys when its watchdog started.
-    pub(crate) keys: usize,
 }
 
 impl Function {
@@ -107,19 +100,19 @@ impl Function {
 }
 
 impl Functions {
-    pub(crate) fn new(ready: Ready, deletion: Duration, flavour: Flavour, default_namespace: String) -> Self {
+    pub(crate) fn new(ready: Ready, deletion: Duration, flavour: Flavour) -> Self {
         let (functions, ready_of) = (BTreeMap::new(), HashMap::new());
-        Self { functions, ready, ready_of, deletion, flavour, default_namespace, keys: 0 }
+        Self { functions, ready, ready_of, deletion, flavour }
     }
 
-    /// The namespace a deployment goes to.
-    pub(crate) fn namespace_of(&self, deployment: &Deployment) -> String {
-        let given = Some(&deployment.namespace).filter(|namespace| !namespace.is_empty());
-        given.unwrap_or(&self.default_namespace).clone()
+    /// The namespace of a deployment.
+    pub(crate) fn namespace_of(deployment: &Deployment) -> String {
+        let given = Some(deployment.namespace.as_str()).filter(|namespace| !namespace.is_empty());
+        given.unwrap_or(DEFAULT_NAMESPACE).to_owned()
     }
 
-    /// Says when a function (by name, `NAME.NAMESPACE` or image) is ready after a deployment, one already under way
-    /// included.
+    /// Sets when a function (by name, `NAME.NAMESPACE` or image) becomes ready after a deployment, including the
+    /// current one.
     pub(crate) fn set_ready(&mut self, which: &str, ready: Ready) {
         self.ready_of.insert(which.to_owned(), ready);
         let now = Instant::now();
@@ -139,7 +132,7 @@ impl Functions {
 
     pub(crate) fn create(&mut self, deployment: Deployment, raw: Value) -> Result<(), Refused> {
         let now = Instant::now();
-        let namespace = self.namespace_of(&deployment);
+        let namespace = Self::namespace_of(&deployment);
         match self.get(&namespace, &deployment.service, now) {
             Some(function) if function.gone.is_some() => return Err(Refused::Terminating),
             Some(_) => return Err(Refused::Exists),
@@ -154,7 +147,6 @@ impl Functions {
             gone: None,
             invocations: 0,
             updates: 0,
-            keys: self.keys,
             log: Vec::new(),
             deployment,
         };
@@ -164,16 +156,15 @@ impl Functions {
 
     pub(crate) fn update(&mut self, deployment: Deployment, raw: Value) -> Result<(), Refused> {
         let now = Instant::now();
-        let namespace = self.namespace_of(&deployment);
+        let namespace = Self::namespace_of(&deployment);
         let ready = self.ready_of(&deployment, &namespace, now);
-        let (keys, flavour) = (self.keys, self.flavour);
+        let flavour = self.flavour;
         let function = self.get(&namespace, &deployment.service, now).ok_or(Refused::NotFound)?;
-        // Kubernetes takes the update of an object that terminates; Community Edition does not look.
+        // Kubernetes accepts the update of a terminating object, and Community Edition does not check that.
         if function.gone.is_some() && flavour != Flavour::Ce {
             return Err(Refused::Terminating);
         }
         function.updates += 1;
-        function.keys = keys;
         function.old = function.available(now);
         function.ready = ready;
         function.replicas = min_replicas(&deployment).unwrap_or(function.replicas);
@@ -181,9 +172,9 @@ impl Functions {
         Ok(())
     }
 
-    /// Puts a function there, over one of its name, ready at once.
+    /// Creates a function that is ready at once. Replaces one of the same name.
     pub(crate) fn preset(&mut self, deployment: Deployment, raw: Value) {
-        let key = (self.namespace_of(&deployment), deployment.service.clone());
+        let key = (Self::namespace_of(&deployment), deployment.service.clone());
         self.functions.remove(&key);
         if self.create(deployment, raw).is_ok()
             && let Some(function) = self.functions.get_mut(&key)
@@ -203,18 +194,12 @@ impl Functions {
         Ok(())
     }
 
-    /// Takes a function away at once.
+    /// Deletes a function at once.
     pub(crate) fn remove(&mut self, namespace: &str, name: &str) {
         self.functions.remove(&(namespace.to_owned(), name.to_owned()));
     }
 
-    pub(crate) fn scale(&mut self, namespace: &str, name: &str, replicas: u64) -> Result<(), Refused> {
-        let function = self.get(namespace, name, Instant::now()).ok_or(Refused::NotFound)?;
-        function.replicas = replicas;
-        Ok(())
-    }
-
-    /// The function's status as `GET /system/function/NAME` gives it: what is zero is left out.
+    /// The status of a function as `GET /system/function/NAME` returns it, without zero values.
     pub(crate) fn status(&mut self, namespace: &str, name: &str) -> Option<Value> {
         let now = Instant::now();
         self.get(namespace, name, now)?;
@@ -222,7 +207,7 @@ impl Functions {
         Some(self.report(function, namespace, View::One, now))
     }
 
-    /// The status of every function of a namespace.
+    /// The status of every function in a namespace.
     pub(crate) fn list(&mut self, namespace: &str) -> Vec<Value> {
         let now = Instant::now();
         self.sweep(now);
@@ -236,36 +221,27 @@ impl Functions {
         Value::Object(status)
     }
 
-    /// The namespaces that hold functions.
-    pub(crate) fn namespaces(&self) -> Vec<String> {
-        let mut names: Vec<String> = self.functions.keys().map(|(namespace, _)| namespace.clone()).collect();
-        names.push(self.default_namespace.clone());
-        names.sort_unstable();
-        names.dedup();
-        names
-    }
-
-    /// The function to invoke, counted. One scaled to zero is woken.
+    /// Counts an invocation and returns the function. A function that was scaled to zero is scaled up.
     pub(crate) fn invoke(&mut self, namespace: &str, name: &str) -> Option<Invoked> {
         let now = Instant::now();
         let function = self.get(namespace, name, now)?;
         function.replicas = function.replicas.max(1);
         function.invocations += 1;
         let available = function.available(now) > 0;
-        Some(Invoked { deployment: function.deployment.clone(), available, keys: function.keys })
+        Some(Invoked { deployment: function.deployment.clone(), available })
     }
 
-    /// Adds a line to a function's log.
+    /// Adds a line to the log of a function.
     pub(crate) fn log(&mut self, namespace: &str, name: &str, line: &str) -> Result<(), Refused> {
         let function = self.get(namespace, name, Instant::now()).ok_or(Refused::NotFound)?;
         function.log.push(line.to_owned());
         Ok(())
     }
 
-    /// The lines of a function's log from the given one on.
-    pub(crate) fn log_from(&mut self, namespace: &str, name: &str, from: usize) -> Option<Vec<String>> {
+    /// The lines of a function's log.
+    pub(crate) fn log_lines(&mut self, namespace: &str, name: &str) -> Option<Vec<String>> {
         let function = self.get(namespace, name, Instant::now())?;
-        Some(function.log.get(from..).unwrap_or_default().to_vec())
+        Some(function.log.clone())
     }
 
     pub(crate) fn states(&mut self) -> Vec<FunctionState> {
@@ -334,7 +310,7 @@ fn status(function: &Function, namespace: &str, now: Instant) -> Map<String, Val
     status
 }
 
-/// Copies a field that is not Go's zero value.
+/// Copies a field unless it has Go's zero value.
 fn copy(from: &Value, to: &mut Map<String, Value>, field: &str) {
     let zero = |value: &&Value| match value {
         Value::Null | Value::Bool(false) => true,

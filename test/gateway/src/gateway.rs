@@ -1,8 +1,7 @@
-//! The gateway's handle: starting it in its own thread, asking it what it saw, telling it what goes wrong.
+//! The handle of a gateway: starts it in a thread of its own, returns the recorded requests, sets faults.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -15,11 +14,10 @@ use crate::accept;
 use crate::background::Background;
 use crate::fault::{Fault, Faults};
 use crate::flavour::Flavour;
-use crate::functions::{DEFAULT_NAMESPACE, FunctionState, Functions, Ready};
+use crate::functions::{FunctionState, Functions, Ready};
 use crate::guide::Guide;
 use crate::iam::IamError;
 use crate::issuer::Issuer;
-use crate::life::Stage;
 use crate::record::{Record, Request};
 use crate::serve::{self, State};
 use crate::tls::{Certificate, Tls};
@@ -29,7 +27,7 @@ use crate::validate::Deployment;
 /// Why the gateway did not start.
 #[derive(Debug, Error)]
 pub enum StartError {
-    /// The address cannot be listened on, or the thread not started.
+    /// The address is not available, or the thread could not be started.
     #[error("cannot listen on {address}: {source}")]
     Listen {
         /// The address.
@@ -37,23 +35,15 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
-    /// A file with IAM resources cannot be read.
-    #[error("cannot read `{}`: {source}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// An IAM resource is wrong.
+    /// An IAM resource is invalid.
     #[error(transparent)]
     Iam(#[from] IamError),
-    /// No certificate could be made, for a host name that is none.
-    #[error("cannot make a certificate: {0}")]
+    /// A certificate could not be created, for example because a host name is invalid.
+    #[error("cannot create a certificate: {0}")]
     Certificate(String),
 }
 
-/// A gateway before it is started.
+/// A gateway to be started.
 #[derive(Clone, Debug)]
 #[must_use = "a gateway is started by `start`"]
 pub struct Builder {
@@ -65,7 +55,6 @@ pub struct Builder {
     http2: bool,
     iam: Vec<Resources>,
     issuers: Vec<Issuer>,
-    jwks: Vec<(String, Value)>,
     basic: Option<(String, String)>,
     expires_in: ExpiresIn,
     ready: Ready,
@@ -75,15 +64,12 @@ pub struct Builder {
     secrets: Option<Vec<String>>,
     exists_status: Option<u16>,
     flavour: Flavour,
-    default_namespace: String,
     unreachable_images: Vec<String>,
-    terse_watchdog: bool,
     recording: bool,
 }
 
 #[derive(Clone, Debug)]
 enum Resources {
-    File(PathBuf),
     Yaml(String),
     Guide(Issuer),
 }
@@ -99,7 +85,6 @@ impl Default for Builder {
             http2: true,
             iam: Vec::new(),
             issuers: Vec::new(),
-            jwks: Vec::new(),
             basic: None,
             expires_in: ExpiresIn::default(),
             ready: Ready::After(Duration::ZERO),
@@ -109,172 +94,145 @@ impl Default for Builder {
             secrets: None,
             exists_status: None,
             flavour: Flavour::Enterprise,
-            default_namespace: DEFAULT_NAMESPACE.to_owned(),
             unreachable_images: Vec::new(),
-            terse_watchdog: false,
             recording: true,
         }
     }
 }
 
 impl Builder {
-    /// Where to listen; `127.0.0.1` and a free port unless told otherwise.
+    /// The address to listen on. By default `127.0.0.1` with a free port.
     pub fn bind(mut self, address: SocketAddr) -> Self {
         self.address = address;
         self
     }
 
-    /// A path below which everything lies, as an ingress may have it: `/openfaas`.
+    /// The path below which everything is served, as behind an ingress: `/openfaas`.
     pub fn base_path(mut self, path: &str) -> Self {
         self.base_path = path.trim_end_matches('/').to_owned();
         self
     }
 
-    /// What the gateway calls itself in its tokens' `iss` and `aud`; unless told otherwise its own URL, with the first
-    /// of the host names where it has some.
+    /// The `iss` and `aud` of the gateway's tokens. By default its own URL, with the first host name if there is one.
     pub fn public_url(mut self, url: &str) -> Self {
         self.public_url = Some(url.to_owned());
         self
     }
 
-    /// Serves HTTPS, with an authority made at start ([`Gateway::ca_pem`]).
+    /// Serves HTTPS with a certificate authority created at start ([`Gateway::ca_pem`]).
     pub fn tls(self) -> Self {
         self.certificate(Certificate::Valid)
     }
 
-    /// Serves HTTPS with a certificate of which something may be wrong.
+    /// Serves HTTPS with this certificate, which may be invalid.
     pub fn certificate(mut self, certificate: Certificate) -> Self {
         self.certificate = Some(certificate);
         self
     }
 
-    /// One more name by which it is reached, such as a container's; the certificate has it.
+    /// An additional host name, which is added to the certificate.
     pub fn host_name(mut self, name: &str) -> Self {
         self.host_names.push(name.to_owned());
         self
     }
 
-    /// Speaks HTTP/1.1 only. Else HTTP/2 as well: by ALPN with TLS, by prior knowledge without.
+    /// Disables HTTP/2. Otherwise it is negotiated by ALPN with TLS, and by prior knowledge without.
     pub fn http1_only(mut self) -> Self {
         self.http2 = false;
         self
     }
 
-    /// IAM resources from a file of one or several YAML documents. Several calls add up.
-    pub fn iam_file(mut self, path: impl AsRef<Path>) -> Self {
-        self.iam.push(Resources::File(path.as_ref().to_owned()));
-        self
-    }
-
-    /// IAM resources as YAML. Several calls add up.
+    /// IAM resources as YAML. May be called several times.
     pub fn iam_yaml(mut self, yaml: &str) -> Self {
         self.iam.push(Resources::Yaml(yaml.to_owned()));
         self
     }
 
-    /// The resources of the OpenFaaS guide for Bitbucket ([`Guide`]), filled in for an issuer's workspace, its default
-    /// repository and the gateway's public URL, and the trust in that issuer.
+    /// The IAM resources of the OpenFaaS guide for Bitbucket ([`Guide`]) for the issuer's workspace, its default
+    /// repository and the gateway's public URL. Also trusts that issuer.
     pub fn guide(mut self, issuer: &Issuer) -> Self {
         self.iam.push(Resources::Guide(issuer.clone()));
         self.issuer(issuer)
     }
 
-    /// Knows an issuer's keys, and switches IAM on. That it is trusted takes a `JwtIssuer` as well.
+    /// Adds the keys of an issuer and enables IAM. To trust the issuer, a `JwtIssuer` is required as well.
     pub fn issuer(mut self, issuer: &Issuer) -> Self {
         self.issuers.push(issuer.clone());
         self
     }
 
-    /// Takes these keys for those of an `iss`, in place of the ones it would fetch; an empty set for a stale cache.
-    pub fn jwks(mut self, iss: &str, jwks: Value) -> Self {
-        self.jwks.push((iss.to_owned(), jwks));
-        self
-    }
-
-    /// The edition it is. Community Edition and faasd have no IAM: they want [`Builder::basic_auth`].
+    /// The edition. Community Edition and faasd have no IAM and require [`Builder::basic_auth`].
     pub fn flavour(mut self, flavour: Flavour) -> Self {
         self.flavour = flavour;
         self
     }
 
-    /// The namespace of a function that names none; `openfaas-fn` unless told otherwise.
-    pub fn default_namespace(mut self, namespace: &str) -> Self {
-        self.default_namespace = namespace.to_owned();
-        self
-    }
-
-    /// Images with this in their names can be neither looked up nor pulled: Community Edition refuses them as not public,
-    /// and faasd removes a function that is updated to one. Several calls add up.
+    /// Images whose names contain this text cannot be looked up or pulled: Community Edition rejects them as not
+    /// public, and faasd deletes a function that is updated to one. May be called several times.
     pub fn unreachable_image(mut self, part: &str) -> Self {
         self.unreachable_images.push(part.to_owned());
         self
     }
 
-    /// Watchdogs do not say why they refuse a token, as the newest do not.
-    pub fn terse_watchdog(mut self) -> Self {
-        self.terse_watchdog = true;
-        self
-    }
-
-    /// HTTP basic auth, as CE and Standard have it; with IAM resources, beside them.
+    /// HTTP basic auth as in CE and Standard. Combined with IAM resources, both are accepted.
     pub fn basic_auth(mut self, user: &str, password: &str) -> Self {
         self.basic = Some((user.to_owned(), password.to_owned()));
         self
     }
 
-    /// What an exchange says of the token's life.
+    /// The `expires_in` in the response of an exchange.
     pub fn expires_in(mut self, expires_in: ExpiresIn) -> Self {
         self.expires_in = expires_in;
         self
     }
 
-    /// When a function that was created or updated has an available replica; at once unless told otherwise.
+    /// When a created or updated function has an available replica. By default at once.
     pub fn ready(mut self, ready: Ready) -> Self {
         self.ready = ready;
         self
     }
 
-    /// The same for one function, by name, `NAME.NAMESPACE` or image; an image comes before a name.
+    /// The same for one function, by name, `NAME.NAMESPACE` or image. An image takes precedence over a name.
     pub fn ready_of(mut self, which: &str, ready: Ready) -> Self {
         self.ready_of.push((which.to_owned(), ready));
         self
     }
 
-    /// How long a deleted function stays, terminating: it is still listed, and cannot be created anew.
+    /// How long a deleted function is terminating: it is still listed and cannot be created again.
     pub fn deletion(mut self, deletion: Duration) -> Self {
         self.deletion = deletion;
         self
     }
 
-    /// The only namespaces there are; without it any name will do.
+    /// The namespaces that exist. By default every name does.
     pub fn namespaces(mut self, namespaces: &[&str]) -> Self {
         self.namespaces = Some(namespaces.iter().map(|name| (*name).to_owned()).collect());
         self
     }
 
-    /// The only secrets there are; without it any name will do.
+    /// The secrets that exist. By default every name does.
     pub fn secrets(mut self, secrets: &[&str]) -> Self {
         self.secrets = Some(secrets.iter().map(|name| (*name).to_owned()).collect());
         self
     }
 
-    /// What a `POST` of a function that exists is answered with, unless told otherwise what the edition answers.
+    /// The status of a `POST` for a function that already exists. By default that of the edition.
     pub fn exists_status(mut self, status: u16) -> Self {
         self.exists_status = Some(status);
         self
     }
 
-    /// Whether requests are recorded; they are unless told otherwise.
+    /// Whether requests are recorded. By default they are.
     pub fn record(mut self, recording: bool) -> Self {
         self.recording = recording;
         self
     }
 
-    /// Starts the gateway; it answers when this returns, and ends when the handle is dropped.
+    /// Starts the gateway. It responds when this returns, and stops when the handle is dropped.
     ///
     /// # Errors
     ///
-    /// The address is taken, or a resource cannot be read or is wrong.
+    /// The address is in use, or a resource is invalid.
     pub fn start(self) -> Result<Gateway, StartError> {
         let listen = |source| StartError::Listen { address: self.address, source };
         let listener = TcpListener::bind(self.address).map_err(listen)?;
@@ -305,20 +263,14 @@ impl Builder {
         for issuer in &self.issuers {
             authority.trust(issuer.iss(), issuer.jwks());
         }
-        for (iss, jwks) in &self.jwks {
-            authority.trust(iss, jwks.clone());
-        }
         for resources in &self.iam {
             let yaml = match resources {
-                Resources::File(path) => {
-                    std::fs::read_to_string(path).map_err(|source| StartError::File { path: path.clone(), source })?
-                }
                 Resources::Yaml(yaml) => yaml.clone(),
                 Resources::Guide(issuer) => Guide::new(issuer, public_url).iam(),
             };
             authority.apply(&yaml)?;
         }
-        let mut functions = Functions::new(self.ready, self.deletion, self.flavour, self.default_namespace.clone());
+        let mut functions = Functions::new(self.ready, self.deletion, self.flavour);
         for (which, ready) in &self.ready_of {
             functions.set_ready(which, *ready);
         }
@@ -329,9 +281,7 @@ impl Builder {
             iam: self.flavour.has_iam() && !(self.iam.is_empty() && self.issuers.is_empty()),
             basic: self.basic.clone(),
             flavour: self.flavour,
-            default_namespace: self.default_namespace.clone(),
             unreachable_images: self.unreachable_images.clone(),
-            terse_watchdog: self.terse_watchdog,
             life: Arc::default(),
             issuers: self.issuers.clone(),
             functions: Mutex::new(functions),
@@ -345,7 +295,7 @@ impl Builder {
     }
 }
 
-/// A running gateway. Dropping it closes every connection.
+/// A running gateway. Dropping it closes all connections.
 pub struct Gateway {
     url: String,
     public_url: String,
@@ -356,52 +306,52 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// A gateway to be set up.
+    /// A builder with the defaults.
     pub fn builder() -> Builder {
         Builder::default()
     }
 
-    /// The URL a client uses, base path included: `http://127.0.0.1:PORT`.
+    /// The URL for clients, including the base path: `http://127.0.0.1:PORT`.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// What the gateway calls itself; an ID token's audience.
+    /// The public URL, which is the audience of ID tokens.
     #[must_use]
     pub fn public_url(&self) -> &str {
         &self.public_url
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Its certificate authority; empty without TLS.
+    /// The certificate authority in PEM format. Empty without TLS.
     #[must_use]
     pub fn ca_pem(&self) -> &str {
         &self.ca_pem
     }
 
-    /// Every request so far, in the order in which they arrived.
+    /// All requests so far, in the order of arrival.
     #[must_use]
     pub fn requests(&self) -> Vec<Request> {
         self.state.record.requests()
     }
 
-    /// Forgets the requests so far.
+    /// Clears the recorded requests.
     pub fn clear_requests(&self) {
         self.state.record.clear();
     }
 
-    /// Records requests from now on, or no longer.
+    /// Switches recording of requests on or off.
     pub fn record(&self, recording: bool) {
         self.state.recording.store(recording, Ordering::Relaxed);
     }
 
-    /// Every function, by namespace and name.
+    /// All functions, sorted by namespace and name.
     #[must_use]
     pub fn functions(&self) -> Vec<FunctionState> {
         self.state.functions().states()
@@ -413,53 +363,42 @@ impl Gateway {
         self.functions().into_iter().find(|function| function.namespace == namespace && function.name == name)
     }
 
-    /// Puts a function there, as a `POST` or `PUT` of this JSON would, but unchecked and ready at once.
+    /// Creates a function from the JSON of a `POST`, without validation and ready at once.
     ///
     /// # Panics
     ///
-    /// The JSON is not a deployment: the test is wrong.
+    /// The JSON is not a deployment.
     pub fn put_function(&self, raw: &Value) {
         let deployment: Deployment = serde_json::from_value(raw.clone()).expect("the JSON is a deployment");
         self.state.functions().preset(deployment, raw.clone());
     }
 
-    /// Says when a function (by name, `NAME.NAMESPACE` or image) is ready after a deployment, one under way included.
+    /// Sets when a function (by name, `NAME.NAMESPACE` or image) becomes ready after a deployment, including the
+    /// current one.
     pub fn set_ready(&self, which: &str, ready: Ready) {
         self.state.functions().set_ready(which, ready);
     }
 
-    /// Adds a line to a function's log; `false` where there is no such function.
+    /// Adds a line to the log of a function. Returns `false` if the function does not exist.
     pub fn log(&self, namespace: &str, name: &str, line: &str) -> bool {
         self.state.functions().log(namespace, name, line).is_ok()
     }
 
-    /// Applies IAM resources, as `kubectl apply` would.
+    /// Applies IAM resources, as `kubectl apply` does.
     ///
     /// # Errors
     ///
-    /// A resource is wrong; those before it in the text are applied.
+    /// A resource is invalid. Those before it are applied.
     pub fn apply(&self, yaml: &str) -> Result<(), IamError> {
         self.state.authority.apply(yaml)
     }
 
-    /// Signs tokens with a new key. A guarded function that runs already knows the old one only, until it is deployed
-    /// again.
-    pub fn rotate_keys(&self) {
-        self.state.authority.rotate();
-        self.state.functions().keys += 1;
-    }
-
-    /// Dies: connections are closed, and no further one is accepted.
-    pub fn die(&self) {
-        self.state.life.enter(Stage::Dying);
-    }
-
-    /// Makes something go wrong.
+    /// Adds a fault.
     pub fn fault(&self, fault: Fault) {
         self.state.faults.add(fault);
     }
 
-    /// Takes every fault back.
+    /// Removes all faults.
     pub fn clear_faults(&self) {
         self.state.faults.clear();
     }

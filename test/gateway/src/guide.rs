@@ -1,13 +1,13 @@
-//! The resources of OpenFaaS' guide for Bitbucket Pipelines, with their placeholders filled in.
+//! The IAM resources of the OpenFaaS guide for Bitbucket Pipelines, with their placeholders filled in.
 //!
 //! <https://docs.openfaas.com/openfaas-pro/iam/bitbucket-federation/>
 
 use crate::issuer::{Issuer, REPOSITORY_UUID};
 
-/// The issuer, the two policies and their roles, as `test/iam/bitbucket-guide.yaml` has them.
+/// The issuer, two policies and their roles in `test/iam/bitbucket-guide.yaml`.
 const IAM: &str = include_str!("../../iam/bitbucket-guide.yaml");
 
-/// What stands in the guide's placeholders.
+/// The values of the guide's placeholders.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Guide {
     workspace: String,
@@ -16,7 +16,7 @@ pub struct Guide {
 }
 
 impl Guide {
-    /// The guide for an issuer's workspace, its default repository, and a gateway.
+    /// The guide for the issuer's workspace, its default repository and a gateway.
     #[must_use]
     pub fn new(issuer: &Issuer, gateway_url: &str) -> Self {
         Self {
@@ -26,20 +26,13 @@ impl Guide {
         }
     }
 
-    /// Another repository's UUID, with its braces.
-    #[must_use]
-    pub fn repository(mut self, uuid: &str) -> Self {
-        uuid.clone_into(&mut self.repository_uuid);
-        self
-    }
-
-    /// The guide's IAM resources.
+    /// The IAM resources of the guide.
     #[must_use]
     pub fn iam(&self) -> String {
         self.fill(IAM)
     }
 
-    /// Any text with the guide's placeholders `WORKSPACE`, `{REPO_UUID}` and `https://gw.example.com`.
+    /// Fills in the guide's placeholders `WORKSPACE`, `{REPO_UUID}` and `https://gw.example.com` in a text.
     #[must_use]
     pub fn fill(&self, text: &str) -> String {
         text.replace("{REPO_UUID}", &self.repository_uuid)

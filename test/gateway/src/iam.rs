@@ -1,6 +1,6 @@
-//! OpenFaaS IAM: `JwtIssuer`, `Policy` and `Role` resources, and what they let a token's bearer do.
+//! OpenFaaS IAM: `JwtIssuer`, `Policy` and `Role` resources, and what they permit to the bearer of a token.
 //!
-//! The rules are those of <https://docs.openfaas.com/openfaas-pro/iam/overview/>.
+//! Implements <https://docs.openfaas.com/openfaas-pro/iam/overview/>.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,10 +13,10 @@ use crate::jwt::Claims;
 
 const API_VERSION: &str = "iam.openfaas.com/v1";
 
-/// Why a resource was not accepted.
+/// Why a resource was rejected.
 #[derive(Debug, Error)]
 pub enum IamError {
-    /// Not YAML, or not of the shape of a Kubernetes resource.
+    /// Not YAML, or not a Kubernetes resource.
     #[error("the IAM resources cannot be read: {0}")]
     Yaml(String),
     /// Not one of the three kinds of `iam.openfaas.com/v1`.
@@ -27,7 +27,7 @@ pub enum IamError {
         /// Its `kind`.
         kind: String,
     },
-    /// A resource says something that IAM does not know.
+    /// The resource has a field or value that IAM does not support.
     #[error("{kind} `{name}`: {reason}")]
     Invalid {
         /// The resource's kind.
@@ -39,7 +39,7 @@ pub enum IamError {
     },
 }
 
-/// The resources applied so far, by name.
+/// The applied resources by name.
 #[derive(Debug, Default)]
 pub(crate) struct Iam {
     issuers: BTreeMap<String, JwtIssuer>,
@@ -106,7 +106,7 @@ struct Role {
     condition: Conditions,
 }
 
-/// Operator, then key, then the values of which one must do. All operators and keys must hold.
+/// Operator, then key, then values. One value must match for each key, and all keys and operators must match.
 type Conditions = BTreeMap<Operator, BTreeMap<String, OneOrMany>>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
@@ -138,7 +138,7 @@ impl OneOrMany {
 }
 
 impl Iam {
-    /// Adds the resources of a YAML text of one or several documents; one of a name already known replaces it.
+    /// Adds the resources of one or more YAML documents. A resource with an existing name replaces it.
     pub(crate) fn apply(&mut self, yaml: &str) -> Result<(), IamError> {
         let resources: Vec<Resource> =
             serde_saphyr::from_multiple(yaml).map_err(|error| IamError::Yaml(error.to_string()))?;
@@ -165,7 +165,7 @@ impl Iam {
                 let role: Role = serde_json::from_value(spec).map_err(|error| invalid(error.to_string()))?;
                 known_keys(&role.condition).map_err(&invalid)?;
                 if role.principal.iter().flatten().any(|(key, _)| key != "jwt:sub") {
-                    return Err(invalid("a principal is told by `jwt:sub`".to_owned()));
+                    return Err(invalid("the key of a principal must be `jwt:sub`".to_owned()));
                 }
                 self.roles.insert(name, role);
             }
@@ -174,12 +174,12 @@ impl Iam {
         Ok(())
     }
 
-    /// The registered issuer with that `iss`.
+    /// The registered issuer with this `iss`.
     pub(crate) fn issuer(&self, iss: &str) -> Option<&JwtIssuer> {
         self.issuers.values().find(|issuer| issuer.iss == iss)
     }
 
-    /// Names of the policies of every role that the claims match.
+    /// The names of the policies of all roles that match the claims.
     pub(crate) fn policies_for(&self, claims: &Claims) -> Vec<String> {
         let roles = self.roles.values().filter(|role| role.matches(claims));
         let mut names: Vec<String> =
@@ -189,12 +189,12 @@ impl Iam {
         names
     }
 
-    /// Whether one of the policies lets the bearer of the claims do `action` to `resource`.
+    /// Whether one of the policies permits `action` on `resource`.
     pub(crate) fn allows(&self, policies: &[String], claims: &Claims, action: &str, resource: &str) -> bool {
         self.statements(policies, claims, action).any(|statement| statement.resource.iter().any(|r| like(r, resource)))
     }
 
-    /// The resources for which the policies grant `action`, as they are written.
+    /// The resource patterns for which the policies permit `action`.
     pub(crate) fn resources(&self, policies: &[String], claims: &Claims, action: &str) -> Vec<String> {
         self.statements(policies, claims, action).flat_map(|statement| statement.resource.iter()).cloned().collect()
     }
@@ -225,7 +225,7 @@ impl Role {
     }
 }
 
-/// Whether every key of every condition holds.
+/// Whether all conditions match.
 fn holds(conditions: &Conditions, claims: &Claims) -> bool {
     conditions.iter().all(|(operator, keys)| {
         keys.iter().all(|(key, values)| {
@@ -254,7 +254,7 @@ fn known_keys(conditions: &Conditions) -> Result<(), String> {
     }
 }
 
-/// Whether the whole text matches a pattern in which `*` stands for any text.
+/// Whether the whole text matches a pattern. `*` matches any text.
 pub(crate) fn like(pattern: &str, text: &str) -> bool {
     let Some((head, tail)) = pattern.split_once('*') else {
         return pattern == text;
@@ -271,13 +271,13 @@ pub(crate) fn like(pattern: &str, text: &str) -> bool {
     rest.ends_with(last)
 }
 
-/// Reads a duration as Go writes it: `30m`, `1h30m`, `1.5s`, `500ms`.
+/// Deserializes a duration in Go's format: `30m`, `1h30m`, `1.5s`, `500ms`.
 fn go_duration<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(deserializer)?;
     parse_duration(&text).ok_or_else(|| serde::de::Error::custom(format!("`{text}` is not a duration such as `30m`")))
 }
 
-/// Reads a duration as Go writes it (`30m`, `1.5s`, `500ms`); `None` where it is none.
+/// Parses a duration in Go's format (`30m`, `1.5s`, `500ms`).
 pub fn parse_duration(text: &str) -> Option<Duration> {
     let mut rest = text;
     let mut total = Duration::ZERO;

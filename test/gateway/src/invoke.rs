@@ -1,5 +1,5 @@
-//! Invocations: `/function/NAME` and `/async-function/NAME`, the watchdog's guard, and the built-in functions.
-#![allow(clippy::result_large_err, reason = "an answer is moved a few times a request, refused or not")]
+//! Invocations: `/function/NAME` and `/async-function/NAME`, the guard of the watchdog, and the built-in functions.
+#![allow(clippy::result_large_err, reason = "a response is moved only a few times per request")]
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,24 +14,24 @@ use serde_json::{Map, Value, json};
 
 use crate::answer::{self, Answer};
 use crate::body::{self, BodyError};
-use crate::functions::Invoked;
+use crate::functions::{DEFAULT_NAMESPACE, Invoked};
 use crate::iam::{like, parse_duration};
 use crate::jwt;
-use crate::record::Recorded;
-use crate::serve::{Head, State};
+use crate::record::{Recorded, Request};
+use crate::serve::State;
 use crate::validate::Deployment;
 
-/// The annotation that says which built-in function answers; else the image's name does, else the function's own.
+/// Selects a built-in function. Otherwise the image name does, then the function name.
 const BEHAVIOUR: &str = "local-gateway/function";
 
 pub(crate) type Input = Recorded<Incoming>;
 
-/// Answers a request to `/function/…` or `/async-function/…`.
-pub(crate) async fn answer(state: &Arc<State>, head: &Head, input: Input) -> Answer {
+/// Handles a request to `/function/…` or `/async-function/…`.
+pub(crate) async fn answer(state: &Arc<State>, head: &Request, input: Input) -> Answer {
     let asynchronous = head.path.starts_with("/async-function/");
     let rest = head.path.split_once("function/").map_or("", |(_, rest)| rest);
     let (target, path) = rest.find('/').map_or((rest, ""), |slash| rest.split_at(slash));
-    let (name, namespace) = target.split_once('.').unwrap_or((target, &state.default_namespace));
+    let (name, namespace) = target.split_once('.').unwrap_or((target, DEFAULT_NAMESPACE));
 
     let mut answer = call(state, head, input, (name, namespace, path), asynchronous).await;
     answer::set(&mut answer, "x-call-id", &jwt::uuid());
@@ -40,26 +40,26 @@ pub(crate) async fn answer(state: &Arc<State>, head: &Head, input: Input) -> Ans
 
 async fn call(
     state: &Arc<State>,
-    head: &Head,
+    head: &Request,
     input: Input,
     (name, namespace, path): (&str, &str, &str),
     asynchronous: bool,
 ) -> Answer {
-    let Some(Invoked { deployment, available, keys }) = state.functions().invoke(namespace, name) else {
+    let Some(Invoked { deployment, available }) = state.functions().invoke(namespace, name) else {
         let text = format!(
             "error finding function {name}.{namespace}: server returned non-200 status code (404) for function, {name}, body: "
         );
         return answer::error(StatusCode::NOT_FOUND, text);
     };
     if asynchronous {
-        // The queue takes the body whole; what the function makes of it nobody waits for.
+        // The queue accepts the whole body. Nobody waits for the function.
         let drained = drain(input).await;
         return answer::empty(if drained.is_ok() { StatusCode::ACCEPTED } else { StatusCode::BAD_REQUEST });
     }
     if !available {
         return answer::error(StatusCode::BAD_GATEWAY, format!("Can't reach service for: {name}.{namespace}."));
     }
-    if let Err(refusal) = guard(state, head, &deployment, keys, &format!("{namespace}:{name}")) {
+    if let Err(refusal) = guard(state, head, &deployment, &format!("{namespace}:{name}")) {
         return refusal;
     }
     let started = Instant::now();
@@ -68,8 +68,8 @@ async fn call(
     answer
 }
 
-/// The of-watchdog's check of a function's callers (faas-middleware, `auth`).
-fn guard(state: &State, head: &Head, deployment: &Deployment, keys: usize, function: &str) -> Result<(), Answer> {
+/// The check of callers in the of-watchdog (faas-middleware, `auth`).
+fn guard(state: &State, head: &Request, deployment: &Deployment, function: &str) -> Result<(), Answer> {
     if !deployment.env_vars.get("jwt_auth").is_some_and(|value| matches!(value.as_str(), "true" | "1")) {
         return Ok(());
     }
@@ -78,12 +78,9 @@ fn guard(state: &State, head: &Head, deployment: &Deployment, keys: usize, funct
     if token.is_empty() {
         return Err(unauthorised("Bearer must be present in Authorization header"));
     }
-    let refused = |reason| match state.terse_watchdog {
-        true => unauthorised("failed to verify JWT token"),
-        false => unauthorised(&format!("failed to parse JWT token: {reason}")),
-    };
-    let (permissions, audience) = state.authority.function_claim(token, keys).map_err(refused)?;
-    // The watchdog's pattern is not anchored: `etl:import` lets `etl:import-csv` through.
+    let refused = |reason| unauthorised(&format!("failed to parse JWT token: {reason}"));
+    let (permissions, audience) = state.authority.function_claim(token).map_err(refused)?;
+    // The pattern of the watchdog is not anchored: `etl:import` permits `etl:import-csv`.
     let matches = |pattern: &String| !pattern.is_empty() && like(&format!("*{pattern}*"), function);
     if permissions.iter().any(matches) && (audience.is_empty() || audience.iter().any(matches)) {
         return Ok(());
@@ -100,20 +97,20 @@ fn unauthorised(text: &str) -> Answer {
     refusal
 }
 
-/// What a built-in function does.
+/// The behaviour of a built-in function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Behaviour {
-    /// Sends the body back.
+    /// Returns the body.
     Echo,
-    /// Tells the request as JSON: method, path, query, headers, body.
+    /// Returns the request as JSON: method, path, query, headers, body.
     EchoJson,
-    /// Sends the body back as the guide's Python function does.
+    /// Returns the body like the Python function of the guide.
     ImportCsv,
-    /// Answers with the query's `status`, `body`, `location` and `delay`.
+    /// Returns the query's `status`, `body` and `location` after its `delay`.
     Status,
-    /// Counts and hashes the body.
+    /// Returns the length and the hash of the body.
     Sink,
-    /// Sends as many bytes as the query's `bytes`.
+    /// Returns as many bytes as the query's `bytes`.
     Source,
 }
 
@@ -137,7 +134,7 @@ fn named(name: &str) -> Option<Behaviour> {
     })
 }
 
-async fn run(head: &Head, input: Input, path: &str, behaviour: Behaviour) -> Answer {
+async fn run(head: &Request, input: Input, path: &str, behaviour: Behaviour) -> Answer {
     match behaviour {
         Behaviour::Echo => {
             let mut answer = answer::streamed(StatusCode::OK, None, input.map_err(BodyError::from).boxed_unsync());
@@ -152,7 +149,7 @@ async fn run(head: &Head, input: Input, path: &str, behaviour: Behaviour) -> Ans
             answer::streamed(StatusCode::OK, Some("text/html; charset=utf-8"), body)
         }
         Behaviour::Status => {
-            // The function reads its input before it answers, as a template's handler does.
+            // The function reads its input before it responds, like the handler of a template.
             let _ = drain(input).await;
             let delay = head.parameter("delay").and_then(|delay| parse_duration(&delay));
             tokio::time::sleep(delay.unwrap_or(Duration::ZERO)).await;
@@ -175,7 +172,7 @@ async fn run(head: &Head, input: Input, path: &str, behaviour: Behaviour) -> Ans
     }
 }
 
-async fn echo_json(head: &Head, input: Input, path: &str) -> Answer {
+async fn echo_json(head: &Request, input: Input, path: &str) -> Answer {
     let body = match input.collect().await {
         Ok(body) => body.to_bytes(),
         Err(error) => return answer::error(StatusCode::BAD_REQUEST, error),
@@ -194,7 +191,7 @@ async fn echo_json(head: &Head, input: Input, path: &str) -> Answer {
     answer::json(StatusCode::OK, &request)
 }
 
-/// Reads a body to its end: how long it is, and its SHA-256.
+/// Reads a body to its end. Returns its length and SHA-256.
 async fn drain(mut input: Input) -> Result<(u64, String), hyper::Error> {
     let mut bytes = 0;
     let mut hash = Context::new(&SHA256);

@@ -1,22 +1,23 @@
-//! Bitbucket as an OIDC issuer: its discovery document, its keys, and a step's ID token with any claim changed or removed.
+//! Bitbucket as an OIDC issuer: its discovery document, its keys, and ID tokens of steps with any claim changed or
+//! removed.
 
 use serde_json::{Value, json};
 use thiserror::Error;
 
 use crate::jwt::{self, Claims, Key, Token};
 
-/// The default workspace's UUID, with the braces Bitbucket gives it.
+/// The UUID of the default workspace, with braces as in Bitbucket's claims.
 pub const WORKSPACE_UUID: &str = "{7d9a2c4e-1f3b-4a58-9c6d-0e2f4b6a8c10}";
-/// The default repository's UUID.
+/// The UUID of the default repository.
 pub const REPOSITORY_UUID: &str = "{b1f8e7d6-5c4b-4a39-8271-605f4e3d2c1b}";
-/// The UUID of the deployment environment that [`TokenBuilder::deployment`] is usually given.
+/// The UUID of a deployment environment, for [`TokenBuilder::deployment`].
 pub const ENVIRONMENT_UUID: &str = "{3c5e7a91-d2f4-4b68-8a0c-e1f3050709bd}";
-/// The default pipeline's UUID.
+/// The UUID of the default pipeline.
 pub const PIPELINE_UUID: &str = "{e4d3c2b1-a098-4f76-8e5d-4c3b2a190807}";
-/// The default step's UUID.
+/// The UUID of the default step.
 pub const STEP_UUID: &str = "{0a1b2c3d-4e5f-4061-9273-8495a6b7c8d9}";
 
-/// A workspace's issuer of step tokens.
+/// The issuer of step tokens of a workspace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Issuer {
     iss: String,
@@ -24,32 +25,32 @@ pub struct Issuer {
 }
 
 impl Issuer {
-    /// Bitbucket Cloud's issuer for a workspace.
+    /// The issuer of Bitbucket Cloud for a workspace.
     #[must_use]
     pub fn bitbucket(workspace: &str) -> Self {
         let iss = format!("https://api.bitbucket.org/2.0/workspaces/{workspace}/pipelines-config/identity/oidc");
         Self { iss, workspace: workspace.to_owned() }
     }
 
-    /// The `iss` of its tokens: a URL below which Bitbucket serves the discovery document.
+    /// The `iss` of its tokens: the base URL of the discovery document.
     #[must_use]
     pub fn iss(&self) -> &str {
         &self.iss
     }
 
-    /// The workspace's name.
+    /// The name of the workspace.
     #[must_use]
     pub fn workspace(&self) -> &str {
         &self.workspace
     }
 
-    /// The public keys its tokens are signed with, as a JSON Web Key Set (RFC 7517).
+    /// The public keys of its tokens as a JSON Web Key Set (RFC 7517).
     #[must_use]
     pub fn jwks(&self) -> Value {
         json!({"keys": [Key::shared_rsa().jwk()]})
     }
 
-    /// What `{iss}/.well-known/openid-configuration` says (OpenID Connect Discovery 1.0).
+    /// The document at `{iss}/.well-known/openid-configuration` (OpenID Connect Discovery 1.0).
     #[must_use]
     pub fn discovery(&self) -> Value {
         json!({
@@ -61,11 +62,11 @@ impl Issuer {
         })
     }
 
-    /// The claims of a token that this issuer's key signed.
+    /// Verifies that this issuer signed a token, and returns its claims.
     ///
     /// # Errors
     ///
-    /// It is no token, names a key that the issuer lacks, or its signature is wrong.
+    /// The token is malformed, names another key, or has an invalid signature.
     pub fn verify(&self, token: &str) -> Result<Claims, Unverified> {
         let token = Token::parse(token).ok_or(Unverified::Malformed)?;
         let key = Key::shared_rsa();
@@ -78,12 +79,12 @@ impl Issuer {
         Ok(token.claims)
     }
 
-    /// The path of the discovery document's folder, for a server that stands in for Bitbucket's.
+    /// The path of the issuer's URL, for a server that replaces Bitbucket's.
     pub(crate) fn path(&self) -> &str {
         self.iss.strip_prefix("https://api.bitbucket.org").unwrap_or(&self.iss)
     }
 
-    /// A token as a step without `deployment:` on branch `main` gets it, good for an hour.
+    /// The token of a step on branch `main` without `deployment:`, valid for one hour.
     ///
     /// Without [`TokenBuilder::audience`] its `aud` is a string, the workspace, which no gateway accepts.
     pub fn token(&self) -> TokenBuilder {
@@ -106,27 +107,27 @@ impl Issuer {
     }
 }
 
-/// Why a token is not taken for the issuer's.
+/// Why a token could not be verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Unverified {
-    /// It is no JSON Web Token.
-    #[error("it is no JSON Web Token")]
+    /// It is not a JSON Web Token.
+    #[error("it is not a JSON Web Token")]
     Malformed,
-    /// Its `kid` is none of the issuer's.
+    /// Its `kid` is not a key of the issuer.
     #[error("it names a key that the issuer does not have")]
     UnknownKey,
     /// The issuer did not sign it.
-    #[error("its signature is wrong")]
+    #[error("its signature is invalid")]
     Signature,
 }
 
-/// The claims of any token, its signature not verified; `None` where it is none.
+/// The claims of a token, without verification of the signature. `None` if it is malformed.
 #[must_use]
 pub fn unverified_claims(token: &str) -> Option<Claims> {
     Token::parse(token).map(|token| token.claims)
 }
 
-/// Who signs.
+/// The key that signs a token.
 #[derive(Clone, Copy, Debug)]
 enum Signature {
     Issuer,
@@ -144,7 +145,7 @@ pub struct TokenBuilder {
 }
 
 impl TokenBuilder {
-    /// Adds a custom audience, as `oidc: audiences:` on the step does: `aud` becomes an array.
+    /// Adds a custom audience, like `oidc: audiences:` of a step: `aud` becomes an array.
     pub fn audience(mut self, audience: &str) -> Self {
         let mut audiences = match self.claims.remove("aud") {
             Some(Value::Array(audiences)) => audiences,
@@ -155,73 +156,73 @@ impl TokenBuilder {
         self.claim("aud", Value::Array(audiences))
     }
 
-    /// The token of a step with `deployment:`: the environment stands in `sub` and in a claim of its own.
+    /// The token of a step with `deployment:`. The environment is part of `sub` and has a claim of its own.
     pub fn deployment(self, environment: &str) -> Self {
         let uuid = |name: &str| self.claims.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
         let sub = format!("{}:{environment}:{}", uuid("repositoryUuid"), uuid("stepUuid"));
         self.claim("sub", sub).claim("deploymentEnvironmentUuid", environment)
     }
 
-    /// The token of another repository; `sub` follows.
+    /// The token of another repository, also in `sub`.
     pub fn repository(self, uuid: &str) -> Self {
         let step = self.claims.get("stepUuid").and_then(Value::as_str).unwrap_or_default();
         let sub = format!("{uuid}:{step}");
         self.claim("sub", sub).claim("repositoryUuid", uuid)
     }
 
-    /// The token of a build of another branch.
+    /// The token of a build on another branch.
     pub fn branch(self, name: &str) -> Self {
         self.claim("branchName", name)
     }
 
-    /// The token of a tag's build, which has no `branchName`.
+    /// The token of a tag build, which has no `branchName`.
     pub fn tag(self) -> Self {
         self.without("branchName")
     }
 
-    /// Seconds from now until the token expires; negative for one that has.
+    /// Sets the seconds until the token expires. Negative for an expired one.
     pub fn expires_in(self, seconds: i64) -> Self {
         self.claim("exp", jwt::now() + seconds)
     }
 
-    /// Sets any claim.
+    /// Sets a claim.
     pub fn claim(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.claims.insert(name.to_owned(), value.into());
         self
     }
 
-    /// Leaves a claim out.
+    /// Removes a claim.
     pub fn without(mut self, name: &str) -> Self {
         self.claims.remove(name);
         self
     }
 
-    /// Signs with another key under the issuer's key id: the signature is wrong.
+    /// Signs with another key but keeps the issuer's key id: the signature is invalid.
     pub fn forged(mut self) -> Self {
         self.key = Signature::Stranger;
         self
     }
 
-    /// Names a key id the issuer's JWKS lacks.
+    /// Sets a key id that is not in the issuer's JWKS.
     pub fn kid(mut self, kid: &str) -> Self {
         self.header["kid"] = json!(kid);
         self
     }
 
-    /// Leaves the signature away and says so (`"alg": "none"`, RFC 7519 section 6).
+    /// Removes the signature and sets `"alg": "none"` (RFC 7519 section 6).
     pub fn unsigned(mut self) -> Self {
         self.header["alg"] = json!("none");
         self.key = Signature::Nobody;
         self
     }
 
-    /// The claims as they stand.
+    /// The current claims.
     #[must_use]
     pub fn claims(&self) -> &Claims {
         &self.claims
     }
 
-    /// The token, signed.
+    /// The signed token.
     #[must_use]
     pub fn mint(&self) -> String {
         match self.key {

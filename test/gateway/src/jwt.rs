@@ -1,4 +1,4 @@
-//! Signing keys made at start, and the JSON Web Tokens (RFC 7519, compact form) signed with them.
+//! Signing keys created at start, and JSON Web Tokens (RFC 7519, compact form) signed with them.
 
 use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 /// The claims of a token.
 pub type Claims = Map<String, Value>;
 
-/// A private key, with the id by which tokens name it.
+/// A private key with its id.
 pub(crate) struct Key {
     kid: String,
     pair: Pair,
@@ -28,36 +28,36 @@ enum Pair {
 }
 
 impl Key {
-    /// Makes an RSA key of 2048 bits for RS256.
+    /// Creates an RSA key of 2048 bits for RS256.
     pub(crate) fn rsa() -> Self {
         let pair = RsaKeyPair::generate(KeySize::Rsa2048).expect("the system has random numbers");
         Self { kid: uuid(), pair: Pair::Rsa(Box::new(pair)) }
     }
 
-    /// Makes a P-256 key for ES256.
+    /// Creates a P-256 key for ES256.
     pub(crate) fn ec() -> Self {
         let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).expect("the system has random numbers");
         Self { kid: uuid(), pair: Pair::Ec(pair) }
     }
 
-    /// The process's RSA key: making one takes a tenth of a second, and tests start many issuers.
+    /// The RSA key of this process: creating one takes a tenth of a second, and tests start many issuers.
     pub(crate) fn shared_rsa() -> &'static Self {
         static KEY: OnceLock<Key> = OnceLock::new();
         KEY.get_or_init(Self::rsa)
     }
 
-    /// A second RSA key, which no JWKS holds.
+    /// A second RSA key that is in no JWKS.
     pub(crate) fn stranger_rsa() -> &'static Self {
         static KEY: OnceLock<Key> = OnceLock::new();
         KEY.get_or_init(Self::rsa)
     }
 
-    /// The key's id.
+    /// The key id.
     pub(crate) fn kid(&self) -> &str {
         &self.kid
     }
 
-    /// The JWA name of the algorithm it signs with.
+    /// The JWA name of its signature algorithm.
     pub(crate) fn algorithm(&self) -> &'static str {
         match self.pair {
             Pair::Rsa(_) => "RS256",
@@ -65,7 +65,7 @@ impl Key {
         }
     }
 
-    /// The public half as a JSON Web Key (RFC 7517).
+    /// The public key as a JSON Web Key (RFC 7517).
     pub(crate) fn jwk(&self) -> Value {
         let mut jwk = json!({"kid": self.kid, "use": "sig", "alg": self.algorithm()});
         let members = match &self.pair {
@@ -86,12 +86,12 @@ impl Key {
         jwk
     }
 
-    /// Signs claims, with the usual header.
+    /// Signs claims with the usual header.
     pub(crate) fn sign(&self, claims: &Claims) -> String {
         self.sign_as(&json!({"alg": self.algorithm(), "kid": self.kid, "typ": "JWT"}), claims)
     }
 
-    /// Signs claims under any header.
+    /// Signs claims with any header.
     pub(crate) fn sign_as(&self, header: &Value, claims: &Claims) -> String {
         let message = unsigned(header, claims);
         let random = SystemRandom::new();
@@ -108,18 +108,17 @@ impl Key {
     }
 }
 
-/// A token taken apart, its signature not verified.
+/// A parsed token, not verified.
 pub(crate) struct Token<'a> {
     header: Value,
-    /// What it claims.
     pub(crate) claims: Claims,
-    /// The first two parts, which the signature is about.
+    /// The first two parts, which are signed.
     message: &'a str,
     signature: Vec<u8>,
 }
 
 impl<'a> Token<'a> {
-    /// Takes a token in compact form apart; `None` where it is none.
+    /// Parses a token in compact form.
     pub(crate) fn parse(token: &'a str) -> Option<Self> {
         let (message, signature) = token.rsplit_once('.')?;
         let (header, claims) = message.split_once('.')?;
@@ -132,12 +131,12 @@ impl<'a> Token<'a> {
         })
     }
 
-    /// The id of the key it says it is signed with.
+    /// The id of the key in its header.
     pub(crate) fn kid(&self) -> Option<&str> {
         self.header["kid"].as_str()
     }
 
-    /// Whether the key's owner signed it. The key's type says how, and the token's `alg` must agree (RFC 8725
+    /// Whether this key signed the token. The key determines the algorithm, and the token's `alg` must match (RFC 8725
     /// section 3.1).
     pub(crate) fn is_signed_by(&self, jwk: &Value) -> bool {
         self.verify(jwk).is_some()
@@ -166,7 +165,7 @@ pub(crate) fn unsigned(header: &Value, claims: &Claims) -> String {
     format!("{}.{}", base64url(header.to_string().as_bytes()), base64url(&claims))
 }
 
-/// Seconds since the epoch.
+/// Seconds since the Unix epoch.
 pub(crate) fn now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs().cast_signed())
 }
@@ -200,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_verified_by_the_key_that_signed_it_and_no_other() {
+    fn token_is_verified_only_by_its_own_key() {
         let rsa = Key::shared_rsa();
         for (key, other) in [(rsa, Key::stranger_rsa()), (&Key::ec(), &Key::ec()), (rsa, &Key::ec())] {
             let signed = key.sign(&claims());
@@ -212,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_was_changed_is_not_verified() {
+    fn modified_token_is_rejected() {
         let key = Key::ec();
         let signed = key.sign(&claims());
         let (_, signature) = signed.rsplit_once('.').unwrap();
@@ -225,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_token_is_not_taken_apart() {
+    fn malformed_token_is_not_parsed() {
         for text in ["", "a", "a.b.c", "e30.e30", "e30.W10.", "é.e30.", "e30.e30.e30.e30"] {
             assert!(Token::parse(text).is_none(), "{text}");
         }

@@ -1,16 +1,16 @@
-//! An OpenFaaS gateway on loopback, for trying, testing and measuring the pipe.
+//! An OpenFaaS gateway on loopback, to try out, test and measure the pipe.
 //!
-//! It enforces the users' own IAM resources, exchanges tokens, deploys, updates and removes functions that take their
-//! time to become available, invokes a few built-in ones, and guards them as the watchdog does. Every request is
-//! recorded, and any of them can be made to go wrong.
+//! It enforces the users' own IAM resources, exchanges tokens, deploys, updates and deletes functions that become
+//! available after a delay, invokes a few built-in functions, and guards them like the watchdog. Every request is
+//! recorded, and every request can be made to fail.
 //!
 //! ```
 //! use local_gateway::{Fault, Gateway, Issuer};
 //!
 //! let issuer = Issuer::bitbucket("acme");
-//! // The resources of OpenFaaS' guide for Bitbucket, and the trust in that workspace's tokens.
+//! // The IAM resources of the OpenFaaS guide for Bitbucket, and the trust in the workspace's tokens.
 //! let gateway = Gateway::builder().guide(&issuer).start()?;
-//! // `BITBUCKET_STEP_OIDC_TOKEN` of a step with the gateway as custom audience.
+//! // The `BITBUCKET_STEP_OIDC_TOKEN` of a step with the gateway as custom audience.
 //! let token = issuer.token().audience(gateway.public_url()).mint();
 //! // The second deployment fails once.
 //! gateway.fault(Fault::on("PUT", "/system/functions").nth(2).status(503).header("Retry-After", "1"));
@@ -23,33 +23,35 @@
 //! # Ok::<(), local_gateway::StartError>(())
 //! ```
 //!
-//! Everything is blocking on the outside: [`Gateway`], [`relay`], [`proxy`], [`raw`] and [`server`] run in threads of
-//! their own, and end when their handles are dropped. Keys are made at start.
+//! The API is blocking: [`Gateway`], [`relay`], [`proxy`], [`raw`] and [`server`] run in threads of their own, and stop
+//! when their handles are dropped. Keys are created at start.
 //!
-//! # Inside
+//! # Layout
 //!
-//! `gateway` sets it up, `accept` serves connections, `serve` takes a request through record and [`Fault`]s to `rest`
-//! (the API, with `deploy` over `functions`, `flavour` and `validate`), `invoke` (over the built-in functions) or `token` (the exchange, over
-//! `iam`). `wire` breaks connections, `body` makes strange bodies, [`issuer`] stands in for Bitbucket.
+//! `gateway` sets everything up, `accept` serves connections, `serve` passes a request through record and [`Fault`]s to
+//! `rest` (the API, with `deploy` over `functions`, `flavour` and `validate`), `invoke` (the built-in functions) or
+//! `token` (the exchange, over `iam`). `wire` breaks connections, `body` creates unusual bodies, [`issuer`] replaces
+//! Bitbucket.
 //!
 //! # Built-in functions
 //!
-//! The annotation `local-gateway/function`, else the image's name, else the function's says which one answers:
+//! The annotation `local-gateway/function`, then the image name, then the function name selects a function:
 //!
-//! | name | answer |
+//! | name | response |
 //! |---|---|
 //! | `echo` (and any other) | the body, streamed, with its content type |
 //! | `echo-json` | `method`, `path`, `query`, `headers` and `body` as JSON |
-//! | `import-csv` | the body, as the Python function of the guide returns it |
+//! | `import-csv` | the body, like the Python function of the guide |
 //! | `status` | query `status`, `body`, `location` and `delay` (`500ms`) |
 //! | `sink` | `bytes` and `sha256` of the body as JSON, in constant memory |
-//! | `source` | as many bytes as the query `bytes` says, in constant memory |
+//! | `source` | as many bytes as the query's `bytes`, in constant memory |
 
 mod accept;
 mod answer;
 mod background;
 mod body;
 mod deploy;
+mod effect;
 mod fault;
 mod flavour;
 mod functions;
@@ -67,12 +69,12 @@ pub mod relay;
 mod rest;
 mod serve;
 pub mod server;
-mod strike;
 mod tls;
 mod token;
 mod validate;
 mod wire;
 
+pub use background::wait_for_signal;
 pub use fault::{Fault, Latch};
 pub use flavour::Flavour;
 pub use functions::{DEFAULT_NAMESPACE, FunctionState, Ready};
@@ -83,10 +85,10 @@ pub use iam::{IamError, parse_duration};
 pub use issuer::{Issuer, TokenBuilder, Unverified};
 pub use jwt::Claims;
 pub use record::Request;
-pub use tls::{Certificate, CertificateAuthority, Issued};
+pub use tls::{Certificate, CertificateAuthority, Issued, client_config};
 pub use token::ExpiresIn;
 
-/// A password that nobody guesses, for a program that is started by hand.
+/// A random password, for a program that is started by hand.
 #[must_use]
 pub fn random_password() -> String {
     jwt::uuid()

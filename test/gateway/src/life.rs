@@ -1,15 +1,15 @@
-//! How far a server that dies has come.
+//! The stages of a server that dies.
 
 use tokio::sync::watch;
 
-/// A server's stage, watched by its connections.
+/// The stage of a server, watched by its connections.
 #[derive(Debug)]
 pub(crate) struct Life(watch::Sender<Stage>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Stage {
     Alive,
-    /// No further connection is accepted.
+    /// No new connection is accepted.
     Dying,
     /// Every connection is closed.
     Dead,
@@ -26,9 +26,9 @@ impl Life {
         self.0.send_replace(stage);
     }
 
-    /// Waits until the server has come so far.
+    /// Waits until the server has reached this stage.
     pub(crate) async fn reached(&self, stage: Stage) {
-        // The sender is kept as long as this.
+        // The sender lives as long as `self`, so this cannot fail.
         let _ = self.0.subscribe().wait_for(|life| *life >= stage).await;
     }
 }

@@ -1,4 +1,4 @@
-//! The local gateway as a program: an OpenFaaS gateway to try the pipe against.
+//! The local gateway as a program: an OpenFaaS gateway to try out the pipe.
 
 use std::error::Error;
 use std::io::Write as _;
@@ -12,40 +12,40 @@ use local_gateway::issuer::{ENVIRONMENT_UUID, REPOSITORY_UUID};
 use local_gateway::{Flavour, Gateway, Guide, Issuer, Ready};
 
 const HELP: &str = "\
-An OpenFaaS gateway on this machine, to try openfaas-pipe against.
+An OpenFaaS gateway on this machine, to try out openfaas-pipe.
 
 Usage: local-gateway [OPTION]...
 
   --listen ADDRESS:PORT   where to listen [127.0.0.1:8080]
-  --tls                   serve HTTPS, with a certificate authority made at start
-  --host-name NAME        a further name for the certificate; the first is the public URL's host (repeatable)
+  --tls                   serve HTTPS, with a certificate authority created at start
+  --host-name NAME        an additional name for the certificate; the first is the host of the public URL (repeatable)
   --base-path PATH        serve everything below this path
-  --public-url URL        what the gateway calls itself, and the token's audience [its own URL]
+  --public-url URL        the issuer of the gateway's tokens and the audience of ID tokens [its own URL]
   --http1                 speak HTTP/1.1 only
 
-  --iam FILE              JwtIssuer, Policy and Role resources (repeatable); without it, and without --basic-auth,
-                          those of OpenFaaS' guide for Bitbucket. The guide's placeholders WORKSPACE, {REPO_UUID} and
+                          JwtIssuer, Policy and Role resources (repeatable). The default without --basic-auth is those of
+                          the OpenFaaS guide for Bitbucket. The guide's placeholders WORKSPACE, {REPO_UUID} and
                           https://gw.example.com are filled in
   --basic-auth USER:PASSWORD
-                          HTTP basic auth, as OpenFaaS CE and Standard have it
-  --flavour NAME          enterprise, ce or faasd: answer as that edition does [enterprise]. ce and faasd have no IAM, and
-                          take a password [admin, with a password made at start]
+                          HTTP basic auth, as in OpenFaaS CE and Standard
+  --flavour NAME          enterprise, ce or faasd: respond like this edition [enterprise]. ce and faasd have no IAM and
+                          require a password [admin, with a password created at start]
   --unreachable-image TEXT
-                          with ce and faasd: images with this in their names cannot be looked up or pulled (repeatable)
+                          with ce and faasd: images whose names contain this text cannot be looked up or pulled (repeatable)
   --ready-after DURATION  how long a deployed function takes to become available, such as 5s [0s]
 
   --workspace NAME        the Bitbucket workspace whose tokens are trusted [acme]
   --branch NAME           the token's branch [main]
-  --tag                   the token of a tag's build, which has no branch
-  --deployment            the token of a step with `deployment:`
-  --ca-file FILE          write the certificate authority there [with --tls: print it]
-  --token-file FILE       write a step's token there, good for 12 hours [print it]
+  --tag                   create the token of a tag build, which has no branch
+  --deployment            create the token of a step with `deployment:`
+  --ca-file FILE          write the certificate authority to this file [with --tls: print it]
+  --token-file FILE       write a step's token, valid for 12 hours, to this file [print it]
   --help                  print this
 
-Functions whose image or name is echo, echo-json, import-csv, status, sink or source do what that says; others echo.
+Functions whose image or name is echo, echo-json, import-csv, status, sink or source have that behaviour; others echo.
 ";
 
-/// How long the token of a program that is started by hand is good for, in seconds.
+/// The lifetime of the printed token in seconds.
 const TOKEN_LIFE: i64 = 12 * 3600;
 
 struct Options {
@@ -93,7 +93,7 @@ impl Default for Options {
 }
 
 impl Options {
-    /// Reads the arguments; `None` where help is asked for.
+    /// Parses the arguments. Returns `None` if help is requested.
     fn parse(mut parser: lexopt::Parser) -> Result<Option<Self>, lexopt::Error> {
         let mut options = Self::default();
         while let Some(argument) = parser.next()? {
@@ -182,7 +182,7 @@ impl Options {
         self.basic_auth.is_none() || !self.iam.is_empty()
     }
 
-    /// A step's token, with the gateway as custom audience.
+    /// A step's token with the gateway as custom audience.
     fn token(&self, issuer: &Issuer, audience: &str) -> String {
         let mut token = issuer.token().audience(audience).expires_in(TOKEN_LIFE).branch(&self.branch);
         if self.tag {
@@ -200,7 +200,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // With no place to tell, the exit code must do.
+            // If this fails, the exit code has to be enough.
             let _ = writeln!(std::io::stderr(), "local-gateway: {error}");
             ExitCode::FAILURE
         }
@@ -224,17 +224,27 @@ fn run(options: Option<Options>) -> Result<(), Box<dyn Error>> {
     if options.has_iam() {
         writeln!(out, "issuer      {}", issuer.iss())?;
         writeln!(out, "repository  {REPOSITORY_UUID}")?;
-        tell(&mut out, "token", &options.token(&issuer, gateway.public_url()), options.token_file.as_deref())?;
+        print_or_write(
+            &mut out,
+            "token",
+            &options.token(&issuer, gateway.public_url()),
+            options.token_file.as_deref(),
+        )?;
     }
     if options.tls {
-        tell(&mut out, "CA", gateway.ca_pem(), options.ca_file.as_deref())?;
+        print_or_write(&mut out, "CA", gateway.ca_pem(), options.ca_file.as_deref())?;
     }
     out.flush()?;
-    Ok(wait()?)
+    Ok(local_gateway::wait_for_signal()?)
 }
 
-/// Writes a value to its file, or prints it where there is none.
-fn tell(out: &mut impl std::io::Write, name: &str, value: &str, file: Option<&Path>) -> Result<(), Box<dyn Error>> {
+/// Writes a value to its file, or prints it if there is none.
+fn print_or_write(
+    out: &mut impl std::io::Write,
+    name: &str,
+    value: &str,
+    file: Option<&Path>,
+) -> Result<(), Box<dyn Error>> {
     match file {
         Some(path) => {
             std::fs::write(path, value).map_err(|error| format!("`{}`: {error}", path.display()))?;
@@ -243,16 +253,4 @@ fn tell(out: &mut impl std::io::Write, name: &str, value: &str, file: Option<&Pa
         None => writeln!(out, "{name:11} {value}")?,
     }
     Ok(())
-}
-
-/// Waits for SIGINT or SIGTERM: as a container's first process it gets no default action for either.
-fn wait() -> std::io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-    runtime.block_on(async {
-        let mut terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-        tokio::select! {
-            interrupted = tokio::signal::ctrl_c() => interrupted,
-            _ = terminated.recv() => Ok(()),
-        }
-    })
 }

@@ -1,10 +1,9 @@
-//! A forward HTTP proxy that notes what it is asked for: requests in absolute form, and tunnels by `CONNECT`.
+//! A forward HTTP proxy that records requests: requests in absolute form, and tunnels with `CONNECT`.
 
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
@@ -17,10 +16,10 @@ use tokio::net::TcpStream;
 
 use crate::answer::{self, Answer};
 use crate::background::{self, Background};
+use crate::effect::NoAnswer;
 use crate::record::{self, Record, Request};
-use crate::strike::NoAnswer;
 
-/// A running proxy; dropping it closes its connections.
+/// A running proxy. Dropping it closes its connections.
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
@@ -31,58 +30,58 @@ pub struct Proxy {
 #[derive(Debug)]
 struct Shared {
     record: Record,
-    /// What a request to a host that is not loopback is answered with, as if it were that host.
+    /// The response to requests for hosts other than loopback.
     answer: Mutex<(StatusCode, Bytes)>,
-    /// Where tunnels to a host name lead.
+    /// The targets of tunnels by host name.
     hosts: Mutex<HashMap<String, SocketAddr>>,
-    /// Where tunnels to any other host lead, but for the loopback.
+    /// The target of tunnels to all other hosts except loopback.
     others: Mutex<Option<SocketAddr>>,
 }
 
 impl Proxy {
-    /// Where it listens.
+    /// The address that it listens on.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// `http://` and where it listens.
+    /// The URL: `http://` and the address.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Every request so far. The `path` is the whole URL of a request in absolute form, and `HOST:PORT` of a `CONNECT`.
+    /// All requests so far. The `path` is the whole URL of a request in absolute form, and `HOST:PORT` for `CONNECT`.
     #[must_use]
     pub fn requests(&self) -> Vec<Request> {
         self.shared.record.requests()
     }
 
-    /// What requests to other hosts are answered with; status 200 and `{}` unless told otherwise.
+    /// Sets the response to requests for other hosts. The default is status 200 and `{}`.
     pub fn answer(&self, status: u16, body: impl Into<Bytes>) {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
         *self.shared.answer.lock().unwrap_or_else(PoisonError::into_inner) = (status, body.into());
     }
 
-    /// Leads tunnels to a host name, whatever the port, to an address, as a name service would.
+    /// Resolves a host name for tunnels, with any port, to this address.
     pub fn resolve(&self, host: &str, address: SocketAddr) {
         self.shared.hosts.lock().unwrap_or_else(PoisonError::into_inner).insert(host.to_owned(), address);
     }
 
-    /// Leads tunnels to every other host that is not loopback to one address.
+    /// Resolves all other hosts for tunnels, except loopback, to this address.
     pub fn resolve_others(&self, address: SocketAddr) {
         *self.shared.others.lock().unwrap_or_else(PoisonError::into_inner) = Some(address);
     }
 }
 
-/// Starts a proxy on a free port of the loopback.
+/// Starts a proxy on a free port of the loopback interface.
 ///
-/// Requests and tunnels to the loopback go there. Other hosts are out of a test's reach: a request gets the answer that
-/// was set, a tunnel 502 unless [`Proxy::resolve`] or [`Proxy::resolve_others`] says where it leads.
+/// Requests and tunnels to loopback addresses are forwarded. For other hosts, a request gets the response that was set,
+/// and a tunnel gets a 502 unless [`Proxy::resolve`] or [`Proxy::resolve_others`] was called.
 ///
 /// # Errors
 ///
-/// No port is free, or no thread to be had.
+/// No port or no thread is available.
 pub fn start() -> io::Result<Proxy> {
     let (listener, address) = background::listen()?;
     let answer = Mutex::new((StatusCode::OK, Bytes::from_static(b"{}")));
@@ -95,7 +94,7 @@ pub fn start() -> io::Result<Proxy> {
             async move {
                 let answer = service_fn(move |request| proxy(Arc::clone(&shared), connection, request));
                 let server = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(tcp), answer);
-                // A connection that breaks is the client's affair.
+                // Connections may be broken by the client.
                 let _ = server.with_upgrades().await;
             }
         })
@@ -104,18 +103,8 @@ pub fn start() -> io::Result<Proxy> {
 }
 
 async fn proxy(shared: Arc<Shared>, connection: u64, request: hyper::Request<Incoming>) -> Result<Answer, NoAnswer> {
-    let entry = shared.record.add(Request {
-        method: request.method().to_string(),
-        path: request.uri().to_string(),
-        query: request.uri().query().map(str::to_owned),
-        headers: request.headers().clone(),
-        body: Vec::new(),
-        body_length: 0,
-        version: request.version(),
-        connection,
-        arrived: Instant::now(),
-        status: None,
-    });
+    let record = Request { path: request.uri().to_string(), ..Request::new(&request, connection) };
+    let entry = shared.record.add(record);
     let answer = if request.method() == Method::CONNECT {
         tunnel(&shared, request).await
     } else {
@@ -135,7 +124,7 @@ async fn proxy(shared: Arc<Shared>, connection: u64, request: hyper::Request<Inc
     Ok(answer)
 }
 
-/// The address of a URL's host, where it is the loopback.
+/// The address of a URL's host if it is a loopback address.
 fn loopback(uri: &Uri) -> Option<SocketAddr> {
     let host = if uri.host()? == "localhost" { "127.0.0.1" } else { uri.host()? };
     let ip: std::net::IpAddr = host.trim_matches(['[', ']']).parse().ok()?;
@@ -149,14 +138,14 @@ async fn tunnel(shared: &Shared, request: hyper::Request<Incoming>) -> Answer {
     });
     let others = *shared.others.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(target) = resolved.or_else(|| loopback(request.uri())).or(others) else {
-        return answer::error(StatusCode::BAD_GATEWAY, "this proxy reaches the loopback only");
+        return answer::error(StatusCode::BAD_GATEWAY, "this proxy forwards only to loopback addresses");
     };
     let Ok(mut server) = TcpStream::connect(target).await else {
         return answer::error(StatusCode::BAD_GATEWAY, format!("cannot reach {target}"));
     };
     tokio::spawn(async move {
         if let Ok(upgraded) = hyper::upgrade::on(request).await {
-            // Whoever breaks the tunnel knows why.
+            // Tunnels may be broken by either side.
             let _ = tokio::io::copy_bidirectional(&mut TokioIo::new(upgraded), &mut server).await;
         }
     });

@@ -1,4 +1,4 @@
-//! What the gateway was asked: every request, with its body as far as that is kept.
+//! Recorded requests, with their bodies up to a limit.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,11 +8,10 @@ use std::time::Instant;
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use hyper::header::{HOST, HeaderValue};
-use hyper::http::request::Parts;
 use hyper::{HeaderMap, Version};
 use serde_json::Value;
 
-/// How much of a body is kept: an invocation of 1 GB is not.
+/// How much of a body is kept, so that an invocation with 1 GB is not.
 const KEPT: usize = 1024 * 1024;
 
 /// A request that arrived.
@@ -21,46 +20,64 @@ const KEPT: usize = 1024 * 1024;
 pub struct Request {
     /// The method.
     pub method: String,
-    /// The path as it was sent, percent-encoded, the base path included.
+    /// The path as it was sent: percent-encoded, and including the base path.
     pub path: String,
-    /// The query as it was sent, without the `?`; `None` where there was none.
+    /// The query as it was sent, without the `?`.
     pub query: Option<String>,
-    /// The headers. On HTTP/2 `host` stands for `:authority`.
+    /// The headers. With HTTP/2, `host` has the value of `:authority`.
     pub headers: HeaderMap,
-    /// The body: its first mebibyte at most.
+    /// The first mebibyte of the body.
     pub body: Vec<u8>,
-    /// How many bytes of the body arrived.
+    /// The length of the whole body.
     pub body_length: u64,
     /// HTTP/1.1 or HTTP/2.
     pub version: Version,
-    /// Which connection it came over, counted from 1.
+    /// The number of its connection, counted from 1.
     pub connection: u64,
     /// When its head arrived.
     pub arrived: Instant,
-    /// The status it was answered with; `None` where it was not (yet).
+    /// The status of the response. `None` if there is no response (yet).
     pub status: Option<u16>,
 }
 
 impl Request {
-    /// The value of a header, where there is one and it is text.
+    /// A request that arrived now, without its body.
+    pub(crate) fn new<B>(request: &hyper::Request<B>, connection: u64) -> Self {
+        Self {
+            method: request.method().to_string(),
+            path: request.uri().path().to_owned(),
+            query: request.uri().query().map(str::to_owned),
+            headers: headers(request),
+            body: Vec::new(),
+            body_length: 0,
+            version: request.version(),
+            connection,
+            arrived: Instant::now(),
+            status: None,
+        }
+    }
+
+    /// The value of a header if it is text.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// The host it was sent to, without a port.
+    /// The host without the port.
     #[must_use]
     pub fn host(&self) -> String {
-        host(&self.headers)
+        let host = self.header(HOST.as_str()).unwrap_or_default();
+        let authority: Option<hyper::http::uri::Authority> = host.parse().ok();
+        authority.map(|authority| authority.host().to_ascii_lowercase()).unwrap_or_default()
     }
 
-    /// The body as text; what is not UTF-8 is replaced.
+    /// The body as text. Invalid UTF-8 is replaced.
     #[must_use]
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// The body as JSON; `null` where it is none.
+    /// The body as JSON. `null` if it is not JSON.
     #[must_use]
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
@@ -72,7 +89,7 @@ impl Request {
         form_urlencoded::parse(&self.body).into_owned().collect()
     }
 
-    /// The first value of a parameter of the query, decoded.
+    /// The first value of a query parameter, decoded.
     #[must_use]
     pub fn parameter(&self, name: &str) -> Option<String> {
         let mut parameters = form_urlencoded::parse(self.query.as_deref().unwrap_or_default().as_bytes());
@@ -86,11 +103,11 @@ impl Request {
     }
 }
 
-/// A request's headers, with HTTP/2's `:authority` as `host`.
-pub(crate) fn headers(parts: &Parts) -> HeaderMap {
-    let mut headers = parts.headers.clone();
-    if parts.version == Version::HTTP_2
-        && let Some(authority) = parts.uri.authority()
+/// The headers of a request, with HTTP/2's `:authority` as `host`.
+fn headers<B>(request: &hyper::Request<B>) -> HeaderMap {
+    let mut headers = request.headers().clone();
+    if request.version() == Version::HTTP_2
+        && let Some(authority) = request.uri().authority()
         && let Ok(host) = HeaderValue::from_str(authority.as_str())
     {
         headers.entry(HOST).or_insert(host);
@@ -98,17 +115,10 @@ pub(crate) fn headers(parts: &Parts) -> HeaderMap {
     headers
 }
 
-/// The host that a request's headers name, without a port.
-pub(crate) fn host(headers: &HeaderMap) -> String {
-    let host = headers.get(HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let authority: Option<hyper::http::uri::Authority> = host.parse().ok();
-    authority.map(|authority| authority.host().to_ascii_lowercase()).unwrap_or_default()
-}
-
 /// A request whose body may still be arriving.
 pub(crate) type Entry = Arc<Mutex<Request>>;
 
-/// The requests so far.
+/// The recorded requests.
 #[derive(Debug, Default)]
 pub(crate) struct Record(Mutex<Vec<Entry>>);
 
@@ -129,17 +139,17 @@ impl Record {
     }
 }
 
-/// Keeps the bytes of a body that arrived whole.
+/// Records the bytes of a body.
 pub(crate) fn keep(entry: &Entry, bytes: &[u8]) {
     entry.lock().unwrap_or_else(PoisonError::into_inner).keep(bytes);
 }
 
-/// Notes what a request was answered with.
+/// Records the status of the response.
 pub(crate) fn answered(entry: &Entry, status: u16) {
     entry.lock().unwrap_or_else(PoisonError::into_inner).status = Some(status);
 }
 
-/// A body that is kept while it passes.
+/// A body that is recorded while it is read.
 pub(crate) struct Recorded<B> {
     body: B,
     entry: Option<Entry>,

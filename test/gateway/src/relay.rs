@@ -1,4 +1,4 @@
-//! A TCP relay that adds a round trip time, as a gateway on the other side of an ocean has one.
+//! A TCP relay that adds a round-trip time, like a gateway on another continent.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,12 +12,12 @@ use tokio::time::Instant;
 
 use crate::background::{self, Background};
 
-/// Bytes read at once.
+/// Bytes per read.
 const CHUNK: usize = 64 * 1024;
-/// Chunks under way in one direction: 64 MiB, more than any line holds.
+/// Chunks in flight in one direction: 64 MiB, more than any network path holds.
 const UNDER_WAY: usize = 1024;
 
-/// A relay; dropping it closes its connections.
+/// A relay. Dropping it closes its connections.
 #[derive(Debug)]
 pub struct Relay {
     address: SocketAddr,
@@ -25,26 +25,26 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Where to connect in place of the target.
+    /// The address to connect to instead of the target.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 }
 
-/// Relays connections to `target` with half of `rtt` in each direction, and one `rtt` more for TCP's handshake, which
-/// the loopback would do in no time.
+/// Relays connections to `target` with half of `rtt` in each direction, plus one `rtt` for the TCP handshake, which
+/// takes no time on loopback.
 ///
-/// Timers tick in milliseconds: each direction takes up to one more than it should. Throughput is not limited.
+/// Timers have a resolution of one millisecond, so each direction may take up to one more. Throughput is not limited.
 ///
 /// # Errors
 ///
-/// No port is free, or no thread to be had.
+/// No port or no thread is available.
 pub fn start(target: SocketAddr, rtt: Duration) -> io::Result<Relay> {
     let (listener, address) = background::listen()?;
     let run = move || {
         background::accept(listener, move |client, _| async move {
-            // A connection that breaks is its two ends' affair.
+            // Connections may be broken by either side.
             let _ = relay(client, target, rtt).await;
         })
     };
@@ -57,7 +57,7 @@ async fn relay(client: TcpStream, target: SocketAddr, rtt: Duration) -> io::Resu
     server.set_nodelay(true)?;
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    // The first that breaks takes the other with it; an end in order lets it finish.
+    // An error on one side aborts the other. A regular end lets it finish.
     tokio::try_join!(
         delayed(from_client, to_server, established, rtt / 2),
         delayed(from_server, to_client, established, rtt / 2),
@@ -65,7 +65,7 @@ async fn relay(client: TcpStream, target: SocketAddr, rtt: Duration) -> io::Resu
     Ok(())
 }
 
-/// Copies what is read, each chunk `delay` after it was read and none before the connection is `established`.
+/// Copies data. Each chunk is written `delay` after it was read, and none before the connection is `established`.
 async fn delayed<R, W>(mut reader: R, mut writer: W, established: Instant, delay: Duration) -> io::Result<()>
 where
     R: AsyncRead + Unpin,
@@ -77,7 +77,7 @@ where
             let mut chunk = BytesMut::with_capacity(CHUNK);
             let read = reader.read_buf(&mut chunk).await?;
             let due = Instant::now().max(established) + delay;
-            // An empty chunk is the end, which takes its time as well.
+            // An empty chunk marks the end, which is delayed as well.
             if sender.send((due, chunk.freeze())).await.is_err() || read == 0 {
                 return Ok(());
             }

@@ -1,17 +1,17 @@
-//! One request after another: recording it, letting a fault strike it, and finding who answers it.
+//! Handles a request: records it, applies faults and routes it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Limited};
+use hyper::StatusCode;
 use hyper::body::Incoming;
 use hyper::header::CONTENT_TYPE;
-use hyper::{HeaderMap, StatusCode};
 use serde_json::json;
 
 use crate::answer::{self, Answer};
+use crate::effect::{self, NoAnswer, Usual};
 use crate::fault::Faults;
 use crate::flavour::Flavour;
 use crate::functions::Functions;
@@ -20,31 +20,27 @@ use crate::issuer::Issuer;
 use crate::life::Life;
 use crate::record::{self, Record, Recorded, Request};
 use crate::rest;
-use crate::strike::{self, NoAnswer, Usual};
 use crate::token::Authority;
 use crate::wire::Breaker;
 
-/// The most a request to the REST API may hold.
+/// The maximum size of a request to the REST API.
 const MAX_BODY: usize = 16 * 1024 * 1024;
 
-/// Everything that the gateway knows.
+/// The state of the gateway.
 pub(crate) struct State {
     pub(crate) base_path: String,
     pub(crate) authority: Authority,
     pub(crate) iam: bool,
     pub(crate) basic: Option<(String, String)>,
     pub(crate) flavour: Flavour,
-    pub(crate) default_namespace: String,
-    /// Parts of the names of images that the provider cannot look up or pull.
+    /// Parts of the names of images that cannot be looked up or pulled.
     pub(crate) unreachable_images: Vec<String>,
-    /// Whether the watchdog keeps to itself why it refused a token, as its newest version does.
-    pub(crate) terse_watchdog: bool,
     pub(crate) life: Arc<Life>,
     pub(crate) issuers: Vec<Issuer>,
     pub(crate) functions: Mutex<Functions>,
     pub(crate) namespaces: Option<Vec<String>>,
     pub(crate) secrets: Option<Vec<String>>,
-    /// What a `POST` of a function that exists is answered with.
+    /// The status of a `POST` for a function that already exists.
     pub(crate) exists_status: StatusCode,
     pub(crate) faults: Faults,
     pub(crate) record: Record,
@@ -57,79 +53,17 @@ impl State {
     }
 }
 
-/// A request without its body.
-pub(crate) struct Head {
-    pub(crate) method: String,
-    /// Without the base path.
-    pub(crate) path: String,
-    pub(crate) query: Option<String>,
-    pub(crate) headers: HeaderMap,
-}
-
-impl Head {
-    /// That of a request which was recorded.
-    pub(crate) fn of(request: &Request) -> Self {
-        Self {
-            method: request.method.clone(),
-            path: request.path.clone(),
-            query: request.query.clone(),
-            headers: request.headers.clone(),
-        }
-    }
-
-    /// The host it was sent to, without a port.
-    fn host(&self) -> String {
-        record::host(&self.headers)
-    }
-
-    /// The first value of a parameter of the query, decoded.
-    pub(crate) fn parameter(&self, name: &str) -> Option<String> {
-        let mut parameters = form_urlencoded::parse(self.query.as_deref().unwrap_or_default().as_bytes());
-        parameters.find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
-    }
-}
-
-/// Answers a request.
+/// Handles a request.
 pub(crate) async fn request(
     state: Arc<State>,
     breaker: Arc<Breaker>,
     connection: u64,
     request: hyper::Request<Incoming>,
 ) -> Result<Answer, NoAnswer> {
-    let arrived = Instant::now();
-    let (parts, incoming) = request.into_parts();
-    let headers = record::headers(&parts);
-    let full_path = parts.uri.path();
-    let head = Head {
-        method: parts.method.to_string(),
-        path: full_path.strip_prefix(&state.base_path).unwrap_or_default().to_owned(),
-        query: parts.uri.query().map(str::to_owned),
-        headers,
-    };
-    let entry = state.recording.load(Ordering::Relaxed).then(|| {
-        state.record.add(Request {
-            method: head.method.clone(),
-            path: full_path.to_owned(),
-            query: head.query.clone(),
-            headers: head.headers.clone(),
-            body: Vec::new(),
-            body_length: 0,
-            version: parts.version,
-            connection,
-            arrived,
-            status: None,
-        })
-    });
-
-    let host = head.host();
-    if let Some(fault) = state.faults.strike(&host, &head.method, &head.path, None) {
-        let usual = |usual| serve(&state, &head, Input::Whole(Bytes::new()), usual);
-        let answer = strike::strike(fault, &breaker, &state.life, usual).await?;
-        if let Some(entry) = &entry {
-            record::answered(entry, answer.status().as_u16());
-        }
-        return Ok(answer);
-    }
+    let mut head = Request::new(&request, connection);
+    let incoming = request.into_body();
+    let entry = state.recording.load(Ordering::Relaxed).then(|| state.record.add(head.clone()));
+    head.path = head.path.strip_prefix(&state.base_path).unwrap_or_default().to_owned();
     let streamed = head.path.starts_with("/function/") || head.path.starts_with("/async-function/");
     let input = if streamed {
         Input::Streamed(Recorded::new(incoming, entry.clone()))
@@ -142,10 +76,10 @@ pub(crate) async fn request(
         Input::Whole(bytes)
     };
     let known: &[u8] = if let Input::Whole(bytes) = &input { bytes } else { &[] };
-    let struck = state.faults.strike(&host, &head.method, &head.path, Some(known));
+    let fault = state.faults.find(&head.host(), &head.method, &head.path, known);
     let usual = |usual| serve(&state, &head, input, usual);
-    let answer = match struck {
-        Some(fault) => strike::strike(fault, &breaker, &state.life, usual).await?,
+    let answer = match fault {
+        Some(fault) => effect::apply(fault, &breaker, &state.life, usual).await?,
         None => usual(Usual::Route).await,
     };
     if let Some(entry) = &entry {
@@ -154,7 +88,7 @@ pub(crate) async fn request(
     Ok(answer)
 }
 
-/// A request's body: read before anybody looks at the request, or as it comes.
+/// The body of a request: read in advance, or streamed.
 enum Input {
     Whole(Bytes),
     Streamed(invoke::Input),
@@ -169,14 +103,14 @@ impl Input {
     }
 }
 
-async fn serve(state: &Arc<State>, head: &Head, input: Input, usual: Usual) -> Answer {
+async fn serve(state: &Arc<State>, head: &Request, input: Input, usual: Usual) -> Answer {
     match usual {
         Usual::Route => route(state, head, input).await,
-        Usual::Echo => strike::echo(head, input.collect().await),
+        Usual::Echo => effect::echo(head, input.collect().await),
     }
 }
 
-async fn route(state: &Arc<State>, head: &Head, input: Input) -> Answer {
+async fn route(state: &Arc<State>, head: &Request, input: Input) -> Answer {
     let body = match input {
         Input::Streamed(input) => return invoke::answer(state, head, input).await,
         Input::Whole(bytes) => bytes,
@@ -191,7 +125,7 @@ async fn route(state: &Arc<State>, head: &Head, input: Input) -> Answer {
         ("GET", "/.well-known/keys") if state.iam => answer::json(StatusCode::OK, &state.authority.jwks()),
         ("GET", "/healthz") => answer::text(StatusCode::OK, "OK"),
         ("GET", path) => {
-            // What Bitbucket would serve for a workspace, under the same path.
+            // The documents that Bitbucket serves for a workspace, at the same paths.
             let issuer = state.issuers.iter().find_map(|issuer| Some((issuer, path.strip_prefix(issuer.path())?)));
             match issuer {
                 Some((issuer, "/.well-known/openid-configuration")) => {
@@ -205,7 +139,7 @@ async fn route(state: &Arc<State>, head: &Head, input: Input) -> Answer {
     }
 }
 
-fn exchange(state: &State, head: &Head, body: &[u8]) -> Answer {
+fn exchange(state: &State, head: &Request, body: &[u8]) -> Answer {
     let content_type = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if !content_type.starts_with("application/x-www-form-urlencoded") {
         let error = json!({"error": "invalid_request", "error_description": "the request is not a form"});

@@ -1,9 +1,8 @@
-//! An HTTPS server under any name, for stand-ins of other services: it records requests and lets faults strike them.
+//! An HTTPS server for any host name, used to replace other services. It records requests and supports faults.
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Limited};
@@ -15,19 +14,18 @@ use crate::accept;
 use crate::answer::Answer;
 use crate::background::{self, Background};
 use crate::body;
+use crate::effect::{self, NoAnswer, Usual};
 use crate::fault::{Fault, Faults};
 use crate::gateway::StartError;
 use crate::life::Life;
 use crate::record::{self, Record, Request};
-use crate::serve::Head;
-use crate::strike::{self, NoAnswer, Usual};
 use crate::tls::CertificateAuthority;
 use crate::wire::Breaker;
 
-/// The most a request may hold.
+/// The maximum size of a request.
 const MAX_BODY: usize = 1024 * 1024;
 
-/// A running server; dropping it closes its connections.
+/// A running server. Dropping it closes its connections.
 pub struct Server {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -44,39 +42,40 @@ struct Shared {
 }
 
 impl Server {
-    /// Where it listens.
+    /// The address that it listens on.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Every request so far, in the order in which they arrived.
+    /// All requests so far, in the order of arrival.
     #[must_use]
     pub fn requests(&self) -> Vec<Request> {
         self.shared.record.requests()
     }
 
-    /// Forgets the requests so far.
+    /// Clears the recorded requests.
     pub fn clear_requests(&self) {
         self.shared.record.clear();
     }
 
-    /// Makes something go wrong.
+    /// Adds a fault.
     pub fn fault(&self, fault: Fault) {
         self.shared.faults.add(fault);
     }
 
-    /// Takes every fault back.
+    /// Removes all faults.
     pub fn clear_faults(&self) {
         self.shared.faults.clear();
     }
 }
 
-/// Starts a server on a free port of the loopback that shows a certificate for whatever name a client asks for.
+/// Starts a server on a free port of the loopback interface. It has a certificate for every name that a client asks
+/// for.
 ///
 /// # Errors
 ///
-/// No port is free, or no thread to be had.
+/// No port or no thread is available.
 pub fn start(
     authority: Arc<CertificateAuthority>,
     http2: bool,
@@ -104,47 +103,30 @@ async fn request(
     connection: u64,
     request: hyper::Request<Incoming>,
 ) -> Result<Answer, NoAnswer> {
-    let arrived = Instant::now();
-    let (parts, incoming) = request.into_parts();
-    let mut request = Request {
-        method: parts.method.to_string(),
-        path: parts.uri.path().to_owned(),
-        query: parts.uri.query().map(str::to_owned),
-        headers: record::headers(&parts),
-        body: Vec::new(),
-        body_length: 0,
-        version: parts.version,
-        connection,
-        arrived,
-        status: None,
-    };
-    let entry = shared.record.add(request.clone());
-    let host = request.host();
-    let mut struck = shared.faults.strike(&host, &request.method, &request.path, None);
-    if struck.is_none() {
-        let bytes = Limited::new(incoming, MAX_BODY).collect().await.map_err(|_| NoAnswer)?.to_bytes();
-        record::keep(&entry, &bytes);
-        (request.body_length, request.body) = (bytes.len() as u64, bytes.to_vec());
-        struck = shared.faults.strike(&host, &request.method, &request.path, Some(&request.body));
-    }
+    let mut head = Request::new(&request, connection);
+    let entry = shared.record.add(head.clone());
+    let bytes = Limited::new(request.into_body(), MAX_BODY).collect().await.map_err(|_| NoAnswer)?.to_bytes();
+    record::keep(&entry, &bytes);
+    (head.body_length, head.body) = (bytes.len() as u64, bytes.to_vec());
+    let fault = shared.faults.find(&head.host(), &head.method, &head.path, &head.body);
     let usual = |usual| {
-        let (shared, request) = (&shared, &request);
+        let (shared, request) = (&shared, &head);
         async move {
             match usual {
                 Usual::Route => (shared.answer)(request).map(body::full),
-                Usual::Echo => strike::echo(&Head::of(request), request.body.clone().into()),
+                Usual::Echo => effect::echo(request, request.body.clone().into()),
             }
         }
     };
-    let answer = match struck {
-        Some(fault) => strike::strike(fault, &breaker, &shared.life, usual).await?,
+    let answer = match fault {
+        Some(fault) => effect::apply(fault, &breaker, &shared.life, usual).await?,
         None => usual(Usual::Route).await,
     };
     record::answered(&entry, answer.status().as_u16());
-    Ok(if request.method == "HEAD" { without_body(answer) } else { answer })
+    Ok(if head.method == "HEAD" { without_body(answer) } else { answer })
 }
 
-/// What `HEAD` returns in place of a response to `GET` (RFC 9110 section 9.3.2).
+/// The response to `HEAD` instead of `GET` (RFC 9110 section 9.3.2).
 fn without_body(answer: Answer) -> Answer {
     let (mut parts, body) = answer.into_parts();
     if let Some(length) = body.size_hint().exact() {

@@ -1,4 +1,4 @@
-//! The certificate authority that the gateway makes for itself, and certificates of which something may be wrong.
+//! The certificate authority of the gateway, and certificates that may be invalid.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -7,46 +7,47 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use time::{Duration, OffsetDateTime};
 use tokio_rustls::rustls::crypto::ring::{self, sign};
-use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert};
 use tokio_rustls::rustls::sign::{CertifiedKey, SigningKey};
-use tokio_rustls::rustls::{self, ServerConfig};
+use tokio_rustls::rustls::{self, ClientConfig, RootCertStore, ServerConfig};
 
 use crate::gateway::StartError;
 
-/// How long a certificate is good for, and has been.
+/// How long a certificate is valid from now, and has been valid.
 const LIFE: Duration = Duration::days(30);
 
-/// Which certificate the gateway shows.
+/// The certificate of the gateway.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Certificate {
-    /// One for `localhost`, `127.0.0.1`, `::1` and the further names.
+    /// A certificate for `localhost`, `127.0.0.1`, `::1` and the additional names.
     #[default]
     Valid,
-    /// One for `elsewhere.example.com`.
+    /// A certificate for `elsewhere.example.com`.
     WrongHost,
-    /// One that ran out yesterday.
+    /// A certificate that expired yesterday.
     Expired,
-    /// One of an authority that `Gateway::ca_pem` does not give.
+    /// A certificate of an authority that is not in `Gateway::ca_pem`.
     UnknownAuthority,
-    /// A self-signed one as `openssl req -x509` makes it, a CA's by its extensions; `Gateway::ca_pem` gives it.
+    /// A self-signed certificate as created by `openssl req -x509`, marked as a CA. It is in `Gateway::ca_pem`.
     SelfSigned,
     /// The same for `elsewhere.example.com`.
     SelfSignedWrongHost,
-    /// The same, and it ran out yesterday.
+    /// The same, expired yesterday.
     SelfSignedExpired,
-    /// The same with no name but the common name.
+    /// The same without a subject alternative name.
     SelfSignedNameless,
 }
 
-/// A server's TLS, and the PEM text of the authority that a client is to trust.
+/// The TLS configuration of a server, and the certificate authority for clients in PEM format.
 pub(crate) struct Tls {
     pub(crate) config: Arc<ServerConfig>,
     pub(crate) ca_pem: String,
 }
 
 impl Tls {
-    /// Makes keys, authority and certificate.
+    /// Creates keys, authority and certificate.
     pub(crate) fn new(certificate: Certificate, host_names: &[String], http2: bool) -> Result<Self, rcgen::Error> {
         let authority = CertificateAuthority::make("local-gateway authority")?;
         let stranger = CertificateAuthority::make("unknown authority")?;
@@ -90,18 +91,18 @@ impl Tls {
     }
 }
 
-/// A certificate authority made for one run.
+/// A certificate authority that is created for one run.
 pub struct CertificateAuthority {
     issuer: Issuer<'static, KeyPair>,
     pem: String,
 }
 
 impl CertificateAuthority {
-    /// Makes its key and its certificate.
+    /// Creates the key and the certificate.
     ///
     /// # Errors
     ///
-    /// No certificate can be made with this name.
+    /// The name is invalid in a certificate.
     pub fn new(name: &str) -> Result<Self, StartError> {
         Self::make(name).map_err(|error| StartError::Certificate(error.to_string()))
     }
@@ -116,17 +117,17 @@ impl CertificateAuthority {
         Ok(Self { issuer: Issuer::new(params, key), pem })
     }
 
-    /// Its certificate as PEM text.
+    /// The certificate in PEM format.
     #[must_use]
     pub fn pem(&self) -> &str {
         &self.pem
     }
 
-    /// A certificate for a name, and its key.
+    /// Issues a certificate for a name, with a new key.
     ///
     /// # Errors
     ///
-    /// The name is none that a certificate can have.
+    /// The name is invalid in a certificate.
     pub fn issue(&self, name: &str) -> Result<Issued, StartError> {
         let made = || -> Result<Issued, rcgen::Error> {
             let key = KeyPair::generate()?;
@@ -141,7 +142,8 @@ impl CertificateAuthority {
         made().map_err(|error| StartError::Certificate(error.to_string()))
     }
 
-    /// TLS with a certificate for whatever name the client asks for (SNI, RFC 6066 section 3), else for `localhost`.
+    /// A TLS configuration with a certificate for every name that a client asks for (SNI, RFC 6066 section 3), or
+    /// `localhost`.
     pub(crate) fn for_any_name(self: Arc<Self>, http2: bool) -> Result<Arc<ServerConfig>, rcgen::Error> {
         let key = KeyPair::generate()?;
         let signing = sign::any_supported_type(&private(&key)).map_err(not_a_key)?;
@@ -155,7 +157,27 @@ impl CertificateAuthority {
     }
 }
 
-/// A certificate with its P-256 key, each as PEM text and in DER (the key in PKCS #8).
+/// The TLS configuration of a client that trusts this certificate authority and supports HTTP/1.1 and HTTP/2.
+///
+/// # Panics
+///
+/// The text is not a PEM certificate.
+#[must_use]
+pub fn client_config(ca_pem: &str) -> ClientConfig {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(ca_pem.as_bytes()) {
+        roots.add(certificate.expect("invalid PEM")).expect("invalid certificate");
+    }
+    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("ring supports the default versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = protocols(true);
+    config
+}
+
+/// A certificate and its P-256 key, each in PEM format and in DER (the key in PKCS #8).
 #[derive(Clone)]
 pub struct Issued {
     /// The certificate.
@@ -168,7 +190,7 @@ pub struct Issued {
     pub key_der: Vec<u8>,
 }
 
-/// Makes a certificate for each name when it is first asked for.
+/// Issues a certificate for each name on the first request.
 struct AnyName {
     authority: Arc<CertificateAuthority>,
     key: KeyPair,
@@ -197,7 +219,7 @@ impl ResolvesServerCert for AnyName {
     }
 }
 
-/// A server's certificate that ends so long after now.
+/// The parameters of a server certificate that expires this long from now.
 fn params(names: Vec<String>, end: Duration) -> Result<CertificateParams, rcgen::Error> {
     let mut params = CertificateParams::new(names)?;
     let now = OffsetDateTime::now_utc();

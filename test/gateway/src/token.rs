@@ -1,4 +1,4 @@
-//! The gateway's own tokens: the exchange (RFC 8693) that issues them, and what they let their bearer do.
+//! The gateway's own tokens: the exchange (RFC 8693) that issues them, and what they permit.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -11,22 +11,22 @@ use crate::jwt::{self, Claims, Key, Token};
 const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 const SUBJECT_TOKEN_TYPES: [&str; 2] =
     ["urn:ietf:params:oauth:token-type:id_token", "urn:ietf:params:oauth:token-type:access_token"];
-/// What a watchdog lets a clock differ (faas-middleware, `jwt.WithLeeway`).
+/// The clock skew that a watchdog accepts (faas-middleware, `jwt.WithLeeway`).
 const WATCHDOG_LEEWAY: i64 = 1;
 
-/// What the answer of an exchange says of the token's life.
+/// The `expires_in` in the response of an exchange.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ExpiresIn {
-    /// Its seconds.
+    /// The lifetime in seconds.
     #[default]
     Seconds,
-    /// `0`, as some issuers write "unknown".
+    /// `0`, which some issuers use for "unknown".
     Zero,
-    /// Nothing.
+    /// Omitted.
     Absent,
 }
 
-/// A refused exchange: `error` and `error_description` of RFC 6749 section 5.2.
+/// A rejected exchange: `error` and `error_description` (RFC 6749 section 5.2).
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Refusal {
     pub(crate) error: &'static str,
@@ -41,10 +41,10 @@ fn invalid(reason: impl std::fmt::Display) -> Refusal {
     refuse(format!("Could not validate JWT token, {reason}"))
 }
 
-/// Who a bearer of an access token is.
+/// The bearer of an access token.
 #[derive(Debug)]
 pub(crate) struct Bearer {
-    /// The claims of the token it was exchanged for, which conditions speak of.
+    /// The claims of the original token, which conditions refer to.
     claims: Claims,
     policies: Vec<String>,
     exp: i64,
@@ -52,34 +52,21 @@ pub(crate) struct Bearer {
 
 /// Issues and verifies the gateway's tokens.
 pub(crate) struct Authority {
-    /// The gateway's public URL.
+    /// The public URL of the gateway.
     url: String,
-    /// Its keys, the present one last.
-    keys: RwLock<Vec<Arc<Key>>>,
+    key: Key,
     iam: RwLock<Iam>,
-    /// Keys of the trusted issuers, by `iss`.
+    /// The keys of the trusted issuers by `iss`.
     jwks: RwLock<HashMap<String, Value>>,
     expires_in: ExpiresIn,
-    /// Access tokens verified before, so that a benchmark does not measure signatures.
+    /// Verified access tokens, so that a benchmark does not measure signatures.
     verified: Mutex<HashMap<String, Arc<Bearer>>>,
 }
 
 impl Authority {
     pub(crate) fn new(url: String, expires_in: ExpiresIn) -> Self {
         let (iam, jwks, verified) = (RwLock::default(), RwLock::default(), Mutex::default());
-        let keys = RwLock::new(vec![Arc::new(Key::ec())]);
-        Self { url, keys, iam, jwks, expires_in, verified }
-    }
-
-    /// Signs with a new key from now on; tokens signed with an older one are not its own any more.
-    pub(crate) fn rotate(&self) {
-        self.verified.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        self.keys.write().unwrap_or_else(PoisonError::into_inner).push(Arc::new(Key::ec()));
-    }
-
-    fn key(&self) -> Arc<Key> {
-        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(keys.last().expect("there is a key from the start"))
+        Self { url, key: Key::ec(), iam, jwks, expires_in, verified }
     }
 
     /// Applies IAM resources.
@@ -93,7 +80,7 @@ impl Authority {
         self.jwks.write().unwrap_or_else(PoisonError::into_inner).insert(iss.to_owned(), jwks);
     }
 
-    /// `/.well-known/openid-configuration`.
+    /// The document at `/.well-known/openid-configuration`.
     pub(crate) fn discovery(&self) -> Value {
         json!({
             "issuer": self.url,
@@ -107,10 +94,10 @@ impl Authority {
 
     /// The keys that verify its tokens.
     pub(crate) fn jwks(&self) -> Value {
-        json!({"keys": [self.key().jwk()]})
+        json!({"keys": [self.key.jwk()]})
     }
 
-    /// Answers `POST /oauth/token`.
+    /// Handles `POST /oauth/token`.
     pub(crate) fn exchange(&self, form: &[(String, String)]) -> Result<Value, Refusal> {
         let field = |name: &str| form.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
         match field("grant_type") {
@@ -138,7 +125,7 @@ impl Authority {
         let function = field("scope").is_some_and(|scope| scope.split(' ').any(|one| one == "function"));
         let claims = self.claims(&subject, expiry, function.then_some(&audience));
         let mut answer = json!({
-            "access_token": self.key().sign(&claims),
+            "access_token": self.key.sign(&claims),
             "issued_token_type": "urn:ietf:params:oauth:token-type:access_token",
             "token_type": "Bearer",
         });
@@ -153,7 +140,7 @@ impl Authority {
         Ok(answer)
     }
 
-    /// The claims of a new token: those of the original, but for what the gateway says of itself.
+    /// The claims of a new token: those of the original, with the gateway's own.
     fn claims(&self, subject: &Bearer, expiry: i64, function: Option<&Vec<&str>>) -> Claims {
         let now = jwt::now();
         let mut claims = subject.claims.clone();
@@ -182,13 +169,13 @@ impl Authority {
         claims
     }
 
-    /// Verifies a subject token: an issuer's ID token, or an access token of the gateway itself. With the seconds that
-    /// a token got for it lives.
+    /// Verifies a subject token: an ID token of an issuer, or an access token of the gateway itself. Also returns the
+    /// lifetime of the new token in seconds.
     fn subject(&self, text: &str) -> Result<(Bearer, i64), Refusal> {
         let token = Token::parse(text).ok_or_else(|| invalid("token is malformed"))?;
         let iss = token.claims.get("iss").and_then(Value::as_str).unwrap_or_default();
         if iss == self.url {
-            let bearer = self.bearer(text).ok_or_else(|| invalid("it is no access token of this gateway"))?;
+            let bearer = self.bearer(text).ok_or_else(|| invalid("it is not an access token of this gateway"))?;
             let (claims, policies, exp) = (bearer.claims.clone(), bearer.policies.clone(), bearer.exp);
             return Ok((Bearer { claims, policies, exp }, exp - jwt::now()));
         }
@@ -215,7 +202,7 @@ impl Authority {
         Ok((Bearer { claims, policies, exp }, expiry))
     }
 
-    /// Verifies an access token for the REST API; `None` where it is none, or expired.
+    /// Verifies an access token for the REST API. `None` if it is invalid or expired.
     pub(crate) fn bearer(&self, token: &str) -> Option<Arc<Bearer>> {
         let mut verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
         let bearer = match verified.get(token) {
@@ -230,8 +217,8 @@ impl Authority {
     }
 
     fn verify(&self, token: &str) -> Option<Bearer> {
-        let mut claims = self.own_claims(token, &self.key()).ok()?;
-        // A function token has no policies, and opens no door of the REST API.
+        let mut claims = self.own_claims(token).ok()?;
+        // A function token has no policies and is not valid for the REST API.
         let policies = serde_json::from_value(claims.remove("policy")?).ok()?;
         let exp = claims.get("exp")?.as_i64()?;
         let sub = claims.get("sub")?.as_str()?.strip_prefix("fed:")?.to_owned();
@@ -241,22 +228,19 @@ impl Authority {
         Some(Bearer { claims, policies, exp })
     }
 
-    /// Whether the bearer may do `action` to `resource` (`NAMESPACE:FUNCTION`, or `*`).
+    /// Whether the bearer is permitted to do `action` on `resource` (`NAMESPACE:FUNCTION`, or `*`).
     pub(crate) fn allows(&self, bearer: &Bearer, action: &str, resource: &str) -> bool {
         let iam = self.iam.read().unwrap_or_else(PoisonError::into_inner);
         iam.allows(&bearer.policies, &bearer.claims, action, resource)
     }
 
-    /// What a watchdog finds in a function token: `function.permissions` and `function.audience`. It knows the key that
-    /// was the present one when it started, after so many rotations.
+    /// What a watchdog reads in a function token: `function.permissions` and `function.audience`.
     ///
     /// # Errors
     ///
-    /// The reason why it is not valid, as it stands in the watchdog's answer.
-    pub(crate) fn function_claim(&self, token: &str, rotations: usize) -> Result<(Vec<String>, Vec<String>), String> {
-        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
-        let key = keys.get(rotations).ok_or("no keys")?;
-        let claims = self.own_claims(token, key)?;
+    /// The reason why it is not valid, as in the response of the watchdog.
+    pub(crate) fn function_claim(&self, token: &str) -> Result<(Vec<String>, Vec<String>), String> {
+        let claims = self.own_claims(token)?;
         let exp = claims.get("exp").and_then(Value::as_i64).unwrap_or_default();
         if exp + WATCHDOG_LEEWAY < jwt::now() {
             return Err("token has invalid claims: token is expired".to_owned());
@@ -268,16 +252,16 @@ impl Authority {
         Ok((list("permissions"), list("audience")))
     }
 
-    /// The claims of a token of the gateway's own, its expiry not looked at.
-    fn own_claims(&self, token: &str, key: &Key) -> Result<Claims, String> {
+    /// The claims of a token of the gateway itself, without a check of its expiry.
+    fn own_claims(&self, token: &str) -> Result<Claims, String> {
         let token = Token::parse(token).ok_or("token is malformed")?;
-        if token.kid() != Some(key.kid()) {
+        if token.kid() != Some(self.key.kid()) {
             return Err(format!(
                 "token is unverifiable: error while executing keyfunc: invalid kid: {}",
                 token.kid().unwrap_or_default()
             ));
         }
-        if !token.is_signed_by(&key.jwk()) {
+        if !token.is_signed_by(&self.key.jwk()) {
             return Err("token signature is invalid".to_owned());
         }
         let claims = token.claims;
@@ -292,7 +276,7 @@ impl Authority {
     }
 }
 
-/// `aud`, which is a string or an array of them (RFC 7519 section 4.1.3).
+/// `aud` is a string or an array of strings (RFC 7519 section 4.1.3).
 fn audiences(claims: &Claims) -> impl Iterator<Item = &str> {
     let aud = claims.get("aud");
     let many = aud.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);

@@ -1,10 +1,10 @@
-//! What a Kubernetes provider refuses to deploy, and the texts it refuses it with.
+//! The validation of deployments in a Kubernetes provider, with its error messages.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-/// The part of `types.FunctionDeployment` (faas-provider) that the gateway looks at.
+/// The part of `types.FunctionDeployment` (faas-provider) that the gateway uses.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Deployment {
@@ -31,11 +31,11 @@ pub(crate) struct Resources {
 }
 
 impl Deployment {
-    /// Checks what the API server would check.
+    /// Validates what the API server validates.
     ///
     /// # Errors
     ///
-    /// The text of the refusal.
+    /// The error message.
     pub(crate) fn validate(&self) -> Result<(), String> {
         if self.service.is_empty() {
             return Err("validation failed: service: is required".to_owned());
@@ -68,7 +68,7 @@ impl Deployment {
                 return invalid("spec.template.labels", value, VALUE_RULE);
             }
         }
-        // Kubernetes reads annotation keys in lower case.
+        // Kubernetes converts annotation keys to lower case first.
         if let Some((key, _)) =
             self.annotations.iter().flatten().find(|(key, _)| !is_qualified_name(&key.to_lowercase()))
         {
@@ -90,13 +90,13 @@ const VALUE_RULE: &str = "a valid label must be an empty string or consist of al
 const ENV_RULE: &str =
     "a valid environment variable name must consist only of printable ASCII characters other than '='";
 
-/// RFC 1123 label: what a function's and a namespace's name must be.
+/// An RFC 1123 label, as required for names of functions and namespaces.
 pub(crate) fn is_dns_label(name: &str) -> bool {
     let inside = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
     name.len() <= 63 && name.bytes().all(inside) && !name.is_empty() && !name.starts_with('-') && !name.ends_with('-')
 }
 
-/// `[HOST[:PORT]/]PATH[:TAG][@DIGEST]` as the distribution project's grammar has it.
+/// `[HOST[:PORT]/]PATH[:TAG][@DIGEST]` in the grammar of the distribution project.
 fn is_image(image: &str) -> bool {
     let (name, digest) = image.split_once('@').map_or((image, None), |(name, digest)| (name, Some(digest)));
     let digest_is_fine = digest.is_none_or(|digest| {
@@ -137,7 +137,7 @@ fn is_quantity(quantity: &str) -> bool {
         && (SUFFIXES.contains(&suffix) || suffix == "Ei" || exponent.is_some_and(|e| e.parse::<i32>().is_ok()))
 }
 
-/// A label's key: `NAME`, or `PREFIX/NAME` with a DNS subdomain as prefix.
+/// The key of a label: `NAME`, or `PREFIX/NAME` with a DNS subdomain as prefix.
 fn is_qualified_name(key: &str) -> bool {
     match key.split_once('/') {
         Some((prefix, name)) => prefix.len() <= 253 && prefix.split('.').all(is_dns_label) && is_label_name(name),
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_function_name_is_a_dns_label() {
+    fn function_name_is_a_dns_label() {
         for (name, fine) in [
             ("import-csv", true),
             ("a", true),
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn an_image_is_a_reference() {
+    fn image_is_a_reference() {
         let digest = format!("acme/fn:1@sha256:{}", "0a".repeat(32));
         for (image, fine) in [
             ("fn", true),
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quantity_is_a_number_with_a_suffix() {
+    fn quantity_is_a_number_with_a_suffix() {
         for (quantity, fine) in [
             ("128Mi", true),
             ("100m", true),
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_label_key_may_have_a_prefix() {
+    fn label_key_may_have_a_prefix() {
         for (key, fine) in [
             ("com.openfaas.scale.min", true),
             ("example.com/team", true),
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_names_the_field() {
+    fn error_names_the_field() {
         let mut bad = deployment();
         bad.limits = Some(Resources { memory: "128MB".to_owned(), cpu: String::new() });
         assert_eq!(

@@ -1,4 +1,4 @@
-//! A connection that can be broken from within: reset, or made to speak something that is not HTTP.
+//! A connection that can be broken from within: reset, or made to send data that is not HTTP.
 
 use std::io;
 use std::pin::Pin;
@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio_rustls::server::TlsStream;
 
-/// What a request's handler can do to the connection that it came over.
+/// Lets the handler of a request break its connection.
 #[derive(Debug, Default)]
 pub(crate) struct Breaker {
     reset: AtomicBool,
@@ -28,18 +28,18 @@ struct Raw {
 }
 
 impl Breaker {
-    /// Has the peer's kernel told that the connection is reset (RST).
+    /// Resets the connection (RST).
     pub(crate) fn reset(&self) {
         self.reset.store(true, Ordering::Relaxed);
         self.broken.notify_one();
     }
 
-    /// Writes these bytes in place of whatever is written next, then closes, or goes on without end.
+    /// Sends these bytes instead of whatever is written next. Then closes the connection, or repeats them endlessly.
     pub(crate) fn speak(&self, bytes: Bytes, endless: bool) {
         *self.raw.lock().unwrap_or_else(PoisonError::into_inner) = Some(Raw { bytes, endless, sent: 0 });
     }
 
-    /// Waits until the connection is to be dropped.
+    /// Waits until the connection has to be dropped.
     pub(crate) async fn broken(&self) {
         self.broken.notified().await;
     }
@@ -60,7 +60,7 @@ impl Stream {
     }
 }
 
-/// A connection and what may break it.
+/// A connection and the handle that may break it.
 pub(crate) struct Wire {
     stream: Stream,
     breaker: Arc<Breaker>,
@@ -71,7 +71,7 @@ impl Wire {
         Self { stream, breaker }
     }
 
-    /// Writes the raw bytes; an error once they are through, so that the connection is closed.
+    /// Writes the raw bytes. Returns an error at the end, so that the connection is closed.
     fn poll_raw(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Error>> {
         let Self { stream, breaker } = self;
         let mut raw = breaker.raw.lock().unwrap_or_else(PoisonError::into_inner);
@@ -99,7 +99,7 @@ impl Wire {
 impl Drop for Wire {
     fn drop(&mut self) {
         if self.breaker.reset.load(Ordering::Relaxed) {
-            // Where it fails the peer sees a FIN; there is nobody to tell.
+            // If this fails, the peer gets a FIN instead.
             let _ = self.stream.tcp().set_zero_linger();
         }
     }

@@ -1,5 +1,5 @@
-//! What goes wrong, over HTTP/1.1 and HTTP/2, with and without TLS.
-#![allow(clippy::unwrap_used, reason = "clippy spares the tests, not their helpers")]
+//! Faults over HTTP/1.1 and HTTP/2, with and without TLS.
+#![allow(clippy::unwrap_used, reason = "clippy allows it in tests, but not in their helpers")]
 
 mod common;
 
@@ -13,7 +13,7 @@ use local_gateway::{Certificate, Fault, Gateway, Latch, Version};
 use reqwest::{Client, Response, StatusCode};
 use serde_json::json;
 
-/// A gateway and a client for each way to speak to it.
+/// A gateway and a client for every combination of protocol and TLS.
 fn ways() -> Vec<(Gateway, Client, Version)> {
     let h1 = Gateway::builder().http1_only().start().unwrap();
     let h1_client = client(&h1);
@@ -42,7 +42,7 @@ fn is_reset(error: &reqwest::Error) -> bool {
 }
 
 #[tokio::test]
-async fn a_reset_request_is_not_processed() {
+async fn reset_request_is_not_processed() {
     for (gateway, client, version) in ways() {
         gateway.fault(Fault::any().times(1).reset());
         let error = create(&gateway, &client).await.unwrap_err();
@@ -53,7 +53,7 @@ async fn a_reset_request_is_not_processed() {
 }
 
 #[tokio::test]
-async fn a_lost_answer_is_that_of_a_processed_request() {
+async fn lost_response_means_a_processed_request() {
     for (gateway, client, version) in ways() {
         for fault in [Fault::any().times(1).lose(), Fault::any().times(1).lose().orderly()] {
             gateway.clear_faults();
@@ -67,7 +67,7 @@ async fn a_lost_answer_is_that_of_a_processed_request() {
 }
 
 #[tokio::test]
-async fn an_orderly_end_leaves_an_http2_connection_alone() {
+async fn orderly_reset_keeps_the_http2_connection() {
     for (gateway, client, version) in ways() {
         gateway.fault(Fault::any().nth(2).reset().orderly());
         create(&gateway, &client).await.unwrap();
@@ -80,7 +80,7 @@ async fn an_orderly_end_leaves_an_http2_connection_alone() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_cut_off_ends_in_an_error() {
+async fn cut_off_body_ends_with_an_error() {
     for (gateway, client, version) in ways() {
         gateway.put_function(&json!({"service": "echo", "image": "echo"}));
         gateway.fault(Fault::on("POST", "/function/").cut_off(3));
@@ -93,7 +93,7 @@ async fn a_body_that_is_cut_off_ends_in_an_error() {
 }
 
 #[tokio::test]
-async fn garbage_is_no_http() {
+async fn raw_bytes_are_not_http() {
     for (gateway, client, version) in ways() {
         gateway.fault(Fault::any().times(1).raw("\0\x01 this is no HTTP\n".repeat(10)));
         create(&gateway, &client).await.unwrap_err();
@@ -102,14 +102,14 @@ async fn garbage_is_no_http() {
 }
 
 #[tokio::test]
-async fn headers_without_end_are_given_up_by_the_client() {
+async fn endless_headers_are_rejected_by_the_client() {
     let gateway = Gateway::builder().http1_only().start().unwrap();
     gateway.fault(Fault::any().nth(1).raw_endless("HTTP/1.1 200 OK\r\n"));
     create(&gateway, &client(&gateway)).await.unwrap_err();
 }
 
 #[tokio::test]
-async fn an_answer_can_be_anything() {
+async fn status_headers_and_body_can_be_set() {
     for (gateway, client, _) in ways() {
         gateway.fault(Fault::any().nth(1).status(429).header("Retry-After", "7").body("slow down"));
         gateway.fault(Fault::any().nth(2).redirect(308, "https://elsewhere.example.com/"));
@@ -129,7 +129,7 @@ async fn an_answer_can_be_anything() {
 }
 
 #[tokio::test]
-async fn an_answer_takes_its_time() {
+async fn request_and_response_can_be_delayed() {
     let gateway = Gateway::builder().start().unwrap();
     let pause = Duration::from_millis(50);
     gateway.fault(Fault::any().delay(pause).delay_answer(pause));
@@ -139,7 +139,7 @@ async fn an_answer_takes_its_time() {
 }
 
 #[tokio::test]
-async fn an_echo_sends_back_headers_and_body() {
+async fn echo_returns_headers_and_body() {
     for (gateway, client, _) in ways() {
         gateway.fault(Fault::any().status(400).echo());
         let request = client.post(format!("{}/oauth/token?a=b", gateway.url())).bearer_auth("canary").body("subject");
@@ -153,7 +153,7 @@ async fn an_echo_sends_back_headers_and_body() {
 }
 
 #[tokio::test]
-async fn bodies_without_end_keep_coming() {
+async fn endless_bodies_keep_coming() {
     for (gateway, client, _) in ways() {
         gateway.fault(Fault::any().nth(1).body("more").endless_body());
         gateway.fault(Fault::any().nth(2).body("slow").slow_body(Duration::from_millis(1)));
@@ -168,26 +168,26 @@ async fn bodies_without_end_keep_coming() {
     }
 }
 
-/// Waits until the gateway has a request, which must not be answered meanwhile.
-async fn until_asked(gateway: &Gateway, unanswered: impl Future<Output = reqwest::Result<Response>>) {
-    let asked = async {
+/// Waits until the gateway has received a request, which must not get a response before.
+async fn wait_for_request(gateway: &Gateway, unanswered: impl Future<Output = reqwest::Result<Response>>) {
+    let received = async {
         while gateway.requests().is_empty() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
     tokio::select! {
         answer = unanswered => panic!("{answer:?}"),
-        asked = tokio::time::timeout(Duration::from_secs(30), asked) => asked.expect("a request"),
+        received = tokio::time::timeout(Duration::from_secs(30), received) => received.expect("timed out waiting for a request"),
     }
 }
 
 #[tokio::test]
-async fn a_request_that_is_held_is_processed_once_it_is_let_go() {
+async fn held_request_is_processed_after_its_release() {
     for (gateway, client, _) in ways() {
         let latch = Latch::closed();
         gateway.fault(Fault::any().held_by(&latch));
         let mut held = pin!(create(&gateway, &client));
-        until_asked(&gateway, &mut held).await;
+        wait_for_request(&gateway, &mut held).await;
         assert!(gateway.functions().is_empty());
         latch.open();
         assert_eq!(held.await.unwrap().status(), StatusCode::ACCEPTED);
@@ -195,17 +195,17 @@ async fn a_request_that_is_held_is_processed_once_it_is_let_go() {
 }
 
 #[tokio::test]
-async fn a_request_that_hangs_hangs_alone() {
+async fn hanging_request_does_not_block_others() {
     for (gateway, client, _) in ways() {
         gateway.fault(Fault::on("GET", "/healthz").hang());
         let mut hanging = pin!(client.get(format!("{}/healthz", gateway.url())).send());
-        until_asked(&gateway, &mut hanging).await;
+        wait_for_request(&gateway, &mut hanging).await;
         assert_eq!(create(&gateway, &client).await.unwrap().status(), StatusCode::ACCEPTED);
     }
 }
 
 #[tokio::test]
-async fn a_certificate_can_be_wrong() {
+async fn certificate_can_be_invalid() {
     for (certificate, reason) in [
         (Certificate::WrongHost, "not valid for name"),
         (Certificate::Expired, "expired"),
@@ -222,7 +222,7 @@ fn full_text(error: &reqwest::Error) -> String {
 }
 
 #[tokio::test]
-async fn a_certificate_names_further_hosts() {
+async fn certificate_has_additional_host_names() {
     let gateway = Gateway::builder().tls().host_name("gateway").start().unwrap();
     let client = client_builder(&gateway).resolve("gateway", gateway.address()).build().unwrap();
     let url = format!("https://gateway:{}/healthz", gateway.address().port());
@@ -230,7 +230,7 @@ async fn a_certificate_names_further_hosts() {
 }
 
 #[tokio::test]
-async fn plain_http_to_the_tls_port_is_told_so() {
+async fn plain_http_on_the_tls_port_gets_a_400() {
     let gateway = Gateway::builder().tls().start().unwrap();
     let url = gateway.url().replace("https", "http");
     let answer = client(&gateway).get(url).send().await.unwrap();
@@ -239,7 +239,7 @@ async fn plain_http_to_the_tls_port_is_told_so() {
 }
 
 #[tokio::test]
-async fn recording_can_be_switched_off() {
+async fn recording_can_be_disabled() {
     let gateway = Gateway::builder().record(false).start().unwrap();
     create(&gateway, &client(&gateway)).await.unwrap();
     gateway.record(true);
@@ -251,21 +251,7 @@ async fn recording_can_be_switched_off() {
 }
 
 #[tokio::test]
-async fn a_request_can_be_refused_before_it_is_read() {
-    for (gateway, client, version) in ways() {
-        gateway.fault(Fault::on("POST", "/system/functions").unread().nth(1).status(503));
-        gateway.fault(Fault::on("POST", "/system/functions").unread().nth(2).reset());
-        assert_eq!(create(&gateway, &client).await.unwrap().status(), StatusCode::SERVICE_UNAVAILABLE, "{version:?}");
-        create(&gateway, &client).await.unwrap_err();
-        assert!(gateway.functions().is_empty());
-        assert!(gateway.requests().iter().all(|request| request.body_length == 0));
-        create(&gateway, &client).await.unwrap();
-        assert_eq!(gateway.functions().len(), 1);
-    }
-}
-
-#[tokio::test]
-async fn a_request_can_be_carried_out_and_answered_with_something_else() {
+async fn processed_request_can_get_another_response() {
     for fault in [
         Fault::any().times(1).processed().status(502),
         Fault::any().times(1).processed().status(500),
@@ -282,17 +268,17 @@ async fn a_request_can_be_carried_out_and_answered_with_something_else() {
 }
 
 #[tokio::test]
-async fn a_request_can_be_carried_out_and_never_answered() {
+async fn processed_request_can_hang() {
     for (gateway, client, _) in ways() {
         gateway.fault(Fault::any().processed().hang());
-        let asked = create(&gateway, &client);
-        tokio::time::timeout(Duration::from_millis(500), asked).await.unwrap_err();
+        let response = create(&gateway, &client);
+        tokio::time::timeout(Duration::from_millis(500), response).await.unwrap_err();
         assert_eq!(gateway.functions().len(), 1);
     }
 }
 
 #[tokio::test]
-async fn a_dead_gateway_answers_nobody() {
+async fn dead_gateway_closes_all_connections() {
     for processed in [false, true] {
         for (gateway, client, version) in ways() {
             let fault = Fault::on("POST", "/system/functions").dies();

@@ -1,5 +1,5 @@
-//! Community Edition and faasd: what they answer differently.
-#![allow(clippy::unwrap_used, reason = "clippy spares the tests, not their helpers")]
+//! Responses of Community Edition and faasd that differ from OpenFaaS Enterprise.
+#![allow(clippy::unwrap_used, reason = "clippy allows it in tests, but not in their helpers")]
 
 mod common;
 
@@ -24,7 +24,7 @@ async fn ask(gateway: &Gateway, method: &str, path: &str, body: &Value) -> Respo
     request.json(body).send().await.unwrap()
 }
 
-/// Status and text of an answer.
+/// Status and text of a response.
 async fn answer(gateway: &Gateway, method: &str, path: &str, body: &Value) -> (u16, String) {
     let answer = ask(gateway, method, path, body).await;
     (answer.status().as_u16(), answer.text().await.unwrap().trim_end().to_owned())
@@ -50,7 +50,7 @@ fn function(image: &str) -> Value {
 }
 
 #[tokio::test]
-async fn community_edition_leaves_out_environment_constraints_and_read_only_root() {
+async fn community_edition_omits_environment_constraints_and_read_only_root() {
     let gateway = start(Flavour::Ce);
     assert_eq!(answer(&gateway, "POST", "/system/functions", &function("acme/f:1")).await.0, 202);
     let status = json!({
@@ -89,7 +89,6 @@ async fn community_edition_has_one_namespace() {
         ("DELETE", "/system/functions?namespace=etl", &body),
         ("GET", "/system/functions?namespace=etl", &Value::Null),
         ("GET", "/system/function/f?namespace=etl", &Value::Null),
-        ("POST", "/system/scale-function/f?namespace=etl", &json!({"replicas": 2})),
     ] {
         let refusal = (400, "namespace must be: openfaas-fn".to_owned());
         assert_eq!(answer(&gateway, method, path, body).await, refusal, "{method} {path}");
@@ -97,20 +96,20 @@ async fn community_edition_has_one_namespace() {
 }
 
 #[tokio::test]
-async fn community_edition_refuses_images_that_it_cannot_look_up() {
+async fn community_edition_rejects_images_that_it_cannot_look_up() {
     let gateway = with(Flavour::Ce, |builder| builder.unreachable_image("private/"));
     let private = function("private/f:2");
     let text = "the Community Edition license agreement only allows public images";
     assert_eq!(answer(&gateway, "PUT", "/system/functions", &private).await.0, 404);
     assert_eq!(answer(&gateway, "POST", "/system/functions", &private).await, (400, text.to_owned()));
     gateway.put_function(&function("acme/f:1"));
-    // A refused update is logged there, and answered with nothing.
+    // Community Edition only logs a rejected update, and responds with an empty body.
     assert_eq!(answer(&gateway, "PUT", "/system/functions", &private).await, (200, String::new()));
     assert_eq!(gateway.function("openfaas-fn", "f").unwrap().deployment["image"], "acme/f:1");
 }
 
 #[tokio::test]
-async fn community_edition_does_not_find_twice_what_terminates() {
+async fn community_edition_cannot_delete_a_terminating_function() {
     let gateway = with(Flavour::Ce, |builder| builder.deletion(Duration::from_secs(3600)));
     gateway.put_function(&function("acme/f:1"));
     let body = json!({"functionName": "f"});
@@ -142,7 +141,7 @@ async fn faasd_lists_no_available_replicas() {
 }
 
 #[tokio::test]
-async fn faasd_removes_before_it_updates() {
+async fn faasd_deletes_before_it_updates() {
     let gateway = with(Flavour::Faasd, |builder| builder.unreachable_image("private/").secrets(&["s"]));
     let missing = (404, "function: f.openfaas-fn not found".to_owned());
     assert_eq!(answer(&gateway, "PUT", "/system/functions", &function("acme/f:1")).await, missing);
@@ -163,7 +162,7 @@ async fn faasd_removes_before_it_updates() {
 }
 
 #[tokio::test]
-async fn faasd_answers_when_all_is_done() {
+async fn faasd_is_synchronous() {
     let gateway = start(Flavour::Faasd);
     gateway.put_function(&function("acme/f:1"));
     let (status, text) = answer(&gateway, "POST", "/system/functions", &function("acme/f:1")).await;
@@ -176,7 +175,7 @@ async fn faasd_answers_when_all_is_done() {
 }
 
 #[tokio::test]
-async fn a_namespace_that_faasd_does_not_know_is_not_valid() {
+async fn faasd_rejects_an_unknown_namespace() {
     let gateway = with(Flavour::Faasd, |builder| builder.namespaces(&["openfaas-fn"]));
     let refusal = (400, "namespace not valid".to_owned());
     assert_eq!(answer(&gateway, "GET", "/system/functions?namespace=etl", &Value::Null).await, refusal);
@@ -184,7 +183,7 @@ async fn a_namespace_that_faasd_does_not_know_is_not_valid() {
 }
 
 #[tokio::test]
-async fn each_flavour_names_its_provider() {
+async fn every_edition_reports_its_provider() {
     for (flavour, provider) in
         [(Flavour::Enterprise, "faas-netes"), (Flavour::Ce, "faas-netes-ce"), (Flavour::Faasd, "faasd-ce")]
     {

@@ -1,5 +1,5 @@
-//! Invocations: the watchdog's guard and the built-in functions.
-#![allow(clippy::unwrap_used, reason = "clippy spares the tests, not their helpers")]
+//! Invocations: the guard of the watchdog and the built-in functions.
+#![allow(clippy::unwrap_used, reason = "clippy allows it in tests, but not in their helpers")]
 
 mod common;
 
@@ -19,7 +19,7 @@ fn function(name: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_guarded_function_takes_function_tokens_for_itself_only() {
+async fn guarded_function_accepts_only_tokens_with_its_permission() {
     let (gateway, issuer) = guide();
     gateway.put_function(&import_csv());
     let id_token = issuer.token().audience(gateway.url()).mint();
@@ -28,7 +28,7 @@ async fn a_guarded_function_takes_function_tokens_for_itself_only() {
         (vec![("scope", "function"), ("audience", "etl:import-csv")], StatusCode::OK),
         (vec![("scope", "function"), ("audience", "etl:other"), ("audience", "etl:*")], StatusCode::OK),
         (vec![("scope", "function"), ("audience", "etl:other")], StatusCode::FORBIDDEN),
-        // An access token has no permissions as a function's.
+        // An access token has no function permissions.
         (vec![], StatusCode::FORBIDDEN),
     ] {
         let token = access(&gateway, &id_token, &fields).await;
@@ -43,7 +43,7 @@ async fn a_guarded_function_takes_function_tokens_for_itself_only() {
 }
 
 #[tokio::test]
-async fn a_guarded_function_refuses_what_the_gateway_did_not_sign() {
+async fn guarded_function_rejects_tokens_of_others() {
     let (gateway, issuer) = guide();
     gateway.put_function(&import_csv());
     let (other, _) = guide();
@@ -58,7 +58,7 @@ async fn a_guarded_function_refuses_what_the_gateway_did_not_sign() {
 }
 
 #[tokio::test]
-async fn a_function_that_is_not_there_is_not_found() {
+async fn missing_function_gets_a_404() {
     let gateway = open();
     let answer = client(&gateway).post(format!("{}/function/gone.etl", gateway.url())).send().await.unwrap();
     assert_eq!(answer.status(), StatusCode::NOT_FOUND);
@@ -67,7 +67,7 @@ async fn a_function_that_is_not_there_is_not_found() {
 }
 
 #[tokio::test]
-async fn a_function_without_an_available_replica_cannot_be_reached() {
+async fn unavailable_function_gets_a_502() {
     let gateway = open();
     gateway.put_function(&function("echo"));
     gateway.set_ready("echo", Ready::Never);
@@ -76,20 +76,20 @@ async fn a_function_without_an_available_replica_cannot_be_reached() {
 }
 
 #[tokio::test]
-async fn echo_json_tells_the_request() {
+async fn echo_json_returns_the_request() {
     let gateway = open();
     gateway.put_function(&function("echo-json"));
     let url = format!("{}/function/echo-json/a/b?x=%201", gateway.url());
     let answer = client(&gateway).put(url).header("x-key", "value").body("text").send().await.unwrap();
-    let told: Value = answer.json().await.unwrap();
+    let echoed: Value = answer.json().await.unwrap();
     assert_eq!(
-        (&told["method"], &told["path"], &told["query"], &told["body"], &told["headers"]["x-key"]),
+        (&echoed["method"], &echoed["path"], &echoed["query"], &echoed["body"], &echoed["headers"]["x-key"]),
         (&json!("PUT"), &json!("/a/b"), &json!("x=%201"), &json!("text"), &json!("value"))
     );
 }
 
 #[tokio::test]
-async fn status_answers_with_what_it_is_asked_for_when_it_is_asked_for() {
+async fn status_returns_status_and_body_after_the_delay() {
     let gateway = open();
     gateway.put_function(&function("status"));
     let started = Instant::now();
@@ -109,15 +109,15 @@ async fn sink_and_source_count_bytes() {
     let bytes = client(&gateway).get(source).send().await.unwrap().bytes().await.unwrap();
     assert_eq!(bytes.len(), 3_000_000);
     let sink = format!("{}/function/sink", gateway.url());
-    let told: Value = client(&gateway).post(sink).body(bytes).send().await.unwrap().json().await.unwrap();
-    assert_eq!(told["bytes"], 3_000_000);
-    assert_eq!(told["sha256"].as_str().unwrap().len(), 64);
+    let echoed: Value = client(&gateway).post(sink).body(bytes).send().await.unwrap().json().await.unwrap();
+    assert_eq!(echoed["bytes"], 3_000_000);
+    assert_eq!(echoed["sha256"].as_str().unwrap().len(), 64);
     let request = gateway.requests().pop().unwrap();
     assert_eq!((request.body_length, request.body.len()), (3_000_000, 1024 * 1024));
 }
 
 #[tokio::test]
-async fn an_asynchronous_invocation_is_accepted_with_a_call_id() {
+async fn asynchronous_invocation_is_accepted_with_a_call_id() {
     let gateway = open();
     gateway.put_function(&function("echo"));
     let url = format!("{}/async-function/echo", gateway.url());
@@ -129,7 +129,7 @@ async fn an_asynchronous_invocation_is_accepted_with_a_call_id() {
 }
 
 #[tokio::test]
-async fn an_annotation_says_what_a_function_does() {
+async fn annotation_selects_the_built_in_function() {
     let gateway = open();
     let annotations = json!({"local-gateway/function": "status"});
     gateway.put_function(&json!({"service": "echo", "image": "echo", "annotations": annotations}));
@@ -139,51 +139,7 @@ async fn an_annotation_says_what_a_function_does() {
 }
 
 #[tokio::test]
-async fn a_function_that_runs_since_before_the_gateway_got_new_keys_does_not_know_them() {
-    let (gateway, issuer) = guide();
-    gateway.put_function(&import_csv());
-    gateway.rotate_keys();
-    let id_token = issuer.token().audience(gateway.url()).mint();
-    let call = async |token: &str| {
-        let url = format!("{}/function/import-csv.etl", gateway.url());
-        let answer = client(&gateway).post(url).bearer_auth(token).send().await.unwrap();
-        (answer.status(), answer.text().await.unwrap())
-    };
-    let token = access(&gateway, &id_token, &[("scope", "function")]).await;
-    let (status, text) = call(&token).await;
-    assert_eq!(status, StatusCode::UNAUTHORIZED);
-    assert!(text.contains("invalid kid: "), "{text}");
-    gateway.put_function(&import_csv());
-    assert_eq!(call(&token).await.0, StatusCode::OK);
-}
-
-#[tokio::test]
-async fn a_token_for_openfaas_fn_does_not_fit_where_the_default_namespace_is_another() {
-    let (gateway, issuer) = common::start_guide(Gateway::builder().default_namespace("etl"));
-    let mut function = import_csv();
-    function.as_object_mut().unwrap().remove("namespace");
-    gateway.put_function(&function);
-    assert!(gateway.function("etl", "import-csv").is_some());
-    let id_token = issuer.token().audience(gateway.url()).mint();
-    for (audience, expected) in [("openfaas-fn:import-csv", 403), ("etl:import-csv", 200)] {
-        let token = access(&gateway, &id_token, &[("scope", "function"), ("audience", audience)]).await;
-        let url = format!("{}/function/import-csv", gateway.url());
-        let answer = client(&gateway).post(url).bearer_auth(token).send().await.unwrap();
-        assert_eq!(answer.status(), expected, "{audience}");
-    }
-}
-
-#[tokio::test]
-async fn the_newest_watchdog_keeps_its_reasons_to_itself() {
-    let (gateway, _) = common::start_guide(Gateway::builder().terse_watchdog());
-    gateway.put_function(&import_csv());
-    let url = format!("{}/function/import-csv.etl", gateway.url());
-    let answer = client(&gateway).post(url).bearer_auth("no token").send().await.unwrap();
-    assert_eq!(answer.text().await.unwrap(), "failed to verify JWT token\n");
-}
-
-#[tokio::test]
-async fn a_function_may_redirect() {
+async fn status_can_redirect() {
     let gateway = open();
     gateway.put_function(&function("status"));
     let url = format!("{}/function/status?status=302&location=/elsewhere", gateway.url());
@@ -192,7 +148,7 @@ async fn a_function_may_redirect() {
 }
 
 #[tokio::test]
-async fn a_function_may_fail_until_it_works() {
+async fn function_can_fail_temporarily() {
     let gateway = open();
     gateway.put_function(&function("echo"));
     gateway.fault(Fault::on("POST", "/function/echo").times(1).status(502));

@@ -1,5 +1,5 @@
-//! The program: what it prints is enough to try the pipe by hand.
-#![allow(clippy::unwrap_used, reason = "clippy spares the tests, not their helpers")]
+//! The program: its output is sufficient to try out the pipe by hand.
+#![allow(clippy::unwrap_used, reason = "clippy allows it in tests, but not in their helpers")]
 
 mod common;
 
@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 
 use common::client;
 
-/// A running program, with what it printed; it ends with the test.
+/// A running program and the lines that it printed. Dropping it stops the program.
 struct Program(Child, Vec<String>);
 
 impl Program {
@@ -20,7 +20,7 @@ impl Program {
         Self(child, printed)
     }
 
-    fn said(&self, name: &str) -> &str {
+    fn value(&self, name: &str) -> &str {
         self.1.iter().find_map(|line| line.strip_prefix(name)).unwrap().trim()
     }
 }
@@ -33,35 +33,35 @@ impl Drop for Program {
 }
 
 #[tokio::test]
-async fn its_token_is_exchanged_at_its_url() {
+async fn printed_token_is_exchanged_at_the_printed_url() {
     let program = Program::start(&["--listen", "127.0.0.1:0", "--host-name", "gateway"], 5);
     let exchange = [
         ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
         ("subject_token_type", "urn:ietf:params:oauth:token-type:id_token"),
-        ("subject_token", program.said("token")),
+        ("subject_token", program.value("token")),
     ];
     let gateway = local_gateway::Gateway::builder().start().unwrap();
-    let url = format!("{}/oauth/token", program.said("gateway"));
+    let url = format!("{}/oauth/token", program.value("gateway"));
     let answer = client(&gateway).post(url).form(&exchange).send().await.unwrap();
     assert_eq!(answer.status(), 200, "{}", answer.text().await.unwrap());
-    assert!(program.said("audience").starts_with("http://gateway:"));
+    assert!(program.value("audience").starts_with("http://gateway:"));
 }
 
 #[test]
-fn it_writes_authority_and_token_to_files() {
+fn ca_and_token_are_written_to_files() {
     let folder = std::env::temp_dir().join(format!("local-gateway-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let (ca, token) = (folder.join("ca.pem"), folder.join("token"));
     let files = ["--ca-file", ca.to_str().unwrap(), "--token-file", token.to_str().unwrap()];
     let program = Program::start(&[&["--listen", "127.0.0.1:0", "--tls"][..], &files[..]].concat(), 6);
-    assert!(program.said("gateway").starts_with("https://127.0.0.1:"));
+    assert!(program.value("gateway").starts_with("https://127.0.0.1:"));
     assert!(std::fs::read_to_string(&ca).unwrap().starts_with("-----BEGIN CERTIFICATE-----"));
     assert_eq!(std::fs::read_to_string(&token).unwrap().split('.').count(), 3);
     std::fs::remove_dir_all(&folder).unwrap();
 }
 
 #[test]
-fn a_wrong_argument_is_told() {
+fn invalid_argument_is_reported() {
     for (arguments, message) in [
         (&["--nonsense"][..], "local-gateway: invalid option '--nonsense'\n"),
         (
@@ -71,17 +71,17 @@ fn a_wrong_argument_is_told() {
         (&["--listen", "127.0.0.1:0", "--iam", "/nowhere"][..], "local-gateway: `/nowhere`: No such file or directory"),
     ] {
         let output = Command::new(env!("CARGO_BIN_EXE_local-gateway")).args(arguments).output().unwrap();
-        let told = String::from_utf8(output.stderr).unwrap();
-        assert!(told.starts_with(message), "{told}");
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(stderr.starts_with(message), "{stderr}");
         assert_eq!(output.status.code(), Some(1));
     }
 }
 
 #[tokio::test]
-async fn it_can_be_community_edition() {
+async fn flavour_ce_is_community_edition() {
     let program = Program::start(&["--listen", "127.0.0.1:0", "--flavour", "ce"], 4);
     let gateway = local_gateway::Gateway::builder().start().unwrap();
-    let url = format!("{}/system/info", program.said("gateway"));
-    let info = client(&gateway).get(url).basic_auth(program.said("user"), Some(program.said("password")));
+    let url = format!("{}/system/info", program.value("gateway"));
+    let info = client(&gateway).get(url).basic_auth(program.value("user"), Some(program.value("password")));
     assert!(info.send().await.unwrap().text().await.unwrap().contains("\"faas-netes-ce\""));
 }

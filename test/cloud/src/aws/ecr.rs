@@ -1,4 +1,4 @@
-//! Amazon ECR: `GetAuthorizationToken` for a signed request, and what its token opens.
+//! Amazon ECR: `GetAuthorizationToken` for a signed request, and access to a registry with the token.
 //!
 //! <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_GetAuthorizationToken.html>
 
@@ -16,31 +16,29 @@ use crate::reply::{self, Reply};
 use crate::secret;
 
 const TARGET: &str = "AmazonEC2ContainerRegistry_V20150921.GetAuthorizationToken";
-/// How far a request's date may be from the service's clock.
+/// The maximum difference between the date of a request and the clock.
 const SKEW: Duration = Duration::minutes(5);
-/// How long a token is good for, in seconds.
+/// How long a token is valid, in seconds.
 const LIFE: f64 = 12.0 * 3600.0;
 
 /// An error of the ECR API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EcrError {
-    /// The role's policies lack an action.
+    /// The policies of the role lack an action.
     AccessDenied(String),
-    /// The security token is not one that was given out.
+    /// The security token was not issued by STS.
     UnrecognizedClient,
-    /// The signature is wrong, or made too long ago.
+    /// The signature is invalid or too old.
     InvalidSignature(String),
-    /// The session has expired.
-    ExpiredToken,
     /// The request is not signed.
     MissingAuthenticationToken,
-    /// The service failed; transient.
+    /// The service failed. Transient.
     Server,
-    /// A parameter is wrong.
+    /// A parameter is invalid.
     InvalidParameter,
-    /// Too many requests; transient.
+    /// Too many requests. Transient.
     Throttling,
-    /// There is no such operation.
+    /// The operation does not exist.
     UnknownOperation,
 }
 
@@ -54,9 +52,6 @@ impl EcrError {
                 "The security token included in the request is invalid.".to_owned(),
             ),
             Self::InvalidSignature(message) => (400, "InvalidSignatureException", message.clone()),
-            Self::ExpiredToken => {
-                (400, "ExpiredTokenException", "The security token included in the request is expired".to_owned())
-            }
             Self::MissingAuthenticationToken => {
                 (400, "MissingAuthenticationTokenException", "Missing Authentication Token".to_owned())
             }
@@ -73,7 +68,7 @@ impl EcrError {
 
     fn reply(&self) -> Reply {
         let (status, kind, message) = self.parts();
-        // The field's name and the namespace before the type differ from service to service and from error to error.
+        // The name of the message field and the namespace of the type differ between services and errors.
         let error = match self {
             Self::AccessDenied(_) | Self::Server => json!({"__type": kind, "Message": message}),
             _ => json!({"__type": format!("com.amazon.coral.service#{kind}"), "message": message}),
@@ -82,7 +77,7 @@ impl EcrError {
     }
 }
 
-/// The region of the ECR API's host; `None` if it is none.
+/// The region of an ECR API host. `None` for other hosts.
 pub(super) fn api_region(host: &str) -> Option<&str> {
     let rest = host.strip_prefix("api.ecr.").or_else(|| host.strip_prefix("api.ecr-fips."));
     if let Some((region, rest)) = rest.and_then(|rest| rest.split_once('.')) {
@@ -93,7 +88,7 @@ pub(super) fn api_region(host: &str) -> Option<&str> {
     (rest == dual_stack).then_some(region)
 }
 
-/// A registry's account and region; `None` if the host is no private registry of ECR.
+/// The account and region of a private ECR registry. `None` for other hosts.
 pub(crate) fn registry(host: &str) -> Option<(&str, &str)> {
     let (account, rest) = host.split_at_checked(12)?;
     let (region, rest) = if let Some(rest) = rest.strip_prefix(".dkr.ecr.").or(rest.strip_prefix(".dkr.ecr-fips.")) {
@@ -136,7 +131,7 @@ impl Aws {
         let password = self.secrets.token("", 900);
         let token = self.secrets.keep(STANDARD.encode(format!("AWS:{password}")));
         let endpoint = format!("https://{}.dkr.ecr.{region}.{}", session.account(), suffix(region));
-        let given = RegistryToken { session, region: region.to_owned(), expired: false };
+        let given = RegistryToken { session, region: region.to_owned() };
         state.registry_tokens.insert(token.clone(), given);
         let expires = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |now| now.as_secs_f64()) + LIFE;
         let expires = (expires * 1000.0).round() / 1000.0;
@@ -155,9 +150,6 @@ impl Aws {
         let session = state.sessions.get(authorization.key_id).ok_or(EcrError::UnrecognizedClient)?;
         if request.header("x-amz-security-token") != Some(session.token.as_str()) {
             return Err(EcrError::UnrecognizedClient);
-        }
-        if session.expired {
-            return Err(EcrError::ExpiredToken);
         }
         if authorization.region != region {
             return Err(invalid(&format!(
@@ -189,7 +181,7 @@ impl Aws {
         Ok(session.clone())
     }
 
-    /// Whether a request to a registry may do this to a repository; if not, what the registry returns.
+    /// Whether a request is permitted to do this with a repository. Otherwise returns the error response.
     pub(crate) fn authorise(&self, host: &str, request: &Request, action: Option<(&str, &str)>) -> Result<(), Reply> {
         let (account, region) = registry(host).unwrap_or_default();
         let challenge = format!(r#"Basic realm="https://{host}/",service="ecr.amazonaws.com""#);
@@ -200,15 +192,11 @@ impl Aws {
         if token.region != region {
             return Err(unauthorised());
         }
-        if token.expired {
-            let message = "Your authorization token has expired. Reauthenticate and try again.";
-            return Err(reply::distribution(403, "DENIED", message));
-        }
         let Some((action, name)) = action else {
             return Ok(());
         };
         let resource = format!("arn:{}:ecr:{region}:{account}:repository/{name}", partition(region));
-        // Another account's repositories need a repository policy, and none is modelled.
+        // Repositories of another account require a repository policy, which is not supported.
         if token.session.account() == account && state.permits(&token.session, action, &resource) {
             return Ok(());
         }
@@ -224,7 +212,7 @@ fn denied(session: &Session, action: &str, resource: &str) -> String {
     )
 }
 
-/// The time of `YYYYMMDDTHHMMSSZ`.
+/// Parses `YYYYMMDDTHHMMSSZ`.
 fn signed_at(date: &str) -> Option<OffsetDateTime> {
     let (day, clock) = date.strip_suffix('Z')?.split_once('T')?;
     let number = |text: &str, from: usize, to: usize| text.get(from..to)?.parse::<u8>().ok();
@@ -239,7 +227,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn registries_are_recognised_by_their_whole_host() {
+    fn registries_are_recognized_by_the_whole_host_name() {
         for (host, known) in [
             ("123456789012.dkr.ecr.eu-west-1.amazonaws.com", Some(("123456789012", "eu-west-1"))),
             ("123456789012.dkr.ecr-fips.us-gov-west-1.amazonaws.com", Some(("123456789012", "us-gov-west-1"))),
@@ -254,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn the_api_has_a_region() {
+    fn api_hosts_have_a_region() {
         for (host, region) in [
             ("api.ecr.eu-west-1.amazonaws.com", Some("eu-west-1")),
             ("api.ecr-fips.us-gov-west-1.amazonaws.com", Some("us-gov-west-1")),

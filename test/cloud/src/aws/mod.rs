@@ -1,4 +1,4 @@
-//! Amazon Web Services: OIDC providers, roles with real policy documents, STS and the API of ECR.
+//! Amazon Web Services: OIDC providers, roles with real policy documents, STS and the ECR API.
 
 mod ecr;
 mod policy;
@@ -19,29 +19,29 @@ pub(crate) use ecr::registry;
 use policy::{Context, Policy};
 pub use sts::StsError;
 
-/// The account of [`Aws::set_up`].
+/// The account in [`Aws::set_up`].
 pub const ACCOUNT: &str = "123456789012";
-/// The role of [`Aws::set_up`].
+/// The role in [`Aws::set_up`].
 pub const ROLE: &str = "arn:aws:iam::123456789012:role/deploy";
 
-/// What a role needs to pull any image of its account.
+/// The permissions to pull every image of the account.
 pub const PULL: &str = r#"{"Version": "2012-10-17", "Statement": [
     {"Effect": "Allow", "Action": "ecr:GetAuthorizationToken", "Resource": "*"},
     {"Effect": "Allow", "Action": ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer", "ecr:ListImages"],
      "Resource": "arn:aws:ecr:*:123456789012:repository/*"}]}"#;
 
-/// Why a policy document is not accepted.
+/// Why a policy document was rejected.
 #[derive(Debug, Error)]
 pub enum PolicyError {
-    /// It is not JSON, or has other fields than a policy document.
+    /// It is not JSON, or has fields that a policy document does not have.
     #[error("the policy document is malformed: {0}")]
     Json(#[from] serde_json::Error),
-    /// A condition has an operator that does not exist, or that local-cloud does not know.
+    /// A condition has an operator that does not exist or is not supported.
     #[error("condition operator `{0}` is not supported")]
     Operator(String),
 }
 
-/// AWS: its accounts, and what they gave out.
+/// AWS: its accounts, sessions and tokens.
 #[derive(Clone)]
 pub struct Aws {
     state: Arc<Mutex<State>>,
@@ -56,11 +56,10 @@ pub(crate) struct State {
     roles: HashMap<String, Role>,
     /// By access key id.
     sessions: HashMap<String, Session>,
-    /// By token, which is the base64 of user and password.
+    /// By token, which is the base64 encoding of user and password.
     registry_tokens: HashMap<String, RegistryToken>,
     sts_failures: Vec<StsError>,
     ecr_failures: Vec<EcrError>,
-    keys_unavailable: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -81,14 +80,12 @@ pub(crate) struct Session {
     token: String,
     role: String,
     name: String,
-    expired: bool,
 }
 
 #[derive(Clone, Debug)]
 struct RegistryToken {
     session: Session,
     region: String,
-    expired: bool,
 }
 
 impl Aws {
@@ -100,8 +97,8 @@ impl Aws {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The set-up of Atlassian's guide: in [`ACCOUNT`] a provider for the issuer, with the workspace as audience, and
-    /// [`ROLE`], which the issuer's default repository may assume and which may pull.
+    /// The setup in Atlassian's guide: in [`ACCOUNT`] a provider for the issuer, with the workspace as audience, and
+    /// [`ROLE`] with pull permissions, which the issuer's default repository may assume.
     pub fn set_up(&self, issuer: &Issuer) {
         let provider = provider(issuer);
         self.put_provider(ACCOUNT, issuer, &[&crate::audience()]);
@@ -116,14 +113,14 @@ impl Aws {
         self.put_role(ROLE, &trust, PULL).expect("both policies are well-formed");
     }
 
-    /// Creates or replaces an account's identity provider.
+    /// Creates or replaces the identity provider of an account.
     pub fn put_provider(&self, account: &str, issuer: &Issuer, audiences: &[&str]) {
         let arn = format!("arn:aws:iam::{account}:oidc-provider/{}", provider(issuer));
         let audiences = audiences.iter().map(|&audience| audience.to_owned()).collect();
         self.state().providers.insert(arn, Provider { audiences });
     }
 
-    /// Creates or replaces a role with its trust policy and what it permits.
+    /// Creates or replaces a role with its trust policy and permissions.
     ///
     /// # Errors
     ///
@@ -134,7 +131,7 @@ impl Aws {
         Ok(())
     }
 
-    /// Replaces what a role permits.
+    /// Replaces the permissions of a role.
     ///
     /// # Errors
     ///
@@ -152,29 +149,14 @@ impl Aws {
         self.state().roles.remove(arn);
     }
 
-    /// Makes the next calls of STS fail so, one after the other.
+    /// The next calls of STS fail with these errors, in this order.
     pub fn fail_sts(&self, errors: &[StsError]) {
         self.state().sts_failures.extend_from_slice(errors);
     }
 
-    /// Makes the next calls of the ECR API fail so, one after the other.
+    /// The next calls of the ECR API fail with these errors, in this order.
     pub fn fail_ecr(&self, errors: &[EcrError]) {
         self.state().ecr_failures.extend_from_slice(errors);
-    }
-
-    /// Keeps STS from fetching the issuer's keys.
-    pub fn hide_keys(&self) {
-        self.state().keys_unavailable = true;
-    }
-
-    /// Lets every session expire now.
-    pub fn expire_sessions(&self) {
-        self.state().sessions.values_mut().for_each(|session| session.expired = true);
-    }
-
-    /// Lets every registry token expire now.
-    pub fn expire_registry_tokens(&self) {
-        self.state().registry_tokens.values_mut().for_each(|token| token.expired = true);
     }
 
     pub(crate) fn reply(&self, host: &str, request: &Request) -> Option<Reply> {
@@ -187,7 +169,7 @@ impl Aws {
 }
 
 impl State {
-    /// Whether a session's role permits an action.
+    /// Whether the role of a session permits an action.
     fn permits(&self, session: &Session, action: &str, resource: &str) -> bool {
         let context = Context { federated: None, action, resource: Some(resource), keys: Vec::new() };
         self.roles.get(&session.role).is_some_and(|role| role.permissions.allows(&context))
@@ -207,7 +189,7 @@ impl Session {
     }
 }
 
-/// The issuer's URL without its scheme, as it stands in ARNs and condition keys.
+/// The issuer's URL without its scheme, as in ARNs and condition keys.
 fn provider(issuer: &Issuer) -> &str {
     issuer.iss().trim_start_matches("https://")
 }

@@ -1,4 +1,4 @@
-//! IAM policy documents, as far as trust and pull policies need them.
+//! IAM policy documents, limited to the features of trust and pull policies.
 //!
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html>
 
@@ -14,10 +14,10 @@ use super::PolicyError;
 #[serde(deny_unknown_fields, rename_all = "PascalCase")]
 pub(crate) struct Policy {
     #[serde(default)]
-    #[expect(dead_code, reason = "both versions mean the same here")]
+    #[expect(dead_code, reason = "both versions have the same meaning here")]
     version: Option<String>,
     #[serde(default)]
-    #[expect(dead_code, reason = "a name for people")]
+    #[expect(dead_code, reason = "informational")]
     id: Option<String>,
     statement: OneOrMany<Statement>,
 }
@@ -26,7 +26,7 @@ pub(crate) struct Policy {
 #[serde(deny_unknown_fields, rename_all = "PascalCase")]
 struct Statement {
     #[serde(default)]
-    #[expect(dead_code, reason = "a name for people")]
+    #[expect(dead_code, reason = "informational")]
     sid: Option<String>,
     effect: Effect,
     #[serde(default)]
@@ -66,15 +66,15 @@ impl<T> OneOrMany<T> {
     }
 }
 
-/// A request as policies see it.
+/// The request that a policy is evaluated for.
 #[derive(Debug)]
 pub(crate) struct Context<'a> {
-    /// The identity provider's ARN, in a trust policy.
+    /// The ARN of the identity provider, in a trust policy.
     pub(crate) federated: Option<&'a str>,
     pub(crate) action: &'a str,
     /// The ARN, in a permissions policy.
     pub(crate) resource: Option<&'a str>,
-    /// Condition keys with their values; a claim that is an array has several.
+    /// Condition keys and their values. A claim that is an array has several values.
     pub(crate) keys: Vec<(String, Vec<String>)>,
 }
 
@@ -89,7 +89,7 @@ impl Policy {
         Ok(policy)
     }
 
-    /// Whether a statement allows the request and none denies it.
+    /// Whether at least one statement allows the request and none denies it.
     pub(crate) fn allows(&self, context: &Context<'_>) -> bool {
         let mut applies = self.statement.iter().filter(|statement| statement.applies(context)).peekable();
         applies.peek().is_some() && applies.all(|statement| statement.effect == Effect::Allow)
@@ -128,7 +128,7 @@ struct Operator {
 /// Which of a key's values must match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Over {
-    /// The key has one value. One with several matches nothing.
+    /// The key has one value. A key with several values does not match.
     Single,
     Any,
     All,
@@ -188,7 +188,7 @@ impl Test {
     }
 }
 
-/// Whether a text matches a pattern of `*` and `?`.
+/// Whether a text matches a pattern with `*` and `?`.
 pub(crate) fn like(pattern: &str, text: &str) -> bool {
     match pattern.chars().next() {
         None => text.is_empty(),
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn conditions_are_evaluated_as_aws_documents_them() {
+    fn conditions_are_evaluated_as_documented() {
         for (condition, keys, trusted) in [
             (r#"{}"#, &[][..], true),
             (r#"{"StringEquals": {"x:aud": "a"}}"#, &[("x:aud", &["a"][..])][..], true),
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_denial_wins_over_what_allows() {
+    fn deny_overrides_allow() {
         let policy = r#"{"Statement": [
             {"Effect": "Allow", "Action": "ecr:*", "Resource": "*"},
             {"Effect": "Deny", "Action": "ecr:BatchGetImage", "Resource": "arn:aws:ecr:*:repository/secret/*"}]}"#;
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn an_operator_that_is_not_understood_is_refused() {
+    fn unknown_operator_is_rejected() {
         let policy = r#"{"Statement": {"Effect": "Allow", "Action": "*", "Condition": {"Bool": {"a": "true"}}}}"#;
         assert!(matches!(Policy::parse(policy), Err(PolicyError::Operator(operator)) if operator == "Bool"));
     }

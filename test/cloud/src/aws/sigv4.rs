@@ -1,4 +1,4 @@
-//! AWS Signature Version 4, from the side that verifies it.
+//! Verification of AWS Signature Version 4.
 //!
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>
 
@@ -40,8 +40,8 @@ impl<'a> Authorization<'a> {
         (algorithm == ALGORITHM && scope.eq(["aws4_request"])).then_some(authorization)
     }
 
-    /// Whether the owner of the secret signed this request. The path is `/` in all that is asked here, so that its
-    /// encoding does not matter.
+    /// Whether the owner of the secret signed this request. The path is always `/` here, so its encoding does not
+    /// matter.
     pub(crate) fn signs(&self, request: &Request, secret: &str) -> bool {
         let Some(date) = request.header("x-amz-date") else {
             return false;
@@ -66,7 +66,7 @@ impl<'a> Authorization<'a> {
     }
 }
 
-/// A header's value with its runs of spaces made one.
+/// The value of a header with runs of spaces collapsed.
 fn normal(value: &[u8]) -> String {
     String::from_utf8_lossy(value).split_ascii_whitespace().collect::<Vec<_>>().join(" ")
 }

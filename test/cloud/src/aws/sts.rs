@@ -16,10 +16,10 @@ use crate::reply::{self, Reply};
 use crate::secret;
 
 const NAMESPACE: &str = "https://sts.amazonaws.com/doc/2011-06-15/";
-/// How long past its `exp` a token is accepted, in seconds.
+/// How long a token is accepted after its `exp`, in seconds.
 const LEEWAY: u64 = 300;
 
-/// An error of STS, with the message that the real one has as far as it is known.
+/// An error of STS, with the message of the real service if it is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StsError {
     /// The role does not exist, or its trust policy does not match.
@@ -30,7 +30,7 @@ pub enum StsError {
     ExpiredToken,
     /// The identity provider rejects the token.
     IdpRejectedClaim,
-    /// The identity provider did not answer; transient.
+    /// The identity provider did not respond. Transient.
     IdpCommunicationError,
     /// A session policy is malformed.
     MalformedPolicyDocument,
@@ -40,11 +40,11 @@ pub enum StsError {
     RegionDisabled,
     /// A parameter breaks its rule.
     Validation(String),
-    /// There is no such action.
+    /// The action does not exist.
     InvalidAction,
-    /// The service is overloaded; transient.
+    /// The service is overloaded. Transient.
     Throttling,
-    /// The service failed; transient.
+    /// The service failed. Transient.
     InternalFailure,
 }
 
@@ -89,7 +89,7 @@ impl StsError {
     }
 }
 
-/// The region of an STS endpoint; `None` if the host is none.
+/// The region of an STS endpoint. `None` for other hosts.
 pub(super) fn region(host: &str) -> Option<&str> {
     if host == "sts.amazonaws.com" {
         return Some("us-east-1");
@@ -140,7 +140,6 @@ impl Aws {
             token: self.secrets.base64(400),
             role: ask.role.to_owned(),
             name: ask.session.to_owned(),
-            expired: false,
         };
         state.sessions.insert(key_id.clone(), session.clone());
         let text = |name: &str| claims.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -155,7 +154,7 @@ impl Aws {
     }
 }
 
-/// What is asked for.
+/// A parsed request.
 struct Ask<'a> {
     role: &'a str,
     session: &'a str,
@@ -171,7 +170,7 @@ impl<'a> Ask<'a> {
         }
         let known = ["Action", "Version", "RoleArn", "RoleSessionName", "WebIdentityToken", "DurationSeconds"];
         if let Some((name, _)) = form.iter().find(|(name, _)| !known.contains(&name.as_str())) {
-            return Err(StsError::Validation(format!("local-cloud does not know parameter {name}")));
+            return Err(StsError::Validation(format!("local-cloud does not support the parameter {name}")));
         }
         let ask = Self {
             role: text(field("RoleArn"), "roleArn", 20, 2048)?,
@@ -219,7 +218,7 @@ fn constraint(value: &str, name: &str, rule: &str) -> StsError {
 }
 
 impl State {
-    /// The claims of a token that the role admits.
+    /// Returns the claims of a token if the role trusts it.
     fn admitted(&self, ask: &Ask<'_>) -> Result<Claims, StsError> {
         let invalid = |message: &str| StsError::InvalidIdentityToken(message.to_owned());
         let claims = unverified_claims(ask.token).ok_or_else(|| {
@@ -242,16 +241,16 @@ impl State {
             .providers
             .get(&arn)
             .ok_or_else(|| invalid(&format!("No OpenIDConnect provider found in your account for {issuer}")))?;
-        // Every local issuer has the same keys, so that any of them can verify.
-        match (self.keys_unavailable, Issuer::bitbucket("any").verify(ask.token)) {
-            (false, Ok(_)) => {}
-            (true, _) | (false, Err(Unverified::UnknownKey)) => {
+        // All local issuers have the same keys, so any of them can verify the token.
+        match Issuer::bitbucket("any").verify(ask.token) {
+            Ok(_) => {}
+            Err(Unverified::UnknownKey) => {
                 return Err(invalid(
                     "Couldn't retrieve verification key from your identity provider,  please reference \
                      AssumeRoleWithWebIdentity documentation for requirements",
                 ));
             }
-            (false, Err(_)) => return Err(invalid("The ID Token provided is not a valid JWT: signature mismatch")),
+            Err(_) => return Err(invalid("The ID Token provided is not a valid JWT: signature mismatch")),
         }
         if !audiences.iter().any(|audience| provider.audiences.contains(audience)) {
             return Err(invalid("Incorrect token audience"));
@@ -280,7 +279,7 @@ fn audiences(claims: &Claims) -> Vec<String> {
     }
 }
 
-/// A session that was given out.
+/// A new session.
 struct Assumed {
     key_id: String,
     session: Session,

@@ -1,38 +1,38 @@
-//! The few `gcloud` commands that set a project up for a pipeline.
+//! The `gcloud` commands that set up a project for a pipeline.
 
 use thiserror::Error;
 
 use super::{Bindings, Pool, Provider, State};
 
-/// Why a command is not carried out.
+/// Why a command failed.
 #[derive(Debug, Error)]
 pub enum GcloudError {
-    /// It is not one of those that are known.
+    /// The command is not supported.
     #[error("unknown command `{0}`")]
     Command(String),
     /// A flag is missing.
     #[error("argument --{0}: must be specified")]
     Missing(&'static str),
-    /// A flag is not known to this command.
+    /// The command does not have this flag.
     #[error("unrecognized argument: --{0}")]
     Unrecognized(String),
-    /// What the command is about does not exist.
+    /// The subject of the command does not exist.
     #[error("NOT_FOUND: `{0}` does not exist")]
     NotFound(String),
-    /// What the command creates exists.
+    /// The command would create something that already exists.
     #[error("ALREADY_EXISTS: `{0}` already exists")]
     Exists(String),
-    /// A mapping or condition that cannot be evaluated.
+    /// A mapping or condition is not supported.
     #[error("INVALID_ARGUMENT: cannot evaluate `{0}`")]
     Expression(String),
-    /// The shell would read on: a quote is open.
+    /// A quote is not closed: a shell would read more lines.
     #[error("a quote is not closed")]
     Quote,
 }
 
-/// A command taken apart.
+/// A parsed command.
 struct Command {
-    /// What is no flag, `gcloud` left out.
+    /// The words that are not flags, without `gcloud`.
     words: Vec<String>,
     flags: Vec<(String, String)>,
 }
@@ -52,20 +52,20 @@ impl Command {
     }
 }
 
-/// Runs commands, one a line; a backslash at a line's end continues it.
+/// Runs commands, one per line. A backslash at the end of a line continues it.
 pub(super) fn run(state: &mut State, commands: &str) -> Result<(), GcloudError> {
     for line in split(commands)?.into_iter().filter(|line| !line.is_empty()) {
         let command = parse(line)?;
-        carry_out(state, &command)?;
+        execute(state, &command)?;
     }
     Ok(())
 }
 
-fn carry_out(state: &mut State, command: &Command) -> Result<(), GcloudError> {
+fn execute(state: &mut State, command: &Command) -> Result<(), GcloudError> {
     let words: Vec<&str> = command.words.iter().map(String::as_str).collect();
     let project = match command.optional("project").or(state.project.as_deref()) {
         Some(project) if state.numbers.contains_key(project) => project.to_owned(),
-        // Its number does as well.
+        // The project number is allowed as well.
         Some(project) => match state.numbers.iter().find(|(_, number)| *number == project) {
             Some((id, _)) => id.clone(),
             None => return Err(GcloudError::NotFound(project.to_owned())),
@@ -174,7 +174,7 @@ fn bind(verb: &str, bindings: &mut Bindings, command: &Command) -> Result<(), Gc
     Ok(())
 }
 
-/// `google.subject=assertion.sub,attribute.x=assertion.y`.
+/// Parses `google.subject=assertion.sub,attribute.x=assertion.y`.
 fn mapping(text: &str) -> Result<Vec<(String, String)>, GcloudError> {
     let wrong = || GcloudError::Expression(text.to_owned());
     let one = |pair: &str| {
@@ -187,7 +187,7 @@ fn mapping(text: &str) -> Result<Vec<(String, String)>, GcloudError> {
     if has_subject { Ok(mapping) } else { Err(wrong()) }
 }
 
-/// `assertion.x == 'y' && assertion.z == "w"`, which is as much of CEL as is understood.
+/// Parses `assertion.x == 'y' && assertion.z == "w"`, the supported subset of CEL.
 fn condition(text: &str) -> Result<Vec<(String, String)>, GcloudError> {
     let wrong = || GcloudError::Expression(text.to_owned());
     let one = |clause: &str| {
@@ -223,7 +223,7 @@ fn parse(line: Vec<String>) -> Result<Command, GcloudError> {
     Ok(Command { words, flags })
 }
 
-/// Splits a script into lines of words as a shell does: quotes, escapes, continued lines, comments.
+/// Splits a script into lines and words as a shell does: quotes, escapes, continued lines, comments.
 fn split(script: &str) -> Result<Vec<Vec<String>>, GcloudError> {
     let mut lines = vec![Vec::new()];
     let mut word: Option<String> = None;
@@ -231,10 +231,10 @@ fn split(script: &str) -> Result<Vec<Vec<String>>, GcloudError> {
     while let Some(letter) = letters.next() {
         match letter {
             '\n' => {
-                lines.last_mut().expect("there is a first line").extend(word.take());
+                lines.last_mut().expect("the list is never empty").extend(word.take());
                 lines.push(Vec::new());
             }
-            ' ' | '\t' => lines.last_mut().expect("there is a first line").extend(word.take()),
+            ' ' | '\t' => lines.last_mut().expect("the list is never empty").extend(word.take()),
             '#' if word.is_none() => while letters.next_if(|&letter| letter != '\n').is_some() {},
             '\\' => match letters.next() {
                 Some('\n') | None => {}
@@ -253,7 +253,7 @@ fn split(script: &str) -> Result<Vec<Vec<String>>, GcloudError> {
             other => word.get_or_insert_default().push(other),
         }
     }
-    lines.last_mut().expect("there is a first line").extend(word);
+    lines.last_mut().expect("the list is never empty").extend(word);
     Ok(lines)
 }
 
@@ -262,7 +262,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_script_is_split_as_a_shell_splits_it() {
+    fn script_is_split_like_in_a_shell() {
         let script = "a 'b c' --d=\"e 'f'\" \\\n  g\\ h # a comment\n\n# another\ni";
         let words = |line: &[&str]| line.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
         let expected = [words(&["a", "b c", "--d=e 'f'", "g h"]), words(&[]), words(&[]), words(&["i"])];
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn conditions_are_comparisons_of_claims() {
+    fn conditions_compare_claims() {
         let pair = |claim: &str, value: &str| (claim.to_owned(), value.to_owned());
         assert_eq!(condition("assertion.a=='b'").unwrap(), [pair("a", "b")]);
         assert_eq!(condition("assertion.a == \"b\" && assertion.c=='d'").unwrap(), [pair("a", "b"), pair("c", "d")]);
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn what_gcloud_refuses_is_refused() {
+    fn invalid_commands_are_rejected() {
         let mut state = State { project: Some("p".to_owned()), ..State::default() };
         state.numbers.insert("p".to_owned(), "1".to_owned());
         for (command, error) in [

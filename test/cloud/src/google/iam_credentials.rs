@@ -1,4 +1,4 @@
-//! IAM Credentials: a federated token for a service account's.
+//! IAM Credentials: exchanges a federated token for a token of a service account.
 //!
 //! <https://cloud.google.com/iam/docs/reference/credentials/rest/v1/projects.serviceAccounts/generateAccessToken>
 
@@ -12,7 +12,7 @@ use super::{Google, TOKEN_CREATOR, WORKLOAD_IDENTITY_USER, bearer, error};
 use crate::reply::{self, Reply};
 
 const REASON: &str = "type.googleapis.com/google.rpc.ErrorInfo";
-/// The longest life of a token, in seconds.
+/// The maximum lifetime of a token, in seconds.
 const MAX_LIFE: i64 = 3600;
 
 impl Google {
@@ -33,7 +33,6 @@ impl Google {
         let mut state = self.state();
         let members = bearer(request)
             .and_then(|token| state.tokens.get(token))
-            .filter(|token| !token.expired)
             .map(|token| token.members.clone())
             .ok_or_else(|| {
                 let message = "Request had invalid authentication credentials. Expected OAuth 2 access token, login \
@@ -41,16 +40,6 @@ impl Google {
                                https://developers.google.com/identity/sign-in/web/devconsole-project.";
                 error(401, "UNAUTHENTICATED", message, &[])
             })?;
-        if state.credentials_api_disabled {
-            let number = state.project.as_ref().and_then(|id| state.numbers.get(id)).cloned().unwrap_or_default();
-            let message = format!(
-                "IAM Service Account Credentials API has not been used in project {number} before or it is disabled. \
-                 Enable it by visiting https://console.developers.google.com/apis/api/iamcredentials.googleapis.com\
-                 /overview?project={number} then retry."
-            );
-            let details = json!({"@type": REASON, "reason": "SERVICE_DISABLED", "domain": "googleapis.com"});
-            return Err(error(403, "PERMISSION_DENIED", &message, &[details]));
-        }
         let body = request.json();
         if body["scope"].as_array().is_none_or(Vec::is_empty) {
             return Err(error(
@@ -79,7 +68,7 @@ impl Google {
     }
 }
 
-/// The `lifetime` that is asked for, in seconds.
+/// The requested `lifetime` in seconds.
 fn life(body: &Value) -> Result<i64, Reply> {
     let Some(lifetime) = body.get("lifetime") else {
         return Ok(MAX_LIFE);

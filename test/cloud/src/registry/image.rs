@@ -1,4 +1,4 @@
-//! Tiny images, the same bytes in every run.
+//! Small images with the same bytes in every run.
 //!
 //! <https://github.com/opencontainers/image-spec/blob/v1.1.1/manifest.md>
 
@@ -7,19 +7,19 @@ use serde_json::{Value, json};
 
 use crate::aws::sigv4::sha256;
 
-/// The media types of a manifest.
+/// The media type of an OCI index.
 pub const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
-/// Docker's form of an index.
+/// The media type of Docker's form of an index.
 pub const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
-/// One platform's image.
+/// The media type of an OCI image for one platform.
 pub const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-/// Docker's form of one platform's image.
+/// The media type of Docker's form of an image for one platform.
 pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 
-/// What every image has as its only layer.
+/// The only layer of all images.
 const LAYER: &[u8] = b"a layer\n";
 
-/// An image: manifests that name each other, and the blobs that they name.
+/// An image: manifests and blobs that refer to each other.
 #[derive(Clone, Debug)]
 pub struct Image {
     form: Form,
@@ -36,10 +36,10 @@ enum Form {
     Docker,
 }
 
-/// A manifest with its type.
+/// A manifest with its media type.
 #[derive(Clone, Debug)]
 pub struct Manifest {
-    /// The type.
+    /// The media type.
     pub media_type: &'static str,
     /// The JSON text.
     pub bytes: Bytes,
@@ -50,7 +50,7 @@ impl Manifest {
         Self { media_type, bytes: content.to_string().into() }
     }
 
-    /// The digest of its bytes.
+    /// The digest of the bytes.
     #[must_use]
     pub fn digest(&self) -> String {
         digest(&self.bytes)
@@ -61,10 +61,10 @@ impl Manifest {
     }
 }
 
-/// An image taken apart.
+/// The parts of an image.
 #[derive(Clone, Debug)]
 pub struct Parts {
-    /// The manifests, the one that a tag means first.
+    /// The manifests. A tag points to the first one.
     pub manifests: Vec<Manifest>,
     /// Configurations and layers.
     pub blobs: Vec<Bytes>,
@@ -100,27 +100,27 @@ impl Image {
         Self { form, platforms, version: "1".to_owned(), attestations: false }
     }
 
-    /// Other contents: another digest.
+    /// Changes the contents, and so the digest.
     #[must_use]
     pub fn version(mut self, version: &str) -> Self {
         version.clone_into(&mut self.version);
         self
     }
 
-    /// An index with an attestation for each image, as buildx makes it: platform `unknown/unknown`.
+    /// Adds an attestation for each image to an index, as buildx does: platform `unknown/unknown`.
     #[must_use]
     pub fn attestations(mut self) -> Self {
         self.attestations = true;
         self
     }
 
-    /// The digest of what a tag of this image means.
+    /// The digest that a tag of this image points to.
     #[must_use]
     pub fn digest(&self) -> String {
         self.parts().manifests[0].digest()
     }
 
-    /// Its manifests and blobs, to be pushed to a registry of another make.
+    /// The manifests and blobs, to push them to another registry.
     #[must_use]
     pub fn parts(&self) -> Parts {
         let mut blobs = vec![Bytes::from_static(LAYER)];
@@ -187,7 +187,7 @@ impl Image {
     }
 }
 
-/// `OS/ARCHITECTURE[/VARIANT]` as manifests have it.
+/// `OS/ARCHITECTURE[/VARIANT]` as in manifests.
 fn platform_of(platform: &str) -> Value {
     let mut parts = platform.split('/');
     let mut value = json!({
@@ -211,7 +211,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_manifest_names_is_in_the_image() {
+    fn manifests_refer_to_parts_of_the_image() {
         let platforms = ["linux/amd64", "linux/arm/v7"];
         for image in [Image::index(&platforms), Image::docker_list(&platforms), Image::oci("a/b"), Image::docker("a/b")]
         {
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_has_its_own_digest_which_is_the_same_in_every_run() {
+    fn digest_depends_only_on_the_contents() {
         let image = Image::oci("linux/amd64");
         assert_ne!(image.digest(), image.clone().version("2").digest());
         assert_eq!(image.digest(), Image::oci("linux/amd64").digest());

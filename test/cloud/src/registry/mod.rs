@@ -1,4 +1,4 @@
-//! Registries (OCI distribution specification 1.1), each with the ways of the real one of its name.
+//! Registries (OCI distribution specification 1.1), each with the behaviour of the real one of that name.
 
 mod api;
 mod auth;
@@ -21,26 +21,27 @@ use crate::secret::Secrets;
 use auth::Access;
 use token::{Denial, TokenAuth};
 
-/// Something that a registry does unlike others.
+/// A deviation from the usual behaviour of registries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Quirk {
     /// `Docker-Content-Digest` is missing.
     NoDigestHeader,
-    /// `Docker-Content-Digest` is that of other bytes.
+    /// `Docker-Content-Digest` is the digest of other bytes.
     WrongDigestHeader,
-    /// `Docker-Content-Digest` is no digest.
+    /// `Docker-Content-Digest` is malformed.
     MalformedDigestHeader,
-    /// The bytes of manifests and blobs are not those of their digest.
+    /// The bytes of manifests and blobs do not match their digest.
     WrongBytes,
-    /// Blobs are elsewhere: 307 to another host with a signature in its query, which refuses an `Authorization`.
+    /// Blobs are redirected (307) to another host with a signature in the query, which rejects an `Authorization`
+    /// header.
     RedirectBlobs,
-    /// `HEAD` of a manifest is answered with 405.
+    /// `HEAD` for a manifest returns 405.
     NoHead,
-    /// `tags/list` is answered with 404.
+    /// `tags/list` returns 404.
     NoTagsList,
 }
 
-/// A registry. Clones are the same registry.
+/// A registry. Clones share their state.
 #[derive(Clone)]
 pub struct Registry(Arc<Inner>);
 
@@ -55,7 +56,7 @@ struct State {
     access: Access,
     challenges: Challenges,
     quirks: BTreeSet<Quirk>,
-    /// The signatures of blobs that were redirected, with what they open.
+    /// The signatures of redirected blobs, each with its blob.
     signatures: HashMap<String, Bytes>,
 }
 
@@ -98,13 +99,13 @@ impl Registry {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Its host name.
+    /// The host name.
     #[must_use]
     pub fn host(&self) -> &str {
         &self.0.host
     }
 
-    /// Puts an image there under a tag and returns the digest that the tag means now.
+    /// Stores an image under a tag. Returns the digest that the tag now points to.
     pub fn put_image(&self, name: &str, tag: &str, image: &Image) -> String {
         let digest = image.digest();
         let parts = image.parts();
@@ -116,26 +117,19 @@ impl Registry {
         digest
     }
 
-    /// Takes a tag away; what it meant can still be had by its digest.
-    pub fn untag(&self, name: &str, tag: &str) {
-        if let Some(repository) = self.state().repositories.get_mut(name) {
-            repository.tags.remove(tag);
-        }
-    }
-
-    /// Lets only users read a repository, which is created if it does not exist. At ECR and Google the cloud's
-    /// permissions say who may read.
+    /// Makes a repository readable only for users. Creates it if it does not exist. In ECR and Google, the permissions
+    /// of the cloud apply instead.
     pub fn make_private(&self, name: &str) {
         self.state().repositories.entry(name.to_owned()).or_default().private = true;
     }
 
-    /// Adds a user, who may read every repository.
+    /// Adds a user with read access to all repositories.
     pub fn add_user(&self, name: &str, password: &str) {
         self.0.secrets.keep(password);
         self.state().access.users().insert(name.to_owned(), password.to_owned());
     }
 
-    /// Adds a refresh token, as `docker login` stores one under `identitytoken`; it may read every repository.
+    /// Adds a refresh token with read access to all repositories, as `docker login` stores it in `identitytoken`.
     pub fn add_identity_token(&self, token: &str) {
         self.0.secrets.keep(token);
         if let Access::Token(auth) = &mut self.state().access {
@@ -143,47 +137,42 @@ impl Registry {
         }
     }
 
-    /// Wants no credentials at all.
+    /// Disables authentication.
     pub fn use_no_auth(&self) {
         self.state().access = Access::Open;
     }
 
-    /// Wants user and password with every request, as registries behind a web server do.
+    /// Requires user and password in every request, like a registry behind a web server.
     pub fn use_basic_auth(&self) {
         self.state().access = Access::Basic(HashMap::new());
     }
 
-    /// Wants a token from this realm, such as `auth.example.com/token?client=docker`, for a service.
-    pub fn use_token_auth(&self, realm: &str, service: &str) {
-        self.state().access = Access::Token(TokenAuth::new(realm, service));
-    }
-
-    /// Names a scope in challenges that has nothing to do with the request, as GHCR does for `/v2/`.
+    /// Sets the scope in challenges, whatever the request is for, as GHCR does for `/v2/`.
     pub fn challenge_scope(&self, scope: &str) {
         self.auth(|auth| auth.challenge_scope = Some(scope.to_owned()));
     }
 
-    /// Says the whole realm URL of challenges; the token service stays where it is.
+    /// Sets the realm URL in challenges. The token service stays the same.
     pub fn challenge_realm(&self, realm: &str) {
         self.auth(|auth| auth.challenge_realm = Some(realm.to_owned()));
     }
 
-    /// How challenges are written.
+    /// Sets the format of challenges.
     pub fn challenges(&self, challenges: Challenges) {
         self.state().challenges = challenges;
     }
 
-    /// Returns tokens under these names only (`token`, `access_token`), and without `expires_in` if there is no number.
+    /// Sets the names of the token in responses (`token`, `access_token`), and `expires_in` unless it is `None`.
     pub fn token_response(&self, names: &'static [&'static str], expires_in: Option<u64>) {
         self.auth(|auth| (auth.names, auth.expires_in) = (names, expires_in));
     }
 
-    /// Has no `POST` at the realm (404), as token services had before OAuth 2.
+    /// Disables `POST` at the realm (404), like token services without OAuth 2.
     pub fn refuse_oauth(&self) {
         self.auth(|auth| auth.oauth = false);
     }
 
-    /// Lets every bearer token expire now.
+    /// Expires all bearer tokens.
     pub fn expire_tokens(&self) {
         self.auth(|auth| auth.tokens.values_mut().for_each(|grant| grant.expired = true));
     }
@@ -221,10 +210,10 @@ impl Registries {
         registry
     }
 
-    /// The response of the registry that a host belongs to: as registry, as token service or as store of blobs.
+    /// The response of the registry for this host: as registry, token service or blob store.
     pub(crate) fn reply(&self, host: &str, request: &Request) -> Option<Reply> {
         let registries = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        // Docker Hub's API has two names.
+        // The API of Docker Hub has two names.
         let host = if host == "index.docker.io" { "registry-1.docker.io" } else { host };
         let token = registries.iter().find_map(|registry| registry.token_reply(host, request));
         token.or_else(|| {

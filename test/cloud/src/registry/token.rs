@@ -12,23 +12,23 @@ use super::{Registry, Repository};
 use crate::reply::{self, Reply};
 use crate::secret::{Secrets, basic};
 
-/// How access is denied to a repository that is missing or private.
+/// How access to a missing or private repository is denied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Denial {
-    /// A missing one is 404 `NAME_UNKNOWN` at the registry, a private one 401.
+    /// 404 `NAME_UNKNOWN` from the registry if it is missing, 401 if it is private.
     NotFound,
-    /// Both are 401 at the registry, as at Docker Hub.
+    /// 401 from the registry in both cases, as in Docker Hub.
     AtRegistry,
-    /// Both are 403 at the token service, as at GHCR.
+    /// 403 from the token service in both cases, as in GHCR.
     AtRealm,
 }
 
-/// Token authentication of one registry.
+/// The token authentication of a registry.
 pub(super) struct TokenAuth {
-    /// `HOST/PATH[?QUERY]`.
+    /// `HOST/PATH`.
     realm: String,
     service: String,
-    /// The one scope that there is, such as ECR Public's `aws`.
+    /// The only scope of the service, such as `aws` in ECR Public.
     pub(super) fixed_scope: Option<String>,
     pub(super) challenge_scope: Option<String>,
     pub(super) challenge_realm: Option<String>,
@@ -41,22 +41,22 @@ pub(super) struct TokenAuth {
     pub(super) tokens: HashMap<String, Grant>,
 }
 
-/// What a token opens.
+/// The access that a token grants.
 #[derive(Clone, Debug)]
 pub(super) struct Grant {
-    /// The repositories of its scopes; every one if there is only one scope.
+    /// The repositories in its scopes. `None` means all.
     names: Option<Vec<String>>,
     user: bool,
     pub(super) expired: bool,
 }
 
 impl Grant {
-    /// Whether it has a repository in its scope.
+    /// Whether the repository is in its scope.
     pub(super) fn covers(&self, name: Option<&str>) -> bool {
         name.is_none_or(|name| self.names.as_ref().is_none_or(|names| names.iter().any(|own| own == name)))
     }
 
-    /// Whether it may read a repository.
+    /// Whether it permits reading a repository.
     pub(super) fn reads(&self, name: Option<&str>, public: bool) -> bool {
         name.is_none() || self.covers(name) && (public || self.user)
     }
@@ -90,12 +90,12 @@ impl TokenAuth {
         self
     }
 
-    /// The parameters of a challenge; `None` is the probe of `/v2/`.
+    /// The parameters of a challenge. The `name` of a request for `/v2/` is `None`.
     pub(super) fn challenge(&self, name: Option<&str>, error: Option<&'static str>) -> Vec<(&'static str, String)> {
         let realm = self.challenge_realm.clone().unwrap_or_else(|| format!("https://{}", self.realm));
         let own = self.fixed_scope.clone().or_else(|| self.challenge_scope.clone());
         let scope = own.or_else(|| name.map(|name| format!("repository:{name}:pull")));
-        // What GHCR says where it knows no repository.
+        // GHCR uses this placeholder without a repository.
         let placeholder = || (self.service == "ghcr.io").then(|| "repository:user/image:pull".to_owned());
         let scope = scope.or_else(placeholder);
         let mut parameters = vec![("realm", realm), ("service", self.service.clone())];
@@ -104,12 +104,8 @@ impl TokenAuth {
         parameters
     }
 
-    /// Whether a request is to the realm, its own query included.
     fn is_realm(&self, host: &str, request: &Request) -> bool {
-        let (place, query) = self.realm.split_once('?').unwrap_or((&self.realm, ""));
-        let given: Vec<&str> = request.query.as_deref().unwrap_or_default().split('&').collect();
-        let own = query.split('&').filter(|parameter| !parameter.is_empty());
-        place == format!("{host}{}", request.path) && own.into_iter().all(|parameter| given.contains(&parameter))
+        self.realm == format!("{host}{}", request.path)
     }
 
     /// The response of the token service.
@@ -120,14 +116,14 @@ impl TokenAuth {
         secrets: &Secrets,
     ) -> Reply {
         let wrong = |message: &str| reply::distribution(400, "UNSUPPORTED", message);
-        let (asked, user) = match request.method.as_str() {
+        let (fields, user) = match request.method.as_str() {
             "GET" => {
                 let query = request.query.as_deref().unwrap_or_default();
-                let asked: Vec<(String, String)> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+                let fields: Vec<(String, String)> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
                 match request.header("authorization") {
-                    None => (asked, false),
+                    None => (fields, false),
                     Some(header) => match basic(header) {
-                        Some((user, password)) if self.users.get(&user) == Some(&password) => (asked, true),
+                        Some((user, password)) if self.users.get(&user) == Some(&password) => (fields, true),
                         _ => return reply::distribution(401, "UNAUTHORIZED", "incorrect username or password"),
                     },
                 }
@@ -155,7 +151,7 @@ impl TokenAuth {
             }
             _ => return reply::text(404, "404 page not found\n"),
         };
-        let all = |name: &str| asked.iter().filter(|(key, _)| key == name).map(|(_, value)| value.clone()).collect();
+        let all = |name: &str| fields.iter().filter(|(key, _)| key == name).map(|(_, value)| value.clone()).collect();
         let (services, scopes): (Vec<String>, Vec<String>) = (all("service"), all("scope"));
         if services != [self.service.clone()] {
             return wrong(&format!("service must be {}", self.service));
@@ -188,7 +184,7 @@ impl TokenAuth {
     }
 }
 
-/// The repository of `repository:NAME:pull[,push]`.
+/// The repository in `repository:NAME:pull[,push]`.
 fn repository(scope: &str) -> Result<String, String> {
     let wrong = || format!("scope {scope} is malformed");
     let (name, actions) = scope.strip_prefix("repository:").and_then(|rest| rest.rsplit_once(':')).ok_or_else(wrong)?;
@@ -196,7 +192,7 @@ fn repository(scope: &str) -> Result<String, String> {
 }
 
 impl Registry {
-    /// The token service's response; `None` if the request is not for it.
+    /// The response of the token service. `None` if the request is not for it.
     pub(super) fn token_reply(&self, host: &str, request: &Request) -> Option<Reply> {
         let mut state = self.state();
         let state = &mut *state;

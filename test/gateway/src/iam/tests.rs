@@ -1,9 +1,9 @@
-//! The rules of IAM, one by one.
+//! The rules of IAM.
 
 use super::*;
 
 #[test]
-fn a_wildcard_stands_for_any_text() {
+fn wildcard_matches_any_text() {
     for (pattern, text, matches) in [
         ("*", "etl:import-csv", true),
         ("etl:*", "etl:import-csv", true),
@@ -58,7 +58,7 @@ fn iam(yaml: &str) -> Iam {
 }
 
 #[test]
-fn a_role_matches_by_its_principal_and_conditions() {
+fn role_matches_by_principal_and_conditions() {
     for (spec, matches) in [
         ("{policy: [policy]}", true),
         ("{policy: [policy], principal: {'jwt:sub': ['{repo}:{step}']}}", true),
@@ -92,7 +92,7 @@ fn a_role_matches_by_its_principal_and_conditions() {
 }
 
 #[test]
-fn a_statement_allows_its_actions_on_its_resources() {
+fn statement_permits_actions_on_resources() {
     for (statement, action, resource, allowed) in [
         (ANY, "System:Info", "*", true),
         ("{action: ['Function:*'], effect: Allow, resource: ['etl:*']}", "Function:Create", "etl:a", true),
@@ -111,7 +111,7 @@ fn a_statement_allows_its_actions_on_its_resources() {
 }
 
 #[test]
-fn a_statement_may_have_conditions_of_its_own() {
+fn statement_may_have_conditions() {
     let statement = |branch| {
         format!(
             "{{action: ['*'], effect: Allow, resource: ['*'], condition: {{StringEqual: {{'jwt:branchName': {branch}}}}}}}"
@@ -124,7 +124,7 @@ fn a_statement_may_have_conditions_of_its_own() {
 }
 
 #[test]
-fn an_issuer_is_found_by_its_iss() {
+fn issuer_is_found_by_iss() {
     let iam = iam(ISSUER);
     let issuer = iam.issuer("https://issuer.example.com").unwrap();
     assert_eq!(issuer.token_expiry, Duration::from_secs(5400));
@@ -132,18 +132,18 @@ fn an_issuer_is_found_by_its_iss() {
 }
 
 #[test]
-fn a_resource_of_the_same_name_replaces_the_one_before() {
+fn resource_replaces_one_of_the_same_name() {
     let mut iam = iam(&(policy(ANY) + &role("{policy: [policy]}")));
     iam.apply(&role("{policy: [policy], principal: {'jwt:sub': [somebody]}}")).unwrap();
     assert!(iam.policies_for(&claims()).is_empty());
 }
 
 #[test]
-fn what_iam_does_not_know_is_refused() {
+fn unsupported_resources_are_rejected() {
     for (yaml, error) in [
         (role("{policy: [p], condition: {StringNotEqual: {'jwt:sub': x}}}"), "Role `role`: unknown variant"),
         (role("{policy: [p], condition: {StringEqual: {sub: x}}}"), "Role `role`: condition key `sub` does not"),
-        (role("{policy: [p], principal: {'jwt:aud': [x]}}"), "Role `role`: a principal is told by `jwt:sub`"),
+        (role("{policy: [p], principal: {'jwt:aud': [x]}}"), "Role `role`: the key of a principal must be `jwt:sub`"),
         (role("{policies: [p]}"), "Role `role`: unknown field `policies`"),
         (policy("{action: ['*'], effect: Deny, resource: ['*']}"), "Policy `policy`: unknown variant `Deny`"),
         (ISSUER.replace("1h30m", "soon"), "JwtIssuer `bitbucket.com`: `soon` is not a duration"),
@@ -156,7 +156,7 @@ fn what_iam_does_not_know_is_refused() {
 }
 
 #[test]
-fn a_duration_is_written_as_in_go() {
+fn durations_are_parsed_like_in_go() {
     for (text, milliseconds) in [
         ("30m", Some(1_800_000)),
         ("1h30m", Some(5_400_000)),

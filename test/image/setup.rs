@@ -1,4 +1,4 @@
-//! What a run of the image meets: a clone, Bitbucket's mounts and variables, a network with gateways.
+//! The environment of the image: a clone, Bitbucket's mounts and variables, a network with gateways.
 
 use std::ffi::OsString;
 use std::fs;
@@ -12,42 +12,42 @@ use tempfile::TempDir;
 
 use crate::engine::{self, LABEL, docker, ended, finish};
 
-/// The pipe's image.
+/// The image of the pipe.
 pub const IMAGE: &str = "openfaas-pipe-test:pipe";
 const GATEWAY_IMAGE: &str = "openfaas-pipe-test:gateway";
 const NETWORK: &str = "openfaas-pipe-test";
-/// Where Bitbucket mounts the clone.
+/// The mount point of the clone.
 pub const CLONE: &str = "/opt/atlassian/pipelines/agent/build";
-/// Where Bitbucket keeps what pipes leave for later steps.
+/// The directory for files that pipes leave for later steps.
 pub const STORAGE: &str = "/opt/atlassian/pipelines/agent/build/.bitbucket/pipelines/generated/pipeline/pipes";
-/// Where that is in the clone, and the pipe's own folder in it.
+/// The pipe's own directory in [`STORAGE`], relative to the clone.
 const PIPES: &str = ".bitbucket/pipelines/generated/pipeline/pipes/acme/openfaas-pipe";
-/// A domain to search for names in.
+/// A search domain.
 pub const DOMAIN: &str = "pipes.internal";
 
-/// The test's network and its gateways.
-pub struct World {
+/// The network and its gateways.
+pub struct Setup {
     shared: TempDir,
-    /// The gateway's address in the network, for `/etc/hosts`.
+    /// The gateway's address in the network.
     pub address: String,
     gateways: Vec<Child>,
 }
 
-impl World {
-    /// Starts the gateways: `gateway`, and `slow`, whose functions never get ready.
+impl Setup {
+    /// Starts the gateways: `gateway`, and `slow`, whose functions never become ready.
     pub fn start(repository: &Path) -> anyhow::Result<Self> {
         gateway_image(repository)?;
         engine::run(["network", "create", "--label", LABEL, NETWORK])?;
         let shared = directory()?;
-        // More than the guide's resources allow, for what the guide does not do.
+        // Additional resources, for checks that the guide's resources do not permit.
         fs::copy(repository.join("test/iam/bitbucket-guide.yaml"), shared.path().join("guide.yaml"))?;
         fs::copy(repository.join("test/image/iam.yaml"), shared.path().join("more.yaml"))?;
-        let mut world = Self { shared, address: String::new(), gateways: Vec::new() };
-        world.gateway("gateway", &[])?;
-        world.gateway("slow", &["--ready-after", "1h"])?;
+        let mut setup = Self { shared, address: String::new(), gateways: Vec::new() };
+        setup.gateway("gateway", &[])?;
+        setup.gateway("slow", &["--ready-after", "1h"])?;
         let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
-        world.address = engine::run(["inspect", "--format", format, "openfaas-pipe-test-gateway"])?;
-        Ok(world)
+        setup.address = engine::run(["inspect", "--format", format, "openfaas-pipe-test-gateway"])?;
+        Ok(setup)
     }
 
     fn gateway(&mut self, name: &str, more: &[&str]) -> anyhow::Result<()> {
@@ -67,7 +67,7 @@ impl World {
         let mut child = command.stdout(Stdio::piped()).spawn()?;
         let stdout = child.stdout.take().context("no output")?;
         self.gateways.push(child);
-        // It answers once it has said where its authority lies.
+        // The gateway accepts connections when it has printed this line.
         for line in BufReader::new(stdout).lines() {
             if line?.starts_with("CA ") {
                 return Ok(());
@@ -76,7 +76,7 @@ impl World {
         bail!("the gateway `{name}` did not start")
     }
 
-    /// The token that Bitbucket would give a step whose audience is that gateway.
+    /// The token of a step with the gateway as audience.
     pub fn token(&self, gateway: &str) -> String {
         self.read(&format!("{gateway}.token"))
     }
@@ -101,24 +101,24 @@ impl World {
     }
 }
 
-impl Drop for World {
+impl Drop for Setup {
     fn drop(&mut self) {
         for gateway in &mut self.gateways {
-            // Its container goes with everything else; this ends the client that shows its log.
+            // The containers are removed with everything else. This stops the `docker run` clients.
             _ = gateway.kill();
             _ = gateway.wait();
         }
     }
 }
 
-/// A directory for containers to mount: in Bitbucket's pipelines they mount only what lies in the clone.
+/// A directory to mount into containers. In Bitbucket Pipelines, only directories in the clone can be mounted.
 fn directory() -> io::Result<TempDir> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tmp");
     fs::create_dir_all(&folder)?;
     tempfile::tempdir_in(folder)
 }
 
-/// An image that holds the local gateway and nothing else.
+/// Creates an image of the local gateway.
 fn gateway_image(repository: &Path) -> anyhow::Result<()> {
     let mut build = Command::new(env!("CARGO"));
     build.args(["build", "--locked", "--package", "local-gateway", "--message-format=json"]);
@@ -141,7 +141,7 @@ fn gateway_image(repository: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// One step of a pipeline: its clone, its variables, and how the container is restricted.
+/// A step of a pipeline: its clone and the arguments of `docker run`.
 pub struct Step {
     clone: TempDir,
     outside: TempDir,
@@ -151,20 +151,20 @@ pub struct Step {
 impl Step {
     fn new(address: String) -> Self {
         let directory = || {
-            let directory = directory().expect("a directory");
-            // As Bitbucket's set-up does.
-            fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777)).expect("permissions");
+            let directory = directory().expect("cannot create directory");
+            // Like Bitbucket's setup.
+            fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777)).expect("cannot set permissions");
             directory
         };
         let (clone, outside) = (directory(), directory());
         for folder in [PIPES, "deploy"] {
-            fs::create_dir_all(clone.path().join(folder)).expect("a directory");
+            fs::create_dir_all(clone.path().join(folder)).expect("cannot create directory");
         }
         for folder in clone.path().join(PIPES).ancestors().take(5) {
-            fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).expect("permissions");
+            fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).expect("cannot set permissions");
         }
         for folder in ["ssh", "docker"] {
-            fs::create_dir(outside.path().join(folder)).expect("a directory");
+            fs::create_dir(outside.path().join(folder)).expect("cannot create directory");
         }
         let mut arguments: Vec<OsString> =
             ["run", "--label", LABEL, "--network", NETWORK].into_iter().map(OsString::from).collect();
@@ -194,7 +194,7 @@ impl Step {
         variables.into_iter().fold(step, |step, (name, value)| step.variable(name, value))
     }
 
-    /// Sets a variable, as Bitbucket's command line does; of two the later one counts.
+    /// Sets a variable. A later value replaces an earlier one.
     pub fn variable(mut self, name: &str, value: &str) -> Self {
         self.arguments.push(format!("--env={name}={value}").into());
         self
@@ -206,13 +206,13 @@ impl Step {
         self
     }
 
-    /// Puts a file into the clone.
+    /// Creates a file in the clone.
     pub fn file(self, path: &str, contents: &str) -> Self {
-        fs::write(self.clone.path().join(path), contents).expect("a file");
+        fs::write(self.clone.path().join(path), contents).expect("cannot write file");
         self
     }
 
-    /// The clone directory as this machine sees it.
+    /// The clone directory on this machine.
     pub fn clone(&self) -> &Path {
         self.clone.path()
     }
@@ -225,15 +225,15 @@ impl Step {
         command
     }
 
-    /// Runs it to its end.
+    /// Runs the container.
     pub fn run(mut self) -> Ran {
         self.arguments.push("--rm".into());
-        let (code, log) = ended(&self.command().output().expect("docker runs"));
+        let (code, log) = ended(&self.command().output().expect("cannot run docker"));
         Ran { code, log, step: self }
     }
 }
 
-/// A step that has ended.
+/// A step that has finished.
 pub struct Ran {
     code: i32,
     log: String,
@@ -241,21 +241,21 @@ pub struct Ran {
 }
 
 impl Ran {
-    /// Checks the exit code, and shows the log where it is another.
+    /// Checks the exit code. Prints the log if it differs.
     #[track_caller]
     pub fn exits(self, code: i32) -> Self {
         assert_eq!(self.code, code, "{}", self.log);
         self
     }
 
-    /// Checks that the log has a text.
+    /// Checks that the log contains a text.
     #[track_caller]
     pub fn says(self, text: &str) -> Self {
         assert!(self.log.contains(text), "`{text}` is not in\n{}", self.log);
         self
     }
 
-    /// The step, with what it left in its clone.
+    /// The step, with the files in its clone.
     pub fn step(&self) -> &Step {
         &self.step
     }

@@ -5,15 +5,15 @@ use std::time::Duration;
 use local_gateway::{Fault, Flavour, Ready};
 use serde_json::json;
 
-use super::{against, image, last_line, stack, version_1};
-use crate::support::{Pipe, edition, start};
+use super::{against, image, last_line, version_1};
+use crate::support::{Pipe, edition, stack, start};
 
 #[test]
-fn deletion_names_the_namespace_where_each_edition_reads_it() {
+fn delete_request_sends_the_namespace_in_body_and_query() {
     let gateway = start(edition(Flavour::Ce));
     gateway.put_function(&version_1("f"));
     for command in ["remove", "deploy"] {
-        let pipe = Pipe::with_password(&gateway).stack(&stack(&["f"])).var("COMMAND", command);
+        let pipe = Pipe::with_password(&gateway).stack(&stack(&["f"], "2")).var("COMMAND", command);
         let pipe = if command == "deploy" { pipe.var("STRATEGY", "replace") } else { pipe };
         pipe.var("OPENFAAS_NAMESPACE", "etl").run().exits(1).says("namespace must be: openfaas-fn");
         assert_eq!(image(&gateway, "f"), "example/f:1", "{command}");
@@ -21,7 +21,7 @@ fn deletion_names_the_namespace_where_each_edition_reads_it() {
 }
 
 #[test]
-fn diff_of_community_edition_has_an_end() {
+fn diff_ignores_fields_that_community_edition_does_not_report() {
     let (gateway, pipe) = against(Flavour::Ce);
     let text = "provider: {name: openfaas}\nfunctions:\n  f:\n    image: example/f:2\n    environment: {A: '1'}\n    \
         constraints: [zone=a]\n    readonly_root_filesystem: true\n    labels: {tier: web}\n";
@@ -35,10 +35,10 @@ fn diff_of_community_edition_has_an_end() {
 }
 
 #[test]
-fn rollback_is_refused_before_anything_is_deployed_if_the_gateway_does_not_report_all() {
+fn rollback_is_rejected_before_the_deploy_if_the_gateway_omits_fields() {
     let (gateway, pipe) = against(Flavour::Ce);
     gateway.put_function(&version_1("f"));
-    let ran = pipe.stack(&stack(&["f", "new"])).var("WAIT", "true").var("ROLLBACK", "true").run().exits(2);
+    let ran = pipe.stack(&stack(&["f", "new"], "2")).var("WAIT", "true").var("ROLLBACK", "true").run().exits(2);
     ran.says(
         "nothing is deployed: `ROLLBACK` could not restore 1 function, since the gateway does not report: \
               environment variables, constraints, read-only root filesystem",
@@ -47,16 +47,16 @@ fn rollback_is_refused_before_anything_is_deployed_if_the_gateway_does_not_repor
 }
 
 #[test]
-fn rollback_of_new_functions_needs_no_reports() {
+fn rollback_of_new_functions_works_without_reported_fields() {
     let gateway = start(edition(Flavour::Ce).ready(Ready::Never));
-    let pipe = Pipe::with_password(&gateway).stack(&stack(&["new"]));
+    let pipe = Pipe::with_password(&gateway).stack(&stack(&["new"], "2"));
     let ran = pipe.var("WAIT", "true").var("ROLLBACK", "true").var("WAIT_TIMEOUT", "300ms").run().exits(5);
     ran.says("`new` is rolled back: it was new, and is deleted");
     assert_eq!(image(&gateway, "new"), "");
 }
 
 #[test]
-fn field_of_an_unknown_provider_counts_as_reported_if_some_function_shows_it() {
+fn field_of_an_unknown_provider_counts_as_reported_if_any_function_has_it() {
     for (all_are_shown, code) in [(false, 2), (true, 5)] {
         let gateway = start(edition(Flavour::Enterprise).ready_of("example/f:2", Ready::Never));
         gateway.put_function(&version_1("f"));
@@ -64,8 +64,8 @@ fn field_of_an_unknown_provider_counts_as_reported_if_some_function_shows_it() {
             "service": "other", "image": "example/other:1", "constraints": ["a=b"], "readOnlyRootFilesystem": all_are_shown,
         });
         gateway.put_function(&other);
-        let pipe = Pipe::with_password(&gateway).stack(&stack(&["f"]));
-        // The old replica stays: an available one is no proof.
+        let pipe = Pipe::with_password(&gateway).stack(&stack(&["f"], "2"));
+        // Two replicas are wanted: one old replica that is still available is not enough to count as ready.
         let two = "provider: {name: openfaas}\nfunctions:\n  f:\n    image: example/f:2\n    \
             labels: {com.openfaas.scale.min: '2'}\n";
         let pipe = pipe.stack(two).var("WAIT", "true").var("ROLLBACK", "true").var("WAIT_TIMEOUT", "600ms");
@@ -76,68 +76,68 @@ fn field_of_an_unknown_provider_counts_as_reported_if_some_function_shows_it() {
 }
 
 #[test]
-fn update_that_community_edition_ignores_is_an_error() {
+fn update_ignored_by_community_edition_is_an_error() {
     let gateway = start(edition(Flavour::Ce).unreachable_image("example/f:2"));
     gateway.put_function(&version_1("f"));
-    let ran = Pipe::with_password(&gateway).stack(&stack(&["f"])).run().exits(1);
+    let ran = Pipe::with_password(&gateway).stack(&stack(&["f"], "2")).run().exits(1);
     ran.says("Community Edition did not update the function").says("check that the image is public");
     assert_eq!(image(&gateway, "f"), "example/f:1");
 }
 
 #[test]
-fn several_functions_of_faasd_get_ready() {
+fn several_functions_become_ready_on_faasd() {
     let gateway = start(edition(Flavour::Faasd).ready(Ready::After(Duration::from_millis(300))));
-    let pipe = Pipe::with_password(&gateway).stack(&stack(&["a", "b"]));
+    let pipe = Pipe::with_password(&gateway).stack(&stack(&["a", "b"], "2"));
     pipe.var("WAIT", "true").var("WAIT_TIMEOUT", "20s").run().exits(0).says("`a` is ready").says("`b` is ready");
 }
 
 #[test]
-fn rollback_on_faasd_gives_back_limits_too() {
+fn rollback_on_faasd_restores_limits() {
     for names in [&["f"][..], &["f", "g"]] {
         let gateway = start(edition(Flavour::Faasd).ready_of("example/f:2", Ready::Never));
         gateway.put_function(&version_1("f"));
-        // faasd takes the old version away first: no replica is left.
+        // faasd deletes the old version first, so that no replica is left.
         gateway.set_ready("f", Ready::Never);
-        let pipe = Pipe::with_password(&gateway).stack(&stack(names));
+        let pipe = Pipe::with_password(&gateway).stack(&stack(names, "2"));
         pipe.var("WAIT", "true").var("ROLLBACK", "true").var("WAIT_TIMEOUT", "500ms").run().exits(5);
-        let after = gateway.function("openfaas-fn", "f").expect("a function").deployment;
+        let after = gateway.function("openfaas-fn", "f").expect("missing function").deployment;
         assert_eq!(after["limits"], json!({"memory": "64Mi"}), "{names:?}");
         assert_eq!(after["envVars"], json!({"MODE": "fast"}));
     }
 }
 
 #[test]
-fn function_that_a_failed_update_of_faasd_removed_is_named_in_the_last_line() {
+fn function_deleted_by_a_failed_update_on_faasd_is_named_in_the_last_line() {
     let gateway = start(edition(Flavour::Faasd).unreachable_image("example/f:2"));
     gateway.put_function(&version_1("f"));
-    let ran = Pipe::with_password(&gateway).stack(&stack(&["f"])).run().exits(1).says("unable to pull image");
+    let ran = Pipe::with_password(&gateway).stack(&stack(&["f"], "2")).run().exits(1).says("unable to pull image");
     assert_eq!(last_line(&ran.log), "✖ 1 of 1 function not deployed; gone, and to be deployed again: `f`");
 }
 
 #[test]
-fn function_that_a_failed_update_of_faasd_removed_is_redeployed_if_it_is_known() {
+fn function_deleted_by_a_failed_update_on_faasd_is_redeployed_with_wait() {
     let gateway = start(edition(Flavour::Faasd).unreachable_image("example/f:2"));
     gateway.put_function(&version_1("f"));
-    let pipe = Pipe::with_password(&gateway).stack(&stack(&["f"])).var("WAIT", "true");
-    pipe.run().exits(1).says("`f` is rolled back").is_silent_about("gone");
+    let pipe = Pipe::with_password(&gateway).stack(&stack(&["f"], "2")).var("WAIT", "true");
+    pipe.run().exits(1).says("`f` is rolled back").does_not_say("gone");
     assert!(image(&gateway, "f").ends_with("example/f:1"));
     assert_eq!(
-        gateway.function("openfaas-fn", "f").expect("a function").deployment["limits"],
+        gateway.function("openfaas-fn", "f").expect("missing function").deployment["limits"],
         json!({"memory": "64Mi"})
     );
 }
 
 #[test]
-fn function_that_never_was_is_not_called_gone() {
+fn function_that_never_existed_is_not_reported_as_gone() {
     let gateway = start(edition(Flavour::Faasd).unreachable_image("example/f:2"));
-    let ran = Pipe::with_password(&gateway).stack(&stack(&["f"])).run().exits(1);
-    ran.is_silent_about("gone");
+    let ran = Pipe::with_password(&gateway).stack(&stack(&["f"], "2")).run().exits(1);
+    ran.does_not_say("gone");
 }
 
 #[test]
-fn creation_on_faasd_whose_answer_was_lost_is_an_update_in_the_end() {
+fn create_with_a_lost_response_succeeds_on_faasd() {
     let (gateway, pipe) = against(Flavour::Faasd);
     gateway.fault(Fault::on("POST", "/system/functions").nth(1).lose());
-    pipe.stack(&stack(&["f"])).run().exits(0);
+    pipe.stack(&stack(&["f"], "2")).run().exits(0);
     assert_eq!(image(&gateway, "f"), "example/f:2");
 }

@@ -1,5 +1,5 @@
-//! What the user is left with when something breaks: no function is gone or has less than it had, unless the last line
-//! says so.
+//! What the user is left with after a failure: no function is deleted or loses configuration unless the last line of
+//! the log says so.
 
 mod create;
 mod editions;
@@ -11,9 +11,9 @@ mod table;
 use local_gateway::{Flavour, Gateway};
 use serde_json::{Value, json};
 
-use crate::support::{Pipe, edition, permissive, stack, start};
+use crate::support::{Pipe, edition, permissive, start};
 
-/// A gateway of an edition, and a run against it.
+/// A gateway of an edition, and a pipe that runs against it.
 fn against(flavour: Flavour) -> (Gateway, Pipe) {
     match flavour {
         Flavour::Enterprise => {
@@ -29,7 +29,7 @@ fn against(flavour: Flavour) -> (Gateway, Pipe) {
     }
 }
 
-/// A function in version 1, with something in every field that faasd knows.
+/// A function in version 1, with a value in every field that faasd supports.
 fn version_1(name: &str) -> Value {
     json!({
         "service": name, "image": format!("example/{name}:1"), "envVars": {"MODE": "fast"}, "secrets": ["s"],
@@ -37,7 +37,7 @@ fn version_1(name: &str) -> Value {
     })
 }
 
-/// The image that a function runs; empty if there is no such function.
+/// The image that a function runs. Empty if the function does not exist.
 fn image(gateway: &Gateway, name: &str) -> String {
     let function = gateway.function("openfaas-fn", name).filter(|function| !function.terminating);
     function.map(|function| function.deployment["image"].as_str().unwrap_or_default().to_owned()).unwrap_or_default()

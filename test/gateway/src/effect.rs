@@ -1,4 +1,4 @@
-//! What a fault does to the request that it strikes.
+//! Applies a fault to a request.
 
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
@@ -9,25 +9,25 @@ use crate::answer::{self, Answer};
 use crate::body;
 use crate::fault::{Effect, Fault};
 use crate::life::{Life, Stage};
-use crate::serve::Head;
+use crate::record::Request;
 use crate::wire::Breaker;
 
-/// A request that is not answered: the connection, or on HTTP/2 the stream, ends.
+/// The request gets no response: the connection, or the stream with HTTP/2, is closed.
 #[derive(Debug, Error)]
-#[error("no answer, on purpose")]
+#[error("no response, on purpose")]
 pub(crate) struct NoAnswer;
 
-/// What a fault leaves to whoever serves the request.
+/// How the server handles a request with a fault.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Usual {
-    /// To answer as if there were no fault.
+    /// As if there were no fault.
     Route,
-    /// To answer with the request itself ([`echo`]).
+    /// Responds with the request itself ([`echo`]).
     Echo,
 }
 
-/// Does to a request what the fault says.
-pub(crate) async fn strike<F>(
+/// Applies a fault to a request.
+pub(crate) async fn apply<F>(
     fault: Fault,
     breaker: &Breaker,
     life: &Life,
@@ -81,11 +81,11 @@ where
     Ok(answer)
 }
 
-/// Ends a connection without an answer.
+/// Closes a connection without a response.
 async fn end(breaker: &Breaker, orderly: bool) -> NoAnswer {
     if !orderly {
         breaker.reset();
-        // The connection's task drops this one.
+        // The task of the connection drops this future.
         std::future::pending::<()>().await;
     }
     NoAnswer
@@ -98,8 +98,8 @@ async fn cut_off(answer: Answer, length: usize) -> Answer {
     Answer::from_parts(parts, body::cut_off(whole.slice(..length.min(whole.len())), announced))
 }
 
-/// A request as its own answer.
-pub(crate) fn echo(head: &Head, body: Bytes) -> Answer {
+/// The response to a request with [`Effect::Echo`].
+pub(crate) fn echo(head: &Request, body: Bytes) -> Answer {
     let query = head.query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
     let mut text = format!("{} {}{query}\n", head.method, head.path);
     for (name, value) in &head.headers {

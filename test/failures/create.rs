@@ -2,11 +2,11 @@
 
 use local_gateway::{Fault, Flavour};
 
-use super::{against, image, stack, version_1};
-use crate::support::changes;
+use super::{against, image, version_1};
+use crate::support::{changes, stack};
 
 #[test]
-fn create_leaves_an_existing_function_alone_whatever_became_of_earlier_tries() {
+fn create_never_changes_an_existing_function_whatever_failed_before() {
     for flavour in Flavour::ALL {
         for fault in [
             Fault::on("POST", "/system/functions").nth(1).status(502),
@@ -17,7 +17,7 @@ fn create_leaves_an_existing_function_alone_whatever_became_of_earlier_tries() {
             let (gateway, pipe) = against(flavour);
             gateway.put_function(&version_1("f"));
             gateway.fault(fault.clone());
-            let ran = pipe.stack(&stack(&["f"])).var("STRATEGY", "create").run().exits(1);
+            let ran = pipe.stack(&stack(&["f"], "2")).var("STRATEGY", "create").run().exits(1);
             ran.says("already exists");
             assert_eq!(image(&gateway, "f"), "example/f:1", "{flavour:?} {fault:?}");
             assert!(changes(&gateway).iter().all(|(method, _)| method == "POST"));
@@ -26,7 +26,7 @@ fn create_leaves_an_existing_function_alone_whatever_became_of_earlier_tries() {
 }
 
 #[test]
-fn creation_whose_answer_was_lost_is_recognised_by_what_the_gateway_reports() {
+fn create_with_a_lost_response_succeeds_if_the_function_is_reported_as_sent() {
     let (gateway, pipe) = against(Flavour::Enterprise);
     gateway.fault(Fault::on("POST", "/system/functions").nth(1).lose());
     let text = "provider: {name: openfaas}\nfunctions:\n  f:\n    image: example/f:2\n    environment: {A: '1'}\n    \
@@ -36,9 +36,9 @@ fn creation_whose_answer_was_lost_is_recognised_by_what_the_gateway_reports() {
 }
 
 #[test]
-fn community_edition_does_not_tell_whose_function_it_is() {
+fn create_with_a_lost_response_fails_on_community_edition() {
     let (gateway, pipe) = against(Flavour::Ce);
     gateway.fault(Fault::on("POST", "/system/functions").nth(1).lose());
-    pipe.stack(&stack(&["f"])).var("STRATEGY", "create").run().exits(1).says("already exists");
+    pipe.stack(&stack(&["f"], "2")).var("STRATEGY", "create").run().exits(1).says("already exists");
     assert_eq!(image(&gateway, "f"), "example/f:2");
 }

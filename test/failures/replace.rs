@@ -1,19 +1,19 @@
-//! `STRATEGY: replace`: what was deleted is created again.
+//! `STRATEGY: replace`: a deleted function is created again, whatever fails in between.
 
 use std::time::{Duration, Instant};
 
 use local_gateway::{Fault, Flavour, Gateway, Latch};
 
-use super::{against, image, last_line, stack, version_1};
-use crate::support::{Pipe, Running, changes, permissive, start, until};
+use super::{against, image, last_line, version_1};
+use crate::support::{Pipe, Running, changes, edition, permissive, stack, start, wait_for};
 
 fn replace(gateway: &Gateway, pipe: Pipe) -> Pipe {
     gateway.put_function(&version_1("f"));
-    pipe.stack(&stack(&["f"])).var("STRATEGY", "replace").var("WAIT_TIMEOUT", "30s").var("RETRIES", "1")
+    pipe.stack(&stack(&["f"], "2")).var("STRATEGY", "replace").var("WAIT_TIMEOUT", "30s").var("RETRIES", "1")
 }
 
 #[test]
-fn function_is_created_again_although_the_looks_after_the_deletion_fail() {
+fn function_is_recreated_although_status_requests_fail() {
     for flavour in Flavour::ALL {
         for fault in [
             Fault::on("GET", "/system/function/").times(4).status(500).body("etcd leader changed"),
@@ -29,7 +29,7 @@ fn function_is_created_again_although_the_looks_after_the_deletion_fail() {
 }
 
 #[test]
-fn deletion_whose_answer_was_lost_is_no_failure_if_the_creation_works() {
+fn delete_with_a_lost_response_is_not_an_error_if_the_create_succeeds() {
     for flavour in Flavour::ALL {
         for fault in [
             Fault::on("DELETE", "/system/functions").lose(),
@@ -46,27 +46,31 @@ fn deletion_whose_answer_was_lost_is_no_failure_if_the_creation_works() {
 }
 
 #[test]
-fn deletion_that_was_not_carried_out_leaves_the_function() {
+fn rejected_delete_keeps_the_function() {
     for flavour in Flavour::ALL {
         let (gateway, pipe) = against(flavour);
         gateway.fault(Fault::on("DELETE", "/system/functions").status(502).header("Retry-After", "0"));
         let ran = replace(&gateway, pipe).var("WAIT_TIMEOUT", "500ms").run().exits(1);
         assert_eq!(image(&gateway, "f"), "example/f:1", "{}", ran.log);
         assert!(ran.log.contains("502 Bad Gateway"), "{}", ran.log);
-        ran.is_silent_about("gone");
+        ran.does_not_say("gone");
     }
 }
 
 #[test]
-fn deletion_may_take_longer_than_one_look() {
+fn create_waits_until_the_deletion_has_finished() {
     let gateway = start(permissive().deletion(Duration::from_secs(2)));
     let pipe = Pipe::at(&gateway);
-    replace(&gateway, pipe).run().exits(0).says("`f` replaced");
+    replace(&gateway, pipe).run().exits(0).says("`f` replaced in ");
+    assert_eq!(
+        changes(&gateway),
+        [("DELETE", "f"), ("POST", "f")].map(|(method, name)| (method.to_owned(), name.to_owned()))
+    );
     assert_eq!(image(&gateway, "f"), "example/f:2");
 }
 
 #[test]
-fn function_that_is_not_gone_in_time_is_named_in_the_last_line() {
+fn function_not_deleted_within_the_timeout_is_named_in_the_last_line() {
     let gateway = start(permissive().deletion(Duration::from_secs(3600)));
     let pipe = Pipe::at(&gateway);
     let started = Instant::now();
@@ -77,7 +81,7 @@ fn function_that_is_not_gone_in_time_is_named_in_the_last_line() {
 }
 
 #[test]
-fn function_that_could_not_be_created_again_is_named_in_the_last_line() {
+fn function_that_cannot_be_recreated_is_named_in_the_last_line() {
     for flavour in Flavour::ALL {
         let (gateway, pipe) = against(flavour);
         gateway.fault(Fault::on("POST", "/system/functions").status(400).body("no such secret"));
@@ -88,7 +92,7 @@ fn function_that_could_not_be_created_again_is_named_in_the_last_line() {
 }
 
 #[test]
-fn gateway_that_dies_after_the_deletion_is_tried_until_wait_timeout() {
+fn create_is_retried_until_wait_timeout_if_the_gateway_goes_down() {
     let (gateway, pipe) = against(Flavour::Enterprise);
     gateway.fault(Fault::on("DELETE", "/system/functions").processed().dies());
     let started = Instant::now();
@@ -98,40 +102,40 @@ fn gateway_that_dies_after_the_deletion_is_tried_until_wait_timeout() {
 }
 
 #[test]
-fn what_ran_before_is_redeployed_if_the_creation_is_refused_and_it_is_known() {
+fn previous_version_is_redeployed_if_the_create_is_rejected() {
     for flavour in [Flavour::Enterprise, Flavour::Faasd] {
         let (gateway, pipe) = against(flavour);
         gateway.fault(Fault::on("POST", "/system/functions").containing("example/f:2").status(400).body("no"));
         let pipe = replace(&gateway, pipe).var("WAIT", "true");
-        let before = gateway.function("openfaas-fn", "f").expect("a function").deployment;
+        let before = gateway.function("openfaas-fn", "f").expect("missing function").deployment;
         let ran = pipe.run().exits(1).says("`f` is rolled back");
-        let after = gateway.function("openfaas-fn", "f").expect("a function").deployment;
+        let after = gateway.function("openfaas-fn", "f").expect("missing function").deployment;
         for field in ["envVars", "secrets", "labels", "annotations", "limits"] {
             assert_eq!(after[field], before[field], "{flavour:?} {field}");
         }
-        assert!(after["image"].as_str().expect("an image").ends_with("example/f:1"));
-        ran.is_silent_about("gone");
+        assert!(after["image"].as_str().expect("missing image").ends_with("example/f:1"));
+        ran.does_not_say("gone");
     }
 }
 
 #[test]
-fn stop_during_a_pause_leaves_time_to_create_the_function_again() {
+fn signal_while_waiting_for_the_deletion_still_recreates_the_function() {
     let gateway = start(permissive().deletion(Duration::from_millis(1500)));
     let pipe = Pipe::at(&gateway);
     let mut running = Running::of(replace(&gateway, pipe));
-    until("look", || gateway.requests().iter().any(|request| request.method == "GET"));
+    wait_for("status request", || gateway.requests().iter().any(|request| request.method == "GET"));
     running.signal("TERM");
     running.end().exits(143).says("`f` replaced");
     assert_eq!(image(&gateway, "f"), "example/f:2");
 }
 
 #[test]
-fn stop_while_the_deletion_is_under_way_leaves_time_to_create_the_function_again() {
+fn signal_during_the_delete_request_still_recreates_the_function() {
     let (gateway, pipe) = against(Flavour::Enterprise);
     let latch = Latch::closed();
     gateway.fault(Fault::on("DELETE", "/system/functions").held_by(&latch));
     let mut running = Running::of(replace(&gateway, pipe));
-    until("deletion", || changes(&gateway).len() == 1);
+    wait_for("DELETE request", || changes(&gateway).len() == 1);
     running.signal("TERM");
     running.read_to("SIGTERM received");
     latch.open();
@@ -140,22 +144,22 @@ fn stop_while_the_deletion_is_under_way_leaves_time_to_create_the_function_again
 }
 
 #[test]
-fn function_that_could_not_be_created_in_the_grace_period_is_named_in_the_last_line() {
+fn function_not_recreated_in_the_grace_period_is_named_in_the_last_line() {
     let gateway = start(permissive().deletion(Duration::from_secs(3600)));
     let pipe = Pipe::at(&gateway);
     let mut running = Running::of(replace(&gateway, pipe));
-    until("look", || gateway.requests().iter().any(|request| request.method == "GET"));
+    wait_for("status request", || gateway.requests().iter().any(|request| request.method == "GET"));
     running.signal("TERM");
     let ran = running.end().exits(143);
     assert!(last_line(&ran.log).ends_with("perhaps gone: `f`"), "{}", ran.log);
 }
 
 #[test]
-fn function_that_something_else_deletes_is_created_once_it_is_gone() {
-    // Community Edition finds nothing to delete while the old one terminates.
-    let gateway = start(crate::support::edition(Flavour::Ce).deletion(Duration::from_millis(700)));
+fn function_already_being_deleted_is_created_when_it_is_gone() {
+    // Community Edition answers 404 to a DELETE while the old function is terminating.
+    let gateway = start(edition(Flavour::Ce).deletion(Duration::from_millis(700)));
     let pipe = replace(&gateway, Pipe::with_password(&gateway));
-    let remove = Pipe::with_password(&gateway).stack(&stack(&["f"])).var("COMMAND", "remove");
+    let remove = Pipe::with_password(&gateway).stack(&stack(&["f"], "2")).var("COMMAND", "remove");
     remove.run().exits(0);
     pipe.run().exits(0);
     assert_eq!(image(&gateway, "f"), "example/f:2");

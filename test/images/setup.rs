@@ -1,4 +1,4 @@
-//! What the tests of images have in common.
+//! Shared by the tests of images.
 
 use local_cloud::{Cloud, Image};
 use local_gateway::Gateway;
@@ -7,28 +7,28 @@ use crate::support::{Pipe, Ran, changes, one_audience, stack_of, step_in};
 
 pub(super) const GHCR: &str = "ghcr.io";
 pub(super) const HUB: &str = "registry-1.docker.io";
-/// A registry of no particular make.
+/// A generic registry.
 pub(super) const OTHER: &str = "registry.example.com";
 /// The image that most tests deploy.
 pub(super) const IMAGE: &str = "ghcr.io/acme/etl:1.0";
 
-/// A gateway where everything is permitted, and a cloud beside it.
-pub(super) struct World {
+/// A gateway that permits everything, and a cloud.
+pub(super) struct Setup {
     pub(super) gateway: Gateway,
     pub(super) cloud: Cloud,
 }
 
-impl World {
+impl Setup {
     pub(super) fn new() -> Self {
-        Self { gateway: one_audience(), cloud: Cloud::start().expect("a local cloud") }
+        Self { gateway: one_audience(), cloud: Cloud::start().expect("cannot start cloud") }
     }
 
-    /// One with [`IMAGE`], an index for two platforms; and the digest of that.
+    /// With [`IMAGE`], an index of two platforms. Also returns its digest.
     pub(super) fn with_image() -> (Self, String) {
-        let world = Self::new();
+        let setup = Self::new();
         let image = Image::index(&["linux/amd64", "linux/arm64"]);
-        let digest = world.cloud.registry(GHCR).put_image("acme/etl", "1.0", &image);
-        (world, digest)
+        let digest = setup.cloud.registry(GHCR).put_image("acme/etl", "1.0", &image);
+        (setup, digest)
     }
 
     /// A deploy of functions `f0`, `f1`, … with these images.
@@ -44,7 +44,7 @@ impl World {
         self.deploy(images).var("PIN_IMAGES", "true")
     }
 
-    /// The image that the gateway got for a function.
+    /// The image that was sent to the gateway for a function.
     pub(super) fn deployed(&self, name: &str) -> Option<String> {
         let requests = self.gateway.requests();
         let bodies =
@@ -59,14 +59,14 @@ impl World {
         requests.map(|request| format!("{} {}", request.method, request.path)).collect()
     }
 
-    /// That nothing was deployed.
+    /// Checks that nothing was deployed.
     #[track_caller]
-    pub(super) fn is_unchanged(&self) {
+    pub(super) fn assert_unchanged(&self) {
         assert_eq!(changes(&self.gateway), []);
     }
 }
 
-/// The lines of a level with the hints below them, without what differs from run to run.
+/// The lines of a level and the hints below them, scrubbed.
 fn lines(ran: &Ran, level: &str) -> String {
     let log = ran.scrubbed();
     let mut wanted = false;

@@ -1,4 +1,5 @@
-//! Every changing request, broken at every point, with every edition: the tables of `docs/faults.md`, each cell a run.
+//! The tables in `docs/faults.md`: every request that changes a function, broken at every point, with every edition.
+//! Each cell is a run of the pipe.
 
 use std::fmt::Write as _;
 use std::sync::Mutex;
@@ -8,8 +9,8 @@ use std::thread;
 use local_gateway::{Fault, Flavour, Gateway, Latch, Ready};
 use serde_json::json;
 
-use super::{last_line, stack, version_1};
-use crate::support::{Pipe, Ran, Running, edition, permissive, start, until};
+use super::{last_line, version_1};
+use crate::support::{Pipe, Ran, Running, edition, permissive, stack, start, wait_for};
 
 /// A request that changes something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +53,7 @@ impl Change {
         }
     }
 
-    /// The request: its method, and the how manieth of them it is.
+    /// The method of the request that fails, and its number among the requests with that method, counted from 1.
     fn request(self) -> (&'static str, u64) {
         match self {
             Self::Update => ("PUT", 1),
@@ -66,7 +67,7 @@ impl Change {
         !matches!(self, Self::Create | Self::CreateOnly | Self::RollbackDelete)
     }
 
-    /// Whether the function is to be gone in the end.
+    /// Whether the function is supposed to be deleted at the end.
     fn removes(self) -> bool {
         matches!(self, Self::Remove | Self::Prune | Self::RollbackDelete)
     }
@@ -76,7 +77,7 @@ impl Change {
             Flavour::Enterprise => Pipe::at(gateway),
             Flavour::Ce | Flavour::Faasd => Pipe::with_password(gateway),
         };
-        let pipe = pipe.stack(&stack(&["f"])).var("RETRIES", "1").var("WAIT_TIMEOUT", "300ms");
+        let pipe = pipe.stack(&stack(&["f"], "2")).var("RETRIES", "1").var("WAIT_TIMEOUT", "300ms");
         let rollback = |pipe: Pipe| pipe.var("WAIT", "true").var("ROLLBACK", "true");
         match self {
             Self::Update | Self::Create => pipe,
@@ -84,7 +85,7 @@ impl Change {
             Self::ReplaceDelete | Self::ReplaceCreate => pipe.var("STRATEGY", "replace"),
             Self::Remove => pipe.var("COMMAND", "remove"),
             Self::Prune => pipe
-                .stack(&stack(&["kept"]))
+                .stack(&stack(&["kept"], "2"))
                 .var("BITBUCKET_REPO_FULL_NAME", "acme/shop")
                 .var("OWNER_LABEL", "true")
                 .var("PRUNE", "true"),
@@ -93,7 +94,7 @@ impl Change {
     }
 }
 
-/// Where it breaks.
+/// The point at which the request fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Point {
     Reset,
@@ -124,16 +125,16 @@ impl Point {
 
     fn title(self) -> &'static str {
         match self {
-            Self::Reset => "before it is carried out: connection reset, once",
-            Self::Lost => "carried out, the answer lost: connection reset, once",
-            Self::BadGateway => "carried out, and a proxy answers 502, once",
-            Self::Cut => "carried out, the answer cut off, once",
-            Self::Hang => "carried out, and no answer within `TIMEOUT`, once",
-            Self::DiesBefore => "the gateway dies before it carries it out",
-            Self::DiesAfter => "the gateway dies after it carried it out",
-            Self::Stopped => "the step is stopped while it is under way",
-            Self::Refused => "refused: 400 with a reason",
-            Self::Halfway => "carried out in part, then refused",
+            Self::Reset => "connection reset before the gateway processed the request, once",
+            Self::Lost => "connection reset after the gateway processed the request, once",
+            Self::BadGateway => "502 from a proxy after the gateway processed the request, once",
+            Self::Cut => "response cut off after the gateway processed the request, once",
+            Self::Hang => "no response within `TIMEOUT` although the gateway processed the request, once",
+            Self::DiesBefore => "the gateway goes down before it processes the request",
+            Self::DiesAfter => "the gateway goes down after it processed the request",
+            Self::Stopped => "the step is stopped while the request is in flight",
+            Self::Refused => "the gateway rejects the request: 400 with a reason",
+            Self::Halfway => "the gateway processes the request in part, then reports an error",
         }
     }
 
@@ -157,7 +158,7 @@ impl Point {
     }
 }
 
-/// Runs a cell: what the user has afterwards, and the exit code.
+/// Runs one cell. Returns the state of the function afterwards and the exit code.
 fn cell(change: Change, point: Point, flavour: Flavour) -> Result<String, String> {
     let builder = match flavour {
         Flavour::Enterprise => permissive(),
@@ -166,7 +167,7 @@ fn cell(change: Change, point: Point, flavour: Flavour) -> Result<String, String
     let is_rollback = matches!(change, Change::RollbackUpdate | Change::RollbackDelete);
     let builder = if is_rollback { builder.ready_of("example/f:2", Ready::Never) } else { builder };
     let (method, nth) = change.request();
-    // faasd removes a function before it looks for the image of its new version.
+    // faasd deletes a function before it status_requests up the image of the new version.
     let faasd_removes = point == Point::Halfway && method == "PUT" && flavour == Flavour::Faasd;
     let wanted = if change == Change::RollbackUpdate { "example/f:1" } else { "example/f:2" };
     let builder = if faasd_removes { builder.unreachable_image(wanted) } else { builder };
@@ -196,7 +197,7 @@ fn cell(change: Change, point: Point, flavour: Flavour) -> Result<String, String
     Ok(format!("{left}, {}", ran.code))
 }
 
-/// Stops a run while the request is under way; it is carried out.
+/// Stops a run while the request is in flight. The gateway then processes the request.
 fn stopped(gateway: &Gateway, pipe: Pipe, fault: Fault, (method, nth): (&str, u64)) -> Ran {
     let latch = Latch::closed();
     gateway.fault(fault.held_by(&latch));
@@ -206,8 +207,8 @@ fn stopped(gateway: &Gateway, pipe: Pipe, fault: Fault, (method, nth): (&str, u6
         let changes = requests.iter().filter(|request| request.path == "/system/functions" && request.method == method);
         changes.count() as u64 >= nth
     };
-    // A run that never sends it, as a rollback that is refused up front, ends by itself.
-    until("request, or the end", || arrived() || running.has_ended());
+    // A run that never sends the request (a rollback that is rejected up front) exits by itself.
+    wait_for("request or exit", || arrived() || running.has_ended());
     if arrived() {
         running.signal("TERM");
         running.read_to("SIGTERM received");
@@ -216,18 +217,22 @@ fn stopped(gateway: &Gateway, pipe: Pipe, fault: Fault, (method, nth): (&str, u6
     running.end()
 }
 
-/// What is left of the function; an error if it has less than it had and the last line does not say so.
+/// The state of the function. An error if it was deleted or lost configuration and the last line does not say so.
 fn left(gateway: &Gateway, change: Change, old: &serde_json::Value, ran: &Ran) -> Result<&'static str, String> {
     let function = gateway.function("openfaas-fn", "f").filter(|function| !function.terminating);
     let Some(function) = function else {
         if change.removes() || !change.has_old_version() {
             return Ok(if change.removes() { "removed" } else { "not created" });
         }
-        let told = last_line(&ran.log).contains("gone") && last_line(&ran.log).contains("`f`");
-        return if told { Ok("gone, and the last line says so") } else { Err(format!("it is gone\n{}", ran.log)) };
+        let is_reported = last_line(&ran.log).contains("gone") && last_line(&ran.log).contains("`f`");
+        return if is_reported {
+            Ok("deleted, reported in the last line")
+        } else {
+            Err(format!("the function was deleted\n{}", ran.log))
+        };
     };
     if last_line(&ran.log).contains("gone, and to be deployed again") {
-        return Err(format!("it is said to be gone, and runs\n{}", ran.log));
+        return Err(format!("the function is reported as gone, but it runs\n{}", ran.log));
     }
     let image = function.deployment["image"].as_str().unwrap_or_default();
     if image.ends_with("example/f:2") {
@@ -248,7 +253,7 @@ fn jobs() -> Vec<(Change, Point, Flavour)> {
 }
 
 #[test]
-fn each_cell_of_the_tables_is_what_happens() {
+fn documented_outcomes_match_actual_runs() {
     let jobs = jobs();
     let cells: Mutex<Vec<Option<String>>> = Mutex::new(vec![None; jobs.len()]);
     let wrong = Mutex::new(Vec::new());
@@ -261,23 +266,26 @@ fn each_cell_of_the_tables_is_what_happens() {
                     let index = next.fetch_add(1, Ordering::Relaxed);
                     let Some((change, point, flavour)) = jobs.get(index) else { break };
                     match cell(*change, *point, *flavour) {
-                        Ok(text) => cells.lock().expect("a lock")[index] = Some(text),
+                        Ok(text) => cells.lock().expect("lock is poisoned")[index] = Some(text),
                         Err(error) => {
-                            wrong.lock().expect("a lock").push(format!("{change:?} {point:?} {flavour:?}: {error}"));
+                            wrong
+                                .lock()
+                                .expect("lock is poisoned")
+                                .push(format!("{change:?} {point:?} {flavour:?}: {error}"));
                         }
                     }
                 }
             });
         }
     });
-    let wrong = wrong.into_inner().expect("a lock");
+    let wrong = wrong.into_inner().expect("lock is poisoned");
     assert!(wrong.is_empty(), "{} of {}\n{}", wrong.len(), jobs.len(), wrong.join("\n"));
-    let cells = cells.into_inner().expect("a lock");
+    let cells = cells.into_inner().expect("lock is poisoned");
     let mut cells = cells.into_iter().map(Option::unwrap_or_default);
     let mut tables = String::new();
     for change in Change::ALL {
         let _ =
-            write!(tables, "\n#### {}\n\n| It breaks | Enterprise | CE | faasd |\n|---|---|---|---|\n", change.title());
+            write!(tables, "\n#### {}\n\n| Failure | Enterprise | CE | faasd |\n|---|---|---|---|\n", change.title());
         for point in Point::ALL {
             let row: Vec<_> = cells.by_ref().take(Flavour::ALL.len()).collect();
             let _ = writeln!(tables, "| {} | {} |", point.title(), row.join(" | "));
@@ -285,5 +293,5 @@ fn each_cell_of_the_tables_is_what_happens() {
     }
     let document = include_str!("../../docs/faults.md");
     let differ: Vec<_> = tables.lines().filter(|line| !document.contains(line)).collect();
-    assert!(document.contains(&tables), "`docs/faults.md` differs in\n{}\n\n{tables}", differ.join("\n"));
+    assert!(document.contains(&tables), "`docs/faults.md` is out of date\n{}\n\n{tables}", differ.join("\n"));
 }
