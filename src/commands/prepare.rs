@@ -352,7 +352,7 @@ impl<'a> Run<'a> {
         let named = loaded.and_then(|loaded| Some((loaded, loaded.stack.gateway.as_deref()?.trim())));
         let is_named = |(_, url): &(&Loaded, &str)| !url.is_empty() && url.trim_end_matches('/') != PLACEHOLDER;
         if let Some((loaded, url)) = named.filter(is_named) {
-            let trusted = trusted(url, loaded, &config.credentials, allow_http);
+            let trusted = trusted(url, &loaded.path, &config.credentials, allow_http);
             return trusted.map_err(|error| self.problem("OPENFAAS_URL", error)).ok();
         }
         // A stack file that could not be read may name it.

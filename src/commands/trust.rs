@@ -2,7 +2,6 @@
 
 use url::Url;
 
-use crate::commands::prepare::Loaded;
 use crate::config::{Credentials, gateway_url};
 use crate::console::log::whole_or_length;
 use crate::diagnostic::Diagnostic;
@@ -12,14 +11,14 @@ use crate::oidc;
 /// file is not trusted: its host may be the result of a substitution.
 pub(super) fn trusted(
     named: &str,
-    loaded: &Loaded,
+    stack_file: &str,
     credentials: &Credentials,
     allow_http: bool,
 ) -> Result<Url, Diagnostic> {
     let refused = |reason: &str| {
         Diagnostic::error(format!("is not set, and {reason}: set `OPENFAAS_URL` to the gateway's address"))
     };
-    if loaded.path.starts_with("https://") {
+    if stack_file.starts_with("https://") {
         return Err(refused("a stack file from a URL cannot name the gateway"));
     }
     let url = gateway_url(named, allow_http)

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::parse::Reader;
 use super::verify::full_name;
-use super::{Auth, CallOptions, Invoke, Payload, Verify, VerifyCall};
+use super::{Auth, CallOptions, Invoke, PayloadSource, Verify, VerifyCall};
 use crate::console::log::whole_or_length;
 use crate::console::redact::Secret;
 use crate::function::FunctionName;
@@ -80,8 +80,8 @@ impl Reader<'_> {
         CallOptions {
             method: method.clone(),
             payload: match path.owned() {
-                Some(path) => Payload::File(path),
-                None => Payload::Text(text.owned().unwrap_or_default()),
+                Some(path) => PayloadSource::File(path),
+                None => PayloadSource::Text(text.owned().unwrap_or_default()),
             },
             content_type: content_type.and_then(Result::ok).filter(|_| has_body),
             headers,

@@ -194,7 +194,7 @@ pub(crate) struct Invoke {
 #[derive(Debug)]
 pub(crate) struct CallOptions {
     pub(crate) method: http::Method,
-    pub(crate) payload: Payload,
+    pub(crate) payload: PayloadSource,
     pub(crate) content_type: Option<http::HeaderValue>,
     pub(crate) headers: http::HeaderMap,
     pub(crate) auth: Auth,
@@ -202,7 +202,7 @@ pub(crate) struct CallOptions {
 }
 
 #[derive(Debug)]
-pub(crate) enum Payload {
+pub(crate) enum PayloadSource {
     /// `PAYLOAD`, or nothing.
     Text(String),
     File(String),

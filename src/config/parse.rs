@@ -13,6 +13,7 @@ use super::{
 };
 use crate::console::log::whole_or_length;
 use crate::console::redact::Secret;
+use crate::diagnostic::Diagnostic;
 use crate::function::api::unaddressable;
 use crate::function::command::Command;
 use crate::image_tag::git;
@@ -122,7 +123,10 @@ impl Reader<'_> {
         let output_variables = self.variables.output_variables().list_of(&mut self.problems, |name| {
             match OUTPUT_VARIABLES.contains(&name) {
                 true => Ok(name.to_owned()),
-                false => Err(format!("`{}` is not one of {}", whole_or_length(name), OUTPUT_VARIABLES.join(", "))),
+                false => {
+                    let (name, names) = (whole_or_length(name), OUTPUT_VARIABLES.join(", "));
+                    Err(Diagnostic::error(format!("`{name}` is not one of {names}")))
+                }
             }
         });
         let path = |name| self.variables.environment.text(name).map(PathBuf::from);
@@ -186,10 +190,10 @@ impl Reader<'_> {
         let regex = regex.parsed_by(problems, |text| {
             Regex::new(text).map_err(|error| {
                 let error = whole_or_length(&error.to_string());
-                format!(
+                Diagnostic::error(format!(
                     "is not a valid regular expression: {error}; look-around and `\\p{{…}}` are not supported, and \
                      `FILTER` accepts a wildcard instead"
-                )
+                ))
             })
         });
         let formats = [
@@ -222,7 +226,9 @@ impl Reader<'_> {
     /// `OPENFAAS_NAMESPACE`.
     pub(super) fn namespace(&mut self) -> Option<String> {
         self.variables.openfaas_namespace().parsed_by(&mut self.problems, |namespace| match unaddressable(namespace) {
-            Some(character) => Err(format!("`{}` is not allowed in a namespace", character.escape_debug())),
+            Some(character) => {
+                Err(Diagnostic::error(format!("`{}` is not allowed in a namespace", character.escape_debug())))
+            }
             None => Ok(namespace.to_owned()),
         })
     }

@@ -13,7 +13,7 @@ use crate::commands::concurrent::{self, Failed, each};
 use crate::commands::deploy::preflight::Checked;
 use crate::commands::deploy::prune::left_over;
 use crate::commands::deploy::rollback::Rollback;
-use crate::commands::deploy::strategy::{Strategy, Wanted};
+use crate::commands::deploy::strategy::{FunctionDeployer, Wanted};
 use crate::commands::deploy::verify::Verifier;
 use crate::commands::deploy::wait::Waiter;
 use crate::commands::invoke::{Payload, open_payload};
@@ -233,12 +233,12 @@ impl Deployer<'_> {
         let gateway = self.session.gateway;
         let functions = functions.iter().enumerate();
         let functions = functions.map(|(index, function)| (begun(gateway, function), (function, before.get(index))));
-        let strategy =
-            Strategy { session: self.session, strategy: self.deploy.strategy, limit: self.deploy.wait_timeout };
+        let deployer =
+            FunctionDeployer { session: self.session, strategy: self.deploy.strategy, limit: self.deploy.wait_timeout };
         each(&self.session, functions, async |target, (function, before)| {
             let deployment = &function.deployment;
             let deployed = match deployment.to_json() {
-                Ok(body) => strategy.deploy(&Wanted { target, deployment, body, before }).await,
+                Ok(body) => deployer.deploy(&Wanted { target, deployment, body, before }).await,
                 Err(error) => Err(Error::unbuildable(&error).into()),
             };
             deployed.map_err(|failed| Failed {

@@ -6,7 +6,7 @@ use tokio::time::{Duration, Instant};
 use super::rollback::redeployment;
 use crate::commands::concurrent::Failed;
 use crate::commands::session::Session;
-use crate::config;
+use crate::config::Strategy;
 use crate::function::FunctionName;
 use crate::function::api::{Deployment, Status, is_same_image};
 use crate::function::compare::compare;
@@ -19,9 +19,9 @@ use crate::gateway::{Creation, Deletion, Error, Update};
 const PAUSE: Duration = Duration::from_millis(100);
 const PAUSE_MOST: Duration = Duration::from_secs(2);
 
-pub(super) struct Strategy<'a> {
+pub(super) struct FunctionDeployer<'a> {
     pub(super) session: Session<'a>,
-    pub(super) strategy: config::Strategy,
+    pub(super) strategy: Strategy,
     /// `WAIT_TIMEOUT`: how long to retry the creation of a function that was deleted.
     pub(super) limit: Duration,
 }
@@ -44,12 +44,12 @@ enum Uncreated {
     Stopped(Error),
 }
 
-impl Strategy<'_> {
+impl FunctionDeployer<'_> {
     pub(super) async fn deploy(&self, wanted: &Wanted<'_>) -> Result<Action, Failed> {
         match self.strategy {
-            config::Strategy::Update => self.update(wanted).await,
-            config::Strategy::Create => Ok(self.create(wanted).await?),
-            config::Strategy::Replace => self.replace(wanted).await,
+            Strategy::Update => self.update(wanted).await,
+            Strategy::Create => Ok(self.create(wanted).await?),
+            Strategy::Replace => self.replace(wanted).await,
         }
     }
 

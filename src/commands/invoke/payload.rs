@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderValue};
 use ring::hmac;
 use tokio::io::AsyncReadExt as _;
 
-use crate::config;
+use crate::config::PayloadSource;
 use crate::console::log::quote;
 use crate::console::redact::Secret;
 use crate::files::input;
@@ -30,10 +30,10 @@ pub(crate) enum Payload {
 
 impl Payload {
     /// Checks that a file exists, and reads its length.
-    pub(super) fn open(payload: &config::Payload, clone_dir: Option<&Path>) -> Result<Self, input::Error> {
-        match payload {
-            config::Payload::Text(text) => Ok(Self::Text(Bytes::from(text.clone().into_bytes()))),
-            config::Payload::File(path) => {
+    pub(super) fn open(source: &PayloadSource, clone_dir: Option<&Path>) -> Result<Self, input::Error> {
+        match source {
+            PayloadSource::Text(text) => Ok(Self::Text(Bytes::from(text.clone().into_bytes()))),
+            PayloadSource::File(path) => {
                 let (path, _) = input::find(path, clone_dir)?;
                 let (_, size) = input::open(&path)?;
                 Ok(Self::File { path, size })
