@@ -34,11 +34,11 @@ fn unreachable_proxy_is_reported() {
         first_error(&pipe.run().exits(4))
     });
     insta::assert_snapshot!(errors.join("\n"), @"
-    ERROR: POST /oauth/token at `https://gw.example.com`: the proxy did not pass the request on: connection refused
+    ERROR: POST /oauth/token at `https://gw.example.com`: the proxy did not forward the request: connection refused
       hint: check the proxy that `HTTPS_PROXY` names, or add `gw.example.com` to `NO_PROXY`
     ✖ nothing was deployed
 
-    ERROR: POST /oauth/token at `https://gw.example.com`: the proxy did not pass the request on: the host name cannot be resolved
+    ERROR: POST /oauth/token at `https://gw.example.com`: the proxy did not forward the request: the host name cannot be resolved
       hint: check the proxy that `HTTPS_PROXY` names, or add `gw.example.com` to `NO_PROXY`
     ✖ nothing was deployed
     ");
@@ -52,7 +52,7 @@ fn invalid_certificates_are_explained() {
     });
     insta::assert_snapshot!(errors.join("\n"), @"
     ERROR: POST /oauth/token at `https://[GATEWAY]`: the certificate's issuer is not trusted
-      hint: if a private CA issued it, set `CA_CERT` to the CA's certificate; else see whether the server sends the intermediate certificates, too
+      hint: if a private CA issued it, set `CA_CERT` to the CA's certificate; otherwise check that the server sends the intermediate certificates
     ✖ nothing was deployed
 
     ERROR: POST /oauth/token at `https://[GATEWAY]`: the certificate is not for this host name, but for `elsewhere.example.com`
@@ -76,7 +76,7 @@ fn tls_and_plain_http_mixed_up_is_reported() {
       hint: `OPENFAAS_URL` (`https://[GATEWAY]`) begins with `https://`, but the server does not speak TLS: check the port; inside a cluster write `http://…`, with `ALLOW_HTTP: 'true'`
     ✖ nothing was deployed
 
-    ERROR: POST /oauth/token at `http://[GATEWAY]`: the port speaks TLS, but plain HTTP was sent to it
+    ERROR: POST /oauth/token at `http://[GATEWAY]`: plain HTTP was sent to a port that requires TLS
       hint: write `OPENFAAS_URL: 'https://[GATEWAY]'`
     ✖ nothing was deployed
     ");
@@ -96,11 +96,11 @@ fn web_page_instead_of_a_gateway_is_reported() {
       hint: check that `OPENFAAS_URL` is the gateway's URL, with its base path if it has one
     ✖ nothing was deployed
 
-    ERROR: POST /oauth/token: 404 Not Found, a web page: `Welcome to nginx!`
+    ERROR: POST /oauth/token: 404 Not Found, a web page (`Welcome to nginx!`)
       hint: a web page answered at `http://[GATEWAY]`, not an OpenFaaS gateway: check `OPENFAAS_URL`, also for a missing base path
     ✖ nothing was deployed
 
-    ERROR: POST /oauth/token: 405 Method Not Allowed, a web page: `Welcome to nginx!`
+    ERROR: POST /oauth/token: 405 Method Not Allowed, a web page (`Welcome to nginx!`)
       hint: a web page answered at `http://[GATEWAY]`, not an OpenFaaS gateway: check `OPENFAAS_URL`, also for a missing base path
     ✖ nothing was deployed
     ");

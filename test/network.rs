@@ -69,7 +69,7 @@ fn plain_http_sent_to_a_tls_port_is_detected() {
             let ran = deploy(&gateway).var("OPENFAAS_URL", &url).var("RETRIES", "2").run().exits(4);
             insta::allow_duplicates! {
                 insta::assert_snapshot!(first_error(&ran), @"
-                ERROR: POST /oauth/token at `http://[GATEWAY]`: the port speaks TLS, but plain HTTP was sent to it
+                ERROR: POST /oauth/token at `http://[GATEWAY]`: plain HTTP was sent to a port that requires TLS
                   hint: write `OPENFAAS_URL: 'https://[GATEWAY]'`
                 ✖ nothing was deployed
                 ");
@@ -98,8 +98,8 @@ fn proxy_error_for_connect_is_retried_and_attributed_to_the_proxy() {
     insta::assert_snapshot!(ran.scrubbed(), @"
     INFO: openfaas-pipe [VERSION]: deploy
     INFO: deploying 1 function of `stack.yml` to `https://gw.example.com`
-    WARNING: POST /oauth/token at `https://gw.example.com`: the proxy did not pass the request on: it answered CONNECT with an error; retrying in [TIME] (1 of 1)
-    ERROR: POST /oauth/token at `https://gw.example.com`: the proxy did not pass the request on: it answered CONNECT with an error
+    WARNING: POST /oauth/token at `https://gw.example.com`: the proxy did not forward the request: it answered CONNECT with an error; retrying in [TIME] (1 of 1)
+    ERROR: POST /oauth/token at `https://gw.example.com`: the proxy did not forward the request: it answered CONNECT with an error
       hint: check the proxy that `HTTPS_PROXY` names, or add `gw.example.com` to `NO_PROXY`
     ✖ nothing was deployed
     ");
@@ -123,7 +123,7 @@ fn unreachable_http_proxy_is_reported() {
     let gateway = open();
     let pipe = || deploy(&gateway).var("OPENFAAS_URL", "http://gw.example.com:8080").var("ALLOW_HTTP", "true");
     insta::assert_snapshot!(first_error(&pipe().var("HTTP_PROXY", "http://127.0.0.1:1").run().exits(4)), @"
-    ERROR: POST /oauth/token at `http://gw.example.com:8080`: the proxy did not pass the request on: connection refused
+    ERROR: POST /oauth/token at `http://gw.example.com:8080`: the proxy did not forward the request: connection refused
       hint: check the proxy that `HTTP_PROXY` names, or add `gw.example.com` to `NO_PROXY`
     ✖ nothing was deployed
     ");

@@ -188,7 +188,7 @@ fn unauthorized_image_is_explained() {
               hint: it does not exist, or is private; for a private one set `REGISTRY_USERNAME` and `REGISTRY_PASSWORD` for Docker Hub
             "),
             GHCR => insta::assert_snapshot!(error, @"
-            ERROR: stack.yml:5: image `ghcr.io/acme/etl:1`: registry `ghcr.io` lets nobody in without credentials: 403: DENIED: requested access to the resource is denied
+            ERROR: stack.yml:5: image `ghcr.io/acme/etl:1`: registry `ghcr.io` requires credentials: 403: DENIED: requested access to the resource is denied
               hint: for a private image set `REGISTRY_HOST: ghcr.io`, `REGISTRY_USERNAME` and `REGISTRY_PASSWORD`
             "),
             _ => assert!(error.contains("REGISTRY_HOST") && error.contains(host), "{error}"),
@@ -206,14 +206,14 @@ fn rejected_credentials_are_named() {
     let pipe = setup.pin(&[PRIVATE]).var("REGISTRY_HOST", OTHER).var("REGISTRY_USERNAME", USER);
     let ran = pipe.var("REGISTRY_PASSWORD", "wrong-password").run().exits(3).does_not_say("wrong-password");
     insta::assert_snapshot!(errors(&ran), @"
-    ERROR: stack.yml:5: image `registry.example.com/etl:1`: registry `registry.example.com` refuses `REGISTRY_USERNAME` and `REGISTRY_PASSWORD`: 401: UNAUTHORIZED: incorrect username or password
+    ERROR: stack.yml:5: image `registry.example.com/etl:1`: registry `registry.example.com` refused the user name and password in `REGISTRY_USERNAME` and `REGISTRY_PASSWORD`: 401: UNAUTHORIZED: incorrect username or password
       hint: check both; many registries want an access token in place of the password
     ");
 
     let config = auths(OTHER, json!({"username": USER, "password": "wrong-password"}));
     let ran = setup.pin(&[PRIVATE]).var("DOCKER_AUTH_CONFIG", config).run().exits(3);
     insta::assert_snapshot!(errors(&ran.does_not_say("wrong-password")), @"
-    ERROR: stack.yml:5: image `registry.example.com/etl:1`: registry `registry.example.com` refuses the login in `DOCKER_AUTH_CONFIG`: 401: UNAUTHORIZED: incorrect username or password
+    ERROR: stack.yml:5: image `registry.example.com/etl:1`: registry `registry.example.com` refused the login in `DOCKER_AUTH_CONFIG`: 401: UNAUTHORIZED: incorrect username or password
       hint: sign in to `registry.example.com` again, and store the new login
     ");
     setup.assert_unchanged();
