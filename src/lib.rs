@@ -2,25 +2,25 @@
 //!
 //! # Layout
 //!
-//! One run: [`config`] reads the variables, [`commands`] prepares and carries out what `COMMAND` asks for, [`report`] leaves
-//! the result for later steps. Imports run down this list only.
+//! [`config`] reads the variables, [`commands`] prepares and does what `COMMAND` asks for, and [`report`] writes the result
+//! for later steps. Imports run down this list only.
 //!
-//! - [`commands`]: what a user asks for, one file per `COMMAND`; `prepare.rs` finds every problem before anything is sent,
-//!   and `deploy/` holds the checks before a deploy, waiting, rollback and pruning.
-//! - [`report`]: what a run leaves behind: JSON, JUnit, Code Insights, output variables, shared variables.
+//! - [`commands`]: one file per `COMMAND`. `prepare.rs` finds every problem before anything is sent; `deploy/` has the checks
+//!   before a deploy, the strategies, waiting, `VERIFY`, rollback and pruning.
 //! - [`gateway`]: HTTP requests to OpenFaaS: token exchange, functions, invocations, logs. Knows nothing of YAML or variables.
-//! - [`config`]: the environment, read once: the table of variables, their values, the warnings about them.
-//! - [`image_tag`]: what `TAG_FORMAT` needs: the git repository, the digest of a handler's folder.
-//! - [`stack`]: the stack file: YAML, substitution, checks, and what a deploy sends for each function. Pure but for reading files.
+//! - [`config`]: the environment, read once: the table of variables, their values, and warnings about them.
+//! - [`report`]: the files and reports of a run: JSON, JUnit, Code Insights, output variables, shared variables.
+//! - [`image_tag`]: the sources of `TAG_FORMAT`: the git repository, and the digest of a handler's folder.
+//! - [`stack`]: the stack file: YAML, substitution, checks, and the deployment of each function. Does no I/O except to read files.
 //! - [`registry`]: images in their registries, and the credentials that AWS and Google exchange for the step's token. Knows
 //!   nothing of YAML or variables.
-//! - [`http`]: what all HTTP clients share: how they are built, TLS, retries, the causes of a failed request.
-//! - [`oidc`]: the step's ID token: its claims, why it may be refused, the resources that would admit it. Pure.
+//! - [`http`]: what all HTTP clients share: TLS, timeouts, retries, the causes of a failed request.
+//! - [`oidc`]: the step's ID token: its claims, the causes of a refusal, and the IAM resources that accept it. Does no I/O.
 //! - [`shutdown`]: SIGTERM, SIGINT and the grace period.
-//! - [`function`]: the vocabulary: OpenFaaS' function resource, quantities, the outcome of each function.
-//! - [`diagnostic`]: a message about something wrong, with a hint what to change.
+//! - [`function`]: the vocabulary: names of functions, OpenFaaS' function resource, quantities, outcomes.
+//! - [`diagnostic`]: a message with a severity and a hint; the only place that writes `hint:`.
 //! - [`files`]: reading and writing files.
-//! - [`console`]: the one way to standard output: the log, tables, and the redaction of secrets.
+//! - [`console`]: the only way to standard output: the log, tables, and the redaction of secrets.
 
 mod commands;
 pub mod config;

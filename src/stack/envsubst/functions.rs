@@ -2,11 +2,32 @@
 
 use super::super::MAX_FILE;
 use super::FaultKind;
-use super::parse::Operator;
 use crate::console::log::whole_or_length;
 
 /// The longest value that a pattern is matched with, in bytes: trying each of its prefixes takes the square of the time.
 const MAX_MATCHED: usize = 4096;
+
+/// What an expression does with the value of its variable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Operator {
+    Value,
+    Length,
+    Default,
+    Substring,
+    /// Of a prefix or a suffix.
+    Trim {
+        suffix: bool,
+        longest: bool,
+    },
+    ReplaceFirst,
+    ReplaceAll,
+    ReplacePrefix,
+    ReplaceSuffix,
+    LowerFirst,
+    Lower,
+    UpperFirst,
+    Upper,
+}
 
 /// What an operator makes of the value of the variable `name`. Lengths and offsets count bytes, as they do in faas-cli.
 pub(super) fn apply(operator: Operator, name: &str, value: &str, arguments: &[String]) -> Result<String, FaultKind> {

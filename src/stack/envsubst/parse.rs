@@ -3,29 +3,9 @@
 use std::ops::Range;
 
 use super::super::{MAX_DEPTH, MAX_FILE};
-use super::{Fault, FaultKind, SECRET_NAMES, functions};
+use super::functions::{self, Operator};
+use super::{Fault, FaultKind, SECRET_NAMES};
 use crate::console::log::whole_or_length;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Operator {
-    Value,
-    Length,
-    Default,
-    Substring,
-    /// Of a prefix or a suffix.
-    Trim {
-        suffix: bool,
-        longest: bool,
-    },
-    ReplaceFirst,
-    ReplaceAll,
-    ReplacePrefix,
-    ReplaceSuffix,
-    LowerFirst,
-    Lower,
-    UpperFirst,
-    Upper,
-}
 
 /// Reads expressions, and evaluates them on the way.
 pub(super) struct Parser<'a> {
