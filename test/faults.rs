@@ -120,7 +120,7 @@ impl Command {
             Self::Deploy => row.request,
             Self::Invoke => row.invocation,
             Self::InvokeIdempotent => row.idempotent,
-            // `whoami` reports 3 if the gateway rejects the step, and 4 if the gateway could not be asked. A web page
+            // `whoami` reports 3 if the gateway rejects the step, and 4 if the gateway could not be queried. A web page
             // does not come from the gateway.
             Self::Whoami if row.title.contains("web page") => match row.request {
                 Retried(_) => Retried(4),

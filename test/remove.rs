@@ -21,7 +21,7 @@ fn functions_are_deleted_and_missing_ones_reported() {
     let pipe = remove(&gateway);
     let ran = pipe.run().exits(0);
     let ran = ran.says("INFO: removing 3 functions of `stack.yml`").says("INFO: `absent` does not exist\n");
-    let ran = ran.says("INFO: `b.etl` removed in ").says("✔ removed 2 functions, 1 not there in ");
+    let ran = ran.says("INFO: `b.etl` removed in ").says("✔ removed 2 functions, 1 not found in ");
     assert!(ran.log.contains("FUNCTION  "), "{}", ran.log);
     assert_eq!(function_names(&gateway), ["other"]);
     let text = std::fs::read(pipe.dir().join("storage/openfaas-pipe.json")).expect("cannot read file");
@@ -42,7 +42,7 @@ fn filter_selects_the_functions_to_delete() {
 #[test]
 fn openfaas_namespace_applies_to_all_functions() {
     let gateway = open();
-    remove(&gateway).var("OPENFAAS_NAMESPACE", "etl").run().exits(0).says("2 not there");
+    remove(&gateway).var("OPENFAAS_NAMESPACE", "etl").run().exits(0).says("2 not found");
     assert_eq!(function_names(&gateway), ["a", "other"]);
 }
 

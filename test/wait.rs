@@ -230,7 +230,7 @@ fn rollback_without_permission_to_delete_is_reported() {
     let actions = ["Function:Create", "Function:Update", "Function:Get"];
     let gateway = start(permitting(&actions).ready(Ready::Never));
     let ran = waiting(&gateway, &["f"], "300ms").var("ROLLBACK", "true").run().exits(5);
-    ran.says("new, and left as it is, since it may not be deleted").says("the Policy lacks `Function:Delete`");
+    ran.says("new, but not deleted").says("the Policy lacks `Function:Delete`");
     assert!(gateway.function("openfaas-fn", "f").is_some());
 }
 
@@ -249,7 +249,7 @@ fn rollback_restores_a_function_that_replace_failed_to_recreate() {
 fn nothing_is_deployed_if_rollback_cannot_read_the_status() {
     let gateway = start(permitting(&["Function:Create", "Function:Update", "Function:Delete"]));
     let ran = waiting(&gateway, &["f", "g"], "1m").var("ROLLBACK", "true").run().exits(3);
-    ran.says("nothing is deployed: `ROLLBACK` has to know what runs before")
+    ran.says("nothing is deployed: `ROLLBACK` needs the previous version, which could not be read")
         .says("lacks `Function:Get` on 2 functions");
     assert_eq!(changes(&gateway), []);
 }

@@ -244,8 +244,8 @@ fn unreachable_gateway_exits_with_4() {
     let pipe = whoami(&gateway).var("RETRIES", "0");
     drop(gateway);
     let ran = pipe.run().exits(4).says("connection refused").says("apiVersion: iam.openfaas.com/v1");
-    ran.says("could not be asked\n").does_not_say("does not accept");
-    pipe.var("OPENFAAS_PASSWORD", "s3cr3t-password").run().exits(4).says("could not be asked\n");
+    ran.says("could not be queried\n").does_not_say("does not accept");
+    pipe.var("OPENFAAS_PASSWORD", "s3cr3t-password").run().exits(4).says("could not be queried\n");
 }
 
 #[test]

@@ -107,7 +107,7 @@ impl FunctionOutcome {
         match &left {
             Left::Untouched => {}
             Left::Gone => problem.message.push_str("; the previous version is gone"),
-            Left::Unknown => problem.message.push_str("; the previous version is perhaps gone"),
+            Left::Unknown => problem.message.push_str("; the previous version may be gone"),
             Left::Restored(image) => {
                 let image = quote(image);
                 tracing::warn!("`{}` is rolled back: image `{image}`, which ran before, is redeployed", self.function);

@@ -132,7 +132,9 @@ impl<'a> Run<'a> {
         let config = self.config;
         let url = self.address(config.allow_http, loaded);
         if config.tls_no_verify {
-            tracing::warn!("`TLS_NO_VERIFY` is set: anyone on the way can read the token; use `CA_CERT` instead");
+            tracing::warn!(
+                "`TLS_NO_VERIFY` is set: anyone on the network path can read the token; use `CA_CERT` instead"
+            );
         }
         if matches!(config.credentials, Credentials::Password { .. }) {
             tracing::info!("`OPENFAAS_PASSWORD` is set: basic auth is used, not the step's token");

@@ -20,7 +20,7 @@ impl<'a> Tokens<'a> {
     /// What is wrong with a text that holds one.
     pub(crate) fn fault(&self, text: &str) -> Option<String> {
         let (name, _) = self.0.iter().find(|(_, token)| text.contains(token))?;
-        Some(format!("holds the step's `{name}`, which never becomes part of a function"))
+        Some(format!("holds the step's `{name}`, which is never deployed as part of a function"))
     }
 
     /// Adds a problem for each of the pipe's variables that puts a token into every function.

@@ -39,7 +39,7 @@ const SECRET_WORDS: [&str; 12] = [
     "CONNECTION_STRING",
 ];
 
-/// All fields of a function that is not there yet.
+/// All fields of a function that does not exist yet.
 pub(crate) fn fields_of(new: &Deployment) -> Vec<Change> {
     let changes = compare(&Deployment::default(), new).into_iter();
     changes.map(|change| Change { old: None, ..change }).collect()

@@ -59,13 +59,13 @@ impl Failure {
 /// What was done with a function.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Action {
-    /// It was not there before.
+    /// It did not exist before.
     Created,
     Updated,
     /// It was deleted and created anew.
     Replaced,
     Removed,
-    /// It was to be deleted and was not there.
+    /// It was to be deleted and did not exist.
     Absent,
     /// The new version did not get ready; what ran before was deployed again, or what was new was deleted.
     RolledBack,

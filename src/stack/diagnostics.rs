@@ -198,7 +198,7 @@ impl Place<'_> {
     /// One warning for each variable that has neither a value nor a default.
     pub(super) fn unset_variables(&self) -> impl Iterator<Item = Problem> {
         self.substituted.missing.iter().map(|(name, &at)| {
-            let message = format!("`{}` is not set or empty, and nothing is put in its place", whole_or_length(name));
+            let message = format!("`{}` is not set or empty: it is replaced with an empty text", whole_or_length(name));
             let problem = self.page.problem(at..at + name.len(), &message, Some(pass_variables(&[name])));
             Problem { causes: vec![name.clone()], ..problem }
         })

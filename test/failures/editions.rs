@@ -111,7 +111,7 @@ fn function_deleted_by_a_failed_update_on_faasd_is_named_in_the_last_line() {
     let gateway = start(edition(Flavour::Faasd).unreachable_image("example/f:2"));
     gateway.put_function(&version_1("f"));
     let ran = Pipe::with_password(&gateway).stack(&stack(&["f"], "2")).run().exits(1).says("unable to pull image");
-    assert_eq!(last_line(&ran.log), "✖ 1 of 1 function not deployed; gone, and to be deployed again: `f`");
+    assert_eq!(last_line(&ran.log), "✖ 1 of 1 function not deployed; gone and must be redeployed: `f`");
 }
 
 #[test]

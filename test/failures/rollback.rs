@@ -20,7 +20,7 @@ fn rollback_skips_a_function_that_another_pipeline_deployed_since() {
     wait_for("deployment of version 2", || image(&gateway, "f") == "example/f:2");
     gateway.put_function(&json!({"service": "f", "image": "example/f:3"}));
     let ran = running.end().exits(5);
-    ran.says("`f` is not rolled back: it runs image `example/f:3` by now, which this run did not deploy");
+    ran.says("`f` is not rolled back: it now runs image `example/f:3`, which this run did not deploy");
     assert_eq!(image(&gateway, "f"), "example/f:3");
 }
 
@@ -77,5 +77,5 @@ fn rollback_skips_a_function_whose_current_version_is_unknown() {
     let ran = running.end().exits(5);
     // The status may have been read before the fault was set.
     let rolled_back = image(&gateway, "f") == "example/f:1";
-    assert!(rolled_back || ran.log.contains("what runs by now is not known"), "{}", ran.log);
+    assert!(rolled_back || ran.log.contains("its current version is not known"), "{}", ran.log);
 }

@@ -231,7 +231,7 @@ fn left(gateway: &Gateway, change: Change, old: &serde_json::Value, ran: &Ran) -
             Err(format!("the function was deleted\n{}", ran.log))
         };
     };
-    if last_line(&ran.log).contains("gone, and to be deployed again") {
+    if last_line(&ran.log).contains("gone and must be redeployed") {
         return Err(format!("the function is reported as gone, but it runs\n{}", ran.log));
     }
     let image = function.deployment["image"].as_str().unwrap_or_default();

@@ -15,22 +15,22 @@ fn token_under_another_name_is_rejected_with_its_position() {
     let ran = with_token(function(fields)).run().exits(2).does_not_say(TOKEN);
     insta::assert_snapshot!(ran.log, @r"
     INFO: openfaas-pipe [VERSION]: deploy
-    ERROR: stack.yml:7:15: this holds the step's `BITBUCKET_STEP_OIDC_TOKEN`, which never becomes part of a function
+    ERROR: stack.yml:7:15: this holds the step's `BITBUCKET_STEP_OIDC_TOKEN`, which is never deployed as part of a function
           7 |     fprocess: run ${MY_TOKEN}
             |               ^
             = `${MY_TOKEN}` is replaced with `***`
       hint: give the function an OpenFaaS secret (`secrets:`) of its own instead
-    ERROR: stack.yml:9:12: this holds the step's `BITBUCKET_STEP_OIDC_TOKEN`, which never becomes part of a function
+    ERROR: stack.yml:9:12: this holds the step's `BITBUCKET_STEP_OIDC_TOKEN`, which is never deployed as part of a function
           9 |       KEY: Bearer ${MY_TOKEN}
             |            ^
             = `${MY_TOKEN}` is replaced with `***`
       hint: give the function an OpenFaaS secret (`secrets:`) of its own instead
-    ERROR: stack.yml:10:19: this holds the step's `BITBUCKET_STEP_OIDC_TOKEN`, which never becomes part of a function
+    ERROR: stack.yml:10:19: this holds the step's `BITBUCKET_STEP_OIDC_TOKEN`, which is never deployed as part of a function
          10 |     labels: {one: '${MY_TOKEN}'}
             |                   ^
             = `${MY_TOKEN}` is replaced with `***`
       hint: give the function an OpenFaaS secret (`secrets:`) of its own instead
-    ERROR: stack.yml:11:24: this holds the step's `BITBUCKET_STEP_OIDC_TOKEN`, which never becomes part of a function
+    ERROR: stack.yml:11:24: this holds the step's `BITBUCKET_STEP_OIDC_TOKEN`, which is never deployed as part of a function
          11 |     annotations: {two: '${MY_TOKEN}'}
             |                        ^
             = `${MY_TOKEN}` is replaced with `***`
@@ -55,17 +55,17 @@ fn token_in_a_list_variable_is_rejected() {
     WARNING: `SECRETS`: Kubernetes does not accept the secret name `***`: it must have only lower case letters, digits, `-` and `.`, and start and end with a letter or digit
     ✖ Validation errors:
     ANNOTATIONS:
-    - `two` holds the step's `BITBUCKET_STEP_OIDC_TOKEN`, which never becomes part of a function; give the function an OpenFaaS secret (`secrets:`) of its own instead
+    - `two` holds the step's `BITBUCKET_STEP_OIDC_TOKEN`, which is never deployed as part of a function; give the function an OpenFaaS secret (`secrets:`) of its own instead
     CONSTRAINTS:
-    - an item holds the step's `BITBUCKET_STEP_OIDC_TOKEN`, which never becomes part of a function; give the function an OpenFaaS secret (`secrets:`) of its own instead
+    - an item holds the step's `BITBUCKET_STEP_OIDC_TOKEN`, which is never deployed as part of a function; give the function an OpenFaaS secret (`secrets:`) of its own instead
     ENV_VARS:
-    - `KEY` holds the step's `BITBUCKET_STEP_OIDC_TOKEN`, which never becomes part of a function; give the function an OpenFaaS secret (`secrets:`) of its own instead
+    - `KEY` holds the step's `BITBUCKET_STEP_OIDC_TOKEN`, which is never deployed as part of a function; give the function an OpenFaaS secret (`secrets:`) of its own instead
     LABELS:
-    - `one` holds the step's `BITBUCKET_STEP_OIDC_TOKEN`, which never becomes part of a function; give the function an OpenFaaS secret (`secrets:`) of its own instead
+    - `one` holds the step's `BITBUCKET_STEP_OIDC_TOKEN`, which is never deployed as part of a function; give the function an OpenFaaS secret (`secrets:`) of its own instead
     OPENFAAS_NAMESPACE:
-    - the value holds the step's `BITBUCKET_STEP_OIDC_TOKEN`, which never becomes part of a function; give the function an OpenFaaS secret (`secrets:`) of its own instead
+    - the value holds the step's `BITBUCKET_STEP_OIDC_TOKEN`, which is never deployed as part of a function; give the function an OpenFaaS secret (`secrets:`) of its own instead
     SECRETS:
-    - an item holds the step's `BITBUCKET_STEP_OIDC_TOKEN`, which never becomes part of a function; give the function an OpenFaaS secret (`secrets:`) of its own instead
+    - an item holds the step's `BITBUCKET_STEP_OIDC_TOKEN`, which is never deployed as part of a function; give the function an OpenFaaS secret (`secrets:`) of its own instead
     ");
 }
 

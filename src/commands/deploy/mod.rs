@@ -96,9 +96,9 @@ pub(crate) async fn dry_run(mut run: Run<'_>, deploy: &Deploy) -> Result<Outcome
     let loaded = run.load().await;
     let _ = deploy.verify.as_ref().and_then(|verify| open_payload(&mut run, &verify.options));
     let loaded = run.finish(loaded)?;
-    tracing::info!("dry run: this would be sent, and nothing is");
+    tracing::info!("dry run: this would be sent");
     if deploy.images.check {
-        tracing::info!("dry run: no registry is asked, so that the digests of images are not known");
+        tracing::info!("dry run: no registry is contacted, so the digests of images are not known");
     }
     let deployments: Vec<_> = loaded.stack.functions.iter().map(|function| &function.deployment).collect();
     let problem = match serde_json::to_string_pretty(&deployments) {
@@ -166,7 +166,7 @@ impl Deployer<'_> {
         if self.deploy.rollback {
             let errors = before.iter().filter_map(|reading| reading.as_ref().err());
             if let Some(error) = self.session.reporter.first(errors) {
-                tracing::error!("nothing is deployed: `ROLLBACK` has to know what runs before");
+                tracing::error!("nothing is deployed: `ROLLBACK` needs the previous version, which could not be read");
                 return Err(error.clone());
             }
             self.can_roll_back(&targets, &before).await?;
@@ -215,7 +215,7 @@ impl Deployer<'_> {
     async fn prune(&self, loaded: &Loaded, outcome: &mut Outcome) -> Result<(), Error> {
         let Some(owner) = &loaded.owner else { return Ok(()) };
         if outcome.worst().is_some() {
-            tracing::warn!("nothing is pruned, since not all functions were deployed well");
+            tracing::warn!("nothing is pruned because not all functions were deployed");
             return Ok(());
         }
         let left_over = left_over(self.session.gateway, owner, loaded.named()).await?;

@@ -62,7 +62,7 @@ impl Rollback<'_> {
             |status: &Status| outcome.image.as_ref().is_some_and(|image| is_same_image(&status.image, image));
         match (self.0.gateway.get(target).await, way) {
             (Ok(Some(status)), _) if !is_deployed(&status) => {
-                Undone::Left(format!("it runs image `{}` by now, which this run did not deploy", quote(&status.image)))
+                Undone::Left(format!("it now runs image `{}`, which this run did not deploy", quote(&status.image)))
             }
             (Ok(_), Way::Redeploy(status)) => self.redeploy(target, status).await,
             (Ok(None), Way::Delete) => Undone::Deleted,
@@ -71,7 +71,7 @@ impl Rollback<'_> {
                 Ok(Deletion::Unknown(error)) | Err(error) => Undone::Failed(error, Left::Untouched),
             },
             (Err(error), _) => {
-                Undone::Left(format!("what runs by now is not known: {}", self.0.reporter.failed(&error).message))
+                Undone::Left(format!("its current version is not known: {}", self.0.reporter.failed(&error).message))
             }
         }
     }
@@ -118,17 +118,17 @@ impl Rollback<'_> {
             }
             Undone::Failed(error, _) if outcome.action == Action::Created && error.is_forbidden() => {
                 let Problem { message, hint, .. } = self.0.reporter.failed(&error);
-                let left = format!("new, and left as it is, since it may not be deleted: {message}");
+                let left = format!("new, but not deleted: {message}");
                 let left = Problem { failure: Failure::NotReady, message: left, hint: hint.clone() };
                 self.0.reporter.problem(outcome, &left);
-                problem.message.push_str("; left as it is, since it may not be deleted");
+                problem.message.push_str("; not deleted");
                 problem.hint = hint;
             }
             Undone::Failed(error, left) => {
                 let Problem { failure, message, hint } = self.0.reporter.failed(&error);
                 let gone = match left {
                     Left::Gone => "; it is gone",
-                    Left::Unknown => "; it is perhaps gone",
+                    Left::Unknown => "; it may be gone",
                     _ => "",
                 };
                 let failed = format!("the rollback failed: {message}{gone}");
@@ -148,7 +148,9 @@ fn way(action: Action, before: &Reading) -> Result<Way<'_>, &'static str> {
     match (action, before) {
         (_, Ok(Some(status))) => Ok(Way::Redeploy(status)),
         (Action::Created, Ok(None)) => Ok(Way::Delete),
-        (_, Ok(None)) => Err("something else created it after this run had looked, and what it ran then is not known"),
+        (_, Ok(None)) => {
+            Err("something else created it after this run read its status, so its previous version is not known")
+        }
         (_, Err(_)) => Err("the previous version is not known"),
     }
 }

@@ -97,7 +97,7 @@ pub(crate) fn summary(outcome: &Outcome, done: &str) -> String {
         names.join(", ")
     };
     let mut line = counts(outcome, done);
-    for (left, words) in [(Left::Gone, "gone, and to be deployed again"), (Left::Unknown, "perhaps gone")] {
+    for (left, words) in [(Left::Gone, "gone and must be redeployed"), (Left::Unknown, "may be gone")] {
         let names = names(left);
         if !names.is_empty() {
             line.push_str(&format!("; {words}: {names}"));
@@ -121,7 +121,7 @@ fn counts(outcome: &Outcome, done: &str) -> String {
     let (head, mentioned) = match outcome.worst() {
         None => {
             let absent = number(|function| function.action == Action::Absent);
-            let more = also(&[(absent, "not there"), (pruned.len(), "removed")]);
+            let more = also(&[(absent, "not found"), (pruned.len(), "removed")]);
             return format!("{done} {}{more} in {}", count(asked.len() - absent), log::duration(outcome.duration));
         }
         Some(_) if outcome.functions.is_empty() => return format!("nothing was {done}"),

@@ -19,7 +19,7 @@ pub(super) async fn explain(run: &Run<'_>, http: Option<&Http>, loaded: Option<&
         return None;
     }
     let Some((http, step)) = http.zip(step(access, &run.config.facts)) else {
-        let problem = Problem::new(Failure::Permission, "AWS and Google get no token: the step has none")
+        let problem = Problem::new(Failure::Permission, "there is no token for AWS and Google: the step has none")
             .with_hint("give the step `oidc: true`");
         problem.diagnostic("").log();
         return Some(problem);
@@ -77,7 +77,7 @@ fn refused(mut problem: Problem, proposed: Option<&str>) -> Problem {
 
 fn propose_aws(role: &RoleArn, images: &[(EcrHost, &str)], step: &Step<'_>) {
     log::plain(table::render(["CLAIM", "VALUE", "WHAT AWS MAKES OF IT"], &registry::aws_claims_table(role, step)));
-    tracing::info!("this makes AWS know the workspace's tokens, once for the account:");
+    tracing::info!("this command adds the workspace as an identity provider, once per AWS account:");
     log::plain(registry::create_aws_provider(step));
     tracing::info!("this trust policy of role `{}` admits the steps of this repository:", role.name);
     log::plain(registry::trust_policy(role, step));

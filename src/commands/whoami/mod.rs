@@ -38,7 +38,7 @@ pub(crate) async fn run(mut run: Run<'_>, whoami: &Whoami) -> Result<(Outcome, S
         // What its policies permit is not known before it is used.
         Ok(()) => format!("`{gateway}` accepts the credentials of this step"),
         Err(problem) if problem.failure == Failure::Permission => format!("`{gateway}` does not accept this step"),
-        Err(_) => format!("`{gateway}` could not be asked"),
+        Err(_) => format!("`{gateway}` could not be queried"),
     };
     if let Err(problem) = result {
         problem.diagnostic("").log();

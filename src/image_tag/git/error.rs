@@ -57,7 +57,7 @@ impl Error {
                 "let every user read the clone: `chmod -R a+rX .` in the step's script, before the pipe"
             }
             Self::Read { .. } | Self::Damaged { .. } | Self::Missing { .. } => {
-                "clone the repository anew: what the step before this one left in `.git` is not whole"
+                "clone the repository again: `.git` is damaged or incomplete"
             }
         }
     }

@@ -38,7 +38,7 @@ pub(crate) fn trust_proposal(role: &RoleArn, step: &Step<'_>) -> String {
     format!("this trust policy for `{}` admits every step of the repository:\n{}", role.name, trust_policy(role, step))
 }
 
-/// The command that makes AWS know the workspace's tokens.
+/// The command that creates the identity provider of the workspace.
 pub(crate) fn create_provider(step: &Step<'_>) -> String {
     let (issuer, audience) = (step.issuer(), step.workspace_audience());
     format!("aws iam create-open-id-connect-provider \\\n  --url '{issuer}' \\\n  --client-id-list '{audience}'")

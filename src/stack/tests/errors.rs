@@ -324,14 +324,14 @@ fn variable_without_a_value_is_one_warning() {
     );
     let run = Run { variables: &[("BLANK", "")], ..Run::default() };
     insta::assert_snapshot!(run.warnings(text.replace("=:", ":")), @r"
-    stack.yml:8:12: `NONE` is not set or empty, and nothing is put in its place
+    stack.yml:8:12: `NONE` is not set or empty: it is replaced with an empty text
         8 |       A: ${NONE}
           |            ^^^^
     hint: a pipe sees only the variables that are passed to it; add
       variables:
         NONE: $NONE
     and define it as a repository or deployment variable, or give it a default: `${NONE:-default}`
-    stack.yml:10:12: `BLANK` is not set or empty, and nothing is put in its place
+    stack.yml:10:12: `BLANK` is not set or empty: it is replaced with an empty text
        10 |       C: ${BLANK^^}
           |            ^^^^^
     hint: a pipe sees only the variables that are passed to it; add
