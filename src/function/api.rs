@@ -161,7 +161,7 @@ fn full_image(name: &str) -> String {
 }
 
 /// Reads `null` as empty: Go writes it for an empty map or list.
-fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+pub(crate) fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: serde::Deserializer<'de>,
     T: Default + Deserialize<'de>,

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::pattern::{groups, whole};
 use super::reference::is_digest;
 use crate::console::log::brief;
+use crate::function::api::or_default;
 
 /// The types of manifests, all in every request: a registry answers 404 if an image has none of those accepted.
 pub(crate) const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \
@@ -18,11 +19,11 @@ pub(crate) const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \
 /// An operating system and a processor, such as `linux/arm64/v8`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub(crate) struct Platform {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     os: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     architecture: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     variant: String,
 }
 
@@ -156,7 +157,7 @@ mod tests {
     #[test]
     fn index_lists_its_platforms_without_attestations() {
         let index = br#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[
-            {"digest":"sha256:1","size":1,"platform":{"architecture":"amd64","os":"linux"}},
+            {"digest":"sha256:1","size":1,"platform":{"architecture":"amd64","os":"linux","variant":null}},
             {"digest":"sha256:2","size":1,"platform":{"architecture":"arm64","os":"linux","variant":"v8"}},
             {"digest":"sha256:3","size":1,"platform":{"architecture":"unknown","os":"unknown"}},
             {"digest":"sha256:4","size":1}]}"#;
