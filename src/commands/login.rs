@@ -17,7 +17,7 @@ use crate::diagnostic::Diagnostic;
 use crate::files::atomic::{self, Attributes};
 use crate::files::input;
 use crate::function::outcome::{Failure, Outcome, Problem};
-use crate::registry::{Host, Login, Reference, Registries, Source, readable, wanted_credentials};
+use crate::registry::{CredentialSource, Host, Reference, Registries, RegistryLogin, readable, wanted_credentials};
 
 const CONFIG: &str = "config.json";
 /// Docker's own files are far shorter.
@@ -69,7 +69,7 @@ pub(crate) fn summary(outcome: &Outcome) -> String {
 /// `REGISTRIES`. All of them need credentials.
 fn listed_hosts(run: &mut Run<'_>, listed: &[Host]) -> Vec<Host> {
     let credentials = &run.config.registries.credentials;
-    for host in listed.iter().filter(|host| matches!(credentials.of(host), Source::Anonymous)) {
+    for host in listed.iter().filter(|host| matches!(credentials.of(host), CredentialSource::Anonymous)) {
         let message = format!("there are no credentials for `{host}`: set {}", wanted_credentials(host));
         run.problem("REGISTRIES", message);
     }
@@ -82,7 +82,8 @@ fn hosts_of_images(run: &mut Run<'_>, loaded: &Loaded) -> Vec<Host> {
     let images = loaded.stack.functions.iter().filter_map(|function| Reference::parse(&function.deployment.image).ok());
     let named: BTreeSet<_> = images.map(|reference| reference.host).collect();
     let names: Vec<_> = named.iter().map(|host| format!("`{host}`")).collect();
-    let hosts: Vec<_> = named.into_iter().filter(|host| !matches!(credentials.of(host), Source::Anonymous)).collect();
+    let hosts: Vec<_> =
+        named.into_iter().filter(|host| !matches!(credentials.of(host), CredentialSource::Anonymous)).collect();
     if hosts.is_empty() {
         let message = format!(
             "there are no credentials for any registry of the stack file's images ({}): set `AWS_OIDC_ROLE_ARN`, \
@@ -95,7 +96,7 @@ fn hosts_of_images(run: &mut Run<'_>, loaded: &Loaded) -> Vec<Host> {
 }
 
 /// Writes the file if every registry accepted, and logs what the script needs.
-fn finish(results: Vec<(Host, Result<Arc<Login>, Problem>)>, directory: &Directory) -> Result<(), Problem> {
+fn finish(results: Vec<(Host, Result<Arc<RegistryLogin>, Problem>)>, directory: &Directory) -> Result<(), Problem> {
     let mut signed_in = Vec::new();
     let mut problems: Vec<Problem> = Vec::new();
     for (host, result) in results {
@@ -187,7 +188,7 @@ impl Directory {
         format!("export DOCKER_CONFIG=\"$BITBUCKET_CLONE_DIR/{}\"", self.relative.display())
     }
 
-    fn write(&self, logins: &[(Host, Arc<Login>)]) -> Result<(), Diagnostic> {
+    fn write(&self, logins: &[(Host, Arc<RegistryLogin>)]) -> Result<(), Diagnostic> {
         let failed = |path: &Path| {
             let path = quote(&path.display().to_string());
             move |error| Diagnostic::error(format!("`{path}` could not be written: {error}"))
@@ -207,7 +208,7 @@ impl Directory {
 }
 
 /// A `config.json` with these logins; entries of other hosts stay.
-fn merged(mut config: Map<String, Value>, logins: &[(Host, Arc<Login>)]) -> Map<String, Value> {
+fn merged(mut config: Map<String, Value>, logins: &[(Host, Arc<RegistryLogin>)]) -> Map<String, Value> {
     let is_empty = |value: &Value| match value {
         Value::Object(helpers) => helpers.is_empty(),
         store => store.as_str().is_none_or(str::is_empty),
@@ -247,8 +248,8 @@ mod tests {
             "HttpHeaders": {"X": "y"},
         });
         let logins = [
-            (host("ghcr.io"), Login::password("ghcr", "some-password")),
-            (host("docker.io"), Login::password("hub", "some-password")),
+            (host("ghcr.io"), RegistryLogin::password("ghcr", "some-password")),
+            (host("docker.io"), RegistryLogin::password("hub", "some-password")),
         ];
         let merged = merged(config.as_object().unwrap().clone(), &logins);
         insta::assert_snapshot!(serde_json::to_string_pretty(&merged).unwrap(), @r#"
@@ -276,17 +277,17 @@ mod tests {
         for config in [json!({"credsStore": "desktop"}), json!({"credHelpers": {"ghcr.io": "gh"}})] {
             let merged = merged(
                 config.as_object().unwrap().clone(),
-                &[(host("ghcr.io"), Login::password("ghcr", "some-password"))],
+                &[(host("ghcr.io"), RegistryLogin::password("ghcr", "some-password"))],
             );
             assert_eq!(merged["credHelpers"]["ghcr.io"], "");
         }
-        let merged = merged(Map::new(), &[(host("ghcr.io"), Login::password("ghcr", "some-password"))]);
+        let merged = merged(Map::new(), &[(host("ghcr.io"), RegistryLogin::password("ghcr", "some-password"))]);
         assert_eq!(merged.get("credHelpers"), None);
     }
 
     #[test]
     fn identity_tokens_are_written_as_docker_writes_them() {
-        let login = Login::identity_token("refresh");
+        let login = RegistryLogin::identity_token("refresh");
         let merged = merged(Map::new(), &[(host("acme.azurecr.io"), Arc::new(login))]);
         assert_eq!(merged["auths"]["acme.azurecr.io"], json!({"auth": "PHRva2VuPjo=", "identitytoken": "refresh"}));
     }

@@ -43,13 +43,13 @@ pub(crate) struct Run<'a> {
     variables: Problems,
     /// Names that are not a variable; kept apart, since they are errors also if all else about the stack file is a warning.
     names: Problems,
-    stack: Vec<stack::Problem>,
+    stack: Vec<stack::FileProblem>,
 }
 
 /// What is wrong with variables and stack file; nothing was sent.
 pub(crate) struct Rejected {
     variables: Problems,
-    stack: Vec<stack::Problem>,
+    stack: Vec<stack::FileProblem>,
 }
 
 impl Rejected {
@@ -276,7 +276,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn warn_of_stack(&mut self, substituted: &BTreeSet<String>, warnings: &[stack::Problem]) {
+    fn warn_of_stack(&mut self, substituted: &BTreeSet<String>, warnings: &[stack::FileProblem]) {
         self.warn(substituted);
         warnings.iter().for_each(|warning| warning.diagnostic.log());
     }

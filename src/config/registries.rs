@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use super::parse::Reader;
 use crate::oidc::{IdToken, TokenError};
-use crate::registry::{Credentials, DockerAuthConfig, Host, Login, Platform, Provider, RoleArn, ServiceAccount};
+use crate::registry::{
+    DockerAuthConfig, Host, Platform, RegistryCredentials, RegistryLogin, RoleArn, ServiceAccount,
+    WorkloadIdentityProvider,
+};
 
 /// What is asked of registries before a deploy (`CHECK_IMAGES`, `PIN_IMAGES`, `IMAGE_PLATFORMS`).
 #[derive(Clone, Debug, Default)]
@@ -20,7 +23,7 @@ pub(crate) struct ImageChecks {
 /// What registries and clouds are shown.
 #[derive(Debug)]
 pub(crate) struct RegistryAccess {
-    pub(crate) credentials: Credentials,
+    pub(crate) credentials: RegistryCredentials,
     /// For clouds, also if `OPENFAAS_PASSWORD` is what the gateway gets.
     pub(crate) id_token: Result<Arc<IdToken>, TokenError>,
     pub(crate) build_number: Option<String>,
@@ -40,12 +43,12 @@ impl Reader<'_> {
         let variables = self.variables;
         let registry = self.registry_login();
         let problems = &mut self.problems;
-        let provider = variables.gcp_workload_identity_provider().parsed_by(problems, Provider::parse);
+        let provider = variables.gcp_workload_identity_provider().parsed_by(problems, WorkloadIdentityProvider::parse);
         let account = variables.gcp_service_account().parsed_by(problems, ServiceAccount::parse);
         let docker = variables.docker_auth_config().parsed_by(problems, DockerAuthConfig::parse);
         let token = IdToken::new(variables.bitbucket_step_oidc_token().value.unwrap_or_default());
         RegistryAccess {
-            credentials: Credentials {
+            credentials: RegistryCredentials {
                 docker: docker.unwrap_or_default(),
                 registry,
                 aws: variables.aws_oidc_role_arn().parsed_by(problems, RoleArn::parse),
@@ -57,7 +60,7 @@ impl Reader<'_> {
     }
 
     /// `REGISTRY_USERNAME` and `REGISTRY_PASSWORD`; `None` if neither is set.
-    fn registry_login(&mut self) -> Option<(Host, Arc<Login>)> {
+    fn registry_login(&mut self) -> Option<(Host, Arc<RegistryLogin>)> {
         let variables = self.variables;
         let problems = &mut self.problems;
         let host = variables.registry_host().text().map(Host::parse)?;
@@ -67,6 +70,6 @@ impl Reader<'_> {
             return None;
         }
         let (username, password) = (username.required(problems), password.required(problems));
-        Some((host?, Login::password(username?, password?)))
+        Some((host?, RegistryLogin::password(username?, password?)))
     }
 }

@@ -73,7 +73,7 @@ struct Exchanged {
 
 /// A refusal (RFC 6749, section 5.2).
 #[derive(Deserialize)]
-struct Refusal {
+struct RefusalJson {
     error: Option<String>,
     error_description: Option<String>,
 }
@@ -250,7 +250,7 @@ impl Gateway {
             Ok(claims) => claims,
             Err(error) => return self.unusable(&error),
         };
-        let refusal: Option<Refusal> = serde_json::from_slice(&answer.body).ok();
+        let refusal: Option<RefusalJson> = serde_json::from_slice(&answer.body).ok();
         let text = String::from_utf8_lossy(&answer.body);
         let (error, description) = match &refusal {
             Some(refusal) => (refusal.error.as_deref(), refusal.error_description.as_deref()),

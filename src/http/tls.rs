@@ -16,7 +16,7 @@ pub(crate) enum SetUpError {
     #[error("TLS cannot be set up: {0}")]
     Tls(#[from] Error),
     #[error("certificates cannot be verified: {0}")]
-    Verifier(#[from] VerifierBuilderError),
+    CertificateVerifier(#[from] VerifierBuilderError),
 }
 
 /// `accept_any`: for `TLS_NO_VERIFY`.
@@ -29,7 +29,7 @@ pub(super) fn config(ca_cert: Option<&CaCert>, accept_any: bool) -> Result<Clien
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Verifier { chain, own, accept_any }))
+        .with_custom_certificate_verifier(Arc::new(CertificateVerifier { chain, own, accept_any }))
         .with_no_client_auth();
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
@@ -43,7 +43,7 @@ pub(super) fn is_ca_used_as_server(error: &CertificateError) -> bool {
 
 /// Verifies a server's certificate by its chain, or because it is itself in `CA_CERT`.
 #[derive(Debug)]
-struct Verifier {
+struct CertificateVerifier {
     chain: Arc<WebPkiServerVerifier>,
     /// The certificates of `CA_CERT`.
     own: Vec<CertificateDer<'static>>,
@@ -51,7 +51,7 @@ struct Verifier {
     accept_any: bool,
 }
 
-impl ServerCertVerifier for Verifier {
+impl ServerCertVerifier for CertificateVerifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,

@@ -7,8 +7,8 @@ use base64::Engine as _;
 use serde::Deserialize;
 
 use super::aws::{EcrHost, RoleArn};
-use super::google::{Provider, ServiceAccount, is_google};
-use super::login::{Login, TOKEN_USER};
+use super::google::{ServiceAccount, WorkloadIdentityProvider, is_google};
+use super::login::{RegistryLogin, TOKEN_USER};
 use super::reference::Host;
 use crate::console::log::brief;
 use crate::console::redact::Secret;
@@ -16,44 +16,44 @@ use crate::http::ca_cert::BASE64;
 
 /// All credentials that the variables name.
 #[derive(Debug, Default)]
-pub(crate) struct Credentials {
+pub(crate) struct RegistryCredentials {
     /// `DOCKER_AUTH_CONFIG`.
     pub(crate) docker: DockerAuthConfig,
     /// `REGISTRY_HOST`, with `REGISTRY_USERNAME` and `REGISTRY_PASSWORD`.
-    pub(crate) registry: Option<(Host, Arc<Login>)>,
+    pub(crate) registry: Option<(Host, Arc<RegistryLogin>)>,
     /// `AWS_OIDC_ROLE_ARN`.
     pub(crate) aws: Option<RoleArn>,
     /// `GCP_WORKLOAD_IDENTITY_PROVIDER`, and `GCP_SERVICE_ACCOUNT`.
-    pub(crate) google: Option<(Provider, Option<ServiceAccount>)>,
+    pub(crate) google: Option<(WorkloadIdentityProvider, Option<ServiceAccount>)>,
 }
 
 /// Where the credentials for one registry come from.
 #[derive(Debug)]
-pub(crate) enum Source<'a> {
-    DockerAuthConfig(&'a Arc<Login>),
-    Variables(&'a Arc<Login>),
+pub(crate) enum CredentialSource<'a> {
+    DockerAuthConfig(&'a Arc<RegistryLogin>),
+    Variables(&'a Arc<RegistryLogin>),
     Aws(EcrHost, &'a RoleArn),
-    Google(&'a Provider, Option<&'a ServiceAccount>),
+    Google(&'a WorkloadIdentityProvider, Option<&'a ServiceAccount>),
     Anonymous,
 }
 
-impl Credentials {
+impl RegistryCredentials {
     /// The first that applies to a host.
-    pub(crate) fn of(&self, host: &Host) -> Source<'_> {
+    pub(crate) fn of(&self, host: &Host) -> CredentialSource<'_> {
         if let Some(login) = self.docker.logins.get(host) {
-            return Source::DockerAuthConfig(login);
+            return CredentialSource::DockerAuthConfig(login);
         }
         if let Some((named, login)) = &self.registry
             && named == host
         {
-            return Source::Variables(login);
+            return CredentialSource::Variables(login);
         }
         if let Some((role, ecr)) = self.aws.as_ref().zip(EcrHost::of(host)) {
-            return Source::Aws(ecr, role);
+            return CredentialSource::Aws(ecr, role);
         }
         match &self.google {
-            Some((provider, account)) if is_google(host) => Source::Google(provider, account.as_ref()),
-            _ => Source::Anonymous,
+            Some((provider, account)) if is_google(host) => CredentialSource::Google(provider, account.as_ref()),
+            _ => CredentialSource::Anonymous,
         }
     }
 }
@@ -74,7 +74,7 @@ pub(crate) fn wanted(host: &Host) -> String {
 /// The logins in `DOCKER_AUTH_CONFIG`.
 #[derive(Debug, Default)]
 pub(crate) struct DockerAuthConfig {
-    logins: BTreeMap<Host, Arc<Login>>,
+    logins: BTreeMap<Host, Arc<RegistryLogin>>,
     /// Programs that it names, with the host that each is for, or none if it is for all.
     pub(crate) helpers: Vec<(Option<String>, String)>,
 }
@@ -140,7 +140,7 @@ impl DockerAuthConfig {
         if config.auths.is_none() && helpers.is_empty() {
             return Err(InvalidAuth::NoAuths);
         }
-        let mut logins: BTreeMap<Host, Arc<Login>> = BTreeMap::new();
+        let mut logins: BTreeMap<Host, Arc<RegistryLogin>> = BTreeMap::new();
         for (key, auth) in config.auths.unwrap_or_default() {
             let Some(login) = auth.login(&key)? else { continue };
             let Ok(host) = Host::parse(&key) else { continue };
@@ -156,7 +156,7 @@ impl DockerAuthConfig {
 
 impl AuthJson {
     /// The login; `None` if it is empty, which docker writes if a credential store has the login.
-    fn login(self, key: &str) -> Result<Option<Login>, InvalidAuth> {
+    fn login(self, key: &str) -> Result<Option<RegistryLogin>, InvalidAuth> {
         let Self { auth, username, password, identitytoken } = self;
         for secret in [&auth, &password, &identitytoken] {
             let _ = Secret::new(secret.clone());
@@ -175,13 +175,13 @@ impl AuthJson {
             (username.to_owned(), password.trim_end_matches('\0').to_owned())
         };
         if !identitytoken.is_empty() {
-            return Ok(Some(Login::identity_token(&identitytoken)));
+            return Ok(Some(RegistryLogin::identity_token(&identitytoken)));
         }
         match (username.as_str(), password.as_str()) {
             ("", "") => Ok(None),
             (_, "") => Err(InvalidAuth::NoPassword(brief(key))),
-            (TOKEN_USER, token) => Ok(Some(Login::identity_token(token))),
-            (username, password) => Ok(Some(Login::new(username, password))),
+            (TOKEN_USER, token) => Ok(Some(RegistryLogin::identity_token(token))),
+            (username, password) => Ok(Some(RegistryLogin::new(username, password))),
         }
     }
 }
@@ -197,7 +197,7 @@ mod tests {
     }
 
     /// A login as text, for comparing.
-    fn shown(login: &Login) -> String {
+    fn shown(login: &RegistryLogin) -> String {
         match &login.identity_token {
             None => String::from_utf8(BASE64.decode(login.basic.reveal()).unwrap()).unwrap(),
             Some(token) => format!("token {}", token.reveal()),
@@ -305,20 +305,20 @@ mod tests {
         let auths = auths(&format!(
             r#""ghcr.io":{{"username":"u","password":"from-config"}},"{ecr}":{{"username":"AWS","password":"from-config"}}"#
         ));
-        let all = |docker: &str, named: &str| Credentials {
+        let all = |docker: &str, named: &str| RegistryCredentials {
             docker: DockerAuthConfig::parse(docker).unwrap(),
-            registry: Some((host(named), Login::password("u", "from-variables"))),
+            registry: Some((host(named), RegistryLogin::password("u", "from-variables"))),
             aws: RoleArn::parse("arn:aws:iam::123456789012:role/pipe").ok(),
-            google: Provider::parse("projects/1/locations/global/workloadIdentityPools/p/providers/q")
+            google: WorkloadIdentityProvider::parse("projects/1/locations/global/workloadIdentityPools/p/providers/q")
                 .ok()
                 .map(|provider| (provider, None)),
         };
-        let source = |credentials: &Credentials, at: &str| match credentials.of(&host(at)) {
-            Source::DockerAuthConfig(_) => "config",
-            Source::Variables(_) => "variables",
-            Source::Aws(..) => "aws",
-            Source::Google(..) => "google",
-            Source::Anonymous => "anonymous",
+        let source = |credentials: &RegistryCredentials, at: &str| match credentials.of(&host(at)) {
+            CredentialSource::DockerAuthConfig(_) => "config",
+            CredentialSource::Variables(_) => "variables",
+            CredentialSource::Aws(..) => "aws",
+            CredentialSource::Google(..) => "google",
+            CredentialSource::Anonymous => "anonymous",
         };
         let empty = r#"{"auths":{}}"#;
         for (credentials, at, expected) in [
@@ -338,7 +338,7 @@ mod tests {
             assert_eq!(source(&credentials, at), expected, "{at}");
         }
         for at in [ecr, "ghcr.io", "gcr.io"] {
-            assert_eq!(source(&Credentials::default(), at), "anonymous", "{at}");
+            assert_eq!(source(&RegistryCredentials::default(), at), "anonymous", "{at}");
         }
     }
 }

@@ -4,7 +4,7 @@ use http::StatusCode;
 use serde_json::Value;
 
 use super::aws::{self, EcrHost};
-use super::credentials::{self, Credentials, Source};
+use super::credentials::{self, CredentialSource, RegistryCredentials};
 use super::error::{denied, unavailable};
 use super::google::{self, ArtifactRepository};
 use super::manifest::Unreadable;
@@ -22,7 +22,7 @@ const MOST_TAGS: usize = 5;
 /// What is known of the pipe's own side.
 #[derive(Clone, Copy)]
 pub(super) struct Context<'a> {
-    pub(super) credentials: &'a Credentials,
+    pub(super) credentials: &'a RegistryCredentials,
     pub(super) step: Option<&'a Step<'a>>,
 }
 
@@ -100,7 +100,7 @@ pub(super) fn refused(image: &Reference, answer: &Answer, context: Context<'_>) 
         let message = format!("image `{image}`: `{host}` answered {}{said}", status.as_u16());
         let is_limit = status == StatusCode::TOO_MANY_REQUESTS;
         let hint = match context.credentials.of(host) {
-            Source::Anonymous if is_limit => Some(format!(
+            CredentialSource::Anonymous if is_limit => Some(format!(
                 "registries limit anonymous requests by address, and Bitbucket's are shared: set {}",
                 credentials::wanted(host)
             )),
@@ -125,20 +125,22 @@ pub(super) fn refused(image: &Reference, answer: &Answer, context: Context<'_>) 
 fn no_access(image: &Reference, context: Context<'_>) -> String {
     let host = &image.host;
     match context.credentials.of(host) {
-        Source::Aws(_, role) if let Some(ecr) = EcrHost::of(host) => format!(
+        CredentialSource::Aws(_, role) if let Some(ecr) = EcrHost::of(host) => format!(
             "it does not exist, or role `{}` may not read it; these permissions allow it:\n{}\nan image of another account also \
              needs that in its repository's policy",
             role.name,
             aws::pull_policy([(&ecr, image.repository.as_str())])
         ),
-        Source::Google(provider, account) if let Some(step) = context.step => format!(
+        CredentialSource::Google(provider, account) if let Some(step) = context.step => format!(
             "it does not exist, or may not be read; this command permits it:\n{}",
             google::bind_reader(provider, account, ArtifactRepository::of(host, &image.repository).as_ref(), step)
         ),
-        Source::DockerAuthConfig(_) => {
+        CredentialSource::DockerAuthConfig(_) => {
             format!("it does not exist, or the login for `{host}` in `DOCKER_AUTH_CONFIG` may not read it")
         }
-        Source::Variables(_) => "it does not exist, or the user in `REGISTRY_USERNAME` may not read it".to_owned(),
+        CredentialSource::Variables(_) => {
+            "it does not exist, or the user in `REGISTRY_USERNAME` may not read it".to_owned()
+        }
         _ => format!("it does not exist, or is private; for a private one set {}", credentials::wanted(host)),
     }
 }
@@ -147,20 +149,20 @@ fn no_access(image: &Reference, context: Context<'_>) -> String {
 pub(super) fn login_refused(host: &Host, answer: &Answer, context: Context<'_>) -> Problem {
     let said = Said::of(answer).end();
     let (what, hint) = match context.credentials.of(host) {
-        Source::DockerAuthConfig(_) => {
+        CredentialSource::DockerAuthConfig(_) => {
             ("refused the login in `DOCKER_AUTH_CONFIG`", format!("sign in to `{host}` again, and store the new login"))
         }
-        Source::Variables(_) => (
+        CredentialSource::Variables(_) => (
             "refused the user name and password in `REGISTRY_USERNAME` and `REGISTRY_PASSWORD`",
             "check both; many registries want an access token in place of the password".to_owned(),
         ),
-        Source::Aws(..) => ("refused the role's password", "check that the account in the image's name is right".to_owned()),
-        Source::Google(..) => (
+        CredentialSource::Aws(..) => ("refused the role's password", "check that the account in the image's name is right".to_owned()),
+        CredentialSource::Google(..) => (
             "refused Google's token",
             "the repository does not exist, or the step may not read it: `COMMAND: whoami` prints the commands that permit it"
                 .to_owned(),
         ),
-        Source::Anonymous => {
+        CredentialSource::Anonymous => {
             ("requires credentials", format!("for a private image set {}", credentials::wanted(host)))
         }
     };

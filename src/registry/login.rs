@@ -13,7 +13,7 @@ pub(super) const TOKEN_USER: &str = "<token>";
 
 /// What a registry accepts, from a variable or from a cloud.
 #[derive(Debug)]
-pub(crate) struct Login {
+pub(crate) struct RegistryLogin {
     /// The base64 of `USERNAME:PASSWORD`.
     pub(crate) basic: Secret,
     /// What docker calls an identity token: a refresh token (distribution, *OAuth2 Token Authentication*).
@@ -22,7 +22,7 @@ pub(crate) struct Login {
     pub(crate) expires: Option<SystemTime>,
 }
 
-impl Login {
+impl RegistryLogin {
     pub(crate) fn password(username: &str, password: &str) -> Arc<Self> {
         Arc::new(Self::new(username, password))
     }

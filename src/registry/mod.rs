@@ -22,9 +22,11 @@ pub(crate) use aws::{
 };
 pub(crate) use client::{Found, Registries};
 pub(crate) use clock::readable;
-pub(crate) use credentials::{Credentials, DockerAuthConfig, Source, wanted as wanted_credentials};
-pub(crate) use google::{ArtifactRepository, Provider, ServiceAccount, claims_table as google_claims_table, commands};
-pub(crate) use login::Login;
+pub(crate) use credentials::{CredentialSource, DockerAuthConfig, RegistryCredentials, wanted as wanted_credentials};
+pub(crate) use google::{
+    ArtifactRepository, ServiceAccount, WorkloadIdentityProvider, claims_table as google_claims_table, commands,
+};
+pub(crate) use login::RegistryLogin;
 pub(crate) use manifest::Platform;
 pub(crate) use reference::{Host, Reference};
 pub(crate) use step::Step;

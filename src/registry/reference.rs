@@ -43,7 +43,7 @@ pub(crate) struct Reference {
 
 /// Why a text is not an image reference.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Invalid {
+pub(crate) enum InvalidReference {
     #[error("`{}` is not a valid registry host name", brief(.0))]
     Host(String),
     #[error("its name is empty, or has an empty part between two `/`")]
@@ -62,11 +62,11 @@ pub(crate) enum Invalid {
 
 impl Host {
     /// Parses a registry's host as people write it in lists and configuration: a scheme and a path are ignored.
-    pub(crate) fn parse(text: &str) -> Result<Self, Invalid> {
+    pub(crate) fn parse(text: &str) -> Result<Self, InvalidReference> {
         let text = text.trim();
         let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or(text);
         let host = host.split('/').next().unwrap_or_default();
-        if is_host(host) { Ok(Self::normalized(host)) } else { Err(Invalid::Host(text.to_owned())) }
+        if is_host(host) { Ok(Self::normalized(host)) } else { Err(InvalidReference::Host(text.to_owned())) }
     }
 
     fn normalized(host: &str) -> Self {
@@ -112,7 +112,7 @@ impl fmt::Display for Host {
 }
 
 impl Reference {
-    pub(crate) fn parse(text: &str) -> Result<Self, Invalid> {
+    pub(crate) fn parse(text: &str) -> Result<Self, InvalidReference> {
         let (rest, digest) = match text.split_once('@') {
             Some((rest, digest)) => (rest, Some(digest)),
             None => (text, None),
@@ -129,23 +129,23 @@ impl Reference {
         if let Some(host) = host
             && !is_host(host)
         {
-            return Err(Invalid::Host(host.to_owned()));
+            return Err(InvalidReference::Host(host.to_owned()));
         }
         if let Some(part) = path.split('/').find(|part| !PART.is_match(part)) {
             return Err(match part {
-                "" => Invalid::EmptyPart,
-                _ if part.chars().any(char::is_uppercase) => Invalid::UpperCase(part.to_owned()),
-                _ => Invalid::Part(part.to_owned()),
+                "" => InvalidReference::EmptyPart,
+                _ if part.chars().any(char::is_uppercase) => InvalidReference::UpperCase(part.to_owned()),
+                _ => InvalidReference::Part(part.to_owned()),
             });
         }
         if name.len() > LONGEST_NAME {
-            return Err(Invalid::TooLong);
+            return Err(InvalidReference::TooLong);
         }
         if let Some(tag) = tag.filter(|tag| !TAG.is_match(tag)) {
-            return Err(Invalid::Tag(tag.to_owned()));
+            return Err(InvalidReference::Tag(tag.to_owned()));
         }
         if let Some(digest) = digest.filter(|digest| !is_digest(digest)) {
-            return Err(Invalid::Digest(digest.to_owned()));
+            return Err(InvalidReference::Digest(digest.to_owned()));
         }
         let host = Host::normalized(host.unwrap_or(DOCKER_HUB));
         let repository =
@@ -267,8 +267,8 @@ mod tests {
         the tag `-1` is invalid: a tag has at most 128 letters, digits, `_`, `.` and `-`
         the digest `sha256:00` is invalid: it must be `sha256:` followed by 64 lower-case hex digits
         ");
-        assert_eq!(Reference::parse(&"a".repeat(256)), Err(Invalid::TooLong));
-        assert!(matches!(Reference::parse(&format!("a:{}", "b".repeat(129))), Err(Invalid::Tag(_))));
-        assert!(matches!(Reference::parse("2024/x:42.27+12ab"), Err(Invalid::Tag(_))));
+        assert_eq!(Reference::parse(&"a".repeat(256)), Err(InvalidReference::TooLong));
+        assert!(matches!(Reference::parse(&format!("a:{}", "b".repeat(129))), Err(InvalidReference::Tag(_))));
+        assert!(matches!(Reference::parse("2024/x:42.27+12ab"), Err(InvalidReference::Tag(_))));
     }
 }

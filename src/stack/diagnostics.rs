@@ -1,4 +1,4 @@
-//! Problems of a stack file as a person reads them: the place, the line with a marker under it, and what to write.
+//! FileProblems of a stack file as a person reads them: the place, the line with a marker under it, and what to write.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -21,7 +21,7 @@ const GUTTER: usize = 5;
 
 /// One problem, or one warning.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
+pub struct FileProblem {
     /// With a place, the message begins with file, line and column, and the line follows with a marker under the place.
     pub diagnostic: Diagnostic,
     /// The line, from 1.
@@ -30,14 +30,14 @@ pub struct Problem {
     causes: Vec<String>,
 }
 
-impl Problem {
+impl FileProblem {
     /// An error without a place.
     pub(super) fn new(message: impl Into<String>, hint: Option<String>) -> Self {
         Self { diagnostic: Diagnostic::new(Severity::Error, message, hint), line: None, causes: Vec::new() }
     }
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for FileProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.diagnostic.fmt(f)
     }
@@ -45,20 +45,20 @@ impl fmt::Display for Problem {
 
 /// Why a stack file cannot be used.
 #[derive(Clone, Debug, Default, PartialEq, Eq, thiserror::Error)]
-#[error("{}", .problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n"))]
-pub struct Problems {
-    pub problems: Vec<Problem>,
+#[error("{}", .problems.iter().map(FileProblem::to_string).collect::<Vec<_>>().join("\n"))]
+pub struct FileProblems {
+    pub problems: Vec<FileProblem>,
     /// What may explain them.
-    pub warnings: Vec<Problem>,
+    pub warnings: Vec<FileProblem>,
 }
 
-impl From<Problem> for Problems {
-    fn from(problem: Problem) -> Self {
+impl From<FileProblem> for FileProblems {
+    fn from(problem: FileProblem) -> Self {
         Self { problems: vec![problem], warnings: Vec::new() }
     }
 }
 
-impl Problems {
+impl FileProblems {
     /// In the order of the file; a cause is one mistake, however many places suffer from it.
     pub(super) fn sorted(mut self) -> Self {
         let mut reported = BTreeSet::new();
@@ -104,12 +104,12 @@ impl<'a> Page<'a> {
     }
 
     /// A problem of the file as a whole.
-    pub(super) fn problem_of_all(&self, message: String, hint: &str) -> Problem {
-        if self.is_shown { Problem::new(message, Some(hint.to_owned())) } else { self.hidden(&self.name) }
+    pub(super) fn problem_of_all(&self, message: String, hint: &str) -> FileProblem {
+        if self.is_shown { FileProblem::new(message, Some(hint.to_owned())) } else { self.hidden(&self.name) }
     }
 
     /// A problem at a place in the file.
-    pub(super) fn problem(&self, at: Range<usize>, message: &str, hint: Option<String>) -> Problem {
+    pub(super) fn problem(&self, at: Range<usize>, message: &str, hint: Option<String>) -> FileProblem {
         let start = at.start.min(self.source.len());
         let line = self.line(start);
         let range = self.line_range(line);
@@ -119,15 +119,18 @@ impl<'a> Page<'a> {
         let marked = &self.source[start..at.end.clamp(start, range.end)];
         let place = format!("{}:{line}:{}", self.name, before.chars().count() + 1);
         if !self.is_shown {
-            return Problem { line: Some(line), ..self.hidden(&place) };
+            return FileProblem { line: Some(line), ..self.hidden(&place) };
         }
         let message = format!("{place}: {message}{}", excerpt(line, text, before, marked));
-        Problem { line: Some(line), ..Problem::new(message, hint) }
+        FileProblem { line: Some(line), ..FileProblem::new(message, hint) }
     }
 
-    fn hidden(&self, place: &str) -> Problem {
+    fn hidden(&self, place: &str) -> FileProblem {
         let message = format!("{place}: a problem that is not shown, because the file is outside the clone directory");
-        Problem::new(message, Some("copy the file into the clone directory to see what is wrong with it".to_owned()))
+        FileProblem::new(
+            message,
+            Some("copy the file into the clone directory to see what is wrong with it".to_owned()),
+        )
     }
 }
 
@@ -144,7 +147,7 @@ impl Place<'_> {
     }
 
     /// A problem at a part of the substituted text, shown in the source, with the values of the expressions in that part.
-    pub(super) fn problem(&self, text: Range<usize>, message: &str, hint: Option<String>) -> Problem {
+    pub(super) fn problem(&self, text: Range<usize>, message: &str, hint: Option<String>) -> FileProblem {
         let at = self.substituted.source_range(text.start);
         // A value that is nothing has its place at the colon of its name.
         let after = self.substituted.text.get(text.end..).unwrap_or_default();
@@ -171,7 +174,7 @@ impl Place<'_> {
     }
 
     /// What is wrong with a node.
-    pub(super) fn finding(&self, document: &Document, finding: &Finding) -> Problem {
+    pub(super) fn finding(&self, document: &Document, finding: &Finding) -> FileProblem {
         let message = match finding.first {
             Some(first) => format!("{}, first on line {}", finding.message, self.line(document.written(first).start)),
             None => finding.message.clone(),
@@ -180,7 +183,7 @@ impl Place<'_> {
     }
 
     /// A problem of what is not YAML, which may be noticed only on the line below its cause.
-    pub(super) fn syntax_problem(&self, text: usize, message: &str, hint: Option<&str>) -> Problem {
+    pub(super) fn syntax_problem(&self, text: usize, message: &str, hint: Option<&str>) -> FileProblem {
         let at = self.substituted.source_range(text);
         let line = self.page.line(at.start);
         let on_line = |line: usize| -> Vec<Replacement<'_>> {
@@ -196,27 +199,33 @@ impl Place<'_> {
     }
 
     /// One warning for each variable that has neither a value nor a default.
-    pub(super) fn unset_variables(&self) -> impl Iterator<Item = Problem> {
+    pub(super) fn unset_variables(&self) -> impl Iterator<Item = FileProblem> {
         self.substituted.missing.iter().map(|(name, &at)| {
             let message = format!("`{}` is not set or empty: it is replaced with an empty text", whole_or_length(name));
             let problem = self.page.problem(at..at + name.len(), &message, Some(pass_variables(&[name])));
-            Problem { causes: vec![name.clone()], ..problem }
+            FileProblem { causes: vec![name.clone()], ..problem }
         })
     }
 
     /// One warning for each expression whose value has line breaks that YAML does not keep.
-    pub(super) fn several_lines(&self) -> impl Iterator<Item = Problem> {
+    pub(super) fn several_lines(&self) -> impl Iterator<Item = FileProblem> {
         let broken = self.substituted.replacements(0..usize::MAX).filter(Replacement::has_several_lines);
         broken.map(|change| {
             let expression = &self.page.source[change.source.clone()];
             let message = format!("`{}` has several lines, and YAML does not keep its line breaks", quote(expression));
             let causes = vec![expression.to_owned()];
-            Problem { causes, ..self.page.problem(change.source, &message, Some(SEVERAL_LINES.to_owned())) }
+            FileProblem { causes, ..self.page.problem(change.source, &message, Some(SEVERAL_LINES.to_owned())) }
         })
     }
 
     /// If a variable in it has no value, that is the cause, and what the message begins with.
-    fn explain(&self, at: Range<usize>, inside: &[Replacement<'_>], message: &str, hint: Option<String>) -> Problem {
+    fn explain(
+        &self,
+        at: Range<usize>,
+        inside: &[Replacement<'_>],
+        message: &str,
+        hint: Option<String>,
+    ) -> FileProblem {
         let mut unset: Vec<&str> = Vec::new();
         for name in inside.iter().flat_map(|change| change.missing) {
             unset.extend(Some(&self.page.source[name.clone()]).filter(|name| !unset.contains(name)));
@@ -237,7 +246,7 @@ impl Place<'_> {
             let value = whole_or_length(change.value);
             problem.diagnostic.message += &format!("\n{:GUTTER$} = `{expression}` is replaced with `{value}`", "");
         }
-        Problem { causes, ..problem }
+        FileProblem { causes, ..problem }
     }
 }
 

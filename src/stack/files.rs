@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::decode::{Decoder, Entry};
-use super::diagnostics::{Page, Place, Problem};
+use super::diagnostics::{FileProblem, Page, Place};
 use super::envsubst::Substituted;
 use super::yaml::{Document, NodeId};
 use super::{MAX_FILE, Source};
@@ -27,7 +27,7 @@ pub(super) enum FileFault {
     /// The stack file comes from a URL.
     Remote,
     Open(input::Error),
-    Content(Vec<Problem>),
+    Content(Vec<FileProblem>),
 }
 
 impl Files {
@@ -63,6 +63,6 @@ fn read(
         .map_err(|error| FileFault::Content(vec![place.syntax_problem(error.at, &error.message, error.hint)]))?;
     let mut decoder = Decoder::new(&document);
     let values = values(&mut decoder, document.root());
-    let problems: Vec<Problem> = decoder.findings.iter().map(|finding| place.finding(&document, finding)).collect();
+    let problems: Vec<FileProblem> = decoder.findings.iter().map(|finding| place.finding(&document, finding)).collect();
     if problems.is_empty() { Ok(LocalFile { values, is_shown }) } else { Err(FileFault::Content(problems)) }
 }

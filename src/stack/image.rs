@@ -1,6 +1,6 @@
 //! Image names: the tag that faas-cli adds, and whether a container runtime accepts them.
 
-use crate::registry::reference::{Invalid, Reference};
+use crate::registry::reference::{InvalidReference, Reference};
 
 /// What `TAG_FORMAT` makes of image names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,15 +35,17 @@ pub(super) fn tagged(image: &str, tag: &Tag, digest: &str) -> String {
 /// Bitbucket masks only as a whole.
 pub(super) fn fault(image: &str) -> Option<&'static str> {
     Some(match Reference::parse(image).err()? {
-        Invalid::Host(_) => "the registry's host name is invalid",
-        Invalid::EmptyPart if image.starts_with('/') => "the part before the first `/` is empty",
-        Invalid::EmptyPart => "it is empty, or has an empty part",
-        Invalid::UpperCase(_) => "upper case letters are not allowed",
-        Invalid::Part(_) => "its parts may contain only lower case letters, digits, and `.`, `_`, `-` between them",
-        Invalid::TooLong => "it is longer than 255 characters",
-        Invalid::Tag(tag) if tag.is_empty() => "the tag after `:` is empty",
-        Invalid::Tag(_) => "the tag must be at most 128 letters, digits, `_`, `.` and `-`",
-        Invalid::Digest(_) => "the digest must be `sha256:` and 64 hexadecimal digits",
+        InvalidReference::Host(_) => "the registry's host name is invalid",
+        InvalidReference::EmptyPart if image.starts_with('/') => "the part before the first `/` is empty",
+        InvalidReference::EmptyPart => "it is empty, or has an empty part",
+        InvalidReference::UpperCase(_) => "upper case letters are not allowed",
+        InvalidReference::Part(_) => {
+            "its parts may contain only lower case letters, digits, and `.`, `_`, `-` between them"
+        }
+        InvalidReference::TooLong => "it is longer than 255 characters",
+        InvalidReference::Tag(tag) if tag.is_empty() => "the tag after `:` is empty",
+        InvalidReference::Tag(_) => "the tag must be at most 128 letters, digits, `_`, `.` and `-`",
+        InvalidReference::Digest(_) => "the digest must be `sha256:` and 64 hexadecimal digits",
     })
 }
 

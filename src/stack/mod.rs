@@ -27,8 +27,8 @@ use crate::console::log::quote;
 use crate::function::FunctionName;
 use crate::function::api::Deployment;
 use decode::{Decoder, Text};
+pub use diagnostics::{FileProblem, FileProblems};
 use diagnostics::{Page, Place};
-pub use diagnostics::{Problem, Problems};
 use envsubst::Substituted;
 pub use image::Tag;
 use resolve::Assembly;
@@ -122,7 +122,7 @@ pub struct Stack {
     /// All functions of the file, selected or not, in its order.
     pub named: Vec<FunctionName>,
     /// What may be wrong, although it can be deployed.
-    pub warnings: Vec<Problem>,
+    pub warnings: Vec<FileProblem>,
 }
 
 /// A function to deploy.
@@ -144,7 +144,7 @@ impl Function {
 }
 
 /// Reads a stack file. The error is all problems that can be found at once; nothing may be sent then.
-pub fn read(source: &Source, options: &Options, surroundings: &Surroundings<'_>) -> Result<Stack, Problems> {
+pub fn read(source: &Source, options: &Options, surroundings: &Surroundings<'_>) -> Result<Stack, FileProblems> {
     let is_shown = source.is_remote || source.shows(Path::new(&source.name));
     let text = decode_text(&source.name, &source.text, is_shown)?;
     let page = Page::new(&source.name, text, is_shown);
@@ -160,11 +160,11 @@ pub fn read(source: &Source, options: &Options, surroundings: &Surroundings<'_>)
             let problems = faults
                 .into_iter()
                 .map(|fault| page.problem(fault.at, &fault.kind.to_string(), Some(fault.kind.hint())));
-            Problems { problems: problems.collect(), warnings: Vec::new() }
+            FileProblems { problems: problems.collect(), warnings: Vec::new() }
         })?
     };
     let place = Place { page: &page, substituted: &substituted };
-    let mut warnings: Vec<Problem> = place.unset_variables().take(MAX_PROBLEMS).collect();
+    let mut warnings: Vec<FileProblem> = place.unset_variables().take(MAX_PROBLEMS).collect();
     warnings.extend(place.several_lines().take(MAX_PROBLEMS));
     let document = match Document::parse(&substituted.text) {
         Ok(document) => document,
@@ -173,7 +173,7 @@ pub fn read(source: &Source, options: &Options, surroundings: &Surroundings<'_>)
             if problems.is_empty() {
                 problems.push(place.syntax_problem(error.at, &error.message, error.hint));
             }
-            return Err(Problems { problems, warnings }.sorted());
+            return Err(FileProblems { problems, warnings }.sorted());
         }
     };
     if let Some(at) = document.rest() {
@@ -201,14 +201,14 @@ pub fn read(source: &Source, options: &Options, surroundings: &Surroundings<'_>)
 }
 
 /// The text of a file without its byte order mark.
-fn decode_text<'a>(name: &str, bytes: &'a [u8], is_shown: bool) -> Result<&'a str, Problem> {
+fn decode_text<'a>(name: &str, bytes: &'a [u8], is_shown: bool) -> Result<&'a str, FileProblem> {
     let quoted = quote(name);
     if bytes.len() > MAX_FILE {
         let hint = "check that it is the right file: a stack file contains only settings".to_owned();
-        return Err(Problem::new(format!("`{quoted}` is larger than 1 MiB"), Some(hint)));
+        return Err(FileProblem::new(format!("`{quoted}` is larger than 1 MiB"), Some(hint)));
     }
     if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
-        return Err(Problem::new(format!("`{quoted}` is UTF-16 text"), Some("save it as UTF-8".to_owned())));
+        return Err(FileProblem::new(format!("`{quoted}` is UTF-16 text"), Some("save it as UTF-8".to_owned())));
     }
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     std::str::from_utf8(bytes).map_err(|error| {
@@ -220,7 +220,7 @@ fn decode_text<'a>(name: &str, bytes: &'a [u8], is_shown: bool) -> Result<&'a st
 
 /// The images that lack the value of a variable, in a text that is no YAML for that lack: `image: app:${TAG}` becomes
 /// `image: app:`, and the parser stops at the first. With the values filled in it finds all.
-fn unset_images(place: Place<'_>) -> Vec<Problem> {
+fn unset_images(place: Place<'_>) -> Vec<FileProblem> {
     let filled = place.substituted.with_placeholder(PLACEHOLDER, true);
     let Ok(document) = Document::parse(&filled.text) else {
         return Vec::new();
@@ -239,7 +239,7 @@ fn unset_images(place: Place<'_>) -> Vec<Problem> {
 
 /// Whether other values of the variables may make other functions, which `PRUNE` would take for each other's remains: so it is
 /// if the names are not the same once every expression has another value.
-fn varying_names(place: Place<'_>, document: &Document, root: &Root) -> Option<Problem> {
+fn varying_names(place: Place<'_>, document: &Document, root: &Root) -> Option<FileProblem> {
     let filled = place.substituted.with_placeholder(PLACEHOLDER, false);
     let at = match Document::parse(&filled.text) {
         Ok(other) => {

@@ -5,7 +5,7 @@ use std::error::Error;
 use std::io::ErrorKind;
 
 use super::decode::{Decoder, Entry, Pair, Text};
-use super::diagnostics::{Place, Problem, Problems};
+use super::diagnostics::{FileProblem, FileProblems, Place};
 use super::envsubst::OWN_SECRET;
 use super::files::{FileFault, Files};
 use super::filter::is_selected;
@@ -33,7 +33,7 @@ pub(super) struct Assembly<'a> {
     templates: Files,
     /// What was reported of nodes that several functions may share.
     reported: BTreeSet<(NodeId, String)>,
-    pub(super) found: Problems,
+    pub(super) found: FileProblems,
     /// All functions, selected or not.
     pub(super) named: Vec<FunctionName>,
 }
@@ -55,7 +55,7 @@ impl<'a> Assembly<'a> {
             environments: Files::default(),
             templates: Files::default(),
             reported: BTreeSet::new(),
-            found: Problems::default(),
+            found: FileProblems::default(),
             named: Vec::new(),
         }
     }
@@ -106,11 +106,11 @@ impl<'a> Assembly<'a> {
         self.found.problems.len() >= MAX_PROBLEMS
     }
 
-    fn list(&mut self, is_error: bool) -> &mut Vec<Problem> {
+    fn list(&mut self, is_error: bool) -> &mut Vec<FileProblem> {
         if is_error { &mut self.found.problems } else { &mut self.found.warnings }
     }
 
-    fn add(&mut self, problem: Problem) {
+    fn add(&mut self, problem: FileProblem) {
         if !self.is_full() {
             self.found.problems.push(problem);
         }
@@ -147,7 +147,7 @@ impl<'a> Assembly<'a> {
         }
     }
 
-    fn none_selected(&self, root: &Root) -> Problem {
+    fn none_selected(&self, root: &Root) -> FileProblem {
         let (variable, pattern) = match (&self.options.filter, &self.options.regex) {
             (Some(filter), _) => ("FILTER", filter.as_str()),
             (None, regex) => ("REGEX", regex.as_ref().map_or("", |regex| regex.as_str())),
@@ -341,7 +341,7 @@ impl<'a> Assembly<'a> {
         texts.extend(options.secrets.iter().map(|name| ("SECRETS", Rule::SecretName, name.as_str())));
         for (variable, rule, text) in texts {
             if let Some(Violation { message, hint, is_error }) = rule.check(text) {
-                let problem = Problem::new(format!("`{variable}`: {message}"), hint.map(str::to_owned));
+                let problem = FileProblem::new(format!("`{variable}`: {message}"), hint.map(str::to_owned));
                 self.list(is_error).push(problem);
             }
         }

@@ -5,7 +5,7 @@ use futures_util::stream;
 use tokio::time::{Duration, Instant, sleep, timeout_at};
 
 use super::wait::show_log;
-use crate::commands::invoke::{Answered, Call, Caller, Payload, Refusal, unanswered};
+use crate::commands::invoke::{Answered, Call, Caller, Payload, RefusedCall, unanswered};
 use crate::commands::session::Session;
 use crate::config::{Verify, VerifyCall};
 use crate::console::{log, redact};
@@ -134,7 +134,7 @@ async fn refused(caller: &Caller<'_>, call: &Call<'_>, mut answered: Answered, d
         }
     }
     let text = String::from_utf8_lossy(&start);
-    let problem = Refusal { caller, call, answered: &answered, start: &text }.problem().await;
+    let problem = RefusedCall { caller, call, answered: &answered, start: &text }.problem().await;
     show(&start);
     failed(problem)
 }

@@ -18,7 +18,7 @@ use crate::gateway::{Error, Unanswered, may_be_set};
 use answer::Answer;
 pub(crate) use caller::{Answered, Call, Caller};
 pub(crate) use payload::Payload;
-pub(crate) use refusal::{Refusal, unanswered};
+pub(crate) use refusal::{RefusedCall, unanswered};
 
 pub(crate) async fn run(mut run: Run<'_>, invoke: &Invoke) -> Result<Outcome, Rejected> {
     let payload = open_payload(&mut run, &invoke.options);
@@ -117,7 +117,7 @@ async fn answer(
     if let Some(error) = caller.gateway.wants_tls(method, &call.url, status, start.as_bytes()) {
         return Err(error.problem());
     }
-    let problem = Refusal { caller, call, answered: &answered, start: &start }.problem().await;
+    let problem = RefusedCall { caller, call, answered: &answered, start: &start }.problem().await;
     answer.finish()?;
     Err(problem)
 }

@@ -14,7 +14,7 @@ use crate::http::retry;
 use crate::oidc::{IamAction, missing_action};
 
 /// An answer other than 2xx.
-pub(crate) struct Refusal<'a> {
+pub(crate) struct RefusedCall<'a> {
     pub(crate) caller: &'a Caller<'a>,
     pub(crate) call: &'a Call<'a>,
     pub(crate) answered: &'a Answered,
@@ -22,7 +22,7 @@ pub(crate) struct Refusal<'a> {
     pub(crate) start: &'a str,
 }
 
-impl Refusal<'_> {
+impl RefusedCall<'_> {
     pub(crate) async fn problem(&self) -> Problem {
         let status = self.answered.response.status();
         let name = quote(&self.call.function.to_string());

@@ -8,7 +8,8 @@ use crate::console::log;
 use crate::console::table;
 use crate::function::outcome::{Failure, Problem};
 use crate::registry::{
-    self, ArtifactRepository, EcrHost, Http, Provider, Reference, Registries, RoleArn, ServiceAccount, Step,
+    self, ArtifactRepository, EcrHost, Http, Reference, Registries, RoleArn, ServiceAccount, Step,
+    WorkloadIdentityProvider,
 };
 
 /// Asks the clouds whose variables are set; returns the worst refusal.
@@ -86,7 +87,7 @@ fn propose_aws(role: &RoleArn, images: &[(EcrHost, &str)], step: &Step<'_>) {
 }
 
 fn propose_google(
-    provider: &Provider,
+    provider: &WorkloadIdentityProvider,
     account: Option<&ServiceAccount>,
     repositories: &BTreeSet<ArtifactRepository>,
     step: &Step<'_>,

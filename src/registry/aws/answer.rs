@@ -10,7 +10,7 @@ use http::header::DATE;
 use serde_json::Value;
 
 use crate::console::redact::Secret;
-use crate::registry::login::Login;
+use crate::registry::login::RegistryLogin;
 use crate::registry::transport::Answer;
 
 /// The temporary credentials of a role.
@@ -44,7 +44,7 @@ impl Session {
 }
 
 /// What ECR accepts from docker: the base64 of `AWS:PASSWORD`, which is used as it is.
-pub(super) fn ecr_login(answer: &Answer) -> Option<Arc<Login>> {
+pub(super) fn ecr_login(answer: &Answer) -> Option<Arc<RegistryLogin>> {
     let json: Value = serde_json::from_slice(&answer.body).ok()?;
     let data = json.pointer("/authorizationData/0")?;
     let basic = data.get("authorizationToken")?.as_str()?;
@@ -53,7 +53,7 @@ pub(super) fn ecr_login(answer: &Answer) -> Option<Arc<Login>> {
     let _ = Secret::token(password.to_owned());
     let seconds = data.get("expiresAt").and_then(Value::as_f64);
     let expires = seconds.and_then(|seconds| UNIX_EPOCH.checked_add(Duration::try_from_secs_f64(seconds).ok()?));
-    Some(Arc::new(Login { basic: Secret::token(basic.to_owned()), identity_token: None, expires }))
+    Some(Arc::new(RegistryLogin { basic: Secret::token(basic.to_owned()), identity_token: None, expires }))
 }
 
 /// An error of AWS.

@@ -16,7 +16,7 @@ use tokio::sync::OnceCell;
 
 use super::clock;
 use super::error::{about, denied, incomplete, unavailable};
-use super::login::Login;
+use super::login::RegistryLogin;
 use super::step::Step;
 use super::transport::{Answer, Http, is_transient};
 use crate::console::log::quote;
@@ -32,7 +32,7 @@ pub(crate) use setup::{claims_table, create_provider, pull_policy, trust_policy,
 /// Every role may be assumed for an hour.
 const SESSION_SECONDS: &str = "3600";
 
-type LoginCell = Arc<OnceCell<Result<Arc<Login>, Problem>>>;
+type LoginCell = Arc<OnceCell<Result<Arc<RegistryLogin>, Problem>>>;
 
 /// What AWS returns for the step's token, each requested once.
 pub(crate) struct Aws<'a> {
@@ -50,7 +50,7 @@ impl<'a> Aws<'a> {
     }
 
     /// The login for a registry.
-    pub(crate) async fn login(&self, host: &EcrHost) -> Result<Arc<Login>, Problem> {
+    pub(crate) async fn login(&self, host: &EcrHost) -> Result<Arc<RegistryLogin>, Problem> {
         let cell = {
             let mut logins = self.logins.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(logins.entry(host.region.clone()).or_default())
@@ -58,7 +58,7 @@ impl<'a> Aws<'a> {
         cell.get_or_init(|| self.request_login(host)).await.clone()
     }
 
-    async fn request_login(&self, host: &EcrHost) -> Result<Arc<Login>, Problem> {
+    async fn request_login(&self, host: &EcrHost) -> Result<Arc<RegistryLogin>, Problem> {
         if host.partition != self.role.partition {
             return Err(denied(
                 format!(
@@ -94,7 +94,7 @@ impl<'a> Aws<'a> {
         Ok(session)
     }
 
-    async fn authorization_token(&self, host: &EcrHost, session: &Session) -> Result<Arc<Login>, Problem> {
+    async fn authorization_token(&self, host: &EcrHost, session: &Session) -> Result<Arc<RegistryLogin>, Problem> {
         const BODY: &str = "{}";
         let endpoint = host.api();
         let date = clock::basic(session.now());

@@ -16,11 +16,11 @@ use url::Url;
 
 use super::aws::Aws;
 use super::challenge::{Bearer, Challenge};
-use super::credentials::{Credentials, Source};
+use super::credentials::{CredentialSource, RegistryCredentials};
 use super::error::{about, denied, incomplete, unavailable};
 use super::explain::{self, Context};
 use super::google::Google;
-use super::login::Login;
+use super::login::RegistryLogin;
 use super::reference::Host;
 use super::step::Step;
 use super::transport::{Answer, Http, is_transient};
@@ -36,7 +36,7 @@ const CLIENT_ID: &str = "openfaas-pipe";
 /// The registries of a run, with what it knows of them so far.
 pub(crate) struct Registries<'a> {
     http: &'a Http,
-    credentials: &'a Credentials,
+    credentials: &'a RegistryCredentials,
     step: Option<&'a Step<'a>>,
     aws: Option<Aws<'a>>,
     google: Option<Google<'a>>,
@@ -50,7 +50,7 @@ type TokenCell = Arc<OnceCell<Result<HeaderValue, Problem>>>;
 
 impl<'a> Registries<'a> {
     /// `step` is shown to clouds, and only if their variables are set.
-    pub(crate) fn new(http: &'a Http, credentials: &'a Credentials, step: Option<&'a Step<'a>>) -> Self {
+    pub(crate) fn new(http: &'a Http, credentials: &'a RegistryCredentials, step: Option<&'a Step<'a>>) -> Self {
         let aws = credentials.aws.as_ref().zip(step).map(|(role, step)| Aws::new(http, role, step));
         let google = credentials.google.as_ref().zip(step);
         let google = google.map(|((provider, account), step)| Google::new(http, provider, account.as_ref(), step));
@@ -73,12 +73,12 @@ impl<'a> Registries<'a> {
     async fn access<'r>(&'r self, host: &'r Host) -> Result<Access<'r, 'a>, Problem> {
         let no_token = || explain::no_token(host);
         let login = match self.credentials.of(host) {
-            Source::Anonymous => None,
-            Source::DockerAuthConfig(login) | Source::Variables(login) => Some(Arc::clone(login)),
-            Source::Aws(ecr, _) => Some(self.aws.as_ref().ok_or_else(no_token)?.login(&ecr).await?),
-            Source::Google(..) => Some(self.google.as_ref().ok_or_else(no_token)?.login().await?),
+            CredentialSource::Anonymous => None,
+            CredentialSource::DockerAuthConfig(login) | CredentialSource::Variables(login) => Some(Arc::clone(login)),
+            CredentialSource::Aws(ecr, _) => Some(self.aws.as_ref().ok_or_else(no_token)?.login(&ecr).await?),
+            CredentialSource::Google(..) => Some(self.google.as_ref().ok_or_else(no_token)?.login().await?),
         };
-        if matches!(self.credentials.of(host), Source::Aws(..) | Source::Google(..)) {
+        if matches!(self.credentials.of(host), CredentialSource::Aws(..) | CredentialSource::Google(..)) {
             // They accept it without a request for a token.
             lock(&self.challenges).entry(host.clone()).or_insert(Challenge::Basic);
         }
@@ -90,7 +90,7 @@ impl<'a> Registries<'a> {
 struct Access<'r, 'a> {
     registries: &'r Registries<'a>,
     host: &'r Host,
-    login: Option<Arc<Login>>,
+    login: Option<Arc<RegistryLogin>>,
 }
 
 /// What a token endpoint returns (distribution, *Token Authentication*).

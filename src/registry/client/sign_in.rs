@@ -6,22 +6,22 @@ use http::Method;
 
 use super::Registries;
 use crate::function::outcome::Problem;
-use crate::registry::credentials::{self, Source};
+use crate::registry::credentials::{self, CredentialSource};
 use crate::registry::error::{denied, unavailable};
 use crate::registry::explain;
-use crate::registry::login::Login;
+use crate::registry::login::RegistryLogin;
 use crate::registry::reference::Host;
 use crate::registry::transport::is_transient;
 
 impl Registries<'_> {
     /// The login for a host. What a cloud returns is new; any other is checked as docker does, without any image.
-    pub(crate) async fn sign_in(&self, host: &Host) -> Result<Arc<Login>, Problem> {
+    pub(crate) async fn sign_in(&self, host: &Host) -> Result<Arc<RegistryLogin>, Problem> {
         let access = self.access(host).await?;
         let Some(login) = &access.login else {
             let hint = format!("set {}", credentials::wanted(host));
             return Err(denied(format!("there are no credentials for registry `{host}`"), hint));
         };
-        if let Source::Aws(..) | Source::Google(..) = self.credentials.of(host) {
+        if let CredentialSource::Aws(..) | CredentialSource::Google(..) = self.credentials.of(host) {
             return Ok(Arc::clone(login));
         }
         let answer = access.ask(Method::GET, &access.url("")?, "*/*", None).await?;

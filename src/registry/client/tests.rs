@@ -76,7 +76,7 @@ impl Registry {
 
     /// Looks an image up with a login in `DOCKER_AUTH_CONFIG`, if one is given.
     fn look_up(&self, version: &str, login: Option<&str>, platforms: bool) -> Result<Found, Problem> {
-        let mut credentials = Credentials::default();
+        let mut credentials = RegistryCredentials::default();
         if let Some(login) = login {
             credentials.docker =
                 DockerAuthConfig::parse(&format!(r#"{{"auths":{{"{}":{login}}}}}"#, self.host)).unwrap();
@@ -312,7 +312,7 @@ fn anonymous_token_is_requested_for_what_the_challenge_says() {
 #[test]
 fn token_is_requested_once_for_all_images_of_a_repository() {
     let registry = with_tokens(|_| granted());
-    let credentials = Credentials::default();
+    let credentials = RegistryCredentials::default();
     run(async {
         let http = Http::new(None, 4).unwrap();
         let registries = Registries::new(&http, &credentials, None);
@@ -420,7 +420,7 @@ fn signing_in_is_checked_without_an_image() {
         );
     let sign_in = |login: &str| {
         let docker = DockerAuthConfig::parse(&format!(r#"{{"auths":{{{login}}}}}"#)).unwrap();
-        let credentials = Credentials { docker, ..Credentials::default() };
+        let credentials = RegistryCredentials { docker, ..RegistryCredentials::default() };
         run(async {
             let http = Http::new(None, 4).unwrap();
             let host = Host::parse(&registry.host).unwrap();

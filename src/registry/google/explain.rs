@@ -1,13 +1,13 @@
 //! What to change at Google Cloud if it refuses (Security Token Service, *v1.token*; IAM credentials API).
 
-use super::{Provider, ServiceAccount, setup};
+use super::{ServiceAccount, WorkloadIdentityProvider, setup};
 use crate::registry::step::{EXPIRED, Step};
 
 const DELAY: &str = "changes of IAM take up to 5 minutes";
 
 /// What a refusal is about.
 pub(super) struct Context<'a> {
-    pub(super) provider: &'a Provider,
+    pub(super) provider: &'a WorkloadIdentityProvider,
     pub(super) step: &'a Step<'a>,
 }
 
@@ -112,8 +112,10 @@ mod tests {
     fn with_context<T>(claims: Value, use_it: impl FnOnce(&Context<'_>) -> T) -> T {
         let token = token(claims);
         let step = Step::new(&token, None, None);
-        let provider =
-            Provider::parse("projects/123456/locations/global/workloadIdentityPools/bitbucket/providers/acme").unwrap();
+        let provider = WorkloadIdentityProvider::parse(
+            "projects/123456/locations/global/workloadIdentityPools/bitbucket/providers/acme",
+        )
+        .unwrap();
         use_it(&Context { provider: &provider, step: &step })
     }
 

@@ -15,7 +15,7 @@ use serde_json::Value;
 use tokio::sync::OnceCell;
 
 use super::error::{about, denied, incomplete, unavailable};
-use super::login::Login;
+use super::login::RegistryLogin;
 use super::step::Step;
 use super::transport::{Answer, Http, is_transient};
 use crate::console::log::quote;
@@ -23,7 +23,7 @@ use crate::console::redact::Secret;
 use crate::function::outcome::Problem;
 use explain::Context;
 
-pub(crate) use names::{Provider, ServiceAccount, is_google};
+pub(crate) use names::{ServiceAccount, WorkloadIdentityProvider, is_google};
 pub(crate) use setup::{ArtifactRepository, bind_reader, claims_table, commands};
 
 /// The user under which Google's registries take an access token as the password.
@@ -38,16 +38,16 @@ const LIFETIME: u64 = 3600;
 /// What Google returns for the step's token, requested once.
 pub(crate) struct Google<'a> {
     http: &'a Http,
-    provider: &'a Provider,
+    provider: &'a WorkloadIdentityProvider,
     account: Option<&'a ServiceAccount>,
     step: &'a Step<'a>,
-    login: OnceCell<Result<Arc<Login>, Problem>>,
+    login: OnceCell<Result<Arc<RegistryLogin>, Problem>>,
 }
 
 impl<'a> Google<'a> {
     pub(crate) fn new(
         http: &'a Http,
-        provider: &'a Provider,
+        provider: &'a WorkloadIdentityProvider,
         account: Option<&'a ServiceAccount>,
         step: &'a Step<'a>,
     ) -> Self {
@@ -55,7 +55,7 @@ impl<'a> Google<'a> {
     }
 
     /// The login for every registry of Google.
-    pub(crate) async fn login(&self) -> Result<Arc<Login>, Problem> {
+    pub(crate) async fn login(&self) -> Result<Arc<RegistryLogin>, Problem> {
         let login = self.login.get_or_init(|| async {
             let (federated, lifetime) = self.exchange().await?;
             let (token, lifetime) = match self.account {
@@ -64,7 +64,7 @@ impl<'a> Google<'a> {
             };
             let basic = Secret::token(STANDARD.encode(format!("{USER}:{}", token.reveal())));
             let expires = lifetime.and_then(|seconds| SystemTime::now().checked_add(Duration::from_secs(seconds)));
-            Ok(Arc::new(Login { basic, identity_token: None, expires }))
+            Ok(Arc::new(RegistryLogin { basic, identity_token: None, expires }))
         });
         login.await.clone()
     }

@@ -18,7 +18,7 @@ pub(crate) fn is_google(host: &Host) -> bool {
 
 /// A workload identity provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Provider {
+pub(crate) struct WorkloadIdentityProvider {
     /// The number, not the id.
     pub(crate) project: String,
     pub(crate) pool: String,
@@ -41,7 +41,7 @@ pub(crate) enum NotProvider {
     ProjectId(String),
 }
 
-impl Provider {
+impl WorkloadIdentityProvider {
     /// Reads a name, bare or as one of the audiences that Google makes of it.
     pub(crate) fn parse(text: &str) -> Result<Self, NotProvider> {
         let id = "([0-9A-Za-z._:-]+)";
@@ -70,7 +70,7 @@ impl Provider {
     }
 }
 
-impl fmt::Display for Provider {
+impl fmt::Display for WorkloadIdentityProvider {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { project, pool, id } = self;
         write!(f, "projects/{project}/locations/global/workloadIdentityPools/{pool}/providers/{id}")
@@ -135,7 +135,7 @@ mod tests {
     #[test]
     fn provider_is_read_in_all_its_forms() {
         for prefix in ["", "//iam.googleapis.com/", "https://iam.googleapis.com/"] {
-            let provider = Provider::parse(&format!("{prefix}{NAME}")).unwrap();
+            let provider = WorkloadIdentityProvider::parse(&format!("{prefix}{NAME}")).unwrap();
             assert_eq!(provider.to_string(), NAME);
             assert_eq!(provider.audience(), format!("//iam.googleapis.com/{NAME}"));
         }
@@ -146,13 +146,13 @@ mod tests {
             &format!("{NAME}/x"),
             &NAME.replace("acme", "a b"),
         ] {
-            assert!(matches!(Provider::parse(text), Err(NotProvider::Form(_))), "{text}");
+            assert!(matches!(WorkloadIdentityProvider::parse(text), Err(NotProvider::Form(_))), "{text}");
         }
     }
 
     #[test]
     fn project_id_is_told_from_its_number() {
-        let error = Provider::parse(&NAME.replace("123456", "my-project")).unwrap_err();
+        let error = WorkloadIdentityProvider::parse(&NAME.replace("123456", "my-project")).unwrap_err();
         insta::assert_snapshot!(error, @"`my-project` is a project's id, and its number is needed: `gcloud projects describe my-project --format='value(projectNumber)'` prints it");
     }
 

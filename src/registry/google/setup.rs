@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Provider, ServiceAccount};
+use super::{ServiceAccount, WorkloadIdentityProvider};
 use crate::registry::reference::Host;
 use crate::registry::step::Step;
 
@@ -30,12 +30,12 @@ impl ArtifactRepository {
 }
 
 /// The flags that name the pool of a provider.
-fn pool(provider: &Provider) -> String {
+fn pool(provider: &WorkloadIdentityProvider) -> String {
     format!("--workload-identity-pool={} --location=global --project={}", provider.pool, provider.project)
 }
 
 /// What Google makes of the claims: claim, value, meaning.
-pub(crate) fn claims_table(provider: &Provider, step: &Step<'_>) -> Vec<[String; 3]> {
+pub(crate) fn claims_table(provider: &WorkloadIdentityProvider, step: &Step<'_>) -> Vec<[String; 3]> {
     step.table([
         ("iss", format!("the issuer of provider `{}`", provider.id)),
         ("aud", "the provider must allow it (`--allowed-audiences`)".to_owned()),
@@ -45,7 +45,7 @@ pub(crate) fn claims_table(provider: &Provider, step: &Step<'_>) -> Vec<[String;
 }
 
 /// Creates the provider, for the steps of this repository only.
-pub(super) fn create_provider(provider: &Provider, step: &Step<'_>) -> String {
+pub(super) fn create_provider(provider: &WorkloadIdentityProvider, step: &Step<'_>) -> String {
     format!(
         "gcloud iam workload-identity-pools providers create-oidc {} {} \\\n  \
          --issuer-uri='{}' \\\n  \
@@ -61,12 +61,12 @@ pub(super) fn create_provider(provider: &Provider, step: &Step<'_>) -> String {
 }
 
 /// Changes one setting of the provider.
-pub(super) fn update_provider(provider: &Provider, flag: &str) -> String {
+pub(super) fn update_provider(provider: &WorkloadIdentityProvider, flag: &str) -> String {
     format!("gcloud iam workload-identity-pools providers update-oidc {} {} \\\n  {flag}", provider.id, pool(provider))
 }
 
 /// Lets the steps of this repository act as the service account.
-pub(super) fn bind_account(provider: &Provider, account: &ServiceAccount, step: &Step<'_>) -> String {
+pub(super) fn bind_account(provider: &WorkloadIdentityProvider, account: &ServiceAccount, step: &Step<'_>) -> String {
     format!(
         "gcloud iam service-accounts add-iam-policy-binding {account} \\\n  \
          --role=roles/iam.workloadIdentityUser \\\n  --member='{}'",
@@ -76,7 +76,7 @@ pub(super) fn bind_account(provider: &Provider, account: &ServiceAccount, step: 
 
 /// Lets the steps, or the service account that they act as, read a repository.
 pub(crate) fn bind_reader(
-    provider: &Provider,
+    provider: &WorkloadIdentityProvider,
     account: Option<&ServiceAccount>,
     repository: Option<&ArtifactRepository>,
     step: &Step<'_>,
@@ -99,7 +99,7 @@ pub(crate) fn bind_reader(
 
 /// All commands that admit the steps of this repository to these repositories.
 pub(crate) fn commands(
-    provider: &Provider,
+    provider: &WorkloadIdentityProvider,
     account: Option<&ServiceAccount>,
     repositories: &BTreeSet<ArtifactRepository>,
     step: &Step<'_>,
@@ -144,7 +144,7 @@ mod tests {
     fn commands_are_filled_in_for_direct_access_and_for_a_service_account() {
         let token = token(json!({}));
         let step = Step::new(&token, None, None);
-        let provider = Provider::parse(PROVIDER).unwrap();
+        let provider = WorkloadIdentityProvider::parse(PROVIDER).unwrap();
         let repositories = BTreeSet::from_iter(repository("europe-docker.pkg.dev", "proj/repo/fn"));
         insta::assert_snapshot!(commands(&provider, None, &repositories, &step), @r#"
         gcloud iam workload-identity-pools create bitbucket --location=global --project=123456

@@ -234,7 +234,7 @@ fn warnings_that_explain_a_problem_come_with_it() {
 fn field_outside_of_functions_that_looks_like_another_is_warned_about() {
     let text = "function:\n  f:\n    image: r/i:1\nprovider:\n  name: openfaas\n  gatway: x\nx-mine: y\n";
     let problems = Run::default().read(text).expect_err("problems");
-    let warnings: Vec<String> = problems.warnings.iter().map(Problem::to_string).collect();
+    let warnings: Vec<String> = problems.warnings.iter().map(FileProblem::to_string).collect();
     insta::assert_snapshot!(warnings.join("\n"), @r"
     stack.yml:1:1: unknown field `function` in the stack file
         1 | function:
@@ -292,7 +292,7 @@ fn image_that_lacks_a_variable_is_one_message_quoted_or_not() {
         |image: &str| Run::default().read(format!("provider: {{name: openfaas}}\nfunctions:\n{}", functions(image)));
     let unquoted = with("${REGISTRY}/N:${TAG}").expect_err("problems");
     let quoted = with("'${REGISTRY}/N:${TAG}'").expect_err("problems");
-    let first_line = |problems: &Problems| problems.to_string().lines().next().map(str::to_owned);
+    let first_line = |problems: &FileProblems| problems.to_string().lines().next().map(str::to_owned);
     assert_eq!((quoted.problems.len(), first_line(&quoted)), (1, first_line(&unquoted)));
     assert_eq!(unquoted.warnings, []);
     insta::assert_snapshot!(unquoted, @r"

@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 use super::*;
 
 /// Reads a text within a bound that holds for a build without optimisation on a busy machine.
-fn soon(text: impl AsRef<[u8]>) -> Result<Stack, Problems> {
+fn soon(text: impl AsRef<[u8]>) -> Result<Stack, FileProblems> {
     let big = "v".repeat(100_000);
     let variables = [("BIG", big.as_str()), ("S", "s")];
     let start = Instant::now();

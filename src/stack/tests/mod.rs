@@ -38,7 +38,7 @@ impl Default for Run<'_> {
 }
 
 impl Run<'_> {
-    fn read(&self, text: impl AsRef<[u8]>) -> Result<Stack, Problems> {
+    fn read(&self, text: impl AsRef<[u8]>) -> Result<Stack, FileProblems> {
         let source = Source {
             name: self.clone_dir.map_or("stack.yml".into(), |clone| clone.join("stack.yml").display().to_string()),
             text: text.as_ref().to_vec(),
@@ -84,8 +84,8 @@ impl Run<'_> {
     }
 }
 
-fn lines(problems: &[Problem]) -> String {
-    problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n")
+fn lines(problems: &[FileProblem]) -> String {
+    problems.iter().map(FileProblem::to_string).collect::<Vec<_>>().join("\n")
 }
 
 /// The body of the one function `f` with these fields, indented by four.

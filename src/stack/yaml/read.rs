@@ -30,9 +30,9 @@ pub(super) fn document(text: &str) -> Result<Document, SyntaxError> {
     loop {
         match read(&repair) {
             Ok(document) => return Ok(document),
-            Err(Refusal::Ours(error)) => return Err(error),
-            Err(Refusal::Parser(error)) if repair.apply(&error) => {}
-            Err(Refusal::Parser(error)) => {
+            Err(ReadError::Ours(error)) => return Err(error),
+            Err(ReadError::Parser(error)) if repair.apply(&error) => {}
+            Err(ReadError::Parser(error)) => {
                 let mut at = repair.original(Offsets::new(repair.text()).byte(error.marker().index()));
                 let line = text[..at].rfind('\n').map_or(0, |end| end + 1);
                 // The parser reports a tab below a text at the start of the text.
@@ -50,12 +50,12 @@ pub(super) fn document(text: &str) -> Result<Document, SyntaxError> {
     }
 }
 
-enum Refusal {
+enum ReadError {
     Parser(ScanError),
     Ours(SyntaxError),
 }
 
-fn read(repair: &Repair<'_>) -> Result<Document, Refusal> {
+fn read(repair: &Repair<'_>) -> Result<Document, ReadError> {
     let mut builder = Builder {
         repair,
         offsets: Offsets::new(repair.text()),
@@ -66,14 +66,14 @@ fn read(repair: &Repair<'_>) -> Result<Document, Refusal> {
     };
     let mut parser = Parser::new_from_str(repair.text());
     for event in parser.by_ref() {
-        let (event, span) = event.map_err(Refusal::Parser)?;
+        let (event, span) = event.map_err(ReadError::Parser)?;
         if matches!(event, Event::DocumentEnd | Event::StreamEnd) {
             break;
         }
-        builder.event(event, span.start.index(), span.end.index()).map_err(Refusal::Ours)?;
+        builder.event(event, span.start.index(), span.end.index()).map_err(ReadError::Ours)?;
     }
     let rest = rest(parser).map(|character| builder.offsets.byte(character));
-    builder.check_separators(rest).map_err(Refusal::Ours)?;
+    builder.check_separators(rest).map_err(ReadError::Ours)?;
     let mut nodes = builder.nodes;
     if nodes.is_empty() {
         nodes.push(Node { kind: Kind::Scalar(String::new()), is_plain: true, tag: None, written: 0..0, end: 1 });
