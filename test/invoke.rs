@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader};
 
 use local_gateway::{Fault, Gateway, Version};
 
-use crate::support::{GUIDE_CSV, Pipe, Ran, binary, guide, issuer, open, permissive, put, start};
+use crate::support::{GUIDE_CSV, Pipe, guide, issuer, limited, open, permissive, put, start};
 
 /// An invocation of a built-in function of the local gateway.
 fn invoke(gateway: &Gateway, function: &str) -> Pipe {
@@ -364,21 +364,6 @@ fn response_larger_than_memory_is_streamed_to_a_file() {
     let size: u64 = 300 << 20;
     let pipe = invoke(&gateway, "source").list("QUERY", &[&format!("bytes={size}")]).var("OUTPUT_FILE", "big");
     limited(&pipe.var("TIMEOUT", "10m")).exits(0).says("(314572800 bytes)");
-}
-
-/// Runs the pipe with 256 MB of address space. With an arena per thread, glibc would reserve 64 MB for each of them.
-fn limited(pipe: &Pipe) -> Ran {
-    let mut command = std::process::Command::new("/bin/sh");
-    let inner = pipe.command();
-    command
-        .arg("-c")
-        .arg("ulimit -v 262144; exec \"$0\"")
-        .arg(binary())
-        .env_clear()
-        .envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))))
-        .env("MALLOC_ARENA_MAX", "1")
-        .current_dir(pipe.dir());
-    command.output().expect("cannot run the pipe").into()
 }
 
 #[test]

@@ -339,6 +339,23 @@ pub(crate) fn step_in(cloud: &Cloud, gateway: &Gateway) -> Pipe {
 /// A stack file with the function `echo` in version 2.
 pub(crate) const ECHO_STACK: &str = "provider:\n  name: openfaas\nfunctions:\n  echo:\n    image: example/echo:2\n";
 
+/// Runs the pipe with 256 MB of address space: the debug binary, its log, and a multiple of what it may use. With an arena
+/// per thread, glibc would reserve 64 MB for each of them. There is no limit for `PIPE_BINARY`: an emulator needs far more.
+pub(crate) fn limited(pipe: &Pipe) -> Ran {
+    let limit = if crate::pipe_binary::from_environment().is_some() { "" } else { "ulimit -v 262144 && " };
+    let inner = pipe.command();
+    let mut command = Command::new("/bin/sh");
+    command
+        .args(["-c", &format!("{limit}exec \"$0\"")])
+        .arg(binary())
+        .env_clear()
+        .envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))))
+        .env("MALLOC_ARENA_MAX", "1")
+        .current_dir(pipe.dir())
+        .stdin(Stdio::null());
+    command.output().expect("cannot run the pipe").into()
+}
+
 /// A stack file whose functions have the image `example/NAME:TAG`. More fields of the last function may be appended.
 pub(crate) fn stack(names: &[impl AsRef<str>], tag: &str) -> String {
     let names = names.iter().map(AsRef::as_ref);

@@ -6,7 +6,7 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Read as _, Seek as _};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Mutex, Once, OnceLock};
 use std::time::Duration;
 
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
@@ -195,6 +195,16 @@ fn output() -> &'static Mutex<File> {
     })
 }
 
+/// Does what the start of a Rust program does, which libFuzzer's does not: a write to a closed connection returns an error
+/// instead of ending the process.
+fn ignore_broken_pipes() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let handler = signal_hook::flag::register(signal_hook::consts::SIGPIPE, Arc::default());
+        handler.expect("cannot handle SIGPIPE");
+    });
+}
+
 /// Runs the pipe. Returns its exit code and log.
 fn run(variables: Vec<(&str, String)>) -> (u8, String) {
     let mut file = output().lock().expect("lock is poisoned");
@@ -215,6 +225,7 @@ const OWNER: &str = "shop.63f64cafed7a4a86";
 
 fuzz_target!(|scenario: Scenario| {
     static ISSUER: OnceLock<Issuer> = OnceLock::new();
+    ignore_broken_pipes();
     static DIRECTORY: OnceLock<tempfile::TempDir> = OnceLock::new();
     let issuer = ISSUER.get_or_init(|| Issuer::bitbucket("acme"));
     let directory = DIRECTORY.get_or_init(|| tempfile::tempdir().expect("cannot create directory")).path();

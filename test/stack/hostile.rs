@@ -1,32 +1,20 @@
 //! Files that are designed to use much time or memory end in a clear error, within limits.
 
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::support::binary;
+use crate::support::limited;
 
-/// The address space of a run in KiB: the debug binary, its log, and a multiple of what a file may use.
-const MEMORY: &str = "262144";
 /// For a build without optimization on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Runs the pipe on a file with limited memory.
 fn bounded(text: String) -> Ran {
     let pipe = pipe(text).var("BIG", "v".repeat(100_000));
-    let command = pipe.command();
-    let variables = command.get_envs().filter_map(|(name, value)| Some((name, value?)));
     let start = Instant::now();
-    let output = Command::new("/bin/sh")
-        .args(["-c", "ulimit -v \"$1\" && exec \"$0\"", &binary().display().to_string(), MEMORY])
-        .env_clear()
-        .envs(variables)
-        .current_dir(pipe.dir())
-        .stdin(Stdio::null())
-        .output()
-        .expect("cannot run the pipe");
+    let ran = limited(&pipe);
     assert!(start.elapsed() < PATIENCE, "{:?}", start.elapsed());
-    Ran::from(output)
+    ran
 }
 
 /// Checks that a file is rejected with this phrase.
