@@ -113,7 +113,7 @@ impl Write for AtomicFile {
 
 impl Drop for AtomicFile {
     fn drop(&mut self) {
-        // Once it is renamed, there is none.
+        // Fails after the rename, when the temporary file no longer exists.
         let _ = fs::remove_file(&self.temporary);
         temporaries().as_mut().map(|temporaries| temporaries.remove(&self.temporary));
     }

@@ -23,7 +23,7 @@ pub(super) struct ArrayFilter<'a> {
     pending: Vec<u8>,
     /// How many bytes came before `pending`.
     consumed: usize,
-    /// The pending length at which the element is tried again, so that a long one is not parsed for each piece of it.
+    /// The length of `pending` at which the element is parsed again. It doubles, so that a long element is not parsed for each piece.
     retry_at: usize,
     kept: Vec<Status>,
     kept_size: usize,

@@ -85,7 +85,7 @@ impl Authenticator {
         Self::Password(AccessToken { header, good_until: None })
     }
 
-    /// With the step's ID token, or the reason why there is none.
+    /// With the step's ID token, or the error that explains why it is missing.
     pub(crate) fn id_token(id_token: &Result<Arc<IdToken>, TokenError>) -> Self {
         match id_token {
             Ok(id_token) => Self::IdToken {

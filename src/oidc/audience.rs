@@ -26,7 +26,7 @@ pub(super) enum Audience<'a> {
     },
     /// There are custom audiences, and none is similar to the gateway's URL.
     Other(Vec<&'a str>),
-    /// There is none but the one that Bitbucket always adds.
+    /// Only the audience that Bitbucket always adds.
     Default,
 }
 

@@ -181,7 +181,7 @@ fn names(objects: &Objects, refs: &Refs) -> Result<HashMap<Id, Name>, Error> {
     Ok(names)
 }
 
-/// What is left when tag objects are followed; nothing if there is none or it cannot be read.
+/// Follows nested tag objects to the object that they tag. `None` if `id` is not a tag object.
 fn peel(objects: &Objects, mut id: Id) -> Result<Option<Id>, Error> {
     loop {
         match objects.tag(&id)? {

@@ -88,7 +88,7 @@ fn replace(value: &str, pattern: &str, with: &str, times: usize) -> Result<Strin
 /// Removes the shortest or longest prefix or suffix, not empty, that a pattern matches.
 fn trim(value: &str, pattern: &str, suffix: bool, longest: bool) -> String {
     let [mut text, mut pattern] = [value, pattern].map(|text| text.chars().collect::<Vec<char>>());
-    // As in faas-cli: a suffix is a prefix read backwards. So is the pattern, and a class in it is none then.
+    // As in faas-cli: text and pattern are reversed to match a suffix. A class such as `[a-z]` is not valid when reversed.
     if suffix {
         text.reverse();
         pattern.reverse();

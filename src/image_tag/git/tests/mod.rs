@@ -80,7 +80,7 @@ impl Sandbox {
         assert!(child.wait().unwrap().success());
     }
 
-    /// What git says of the clone: short id, description, branch (`HEAD` where there is none).
+    /// The short id, the description and the branch (`HEAD` if detached) according to git.
     fn facts_by_git(&self, directory: &str) -> Result<[String; 3], String> {
         Ok([
             self.try_git_at(0, directory, &["rev-parse", "--short", "HEAD"])?,
