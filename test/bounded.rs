@@ -2,6 +2,7 @@
 
 use std::env;
 use std::fs::{self, File};
+use std::hint::black_box;
 use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -18,7 +19,7 @@ use crate::support::{ECHO_STACK, Pipe, Ran, binary, issuer, names, open, permiss
 /// 13 of the 16 MB that are documented.
 const ROOM: u64 = 10 * 1024;
 
-/// The file that [`measured_child`] writes its report to.
+/// The file that [`measured`] gets the report from.
 const REPORT_FILE: &str = "BOUNDED_REPORT_FILE";
 
 /// Runs the pipe. Also returns its peak resident memory in KiB.
@@ -27,7 +28,7 @@ fn measured(pipe: &Pipe) -> (Ran, u64) {
     let mut between = Command::new(env::current_exe().expect("cannot get the path of this program"));
     let variables = pipe.command();
     between
-        .args(["--exact", "bounded::measured_child", "--ignored"])
+        .args(["--exact", "bounded::peak_memory_excludes_that_of_the_test_process"])
         .env_clear()
         .envs(variables.get_envs().filter_map(|(name, value)| Some((name, value?))))
         .env(REPORT_FILE, report.path())
@@ -40,16 +41,28 @@ fn measured(pipe: &Pipe) -> (Ran, u64) {
     (Ran { code: code.parse().expect("invalid number"), log: log.to_owned() }, peak.parse().expect("invalid number"))
 }
 
-/// Not a test: a process between this one and the pipe. A new process inherits the peak of its parent, and `getrusage`
-/// reports the maximum over all children, so the parent has to be small and have no other child.
+/// Measures the pipe, while this process has more memory than the pipe ever takes.
+///
+/// A new process inherits the peak of its parent, and `getrusage` reports the maximum over all children. So [`measured`] starts
+/// this test once more, alone in a small process between itself and the pipe, which writes the report.
 #[test]
-#[ignore = "other tests run it"]
-fn measured_child() {
-    let Some(report) = env::var_os(REPORT_FILE) else { return };
-    let output = Command::new(binary()).env_remove(REPORT_FILE).output().expect("cannot run the pipe");
-    let peak = getrusage(UsageWho::RUSAGE_CHILDREN).expect("getrusage failed").max_rss();
-    let ran = Ran::from(output);
-    fs::write(report, format!("{} {peak}\n{}", ran.code, ran.log)).expect("cannot write file");
+fn peak_memory_excludes_that_of_the_test_process() {
+    const LARGE: usize = 512 << 20;
+    if let Some(report) = env::var_os(REPORT_FILE) {
+        let output = Command::new(binary()).env_remove(REPORT_FILE).output().expect("cannot run the pipe");
+        let peak = getrusage(UsageWho::RUSAGE_CHILDREN).expect("getrusage failed").max_rss();
+        let ran = Ran::from(output);
+        fs::write(report, format!("{} {peak}\n{}", ran.code, ran.log)).expect("cannot write file");
+        return;
+    }
+    let memory = black_box(vec![1_u8; LARGE]);
+    let own = getrusage(UsageWho::RUSAGE_SELF).expect("getrusage failed").max_rss();
+    assert!(own > 512 * 1024, "this process has {own} KiB");
+    let gateway = open();
+    let (ran, peak) = measured(&Pipe::at(&gateway).stack(ECHO_STACK));
+    ran.exits(0);
+    assert!((1024..256 * 1024).contains(&peak), "{peak} KiB");
+    drop(memory);
 }
 
 /// The peak memory of an ordinary run, so that the size of the debug binary does not count.

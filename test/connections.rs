@@ -7,7 +7,7 @@ use std::thread;
 
 use local_gateway::{Fault, Gateway, Latch};
 
-use crate::support::{Pipe, Running, changes, names, permissive, stack, start, wait_for};
+use crate::support::{Pipe, Running, changes, forward, names, permissive, stack, start, wait_for};
 
 /// The number of connections that carried requests.
 fn connections(gateway: &Gateway) -> usize {
@@ -87,14 +87,7 @@ impl Relay {
                     continue;
                 }
                 let server = TcpStream::connect(target).expect("cannot connect");
-                for (from, to) in [(&client, &server), (&server, &client)] {
-                    let (mut from, mut to) =
-                        (from.try_clone().expect("cannot clone socket"), to.try_clone().expect("cannot clone socket"));
-                    thread::spawn(move || {
-                        let _ = std::io::copy(&mut from, &mut to);
-                        let _ = to.shutdown(Shutdown::Write);
-                    });
-                }
+                forward(&client, &server);
                 passed_on.lock().expect("lock is poisoned").extend([client, server]);
             }
         });

@@ -51,17 +51,6 @@ enum Outcome {
 
 use Outcome::{Fails, Retried};
 
-fn row(
-    title: &'static str,
-    cause: Cause,
-    request: Outcome,
-    invocation: Outcome,
-    idempotent: Outcome,
-    says: &'static str,
-) -> Row {
-    Row { title, cause, request, invocation, idempotent, says }
-}
-
 /// A response with a transient status.
 fn busy(fault: Fault, status: u16) -> Fault {
     fault.status(status).header("Retry-After", "0").body("not now")
@@ -71,37 +60,46 @@ fn rows() -> Vec<Row> {
     use Cause::Fault as F;
     // One line each: it is a table.
     #[rustfmt::skip]
-    let rows = vec![
-        row("The connection is refused", Cause::ConnectionRefused, Retried(4), Retried(4), Retried(4), "connection refused"),
-        row("The connection is reset before a response", F(|f| f.reset()), Retried(4), Fails(4), Retried(4), "the connection was closed before"),
-        row("The response is lost after the gateway processed the request", F(|f| f.lose()), Retried(4), Fails(4), Retried(4), "the connection was closed before"),
-        row("No response within `TIMEOUT`", F(|f| f.hang()), Retried(4), Fails(4), Retried(4), "no complete answer within"),
-        row("The response body is cut off", F(|f| f.cut_off(2)), Retried(4), Fails(4), Fails(4), "the connection was closed before"),
-        row("408 Request Timeout", F(|f| busy(f, 408)), Retried(1), Fails(1), Retried(1), "408 Request Timeout"),
-        row("425 Too Early", F(|f| busy(f, 425)), Retried(1), Fails(1), Retried(1), "425 Too Early"),
-        row("429 Too Many Requests, `Retry-After` in seconds", F(|f| busy(f, 429)), Retried(1), Fails(1), Retried(1), "429 Too Many Requests"),
-        row("429 Too Many Requests, `Retry-After` as a date", F(|f| busy(f, 429).header("Retry-After", "Fri, 20 Nov 2020 10:00:00 GMT")), Retried(1), Fails(1), Retried(1), "429 Too Many Requests"),
-        row("500 with an empty body", F(|f| f.status(500).header("Retry-After", "0")), Retried(1), Fails(1), Retried(1), "500 Internal Server Error"),
-        row("500 with a proxy's web page", F(|f| busy(f, 500).header("Content-Type", "text/html").body("<html>oops</html>")), Retried(1), Fails(1), Retried(1), "500 Internal Server Error"),
-        row("500 with a text", F(|f| f.status(500).body("no such secret")), Fails(1), Fails(1), Fails(1), "no such secret"),
-        row("502 Bad Gateway", F(|f| busy(f, 502)), Retried(1), Fails(1), Retried(1), "502 Bad Gateway"),
-        row("503 Service Unavailable", F(|f| busy(f, 503)), Retried(1), Fails(1), Retried(1), "503 Service Unavailable"),
-        row("504 Gateway Timeout", F(|f| busy(f, 504)), Retried(1), Fails(1), Retried(1), "504 Gateway Timeout"),
-        row("503 with a proxy's web page", F(|f| busy(f, 503).header("Content-Type", "text/html").body("<html>oops</html>")), Retried(1), Fails(1), Retried(1), "503 Service Unavailable"),
-        row("400 Bad Request", F(|f| f.status(400).body("no")), Fails(1), Fails(1), Fails(1), "400 Bad Request"),
-        row("401 Unauthorized, persistent", F(|f| f.status(401)), Fails(3), Fails(3), Fails(3), "401 Unauthorized"),
-        row("403 Forbidden", F(|f| f.status(403)), Fails(3), Fails(3), Fails(3), "403 Forbidden"),
-        row("404 with a web page", F(|f| f.status(404).body("<html>oops</html>")), Fails(1), Fails(1), Fails(1), "404 Not Found"),
-        row("409 Conflict", F(|f| f.status(409)), Fails(1), Fails(1), Fails(1), "409 Conflict"),
-        row("A redirect", F(|f| f.redirect(302, "https://elsewhere.example.com/")), Fails(1), Fails(1), Fails(1), "a redirect to `https://elsewhere.example.com/`"),
-        row("The gateway answers with something that is not HTTP", F(|f| f.raw("SSH-2.0-OpenSSH_9.2\r\n")), Fails(4), Fails(4), Fails(4), "the answer is not HTTP"),
-        row("The certificate authority is unknown", Cause::Certificate(Certificate::UnknownAuthority), Fails(4), Fails(4), Fails(4), "the certificate's issuer is not trusted"),
-        row("The certificate is for another host name", Cause::Certificate(Certificate::WrongHost), Fails(4), Fails(4), Fails(4), "the certificate is not for this host name"),
-        row("The certificate has expired", Cause::Certificate(Certificate::Expired), Fails(4), Fails(4), Fails(4), "the certificate expired on"),
-        row("The gateway answers TLS with plain HTTP", Cause::PlainHttp, Fails(4), Fails(4), Fails(4), "the port does not speak TLS"),
-        row("The host name cannot be resolved", Cause::UnknownHost, Fails(4), Fails(4), Fails(4), "the host name cannot be resolved"),
+    let rows = [
+        ("The connection is refused", Cause::ConnectionRefused, Retried(4), Retried(4), Retried(4), "connection refused"),
+        ("The connection is reset before a response", F(|f| f.reset()), Retried(4), Fails(4), Retried(4), "the connection was closed before"),
+        ("The response is lost after the gateway processed the request", F(|f| f.lose()), Retried(4), Fails(4), Retried(4), "the connection was closed before"),
+        ("No response within `TIMEOUT`", F(|f| f.hang()), Retried(4), Fails(4), Retried(4), "no complete answer within"),
+        ("The response body is cut off", F(|f| f.cut_off(2)), Retried(4), Fails(4), Fails(4), "the connection was closed before"),
+        ("408 Request Timeout", F(|f| busy(f, 408)), Retried(1), Fails(1), Retried(1), "408 Request Timeout"),
+        ("425 Too Early", F(|f| busy(f, 425)), Retried(1), Fails(1), Retried(1), "425 Too Early"),
+        ("429 Too Many Requests, `Retry-After` in seconds", F(|f| busy(f, 429)), Retried(1), Fails(1), Retried(1), "429 Too Many Requests"),
+        ("429 Too Many Requests, `Retry-After` as a date", F(|f| busy(f, 429).header("Retry-After", "Fri, 20 Nov 2020 10:00:00 GMT")), Retried(1), Fails(1), Retried(1), "429 Too Many Requests"),
+        ("500 with an empty body", F(|f| f.status(500).header("Retry-After", "0")), Retried(1), Fails(1), Retried(1), "500 Internal Server Error"),
+        ("500 with a proxy's web page", F(|f| busy(f, 500).header("Content-Type", "text/html").body("<html>oops</html>")), Retried(1), Fails(1), Retried(1), "500 Internal Server Error"),
+        ("500 with a text", F(|f| f.status(500).body("no such secret")), Fails(1), Fails(1), Fails(1), "no such secret"),
+        ("502 Bad Gateway", F(|f| busy(f, 502)), Retried(1), Fails(1), Retried(1), "502 Bad Gateway"),
+        ("503 Service Unavailable", F(|f| busy(f, 503)), Retried(1), Fails(1), Retried(1), "503 Service Unavailable"),
+        ("504 Gateway Timeout", F(|f| busy(f, 504)), Retried(1), Fails(1), Retried(1), "504 Gateway Timeout"),
+        ("503 with a proxy's web page", F(|f| busy(f, 503).header("Content-Type", "text/html").body("<html>oops</html>")), Retried(1), Fails(1), Retried(1), "503 Service Unavailable"),
+        ("400 Bad Request", F(|f| f.status(400).body("no")), Fails(1), Fails(1), Fails(1), "400 Bad Request"),
+        ("401 Unauthorized, persistent", F(|f| f.status(401)), Fails(3), Fails(3), Fails(3), "401 Unauthorized"),
+        ("403 Forbidden", F(|f| f.status(403)), Fails(3), Fails(3), Fails(3), "403 Forbidden"),
+        ("404 with a web page", F(|f| f.status(404).body("<html>oops</html>")), Fails(1), Fails(1), Fails(1), "404 Not Found"),
+        ("409 Conflict", F(|f| f.status(409)), Fails(1), Fails(1), Fails(1), "409 Conflict"),
+        ("A redirect", F(|f| f.redirect(302, "https://elsewhere.example.com/")), Fails(1), Fails(1), Fails(1), "a redirect to `https://elsewhere.example.com/`"),
+        ("The gateway answers with something that is not HTTP", F(|f| f.raw("SSH-2.0-OpenSSH_9.2\r\n")), Fails(4), Fails(4), Fails(4), "the answer is not HTTP"),
+        ("The certificate authority is unknown", Cause::Certificate(Certificate::UnknownAuthority), Fails(4), Fails(4), Fails(4), "the certificate's issuer is not trusted"),
+        ("The certificate is for another host name", Cause::Certificate(Certificate::WrongHost), Fails(4), Fails(4), Fails(4), "the certificate is not for this host name"),
+        ("The certificate has expired", Cause::Certificate(Certificate::Expired), Fails(4), Fails(4), Fails(4), "the certificate expired on"),
+        ("The gateway answers TLS with plain HTTP", Cause::PlainHttp, Fails(4), Fails(4), Fails(4), "the port does not speak TLS"),
+        ("The host name cannot be resolved", Cause::UnknownHost, Fails(4), Fails(4), Fails(4), "the host name cannot be resolved"),
     ];
-    rows
+    rows.into_iter()
+        .map(|(title, cause, request, invocation, idempotent, says)| Row {
+            title,
+            cause,
+            request,
+            invocation,
+            idempotent,
+            says,
+        })
+        .collect()
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

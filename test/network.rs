@@ -2,14 +2,14 @@
 
 use std::fs::OpenOptions;
 use std::io::{Read as _, Write as _};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd as _;
 use std::thread;
 
 use local_gateway::{Fault, Gateway, proxy};
 use nix::sys::socket::{setsockopt, sockopt};
 
-use crate::support::{Pipe, Running, deploy_once as deploy, first_error, open, permissive, put, start};
+use crate::support::{Pipe, Running, deploy_once as deploy, first_error, forward, open, permissive, put, start};
 
 /// How a TLS server handles plain HTTP.
 #[derive(Clone, Copy)]
@@ -32,14 +32,7 @@ fn tls_only(gateway: SocketAddr, answer: Answer) -> SocketAddr {
             let mut first = [0];
             if client.peek(&mut first).is_ok_and(|read| read == 1) && first[0] == 22 {
                 let server = TcpStream::connect(gateway).expect("cannot connect");
-                for (from, to) in [(&client, &server), (&server, &client)] {
-                    let (mut from, mut to) =
-                        (from.try_clone().expect("cannot clone socket"), to.try_clone().expect("cannot clone socket"));
-                    thread::spawn(move || {
-                        let _ = std::io::copy(&mut from, &mut to);
-                        let _ = to.shutdown(Shutdown::Write);
-                    });
-                }
+                forward(&client, &server);
                 continue;
             }
             // Closing a socket with unread data would reset the connection.

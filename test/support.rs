@@ -1,6 +1,7 @@
 //! The built pipe as Bitbucket runs it: a working directory, and an environment of only its variables.
 
 use std::io::{BufRead as _, BufReader, Lines};
+use std::net::{Shutdown, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::thread;
@@ -338,6 +339,17 @@ pub(crate) fn step_in(cloud: &Cloud, gateway: &Gateway) -> Pipe {
 
 /// A stack file with the function `echo` in version 2.
 pub(crate) const ECHO_STACK: &str = "provider:\n  name: openfaas\nfunctions:\n  echo:\n    image: example/echo:2\n";
+
+/// Forwards between two connections, in both directions, until they are closed.
+pub(crate) fn forward(client: &TcpStream, server: &TcpStream) {
+    for (from, to) in [(client, server), (server, client)] {
+        let [mut from, mut to] = [from, to].map(|socket| socket.try_clone().expect("cannot clone socket"));
+        thread::spawn(move || {
+            let _ = std::io::copy(&mut from, &mut to);
+            let _ = to.shutdown(Shutdown::Write);
+        });
+    }
+}
 
 /// Runs the pipe with 256 MB of address space: the debug binary, its log, and a multiple of what it may use. With an arena
 /// per thread, glibc would reserve 64 MB for each of them. There is no limit for `PIPE_BINARY`: an emulator needs far more.
