@@ -393,7 +393,7 @@ impl Pipeline {
         (ran, pairs.map(|(name, value)| (name.to_owned(), value.trim_matches(['"', '\'']).to_owned())).collect())
     }
 
-    /// The token that Bitbucket passes to the step. There is none without `oidc:`.
+    /// The token that Bitbucket passes to the step. `None` without `oidc:`.
     fn token(&self, step: &Value) -> Option<String> {
         if step["oidc"] == true {
             return Some(self.issuer.token().mint());

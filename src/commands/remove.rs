@@ -1,4 +1,4 @@
-//! `COMMAND: remove`, and the deletions of `PRUNE`: functions are deleted side by side.
+//! `COMMAND: remove`, and the deletions of `PRUNE`: deletes functions side by side.
 
 use crate::commands::concurrent::{begun, each};
 use crate::commands::permissions;

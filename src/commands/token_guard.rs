@@ -1,4 +1,4 @@
-//! Finds the step's own tokens in what is about to become part of a function, whatever name they came in under.
+//! Finds the step's own tokens in the fields of functions, whatever variable they come from.
 
 use crate::config::{Deploy, Environment, Problems};
 use crate::console::log::quote;

@@ -1,4 +1,4 @@
-//! What a user can ask for: the values of `COMMAND`.
+//! The values of `COMMAND`.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! What differs between a function as it runs and as the stack file has it. Pure.
+//! Differences between a function that runs and the stack file. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 

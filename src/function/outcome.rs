@@ -1,4 +1,4 @@
-//! What a run did: the one account that the log's table, the exit code and the result files are made from.
+//! What a run did: the source of the log's table, the exit code and the result files.
 
 use std::time::Duration;
 
@@ -62,12 +62,12 @@ pub(crate) enum Action {
     /// It did not exist before.
     Created,
     Updated,
-    /// It was deleted and created anew.
+    /// It was deleted and created again.
     Replaced,
     Removed,
     /// It was to be deleted and did not exist.
     Absent,
-    /// The new version did not get ready; what ran before was deployed again, or what was new was deleted.
+    /// The new version did not become ready. The previous version was redeployed, or the new function deleted.
     RolledBack,
     /// It was not done; [`FunctionOutcome::problem`] says why.
     Failed,

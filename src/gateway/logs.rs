@@ -1,4 +1,4 @@
-//! What a function wrote to its log, for when it does not become ready.
+//! The last log lines of a function, for one that does not become ready.
 
 use serde::Deserialize;
 

@@ -1,4 +1,4 @@
-//! `CA_CERT`: certificates in the forms in which people keep them in a variable of one line.
+//! `CA_CERT`: reads certificates in all forms that fit into a variable of one line.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::GeneralPurpose;

@@ -120,7 +120,7 @@ impl Hint for Unbound {
 }
 
 /// The JwtIssuer, Policy and Role that permit the grants to this step and to those like it: of the same repository and
-/// deployment environment, else branch. `of` tells apart steps that a Role cannot: by their stack file or function.
+/// deployment environment, else branch. `of` distinguishes steps that a Role cannot: by their stack file or function.
 pub(crate) fn resources(
     claims: &Claims,
     gateway: &str,

@@ -1,4 +1,4 @@
-//! Times as people read them, and as AWS signs them.
+//! Formats times for people and for AWS signatures.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -1,4 +1,4 @@
-//! Why an image could not be looked up, or a registry or cloud not signed in to.
+//! Why an image could not be looked up, or why signing in to a registry or cloud failed.
 
 use std::fmt;
 

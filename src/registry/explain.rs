@@ -121,7 +121,7 @@ pub(super) fn refused(image: &Reference, answer: &Answer, context: Context<'_>) 
     denied(message, hint)
 }
 
-/// What gives the pipe access.
+/// The hint that says how to give the pipe access.
 fn no_access(image: &Reference, context: Context<'_>) -> String {
     let host = &image.host;
     match context.credentials.of(host) {

@@ -1,4 +1,4 @@
-//! What a cloud sees of the step: its ID token, and the names of repository and build. Claims serve explanations only.
+//! The step as clouds see it: its ID token, and the names of repository and build. Claims are used for explanations only.
 
 use crate::console::log::quote;
 use crate::oidc::{self, Claims, IdToken};

@@ -1,4 +1,4 @@
-//! The variables for steps that follow, by the file that Bitbucket reads `output-variables` from.
+//! The output variables of the step, in the file that Bitbucket reads them from.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};

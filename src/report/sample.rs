@@ -1,4 +1,4 @@
-//! Runs for the tests.
+//! Sample runs for the tests.
 
 use std::time::Duration;
 

@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn no_key_is_lost_when_many_write_at_once() {
         let dir = tempfile::tempdir().unwrap();
-        // Each opens the lock file anew, as a process of its own would.
+        // Each opens the lock file itself, as a separate process does.
         thread::scope(|scope| {
             for number in 0..24 {
                 let dir = dir.path();

@@ -1,4 +1,4 @@
-//! FileProblems of a stack file as a person reads them: the place, the line with a marker under it, and what to write.
+//! Problems of a stack file, with their place, the line with a marker under it, and what to write.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;

@@ -1,4 +1,4 @@
-//! What Kubernetes does not accept of a function: names, labels, quantities.
+//! Rules of Kubernetes that a function may violate: names, labels, quantities.
 //!
 //! What no provider can accept is an error. What only Kubernetes refuses is a warning: another provider may accept it.
 

@@ -1,4 +1,4 @@
-//! `COMMAND: invoke`: one function is called, and its answer shown or stored.
+//! `COMMAND: invoke`: calls one function, and shows or stores its answer.
 
 mod answer;
 mod caller;

@@ -1,4 +1,4 @@
-//! `git describe --tags --always`: the tag that the fewest commits lie above, as git finds it.
+//! `git describe --tags --always`: finds the nearest tag, as git does.
 //!
 //! The walk goes from the newest commit to older ones. It notes the first [`CANDIDATES`] tagged commits it finds, and
 //! counts for each how many commits were passed that are not among its ancestors. Which tag wins if history has

@@ -106,7 +106,7 @@ impl Repository {
         self.abbreviate(self.head()?)
     }
 
-    /// The branch that is checked out; nothing if `HEAD` is detached.
+    /// The branch that is checked out. `None` if `HEAD` is detached.
     fn branch(&self) -> Result<Option<String>, Error> {
         let Resolved { name, .. } = self.refs.resolve(b"HEAD")?;
         Ok((name != b"HEAD").then(|| branch_name(&name)))

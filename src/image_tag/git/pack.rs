@@ -186,7 +186,7 @@ fn base_distance(rest: &mut &[u8]) -> Option<u64> {
     Some(distance)
 }
 
-/// What `delta` makes of `base`; nothing if the two do not fit each other.
+/// Applies `delta` to `base`. `None` if the delta is for another base.
 fn apply(base: &[u8], delta: &[u8]) -> Option<Vec<u8>> {
     let mut rest = delta;
     let base_size = number(&mut rest)?;

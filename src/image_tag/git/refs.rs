@@ -106,7 +106,7 @@ impl Refs {
     }
 }
 
-/// All references of a `packed-refs`; nothing if it is not as git writes it.
+/// All references of a `packed-refs` file. `None` if it is malformed.
 fn parse_packed(text: &[u8]) -> Option<BTreeMap<Vec<u8>, TagRef>> {
     let mut refs: BTreeMap<Vec<u8>, TagRef> = BTreeMap::new();
     let mut last = Vec::new();

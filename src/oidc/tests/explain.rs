@@ -1,4 +1,4 @@
-//! What a person reads where the gateway refused a token, and of its claims.
+//! Messages about refused tokens and their claims.
 
 use super::*;
 

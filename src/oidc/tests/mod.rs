@@ -1,4 +1,4 @@
-//! What a person reads about a token, case by case.
+//! Messages about tokens, case by case.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -1,4 +1,4 @@
-//! The resources to paste: what they admit, and that they are YAML whatever the claims hold.
+//! The proposed resources: which steps they accept, and that they are valid YAML for any claims.
 
 use saphyr_parser::{Event, Parser};
 

@@ -1,4 +1,4 @@
-//! What stack files become, read as a whole.
+//! Tests of whole stack files.
 
 mod deploy;
 mod errors;

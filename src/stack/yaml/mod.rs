@@ -48,7 +48,7 @@ pub(super) enum Kind {
     Scalar(String),
     Sequence,
     Mapping,
-    /// Of another node, which is none.
+    /// An alias of another node.
     Alias(NodeId),
 }
 

@@ -1,4 +1,4 @@
-//! From text to nodes: the parser's events, what it refuses in other words, and what is refused beside it.
+//! Builds the tree of nodes from the parser's events, and explains the parser's errors.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;

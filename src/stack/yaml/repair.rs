@@ -1,4 +1,4 @@
-//! Text that yaml.v3 reads and YAML 1.2 refuses, made readable by spaces that mean nothing.
+//! Inserts insignificant spaces into text that yaml.v3 accepts and YAML 1.2 does not.
 //!
 //! yaml.v3 allows lines within quotes and brackets to begin in any column, a tab alone after a colon, and a `#` right after a
 //! quote. Where the parser stops at one of these, spaces are put in and the text is read again.

@@ -238,7 +238,7 @@ fn run(options: Option<Options>) -> Result<(), Box<dyn Error>> {
     Ok(local_gateway::wait_for_signal()?)
 }
 
-/// Writes a value to its file, or prints it if there is none.
+/// Writes a value to its file, or prints it without a file.
 fn print_or_write(
     out: &mut impl std::io::Write,
     name: &str,

@@ -1,4 +1,4 @@
-//! A repository with any of its files cut off or changed: an error or what git says, never a panic.
+//! Repositories with files cut off or changed: an error or what git reports, never a panic.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Compares with the git program, on repositories that it makes.
+//! Compares the reader with the git program, on repositories that git makes.
 
 use std::fmt::Write as _;
 use std::fs::File;

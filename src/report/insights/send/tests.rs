@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::*;
 
-/// A proxy that answers as many requests as there are statuses, over any number of connections; gives their heads.
+/// A proxy that answers as many requests as there are statuses, over any number of connections. Returns their heads.
 fn proxy(statuses: &'static [u16]) -> (String, JoinHandle<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
