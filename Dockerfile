@@ -38,7 +38,7 @@ ARG BUILDER
 ARG REVISION=""
 LABEL org.opencontainers.image.title="openfaas-pipe" \
       org.opencontainers.image.description="Bitbucket Pipe: deploy and invoke OpenFaaS functions with the step's OIDC token" \
-      org.opencontainers.image.version="0.2.0" \
+      org.opencontainers.image.version="0.3.0" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.url="https://bitbucket.org/openfaas-pipe/openfaas-pipe" \
       org.opencontainers.image.source="https://bitbucket.org/openfaas-pipe/openfaas-pipe" \
