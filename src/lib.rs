@@ -5,8 +5,9 @@
 //! [`config`] reads the variables, [`commands`] prepares and does what `COMMAND` asks for, and [`report`] writes the result
 //! for later steps. Imports run down this list only.
 //!
-//! - [`commands`]: one file per `COMMAND`. `prepare.rs` finds every problem before anything is sent; `deploy/` has the checks
-//!   before a deploy, the strategies, waiting, `VERIFY`, rollback and pruning.
+//! - [`commands`]: one file or folder per `COMMAND`, none of which imports another, and beside them what they share:
+//!   `prepare/` finds every problem before anything is sent, `images.rs` asks registries, `concurrent.rs` does the same for
+//!   several functions, `calls/` calls them. `deploy/` has the strategies, waiting, `VERIFY` and rollback.
 //! - [`gateway`]: HTTP requests to OpenFaaS: token exchange, functions, invocations, logs. Knows nothing of YAML or variables.
 //! - [`config`]: the environment, read once: the table of variables, their values, and warnings about them.
 //! - [`report`]: the files and reports of a run: JSON, JUnit, Code Insights, output variables, shared variables.
@@ -45,7 +46,7 @@ use anyhow::Context as _;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
-use commands::prepare::{Rejected, Run};
+use commands::prepare::{Preparation, Rejected};
 use commands::{deploy, diff, invoke, login, remove, whoami};
 use config::{Environment, Task};
 use console::log;
@@ -115,10 +116,10 @@ async fn command(environment: &Environment, shutdown: &Shutdown) -> Option<Failu
     };
     let command = config.task.command();
     tracing::info!("openfaas-pipe {}: {command}", env!("CARGO_PKG_VERSION"));
-    let run = Run::new(environment, config, shutdown);
+    let preparation = Preparation::new(environment, config, shutdown);
     let ended = match problems {
-        None => task(run).await,
-        Some(problems) => Err(run.reject(problems).await),
+        None => task(preparation).await,
+        Some(problems) => Err(preparation.reject(problems).await),
     };
     let (mut outcome, mut last_line) = match ended {
         Ok(ended) => ended,
@@ -153,19 +154,19 @@ async fn command(environment: &Environment, shutdown: &Shutdown) -> Option<Failu
 }
 
 /// Does what `COMMAND` asks for; returns the outcome and the last line of the log.
-async fn task(run: Run<'_>) -> Result<(Outcome, String), Rejected> {
+async fn task(preparation: Preparation<'_>) -> Result<(Outcome, String), Rejected> {
     let started = Instant::now();
-    let (mut outcome, summary): (_, fn(&Outcome) -> String) = match &run.config.task {
-        Task::Deploy(deploy) if deploy.dry_run => (deploy::dry_run(run, deploy).await?, deploy::dry_summary),
-        Task::Deploy(deploy) => (deploy::run(run, deploy).await?, deploy::summary),
-        Task::Invoke(invoke) => (invoke::run(run, invoke).await?, invoke::summary),
+    let (mut outcome, summary): (_, fn(&Outcome) -> String) = match &preparation.config.task {
+        Task::Deploy(deploy) if deploy.dry_run => (deploy::dry_run(preparation, deploy).await?, deploy::dry_summary),
+        Task::Deploy(deploy) => (deploy::run(preparation, deploy).await?, deploy::summary),
+        Task::Invoke(invoke) => (invoke::run(preparation, invoke).await?, invoke::summary),
         Task::Whoami(whoami) => {
-            let (outcome, last_line) = whoami::run(run, whoami).await?;
+            let (outcome, last_line) = whoami::run(preparation, whoami).await?;
             return Ok((Outcome { duration: started.elapsed(), ..outcome }, last_line));
         }
-        Task::Diff(deploy) => (diff::run(run, deploy).await?, diff::summary),
-        Task::Login(login) => (login::run(run, login).await?, login::summary),
-        Task::Remove(_) => (remove::run(run).await?, remove::summary),
+        Task::Diff(deploy) => (diff::run(preparation, deploy).await?, diff::summary),
+        Task::Login(login) => (login::run(preparation, login).await?, login::summary),
+        Task::Remove(_) => (remove::run(preparation).await?, remove::summary),
     };
     outcome.duration = started.elapsed();
     let last_line = summary(&outcome);

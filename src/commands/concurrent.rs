@@ -6,12 +6,21 @@ use std::time::Instant;
 use futures_util::StreamExt as _;
 use futures_util::stream;
 
-use crate::commands::progress::count;
-use crate::commands::session::Session;
+use crate::commands::progress::{Reporter, count};
 use crate::console::log::quote;
 use crate::function::FunctionName;
 use crate::function::outcome::{Action, Failure, FunctionOutcome, Left, Problem};
-use crate::gateway::{Error, Gateway};
+use crate::gateway::{Deletion, Error, Gateway};
+use crate::shutdown::Shutdown;
+
+/// What all requests for functions need once everything is checked.
+#[derive(Clone, Copy)]
+pub(crate) struct Session<'a> {
+    pub(crate) gateway: &'a Gateway,
+    pub(crate) shutdown: &'a Shutdown,
+    pub(crate) parallel: usize,
+    pub(crate) reporter: &'a Reporter<'a>,
+}
 
 /// The outcome of a function that nothing was done with yet.
 pub(crate) fn begun(gateway: &Gateway, target: FunctionName) -> FunctionOutcome {
@@ -73,6 +82,25 @@ pub(crate) async fn each<T>(
         tracing::error!("{}; {} not started", row.problem().message, count(left));
     }
     outcomes
+}
+
+/// Deletes functions concurrently, each with its line in the stack file; the outcomes are in the same order.
+pub(crate) async fn remove(session: &Session<'_>, targets: Vec<(FunctionName, Option<usize>)>) -> Vec<FunctionOutcome> {
+    let gateway = session.gateway;
+    let begun = targets.into_iter().map(|(target, line)| (FunctionOutcome { line, ..begun(gateway, target) }, ()));
+    each(session, begun, async |target, ()| match gateway.delete(target).await {
+        Ok(Deletion::Accepted) => Ok(Action::Removed),
+        Ok(Deletion::NotFound) => Ok(Action::Absent),
+        // If the function no longer exists, only the answer was lost.
+        Ok(Deletion::Unknown(error)) if error.status().is_none() || error.is_transient() => {
+            match gateway.get(target).await {
+                Ok(None) => Ok(Action::Removed),
+                _ => Err(error.into()),
+            }
+        }
+        Ok(Deletion::Unknown(error)) | Err(error) => Err(error.into()),
+    })
+    .await
 }
 
 /// Functions that failed one after the other because the gateway is not available, none succeeding in between.

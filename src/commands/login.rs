@@ -9,8 +9,8 @@ use futures_util::StreamExt as _;
 use futures_util::stream;
 use serde_json::{Map, Value, json};
 
-use crate::commands::deploy::preflight::{step, warn_of_helpers};
-use crate::commands::prepare::{Loaded, Rejected, Run, without_dots};
+use crate::commands::images::{step, warn_of_helpers};
+use crate::commands::prepare::{Loaded, Preparation, Rejected, without_dots};
 use crate::config;
 use crate::console::log::{self, quote};
 use crate::diagnostic::Diagnostic;
@@ -24,20 +24,20 @@ const CONFIG: &str = "config.json";
 const CONFIG_LIMIT: usize = 1024 * 1024;
 
 /// Signs in to all registries or none.
-pub(crate) async fn run(mut run: Run<'_>, login: &config::Login) -> Result<Outcome, Rejected> {
-    let loaded = run.load().await;
+pub(crate) async fn run(mut preparation: Preparation<'_>, login: &config::Login) -> Result<Outcome, Rejected> {
+    let loaded = preparation.load().await;
     let hosts = match (&login.registries, &loaded) {
-        (Some(listed), _) => listed_hosts(&mut run, listed),
-        (None, Some(loaded)) => hosts_of_images(&mut run, loaded),
+        (Some(listed), _) => listed_hosts(&mut preparation, listed),
+        (None, Some(loaded)) => hosts_of_images(&mut preparation, loaded),
         (None, None) => Vec::new(),
     };
-    let directory = Directory::new(run.config.places.clone_dir.as_deref(), &login.directory);
-    let directory = directory.map_err(|error| run.problem("DOCKER_CONFIG", error)).ok();
-    let http = run.registry_client();
-    let (directory, http) = run.finish(directory.zip(http))?;
+    let directory = Directory::new(preparation.config.places.clone_dir.as_deref(), &login.directory);
+    let directory = directory.map_err(|error| preparation.problem("DOCKER_CONFIG", error)).ok();
+    let http = preparation.registry_client();
+    let (directory, http) = preparation.finish(directory.zip(http))?;
 
-    let access = &run.config.registries;
-    let step = step(access, &run.config.facts);
+    let access = &preparation.config.registries;
+    let step = step(access, &preparation.config.facts);
     warn_of_helpers(access);
     let registries = Registries::new(&http, &access.credentials, step.as_ref());
     let signing_in = stream::iter(hosts)
@@ -48,13 +48,13 @@ pub(crate) async fn run(mut run: Run<'_>, login: &config::Login) -> Result<Outco
                 (host, result)
             }
         })
-        .buffered(run.config.parallel)
+        .buffered(preparation.config.parallel)
         .collect::<Vec<_>>();
-    let mut outcome = run.outcome(String::new());
+    let mut outcome = preparation.outcome(String::new());
     outcome.stack_file = loaded.map(|loaded| loaded.path);
     tokio::select! {
         results = signing_in => outcome.problem = finish(results, &directory).err(),
-        _ = run.shutdown.grace_over() => outcome.problem = run.shutdown.problem(),
+        _ = preparation.shutdown.grace_over() => outcome.problem = preparation.shutdown.problem(),
     }
     Ok(outcome)
 }
@@ -67,18 +67,18 @@ pub(crate) fn summary(outcome: &Outcome) -> String {
 }
 
 /// `REGISTRIES`. All of them need credentials.
-fn listed_hosts(run: &mut Run<'_>, listed: &[Host]) -> Vec<Host> {
-    let credentials = &run.config.registries.credentials;
+fn listed_hosts(preparation: &mut Preparation<'_>, listed: &[Host]) -> Vec<Host> {
+    let credentials = &preparation.config.registries.credentials;
     for host in listed.iter().filter(|host| matches!(credentials.of(host), CredentialSource::Anonymous)) {
         let message = format!("there are no credentials for `{host}`: set {}", wanted_credentials(host));
-        run.problem("REGISTRIES", message);
+        preparation.problem("REGISTRIES", message);
     }
     BTreeSet::from_iter(listed.iter().cloned()).into_iter().collect()
 }
 
 /// The registries of the stack file's images, as far as there are credentials for them.
-fn hosts_of_images(run: &mut Run<'_>, loaded: &Loaded) -> Vec<Host> {
-    let credentials = &run.config.registries.credentials;
+fn hosts_of_images(preparation: &mut Preparation<'_>, loaded: &Loaded) -> Vec<Host> {
+    let credentials = &preparation.config.registries.credentials;
     let images = loaded.stack.functions.iter().filter_map(|function| Reference::parse(&function.deployment.image).ok());
     let named: BTreeSet<_> = images.map(|reference| reference.host).collect();
     let names: Vec<_> = named.iter().map(|host| format!("`{host}`")).collect();
@@ -90,7 +90,7 @@ fn hosts_of_images(run: &mut Run<'_>, loaded: &Loaded) -> Vec<Host> {
              `GCP_WORKLOAD_IDENTITY_PROVIDER`, `REGISTRY_USERNAME` and `REGISTRY_PASSWORD`, or `DOCKER_AUTH_CONFIG`",
             names.join(", ")
         );
-        run.problem("REGISTRIES", message);
+        preparation.problem("REGISTRIES", message);
     }
     hosts
 }

@@ -1,27 +1,23 @@
 //! `COMMAND: deploy`: the functions of a stack file, side by side.
 
-pub(crate) mod preflight;
 mod provider_hints;
-pub(crate) mod prune;
 mod readiness;
 mod rollback;
 mod strategy;
 mod verify;
 mod wait;
 
-use crate::commands::concurrent::{self, Failed, each};
-use crate::commands::deploy::preflight::Checked;
-use crate::commands::deploy::prune::left_over;
+use crate::commands::calls::{Payload, open_payload};
+use crate::commands::concurrent::{self, Failed, Session, each, remove};
 use crate::commands::deploy::rollback::Rollback;
 use crate::commands::deploy::strategy::{FunctionDeployer, Wanted};
 use crate::commands::deploy::verify::Verifier;
 use crate::commands::deploy::wait::Waiter;
-use crate::commands::invoke::{Payload, open_payload};
+use crate::commands::images::{self, Checked};
+use crate::commands::orphans::left_over;
 use crate::commands::permissions;
-use crate::commands::prepare::{Loaded, Rejected, Run};
+use crate::commands::prepare::{Loaded, Preparation, Rejected};
 use crate::commands::progress::{self, Reporter, count};
-use crate::commands::remove::remove;
-use crate::commands::session::Session;
 use crate::config::Deploy;
 use crate::console::log;
 use crate::function::FunctionName;
@@ -31,19 +27,19 @@ use crate::gateway::statuses::{Reading, Statuses};
 use crate::gateway::{Error, Gateway, NotSent};
 use crate::stack::Function;
 
-pub(crate) async fn run(mut run: Run<'_>, deploy: &Deploy) -> Result<Outcome, Rejected> {
-    let loaded = run.load().await;
-    let payload = deploy.verify.as_ref().and_then(|verify| open_payload(&mut run, &verify.options));
-    let gateway = run.gateway(loaded.as_ref());
-    let http = deploy.images.check.then(|| run.registry_client()).flatten();
-    let (mut loaded, gateway) = run.finish(loaded.zip(gateway))?;
-    let mut outcome = run.outcome(gateway.address());
+pub(crate) async fn run(mut preparation: Preparation<'_>, deploy: &Deploy) -> Result<Outcome, Rejected> {
+    let loaded = preparation.load().await;
+    let payload = deploy.verify.as_ref().and_then(|verify| open_payload(&mut preparation, &verify.options));
+    let gateway = preparation.gateway(loaded.as_ref());
+    let http = deploy.images.check.then(|| preparation.registry_client()).flatten();
+    let (mut loaded, gateway) = preparation.finish(loaded.zip(gateway))?;
+    let mut outcome = preparation.outcome(gateway.address());
     outcome.stack_file = Some(loaded.path.clone());
     tracing::info!("deploying {} of `{}` to `{}`", count(loaded.stack.functions.len()), loaded.path, gateway.address());
     let needs = |functions| permissions::of_deploy(deploy, functions);
     let reporter = &Reporter::new(&needs);
     let (signed_in, checked) =
-        tokio::join!(gateway.sign_in(), preflight::check(&run, http.as_ref(), &deploy.images, &loaded));
+        tokio::join!(gateway.sign_in(), images::check(&preparation, http.as_ref(), &deploy.images, &loaded));
     let digests = checked.apply(&mut loaded.stack.functions, deploy.images.pin);
     let refused = checked.worst().is_some();
     if refused {
@@ -53,7 +49,7 @@ pub(crate) async fn run(mut run: Run<'_>, deploy: &Deploy) -> Result<Outcome, Re
         Ok(()) | Err(Error::Stopped(_)) if refused => {}
         // The table reports that nothing was started.
         Ok(()) | Err(Error::Stopped(_)) => {
-            let session = run.session(&gateway, reporter);
+            let session = preparation.session(&gateway, reporter);
             let deployer = Deployer { session, file: &loaded.path, deploy, payload: payload.as_ref() };
             if let Err(error) = deployer.all(&loaded, &mut outcome).await {
                 outcome.problem = Some(reporter.run_failed(&error));
@@ -92,10 +88,10 @@ fn refused_functions(gateway: &Gateway, functions: &[Function], checked: &Checke
 }
 
 /// `DRY_RUN`: shows what would be sent.
-pub(crate) async fn dry_run(mut run: Run<'_>, deploy: &Deploy) -> Result<Outcome, Rejected> {
-    let loaded = run.load().await;
-    let _ = deploy.verify.as_ref().and_then(|verify| open_payload(&mut run, &verify.options));
-    let loaded = run.finish(loaded)?;
+pub(crate) async fn dry_run(mut preparation: Preparation<'_>, deploy: &Deploy) -> Result<Outcome, Rejected> {
+    let loaded = preparation.load().await;
+    let _ = deploy.verify.as_ref().and_then(|verify| open_payload(&mut preparation, &verify.options));
+    let loaded = preparation.finish(loaded)?;
     tracing::info!("dry run: this would be sent");
     if deploy.images.check {
         tracing::info!("dry run: no registry is contacted, so the digests of images are not known");
@@ -116,7 +112,7 @@ pub(crate) async fn dry_run(mut run: Run<'_>, deploy: &Deploy) -> Result<Outcome
         });
         tracing::info!("once all are ready, these calls would be made:{}", calls.collect::<String>());
     }
-    Ok(Outcome { stack_file: Some(loaded.path), problem, ..run.outcome(String::new()) })
+    Ok(Outcome { stack_file: Some(loaded.path), problem, ..preparation.outcome(String::new()) })
 }
 
 struct Deployer<'a> {

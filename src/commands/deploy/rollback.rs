@@ -4,7 +4,7 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream;
 
-use crate::commands::session::Session;
+use crate::commands::concurrent::Session;
 use crate::console::log::quote;
 use crate::function::FunctionName;
 use crate::function::api::{Deployment, Status, is_same_image};

@@ -5,7 +5,7 @@ use tokio::time::{Duration, Instant};
 
 use super::rollback::redeployment;
 use crate::commands::concurrent::Failed;
-use crate::commands::session::Session;
+use crate::commands::concurrent::Session;
 use crate::config::Strategy;
 use crate::function::FunctionName;
 use crate::function::api::{Deployment, Status, is_same_image};

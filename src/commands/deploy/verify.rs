@@ -5,8 +5,8 @@ use futures_util::stream;
 use tokio::time::{Duration, Instant, sleep, timeout_at};
 
 use super::wait::show_log;
-use crate::commands::invoke::{Answered, Call, Caller, Payload, RefusedCall, unanswered};
-use crate::commands::session::Session;
+use crate::commands::calls::{Answered, Call, Caller, Payload, RefusedCall, unanswered};
+use crate::commands::concurrent::Session;
 use crate::config::{Verify, VerifyCall};
 use crate::console::{log, redact};
 use crate::function::FunctionName;

@@ -17,8 +17,8 @@ use futures_util::future::join_all;
 use tokio::time::{Duration, Instant, Interval, interval_at, sleep, sleep_until};
 
 use super::readiness::{Old, Watch};
+use crate::commands::concurrent::Session;
 use crate::commands::progress::{Reporter, count};
-use crate::commands::session::Session;
 use crate::console::log::{self, quote};
 use crate::function::FunctionName;
 use crate::function::outcome::{Action, Failure, FunctionOutcome, Problem, Replicas};

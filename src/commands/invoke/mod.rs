@@ -1,34 +1,29 @@
 //! `COMMAND: invoke`: calls one function, and shows or stores its answer.
 
 mod answer;
-mod caller;
-mod payload;
-mod refusal;
 
 use std::time::Instant;
 
 use http::StatusCode;
 
-use crate::commands::prepare::{Rejected, Run};
-use crate::config::{CallOptions, Invoke};
+use crate::commands::calls::{Call, Caller, RefusedCall, open_payload, unanswered};
+use crate::commands::prepare::{Preparation, Rejected};
+use crate::config::Invoke;
 use crate::console::log::{self, quote};
 use crate::files::atomic::{self, Attributes};
 use crate::function::outcome::{InvocationOutcome, Outcome, Problem};
-use crate::gateway::{Error, Unanswered, may_be_set};
+use crate::gateway::{Error, Unanswered};
 use answer::Answer;
-pub(crate) use caller::{Answered, Call, Caller};
-pub(crate) use payload::Payload;
-pub(crate) use refusal::{RefusedCall, unanswered};
 
-pub(crate) async fn run(mut run: Run<'_>, invoke: &Invoke) -> Result<Outcome, Rejected> {
-    let payload = open_payload(&mut run, &invoke.options);
+pub(crate) async fn run(mut preparation: Preparation<'_>, invoke: &Invoke) -> Result<Outcome, Rejected> {
+    let payload = open_payload(&mut preparation, &invoke.options);
     // Before the function runs: its answer would be lost.
     if let Some(Err(error)) = invoke.output_file.as_deref().map(atomic::check_path) {
-        run.problem("OUTPUT_FILE", error);
+        preparation.problem("OUTPUT_FILE", error);
     }
-    let loaded = run.load().await;
-    let gateway = run.gateway(loaded.as_ref());
-    let (payload, gateway) = run.finish(payload.zip(gateway))?;
+    let loaded = preparation.load().await;
+    let gateway = preparation.gateway(loaded.as_ref());
+    let (payload, gateway) = preparation.finish(payload.zip(gateway))?;
     let target = invoke.function.clone();
     let started = Instant::now();
     let mut invocation = InvocationOutcome {
@@ -47,31 +42,19 @@ pub(crate) async fn run(mut run: Run<'_>, invoke: &Invoke) -> Result<Outcome, Re
     if !invoke.query.is_empty() {
         url.query_pairs_mut().extend_pairs(&invoke.query);
     }
-    let retries = run.config.retries;
+    let retries = preparation.config.retries;
     let Invoke { asynchronous, idempotent, .. } = *invoke;
     let call = Call { function: &target, url, asynchronous, idempotent, retries };
     let caller = Caller { gateway: &gateway, options: &invoke.options, payload: &payload };
-    let attributes = Attributes::inherited_from(run.config.places.clone_dir.as_deref());
+    let attributes = Attributes::inherited_from(preparation.config.places.clone_dir.as_deref());
     if let Err(problem) = answer(&caller, &call, invoke, attributes, &mut invocation).await {
         problem.diagnostic("").log();
         invocation.problem = Some(problem);
     }
     invocation.duration = started.elapsed();
-    let mut outcome = run.outcome(gateway.address());
+    let mut outcome = preparation.outcome(gateway.address());
     outcome.invocation = Some(invocation);
     Ok(outcome)
-}
-
-/// Checks what every call sends, and opens its body.
-pub(crate) fn open_payload(run: &mut Run<'_>, options: &CallOptions) -> Option<Payload> {
-    let names = options.headers.keys().map(|name| ("HEADERS", name));
-    let names = names.chain(options.sign.as_ref().map(|(name, _)| ("SIGN_HEADER", name)));
-    for (variable, name) in names.filter(|(_, name)| !may_be_set(name)) {
-        let message = format!("`{name}` is set by the connection itself: use another header, or remove it");
-        run.problem(variable, message);
-    }
-    let payload = Payload::open(&options.payload, run.config.places.clone_dir.as_deref());
-    payload.map_err(|error| run.problem("PAYLOAD_FILE", error)).ok()
 }
 
 /// Calls the function, and shows or stores what it answers.

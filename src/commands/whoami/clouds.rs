@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::commands::deploy::preflight::step;
-use crate::commands::prepare::{Loaded, Run};
+use crate::commands::images::step;
+use crate::commands::prepare::{Loaded, Preparation};
 use crate::console::log;
 use crate::console::table;
 use crate::function::outcome::{Failure, Problem};
@@ -13,13 +13,17 @@ use crate::registry::{
 };
 
 /// Asks the clouds whose variables are set; returns the worst refusal.
-pub(super) async fn explain(run: &Run<'_>, http: Option<&Http>, loaded: Option<&Loaded>) -> Option<Problem> {
-    let access = &run.config.registries;
+pub(super) async fn explain(
+    preparation: &Preparation<'_>,
+    http: Option<&Http>,
+    loaded: Option<&Loaded>,
+) -> Option<Problem> {
+    let access = &preparation.config.registries;
     let credentials = &access.credentials;
     if credentials.aws.is_none() && credentials.google.is_none() {
         return None;
     }
-    let Some((http, step)) = http.zip(step(access, &run.config.facts)) else {
+    let Some((http, step)) = http.zip(step(access, &preparation.config.facts)) else {
         let problem = Problem::new(Failure::Permission, "there is no token for AWS and Google: the step has none")
             .with_hint("give the step `oidc: true`");
         problem.diagnostic("").log();
@@ -38,7 +42,7 @@ pub(super) async fn explain(run: &Run<'_>, http: Option<&Http>, loaded: Option<&
         let region = hosts.first().map_or_else(|| EcrHost::default_of(role), |(host, _)| host.clone());
         let result = tokio::select! {
             result = aws.login(&region) => result,
-            _ = run.shutdown.grace_over() => return run.shutdown.problem(),
+            _ = preparation.shutdown.grace_over() => return preparation.shutdown.problem(),
         };
         match result {
             Ok(_) => tracing::info!("AWS accepts the step's token for role `{role}`"),
@@ -52,7 +56,7 @@ pub(super) async fn explain(run: &Run<'_>, http: Option<&Http>, loaded: Option<&
     if let Some((google, (provider, account))) = registries.google().zip(credentials.google.as_ref()) {
         let result = tokio::select! {
             result = google.login() => result,
-            _ = run.shutdown.grace_over() => return run.shutdown.problem(),
+            _ = preparation.shutdown.grace_over() => return preparation.shutdown.problem(),
         };
         match result {
             Ok(_) => tracing::info!("Google accepts the step's token for provider `{provider}`"),

@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::Value;
 
 use crate::commands::permissions;
-use crate::commands::prepare::{Loaded, Rejected, Run, STACK_FILES};
+use crate::commands::prepare::{Loaded, Preparation, Rejected, STACK_FILES};
 use crate::config::{Credentials, Whoami};
 use crate::console::log::{self, quote};
 use crate::console::table;
@@ -18,21 +18,22 @@ use crate::gateway::{Error, Gateway, Granted};
 use crate::oidc::{self, Claims, Facts, Grant, IamAction, IdToken};
 
 /// Explains the step's token; changes nothing. Returns the last line too.
-pub(crate) async fn run(mut run: Run<'_>, whoami: &Whoami) -> Result<(Outcome, String), Rejected> {
-    let loaded = run.load().await;
-    let gateway = run.gateway(loaded.as_ref());
-    let credentials = &run.config.registries.credentials;
-    let http = (credentials.aws.is_some() || credentials.google.is_some()).then(|| run.registry_client()).flatten();
-    let gateway = run.finish(gateway)?;
-    let result = match &run.config.credentials {
+pub(crate) async fn run(mut preparation: Preparation<'_>, whoami: &Whoami) -> Result<(Outcome, String), Rejected> {
+    let loaded = preparation.load().await;
+    let gateway = preparation.gateway(loaded.as_ref());
+    let credentials = &preparation.config.registries.credentials;
+    let http =
+        (credentials.aws.is_some() || credentials.google.is_some()).then(|| preparation.registry_client()).flatten();
+    let gateway = preparation.finish(gateway)?;
+    let result = match &preparation.config.credentials {
         Credentials::Password { username, .. } => password(&gateway, username).await,
         Credentials::IdToken(Err(error)) => Err(error.problem(&gateway.address())),
         Credentials::IdToken(Ok(token)) => {
             let scope = scope_name(whoami, loaded.as_ref());
-            explain(&gateway, token, &run.config.facts, scope.as_deref(), &needs(whoami, loaded.as_ref())).await
+            explain(&gateway, token, &preparation.config.facts, scope.as_deref(), &needs(whoami, loaded.as_ref())).await
         }
     };
-    let mut outcome = run.outcome(gateway.address());
+    let mut outcome = preparation.outcome(gateway.address());
     let gateway = quote(&outcome.gateway);
     let mut last_line = match &result {
         // What its policies permit is not known before it is used.
@@ -44,7 +45,7 @@ pub(crate) async fn run(mut run: Run<'_>, whoami: &Whoami) -> Result<(Outcome, S
         problem.diagnostic("").log();
         outcome.problem = Some(problem);
     }
-    if let Some(problem) = clouds::explain(&run, http.as_ref(), loaded.as_ref()).await {
+    if let Some(problem) = clouds::explain(&preparation, http.as_ref(), loaded.as_ref()).await {
         if outcome.problem.is_none() {
             last_line.push_str(", but not every cloud does");
         }

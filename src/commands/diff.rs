@@ -2,12 +2,12 @@
 
 use std::fmt::Write as _;
 
-use crate::commands::deploy::preflight;
-use crate::commands::deploy::prune::left_over;
+use crate::commands::concurrent::Session;
+use crate::commands::images;
+use crate::commands::orphans::left_over;
 use crate::commands::permissions;
-use crate::commands::prepare::{Loaded, Rejected, Run};
+use crate::commands::prepare::{Loaded, Preparation, Rejected};
 use crate::commands::progress::{Reporter, count};
-use crate::commands::session::Session;
 use crate::config::Deploy;
 use crate::console::log::{self, quote};
 use crate::function::FunctionName;
@@ -17,12 +17,12 @@ use crate::gateway::Error;
 use crate::gateway::statuses::Statuses;
 
 /// Shows what a deploy with the same variables would change.
-pub(crate) async fn run(mut run: Run<'_>, deploy: &Deploy) -> Result<Outcome, Rejected> {
-    let loaded = run.load().await;
-    let gateway = run.gateway(loaded.as_ref());
-    let http = deploy.images.check.then(|| run.registry_client()).flatten();
-    let (mut loaded, gateway) = run.finish(loaded.zip(gateway))?;
-    let mut outcome = run.outcome(gateway.address());
+pub(crate) async fn run(mut preparation: Preparation<'_>, deploy: &Deploy) -> Result<Outcome, Rejected> {
+    let loaded = preparation.load().await;
+    let gateway = preparation.gateway(loaded.as_ref());
+    let http = deploy.images.check.then(|| preparation.registry_client()).flatten();
+    let (mut loaded, gateway) = preparation.finish(loaded.zip(gateway))?;
+    let mut outcome = preparation.outcome(gateway.address());
     outcome.stack_file = Some(loaded.path.clone());
     tracing::info!(
         "comparing {} of `{}` with what runs at `{}`",
@@ -33,10 +33,10 @@ pub(crate) async fn run(mut run: Run<'_>, deploy: &Deploy) -> Result<Outcome, Re
     let needs = |functions| permissions::of_diff(deploy, functions);
     let reporter = &Reporter::new(&needs);
     let (signed_in, checked) =
-        tokio::join!(gateway.sign_in(), preflight::check(&run, http.as_ref(), &deploy.images, &loaded));
+        tokio::join!(gateway.sign_in(), images::check(&preparation, http.as_ref(), &deploy.images, &loaded));
     checked.apply(&mut loaded.stack.functions, deploy.images.pin);
     let refused = signed_in.err().map(|error| reporter.run_failed(&error));
-    let session = run.session(&gateway, reporter);
+    let session = preparation.session(&gateway, reporter);
     let differences = match Problem::worst(refused.into_iter().chain(checked.worst())) {
         Some(problem) => Err(problem),
         None => differences(&session, &loaded, deploy).await.map_err(|error| reporter.run_failed(&error)),

@@ -119,7 +119,7 @@ impl Caller<'_> {
 }
 
 /// Real watchdogs do not quote the realm, others may.
-pub(super) fn asks_for_function_token(headers: &HeaderMap) -> bool {
+pub(crate) fn asks_for_function_token(headers: &HeaderMap) -> bool {
     headers.get_all(WWW_AUTHENTICATE).iter().any(|value| {
         let value = String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase();
         value.trim_start().starts_with("bearer") && value.contains(&FUNCTION_REALM.to_ascii_lowercase())

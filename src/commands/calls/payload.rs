@@ -30,7 +30,7 @@ pub(crate) enum Payload {
 
 impl Payload {
     /// Checks that a file exists, and reads its length.
-    pub(super) fn open(source: &PayloadSource, clone_dir: Option<&Path>) -> Result<Self, input::Error> {
+    pub(crate) fn open(source: &PayloadSource, clone_dir: Option<&Path>) -> Result<Self, input::Error> {
         match source {
             PayloadSource::Text(text) => Ok(Self::Text(Bytes::from(text.clone().into_bytes()))),
             PayloadSource::File(path) => {
@@ -42,7 +42,7 @@ impl Payload {
     }
 
     /// The body for one request.
-    pub(super) async fn body(&self) -> Result<reqwest::Body, Error> {
+    pub(crate) async fn body(&self) -> Result<reqwest::Body, Error> {
         match self {
             Self::Text(text) => Ok(text.clone().into()),
             Self::File { path, size } => {
@@ -74,14 +74,14 @@ impl Payload {
     }
 
     /// The length, which a streamed body does not know by itself.
-    pub(super) fn describe(&self, headers: &mut HeaderMap) {
+    pub(crate) fn describe(&self, headers: &mut HeaderMap) {
         if let Self::File { size, .. } = self {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(*size));
         }
     }
 
     /// The body's HMAC-SHA256 as `sha256=HEX`.
-    pub(super) fn signature(&self, key: &Secret) -> Result<HeaderValue, Error> {
+    pub(crate) fn signature(&self, key: &Secret) -> Result<HeaderValue, Error> {
         let key = hmac::Key::new(hmac::HMAC_SHA256, key.reveal().as_bytes());
         let mut context = hmac::Context::with_key(&key);
         match self {

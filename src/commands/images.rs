@@ -6,7 +6,7 @@ use std::time::Instant;
 use futures_util::StreamExt as _;
 use futures_util::stream;
 
-use crate::commands::prepare::{Loaded, Run};
+use crate::commands::prepare::{Loaded, Preparation};
 use crate::config::{ImageChecks, RegistryAccess};
 use crate::console::log;
 use crate::diagnostic::{Diagnostic, Severity};
@@ -28,19 +28,24 @@ pub(crate) struct Checked {
 type Notes = BTreeMap<(Severity, String, Option<String>), BTreeSet<usize>>;
 
 /// Looks up every image once. What is wrong is logged here, and kept if it forbids the deploy.
-pub(crate) async fn check(run: &Run<'_>, http: Option<&Http>, checks: &ImageChecks, loaded: &Loaded) -> Checked {
+pub(crate) async fn check(
+    preparation: &Preparation<'_>,
+    http: Option<&Http>,
+    checks: &ImageChecks,
+    loaded: &Loaded,
+) -> Checked {
     let Some(http) = http.filter(|_| checks.check) else { return Checked::default() };
     tokio::select! {
-        checked = check_all(run, http, checks, loaded) => checked,
+        checked = check_all(preparation, http, checks, loaded) => checked,
         // After a signal nothing is deployed, so that no result is needed.
-        _ = run.shutdown.grace_over() => Checked::default(),
+        _ = preparation.shutdown.grace_over() => Checked::default(),
     }
 }
 
-async fn check_all(run: &Run<'_>, http: &Http, checks: &ImageChecks, loaded: &Loaded) -> Checked {
+async fn check_all(preparation: &Preparation<'_>, http: &Http, checks: &ImageChecks, loaded: &Loaded) -> Checked {
     let started = Instant::now();
-    let access = &run.config.registries;
-    let step = step(access, &run.config.facts);
+    let access = &preparation.config.registries;
+    let step = step(access, &preparation.config.facts);
     let registries = Registries::new(http, &access.credentials, step.as_ref());
     warn_of_helpers(access);
     let mut checked = Checked::default();
@@ -69,7 +74,7 @@ async fn check_all(run: &Run<'_>, http: &Http, checks: &ImageChecks, loaded: &Lo
                 (reference, functions, found)
             }
         })
-        .buffer_unordered(run.config.parallel);
+        .buffer_unordered(preparation.config.parallel);
     while let Some((reference, functions, found)) = answers.next().await {
         match found {
             Ok(found) => {

@@ -1,0 +1,136 @@
+//! What every command begins with: it reads the stack file, finds the gateway, and reports every problem before it sends anything.
+
+mod gateway;
+mod stack_file;
+mod token_guard;
+mod trust;
+
+use std::collections::BTreeSet;
+
+use crate::commands::concurrent::Session;
+use crate::commands::progress::Reporter;
+use crate::config::{self, Config, Environment, Problems, Task};
+use crate::function::outcome::Outcome;
+use crate::gateway::Gateway;
+use crate::shutdown::Shutdown;
+use crate::stack;
+pub(crate) use stack_file::{Loaded, STACK_FILES, without_dots};
+
+/// One run of the pipe: its variables, and what is wrong with them and with the files that they name.
+pub(crate) struct Preparation<'a> {
+    pub(crate) config: &'a Config,
+    pub(crate) shutdown: &'a Shutdown,
+    environment: &'a Environment,
+    /// Whether variables are wrong: then not even a stack file is fetched.
+    is_rejected: bool,
+    variables: Problems,
+    /// Names that are not a variable; kept apart, since they are errors also if all else about the stack file is a warning.
+    names: Problems,
+    stack: Vec<stack::FileProblem>,
+}
+
+/// What is wrong with variables and stack file; nothing was sent.
+pub(crate) struct Rejected {
+    variables: Problems,
+    stack: Vec<stack::FileProblem>,
+}
+
+impl Rejected {
+    /// Logs the problems of the stack file, and returns the last line, which has those of the variables.
+    pub(crate) fn report(self) -> String {
+        self.stack.iter().for_each(|problem| problem.diagnostic.log());
+        match self.stack.len() {
+            _ if !self.variables.is_empty() => self.variables.report(),
+            1 => "1 problem in the stack file, nothing was sent".to_owned(),
+            count => format!("{count} problems in the stack file, nothing was sent"),
+        }
+    }
+}
+
+impl<'a> Preparation<'a> {
+    pub(crate) fn new(environment: &'a Environment, config: &'a Config, shutdown: &'a Shutdown) -> Self {
+        Self {
+            config,
+            shutdown,
+            environment,
+            is_rejected: false,
+            variables: Problems::default(),
+            names: Problems::default(),
+            stack: Vec::new(),
+        }
+    }
+
+    /// Adds what is wrong with the files that the variables name to what is wrong with the variables.
+    pub(crate) async fn reject(mut self, problems: &Problems) -> Rejected {
+        self.is_rejected = true;
+        self.variables = problems.clone();
+        let loaded = self.load().await;
+        let is_sent = match &self.config.task {
+            Task::Login(_) => false,
+            Task::Deploy(deploy) => !deploy.dry_run && !problems.concerns("COMMAND") && !problems.concerns("DRY_RUN"),
+            _ => true,
+        };
+        if is_sent {
+            let allow_http = self.config.allow_http || problems.concerns("ALLOW_HTTP");
+            self.address(allow_http, loaded.as_ref());
+            self.checked_ca_cert();
+        }
+        self.rejected()
+    }
+
+    fn rejected(&mut self) -> Rejected {
+        let mut variables = std::mem::take(&mut self.variables);
+        variables.append(std::mem::take(&mut self.names));
+        Rejected { variables, stack: std::mem::take(&mut self.stack) }
+    }
+
+    pub(crate) fn problem(&mut self, name: &str, message: impl ToString) {
+        match config::unexpanded(self.environment, name) {
+            Some(unexpanded) => self.variables.add(name, unexpanded),
+            None => self.variables.add(name, message),
+        }
+    }
+
+    /// Ends the preparation: returns what was prepared if nothing is wrong.
+    pub(crate) fn finish<T>(&mut self, prepared: Option<T>) -> Result<T, Rejected> {
+        let rejected = self.rejected();
+        let is_valid = rejected.variables.is_empty() && rejected.stack.is_empty();
+        prepared.filter(|_| is_valid).ok_or(rejected)
+    }
+
+    /// An outcome with nothing in it yet.
+    pub(crate) fn outcome(&self, gateway: String) -> Outcome {
+        Outcome::new(self.config.task.command(), gateway)
+    }
+
+    pub(crate) fn session<'s>(&self, gateway: &'s Gateway, reporter: &'s Reporter<'s>) -> Session<'s>
+    where
+        'a: 's,
+    {
+        Session { gateway, shutdown: self.shutdown, parallel: self.config.parallel, reporter }
+    }
+
+    /// Reads the stack file if the command needs one. `None` also if something is wrong, which [`Preparation::finish`] returns.
+    pub(crate) async fn load(&mut self) -> Option<Loaded> {
+        let config = self.config;
+        match &config.task {
+            Task::Deploy(deploy) | Task::Diff(deploy) => self.stack(&deploy.selection, Some(deploy)).await,
+            Task::Remove(selection) => self.stack(selection, None).await,
+            Task::Login(login) if login.registries.is_none() => self.stack(&login.selection, None).await,
+            Task::Whoami(whoami) => self.stack_if_any(&whoami.deploy).await,
+            Task::Login(_) | Task::Invoke(_) => {
+                self.warn(&BTreeSet::new());
+                None
+            }
+        }
+    }
+
+    /// Warns of variables that are set and probably not what was meant.
+    fn warn(&mut self, substituted: &BTreeSet<String>) {
+        config::check_names(self.environment, substituted, &mut self.names);
+        let command = self.config.task.command();
+        for warning in config::warnings(self.environment, command, substituted, &self.variables) {
+            tracing::warn!("{warning}");
+        }
+    }
+}
