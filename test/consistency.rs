@@ -122,7 +122,9 @@ fn versions_agree() {
     let entry = CHANGELOG.lines().find_map(|line| line.strip_prefix("## "));
     assert_eq!(entry, Some(VERSION), "the changelog's first entry");
     assert!(DOCKERFILE.contains(&format!("org.opencontainers.image.version=\"{VERSION}\"")));
-    for text in [README, include_str!("../bitbucket-pipelines.yml")] {
+    let docs =
+        [include_str!("../docs/access.md"), include_str!("../docs/cloud.md"), include_str!("../docs/examples.md")];
+    for text in [README, include_str!("../bitbucket-pipelines.yml")].into_iter().chain(docs) {
         for reference in text.split("openfaas-pipe/openfaas-pipe:").skip(1) {
             assert!(reference.starts_with(VERSION), "openfaas-pipe/openfaas-pipe:{}", &reference[..10]);
         }

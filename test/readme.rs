@@ -10,13 +10,23 @@ use local_cloud::aws::{PULL, ROLE};
 use local_cloud::google::{PROJECT, PROJECT_NUMBER};
 use local_cloud::{Cloud, Image};
 use local_gateway::issuer::{ENVIRONMENT_UUID, WORKSPACE_UUID};
-use local_gateway::{Builder, Certificate, Gateway, Guide, Issuer, TokenBuilder};
+use local_gateway::{Builder, Certificate, Gateway, Guide, Issuer};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::{GUIDE_CSV, GUIDE_STACK, Pipe, Ran, binary, changes, issuer, put, start};
+use crate::support::{GUIDE_CSV, GUIDE_STACK, Ran, binary, changes, issuer, put, start};
 
-const README: &str = concat!(include_str!("../README.md"), "\n", include_str!("../docs/examples.md"));
+const README: &str = concat!(
+    include_str!("../README.md"),
+    "\n",
+    include_str!("../docs/access.md"),
+    "\n",
+    include_str!("../docs/cloud.md"),
+    "\n",
+    include_str!("../docs/examples.md")
+);
+/// The section with the IAM resources that the other examples use.
+const RESOURCES: &str = "Resources by hand";
 const METADATA: &str = include_str!("../pipe.yml");
 /// The gateway's URL in the README.
 const GATEWAY: &str = "https://gw.example.com";
@@ -37,13 +47,43 @@ macro_rules! examples {
 }
 
 examples! {
-    authentication_example_prints_the_resources "Authentication" |heading| {
-        Pipeline::of(heading).run(0).remove(0).says("kind: JwtIssuer");
-    };
-    basic_example_deploys "Basic example:" |heading| {
-        let pipeline = Pipeline::of(heading);
+    quick_start_ends_with_a_deployed_function "Quick start" |heading| {
+        let pipeline = Pipeline::new(heading, start(with_iam(Gateway::builder())));
+        let whoami = pipeline.run(3).remove(0);
+        // What the cluster's administrator copies from the log.
+        let start = whoami.log.find("apiVersion:").expect("missing resources");
+        let is_log = |line: &&str| !["INFO", "WARNING", "ERROR"].iter().any(|level| line.starts_with(level));
+        let resources: Vec<&str> = whoami.log[start..].lines().take_while(is_log).collect();
+        let mut pipeline = pipeline.iam(&resources.join("\n"));
+        let line = "COMMAND: whoami";
+        assert!(section(heading).contains(&format!("Remove the line `{line}`")));
+        pipeline.yaml = pipeline.yaml.replace(line, "");
         pipeline.run(0);
         assert_eq!(pipeline.functions(), ["import-csv.etl docker.io/username/import-csv:latest"]);
+    };
+    verify_example_succeeds "Advanced example: deploy, verify, roll back" |heading| {
+        let pipeline = Pipeline::of(heading);
+        pipeline.run(0).remove(0).says("`import-csv/healthz` answered 200").says("✔ deployed 1 function");
+        assert!(pipeline.clone.path().join("test-reports/openfaas-pipe.xml").is_file());
+    };
+    invoke_example_returns_the_csv "Advanced example: invoke a function with a CSV" |heading| {
+        let pipeline = Pipeline::of(heading).deployed();
+        pipeline.run(0);
+        assert_eq!(fs::read_to_string(pipeline.clone.path().join("answer.txt")).expect("cannot read file"), GUIDE_CSV);
+    };
+    environments_deploy_to_their_own_namespaces "Advanced example: a namespace for each deployment environment" |heading| {
+        let staging = "apiVersion: iam.openfaas.com/v1\nkind: Policy\nmetadata: {name: etl-ci}\nspec:\n  statement:\n  \
+            - {effect: Allow, action: ['Function:Create', 'Function:Update'], resource: ['staging:*']}\n";
+        let pipeline = Pipeline::of(heading).iam(staging);
+        let deploy = |environment: &str, namespace: &str| {
+            let mut steps = pipeline.steps();
+            steps.retain(|step| step["deployment"] == environment);
+            pipeline.step(&steps[0], &[("OPENFAAS_NAMESPACE", namespace)]).0
+        };
+        deploy("staging", "staging").exits(0);
+        deploy("production", "production").exits(0);
+        deploy("staging", "production").exits(3);
+        assert_eq!(pipeline.functions().len(), 2);
     };
     aws_example_pushes_and_deploys "Advanced example: build, push and deploy without a stored secret, with Amazon ECR" |heading| {
         let cloud = Cloud::start().expect("cannot start cloud");
@@ -62,30 +102,6 @@ examples! {
         let pipeline = Pipeline::of(heading).iam(&iam("Advanced example: build, push and deploy without a stored secret, with Amazon ECR"));
         cloud.google().gcloud(&pipeline.filled(&format!("{create}{commands}"))).expect("command failed");
         pipeline.builds_and_deploys(&cloud, "europe-docker.pkg.dev", "acme-prod/functions/etl", "google.yml");
-    };
-    verify_example_succeeds "Advanced example: deploy, verify, roll back" |heading| {
-        let pipeline = Pipeline::of(heading);
-        pipeline.run(0).remove(0).says("`import-csv/healthz` answered 200").says("✔ deployed 1 function");
-        assert!(pipeline.clone.path().join("test-reports/openfaas-pipe.xml").is_file());
-    };
-    environments_deploy_to_their_own_namespaces "Advanced example: a namespace for each deployment environment" |heading| {
-        let staging = "apiVersion: iam.openfaas.com/v1\nkind: Policy\nmetadata: {name: etl-ci}\nspec:\n  statement:\n  \
-            - {effect: Allow, action: ['Function:Create', 'Function:Update'], resource: ['staging:*']}\n";
-        let pipeline = Pipeline::of(heading).iam(staging);
-        let deploy = |environment: &str, namespace: &str| {
-            let mut steps = pipeline.steps();
-            steps.retain(|step| step["deployment"] == environment);
-            pipeline.step(&steps[0], &[("OPENFAAS_NAMESPACE", namespace)]).0
-        };
-        deploy("staging", "staging").exits(0);
-        deploy("production", "production").exits(0);
-        deploy("staging", "production").exits(3);
-        assert_eq!(pipeline.functions().len(), 2);
-    };
-    invoke_example_returns_the_csv "Advanced example: invoke a function with a CSV" |heading| {
-        let pipeline = Pipeline::of(heading).deployed();
-        pipeline.run(0);
-        assert_eq!(fs::read_to_string(pipeline.clone.path().join("answer.txt")).expect("cannot read file"), GUIDE_CSV);
     };
     build_example_deploys_the_built_images "Advanced example: build, then deploy several functions" |heading| {
         let stack = "provider: {name: openfaas}\nfunctions:\n  \
@@ -164,34 +180,10 @@ fn every_example_is_tested() {
 }
 
 #[test]
-fn authentication_section_has_all_resources() {
-    let resources = iam("Authentication");
+fn access_page_has_all_resources() {
+    let resources = iam(RESOURCES);
     let kinds: Vec<&str> = resources.lines().filter_map(|line| line.strip_prefix("kind: ")).collect();
     assert_eq!(kinds, ["JwtIssuer", "Policy", "Role"]);
-}
-
-#[test]
-fn error_table_quotes_actual_messages() {
-    let issuer = issuer();
-    let gateway = start(Gateway::builder().guide(&issuer));
-    let tls = start(Gateway::builder().guide(&issuer).tls());
-    let run = |change: &dyn Fn(Pipe) -> Pipe| change(Pipe::at(&gateway).stack(GUIDE_STACK)).run().log;
-    let token = |token: TokenBuilder| token.audience(gateway.url()).mint();
-    let logs = [
-        run(&|pipe| pipe.without("BITBUCKET_STEP_OIDC_TOKEN")),
-        run(&|pipe| pipe.var("OPENFAAS_URL", "")),
-        run(&|pipe| pipe.var("BITBUCKET_STEP_OIDC_TOKEN", token(issuer.token().branch("feature")))),
-        run(&|pipe| pipe.var("OPENFAAS_NAMESPACE", "production")),
-        run(&|pipe| pipe.var("OPENFAAS_URL", "http://127.0.0.1:1").var("RETRIES", "0")),
-        run(&|pipe| pipe.var("OPENFAAS_URL", tls.url())),
-    ];
-    let (_, table) = section("Details").split_once("\n| The log says | Do this |\n|---|---|\n").expect("missing table");
-    let rows: Vec<&str> = table.lines().map_while(|line| line.strip_prefix("| ")).collect();
-    assert_eq!(rows.len(), logs.len());
-    for (row, log) in rows.iter().zip(logs) {
-        let words = row.split(" | ").next().expect("missing cell").trim_matches('`').trim();
-        assert!(log.contains(words), "`{words}` is not in\n{log}");
-    }
 }
 
 /// The sections of the README: heading and text.
@@ -242,6 +234,13 @@ impl Pipeline {
     }
 
     fn at(heading: &str, gateway: Gateway) -> Self {
+        let resources = [iam(RESOURCES), iam(heading)];
+        let resources = resources.iter().filter(|yaml| !yaml.is_empty());
+        resources.fold(Self::new(heading, gateway), |pipeline, yaml| pipeline.iam(yaml))
+    }
+
+    /// The same with a gateway that has no Policy and no Role yet.
+    fn new(heading: &str, gateway: Gateway) -> Self {
         let (clone, outside) = (
             tempfile::tempdir().expect("cannot create directory"),
             tempfile::tempdir().expect("cannot create directory"),
@@ -257,9 +256,6 @@ impl Pipeline {
             ("PATH".to_owned(), format!("{}:{path}", outside.path().join("bin").display())),
         ]);
         let pipeline = Self { yaml, gateway, issuer: issuer(), clone, outside, variables };
-        let resources = [iam("Authentication"), iam(heading)];
-        let pipeline =
-            resources.iter().filter(|yaml| !yaml.is_empty()).fold(pipeline, |pipeline, yaml| pipeline.iam(yaml));
         pipeline.file("stack.yml", GUIDE_STACK).file("data.csv", GUIDE_CSV)
     }
 
@@ -273,8 +269,8 @@ impl Pipeline {
 
     /// A text with the README's placeholders filled in.
     fn filled(&self, text: &str) -> String {
-        let text = Guide::new(&self.issuer, self.gateway.public_url()).fill(text);
-        text.replace("{WORKSPACE_UUID}", WORKSPACE_UUID.trim_matches(['{', '}']))
+        let text = text.replace("WORKSPACE_UUID", WORKSPACE_UUID.trim_matches(['{', '}']));
+        Guide::new(&self.issuer, self.gateway.public_url()).fill(&text)
     }
 
     /// Runs an example that builds, pushes and deploys an image in a cloud.
