@@ -10,9 +10,10 @@ use crate::commands::prepare::{Loaded, Preparation};
 use crate::config::{ImageChecks, RegistryAccess};
 use crate::console::log;
 use crate::diagnostic::{Diagnostic, Severity};
+use crate::function::image::Reference;
 use crate::function::outcome::{Failure, Problem};
 use crate::oidc::Facts;
-use crate::registry::{Found, Http, Platform, Reference, Registries, Step};
+use crate::registry::{Found, Http, Platform, Registries, Step};
 use crate::stack::Function;
 
 /// What the registries said about the images of a stack file.

@@ -16,8 +16,9 @@ use crate::console::log::{self, quote};
 use crate::diagnostic::Diagnostic;
 use crate::files::atomic::{self, Attributes};
 use crate::files::input;
+use crate::function::image::{Host, Reference};
 use crate::function::outcome::{Failure, Outcome, Problem};
-use crate::registry::{CredentialSource, Host, Reference, Registries, RegistryLogin, readable, wanted_credentials};
+use crate::registry::{CredentialSource, Registries, RegistryLogin, readable, wanted_credentials};
 
 const CONFIG: &str = "config.json";
 /// Docker's own files are far shorter.

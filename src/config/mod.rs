@@ -32,9 +32,9 @@ pub(crate) use verify::{Verify, VerifyCall};
 use crate::console::redact::Secret;
 use crate::function::FunctionName;
 use crate::function::command::Command;
+use crate::function::image::Host;
 use crate::image_tag::git;
 use crate::oidc::{Facts, IdToken, TokenError};
-use crate::registry::Host;
 use crate::report::Places;
 
 /// What the variables say, all of it valid.

@@ -16,9 +16,9 @@ use crate::console::redact::Secret;
 use crate::diagnostic::Diagnostic;
 use crate::function::api::unaddressable;
 use crate::function::command::Command;
+use crate::function::image::Host;
 use crate::image_tag::git;
 use crate::oidc::{Facts, IdToken};
-use crate::registry::Host;
 use crate::report::{OUTPUT_VARIABLES, Places, insights};
 
 /// More retries only hide that something is broken.

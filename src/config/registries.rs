@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::parse::Reader;
+use crate::function::image::Host;
 use crate::oidc::{IdToken, TokenError};
 use crate::registry::{
-    DockerAuthConfig, Host, Platform, RegistryCredentials, RegistryLogin, RoleArn, ServiceAccount,
-    WorkloadIdentityProvider,
+    DockerAuthConfig, Platform, RegistryCredentials, RegistryLogin, RoleArn, ServiceAccount, WorkloadIdentityProvider,
 };
 
 /// What is asked of registries before a deploy (`CHECK_IMAGES`, `PIN_IMAGES`, `IMAGE_PLATFORMS`).

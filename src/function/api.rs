@@ -143,23 +143,6 @@ impl Resources {
     }
 }
 
-/// Whether two names are those of one image: some providers write out what a name leaves to convention.
-pub(crate) fn is_same_image(one: &str, other: &str) -> bool {
-    full_image(one) == full_image(other)
-}
-
-/// An image's name with registry, `library/` and tag written out, as Docker completes it.
-fn full_image(name: &str) -> String {
-    let (registry, path) = match name.split_once('/') {
-        Some((first, rest)) if first.contains(['.', ':']) || first == "localhost" => (first, rest),
-        _ => ("docker.io", name),
-    };
-    let library = if registry == "docker.io" && !path.contains('/') { "library/" } else { "" };
-    let last = path.rsplit('/').next().unwrap_or_default();
-    let tag = if last.contains([':', '@']) { "" } else { ":latest" };
-    format!("{registry}/{library}{path}{tag}")
-}
-
 /// Reads `null` as empty: Go writes it for an empty map or list.
 pub(crate) fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
@@ -207,20 +190,5 @@ mod tests {
         let labels: BTreeMap<_, _> = labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
         let status = Status { name: "f".to_owned(), labels: labels.clone(), ..Status::default() };
         assert_eq!(status.deployment().labels, labels);
-    }
-
-    #[test]
-    fn one_image_has_several_names() {
-        for (one, other) in [
-            ("nginx", "docker.io/library/nginx:latest"),
-            ("acme/f:1", "docker.io/acme/f:1"),
-            ("ghcr.io/acme/f", "ghcr.io/acme/f:latest"),
-            ("localhost:5000/f", "localhost:5000/f:latest"),
-        ] {
-            assert!(is_same_image(one, other), "{one} {other}");
-        }
-        for (one, other) in [("acme/f:1", "acme/f:2"), ("acme/f", "ghcr.io/acme/f"), ("f@sha256:a", "f:latest")] {
-            assert!(!is_same_image(one, other), "{one} {other}");
-        }
     }
 }

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::function::api::{Deployment, Resources, is_same_image};
+use crate::function::api::{Deployment, Resources};
+use crate::function::image::is_same_image;
 use crate::function::quantity;
 
 /// One difference.

@@ -9,9 +9,9 @@ use serde::Deserialize;
 use super::aws::{EcrHost, RoleArn};
 use super::google::{ServiceAccount, WorkloadIdentityProvider, is_google};
 use super::login::{RegistryLogin, TOKEN_USER};
-use super::reference::Host;
 use crate::console::log::brief;
 use crate::console::redact::Secret;
+use crate::function::image::Host;
 use crate::http::ca_cert::BASE64;
 
 /// All credentials that the variables name.

@@ -5,10 +5,10 @@ use std::str::FromStr;
 
 use serde::Deserialize;
 
-use super::pattern::{groups, whole};
-use super::reference::is_digest;
 use crate::console::log::brief;
 use crate::function::api::or_default;
+use crate::function::image::is_digest;
+use crate::function::image::{groups, whole};
 
 /// The types of manifests, all in every request: a registry answers 404 if an image has none of those accepted.
 pub(crate) const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \

@@ -11,8 +11,6 @@ mod explain;
 mod google;
 mod login;
 mod manifest;
-mod pattern;
-pub(crate) mod reference;
 mod step;
 mod transport;
 
@@ -28,6 +26,5 @@ pub(crate) use google::{
 };
 pub(crate) use login::RegistryLogin;
 pub(crate) use manifest::Platform;
-pub(crate) use reference::{Host, Reference};
 pub(crate) use step::Step;
 pub(crate) use transport::Http;

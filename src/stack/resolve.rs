@@ -9,15 +9,15 @@ use super::diagnostics::{FileProblem, FileProblems, Place};
 use super::envsubst::OWN_SECRET;
 use super::files::{FileFault, Files};
 use super::filter::is_selected;
-use super::image::{self, Tag};
 use super::kubernetes::{Rule, Violation};
 use super::schema::{self, Amounts, Fields, Root, Unknown};
 use super::yaml::{Document, NodeId};
-use super::{Function, MAX_PROBLEMS, Options, Source, Surroundings};
+use super::{Function, MAX_PROBLEMS, Options, Source, Surroundings, Tag};
 use crate::console::log::{WholeOrLength, quote, whole_or_length};
 use crate::files::input;
 use crate::function::FunctionName;
 use crate::function::api::{Deployment, Resources};
+use crate::function::image;
 
 /// A field as near as this to a known one is a typing error; so is the start of one.
 const TYPO: usize = 2;

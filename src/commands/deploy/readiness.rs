@@ -2,7 +2,8 @@
 
 use tokio::time::{Duration, Instant};
 
-use crate::function::api::{Status, is_same_image};
+use crate::function::api::Status;
+use crate::function::image::is_same_image;
 use crate::function::outcome::Replicas;
 
 /// The replicas of the version before.

@@ -6,10 +6,10 @@ use crate::commands::images::step;
 use crate::commands::prepare::{Loaded, Preparation};
 use crate::console::log;
 use crate::console::table;
+use crate::function::image::Reference;
 use crate::function::outcome::{Failure, Problem};
 use crate::registry::{
-    self, ArtifactRepository, EcrHost, Http, Reference, Registries, RoleArn, ServiceAccount, Step,
-    WorkloadIdentityProvider,
+    self, ArtifactRepository, EcrHost, Http, Registries, RoleArn, ServiceAccount, Step, WorkloadIdentityProvider,
 };
 
 /// Asks the clouds whose variables are set; returns the worst refusal.

@@ -115,7 +115,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::registry::reference::Host;
+    use crate::function::image::Host;
     use crate::registry::step::tests::token;
 
     fn sts(code: &str, message: &str, claims: Value) -> String {

@@ -7,8 +7,8 @@ use std::sync::LazyLock;
 use regex_lite::Regex;
 
 use crate::console::log::brief;
-use crate::registry::pattern::{groups, whole};
-use crate::registry::reference::Host;
+use crate::function::image::Host;
+use crate::function::image::{groups, whole};
 
 /// A registry of ECR: `ACCOUNT.dkr.ecr.REGION.amazonaws.com` or another of its forms.
 #[derive(Clone, Debug, PartialEq, Eq)]

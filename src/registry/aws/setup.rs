@@ -85,7 +85,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::registry::reference::Host;
+    use crate::function::image::Host;
     use crate::registry::step::tests::token;
 
     #[test]

@@ -5,12 +5,12 @@ use serde::Deserialize;
 use url::Url;
 
 use super::{Access, Registries, challenge};
+use crate::function::image::{Reference, is_digest};
 use crate::function::outcome::Problem;
 use crate::registry::challenge::Challenge;
 use crate::registry::error::about;
 use crate::registry::explain;
 use crate::registry::manifest::{self, Manifest, Platform};
-use crate::registry::reference::{Reference, is_digest};
 use crate::registry::transport::{ANSWER_LIMIT, Answer};
 
 /// An image that a registry has.

@@ -21,10 +21,10 @@ use super::error::{about, denied, incomplete, unavailable};
 use super::explain::{self, Context};
 use super::google::Google;
 use super::login::RegistryLogin;
-use super::reference::Host;
 use super::step::Step;
 use super::transport::{Answer, Http, is_transient};
 use crate::console::redact::Secret;
+use crate::function::image::Host;
 use crate::function::outcome::Problem;
 use crate::http::client::secret_header;
 

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use http::Method;
 
 use super::Registries;
+use crate::function::image::Host;
 use crate::function::outcome::Problem;
 use crate::registry::credentials::{self, CredentialSource};
 use crate::registry::error::{denied, unavailable};
 use crate::registry::explain;
 use crate::registry::login::RegistryLogin;
-use crate::registry::reference::Host;
 use crate::registry::transport::is_transient;
 
 impl Registries<'_> {

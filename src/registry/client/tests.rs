@@ -9,10 +9,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::*;
+use crate::function::image::Reference;
 use crate::function::outcome::Failure;
 use crate::registry::credentials::DockerAuthConfig;
 use crate::registry::manifest;
-use crate::registry::reference::Reference;
 
 /// A request as it arrived.
 #[derive(Clone, Debug)]

@@ -6,8 +6,8 @@ use std::sync::LazyLock;
 use regex_lite::Regex;
 
 use crate::console::log::brief;
-use crate::registry::pattern::{groups, whole};
-use crate::registry::reference::Host;
+use crate::function::image::Host;
+use crate::function::image::{groups, whole};
 
 static REGISTRY: LazyLock<Regex> = LazyLock::new(|| whole(r"(?:[0-9a-z-]+\.)?gcr\.io|[0-9a-z-]+-docker\.pkg\.dev"));
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{ServiceAccount, WorkloadIdentityProvider};
-use crate::registry::reference::Host;
+use crate::function::image::Host;
 use crate::registry::step::Step;
 
 /// A repository of Artifact Registry.

@@ -1,4 +1,5 @@
-//! Image references as Docker and the OCI resolve them (distribution/reference, `reference.go` and `normalize.go`).
+//! Names of images, as Docker and the OCI resolve them (distribution/reference, `reference.go` and `normalize.go`), and the tag
+//! that faas-cli adds.
 
 use std::fmt;
 use std::sync::LazyLock;
@@ -6,7 +7,6 @@ use std::sync::LazyLock;
 use regex_lite::Regex;
 use url::Url;
 
-use super::pattern::whole;
 use crate::console::log::brief;
 
 /// Docker Hub's name in a reference.
@@ -39,6 +39,18 @@ pub(crate) struct Reference {
     pub(crate) repository: String,
     pub(crate) tag: Option<String>,
     pub(crate) digest: Option<String>,
+}
+
+/// What `TAG_FORMAT` makes of image names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Tag {
+    /// The name as it is, with `:latest` if it has no tag.
+    #[default]
+    Latest,
+    /// This behind the tag, after a `-` (`sha`, `branch`, `describe`).
+    Version(String),
+    /// The hash of the handler's folder in place of the tag.
+    Digest,
 }
 
 /// Why a text is not an image reference.
@@ -187,6 +199,61 @@ pub(crate) fn is_digest(digest: &str) -> bool {
     DIGEST.is_match(digest)
 }
 
+/// Whether two names are those of one image: some providers write out what a name leaves to convention.
+pub(crate) fn is_same_image(one: &str, other: &str) -> bool {
+    let complete = |name| {
+        let Reference { host, repository, tag, digest, .. } = Reference::parse(name).ok()?;
+        let tag = tag.or_else(|| digest.is_none().then(|| "latest".to_owned()));
+        Some((host, repository, tag, digest))
+    };
+    one == other || complete(one).is_some_and(|one| complete(other) == Some(one))
+}
+
+/// The image's name as `faas-cli --tag` makes it; `digest` is the handler's hash, which only [`Tag::Digest`] uses.
+pub(crate) fn tagged(image: &str, tag: &Tag, digest: &str) -> String {
+    let last = image.rsplit('/').next().unwrap_or_default();
+    let mut name = image.to_owned();
+    if !last.contains(':') {
+        name.push_str(":latest");
+    }
+    match tag {
+        Tag::Latest => name,
+        Tag::Version(version) => format!("{name}-{version}"),
+        Tag::Digest => {
+            let base = name.rsplit_once(':').map_or(name.as_str(), |(base, _)| base);
+            format!("{base}:{digest}")
+        }
+    }
+}
+
+/// Why no registry and no container runtime accepts a name. No part of it is quoted: that may be a part of a secret, which
+/// Bitbucket masks only as a whole.
+pub(crate) fn fault(image: &str) -> Option<&'static str> {
+    Some(match Reference::parse(image).err()? {
+        InvalidReference::Host(_) => "the registry's host name is invalid",
+        InvalidReference::EmptyPart if image.starts_with('/') => "the part before the first `/` is empty",
+        InvalidReference::EmptyPart => "it is empty, or has an empty part",
+        InvalidReference::UpperCase(_) => "upper case letters are not allowed",
+        InvalidReference::Part(_) => {
+            "its parts may contain only lower case letters, digits, and `.`, `_`, `-` between them"
+        }
+        InvalidReference::TooLong => "it is longer than 255 characters",
+        InvalidReference::Tag(tag) if tag.is_empty() => "the tag after `:` is empty",
+        InvalidReference::Tag(_) => "the tag must be at most 128 letters, digits, `_`, `.` and `-`",
+        InvalidReference::Digest(_) => "the digest must be `sha256:` and 64 hexadecimal digits",
+    })
+}
+
+/// An expression that must match a whole text.
+pub(crate) fn whole(expression: &str) -> Regex {
+    Regex::new(&format!("^(?:{expression})$")).expect("a valid expression, as tests show")
+}
+
+/// The texts of the groups, all of which take part in every match.
+pub(crate) fn groups<'t, const N: usize>(pattern: &Regex, text: &'t str) -> Option<[&'t str; N]> {
+    Some(pattern.captures(text)?.extract().1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -270,5 +337,31 @@ mod tests {
         assert_eq!(Reference::parse(&"a".repeat(256)), Err(InvalidReference::TooLong));
         assert!(matches!(Reference::parse(&format!("a:{}", "b".repeat(129))), Err(InvalidReference::Tag(_))));
         assert!(matches!(Reference::parse("2024/x:42.27+12ab"), Err(InvalidReference::Tag(_))));
+    }
+
+    #[test]
+    fn one_image_has_several_names() {
+        for (one, other) in [
+            ("nginx", "docker.io/library/nginx:latest"),
+            ("acme/f:1", "docker.io/acme/f:1"),
+            ("ghcr.io/acme/f", "ghcr.io/acme/f:latest"),
+            ("localhost:5000/f", "localhost:5000/f:latest"),
+        ] {
+            assert!(is_same_image(one, other), "{one} {other}");
+        }
+        for (one, other) in [("acme/f:1", "acme/f:2"), ("acme/f", "ghcr.io/acme/f"), ("f@sha256:a", "f:latest")] {
+            assert!(!is_same_image(one, other), "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn names_that_no_runtime_accepts_have_a_fault() {
+        let digest = format!("a:1@sha256:{}", "0a".repeat(32));
+        for name in ["a", "f/a-b__c.d--e:1", "[::1]:5000/a:1", "R.IO/a:1", "1.10:latest", &digest] {
+            assert_eq!(fault(name), None, "{name}");
+        }
+        for name in ["", "a b", "a\n", "a:", "r.io/a:", "a@", "${A}", "é", "/", "a,b", "/a:1", "a//b:1", "r.io/A:1"] {
+            assert!(fault(name).is_some(), "{name}");
+        }
     }
 }
