@@ -1,91 +1,19 @@
-//! Limits on memory and time for oversized, slow or endless responses, files and environments.
+//! Oversized, slow and endless responses, files and environments: each ends in the error of its limit.
 
-use std::env;
 use std::fs::{self, File};
-use std::hint::black_box;
 use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use local_gateway::Fault;
 use local_gateway::raw::{self, Behaviour};
-use local_gateway::{Fault, Gateway};
-use nix::sys::resource::{UsageWho, getrusage};
-use tempfile::NamedTempFile;
 
-use crate::support::{ECHO_STACK, Pipe, Ran, binary, issuer, names, open, permissive, put, stack, start};
+use crate::support::{ECHO_STACK, Pipe, Ran, binary, issuer, limited, names, open, permissive, put, stack, start};
 
-/// How much more memory a run may take than an ordinary one, in KiB. The release binary takes 3 MB, so this adds up to
-/// 13 of the 16 MB that are documented.
-const ROOM: u64 = 10 * 1024;
-
-/// The file that [`measured`] gets the report from.
-const REPORT_FILE: &str = "BOUNDED_REPORT_FILE";
-
-/// Runs the pipe. Also returns its peak resident memory in KiB.
-fn measured(pipe: &Pipe) -> (Ran, u64) {
-    let report = NamedTempFile::new().expect("cannot write file");
-    let mut between = Command::new(env::current_exe().expect("cannot get the path of this program"));
-    let variables = pipe.command();
-    between
-        .args(["--exact", "bounded::peak_memory_excludes_that_of_the_test_process"])
-        .env_clear()
-        .envs(variables.get_envs().filter_map(|(name, value)| Some((name, value?))))
-        .env(REPORT_FILE, report.path())
-        .current_dir(pipe.dir());
-    let output = between.output().expect("cannot run the child process");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
-    let report = fs::read_to_string(report.path()).expect("cannot read file");
-    let (numbers, log) = report.split_once('\n').expect("missing line");
-    let (code, peak) = numbers.split_once(' ').expect("expected two numbers");
-    (Ran { code: code.parse().expect("invalid number"), log: log.to_owned() }, peak.parse().expect("invalid number"))
-}
-
-/// Measures the pipe, while this process has more memory than the pipe ever takes.
-///
-/// A new process inherits the peak of its parent, and `getrusage` reports the maximum over all children. So [`measured`] starts
-/// this test once more, alone in a small process between itself and the pipe, which writes the report.
-#[test]
-fn peak_memory_excludes_that_of_the_test_process() {
-    const LARGE: usize = 512 << 20;
-    if let Some(report) = env::var_os(REPORT_FILE) {
-        let output = Command::new(binary()).env_remove(REPORT_FILE).output().expect("cannot run the pipe");
-        let peak = getrusage(UsageWho::RUSAGE_CHILDREN).expect("getrusage failed").max_rss();
-        let ran = Ran::from(output);
-        fs::write(report, format!("{} {peak}\n{}", ran.code, ran.log)).expect("cannot write file");
-        return;
-    }
-    let memory = black_box(vec![1_u8; LARGE]);
-    let own = getrusage(UsageWho::RUSAGE_SELF).expect("getrusage failed").max_rss();
-    assert!(own > 512 * 1024, "this process has {own} KiB");
-    let gateway = open();
-    let (ran, peak) = measured(&Pipe::at(&gateway).stack(ECHO_STACK));
-    ran.exits(0);
-    assert!((1024..256 * 1024).contains(&peak), "{peak} KiB");
-    drop(memory);
-}
-
-/// The peak memory of an ordinary run, so that the size of the debug binary does not count.
-fn ordinary() -> u64 {
-    static PEAK: OnceLock<u64> = OnceLock::new();
-    *PEAK.get_or_init(|| {
-        let gateway = open();
-        let (ran, peak) = measured(&Pipe::at(&gateway).stack(ECHO_STACK));
-        ran.exits(0);
-        peak
-    })
-}
-
-/// Runs the pipe with a `TIMEOUT` of 2 seconds and checks time and memory.
+/// Runs the pipe with a `TIMEOUT` of 2 seconds and limited memory: it would be aborted if it kept what has no end.
 #[track_caller]
 fn bounded(what: &str, pipe: Pipe) -> Ran {
-    let pipe = pipe.var("TIMEOUT", "2s").var("RETRIES", "0");
-    let started = Instant::now();
-    let (ran, peak) = measured(&pipe);
-    let took = started.elapsed();
-    assert!(peak < ordinary() + ROOM, "{what}: {peak} KiB, ordinarily {}\n{}", ordinary(), ran.log);
-    // One request and its surroundings, on a slow machine.
-    assert!(took < Duration::from_secs(10), "{what}: {took:?}\n{}", ran.log);
+    let ran = limited(&pipe.var("TIMEOUT", "2s").var("RETRIES", "0"));
     assert!(!ran.log.contains("internal error"), "{what}: {}", ran.log);
     ran
 }
@@ -95,7 +23,7 @@ fn invoke(pipe: Pipe) -> Pipe {
 }
 
 #[test]
-fn exchange_is_bounded_in_time_and_memory() {
+fn exchange_ends_at_its_limits() {
     for (what, behaviour, code, says) in [
         ("endless body", Behaviour::endless_body(), 1, "it is longer than 64 KiB"),
         ("endless headers", Behaviour::endless_headers(), 4, "the answer is not HTTP"),
@@ -130,7 +58,7 @@ const STRANGE: [Strange; 4] = [
 ];
 
 #[test]
-fn deploy_and_invoke_are_bounded_in_time_and_memory() {
+fn deploy_and_invoke_end_at_their_limits() {
     for (what, strange) in STRANGE {
         for tls in [false, true] {
             let gateway = start(if tls { permissive().tls() } else { permissive() });
@@ -154,7 +82,7 @@ fn deploy_and_invoke_are_bounded_in_time_and_memory() {
 }
 
 #[test]
-fn function_list_is_bounded_in_time_and_memory() {
+fn function_list_ends_at_its_limits() {
     let many = |item: &str, count: usize| format!("[{}]", vec![item; count].join(","));
     let labels: Vec<String> = (0..400_000).map(|number| format!("\"{number}\":\"\"")).collect();
     for (what, list) in [
@@ -173,7 +101,7 @@ fn function_list_is_bounded_in_time_and_memory() {
 }
 
 #[test]
-fn list_of_20000_functions_needs_little_memory() {
+fn list_of_20000_functions_is_read() {
     let function = |name: &str, image: &str, label: &str| {
         format!(
             r#"{{"name":"{name}","namespace":"openfaas-fn","image":"{image}","labels":{{"com.openfaas-pipe.owner":"{label}"}},
@@ -187,10 +115,8 @@ fn list_of_20000_functions_needs_little_memory() {
     let gateway = open();
     gateway.fault(Fault::on("GET", "/system/functions").status(200).body(format!("[{}]", list.join(","))));
     let stack = format!("{ECHO_STACK}  two: {{image: 'example/two:1'}}\n");
-    let diff = || Pipe::at(&gateway).stack(&stack).var("COMMAND", "diff").var("RETRIES", "0");
-    let (ran, peak) = measured(&diff());
-    ran.exits(6).says("~ echo\n").says("~ two\n");
-    assert!(peak < ordinary() + ROOM, "{peak} KiB");
+    let diff = Pipe::at(&gateway).stack(&stack).var("COMMAND", "diff").var("RETRIES", "0");
+    limited(&diff).exits(6).says("~ echo\n").says("~ two\n");
     assert!(!gateway.requests().iter().any(|request| request.path.starts_with("/system/function/")));
 }
 
@@ -266,10 +192,8 @@ fn ten_thousand_variables_are_accepted() {
     }
     command.env("LABELS_COUNT", "10000");
     let pipe = Pipe::at(&gateway).stack(ECHO_STACK);
-    let started = Instant::now();
     let ran = Ran::from(command.current_dir(pipe.dir()).output().expect("cannot run the pipe"));
     ran.exits(0);
-    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
     let function = gateway.function("openfaas-fn", "echo").expect("missing function");
     assert_eq!(function.deployment["labels"].as_object().expect("missing labels").len(), 10_000);
 }
@@ -339,17 +263,4 @@ fn unwritable_output_file_is_an_error() {
     put(&gateway, "openfaas-fn", "echo");
     let ran = invoke(Pipe::at(&gateway)).var("PAYLOAD", "x").var("OUTPUT_FILE", "/proc/answer").run();
     ran.exits(1).says("the answer could not be written to `/proc/answer`: ");
-}
-
-/// The limit applies to responses of the gateway itself. The response of a function may have any size.
-#[test]
-fn large_response_is_stored_in_little_memory() {
-    let gateway: Gateway = open();
-    put(&gateway, "openfaas-fn", "source");
-    let pipe = Pipe::at(&gateway).var("COMMAND", "invoke").var("FUNCTION", "source").list("QUERY", &["bytes=50000000"]);
-    let pipe = pipe.var("OUTPUT_FILE", "answer");
-    let (ran, peak) = measured(&pipe);
-    ran.exits(0);
-    assert!(peak < ordinary() + ROOM, "{peak} KiB");
-    assert_eq!(fs::metadata(pipe.dir().join("answer")).expect("cannot read metadata").len(), 50_000_000);
 }

@@ -6,8 +6,6 @@ mod many;
 mod platforms;
 mod setup;
 
-use std::time::{Duration, Instant};
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use local_cloud::{Cloud, Fault, Image, Latch, Quirk};
@@ -148,18 +146,14 @@ fn unavailable_registry_fails_only_a_pinned_deploy() {
 fn unreachable_registry_fails_only_a_pinned_deploy() {
     let (cloud, gateway, pipe) = ghcr();
     cloud.disconnect("ghcr.io");
-    let started = Instant::now();
-    check_and_pin(&pipe, &gateway, 0, 4);
-    assert!(started.elapsed() < Duration::from_secs(20));
+    check_and_pin(&pipe, &gateway, 0, 4).does_not_say("within 20 s");
 }
 
 #[test]
 fn registry_lookup_times_out() {
     let (cloud, gateway, pipe) = ghcr();
     cloud.fault(Fault::on("HEAD", "/v2/").hang());
-    let started = Instant::now();
     pipe.var("CHECK_IMAGES", "true").var("TIMEOUT", "5m").run().exits(0).says("no complete answer within 20 s");
-    assert!(started.elapsed() < Duration::from_secs(25));
     assert_eq!(deployed(&gateway)[0], GHCR);
 }
 

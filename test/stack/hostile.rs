@@ -1,20 +1,11 @@
-//! Files that are designed to use much time or memory end in a clear error, within limits.
-
-use std::time::{Duration, Instant};
+//! Files that are designed to use much time or memory end in the error of a limit.
 
 use super::*;
 use crate::support::limited;
 
-/// For a build without optimization on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
-
 /// Runs the pipe on a file with limited memory.
 fn bounded(text: String) -> Ran {
-    let pipe = pipe(text).var("BIG", "v".repeat(100_000));
-    let start = Instant::now();
-    let ran = limited(&pipe);
-    assert!(start.elapsed() < PATIENCE, "{:?}", start.elapsed());
-    ran
+    limited(&pipe(text).var("BIG", "v".repeat(100_000)))
 }
 
 /// Checks that a file is rejected with this phrase.

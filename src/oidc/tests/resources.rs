@@ -5,66 +5,6 @@ use saphyr_parser::{Event, Parser};
 use super::*;
 
 #[test]
-fn resources_admit_the_branch_of_the_repository() {
-    let actions = [IamAction::FunctionUpdate, IamAction::FunctionCreate, IamAction::FunctionList];
-    let functions = [(Some("etl"), "import-csv"), (None, "env")];
-    assert_snapshot!(resources(&claims(json!({})), GATEWAY, &facts(), None, &grants(&functions, &actions)).expect("resources"), @r#"
-    # Whose tokens the gateway accepts. If a JwtIssuer with this `iss` exists, only add the `aud` to it.
-    apiVersion: iam.openfaas.com/v1
-    kind: JwtIssuer
-    metadata:
-      name: bitbucket.acme
-      namespace: openfaas
-    spec:
-      iss: https://api.bitbucket.org/2.0/workspaces/acme/pipelines-config/identity/oidc
-      aud:
-      - https://gw.example.com
-      tokenExpiry: 30m
-    ---
-    # What is permitted.
-    apiVersion: iam.openfaas.com/v1
-    kind: Policy
-    metadata:
-      name: bitbucket.acme.shop-front-478cce86c259.branch-main
-      namespace: openfaas
-    spec:
-      statement:
-      - sid: openfaas-pipe-1
-        effect: Allow
-        action:
-        - Function:Create
-        - Function:Update
-        resource:
-        - "etl:import-csv"
-        - "openfaas-fn:env"
-      - sid: openfaas-pipe-2
-        effect: Allow
-        action:
-        - Function:List
-        resource:
-        - "etl:*"
-        - "openfaas-fn:*"
-    ---
-    # To whom: all conditions must match; several values of one are alternatives.
-    apiVersion: iam.openfaas.com/v1
-    kind: Role
-    metadata:
-      name: bitbucket.acme.shop-front-478cce86c259.branch-main
-      namespace: openfaas
-    spec:
-      policy:
-      - bitbucket.acme.shop-front-478cce86c259.branch-main
-      condition:
-        StringEqual:
-          jwt:iss: ["https://api.bitbucket.org/2.0/workspaces/acme/pipelines-config/identity/oidc"]
-          # This repository; the braces are part of the UUID.
-          jwt:repositoryUuid: ["{0a11}"]
-          # Only builds of this branch; builds of tags have no branch.
-          jwt:branchName: ["main"]
-    "#);
-}
-
-#[test]
 fn resources_admit_the_deployment_environment_where_the_step_has_one() {
     let claims = claims(json!({ "deploymentEnvironmentUuid": "{e0}", "branchName": null }));
     let facts = Facts { environment: Some("Production EU".into()), ..facts() };
