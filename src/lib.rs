@@ -13,16 +13,18 @@
 //! - [`report`]: the files and reports of a run: JSON, JUnit, Code Insights, output variables, shared variables.
 //! - [`image_tag`]: the sources of `TAG_FORMAT`: the git repository, and the digest of a handler's folder.
 //! - [`stack`]: the stack file: YAML, substitution, checks, and the deployment of each function. Does no I/O except to read files.
-//! - [`registry`]: images in their registries, and the credentials that AWS and Google exchange for the step's token. Knows
-//!   nothing of YAML or variables.
+//! - [`registry`]: images in their registries, and the credentials for them. Knows nothing of YAML or variables.
+//! - [`cloud`]: what AWS and Google exchange the step's token for. Both have the same files.
 //! - [`http`]: what all HTTP clients share: TLS, timeouts, retries, the causes of a failed request.
 //! - [`oidc`]: the step's ID token: its claims, the causes of a refusal, and the IAM resources that accept it. Does no I/O.
 //! - [`shutdown`]: SIGTERM, SIGINT and the grace period.
-//! - [`function`]: the vocabulary: names of functions, OpenFaaS' function resource, quantities, outcomes.
+//! - [`function`]: the vocabulary: names of functions and images, OpenFaaS' function resource, quantities, outcomes.
 //! - [`diagnostic`]: a message with a severity and a hint; the only place that writes `hint:`.
 //! - [`files`]: reading and writing files.
 //! - [`console`]: the only way to standard output: the log, tables, and the redaction of secrets.
+//! - [`text`]: small functions on text.
 
+mod cloud;
 mod commands;
 pub mod config;
 mod console;
@@ -37,6 +39,7 @@ mod registry;
 mod report;
 mod shutdown;
 pub mod stack;
+mod text;
 
 use std::ffi::OsString;
 use std::time::Instant;

@@ -6,14 +6,16 @@ use std::time::Instant;
 use futures_util::StreamExt as _;
 use futures_util::stream;
 
+use crate::cloud::Step;
 use crate::commands::prepare::{Loaded, Preparation};
 use crate::config::{ImageChecks, RegistryAccess};
 use crate::console::log;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::function::image::Reference;
 use crate::function::outcome::{Failure, Problem};
+use crate::http::service::Http;
 use crate::oidc::Facts;
-use crate::registry::{Found, Http, Platform, Registries, Step};
+use crate::registry::{Found, Platform, Registries};
 use crate::stack::Function;
 
 /// What the registries said about the images of a stack file.

@@ -9,6 +9,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream;
 use serde_json::{Map, Value, json};
 
+use crate::cloud::{RegistryLogin, readable};
 use crate::commands::images::{step, warn_of_helpers};
 use crate::commands::prepare::{Loaded, Preparation, Rejected, without_dots};
 use crate::config;
@@ -18,7 +19,7 @@ use crate::files::atomic::{self, Attributes};
 use crate::files::input;
 use crate::function::image::{Host, Reference};
 use crate::function::outcome::{Failure, Outcome, Problem};
-use crate::registry::{CredentialSource, Registries, RegistryLogin, readable, wanted_credentials};
+use crate::registry::{CredentialSource, Registries, wanted_credentials};
 
 const CONFIG: &str = "config.json";
 /// Docker's own files are far shorter.

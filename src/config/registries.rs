@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use super::parse::Reader;
+use crate::cloud::RegistryLogin;
+use crate::cloud::aws::RoleArn;
+use crate::cloud::google::{ServiceAccount, WorkloadIdentityProvider};
 use crate::function::image::Host;
 use crate::oidc::{IdToken, TokenError};
-use crate::registry::{
-    DockerAuthConfig, Platform, RegistryCredentials, RegistryLogin, RoleArn, ServiceAccount, WorkloadIdentityProvider,
-};
+use crate::registry::{DockerAuthConfig, Platform, RegistryCredentials};
 
 /// What is asked of registries before a deploy (`CHECK_IMAGES`, `PIN_IMAGES`, `IMAGE_PLATFORMS`).
 #[derive(Clone, Debug, Default)]

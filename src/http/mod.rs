@@ -5,4 +5,5 @@ pub(crate) mod cause;
 pub(crate) mod client;
 pub(crate) mod fetch;
 pub(crate) mod retry;
+pub(crate) mod service;
 mod tls;

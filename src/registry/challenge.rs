@@ -1,13 +1,13 @@
 //! What a registry asks for in `WWW-Authenticate` (RFC 9110, section 11.6.1; distribution, *Token Authentication*).
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::LazyLock;
 
 use regex_lite::Regex;
-use url::{Host, Url};
+use url::Url;
 
 use crate::console::log::brief;
+use crate::http::client::is_private;
 
 /// How a registry wants to be asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,36 +78,6 @@ impl Bearer {
             }
             Some(host) if is_private(&host) && registry.host().as_ref() != Some(&host) => refused("a private address"),
             Some(_) => Ok(url),
-        }
-    }
-}
-
-/// Whether a host is reachable only from this machine or its network.
-pub(crate) fn is_private(host: &Host<&str>) -> bool {
-    let address = match host {
-        Host::Domain(name) => {
-            let name = name.trim_end_matches('.');
-            return name == "localhost" || name.ends_with(".localhost");
-        }
-        Host::Ipv4(address) => IpAddr::V4(*address),
-        Host::Ipv6(address) => address.to_ipv4_mapped().map_or(IpAddr::V6(*address), IpAddr::V4),
-    };
-    match address {
-        IpAddr::V4(address) => {
-            let [first, second, ..] = address.octets();
-            address.is_private()
-                || address.is_loopback()
-                || address.is_link_local()
-                || address.is_unspecified()
-                || address.is_broadcast()
-                // Shared address space of carriers (RFC 6598).
-                || (first == 100 && (64..128).contains(&second))
-        }
-        IpAddr::V6(address) => {
-            address.is_loopback()
-                || address.is_unspecified()
-                || address.is_unique_local()
-                || address.is_unicast_link_local()
         }
     }
 }

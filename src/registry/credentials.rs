@@ -6,9 +6,9 @@ use std::sync::Arc;
 use base64::Engine as _;
 use serde::Deserialize;
 
-use super::aws::{EcrHost, RoleArn};
-use super::google::{ServiceAccount, WorkloadIdentityProvider, is_google};
-use super::login::{RegistryLogin, TOKEN_USER};
+use crate::cloud::aws::{EcrHost, RoleArn};
+use crate::cloud::google::{ServiceAccount, WorkloadIdentityProvider, is_google};
+use crate::cloud::login::{RegistryLogin, TOKEN_USER};
 use crate::console::log::brief;
 use crate::console::redact::Secret;
 use crate::function::image::Host;

@@ -3,18 +3,18 @@
 use http::StatusCode;
 use serde_json::Value;
 
-use super::aws::{self, EcrHost};
 use super::credentials::{self, CredentialSource, RegistryCredentials};
-use super::error::{denied, unavailable};
-use super::google::{self, ArtifactRepository};
 use super::manifest::Unreadable;
-use super::step::Step;
-use super::transport::{Answer, is_transient};
+use crate::cloud::Step;
+use crate::cloud::aws::{self, EcrHost};
+use crate::cloud::google::{self, ArtifactRepository};
 use crate::console::log::{brief, quote};
 use crate::function::image::{Host, Reference};
 use crate::function::outcome::{Failure, Problem};
 use crate::http::client::location;
 use crate::http::retry;
+use crate::http::service::{Answer, is_transient};
+use crate::http::service::{denied, unavailable};
 
 /// How many tags are suggested.
 const MOST_TAGS: usize = 5;

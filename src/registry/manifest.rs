@@ -9,6 +9,7 @@ use crate::console::log::brief;
 use crate::function::api::or_default;
 use crate::function::image::is_digest;
 use crate::function::image::{groups, whole};
+use crate::text::hex;
 
 /// The types of manifests, all in every request: a registry answers 404 if an image has none of those accepted.
 pub(crate) const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \
@@ -140,10 +141,6 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
 pub(crate) fn has_digest(bytes: &[u8], digest: &str) -> bool {
     let algorithm = if digest.starts_with("sha512:") { &ring::digest::SHA512 } else { &ring::digest::SHA256 };
     digest.ends_with(&format!(":{}", hex(ring::digest::digest(algorithm, bytes).as_ref())))
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

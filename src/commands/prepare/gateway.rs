@@ -10,7 +10,7 @@ use crate::diagnostic::Diagnostic;
 use crate::files::input;
 use crate::gateway::{self, Authenticator, Gateway};
 use crate::http::ca_cert::CaCert;
-use crate::registry::Http;
+use crate::http::service::Http;
 
 /// The gateway that faas-cli writes into every new stack file. No pipeline has one there.
 const PLACEHOLDER: &str = "http://127.0.0.1:8080";

@@ -2,15 +2,17 @@
 
 use std::collections::BTreeSet;
 
+use crate::cloud::Step;
+use crate::cloud::aws::{self, EcrHost, RoleArn};
+use crate::cloud::google::{self, ArtifactRepository, ServiceAccount, WorkloadIdentityProvider};
 use crate::commands::images::step;
 use crate::commands::prepare::{Loaded, Preparation};
 use crate::console::log;
 use crate::console::table;
 use crate::function::image::Reference;
 use crate::function::outcome::{Failure, Problem};
-use crate::registry::{
-    self, ArtifactRepository, EcrHost, Http, Registries, RoleArn, ServiceAccount, Step, WorkloadIdentityProvider,
-};
+use crate::http::service::Http;
+use crate::registry::Registries;
 
 /// Asks the clouds whose variables are set; returns the worst refusal.
 pub(super) async fn explain(
@@ -47,7 +49,7 @@ pub(super) async fn explain(
         match result {
             Ok(_) => tracing::info!("AWS accepts the step's token for role `{role}`"),
             Err(problem) => {
-                let proposed = registry::trust_proposal(role, &step);
+                let proposed = aws::trust_proposal(role, &step);
                 problems.push(refused(problem, Some(&proposed)));
             }
         }
@@ -81,13 +83,13 @@ fn refused(mut problem: Problem, proposed: Option<&str>) -> Problem {
 }
 
 fn propose_aws(role: &RoleArn, images: &[(EcrHost, &str)], step: &Step<'_>) {
-    log::plain(table::render(["CLAIM", "VALUE", "WHAT AWS MAKES OF IT"], &registry::aws_claims_table(role, step)));
+    log::plain(table::render(["CLAIM", "VALUE", "WHAT AWS MAKES OF IT"], &aws::claims_table(role, step)));
     tracing::info!("this command adds the workspace as an identity provider, once per AWS account:");
-    log::plain(registry::create_aws_provider(step));
+    log::plain(aws::create_provider(step));
     tracing::info!("this trust policy of role `{}` admits the steps of this repository:", role.name);
-    log::plain(registry::trust_policy(role, step));
+    log::plain(aws::trust_policy(role, step));
     tracing::info!("these permissions let role `{}` look images up; pushing needs more", role.name);
-    log::plain(registry::pull_policy(images.iter().map(|(host, repository)| (host, *repository))));
+    log::plain(aws::pull_policy(images.iter().map(|(host, repository)| (host, *repository))));
 }
 
 fn propose_google(
@@ -96,12 +98,9 @@ fn propose_google(
     repositories: &BTreeSet<ArtifactRepository>,
     step: &Step<'_>,
 ) {
-    log::plain(table::render(
-        ["CLAIM", "VALUE", "WHAT GOOGLE MAKES OF IT"],
-        &registry::google_claims_table(provider, step),
-    ));
+    log::plain(table::render(["CLAIM", "VALUE", "WHAT GOOGLE MAKES OF IT"], &google::claims_table(provider, step)));
     tracing::info!(
         "these commands let the steps of this repository look images up; pushing needs `roles/artifactregistry.writer`"
     );
-    log::plain(registry::commands(provider, account, repositories, step));
+    log::plain(google::commands(provider, account, repositories, step));
 }

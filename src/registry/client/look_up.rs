@@ -7,11 +7,11 @@ use url::Url;
 use super::{Access, Registries, challenge};
 use crate::function::image::{Reference, is_digest};
 use crate::function::outcome::Problem;
+use crate::http::service::about;
+use crate::http::service::{ANSWER_LIMIT, Answer};
 use crate::registry::challenge::Challenge;
-use crate::registry::error::about;
 use crate::registry::explain;
 use crate::registry::manifest::{self, Manifest, Platform};
-use crate::registry::transport::{ANSWER_LIMIT, Answer};
 
 /// An image that a registry has.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -14,19 +14,19 @@ use serde::Deserialize;
 use tokio::sync::OnceCell;
 use url::Url;
 
-use super::aws::Aws;
 use super::challenge::{Bearer, Challenge};
 use super::credentials::{CredentialSource, RegistryCredentials};
-use super::error::{about, denied, incomplete, unavailable};
 use super::explain::{self, Context};
-use super::google::Google;
-use super::login::RegistryLogin;
-use super::step::Step;
-use super::transport::{Answer, Http, is_transient};
+use crate::cloud::RegistryLogin;
+use crate::cloud::Step;
+use crate::cloud::aws::Aws;
+use crate::cloud::google::Google;
 use crate::console::redact::Secret;
 use crate::function::image::Host;
 use crate::function::outcome::Problem;
 use crate::http::client::secret_header;
+use crate::http::service::{Answer, Http, is_transient};
+use crate::http::service::{about, denied, incomplete, unavailable};
 
 pub(crate) use look_up::Found;
 

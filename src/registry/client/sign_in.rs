@@ -5,13 +5,13 @@ use std::sync::Arc;
 use http::Method;
 
 use super::Registries;
+use crate::cloud::RegistryLogin;
 use crate::function::image::Host;
 use crate::function::outcome::Problem;
+use crate::http::service::is_transient;
+use crate::http::service::{denied, unavailable};
 use crate::registry::credentials::{self, CredentialSource};
-use crate::registry::error::{denied, unavailable};
 use crate::registry::explain;
-use crate::registry::login::RegistryLogin;
-use crate::registry::transport::is_transient;
 
 impl Registries<'_> {
     /// The login for a host. What a cloud returns is new; any other is checked as docker does, without any image.

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::{ServiceAccount, WorkloadIdentityProvider};
+use crate::cloud::step::Step;
 use crate::function::image::Host;
-use crate::registry::step::Step;
 
 /// A repository of Artifact Registry.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -123,7 +123,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::registry::step::tests::token;
+    use crate::cloud::step::tests::token;
 
     const PROVIDER: &str = "projects/123456/locations/global/workloadIdentityPools/bitbucket/providers/acme";
 

@@ -2,7 +2,7 @@
 
 use ring::{digest, hmac};
 
-use crate::registry::manifest::hex;
+use crate::text::hex;
 
 /// What a signature is made with and for.
 pub(super) struct Signer<'a> {

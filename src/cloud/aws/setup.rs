@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::{EcrHost, RoleArn};
-use crate::registry::step::Step;
+use crate::cloud::step::Step;
 
 /// What AWS makes of the claims: claim, value, meaning.
 pub(crate) fn claims_table(role: &RoleArn, step: &Step<'_>) -> Vec<[String; 3]> {
@@ -85,8 +85,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::cloud::step::tests::token;
     use crate::function::image::Host;
-    use crate::registry::step::tests::token;
 
     #[test]
     fn trust_policy_is_filled_in_from_the_token_and_the_role() {

@@ -9,14 +9,12 @@ use reqwest::IntoUrl;
 use tokio::time::Instant;
 use url::{Host, Url};
 
-use super::challenge::is_private;
-use super::error::{denied, unavailable};
+use super::ca_cert::CaCert;
+use super::cause::Cause;
+use super::client::{self, is_private};
+use super::retry;
 use crate::console::log::{self, brief, quote};
-use crate::function::outcome::Problem;
-use crate::http::ca_cert::CaCert;
-use crate::http::cause::Cause;
-use crate::http::client;
-use crate::http::retry;
+use crate::function::outcome::{Failure, Problem};
 
 /// All requests to registries and clouds together take less, whatever `TIMEOUT` says: a registry that is down must not hold
 /// up a deploy for long.
@@ -26,7 +24,7 @@ pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(20);
 const RETRIES: u32 = 3;
 
 /// Manifests may be 4 MiB (OCI distribution specification, *Pushing manifests*); all other answers are shorter.
-pub(super) const ANSWER_LIMIT: usize = 4 * 1024 * 1024;
+pub(crate) const ANSWER_LIMIT: usize = 4 * 1024 * 1024;
 
 /// Storage services redirect once.
 const MOST_REDIRECTS: usize = 3;
@@ -41,12 +39,12 @@ pub(crate) struct Http {
 
 /// An answer with its body, of which no more than the limit was read.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Vec<u8>,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
     /// The body was longer than the limit.
-    pub(super) cut: bool,
+    pub(crate) cut: bool,
 }
 
 impl Http {
@@ -60,17 +58,17 @@ impl Http {
         *self.deadline.get_or_init(|| Instant::now() + TIME_LIMIT)
     }
 
-    pub(super) fn request(&self, method: Method, url: impl IntoUrl) -> reqwest::RequestBuilder {
+    pub(crate) fn request(&self, method: Method, url: impl IntoUrl) -> reqwest::RequestBuilder {
         self.client.request(method, url)
     }
 
     /// Sends a request, and retries a transient failure if the time allows it.
-    pub(super) async fn send(&self, request: reqwest::RequestBuilder) -> Result<Answer, Problem> {
+    pub(crate) async fn send(&self, request: reqwest::RequestBuilder) -> Result<Answer, Problem> {
         self.send_until(request, |answer| is_transient(answer.status)).await
     }
 
     /// [`Http::send`] with another test of what is transient.
-    pub(super) async fn send_until(
+    pub(crate) async fn send_until(
         &self,
         request: reqwest::RequestBuilder,
         is_transient: impl Fn(&Answer) -> bool,
@@ -96,7 +94,7 @@ impl Http {
     }
 
     /// Follows the redirects of a blob to where it is stored, without its credentials.
-    pub(super) async fn follow(&self, mut answer: Answer, registry: &Url) -> Result<Answer, Problem> {
+    pub(crate) async fn follow(&self, mut answer: Answer, registry: &Url) -> Result<Answer, Problem> {
         let mut url = registry.clone();
         for _ in 0..MOST_REDIRECTS {
             if !answer.status.is_redirection() {
@@ -149,7 +147,7 @@ fn host(url: &Url) -> &str {
     url.host_str().unwrap_or("HOST")
 }
 
-pub(super) fn is_transient(status: StatusCode) -> bool {
+pub(crate) fn is_transient(status: StatusCode) -> bool {
     matches!(status.as_u16(), 408 | 425 | 429) || status.is_server_error()
 }
 
@@ -158,6 +156,27 @@ fn may_follow(url: &Url, registry: &Url) -> bool {
     let is_own = |host: &Host<&str>| registry.host().as_ref() == Some(host);
     (url.scheme() == "https" || url.scheme() == registry.scheme())
         && url.host().is_some_and(|host| !is_private(&host) || is_own(&host))
+}
+
+/// No access, or an answer that decides nothing.
+pub(crate) fn denied(message: String, hint: impl Into<Option<String>>) -> Problem {
+    Problem { failure: Failure::Permission, message, hint: hint.into() }
+}
+
+/// No answer, or one that may be another later.
+pub(crate) fn unavailable(message: String, hint: impl Into<Option<String>>) -> Problem {
+    Problem { failure: Failure::Unreachable, message, hint: hint.into() }
+}
+
+/// A success of `service` without what was asked for.
+pub(crate) fn incomplete(service: &str, missing: &str) -> Problem {
+    let hint = "look for a proxy that answers in its place".to_owned();
+    denied(format!("{service} returned an answer without {missing}"), hint)
+}
+
+/// A problem with what it is about.
+pub(crate) fn about(what: impl fmt::Display, problem: Problem) -> Problem {
+    Problem { message: format!("{what}: {}", problem.message), ..problem }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::console::redact::Secret;
 use crate::http::ca_cert::BASE64;
 
 /// The user under which docker stores an identity token.
-pub(super) const TOKEN_USER: &str = "<token>";
+pub(crate) const TOKEN_USER: &str = "<token>";
 
 /// What a registry accepts, from a variable or from a cloud.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ impl RegistryLogin {
         Arc::new(Self::new(username, password))
     }
 
-    pub(super) fn new(username: &str, password: &str) -> Self {
+    pub(crate) fn new(username: &str, password: &str) -> Self {
         // Registered: a registry may send them back in any form.
         let both = format!("{username}:{password}");
         let _ = [Secret::new(password.to_owned()), Secret::new(both.clone())];

@@ -1,8 +1,8 @@
 //! What to change at AWS if it refuses (STS and ECR API references, *Errors*; IAM guide, *OIDC federation*).
 
-use super::answer::Fault;
+use super::fault::Fault;
 use super::{EcrHost, RoleArn, setup};
-use crate::registry::step::{EXPIRED, Step};
+use crate::cloud::step::{EXPIRED, Step};
 
 /// What a refusal is about.
 pub(super) struct Context<'a> {
@@ -115,8 +115,8 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::cloud::step::tests::token;
     use crate::function::image::Host;
-    use crate::registry::step::tests::token;
 
     fn sts(code: &str, message: &str, claims: Value) -> String {
         let token = token(claims);

@@ -1,7 +1,7 @@
 //! What to change at Google Cloud if it refuses (Security Token Service, *v1.token*; IAM credentials API).
 
 use super::{ServiceAccount, WorkloadIdentityProvider, setup};
-use crate::registry::step::{EXPIRED, Step};
+use crate::cloud::step::{EXPIRED, Step};
 
 const DELAY: &str = "changes of IAM take up to 5 minutes";
 
@@ -107,7 +107,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::registry::step::tests::token;
+    use crate::cloud::step::tests::token;
 
     fn with_context<T>(claims: Value, use_it: impl FnOnce(&Context<'_>) -> T) -> T {
         let token = token(claims);

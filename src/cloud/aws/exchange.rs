@@ -1,0 +1,117 @@
+//! A role's session for the step's token (STS, *AssumeRoleWithWebIdentity*).
+
+use std::time::{Instant, SystemTime};
+
+use http::Method;
+use http::header::{ACCEPT, DATE};
+
+use super::fault::Body;
+use super::{Aws, EcrHost};
+use crate::console::log::quote;
+use crate::console::redact::Secret;
+use crate::function::outcome::Problem;
+use crate::http::service::{Answer, incomplete};
+
+/// Every role may be assumed for an hour.
+const SESSION_SECONDS: &str = "3600";
+
+impl Aws<'_> {
+    pub(super) async fn assume_role(&self, host: &EcrHost) -> Result<Session, Problem> {
+        let form = [
+            ("Action", "AssumeRoleWithWebIdentity"),
+            ("Version", "2011-06-15"),
+            ("RoleArn", &self.role.to_string()),
+            ("RoleSessionName", &self.step.session_name()),
+            ("WebIdentityToken", self.step.token.reveal()),
+            ("DurationSeconds", SESSION_SECONDS),
+        ];
+        let request = self.http.request(Method::POST, format!("https://{}/", host.sts()));
+        let answer = self.send("AWS STS", request.header(ACCEPT, "application/json").form(&form)).await?;
+        if !answer.status.is_success() {
+            return Err(self.refused(host, "AWS STS", "refused the step's token", &answer, |context, fault| {
+                context.of_sts(fault)
+            }));
+        }
+        let session = Session::read(&answer).ok_or_else(|| incomplete("AWS STS", "credentials"))?;
+        tracing::info!("AWS: role `{}` assumed", quote(&self.role.to_string()));
+        Ok(session)
+    }
+}
+
+/// The temporary credentials of a role.
+pub(super) struct Session {
+    pub(super) access_key_id: String,
+    pub(super) secret_access_key: Secret,
+    pub(super) token: Secret,
+    /// The server's time when it answered, and when that was here: signatures are valid for minutes, and this machine's clock
+    /// may be wrong.
+    time: (SystemTime, Instant),
+}
+
+impl Session {
+    pub(super) fn read(answer: &Answer) -> Option<Self> {
+        let body = Body::of(answer);
+        let [id, secret, token] = ["AccessKeyId", "SecretAccessKey", "SessionToken"]
+            .map(|name| body.text(name).filter(|text| !text.is_empty()));
+        let access_key_id = id?;
+        // Useless without the key, but it is masked as well.
+        let _ = Secret::new(access_key_id.clone());
+        let date = answer.headers.get(DATE).and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
+        let time = (date.unwrap_or_else(SystemTime::now), Instant::now());
+        Some(Self { access_key_id, secret_access_key: Secret::token(secret?), token: Secret::token(token?), time })
+    }
+
+    /// The server's time now.
+    pub(super) fn now(&self) -> SystemTime {
+        let (time, then) = self.time;
+        time + then.elapsed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, StatusCode};
+
+    use super::*;
+    use crate::cloud::clock;
+
+    fn answer(body: &str) -> Answer {
+        Answer { status: StatusCode::OK, headers: HeaderMap::new(), body: body.as_bytes().to_vec(), cut: false }
+    }
+
+    #[test]
+    fn credentials_are_read_from_xml_and_json() {
+        let xml = r#"<AssumeRoleWithWebIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">
+            <AssumeRoleWithWebIdentityResult><Credentials><AccessKeyId>ASIAEXAMPLE</AccessKeyId>
+            <SecretAccessKey>secret&amp;key/of+xml</SecretAccessKey><SessionToken>
+            session-token-of-xml==</SessionToken><Expiration>2030-01-01T00:00:00Z</Expiration></Credentials>
+            </AssumeRoleWithWebIdentityResult></AssumeRoleWithWebIdentityResponse>"#;
+        let json = r#"{"AssumeRoleWithWebIdentityResponse":{"AssumeRoleWithWebIdentityResult":{"Credentials":{
+            "AccessKeyId":"ASIAEXAMPLE","SecretAccessKey":"secret&key/of+xml","SessionToken":"session-token-of-xml==",
+            "Expiration":1893456000.0}}}}"#;
+        for body in [xml, json] {
+            let session = Session::read(&answer(body)).unwrap();
+            assert_eq!(session.access_key_id, "ASIAEXAMPLE");
+            assert_eq!(session.secret_access_key.reveal(), "secret&key/of+xml");
+            assert_eq!(session.token.reveal(), "session-token-of-xml==");
+        }
+        for body in [
+            "",
+            "{}",
+            "<html>",
+            "<Credentials><AccessKeyId>a</AccessKeyId></Credentials>",
+            &json.replace("ASIAEXAMPLE", ""),
+        ] {
+            assert!(Session::read(&answer(body)).is_none(), "{body}");
+        }
+    }
+
+    #[test]
+    fn requests_are_signed_with_the_servers_time() {
+        let mut answer = answer(
+            "<Credentials><AccessKeyId>a</AccessKeyId><SecretAccessKey>b</SecretAccessKey><SessionToken>c</SessionToken></Credentials>",
+        );
+        answer.headers.insert("date", "Tue, 01 Jan 2030 00:00:00 GMT".parse().unwrap());
+        assert_eq!(clock::basic(Session::read(&answer).unwrap().now())[..8], *"20300101");
+    }
+}

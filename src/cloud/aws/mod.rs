@@ -1,0 +1,92 @@
+//! AWS: a role for the step's token, and ECR's password for the role.
+
+mod credentials;
+mod exchange;
+mod explain;
+mod fault;
+mod names;
+mod setup;
+mod sigv4;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::OnceCell;
+
+use super::login::RegistryLogin;
+use super::step::Step;
+use crate::console::log::quote;
+use crate::function::outcome::Problem;
+use crate::http::service::{Answer, Http, about, denied, is_transient, unavailable};
+use exchange::Session;
+use explain::Context;
+use fault::Fault;
+
+pub(crate) use names::{EcrHost, RoleArn};
+pub(crate) use setup::{claims_table, create_provider, pull_policy, trust_policy, trust_proposal};
+
+type LoginCell = Arc<OnceCell<Result<Arc<RegistryLogin>, Problem>>>;
+
+/// What AWS returns for the step's token, each requested once.
+pub(crate) struct Aws<'a> {
+    http: &'a Http,
+    role: &'a RoleArn,
+    step: &'a Step<'a>,
+    session: OnceCell<Result<Session, Problem>>,
+    /// By region.
+    logins: Mutex<BTreeMap<String, LoginCell>>,
+}
+
+impl<'a> Aws<'a> {
+    pub(crate) fn new(http: &'a Http, role: &'a RoleArn, step: &'a Step<'a>) -> Self {
+        Self { http, role, step, session: OnceCell::new(), logins: Mutex::default() }
+    }
+
+    /// The login for a registry.
+    pub(crate) async fn login(&self, host: &EcrHost) -> Result<Arc<RegistryLogin>, Problem> {
+        let cell = {
+            let mut logins = self.logins.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(logins.entry(host.region.clone()).or_default())
+        };
+        cell.get_or_init(|| self.request_login(host)).await.clone()
+    }
+
+    async fn request_login(&self, host: &EcrHost) -> Result<Arc<RegistryLogin>, Problem> {
+        if host.partition != self.role.partition {
+            return Err(denied(
+                format!(
+                    "role `{}` is in partition `{}`, and region `{}` in `{}`",
+                    self.role, self.role.partition, host.region, host.partition
+                ),
+                "a role is valid only in its own partition: set `AWS_OIDC_ROLE_ARN` to a role in the registry's"
+                    .to_owned(),
+            ));
+        }
+        let session = self.session.get_or_init(|| self.assume_role(host)).await.as_ref().map_err(Clone::clone)?;
+        self.authorization_token(host, session).await
+    }
+
+    async fn send(&self, service: &str, request: reqwest::RequestBuilder) -> Result<Answer, Problem> {
+        let is_transient = |answer: &Answer| is_transient(answer.status) || Fault::of(answer).is_transient();
+        let answer = self.http.send_until(request, is_transient).await;
+        answer.map_err(|error| about(format!("{service} could not be reached"), error))
+    }
+
+    fn refused(
+        &self,
+        host: &EcrHost,
+        service: &str,
+        what: &str,
+        answer: &Answer,
+        hint: impl Fn(&Context<'_>, &Fault) -> String,
+    ) -> Problem {
+        let fault = Fault::of(answer);
+        let hint = hint(&Context { role: self.role, host, step: self.step }, &fault);
+        let (status, said) = (answer.status.as_u16(), quote(&fault.to_string()));
+        if is_transient(answer.status) || fault.is_transient() {
+            let hint = fault.code.starts_with("IDP").then_some(hint);
+            return unavailable(format!("{service} answered {status}: {said}"), hint);
+        }
+        denied(format!("{service} {what} for role `{}`: {status} {said}", self.role), hint)
+    }
+}

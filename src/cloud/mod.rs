@@ -1,0 +1,14 @@
+//! AWS and Google: what they exchange the step's token for, and what they need to accept it.
+//!
+//! Each has the same files: `names` of its hosts and of what its variables name, the `exchange` of the token, the `credentials`
+//! for its registries in return, `explain`, which says what to change after a refusal, and `setup`, the commands for that.
+
+pub(crate) mod aws;
+mod clock;
+pub(crate) mod google;
+pub(crate) mod login;
+mod step;
+
+pub(crate) use clock::readable;
+pub(crate) use login::RegistryLogin;
+pub(crate) use step::Step;
