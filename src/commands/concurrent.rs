@@ -6,12 +6,13 @@ use std::time::Instant;
 use futures_util::StreamExt as _;
 use futures_util::stream;
 
-use crate::commands::progress::{Reporter, count};
+use crate::commands::progress::Reporter;
 use crate::console::log::quote;
 use crate::function::FunctionName;
 use crate::function::outcome::{Action, Failure, FunctionOutcome, Left, Problem};
 use crate::gateway::{Deletion, Error, Gateway};
 use crate::shutdown::Shutdown;
+use crate::text::count;
 
 /// What all requests for functions need once everything is checked.
 #[derive(Clone, Copy)]
@@ -79,7 +80,7 @@ pub(crate) async fn each<T>(
         .await;
     if row.is_full() {
         let left = outcomes.iter().filter(|outcome| outcome.action == Action::NotStarted).count();
-        tracing::error!("{}; {} not started", row.problem().message, count(left));
+        tracing::error!("{}; {} not started", row.problem().message, count(left, "function"));
     }
     outcomes
 }
@@ -124,7 +125,7 @@ impl Row {
     }
 
     fn problem(&self) -> Problem {
-        let message = format!("the gateway is not available: {} in a row failed", count(self.longest));
+        let message = format!("the gateway is not available: {} in a row failed", count(self.longest, "function"));
         Problem::new(self.failure.get(), message)
     }
 }

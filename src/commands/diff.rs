@@ -7,7 +7,7 @@ use crate::commands::images;
 use crate::commands::orphans::left_over;
 use crate::commands::permissions;
 use crate::commands::prepare::{Loaded, Preparation, Rejected};
-use crate::commands::progress::{Reporter, count};
+use crate::commands::progress::Reporter;
 use crate::config::Deploy;
 use crate::console::log::{self, quote};
 use crate::function::FunctionName;
@@ -15,6 +15,7 @@ use crate::function::compare::{Change, compare, fields_of};
 use crate::function::outcome::{Failure, Outcome, Problem};
 use crate::gateway::Error;
 use crate::gateway::statuses::Statuses;
+use crate::text::count;
 
 /// Shows what a deploy with the same variables would change.
 pub(crate) async fn run(mut preparation: Preparation<'_>, deploy: &Deploy) -> Result<Outcome, Rejected> {
@@ -26,7 +27,7 @@ pub(crate) async fn run(mut preparation: Preparation<'_>, deploy: &Deploy) -> Re
     outcome.stack_file = Some(loaded.path.clone());
     tracing::info!(
         "comparing {} of `{}` with what runs at `{}`",
-        count(loaded.stack.functions.len()),
+        count(loaded.stack.functions.len(), "function"),
         loaded.path,
         gateway.address()
     );
@@ -160,7 +161,7 @@ fn verdict(differences: &[(String, Difference)]) -> Option<Problem> {
         return None;
     }
     let all = counts.iter().map(|(number, _)| number).sum();
-    let message = format!("a deploy would change {}: {}", count(all), parts.join(", "));
+    let message = format!("a deploy would change {}: {}", count(all, "function"), parts.join(", "));
     Some(Problem::new(Failure::Differences, message))
 }
 

@@ -17,6 +17,7 @@ use crate::http::service::Http;
 use crate::oidc::Facts;
 use crate::registry::{Found, Platform, Registries};
 use crate::stack::Function;
+use crate::text::count;
 
 /// What the registries said about the images of a stack file.
 #[derive(Debug, Default)]
@@ -67,7 +68,7 @@ async fn check_all(preparation: &Preparation<'_>, http: &Http, checks: &ImageChe
             }
         }
     }
-    let count = images.len();
+    let number = images.len();
     let mut answers = stream::iter(images.into_values())
         .map(|(reference, functions)| {
             let registries = &registries;
@@ -94,8 +95,7 @@ async fn check_all(preparation: &Preparation<'_>, http: &Http, checks: &ImageChe
     }
     write(&notes, &loaded.path);
     if notes.is_empty() {
-        let images = if count == 1 { "1 image".to_owned() } else { format!("{count} images") };
-        tracing::info!("checked {images} in {}", log::duration(started.elapsed()));
+        tracing::info!("checked {} in {}", count(number, "image"), log::duration(started.elapsed()));
     }
     checked
 }

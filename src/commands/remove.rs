@@ -3,11 +3,12 @@
 use crate::commands::concurrent::remove;
 use crate::commands::permissions;
 use crate::commands::prepare::{Preparation, Rejected};
-use crate::commands::progress::{self, Reporter, count};
+use crate::commands::progress::{self, Reporter};
 use crate::function::FunctionName;
 use crate::function::outcome::Outcome;
 use crate::gateway::Error;
 use crate::oidc;
+use crate::text::count;
 
 pub(crate) async fn run(mut preparation: Preparation<'_>) -> Result<Outcome, Rejected> {
     let loaded = preparation.load().await;
@@ -15,7 +16,7 @@ pub(crate) async fn run(mut preparation: Preparation<'_>) -> Result<Outcome, Rej
     let (loaded, gateway) = preparation.finish(loaded.zip(gateway))?;
     let mut outcome = preparation.outcome(gateway.address());
     let functions = &loaded.stack.functions;
-    tracing::info!("removing {} of `{}` from `{}`", count(functions.len()), loaded.path, gateway.address());
+    tracing::info!("removing {} of `{}` from `{}`", count(functions.len(), "function"), loaded.path, gateway.address());
     outcome.stack_file = Some(loaded.path.clone());
     let needs = |functions| permissions::of_all(oidc::IamAction::FunctionDelete, functions);
     let reporter = &Reporter::new(&needs);

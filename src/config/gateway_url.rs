@@ -2,10 +2,10 @@
 
 use url::Url;
 
-use super::lints::is_reference;
 use crate::console::log::whole_or_length;
 use crate::diagnostic::Diagnostic;
-use crate::http::client::is_loopback;
+use crate::http::client::is_local;
+use crate::text::variable_name;
 
 /// Reads a gateway's URL; a base path is kept, a slash at its end is not.
 pub(crate) fn gateway_url(text: &str, allow_http: bool) -> Result<Url, Diagnostic> {
@@ -15,7 +15,7 @@ pub(crate) fn gateway_url(text: &str, allow_http: bool) -> Result<Url, Diagnosti
     const CREDENTIALS: &str = "contains a user name or a password: use `OPENFAAS_USERNAME` and `OPENFAAS_PASSWORD`";
     let Some(mut url) = Url::parse(text).ok().filter(|url| text.contains("://") && url.has_host()) else {
         return wrong(match Url::parse(&format!("https://{text}")) {
-            _ if is_reference(text) => format!("is the text `{shown}`, not the variable's value"),
+            _ if variable_name(text).is_some() => format!("is the text `{shown}`, not the variable's value"),
             _ if text.contains('@') => CREDENTIALS.to_owned(),
             Ok(_) if !text.contains("://") => format!("`{shown}` is not a URL: write `https://{shown}`"),
             _ => format!("`{shown}` is not a URL: write for example `https://gw.example.com`"),
@@ -30,7 +30,7 @@ pub(crate) fn gateway_url(text: &str, allow_http: bool) -> Result<Url, Diagnosti
     if url.query().is_some() || url.fragment().is_some() {
         return wrong(format!("`{shown}` has a query or a fragment: write the gateway's address only"));
     }
-    if url.scheme() == "http" && !allow_http && !is_loopback(&url) {
+    if url.scheme() == "http" && !allow_http && !is_local(&url) {
         return wrong(format!(
             "`{shown}` is not encrypted, and would send the token in the clear: write `https://…`, or set \
              `ALLOW_HTTP: 'true'` if the network to the gateway is trusted"

@@ -7,6 +7,7 @@ use super::variables::{Kind, VARIABLES};
 use super::{Environment, Problems};
 use crate::console::redact;
 use crate::function::command::Command;
+use crate::text::variable_name;
 
 /// How many characters may differ from the name that was meant.
 const NEAR: usize = 2;
@@ -43,20 +44,17 @@ pub fn warnings(
         }
         let listed = environment.text(&format!("{name}_COUNT")).is_some();
         let value = environment.text(name);
-        if let Some(value) = value
-            && is_reference(value)
-        {
-            warnings.push(format!("`{name}` {}", is_the_text(name, value)));
+        if let Some((value, referred)) = value.and_then(|value| Some((value, variable_name(value)?))) {
+            warnings.push(format!("`{name}` {}", is_the_text(name, value, referred)));
         } else if variable.kind == Kind::List {
             let numbered = (0..).map_while(|index| environment.get(&format!("{name}_{index}")).map(str::to_owned));
             let items = value.and_then(text_items).unwrap_or_else(|| numbered.collect());
             for (index, item) in items.iter().enumerate() {
                 let part = item.split_once(['=', ':']).map_or(item.as_str(), |(_, value)| value).trim();
-                if is_reference(part) {
+                if let Some(referred) = variable_name(part) {
                     warnings.push(format!(
-                        "item {index} of `{name}` contains the text `{part}`, not the variable's value: define `{}` as a \
-                         repository or deployment variable, and write `{part}` without quotes or a backslash",
-                        referred(part)
+                        "item {index} of `{name}` contains the text `{part}`, not the variable's value: define `{referred}` as a \
+                         repository or deployment variable, and write `{part}` without quotes or a backslash"
                     ));
                 }
             }
@@ -95,31 +93,15 @@ pub(crate) fn check_names(environment: &Environment, substituted: &BTreeSet<Stri
 
 /// What is wrong with a variable whose value is a variable's name, and what to write; `None` if it is not.
 pub(crate) fn unexpanded(environment: &Environment, name: &str) -> Option<String> {
-    environment.text(name).filter(|value| is_reference(value)).map(|value| is_the_text(name, value))
+    let value = environment.text(name)?;
+    Some(is_the_text(name, value, variable_name(value)?))
 }
 
-fn is_the_text(name: &str, value: &str) -> String {
+fn is_the_text(name: &str, value: &str, referred: &str) -> String {
     format!(
-        "is the text `{value}`, not the variable's value: write `{name}: {value}`, and define `{}` as a repository or \
-         deployment variable",
-        referred(value)
+        "is the text `{value}`, not the variable's value: write `{name}: {value}`, and define `{referred}` as a repository or \
+         deployment variable"
     )
-}
-
-/// The name in `$NAME` or `${NAME}`.
-fn referred(reference: &str) -> &str {
-    reference.trim().trim_start_matches('$').trim_start_matches('{').trim_end_matches('}')
-}
-
-/// `$NAME` or `${NAME}` and nothing else.
-pub(super) fn is_reference(value: &str) -> bool {
-    let Some(name) = value.trim().strip_prefix('$') else {
-        return false;
-    };
-    let name = name.strip_prefix('{').and_then(|name| name.strip_suffix('}')).unwrap_or(name);
-    !name.is_empty()
-        && !name.starts_with(|character: char| character.is_ascii_digit())
-        && name.chars().all(|character| character.is_ascii_alphanumeric() || character == '_')
 }
 
 /// The variable that `name` was probably meant to be, if it is not one itself.
@@ -129,18 +111,13 @@ fn near_miss(name: &str) -> Option<&'static str> {
         return None;
     }
     let bare = |name: &str| name.replace(['_', '-'], "").to_ascii_uppercase();
-    let (written, letters_written) = (bare(name), letters(name));
-    // One character in place of another changes two letters at most: seldom so few, and cheaper to find than a distance.
-    let close = VARIABLES.iter().map(|variable| variable.name);
-    let close = close.filter(|known| (letters(known) ^ letters_written).count_ones() <= 2 * NEAR as u32);
-    let candidates = close.map(|known| (strsim::osa_distance(&written, &bare(known)), known));
+    let written = bare(name);
+    let candidates = VARIABLES.iter().map(|variable| (bare(variable.name), variable.name));
+    // A difference in length is one in letters, and cheaper to find than a distance.
+    let candidates = candidates.filter(|(known, _)| known.len().abs_diff(written.len()) <= NEAR);
+    let candidates = candidates.map(|(known, name)| (strsim::osa_distance(&written, &known), name));
     let (distance, nearest) = candidates.min_by_key(|(distance, _)| *distance)?;
     (distance <= NEAR.min(nearest.len() / 4)).then_some(nearest)
-}
-
-/// The letters that a name has, a bit each, whatever their case.
-fn letters(name: &str) -> u32 {
-    name.bytes().filter(u8::is_ascii_alphabetic).fold(0, |letters, letter| letters | 1 << (letter & 31))
 }
 
 /// A variable's name, or that of an item of a list.

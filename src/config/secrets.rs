@@ -1,9 +1,9 @@
 //! Hides the environment's secrets in all output, whether the command uses them or not.
 
-use super::lints::is_reference;
 use super::{Environment, Kind, VARIABLES};
 use crate::console::redact::Secret;
 use crate::stack::envsubst::TOKENS;
+use crate::text::variable_name;
 
 /// Variables of URLs that may hold a password; errors show these URLs.
 const URLS: [&str; 9] = [
@@ -24,7 +24,7 @@ pub(super) fn hide(environment: &Environment) {
     // Bitbucket's own token is never used, but must not be shown either.
     for name in secrets.chain(["PIPELINES_JWT_TOKEN"]) {
         // What cannot be a token is shown in the error that says so.
-        let is_token = |value: &&str| name != "BITBUCKET_STEP_OIDC_TOKEN" || !is_reference(value);
+        let is_token = |value: &&str| name != "BITBUCKET_STEP_OIDC_TOKEN" || variable_name(value).is_none();
         let secret = if TOKENS.contains(&name) { Secret::token } else { Secret::new };
         let _ = environment.text(name).filter(is_token).map(|value| secret(value.to_owned()));
     }

@@ -102,9 +102,6 @@ impl fmt::Display for WholeOrLength<'_> {
     }
 }
 
-// Some modules use this name.
-pub(crate) use whole_or_length as brief;
-
 /// A text on one line, with secrets masked and control characters made visible.
 pub(crate) fn one_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());

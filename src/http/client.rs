@@ -10,6 +10,7 @@ use url::{Host, Url};
 
 use super::ca_cert::CaCert;
 use super::tls;
+use crate::text::is_loopback;
 
 const USER_AGENT: &str = concat!("openfaas-pipe/", env!("CARGO_PKG_VERSION"));
 
@@ -80,14 +81,8 @@ pub(crate) fn secret_header(text: &str) -> Result<HeaderValue, InvalidHeaderValu
 }
 
 /// Whether a URL names this machine.
-pub(crate) fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        // Some resolvers look names below it up elsewhere.
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
+pub(crate) fn is_local(url: &Url) -> bool {
+    url.host().is_some_and(|host| is_loopback(&host))
 }
 
 /// Whether a host is reachable only from this machine or its network.
@@ -95,7 +90,7 @@ pub(crate) fn is_private(host: &Host<&str>) -> bool {
     let address = match host {
         Host::Domain(name) => {
             let name = name.trim_end_matches('.');
-            return name == "localhost" || name.ends_with(".localhost");
+            return is_loopback(&Host::Domain(name)) || name.ends_with(".localhost");
         }
         Host::Ipv4(address) => IpAddr::V4(*address),
         Host::Ipv6(address) => address.to_ipv4_mapped().map_or(IpAddr::V6(*address), IpAddr::V4),

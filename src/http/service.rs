@@ -13,7 +13,7 @@ use super::ca_cert::CaCert;
 use super::cause::Cause;
 use super::client::{self, is_private};
 use super::retry;
-use crate::console::log::{self, brief, quote};
+use crate::console::log::{self, quote, whole_or_length};
 use crate::function::outcome::{Failure, Problem};
 
 /// All requests to registries and clouds together take less, whatever `TIMEOUT` says: a registry that is down must not hold
@@ -102,7 +102,7 @@ impl Http {
             }
             let to = client::location(&answer.headers);
             url = url.join(&to).ok().filter(|url| may_follow(url, registry)).ok_or_else(|| {
-                let (host, to) = (host(registry), brief(&to));
+                let (host, to) = (host(registry), whole_or_length(&to));
                 denied(format!("`{host}` redirects to `{to}`, which is not followed"), None)
             })?;
             answer = self.send(self.request(Method::GET, url.clone())).await?;

@@ -1,10 +1,10 @@
 //! Reads a token's claims, for explaining them.
 
 use jsonwebtoken::errors::ErrorKind;
-use regex_lite::Regex;
 use serde_json::{Map, Value};
 
 use super::{LONGEST_TOKEN, TokenError};
+use crate::text::variable_name;
 
 /// The claims of a token; those that Bitbucket documents have a method each.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -40,14 +40,12 @@ pub(super) fn refuse_non_token(value: &[u8]) -> Result<(), TokenError> {
         return Err(TokenError::TooLong(value.len()));
     }
     match std::str::from_utf8(value) {
-        Ok(name) if is_variable(name) => Err(TokenError::Unexpanded(name.to_owned())),
+        // A name in lower case may be a password that begins with `$`, which no message may show.
+        Ok(text) if variable_name(text).is_some_and(|name| name.len() <= 64 && !name.contains(char::is_lowercase)) => {
+            Err(TokenError::Unexpanded(text.to_owned()))
+        }
         _ => Ok(()),
     }
-}
-
-/// `$NAME` or `${NAME}`. A name in lower case may be a password that begins with `$`, which no message may show.
-fn is_variable(text: &str) -> bool {
-    Regex::new(r"^\$(?:[A-Z_][0-9A-Z_]{0,63}|\{[A-Z_][0-9A-Z_]{0,63}\})$").is_ok_and(|name| name.is_match(text))
 }
 
 /// Refuses a text that is not `HEADER.CLAIMS.SIGNATURE` (RFC 7519, section 3), with what it looks like.

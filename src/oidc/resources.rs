@@ -8,6 +8,7 @@ use super::yaml::{quoted, scalar};
 use super::{Claims, Facts, own_token};
 use crate::diagnostic::Hint;
 use crate::function::FunctionName;
+use crate::text::hex;
 
 /// More functions than this are permitted as a whole namespace.
 const MAX_NAMED: usize = 20;
@@ -272,7 +273,7 @@ fn label(prefix: &str, text: &str) -> String {
         return label;
     }
     let hash = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
-    let hash: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash = hex(hash);
     let label = &label[..label.len().min(MAX_LABEL - HASH - 1)];
     let label = label.trim_end_matches('-');
     if label.is_empty() { hash[..HASH].to_owned() } else { format!("{label}-{}", &hash[..HASH]) }

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use regex_lite::Regex;
 use url::Url;
 
-use crate::console::log::brief;
+use crate::console::log::whole_or_length;
 use crate::http::client::is_private;
 
 /// How a registry wants to be asked.
@@ -26,7 +26,7 @@ pub(crate) struct Bearer {
 
 /// Why no token may be requested from the endpoint that the challenge names.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the registry names `{}` as its token endpoint, which is {reason}", brief(.realm))]
+#[error("the registry names `{}` as its token endpoint, which is {reason}", whole_or_length(.realm))]
 pub(crate) struct RefusedRealm {
     realm: String,
     reason: &'static str,

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use crate::cloud::aws::{EcrHost, RoleArn};
 use crate::cloud::google::{ServiceAccount, WorkloadIdentityProvider, is_google};
 use crate::cloud::login::{RegistryLogin, TOKEN_USER};
-use crate::console::log::brief;
+use crate::console::log::whole_or_length;
 use crate::console::redact::Secret;
 use crate::function::image::Host;
 use crate::http::ca_cert::BASE64;
@@ -161,7 +161,7 @@ impl AuthJson {
         for secret in [&auth, &password, &identitytoken] {
             let _ = Secret::new(secret.clone());
         }
-        let wrong = || InvalidAuth::Auth(brief(key));
+        let wrong = || InvalidAuth::Auth(whole_or_length(key));
         let (username, password) = if auth.is_empty() {
             (username, password)
         } else {
@@ -179,7 +179,7 @@ impl AuthJson {
         }
         match (username.as_str(), password.as_str()) {
             ("", "") => Ok(None),
-            (_, "") => Err(InvalidAuth::NoPassword(brief(key))),
+            (_, "") => Err(InvalidAuth::NoPassword(whole_or_length(key))),
             (TOKEN_USER, token) => Ok(Some(RegistryLogin::identity_token(token))),
             (username, password) => Ok(Some(RegistryLogin::new(username, password))),
         }

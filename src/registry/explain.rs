@@ -8,7 +8,7 @@ use super::manifest::Unreadable;
 use crate::cloud::Step;
 use crate::cloud::aws::{self, EcrHost};
 use crate::cloud::google::{self, ArtifactRepository};
-use crate::console::log::{brief, quote};
+use crate::console::log::{quote, whole_or_length};
 use crate::function::image::{Host, Reference};
 use crate::function::outcome::{Failure, Problem};
 use crate::http::client::location;
@@ -66,13 +66,18 @@ pub(super) fn not_found(image: &Reference, said: &Said, tags: &[String]) -> Prob
     let what = if said.lacks_repository() {
         format!("repository `{}` does not exist in `{}`", image.repository, image.host)
     } else {
-        format!("`{}` is not in repository `{}` of `{}`", brief(image.version()), image.repository, image.host)
+        format!(
+            "`{}` is not in repository `{}` of `{}`",
+            whole_or_length(image.version()),
+            image.repository,
+            image.host
+        )
     };
     let near = near(image.version(), tags);
     let hint = if near.is_empty() {
         "push the image before the deploy, or correct its name".to_owned()
     } else {
-        let near: Vec<_> = near.into_iter().map(|tag| format!("`{}`", brief(tag))).collect();
+        let near: Vec<_> = near.into_iter().map(|tag| format!("`{}`", whole_or_length(tag))).collect();
         format!("push the image before the deploy, or correct its tag; similar tags: {}", near.join(", "))
     };
     let message = format!("image `{image}` does not exist: {what}{}", said.end());
@@ -113,7 +118,7 @@ pub(super) fn refused(image: &Reference, answer: &Answer, context: Context<'_>) 
         401 | 403 => no_access(image, context),
         300..400 => format!(
             "it redirects to `{}`: write the image with that registry's name",
-            brief(&location(&answer.headers))
+            whole_or_length(&location(&answer.headers))
         ),
         400 => "compare the image's name with what the registry allows".to_owned(),
         _ => format!("check that `{host}` is a registry (OCI distribution, `/v2/`)"),
@@ -179,11 +184,12 @@ pub(super) fn no_token(host: &Host) -> Problem {
 
 pub(super) fn malformed_digest(image: &Reference, digest: &str) -> Problem {
     let host = &image.host;
-    denied(format!("image `{image}`: `{host}` returned `{}`, which is not a digest", brief(digest)), None)
+    denied(format!("image `{image}`: `{host}` returned `{}`, which is not a digest", whole_or_length(digest)), None)
 }
 
 pub(super) fn wrong_digest(image: &Reference, digest: &str) -> Problem {
-    let message = format!("image `{image}`: `{}` returned something other than `{}`", image.host, brief(digest));
+    let message =
+        format!("image `{image}`: `{}` returned something other than `{}`", image.host, whole_or_length(digest));
     denied(message, "do not deploy it: what a registry returns must have the digest that it was asked for".to_owned())
 }
 

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::Deserialize;
 
-use crate::console::log::brief;
+use crate::console::log::whole_or_length;
 use crate::function::api::or_default;
 use crate::function::image::is_digest;
 use crate::function::image::{groups, whole};
@@ -30,7 +30,7 @@ pub(crate) struct Platform {
 
 /// Why a text is not a platform.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{}` is not a platform: write it as `linux/amd64` or `linux/arm/v7`", brief(.0))]
+#[error("`{}` is not a platform: write it as `linux/amd64` or `linux/arm/v7`", whole_or_length(.0))]
 pub(crate) struct NotPlatform(String);
 
 /// A manifest, as far as its platforms matter.
@@ -134,13 +134,13 @@ impl fmt::Display for Platform {
 
 /// The digest of some bytes.
 pub(crate) fn sha256(bytes: &[u8]) -> String {
-    format!("sha256:{}", hex(ring::digest::digest(&ring::digest::SHA256, bytes).as_ref()))
+    format!("sha256:{}", hex(ring::digest::digest(&ring::digest::SHA256, bytes)))
 }
 
 /// Whether bytes have a digest.
 pub(crate) fn has_digest(bytes: &[u8], digest: &str) -> bool {
     let algorithm = if digest.starts_with("sha512:") { &ring::digest::SHA512 } else { &ring::digest::SHA256 };
-    digest.ends_with(&format!(":{}", hex(ring::digest::digest(algorithm, bytes).as_ref())))
+    digest.ends_with(&format!(":{}", hex(ring::digest::digest(algorithm, bytes))))
 }
 
 #[cfg(test)]
@@ -219,7 +219,7 @@ mod tests {
         assert_eq!(sha256(b""), empty);
         assert!(has_digest(b"", empty));
         assert!(!has_digest(b"x", empty));
-        let sha512 = format!("sha512:{}", hex(ring::digest::digest(&ring::digest::SHA512, b"x").as_ref()));
+        let sha512 = format!("sha512:{}", hex(ring::digest::digest(&ring::digest::SHA512, b"x")));
         assert!(has_digest(b"x", &sha512));
         assert!(!has_digest(b"y", &sha512));
     }

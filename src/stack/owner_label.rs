@@ -2,6 +2,8 @@
 
 use ring::digest::{SHA256, digest};
 
+use crate::text::hex;
+
 /// The label's name.
 pub(crate) const LABEL: &str = "com.openfaas-pipe.owner";
 
@@ -27,8 +29,7 @@ pub(crate) fn value(repository: &str, stack_file: &str) -> String {
     }
     // No repository's name holds a line feed.
     let hash = digest(&SHA256, format!("{repository}\n{stack_file}").as_bytes());
-    hash.as_ref().iter().take(HASHED).for_each(|byte| value.push_str(&format!("{byte:02x}")));
-    value
+    value + &hex(&hash.as_ref()[..HASHED])
 }
 
 /// What identifies a stack file: its path, or its URL without query and fragment, which may change with each run

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use regex_lite::Regex;
 
-use crate::console::log::brief;
+use crate::console::log::whole_or_length;
 use crate::function::image::Host;
 use crate::function::image::{groups, whole};
 
@@ -87,7 +87,7 @@ pub(crate) struct RoleArn {
 
 /// Why a text is not the ARN of a role.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{}` is not the ARN of a role: write it as `arn:aws:iam::123456789012:role/NAME`", brief(.0))]
+#[error("`{}` is not the ARN of a role: write it as `arn:aws:iam::123456789012:role/NAME`", whole_or_length(.0))]
 pub(crate) struct NotRole(String);
 
 impl RoleArn {

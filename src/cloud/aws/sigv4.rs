@@ -27,7 +27,7 @@ impl Signer<'_> {
         let day = self.date.get(..8).unwrap_or(self.date);
         let scope = format!("{day}/{}/{}/aws4_request", self.region, self.service);
         let to_sign = format!("AWS4-HMAC-SHA256\n{}\n{scope}\n{}", self.date, sha256(canonical.as_bytes()));
-        let signature = hex(hmac(self.key(day).as_ref(), &to_sign).as_ref());
+        let signature = hex(hmac(self.key(day).as_ref(), &to_sign));
         let id = self.access_key_id;
         format!("AWS4-HMAC-SHA256 Credential={id}/{scope}, SignedHeaders={names}, Signature={signature}")
     }
@@ -45,7 +45,7 @@ fn hmac(key: &[u8], text: &str) -> hmac::Tag {
 }
 
 fn sha256(bytes: &[u8]) -> String {
-    hex(digest::digest(&digest::SHA256, bytes).as_ref())
+    hex(digest::digest(&digest::SHA256, bytes))
 }
 
 #[cfg(test)]
@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn signing_keys_are_those_of_the_vectors() {
-        let key = |signer: &Signer<'_>| hex(signer.key(&signer.date[..8]).as_ref());
+        let key = |signer: &Signer<'_>| hex(signer.key(&signer.date[..8]));
         assert_eq!(key(&SUITE), "938127b5336810ddb6a5d6af445fcac9e371f9ed418ed386b022aed82901be75");
         assert_eq!(key(&ECR), "3996f06430c138c848378f92e5b100bf4b37166113e817234f486d5756f6cf8a");
     }

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use regex_lite::Regex;
 
-use crate::console::log::brief;
+use crate::console::log::whole_or_length;
 use crate::function::image::Host;
 use crate::function::image::{groups, whole};
 
@@ -31,7 +31,7 @@ pub(crate) enum NotProvider {
     #[error(
         "`{}` is not the name of a workload identity provider: write it as \
          `projects/PROJECT_NUMBER/locations/global/workloadIdentityPools/POOL/providers/PROVIDER`",
-        brief(.0)
+        whole_or_length(.0)
     )]
     Form(String),
     #[error(
@@ -83,7 +83,7 @@ pub(crate) struct ServiceAccount(String);
 
 /// Why a text is not one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{}` is not a service account: write its email address, `NAME@PROJECT.iam.gserviceaccount.com`", brief(.0))]
+#[error("`{}` is not a service account: write its email address, `NAME@PROJECT.iam.gserviceaccount.com`", whole_or_length(.0))]
 pub(crate) struct NotServiceAccount(String);
 
 impl ServiceAccount {

@@ -18,6 +18,7 @@ use crate::files::input;
 use crate::function::outcome::{Failure, Problem};
 use crate::gateway::{Error, NotSent};
 use crate::http::cause::BodyError;
+use crate::text::hex;
 
 /// How much of a file is read at once, in bytes.
 const PIECE: usize = 64 * 1024;
@@ -105,8 +106,8 @@ impl Payload {
                 }
             }
         }
-        let hex: String = context.sign().as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(HeaderValue::from_str(&format!("sha256={hex}")).expect("hexadecimal digits are visible ASCII"))
+        Ok(HeaderValue::from_str(&format!("sha256={}", hex(context.sign())))
+            .expect("hexadecimal digits are visible ASCII"))
     }
 }
 

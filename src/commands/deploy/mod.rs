@@ -17,7 +17,7 @@ use crate::commands::images::{self, Checked};
 use crate::commands::orphans::left_over;
 use crate::commands::permissions;
 use crate::commands::prepare::{Loaded, Preparation, Rejected};
-use crate::commands::progress::{self, Reporter, count};
+use crate::commands::progress::{self, Reporter};
 use crate::config::Deploy;
 use crate::console::log;
 use crate::function::FunctionName;
@@ -26,6 +26,7 @@ use crate::gateway::provider::Provider;
 use crate::gateway::statuses::{Reading, Statuses};
 use crate::gateway::{Error, Gateway, NotSent};
 use crate::stack::Function;
+use crate::text::count;
 
 pub(crate) async fn run(mut preparation: Preparation<'_>, deploy: &Deploy) -> Result<Outcome, Rejected> {
     let loaded = preparation.load().await;
@@ -35,7 +36,12 @@ pub(crate) async fn run(mut preparation: Preparation<'_>, deploy: &Deploy) -> Re
     let (mut loaded, gateway) = preparation.finish(loaded.zip(gateway))?;
     let mut outcome = preparation.outcome(gateway.address());
     outcome.stack_file = Some(loaded.path.clone());
-    tracing::info!("deploying {} of `{}` to `{}`", count(loaded.stack.functions.len()), loaded.path, gateway.address());
+    tracing::info!(
+        "deploying {} of `{}` to `{}`",
+        count(loaded.stack.functions.len(), "function"),
+        loaded.path,
+        gateway.address()
+    );
     let needs = |functions| permissions::of_deploy(deploy, functions);
     let reporter = &Reporter::new(&needs);
     let (signed_in, checked) =
@@ -178,7 +184,7 @@ impl Deployer<'_> {
         if running == 0 || reported.is_complete() {
             return Ok(());
         }
-        let (functions, missing) = (count(running), reported.missing());
+        let (functions, missing) = (count(running, "function"), reported.missing());
         let message = format!(
             "nothing is deployed: `ROLLBACK` could not restore {functions}, since the gateway does not report: {missing}"
         );
@@ -219,7 +225,7 @@ impl Deployer<'_> {
             tracing::info!("nothing to prune");
             return Ok(());
         }
-        tracing::info!("pruning {} that `{}` no longer names", count(left_over.len()), loaded.path);
+        tracing::info!("pruning {} that `{}` no longer names", count(left_over.len(), "function"), loaded.path);
         let targets = left_over.into_iter().map(|target| (target, None)).collect();
         outcome.functions.append(&mut remove(&self.session, targets).await);
         Ok(())

@@ -12,6 +12,7 @@ use crate::console::{log, redact};
 use crate::function::FunctionName;
 use crate::function::outcome::{CallOutcome, Failure, Problem};
 use crate::gateway::{Error, Unanswered};
+use crate::text::count;
 
 /// The pause before a function that just started is called again; it grows to [`PAUSE_MOST`].
 const PAUSE: Duration = Duration::from_millis(200);
@@ -45,8 +46,7 @@ impl Verifier<'_> {
     /// Makes all calls, `parallel` at once, also after one failed.
     pub(super) async fn run(&self, calls: &mut [CallOutcome]) {
         let deadline = Instant::now() + self.limit;
-        let number = calls.len();
-        tracing::info!("verifying: {number} call{}", if number == 1 { "" } else { "s" });
+        tracing::info!("verifying: {}", count(calls.len(), "call"));
         stream::iter(self.verify.calls.iter().zip(calls))
             .for_each_concurrent(self.session.parallel, async |(call, outcome)| {
                 self.verify(call, outcome, deadline).await

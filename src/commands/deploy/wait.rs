@@ -18,12 +18,13 @@ use tokio::time::{Duration, Instant, Interval, interval_at, sleep, sleep_until};
 
 use super::readiness::{Old, Watch};
 use crate::commands::concurrent::Session;
-use crate::commands::progress::{Reporter, count};
+use crate::commands::progress::Reporter;
 use crate::console::log::{self, quote};
 use crate::function::FunctionName;
 use crate::function::outcome::{Action, Failure, FunctionOutcome, Problem, Replicas};
 use crate::gateway::Error;
 use crate::gateway::statuses::{Reading, Statuses};
+use crate::text::count;
 
 /// How long replicas have to stay available if nothing else shows that they are new; at most half of `WAIT_TIMEOUT`.
 const SETTLE: Duration = Duration::from_secs(10);
@@ -75,7 +76,7 @@ impl Waiter<'_> {
         if !waiting.is_empty() {
             tracing::info!(
                 "waiting until {} {} ready, at most {}",
-                count(waiting.len()),
+                count(waiting.len(), "function"),
                 if waiting.len() == 1 { "is" } else { "are" },
                 log::duration(self.limit)
             );
@@ -263,7 +264,7 @@ fn progress(waiting: &[Waiting<'_>], elapsed: Duration, limit: Duration) -> Stri
     let more = if more == 0 { String::new() } else { format!(" and {more} more") };
     format!(
         "still waiting for {}, {} of {}: {}{more} available",
-        count(waiting.len()),
+        count(waiting.len(), "function"),
         log::duration(Duration::from_secs(elapsed.as_secs())),
         log::duration(limit),
         named.join(", ")

@@ -7,6 +7,7 @@ use crate::console::log::{self, quote};
 use crate::console::redact::{self, RedactStream};
 use crate::files::atomic::{self, AtomicFile, Attributes};
 use crate::function::outcome::{Failure, Problem};
+use crate::text::count;
 
 /// How much of an answer the log shows, in bytes.
 const SHOWN: usize = 64 * 1024;
@@ -78,7 +79,7 @@ impl Output<'_> {
         let path = quote(&path.to_string_lossy());
         tracing::info!("the answer is in `{path}` ({size} bytes)");
         if tokens > 0 {
-            let places = if tokens == 1 { "1 place".to_owned() } else { format!("{tokens} places") };
+            let places = count(tokens, "place");
             tracing::warn!(
                 "the answer contained an access token of this step: it is masked as `***` in {places} of `{path}`\n\
                  hint: the function returns a token that it was sent; all other bytes are unchanged"

@@ -14,6 +14,7 @@ use crate::function::outcome::Outcome;
 use crate::gateway::Gateway;
 use crate::shutdown::Shutdown;
 use crate::stack;
+use crate::text::count;
 pub(crate) use stack_file::{Loaded, STACK_FILES, without_dots};
 
 /// One run of the pipe: its variables, and what is wrong with them and with the files that they name.
@@ -39,11 +40,10 @@ impl Rejected {
     /// Logs the problems of the stack file, and returns the last line, which has those of the variables.
     pub(crate) fn report(self) -> String {
         self.stack.iter().for_each(|problem| problem.diagnostic.log());
-        match self.stack.len() {
-            _ if !self.variables.is_empty() => self.variables.report(),
-            1 => "1 problem in the stack file, nothing was sent".to_owned(),
-            count => format!("{count} problems in the stack file, nothing was sent"),
+        if !self.variables.is_empty() {
+            return self.variables.report();
         }
+        format!("{} in the stack file, nothing was sent", count(self.stack.len(), "problem"))
     }
 }
 

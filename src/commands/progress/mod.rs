@@ -10,12 +10,8 @@ use crate::function::FunctionName;
 use crate::function::outcome::{Action, Failure, FunctionOutcome, Left, Outcome, Problem, Verdict};
 use crate::gateway::Error;
 use crate::oidc::{self, Grant, Lacking};
+use crate::text::count;
 pub(crate) use table::{calls as calls_table, print as table};
-
-/// `1 function`, `2 functions`.
-pub(crate) fn count(number: usize) -> String {
-    format!("{number} function{}", if number == 1 { "" } else { "s" })
-}
 
 /// Logs the problems of functions; the same hint is logged once.
 pub(crate) struct Reporter<'a> {
@@ -116,13 +112,17 @@ fn counts(outcome: &Outcome, done: &str) -> String {
     let unready = asked.iter().filter(|function| function.action.is_deployed() && function.problem.is_some());
     let is_known = unready.clone().all(|function| function.ready == Some(false));
     let (unready, readiness) = (unready.count(), if is_known { "not ready" } else { "not known to be ready" });
-    let of = count(asked.len());
+    let of = count(asked.len(), "function");
     let calls = outcome.calls.iter().filter(|call| call.verdict() == Verdict::Failed).count();
     let (head, mentioned) = match outcome.worst() {
         None => {
             let absent = number(|function| function.action == Action::Absent);
             let more = also(&[(absent, "not found"), (pruned.len(), "removed")]);
-            return format!("{done} {}{more} in {}", count(asked.len() - absent), log::duration(outcome.duration));
+            return format!(
+                "{done} {}{more} in {}",
+                count(asked.len() - absent, "function"),
+                log::duration(outcome.duration)
+            );
         }
         Some(_) if outcome.functions.is_empty() => return format!("nothing was {done}"),
         Some(Failure::Terminated | Failure::Interrupted) => (format!("{} of {of} {done}", asked.len() - missing), 0),

@@ -6,6 +6,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use crate::text::hex;
+
 /// RFC 3986, section 2.3.
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
@@ -33,7 +35,7 @@ pub(super) fn all(secret: &str) -> BTreeSet<String> {
     let bytes = secret.as_bytes();
     let base64 = (0..3).flat_map(|before| within_base64(bytes, before));
     let mut texts: BTreeSet<_> = base64.chain([secret.to_owned()]).flat_map(|text| escaped(&text)).collect();
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = hex(bytes);
     texts.extend([hex.to_uppercase(), hex]);
     texts
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use hyper_util::client::proxy::matcher::Matcher;
 
-use super::client::{CONNECT_TIMEOUT, is_loopback};
+use super::client::{CONNECT_TIMEOUT, is_local};
 use crate::console::log::{self, quote};
 use certificate::Certificate;
 
@@ -223,7 +223,7 @@ impl Cause {
 /// Whether a request to a URL is sent to the proxy that `HTTP_PROXY` names.
 fn goes_through_http_proxy(url: &url::Url) -> bool {
     let uri = url.as_str().parse::<http::Uri>();
-    url.scheme() == "http" && !is_loopback(url) && uri.is_ok_and(|uri| Matcher::from_env().intercept(&uri).is_some())
+    url.scheme() == "http" && !is_local(url) && uri.is_ok_and(|uri| Matcher::from_env().intercept(&uri).is_some())
 }
 
 #[cfg(test)]
