@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use openfaas_pipe::config::{Kind, VARIABLES};
 use serde_json::Value;
 
+use crate::support::Pipe;
+
 const README: &str = include_str!("../README.md");
 const METADATA: &str = include_str!("../pipe.yml");
 const CHANGELOG: &str = include_str!("../CHANGELOG.md");
@@ -73,7 +75,7 @@ fn yaml_definition_lists_known_variables_and_the_current_version() {
             Kind::Boolean => "'<boolean>'",
             Kind::Duration => "'<duration>'",
             Kind::Number => "'<number>'",
-            Kind::List => "['<string>']",
+            Kind::List | Kind::Headers | Kind::SecretList => "['<string>']",
             Kind::Text | Kind::Verbatim | Kind::Secret => "'<string>'",
         };
         let default = match variable.default {
@@ -175,4 +177,44 @@ fn exit_codes_are_documented() {
     }
     let stopped = [Failure::Interrupted, Failure::Terminated].map(|failure| failure.exit_code().to_string());
     assert!(details.contains(&format!("\n| {} | ", stopped.join(", "))));
+}
+
+/// Words in the names of variables that hold secrets, and the names that have one of them and hold none.
+const SECRET_WORDS: [&str; 6] = ["PASSWORD", "TOKEN", "KEY", "AUTH_CONFIG", "HEADERS", "SECRET"];
+const NO_SECRETS: [&str; 2] = ["SECRETS", "SECRET_FILES"];
+
+/// The variables that hold secrets as their kind says, and those that their names tell; the two must be the same.
+fn secrets() -> Vec<&'static str> {
+    let is_secret = |kind| matches!(kind, Kind::Secret | Kind::Headers | Kind::SecretList);
+    let secrets = VARIABLES.iter().filter(|variable| is_secret(variable.kind)).map(|variable| variable.name);
+    let by_name = VARIABLES
+        .iter()
+        .map(|variable| variable.name)
+        .filter(|name| SECRET_WORDS.iter().any(|word| name.contains(word)) && !NO_SECRETS.contains(name));
+    let (secrets, by_name): (Vec<_>, Vec<_>) = (secrets.collect(), by_name.collect());
+    assert_eq!(secrets, by_name);
+    secrets
+}
+
+#[test]
+fn every_secret_variable_is_masked_and_never_substituted() {
+    const VALUE: &str = "cGFzc3dvcmQ-of-the-test";
+    let known = secrets().into_iter().map(|name| {
+        let kind = VARIABLES.iter().find(|variable| variable.name == name).expect(name).kind;
+        match kind {
+            Kind::Secret => (name.to_owned(), VALUE.to_owned()),
+            _ => (format!("{name}_0"), format!("x-api-key: {VALUE}")),
+        }
+    });
+    let proxies = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy", "REPORT_PROXY"];
+    let proxies = proxies.map(|name| (name.to_owned(), format!("http://user:{VALUE}@proxy.example.com")));
+    let token = ("PIPELINES_JWT_TOKEN".to_owned(), VALUE.to_owned());
+    for (name, value) in known.chain(proxies).chain([token]) {
+        let stack =
+            format!("provider: {{name: openfaas}}\nfunctions: {{f: {{image: 'a/f:1', fprocess: '${{{name}}}'}}}}\n");
+        let pipe = Pipe::new().var("OPENFAAS_URL", "https://gw.example.com").var("DRY_RUN", "true").stack(&stack);
+        // An error that shows its value.
+        let ran = pipe.var(&name, &value).var("STRATEGY", VALUE).run().exits(2).says("unallowed value `***`");
+        ran.does_not_say(VALUE).says(&format!("`{name}` holds a secret of the pipe and is never substituted"));
+    }
 }

@@ -3,16 +3,16 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use openfaas_pipe::stack::envsubst::substitute;
+use openfaas_pipe::stack::envsubst::{Variables, substitute};
 
 fuzz_target!(|input: (&str, &str, &str)| {
     let (source, first, second) = input;
-    let variable = |name: &str| match name.len() {
+    let value = |name: &str| match name.len() {
         1 => Some(first.to_owned()),
         2 => Some(second.to_owned()),
         _ => None,
     };
-    match substitute(source, &variable) {
+    match substitute(source, Variables { value: &value, is_secret: &|name| name.len() == 3 }) {
         Ok(result) => {
             let mut last = 0;
             for at in 0..=result.text.len() {

@@ -14,7 +14,7 @@ fuzz_target!(|input: Vec<(u8, Option<u8>, Vec<u8>)>| {
     let pairs = input.into_iter().filter_map(|(which, item, value)| {
         let name = match VARIABLES.get(usize::from(which)) {
             // Registered secrets are kept for the lifetime of the process, so the fuzzer would run out of memory.
-            Some(variable) if variable.kind == Kind::Secret => return None,
+            Some(variable) if matches!(variable.kind, Kind::Secret | Kind::Headers | Kind::SecretList) => return None,
             Some(variable) => match item {
                 None => variable.name.to_owned(),
                 Some(255) => format!("{}_COUNT", variable.name),

@@ -46,7 +46,7 @@ pub fn warnings(
         let value = environment.text(name);
         if let Some((value, referred)) = value.and_then(|value| Some((value, variable_name(value)?))) {
             warnings.push(format!("`{name}` {}", is_the_text(name, value, referred)));
-        } else if variable.kind == Kind::List {
+        } else if variable.kind.is_list() {
             let numbered = (0..).map_while(|index| environment.get(&format!("{name}_{index}")).map(str::to_owned));
             let items = value.and_then(text_items).unwrap_or_else(|| numbered.collect());
             for (index, item) in items.iter().enumerate() {
@@ -56,6 +56,8 @@ pub fn warnings(
                         "item {index} of `{name}` contains the text `{part}`, not the variable's value: define `{referred}` as a \
                          repository or deployment variable, and write `{part}` without quotes or a backslash"
                     ));
+                } else if variable.kind == Kind::SecretList && (1..redact::SHORTEST).contains(&part.len()) {
+                    warnings.push(too_short(&format!("the value of item {index} of `{name}`")));
                 }
             }
         }
@@ -67,10 +69,7 @@ pub fn warnings(
             warnings.push(format!("`{name}` is not used by `COMMAND: {command}`, only by {commands}"));
         }
         if variable.kind == Kind::Secret && value.is_some_and(|value| value.trim().len() < redact::SHORTEST) {
-            warnings.push(format!(
-                "`{name}` is too short to be masked in the log: it has fewer than {} characters",
-                redact::SHORTEST
-            ));
+            warnings.push(too_short(&format!("`{name}`")));
         }
         if substituted.contains(name) {
             warnings.push(format!(
@@ -102,6 +101,10 @@ fn is_the_text(name: &str, value: &str, referred: &str) -> String {
         "is the text `{value}`, not the variable's value: write `{name}: {value}`, and define `{referred}` as a repository or \
          deployment variable"
     )
+}
+
+fn too_short(what: &str) -> String {
+    format!("{what} is too short to be masked in the log: it has fewer than {} characters", redact::SHORTEST)
 }
 
 /// The variable that `name` was probably meant to be, if it is not one itself.

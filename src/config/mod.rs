@@ -26,6 +26,8 @@ pub(crate) use lints::{check_names, unexpanded};
 pub use parse::read;
 pub use problems::Problems;
 pub(crate) use registries::{ImageChecks, RegistryAccess};
+pub(crate) use secrets::is_secret;
+pub(crate) use variables::TOKENS;
 pub use variables::{Kind, VARIABLES, Variable};
 pub(crate) use verify::{Verify, VerifyCall};
 

@@ -1,39 +1,83 @@
 //! Hides the environment's secrets in all output, whether the command uses them or not.
 
-use super::{Environment, Kind, VARIABLES};
+use super::value::text_items;
+use super::variables::Sensitive;
+use super::{Environment, VARIABLES};
 use crate::console::redact::Secret;
-use crate::stack::envsubst::TOKENS;
+use crate::function::compare;
 use crate::text::variable_name;
 
-/// Variables of URLs that may hold a password; errors show these URLs.
-const URLS: [&str; 9] = [
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "ALL_PROXY",
-    "http_proxy",
-    "https_proxy",
-    "all_proxy",
-    "REPORT_PROXY",
-    "OPENFAAS_URL",
-    "STACK_FILE",
-];
+/// A shorter line of a value may be any word.
+const SHORTEST_LINE: usize = 16;
 
 /// A [`Secret`] is hidden from the moment that it is made.
 pub(super) fn hide(environment: &Environment) {
-    let secrets = VARIABLES.iter().filter(|variable| variable.kind == Kind::Secret).map(|variable| variable.name);
-    // Bitbucket's own token is never used, but must not be shown either.
-    for name in secrets.chain(["PIPELINES_JWT_TOKEN"]) {
-        // What cannot be a token is shown in the error that says so.
-        let is_token = |value: &&str| name != "BITBUCKET_STEP_OIDC_TOKEN" || variable_name(value).is_none();
-        let secret = if TOKENS.contains(&name) { Secret::token } else { Secret::new };
-        let _ = environment.text(name).filter(is_token).map(|value| secret(value.to_owned()));
-    }
-    for name in URLS {
-        let Some((userinfo, password)) = environment.text(name).and_then(password_in_url) else { continue };
-        for text in [userinfo, password] {
-            let _ = Secret::new(text.to_owned());
-            let _ = Secret::new(percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned());
+    for name in environment.names() {
+        let (Some(sensitive), Some(text)) = (Sensitive::of(name), environment.text(name)) else { continue };
+        match sensitive {
+            // What cannot be a token is shown in the error that says so.
+            Sensitive::Token if variable_name(text).is_some() => {}
+            Sensitive::Token => _ = Secret::token(text.to_owned()),
+            Sensitive::Secret => _ = Secret::new(text.to_owned()),
+            Sensitive::Values | Sensitive::Headers => {
+                items(name, text).iter().for_each(|item| hide_value(item, sensitive == Sensitive::Headers));
+            }
+            Sensitive::Url => hide_password(text),
         }
+    }
+}
+
+/// Whether a variable holds a secret, which the stack file must not pass to a function.
+pub(crate) fn is_secret(environment: &Environment, name: &str) -> bool {
+    match Sensitive::of(name) {
+        // The query of a stack file's URL is often a token.
+        Some(Sensitive::Url) => {
+            environment.text(name).is_some_and(|text| password_in_url(text).is_some() || text.contains('?'))
+        }
+        sensitive => sensitive.is_some(),
+    }
+}
+
+/// The items of a list, or the one item that `NAME_0` has. A list that cannot be read is an error, which must not show it either.
+fn items(name: &str, text: &str) -> Vec<String> {
+    if VARIABLES.iter().all(|variable| variable.name != name) {
+        return vec![text.to_owned()];
+    }
+    text_items(text).unwrap_or_else(|| text.lines().map(str::to_owned).collect())
+}
+
+fn hide_value(item: &str, is_header: bool) {
+    // Without a separator, the name may have been forgotten.
+    let (name, value) = item.split_once(['=', ':']).unwrap_or((if is_header { "auth" } else { "" }, item));
+    let value = value.trim();
+    // `Accept: text/plain` must not mask what it has in common with the log.
+    if value.is_empty() || is_unexpanded(value) || is_header && !compare::is_secret(name, value) {
+        return;
+    }
+    let _ = Secret::new(value.to_owned());
+    // A server may return the credentials without their scheme, such as `Bearer`.
+    if is_header && let Some((_, credentials)) = value.split_once(' ') {
+        let _ = Secret::new(credentials.to_owned());
+    }
+    // The lines of a key may be shown one by one.
+    if value.contains('\n') {
+        value
+            .lines()
+            .filter(|line| line.trim().len() >= SHORTEST_LINE)
+            .for_each(|line| drop(Secret::new(line.to_owned())));
+    }
+}
+
+/// Whether an item is the name of a variable that was not expanded: the error about it shows the name.
+fn is_unexpanded(value: &str) -> bool {
+    variable_name(value).is_some_and(|name| !name.bytes().any(|byte| byte.is_ascii_lowercase()))
+}
+
+fn hide_password(url: &str) {
+    let Some((userinfo, password)) = password_in_url(url) else { return };
+    for text in [userinfo, password] {
+        let _ = Secret::new(text.to_owned());
+        let _ = Secret::new(percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned());
     }
 }
 
@@ -66,6 +110,27 @@ mod tests {
             ("dir:1/stack@v1.yml", None),
         ] {
             assert_eq!(password_in_url(text).map(|(_, password)| password), password, "{text}");
+        }
+    }
+
+    #[test]
+    fn variable_holds_a_secret_by_its_name_or_by_the_password_in_its_url() {
+        let set = |name: &str, value: &str| Environment::new([(name.into(), value.into())]);
+        for (name, value, expected) in [
+            ("SIGN_KEY", "", true),
+            ("PIPELINES_JWT_TOKEN", "x", true),
+            ("HEADERS", "Accept: text/plain", true),
+            ("HEADERS_0", "Accept: text/plain", true),
+            ("HEADERS_COUNT", "1", false),
+            ("HEADERS_TIMEOUT", "1", false),
+            ("https_proxy", "http://user:password@proxy:3128", true),
+            ("https_proxy", "http://proxy:3128", false),
+            ("STACK_FILE", "stacks/prod.yml", false),
+            ("STACK_FILE_1", "https://git.example.com/stack.yml?token=abc", true),
+            ("OPENFAAS_URL", "https://gw.example.com", false),
+            ("TAG", "x", false),
+        ] {
+            assert_eq!(is_secret(&set(name, value), name), expected, "{name}");
         }
     }
 }

@@ -33,6 +33,67 @@ pub enum Kind {
     Duration,
     Number,
     List,
+    /// A list of headers. The values of those that look like credentials are hidden.
+    Headers,
+    /// A list of names and values. All values are hidden.
+    SecretList,
+}
+
+impl Kind {
+    pub fn is_list(self) -> bool {
+        matches!(self, Self::List | Self::Headers | Self::SecretList)
+    }
+}
+
+/// The step's own tokens. The pipe does not use the second.
+pub(crate) const TOKENS: [&str; 2] = ["BITBUCKET_STEP_OIDC_TOKEN", "PIPELINES_JWT_TOKEN"];
+
+/// Variables of URLs that may contain a password.
+const URLS: [&str; 9] = [
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "all_proxy",
+    "REPORT_PROXY",
+    "OPENFAAS_URL",
+    "STACK_FILE",
+];
+
+/// What must be hidden of a variable's value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sensitive {
+    /// All of it, and no function gets it under any name.
+    Token,
+    Secret,
+    /// The values of a list, or the value of one of its items.
+    Values,
+    /// The same, for those headers that look like credentials.
+    Headers,
+    /// The password in the URL.
+    Url,
+}
+
+impl Sensitive {
+    /// What is sensitive about a variable, or about `NAME_0` of a list: redaction and substitution both follow from it.
+    pub(super) fn of(name: &str) -> Option<Self> {
+        let item_of = name.rsplit_once('_').filter(|(_, index)| index.bytes().all(|byte| byte.is_ascii_digit()));
+        [Some(name), item_of.map(|(list, _)| list)].into_iter().flatten().find_map(|name| {
+            if TOKENS.contains(&name) {
+                return Some(Self::Token);
+            }
+            if URLS.contains(&name) {
+                return Some(Self::Url);
+            }
+            match VARIABLES.iter().find(|variable| variable.name == name)?.kind {
+                Kind::Secret => Some(Self::Secret),
+                Kind::SecretList => Some(Self::Values),
+                Kind::Headers => Some(Self::Headers),
+                _ => None,
+            }
+        })
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -73,7 +134,8 @@ impl Values {
         envy::from_iter(VARIABLES.iter().filter_map(|variable| {
             let value = environment.get(variable.name).filter(|value| !value.trim().is_empty())?;
             let value = match variable.kind {
-                Kind::Verbatim | Kind::List => value,
+                Kind::Verbatim => value,
+                kind if kind.is_list() => value,
                 _ => value.trim(),
             };
             Some((variable.name.to_owned(), value.to_owned()))
@@ -163,7 +225,7 @@ variables! {
     content_type "CONTENT_TYPE" Text "text/plain" CALL;
     method "METHOD" Text "POST" CALL;
     query "QUERY" List "" INVOKE;
-    headers "HEADERS" List "" CALL;
+    headers "HEADERS" Headers "" CALL;
     r#async "ASYNC" Boolean "false" INVOKE;
     auth "AUTH" Text "auto" CALL;
     sign_header "SIGN_HEADER" Text "" CALL;

@@ -115,7 +115,8 @@ impl Changes {
     }
 }
 
-fn is_secret(name: &str, value: &str) -> bool {
+/// Whether a value should not be shown, by its name or because it has a password in it.
+pub(crate) fn is_secret(name: &str, value: &str) -> bool {
     // A switch such as `jwt_auth: 'true'` is not a secret, although its name looks like one.
     let is_switch = ["", "true", "false", "0", "1"].contains(&value.to_ascii_lowercase().as_str());
     !is_switch && (looks_secret(name) || has_password(value))

@@ -30,7 +30,7 @@ pub use crate::function::image::Tag;
 use decode::{Decoder, Text};
 pub use diagnostics::{FileProblem, FileProblems};
 use diagnostics::{Page, Place};
-use envsubst::Substituted;
+use envsubst::{Substituted, Variables};
 use resolve::Assembly;
 use schema::Root;
 use yaml::Document;
@@ -105,8 +105,7 @@ pub type FolderDigest<'a> = dyn Fn(&Path) -> Result<String, Box<dyn Error>> + 'a
 
 /// What a stack file needs from outside of it.
 pub struct Surroundings<'a> {
-    /// The value of a variable that is set.
-    pub variable: &'a dyn Fn(&str) -> Option<String>,
+    pub variables: Variables<'a>,
     pub folder_digest: &'a FolderDigest<'a>,
     /// What is wrong with a text that holds one of the step's tokens.
     pub token_fault: &'a dyn Fn(&str) -> Option<String>,
@@ -156,7 +155,7 @@ pub fn read(source: &Source, options: &Options, surroundings: &Surroundings<'_>)
     let substituted = if options.is_literal {
         Substituted::unchanged(text)
     } else {
-        envsubst::substitute(text, surroundings.variable).map_err(|faults| {
+        envsubst::substitute(text, surroundings.variables).map_err(|faults| {
             let problems = faults
                 .into_iter()
                 .map(|fault| page.problem(fault.at, &fault.kind.to_string(), Some(fault.kind.hint())));

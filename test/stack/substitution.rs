@@ -139,7 +139,7 @@ fn secrets_of_the_pipe_are_not_substituted() {
                  d: ${#PIPELINES_JWT_TOKEN}\n      # ${SIGN_KEY}";
     let ran = pipe(environment(stack)).run().exits(2);
     for name in ["BITBUCKET_STEP_OIDC_TOKEN", "OPENFAAS_PASSWORD", "SIGN_KEY", "PIPELINES_JWT_TOKEN"] {
-        assert!(ran.log.contains(&format!("`{name}` is a secret of the pipe")), "{}", ran.log);
+        assert!(ran.log.contains(&format!("`{name}` holds a secret of the pipe")), "{}", ran.log);
     }
     ran.says("5 problems in the stack file, nothing was sent");
 }

@@ -15,6 +15,7 @@ use crate::function::FunctionName;
 use crate::http::fetch::{self, fetch};
 use crate::image_tag::git;
 use crate::image_tag::handler_digest;
+use crate::stack::envsubst::Variables;
 use crate::stack::owner_label;
 use crate::stack::{self, Stack, Surroundings, Tag};
 
@@ -53,9 +54,12 @@ impl Preparation<'_> {
         let substituted = RefCell::default();
         let tokens = Tokens::new(self.environment);
         let surroundings = Surroundings {
-            variable: &|name| {
-                BTreeSet::insert(&mut substituted.borrow_mut(), name.to_owned());
-                self.environment.get(name).map(str::to_owned)
+            variables: Variables {
+                value: &|name| {
+                    BTreeSet::insert(&mut substituted.borrow_mut(), name.to_owned());
+                    self.environment.get(name).map(str::to_owned)
+                },
+                is_secret: &|name| config::is_secret(self.environment, name),
             },
             folder_digest: &|folder| {
                 handler_digest::folder(folder).map_err(|error| format!("{error}; {}", error.hint()).into())

@@ -1,8 +1,8 @@
 //! Finds the step's own tokens in the fields of functions, whatever variable they come from.
 
-use crate::config::{Deploy, Environment, Problems};
+use crate::config::{Deploy, Environment, Problems, TOKENS};
 use crate::console::log::quote;
-use crate::stack::envsubst::{OWN_SECRET, TOKENS};
+use crate::stack::envsubst::OWN_SECRET;
 
 /// A shorter value is not a token, and may be part of any text by coincidence.
 const SHORTEST: usize = 16;

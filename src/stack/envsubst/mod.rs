@@ -34,13 +34,7 @@ use thiserror::Error;
 use super::MAX_FILE;
 use parse::Parser;
 
-/// The step's own tokens, which no function gets under any name.
-pub const TOKENS: [&str; 2] = ["BITBUCKET_STEP_OIDC_TOKEN", "PIPELINES_JWT_TOKEN"];
-/// All names that hold secrets of the pipe. All but the tokens are looked for by name alone: their values may be short, and
-/// a function of the same team may rightly have one under another name.
-pub const SECRET_NAMES: [&str; 6] =
-    [TOKENS[0], TOKENS[1], "OPENFAAS_PASSWORD", "SIGN_KEY", "REGISTRY_PASSWORD", "DOCKER_AUTH_CONFIG"];
-/// What to do in place of giving a function one of these.
+/// What to do in place of giving a function a secret of the pipe.
 pub const OWN_SECRET: &str = "give the function an OpenFaaS secret (`secrets:`) of its own instead";
 
 /// After so many faults the rest is not looked at.
@@ -70,7 +64,7 @@ pub enum FaultKind {
     NotClosed { name: String },
     #[error("the length of `${{{name}:offset:length}}` is negative")]
     NegativeLength { name: String },
-    #[error("`{name}` is a secret of the pipe and is never substituted")]
+    #[error("`{name}` holds a secret of the pipe and is never substituted")]
     Secret { name: String },
     #[error("the substitution cuts a character in two")]
     CutCharacter,
@@ -211,10 +205,19 @@ impl Substituted {
     }
 }
 
-/// Substitutes the variables of `source`; `variable` returns the value of a name that is set. The error is all expressions that are
-/// wrong, up to a limit.
-pub fn substitute(source: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<Substituted, Vec<Fault>> {
-    let mut parser = Parser::new(source, variable);
+/// What variables hold, by their names.
+#[derive(Clone, Copy)]
+pub struct Variables<'a> {
+    /// The value of a variable that is set.
+    pub value: &'a dyn Fn(&str) -> Option<String>,
+    /// Whether it holds a secret of the pipe. Only the name counts: a function of the same team may rightly have the same value
+    /// under another name.
+    pub is_secret: &'a dyn Fn(&str) -> bool,
+}
+
+/// Substitutes the variables of `source`. The error is all expressions that are wrong, up to a limit.
+pub fn substitute(source: &str, variables: Variables<'_>) -> Result<Substituted, Vec<Fault>> {
+    let mut parser = Parser::new(source, variables);
     let mut run = Run { source, line: (0, is_comment(source)), out: Substituted::default() };
     let mut faults = Vec::new();
     while let Some(start) = run.copy_text(&mut parser) {

@@ -4,13 +4,13 @@ use std::ops::Range;
 
 use super::super::{MAX_DEPTH, MAX_FILE};
 use super::functions::{self, Operator};
-use super::{Fault, FaultKind, SECRET_NAMES};
+use super::{Fault, FaultKind, Variables};
 use crate::console::log::whole_or_length;
 
 /// Reads expressions, and evaluates them on the way.
 pub(super) struct Parser<'a> {
     source: &'a str,
-    variable: &'a dyn Fn(&str) -> Option<String>,
+    variables: Variables<'a>,
     /// The next byte to read.
     pub(super) at: usize,
     depth: usize,
@@ -19,8 +19,8 @@ pub(super) struct Parser<'a> {
 }
 
 impl<'a> Parser<'a> {
-    pub(super) fn new(source: &'a str, variable: &'a dyn Fn(&str) -> Option<String>) -> Self {
-        Self { source, variable, at: 0, depth: 0, missing: Vec::new() }
+    pub(super) fn new(source: &'a str, variables: Variables<'a>) -> Self {
+        Self { source, variables, at: 0, depth: 0, missing: Vec::new() }
     }
 
     /// What an expression becomes whose `${` is read already.
@@ -53,7 +53,7 @@ impl<'a> Parser<'a> {
             });
         }
         let text = &self.source[name.clone()];
-        let value = (self.variable)(text).unwrap_or_default();
+        let value = (self.variables.value)(text).unwrap_or_default();
         match operator {
             // Of a default that is not used, nothing is missing.
             Operator::Default if !value.is_empty() => self.missing.truncate(missing_before),
@@ -73,7 +73,7 @@ impl<'a> Parser<'a> {
             return Err(self.fault(start, FaultKind::NoName));
         }
         let name = &self.source[begin..self.at];
-        if SECRET_NAMES.contains(&name) {
+        if (self.variables.is_secret)(name) {
             return Err(self.fault(start, FaultKind::Secret { name: name.to_owned() }));
         }
         Ok(begin..self.at)

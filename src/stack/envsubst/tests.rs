@@ -20,12 +20,14 @@ fn variable(name: &str) -> Option<String> {
     Some(value.to_owned())
 }
 
+const VARIABLES: Variables<'_> = Variables { value: &variable, is_secret: &|name| name == "KEY" };
+
 fn becomes(source: &str) -> String {
-    substitute(source, &variable).expect(source).text
+    substitute(source, VARIABLES).expect(source).text
 }
 
 fn faults(source: &str) -> Vec<FaultKind> {
-    let faults = substitute(source, &variable).expect_err(source);
+    let faults = substitute(source, VARIABLES).expect_err(source);
     faults.into_iter().map(|fault| fault.kind).collect()
 }
 
@@ -199,34 +201,32 @@ fn each_fault_has_its_kind() {
 
 #[test]
 fn all_faults_are_reported_at_their_places() {
-    let source = "a: ${}\nb: ${WORD}\nc: ${WORD-x}\nd: ${OPENFAAS_PASSWORD:-x}\n";
-    let faults = substitute(source, &variable).expect_err("faults");
+    let source = "a: ${}\nb: ${WORD}\nc: ${WORD-x}\nd: ${KEY:-x}\n";
+    let faults = substitute(source, VARIABLES).expect_err("faults");
     let marked: Vec<&str> = faults.iter().map(|fault| &source[fault.at.clone()]).collect();
-    assert_eq!(marked, ["${}", "-", "${OPENFAAS_PASSWORD:-x}"]);
+    assert_eq!(marked, ["${}", "-", "${KEY:-x}"]);
 }
 
 #[test]
 fn fault_within_others_is_reported_once_and_parsing_continues_after_it() {
     let source = "${A:-${B:-${C.}}} ${D.} ${E:-${";
-    let faults = substitute(source, &variable).expect_err("faults");
+    let faults = substitute(source, VARIABLES).expect_err("faults");
     let places: Vec<_> = faults.iter().map(|fault| fault.at.clone()).collect();
     assert_eq!(places, [13..14, 21..22, 29..31]);
 }
 
 #[test]
 fn secrets_are_refused_everywhere() {
-    for secret in SECRET_NAMES {
-        for source in [format!("${{{secret}}}"), format!("# ${{{secret}:-x}}"), format!("${{N:-${{#{secret}}}}}")] {
-            let expected = FaultKind::Secret { name: secret.to_owned() };
-            assert_eq!(faults(&source).first(), Some(&expected), "{source}");
-        }
+    for source in ["${KEY}", "# ${KEY:-x}", "${N:-${#KEY}}"] {
+        let expected = FaultKind::Secret { name: "KEY".to_owned() };
+        assert_eq!(faults(source).first(), Some(&expected), "{source}");
     }
 }
 
 #[test]
 fn names_without_value_and_default_are_noted_outside_of_comments() {
     let source = "# ${COMMENTED}\nx: ${NONE} ${OTHER:-d} ${BLANK^} ${WORD:-${UNUSED}} ${A:-${USED}} ${WORD}\n";
-    let result = substitute(source, &variable).expect("substituted");
+    let result = substitute(source, VARIABLES).expect("substituted");
     let missing: Vec<&str> = result.missing.keys().map(String::as_str).collect();
     assert_eq!(missing, ["BLANK", "NONE", "USED"]);
 }
@@ -234,7 +234,7 @@ fn names_without_value_and_default_are_noted_outside_of_comments() {
 #[test]
 fn places_lead_back_to_the_source() {
     let source = "ab${VERSION}c$$d${NONE}e";
-    let result = substitute(source, &variable).expect("substituted");
+    let result = substitute(source, VARIABLES).expect("substituted");
     assert_eq!(result.text, "ab1.2.3c$de");
     let ranges: Vec<&str> = (0..result.text.len()).map(|at| &source[result.source_range(at)]).collect();
     let expression = "${VERSION}";
@@ -248,7 +248,7 @@ fn places_lead_back_to_the_source() {
 #[test]
 fn replacements_are_the_values_of_expressions() {
     let source = "a ${VERSION} b ${NONE}\n${N}";
-    let result = substitute(source, &variable).expect("substituted");
+    let result = substitute(source, VARIABLES).expect("substituted");
     let replacements: Vec<Replacement<'_>> = result.replacements(0..10).collect();
     assert_eq!(
         replacements,
@@ -262,7 +262,8 @@ fn replacements_are_the_values_of_expressions() {
 #[test]
 fn deep_nesting_and_long_output_end() {
     let big = |_: &str| Some("v".repeat(100_000));
-    let kind = |source: &str| substitute(source, &big).expect_err("fault")[0].kind.clone();
+    let kind =
+        |source: &str| substitute(source, Variables { value: &big, ..VARIABLES }).expect_err("fault")[0].kind.clone();
     assert_eq!(kind(&"${A:-".repeat(100_000)), FaultKind::TooDeep);
     assert_eq!(kind(&"${A}".repeat(1000)), FaultKind::TooLong);
     assert_eq!(kind("${A//v/${A}}"), FaultKind::TooLong);
@@ -288,7 +289,7 @@ fn expressive() -> impl Strategy<Value = String> {
 proptest! {
     #[test]
     fn nothing_panics_and_places_stay_within(source in expressive()) {
-        match substitute(&source, &variable) {
+        match substitute(&source, VARIABLES) {
             Ok(result) => {
                 let mut last = 0;
                 for at in 0..=result.text.len() {
@@ -321,7 +322,7 @@ proptest! {
 
     #[test]
     fn copied_text_maps_to_itself(source in expressive()) {
-        if let Ok(result) = substitute(&source, &variable) {
+        if let Ok(result) = substitute(&source, VARIABLES) {
             for (at, byte) in result.text.bytes().enumerate() {
                 let range = result.source_range(at);
                 if range.is_empty() && range.start < source.len() {

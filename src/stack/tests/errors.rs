@@ -420,8 +420,8 @@ fn content_of_files_outside_the_clone_is_not_shown() {
         is_remote: false,
         clone_dir: Some(clone.clone()),
     };
-    let surroundings =
-        Surroundings { variable: &|_| None, folder_digest: &|_| Ok(String::new()), token_fault: &|_| None };
+    let variables = Variables { value: &|_| None, is_secret: &|_| false };
+    let surroundings = Surroundings { variables, folder_digest: &|_| Ok(String::new()), token_fault: &|_| None };
     let problems = read(&source, &Options::default(), &surroundings).expect_err("problems");
     assert!(!format!("{problems:?}").contains("hunter2"), "{problems}");
     let filter = Options { filter: Some("x".to_owned()), ..Options::default() };
