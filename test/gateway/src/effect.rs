@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use crate::answer::{self, Answer};
 use crate::body;
-use crate::fault::{Effect, Fault};
+use crate::fault::{Effect, Fault, Incident};
 use crate::life::{Life, Stage};
 use crate::record::Request;
 use crate::wire::Breaker;
@@ -20,8 +20,8 @@ pub(crate) struct NoAnswer;
 /// How the server handles a request with a fault.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Usual {
-    /// As if there were no fault.
-    Route,
+    /// As if there were no fault, or with an incident of the provider.
+    Route(Option<Incident>),
     /// Responds with the request itself ([`echo`]).
     Echo,
 }
@@ -41,9 +41,11 @@ where
         latch.opened().await;
     }
     let served = match fault.effect {
-        _ if fault.processed => Some(usual(Usual::Route).await),
+        _ if fault.processed => Some(usual(Usual::Route(fault.incident)).await),
         Effect::Echo if !fault.dies => Some(usual(Usual::Echo).await),
-        Effect::Answer | Effect::CutOff(_) if fault.status.is_none() && !fault.dies => Some(usual(Usual::Route).await),
+        Effect::Answer | Effect::CutOff(_) if fault.status.is_none() && !fault.dies => {
+            Some(usual(Usual::Route(fault.incident)).await)
+        }
         _ => None,
     };
     if fault.dies {

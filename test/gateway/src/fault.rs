@@ -41,6 +41,16 @@ pub struct Fault {
     pub(crate) processed: bool,
     pub(crate) dies: bool,
     pub(crate) effect: Effect,
+    pub(crate) incident: Option<Incident>,
+}
+
+/// What goes wrong in the provider while it processes a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Incident {
+    /// The process of the new container cannot be started.
+    TaskDoesNotStart,
+    /// The process of the old container does not end in time.
+    TaskDoesNotEnd,
 }
 
 #[derive(Clone, Debug)]
@@ -91,6 +101,7 @@ impl Fault {
             processed: false,
             dies: false,
             effect: Effect::Answer,
+            incident: None,
         }
     }
 
@@ -254,6 +265,44 @@ impl Fault {
     /// Never responds.
     pub fn hang(self) -> Self {
         self.effect(Effect::Hang)
+    }
+
+    /// Responds like Community Edition to an update that Kubernetes refuses, such as one that conflicts with a controller's:
+    /// 200 without a body. Nothing is changed.
+    pub fn conflict(self) -> Self {
+        self.status(200)
+    }
+
+    /// Responds like a provider to a call of a function whose process does not listen yet, or no longer.
+    pub fn unreachable(self, function: &str) -> Self {
+        self.internal(500, "proxy", format!("Can't reach service for: {function}.\n"))
+    }
+
+    /// Responds like a watchdog to a call above its `max_inflight`. The function does not run.
+    pub fn overloaded(self) -> Self {
+        let text = "Concurrent request limit exceeded. Max concurrent requests: 1\n";
+        self.internal(429, "faas-middleware", text.to_owned())
+    }
+
+    fn internal(self, status: u16, component: &str, text: String) -> Self {
+        self.status(status).header("X-OpenFaaS-Internal", component).header("Content-Type", "text/plain").body(text)
+    }
+
+    /// faasd creates the container of a `PUT` or `POST`, and responds with 400 because its process cannot be started. The
+    /// function exists, but does not run. Other editions process the request as usual.
+    pub fn task_does_not_start(self) -> Self {
+        self.incident(Incident::TaskDoesNotStart)
+    }
+
+    /// faasd ends the process of the old version in a `PUT`, but not in time: it responds with 500 and changes nothing else.
+    /// The function exists, but does not run. Other editions process the request as usual.
+    pub fn task_does_not_end(self) -> Self {
+        self.incident(Incident::TaskDoesNotEnd)
+    }
+
+    fn incident(mut self, incident: Incident) -> Self {
+        self.incident = Some(incident);
+        self
     }
 
     fn effect(mut self, effect: Effect) -> Self {

@@ -1,6 +1,8 @@
 //! The editions of OpenFaaS: what their providers report of a function, and what they omit.
 //!
-//! Based on faas-netes 662ce9ce (`pkg/handlers`, `pkg/k8s`) and faasd 13f03f3 (`pkg/provider/handlers`).
+//! Community Edition and faasd respond as real ones did: faas-netes 1241e363 on Kubernetes 1.36, and faasd 0172c99 with
+//! containerd. `cargo run --example gateway-conformance -- FILE…` compares them with recorded responses. What no
+//! recording shows follows faas-netes 662ce9ce and faasd 13f03f3.
 
 use std::str::FromStr;
 
@@ -9,7 +11,8 @@ use serde_json::{Map, Value, json};
 /// An edition of OpenFaaS.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Flavour {
-    /// OpenFaaS for Enterprises: IAM, several namespaces, complete statuses.
+    /// OpenFaaS for Enterprises: IAM, several namespaces, complete statuses. This follows its documentation: its source is
+    /// closed, and no real gateway of this edition was available for comparison.
     #[default]
     Enterprise,
     /// Community Edition (faas-netes): basic auth, one namespace, statuses without environment.
@@ -56,11 +59,11 @@ impl Flavour {
     }
 
     /// Turns a complete status into the one that this edition reports.
-    pub(crate) fn report(self, status: &mut Map<String, Value>, view: View, updates: u64) {
+    pub(crate) fn report(self, status: &mut Map<String, Value>, view: View, updates: u64, container: &Container<'_>) {
         match self {
             Self::Enterprise => {}
             Self::Ce => report_of_ce(status, updates),
-            Self::Faasd => report_of_faasd(status, view),
+            Self::Faasd => report_of_faasd(status, view, container),
         }
     }
 }
@@ -82,6 +85,14 @@ pub(crate) enum View {
     List,
 }
 
+/// What faasd reads from a container instead of the deployment.
+pub(crate) struct Container<'a> {
+    /// The environment of its image.
+    pub(crate) environment: Option<&'a Map<String, Value>>,
+    /// Whether its process runs.
+    pub(crate) runs: bool,
+}
+
 fn report_of_ce(status: &mut Map<String, Value>, updates: u64) {
     for field in ["envVars", "constraints", "readOnlyRootFilesystem"] {
         status.remove(field);
@@ -93,6 +104,12 @@ fn report_of_ce(status: &mut Map<String, Value>, updates: u64) {
         labels.insert("uid".to_owned(), json!(updates.to_string()));
     }
     object(status, "annotations").entry("prometheus.io.scrape").or_insert_with(|| json!("false"));
+    if let Some(created) = status.get("createdAt").and_then(Value::as_str).and_then(|created| created.split('.').next())
+    {
+        // Kubernetes stores whole seconds.
+        let created = format!("{}Z", created.trim_end_matches('Z'));
+        status.insert("createdAt".to_owned(), json!(created));
+    }
     for field in ["limits", "requests"] {
         if let Some(Value::Object(quantities)) = status.get_mut(field) {
             for quantity in ["memory", "cpu"] {
@@ -102,7 +119,7 @@ fn report_of_ce(status: &mut Map<String, Value>, updates: u64) {
     }
 }
 
-fn report_of_faasd(status: &mut Map<String, Value>, view: View) {
+fn report_of_faasd(status: &mut Map<String, Value>, view: View, container: &Container<'_>) {
     for field in ["constraints", "requests", "readOnlyRootFilesystem"] {
         status.remove(field);
     }
@@ -111,8 +128,21 @@ fn report_of_faasd(status: &mut Map<String, Value>, view: View) {
     if let (View::List, Some(memory)) = (view, memory) {
         status.insert("limits".to_owned(), json!({"memory": memory}));
     }
-    if view == View::List {
+    if view == View::List || !container.runs {
         status.remove("availableReplicas");
+    }
+    if !container.runs {
+        status.remove("replicas");
+    }
+    for field in ["labels", "annotations"] {
+        object(status, field);
+    }
+    for (name, value) in container.environment.into_iter().flatten() {
+        if name == "fprocess" {
+            status.entry("envProcess").or_insert_with(|| value.clone());
+        } else {
+            object(status, "envVars").entry(name).or_insert_with(|| value.clone());
+        }
     }
     if let Some(image) = status.get("image").and_then(Value::as_str).map(full_image) {
         status.insert("image".to_owned(), json!(image));

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::flavour::{Flavour, View};
+use crate::flavour::{Container, Flavour, View};
 use crate::validate::Deployment;
 
 /// The namespace of a function without one.
@@ -22,6 +22,8 @@ pub enum Ready {
     After(Duration),
     /// Never, for example because its image cannot be pulled.
     Never,
+    /// At once, until its process ends after this time. With zero, the process ends before it is ready.
+    Until(Duration),
 }
 
 /// The state of a function.
@@ -52,6 +54,8 @@ pub(crate) enum Refused {
     Exists,
     NotFound,
     Terminating,
+    /// The deployment is terminating, and its service is gone already.
+    NoService,
 }
 
 /// All functions by namespace and name.
@@ -61,8 +65,21 @@ pub(crate) struct Functions {
     ready: Ready,
     /// By function name, `NAME.NAMESPACE` or image.
     ready_of: HashMap<String, Ready>,
-    deletion: Duration,
+    times: Times,
     flavour: Flavour,
+    /// The environment of images, by a part of their names.
+    image_environments: Vec<(String, Map<String, Value>)>,
+}
+
+/// How long the controllers of Kubernetes take.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Times {
+    /// How long a deleted function is terminating.
+    pub(crate) deletion: Duration,
+    /// How long the service of a deleted function is terminating, at most as long as the function.
+    pub(crate) service_deletion: Option<Duration>,
+    /// How long an old replica stays available in a rolling update after its replacement has become available.
+    pub(crate) surplus: Duration,
 }
 
 #[derive(Debug)]
@@ -73,10 +90,12 @@ struct Function {
     replicas: u64,
     /// Replicas of the previous version, which are available until the new ones are.
     old: u64,
-    /// When the current version is available. `None` means never.
-    ready: Option<Instant>,
-    /// When a deleted function disappears.
+    /// When the current version was deployed, and when it is available after that.
+    since: Instant,
+    ready: Ready,
+    /// When a deleted function disappears, and its service.
     gone: Option<Instant>,
+    service_gone: Option<Instant>,
     invocations: u64,
     /// The number of updates.
     updates: u64,
@@ -91,18 +110,43 @@ pub(crate) struct Invoked {
 }
 
 impl Function {
-    fn available(&self, now: Instant) -> u64 {
+    fn available(&self, now: Instant, surplus: Duration) -> u64 {
+        let (old, passed) = (self.old.min(self.replicas), now.saturating_duration_since(self.since));
         match self.ready {
-            Some(ready) if ready <= now => self.replicas,
-            _ => self.old.min(self.replicas),
+            Ready::After(delay) if surplus > Duration::ZERO && old == self.replicas => {
+                self.rolling(passed, delay, surplus)
+            }
+            Ready::After(delay) if passed >= delay => self.replicas,
+            Ready::Until(end) if passed < end => self.replicas,
+            Ready::Until(end) if end > Duration::ZERO => 0,
+            _ => old,
         }
+    }
+
+    /// The replicas during a rolling update, which replaces one after the other: each new one is available after `delay`,
+    /// and the old one for `surplus` longer.
+    fn rolling(&self, passed: Duration, delay: Duration, surplus: Duration) -> u64 {
+        let round = delay + surplus;
+        let replaced = u64::try_from(passed.as_nanos() / round.as_nanos()).unwrap_or(u64::MAX);
+        let in_round = Duration::from_nanos_u128(passed.as_nanos() % round.as_nanos());
+        self.replicas + u64::from(replaced < self.replicas && in_round >= delay)
+    }
+
+    /// Whether the process of the only container runs (faasd).
+    fn runs(&self, now: Instant) -> bool {
+        !matches!(self.ready, Ready::Until(end) if now.saturating_duration_since(self.since) >= end)
     }
 }
 
 impl Functions {
-    pub(crate) fn new(ready: Ready, deletion: Duration, flavour: Flavour) -> Self {
+    pub(crate) fn new(
+        ready: Ready,
+        times: Times,
+        flavour: Flavour,
+        image_environments: Vec<(String, Map<String, Value>)>,
+    ) -> Self {
         let (functions, ready_of) = (BTreeMap::new(), HashMap::new());
-        Self { functions, ready, ready_of, deletion, flavour }
+        Self { functions, ready, ready_of, times, flavour, image_environments }
     }
 
     /// The namespace of a deployment.
@@ -118,16 +162,16 @@ impl Functions {
         let now = Instant::now();
         for ((namespace, name), function) in &mut self.functions {
             if which == name || which == format!("{name}.{namespace}") || which == function.deployment.image {
-                function.ready = instant(ready, now);
+                (function.ready, function.since) = (ready, now);
             }
         }
     }
 
-    fn ready_of(&self, deployment: &Deployment, namespace: &str, now: Instant) -> Option<Instant> {
+    fn ready_of(&self, deployment: &Deployment, namespace: &str) -> Ready {
         let name = &deployment.service;
         let qualified = format!("{name}.{namespace}");
         let known = [&deployment.image, &qualified, name].into_iter().find_map(|which| self.ready_of.get(which));
-        instant(*known.unwrap_or(&self.ready), now)
+        *known.unwrap_or(&self.ready)
     }
 
     pub(crate) fn create(&mut self, deployment: Deployment, raw: Value) -> Result<(), Refused> {
@@ -143,8 +187,10 @@ impl Functions {
             created: SystemTime::now(),
             replicas: min_replicas(&deployment).unwrap_or(1),
             old: 0,
-            ready: self.ready_of(&deployment, &namespace, now),
+            since: now,
+            ready: self.ready_of(&deployment, &namespace),
             gone: None,
+            service_gone: None,
             invocations: 0,
             updates: 0,
             log: Vec::new(),
@@ -157,19 +203,32 @@ impl Functions {
     pub(crate) fn update(&mut self, deployment: Deployment, raw: Value) -> Result<(), Refused> {
         let now = Instant::now();
         let namespace = Self::namespace_of(&deployment);
-        let ready = self.ready_of(&deployment, &namespace, now);
-        let flavour = self.flavour;
+        let ready = self.ready_of(&deployment, &namespace);
+        let (flavour, surplus) = (self.flavour, self.times.surplus);
         let function = self.get(&namespace, &deployment.service, now).ok_or(Refused::NotFound)?;
         // Kubernetes accepts the update of a terminating object, and Community Edition does not check that.
         if function.gone.is_some() && flavour != Flavour::Ce {
             return Err(Refused::Terminating);
         }
         function.updates += 1;
-        function.old = function.available(now);
-        function.ready = ready;
+        function.old = function.available(now, surplus).min(function.replicas);
+        (function.ready, function.since) = (ready, now);
         function.replicas = min_replicas(&deployment).unwrap_or(function.replicas);
         (function.deployment, function.raw) = (deployment, raw);
-        Ok(())
+        if flavour == Flavour::Faasd {
+            // It is a new container.
+            (function.old, function.created) = (0, SystemTime::now());
+        }
+        if function.service_gone.is_some_and(|gone| gone <= now) { Err(Refused::NoService) } else { Ok(()) }
+    }
+
+    /// Ends the process of a function for good. Returns whether the function exists.
+    pub(crate) fn kill(&mut self, namespace: &str, name: &str) -> bool {
+        let now = Instant::now();
+        let function = self.get(namespace, name, now);
+        function
+            .map(|function| (function.old, function.since, function.ready) = (0, now, Ready::Until(Duration::ZERO)))
+            .is_some()
     }
 
     /// Creates a function that is ready at once. Replaces one of the same name.
@@ -179,18 +238,19 @@ impl Functions {
         if self.create(deployment, raw).is_ok()
             && let Some(function) = self.functions.get_mut(&key)
         {
-            function.ready = Some(Instant::now());
+            function.ready = Ready::After(Duration::ZERO);
         }
     }
 
     pub(crate) fn delete(&mut self, namespace: &str, name: &str) -> Result<(), Refused> {
         let now = Instant::now();
-        let (deletion, flavour) = (self.deletion, self.flavour);
+        let (times, flavour) = (self.times, self.flavour);
         let function = self.get(namespace, name, now).ok_or(Refused::NotFound)?;
-        if function.gone.is_some() && flavour == Flavour::Ce {
-            return Err(Refused::Terminating);
+        if function.service_gone.is_some_and(|gone| gone <= now) && flavour == Flavour::Ce {
+            return Err(Refused::NoService);
         }
-        function.gone.get_or_insert(now + deletion);
+        function.gone.get_or_insert(now + times.deletion);
+        function.service_gone.get_or_insert(now + times.service_deletion.unwrap_or(times.deletion));
         Ok(())
     }
 
@@ -216,18 +276,23 @@ impl Functions {
     }
 
     fn report(&self, function: &Function, namespace: &str, view: View, now: Instant) -> Value {
-        let mut status = status(function, namespace, now);
-        self.flavour.report(&mut status, view, function.updates);
+        let mut status = status(function, namespace, function.available(now, self.times.surplus));
+        let image = &function.deployment.image;
+        let environment = self.image_environments.iter().find(|(part, _)| image.contains(part.as_str()));
+        let container =
+            Container { environment: environment.map(|(_, environment)| environment), runs: function.runs(now) };
+        self.flavour.report(&mut status, view, function.updates, &container);
         Value::Object(status)
     }
 
     /// Counts an invocation and returns the function. A function that was scaled to zero is scaled up.
     pub(crate) fn invoke(&mut self, namespace: &str, name: &str) -> Option<Invoked> {
         let now = Instant::now();
+        let surplus = self.times.surplus;
         let function = self.get(namespace, name, now)?;
         function.replicas = function.replicas.max(1);
         function.invocations += 1;
-        let available = function.available(now) > 0;
+        let available = function.available(now, surplus) > 0;
         Some(Invoked { deployment: function.deployment.clone(), available })
     }
 
@@ -252,7 +317,7 @@ impl Functions {
             namespace: namespace.clone(),
             deployment: function.raw.clone(),
             replicas: function.replicas,
-            available_replicas: function.available(now),
+            available_replicas: function.available(now, self.times.surplus),
             invocation_count: function.invocations,
             terminating: function.gone.is_some(),
             log: function.log.clone(),
@@ -273,19 +338,12 @@ impl Functions {
     }
 }
 
-fn instant(ready: Ready, now: Instant) -> Option<Instant> {
-    match ready {
-        Ready::After(after) => Some(now + after),
-        Ready::Never => None,
-    }
-}
-
 fn min_replicas(deployment: &Deployment) -> Option<u64> {
     let label = deployment.labels.as_ref()?.get("com.openfaas.scale.min")?;
     label.parse().ok().filter(|min| *min > 0)
 }
 
-fn status(function: &Function, namespace: &str, now: Instant) -> Map<String, Value> {
+fn status(function: &Function, namespace: &str, available: u64) -> Map<String, Value> {
     let Function { raw, deployment, .. } = function;
     let mut status = Map::new();
     status.insert("name".to_owned(), json!(deployment.service));
@@ -296,11 +354,9 @@ fn status(function: &Function, namespace: &str, now: Instant) -> Map<String, Val
     for field in ["limits", "requests", "readOnlyRootFilesystem"] {
         copy(raw, &mut status, field);
     }
-    for (field, count) in [
-        ("invocationCount", function.invocations),
-        ("replicas", function.replicas),
-        ("availableReplicas", function.available(now)),
-    ] {
+    for (field, count) in
+        [("invocationCount", function.invocations), ("replicas", function.replicas), ("availableReplicas", available)]
+    {
         if count > 0 {
             status.insert(field.to_owned(), json!(count));
         }

@@ -7,14 +7,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hyper::StatusCode;
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 use thiserror::Error;
 
 use crate::accept;
 use crate::background::Background;
 use crate::fault::{Fault, Faults};
 use crate::flavour::Flavour;
-use crate::functions::{FunctionState, Functions, Ready};
+use crate::functions::{FunctionState, Functions, Ready, Times};
 use crate::guide::Guide;
 use crate::iam::IamError;
 use crate::issuer::Issuer;
@@ -59,7 +59,10 @@ pub struct Builder {
     expires_in: ExpiresIn,
     ready: Ready,
     ready_of: Vec<(String, Ready)>,
-    deletion: Duration,
+    times: Times,
+    image_environments: Vec<(String, Map<String, Value>)>,
+    has_prometheus: bool,
+    has_queue: bool,
     namespaces: Option<Vec<String>>,
     secrets: Option<Vec<String>>,
     exists_status: Option<u16>,
@@ -89,7 +92,10 @@ impl Default for Builder {
             expires_in: ExpiresIn::default(),
             ready: Ready::After(Duration::ZERO),
             ready_of: Vec::new(),
-            deletion: Duration::ZERO,
+            times: Times::default(),
+            image_environments: Vec::new(),
+            has_prometheus: true,
+            has_queue: true,
             namespaces: None,
             secrets: None,
             exists_status: None,
@@ -200,7 +206,42 @@ impl Builder {
 
     /// How long a deleted function is terminating: it is still listed and cannot be created again.
     pub fn deletion(mut self, deletion: Duration) -> Self {
-        self.deletion = deletion;
+        self.times.deletion = deletion;
+        self
+    }
+
+    /// How long the service of a deleted function exists. By default as long as the function is terminating, so that
+    /// Community Edition accepts updates until then. After this time it updates the deployment, and responds with a 404 that
+    /// names the service.
+    pub fn service_deletion(mut self, deletion: Duration) -> Self {
+        self.times.service_deletion = Some(deletion);
+        self
+    }
+
+    /// How long `availableReplicas` is above `replicas` in a rolling update, for each replica: from when a new replica is
+    /// available ([`Builder::ready`]) until its predecessor has stopped. By default this is never seen.
+    pub fn surplus(mut self, surplus: Duration) -> Self {
+        self.times.surplus = surplus;
+        self
+    }
+
+    /// The environment in images whose names contain this text. faasd reports it as that of the function, and `fprocess` as
+    /// its process.
+    pub fn image_environment(mut self, part: &str, variables: &[(&str, &str)]) -> Self {
+        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
+        self.image_environments.push((part.to_owned(), variables));
+        self
+    }
+
+    /// Prometheus does not respond: if the gateway has a function, it closes the connection of a request for the list.
+    pub fn without_prometheus(mut self) -> Self {
+        self.has_prometheus = false;
+        self
+    }
+
+    /// There is no queue: `/async-function/` does not exist.
+    pub fn without_queue(mut self) -> Self {
+        self.has_queue = false;
         self
     }
 
@@ -270,7 +311,7 @@ impl Builder {
             };
             authority.apply(&yaml)?;
         }
-        let mut functions = Functions::new(self.ready, self.deletion, self.flavour);
+        let mut functions = Functions::new(self.ready, self.times, self.flavour, self.image_environments.clone());
         for (which, ready) in &self.ready_of {
             functions.set_ready(which, *ready);
         }
@@ -282,6 +323,8 @@ impl Builder {
             basic: self.basic.clone(),
             flavour: self.flavour,
             unreachable_images: self.unreachable_images.clone(),
+            has_prometheus: self.has_prometheus,
+            has_queue: self.has_queue,
             life: Arc::default(),
             issuers: self.issuers.clone(),
             functions: Mutex::new(functions),

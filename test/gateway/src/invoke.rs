@@ -14,6 +14,7 @@ use serde_json::{Map, Value, json};
 
 use crate::answer::{self, Answer};
 use crate::body::{self, BodyError};
+use crate::flavour::Flavour;
 use crate::functions::{DEFAULT_NAMESPACE, Invoked};
 use crate::iam::{like, parse_duration};
 use crate::jwt;
@@ -45,11 +46,18 @@ async fn call(
     (name, namespace, path): (&str, &str, &str),
     asynchronous: bool,
 ) -> Answer {
+    let target = head.path.split('/').nth(2).unwrap_or_default();
+    if asynchronous && !state.has_queue {
+        return answer::error(StatusCode::NOT_FOUND, "404 page not found");
+    }
     let Some(Invoked { deployment, available }) = state.functions().invoke(namespace, name) else {
+        if state.flavour == Flavour::Faasd {
+            return no_endpoint(target);
+        }
         let text = format!(
             "error finding function {name}.{namespace}: server returned non-200 status code (404) for function, {name}, body: "
         );
-        return answer::error(StatusCode::NOT_FOUND, text);
+        return answer::text(StatusCode::NOT_FOUND, text);
     };
     if asynchronous {
         // The queue accepts the whole body. Nobody waits for the function.
@@ -57,7 +65,13 @@ async fn call(
         return answer::empty(if drained.is_ok() { StatusCode::ACCEPTED } else { StatusCode::BAD_REQUEST });
     }
     if !available {
-        return answer::error(StatusCode::BAD_GATEWAY, format!("Can't reach service for: {name}.{namespace}."));
+        return match state.flavour {
+            // The container has an address, but nothing listens there.
+            Flavour::Faasd => {
+                from_provider(StatusCode::INTERNAL_SERVER_ERROR, format!("Can't reach service for: {target}."))
+            }
+            Flavour::Enterprise | Flavour::Ce => no_endpoint(target),
+        };
     }
     if let Err(refusal) = guard(state, head, &deployment, &format!("{namespace}:{name}")) {
         return refusal;
@@ -65,6 +79,17 @@ async fn call(
     let started = Instant::now();
     let mut answer = run(head, input, path, behaviour(&deployment)).await;
     answer::set(&mut answer, "x-duration-seconds", &format!("{:.6}", started.elapsed().as_secs_f64()));
+    answer
+}
+
+fn no_endpoint(target: &str) -> Answer {
+    from_provider(StatusCode::SERVICE_UNAVAILABLE, format!("No endpoints available for: {target}."))
+}
+
+/// An error of the provider's proxy, which did not reach the function.
+fn from_provider(status: StatusCode, text: String) -> Answer {
+    let mut answer = answer::error(status, text);
+    answer::set(&mut answer, "x-openfaas-internal", "proxy");
     answer
 }
 

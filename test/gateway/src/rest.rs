@@ -12,16 +12,17 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::answer::{self, Answer};
 use crate::deploy;
+use crate::fault::Incident;
 use crate::flavour::Flavour;
 use crate::functions::DEFAULT_NAMESPACE;
 use crate::record::Request;
 use crate::serve::State;
 
 /// Handles a request to `/system/…`.
-pub(crate) fn answer(state: &State, head: &Request, body: &[u8]) -> Answer {
+pub(crate) fn answer(state: &State, head: &Request, body: &[u8], incident: Option<Incident>) -> Answer {
     let result = match (head.method.as_str(), head.path.trim_start_matches("/system/")) {
         ("GET", "functions") => list(state, head),
-        ("PUT" | "POST", "functions") => deploy::deploy(state, head, body),
+        ("PUT" | "POST", "functions") => deploy::deploy(state, head, body, incident),
         ("DELETE", "functions") => deploy::delete(state, head, body),
         ("GET", "info") => info(state, head),
         ("GET", "logs") => logs(state, head),

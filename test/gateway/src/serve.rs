@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::answer::{self, Answer};
 use crate::effect::{self, NoAnswer, Usual};
-use crate::fault::Faults;
+use crate::fault::{Faults, Incident};
 use crate::flavour::Flavour;
 use crate::functions::Functions;
 use crate::invoke;
@@ -35,6 +35,8 @@ pub(crate) struct State {
     pub(crate) flavour: Flavour,
     /// Parts of the names of images that cannot be looked up or pulled.
     pub(crate) unreachable_images: Vec<String>,
+    pub(crate) has_prometheus: bool,
+    pub(crate) has_queue: bool,
     pub(crate) life: Arc<Life>,
     pub(crate) issuers: Vec<Issuer>,
     pub(crate) functions: Mutex<Functions>,
@@ -80,12 +82,20 @@ pub(crate) async fn request(
     let usual = |usual| serve(&state, &head, input, usual);
     let answer = match fault {
         Some(fault) => effect::apply(fault, &breaker, &state.life, usual).await?,
-        None => usual(Usual::Route).await,
+        None => usual(Usual::Route(None)).await,
     };
+    if !state.has_prometheus && is_list(&head, &answer) && !state.functions().states().is_empty() {
+        return Err(NoAnswer);
+    }
     if let Some(entry) = &entry {
         record::answered(entry, answer.status().as_u16());
     }
     Ok(answer)
+}
+
+/// Whether this is the list of functions, to which the gateway adds figures of Prometheus.
+fn is_list(head: &Request, answer: &Answer) -> bool {
+    head.method == "GET" && head.path == "/system/functions" && answer.status() == StatusCode::OK
 }
 
 /// The body of a request: read in advance, or streamed.
@@ -105,19 +115,19 @@ impl Input {
 
 async fn serve(state: &Arc<State>, head: &Request, input: Input, usual: Usual) -> Answer {
     match usual {
-        Usual::Route => route(state, head, input).await,
+        Usual::Route(incident) => route(state, head, input, incident).await,
         Usual::Echo => effect::echo(head, input.collect().await),
     }
 }
 
-async fn route(state: &Arc<State>, head: &Request, input: Input) -> Answer {
+async fn route(state: &Arc<State>, head: &Request, input: Input, incident: Option<Incident>) -> Answer {
     let body = match input {
         Input::Streamed(input) => return invoke::answer(state, head, input).await,
         Input::Whole(bytes) => bytes,
     };
     let not_found = || answer::error(StatusCode::NOT_FOUND, "404 page not found");
     match (head.method.as_str(), head.path.as_str()) {
-        (_, path) if path.starts_with("/system/") => rest::answer(state, head, &body),
+        (_, path) if path.starts_with("/system/") => rest::answer(state, head, &body, incident),
         ("POST", "/oauth/token") if state.iam => exchange(state, head, &body),
         ("GET", "/.well-known/openid-configuration") if state.iam => {
             answer::json(StatusCode::OK, &state.authority.discovery())

@@ -113,14 +113,14 @@ async fn request(
         let (shared, request) = (&shared, &head);
         async move {
             match usual {
-                Usual::Route => (shared.answer)(request).map(body::full),
+                Usual::Route(_) => (shared.answer)(request).map(body::full),
                 Usual::Echo => effect::echo(request, request.body.clone().into()),
             }
         }
     };
     let answer = match fault {
         Some(fault) => effect::apply(fault, &breaker, &shared.life, usual).await?,
-        None => usual(Usual::Route).await,
+        None => usual(Usual::Route(None)).await,
     };
     record::answered(&entry, answer.status().as_u16());
     Ok(if head.method == "HEAD" { without_body(answer) } else { answer })

@@ -31,7 +31,7 @@ pub(crate) struct Resources {
 }
 
 impl Deployment {
-    /// Validates what the API server validates.
+    /// Validates what the provider validates first.
     ///
     /// # Errors
     ///
@@ -49,13 +49,31 @@ impl Deployment {
         if self.image.is_empty() {
             return Err("validation failed: image: is required".to_owned());
         }
-        if !is_image(&self.image) {
-            return Err(format!("unable to parse image reference: could not parse reference: {}", self.image));
-        }
+        Ok(())
+    }
+
+    /// Validates memory and CPU.
+    ///
+    /// # Errors
+    ///
+    /// The error message.
+    pub(crate) fn quantities(&self) -> Result<(), String> {
         let resources = [&self.limits, &self.requests].into_iter().flatten();
         let mut quantities = resources.flat_map(|resources| [&resources.memory, &resources.cpu]);
-        if quantities.any(|quantity| !quantity.is_empty() && !is_quantity(quantity)) {
+        if quantities.any(|quantity| !quantity.is_empty() && quantity_value(quantity).is_none()) {
             return Err(format!("failed create Deployment spec: {QUANTITY_RULE}"));
+        }
+        Ok(())
+    }
+
+    /// Validates what the API server validates.
+    ///
+    /// # Errors
+    ///
+    /// The error message.
+    pub(crate) fn admit(&self) -> Result<(), String> {
+        if !is_image(&self.image) {
+            return Err(format!("unable to parse image reference: could not parse reference: {}", self.image));
         }
         let invalid = |field: &str, value: &str, rule: &str| {
             Err(format!("Deployment.apps \"{}\" is invalid: {field}: Invalid value: \"{value}\": {rule}", self.service))
@@ -77,6 +95,18 @@ impl Deployment {
         if let Some((key, _)) = self.env_vars.iter().find(|(key, _)| !is_env_name(key)) {
             return invalid("spec.template.spec.containers[0].env[0].name", key, ENV_RULE);
         }
+        if let (Some(limits), Some(requests)) = (&self.limits, &self.requests) {
+            for (name, limit, request) in
+                [("memory", &limits.memory, &requests.memory), ("cpu", &limits.cpu, &requests.cpu)]
+            {
+                if let (Some(most), Some(least)) = (quantity_value(limit), quantity_value(request))
+                    && least > most
+                {
+                    let rule = format!("must be less than or equal to {name} limit of {limit}");
+                    return invalid("spec.template.spec.containers[0].resources.requests", request, &rule);
+                }
+            }
+        }
         Ok(())
     }
 }
@@ -84,9 +114,11 @@ impl Deployment {
 const QUANTITY_RULE: &str =
     "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
 const NAME_RULE: &str = "name part must consist of alphanumeric characters, '-', '_' or '.', \
-                         and must start and end with an alphanumeric character";
+                         and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or \
+                         '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
 const VALUE_RULE: &str = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', \
-                          and must start and end with an alphanumeric character";
+                          and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or \
+                          '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
 const ENV_RULE: &str =
     "a valid environment variable name must consist only of printable ASCII characters other than '='";
 
@@ -126,15 +158,33 @@ fn is_image(image: &str) -> bool {
     digest_is_fine && tag_is_fine && parts.iter().all(part_is_fine)
 }
 
-/// A Kubernetes quantity: `128Mi`, `0.5`, `100m`, `1e3`.
-fn is_quantity(quantity: &str) -> bool {
-    const SUFFIXES: [&str; 15] = ["", "n", "u", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi"];
+/// The value of a Kubernetes quantity: `128Mi`, `0.5`, `100m`, `1e3`. `None` if it is invalid.
+fn quantity_value(quantity: &str) -> Option<f64> {
+    const SUFFIXES: [(&str, f64); 16] = [
+        ("", 1.0),
+        ("n", 1e-9),
+        ("u", 1e-6),
+        ("m", 1e-3),
+        ("k", 1e3),
+        ("M", 1e6),
+        ("G", 1e9),
+        ("T", 1e12),
+        ("P", 1e15),
+        ("E", 1e18),
+        ("Ki", 1024.0),
+        ("Mi", 1_048_576.0),
+        ("Gi", 1_073_741_824.0),
+        ("Ti", 1_099_511_627_776.0),
+        ("Pi", 1_125_899_906_842_624.0),
+        ("Ei", 1_152_921_504_606_846_976.0),
+    ];
     let unsigned = quantity.strip_prefix(['+', '-']).unwrap_or(quantity);
     let end = unsigned.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(unsigned.len());
     let (number, suffix) = unsigned.split_at(end);
-    let exponent = suffix.strip_prefix(['e', 'E']).filter(|exponent| !exponent.is_empty());
-    number.parse::<f64>().is_ok()
-        && (SUFFIXES.contains(&suffix) || suffix == "Ei" || exponent.is_some_and(|e| e.parse::<i32>().is_ok()))
+    let exponent = suffix.strip_prefix(['e', 'E']).and_then(|exponent| exponent.parse().ok());
+    let factor = SUFFIXES.iter().find(|(name, _)| *name == suffix).map(|(_, factor)| *factor);
+    let value = number.parse::<f64>().ok()? * factor.or(exponent.map(|exponent: i32| 10f64.powi(exponent)))?;
+    Some(if quantity.starts_with('-') { -value } else { value })
 }
 
 /// The key of a label: `NAME`, or `PREFIX/NAME` with a DNS subdomain as prefix.
@@ -213,7 +263,7 @@ mod tests {
             ("", false),
             ("1.2.3", false),
         ] {
-            assert_eq!(is_quantity(quantity), fine, "{quantity}");
+            assert_eq!(quantity_value(quantity).is_some(), fine, "{quantity}");
         }
     }
 
@@ -237,7 +287,7 @@ mod tests {
         let mut bad = deployment();
         bad.limits = Some(Resources { memory: "128MB".to_owned(), cpu: String::new() });
         assert_eq!(
-            bad.validate().unwrap_err(),
+            bad.quantities().unwrap_err(),
             "failed create Deployment spec: quantities must match the regular expression \
              '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
         );

@@ -110,7 +110,8 @@ async fn community_edition_rejects_images_that_it_cannot_look_up() {
 
 #[tokio::test]
 async fn community_edition_cannot_delete_a_terminating_function() {
-    let gateway = with(Flavour::Ce, |builder| builder.deletion(Duration::from_secs(3600)));
+    let hour = Duration::from_secs(3600);
+    let gateway = with(Flavour::Ce, |builder| builder.deletion(hour).service_deletion(Duration::ZERO));
     gateway.put_function(&function("acme/f:1"));
     let body = json!({"functionName": "f"});
     assert_eq!(answer(&gateway, "DELETE", "/system/functions", &body).await.0, 202);
@@ -119,8 +120,55 @@ async fn community_edition_cannot_delete_a_terminating_function() {
     let (status, text) = answer(&gateway, "POST", "/system/functions", &function("acme/f:2")).await;
     assert_eq!(status, 500);
     assert!(text.ends_with("object is being deleted: deployments.apps \"f\" already exists"), "{text}");
-    assert_eq!(answer(&gateway, "PUT", "/system/functions", &function("acme/f:2")).await.0, 202);
+    let (status, text) = answer(&gateway, "PUT", "/system/functions", &function("acme/f:2")).await;
+    assert_eq!((status, &*text), (404, "unable update Service: f., error: services \"f\" not found"));
+    assert_eq!(get(&gateway, "/system/function/f").await["image"], "acme/f:2");
     assert!(gateway.function("openfaas-fn", "f").unwrap().terminating);
+}
+
+#[tokio::test]
+async fn community_edition_accepts_an_update_of_a_terminating_function_and_then_deletes_it() {
+    let gateway = with(Flavour::Ce, |builder| builder.deletion(Duration::from_millis(200)));
+    gateway.put_function(&function("acme/f:1"));
+    assert_eq!(answer(&gateway, "DELETE", "/system/functions", &json!({"functionName": "f"})).await.0, 202);
+    assert_eq!(answer(&gateway, "PUT", "/system/functions", &function("acme/f:2")).await, (202, String::new()));
+    assert_eq!(get(&gateway, "/system/function/f").await["image"], "acme/f:2");
+    while answer(&gateway, "GET", "/system/function/f", &Value::Null).await.0 != 404 {}
+    assert!(gateway.functions().is_empty());
+}
+
+#[tokio::test]
+async fn community_edition_ignores_updates_that_kubernetes_rejects() {
+    let gateway = with(Flavour::Ce, |builder| builder.secrets(&["s"]));
+    gateway.put_function(&function("acme/f:1"));
+    let invalid = "Deployment.apps \"new\" is invalid: spec.template";
+    for (field, value, created, text) in [
+        ("labels", json!({"tier": "a/b"}), 500, &*format!("unable create Deployment: {invalid}.labels: Invalid value")),
+        (
+            "requests",
+            json!({"memory": "128Mi"}),
+            500,
+            &*format!(
+                "unable create Deployment: {invalid}.spec.containers[0].resources.requests: Invalid value: \"128Mi\": \
+                must be less than or equal to memory limit of 64Mi"
+            ),
+        ),
+        ("limits", json!({"memory": "10XB"}), 400, "failed create Deployment spec: quantities must match"),
+    ] {
+        let mut wrong = function("acme/f:2");
+        wrong[field] = value;
+        assert_eq!(answer(&gateway, "PUT", "/system/functions", &wrong).await, (200, String::new()), "{field}");
+        wrong["service"] = json!("new");
+        let (status, given) = answer(&gateway, "POST", "/system/functions", &wrong).await;
+        assert_eq!((status, given.starts_with(text)), (created, true), "{given}");
+    }
+    // The only refusal that it reports.
+    let mut wrong = function("acme/f:2");
+    wrong["secrets"] = json!(["other"]);
+    let text = "unable update Deployment: f.openfaas-fn, error: secrets \"other\" not found";
+    assert_eq!(answer(&gateway, "PUT", "/system/functions", &wrong).await, (400, text.to_owned()));
+    assert_eq!(gateway.functions().len(), 1);
+    assert_eq!(gateway.function("openfaas-fn", "f").unwrap().deployment["image"], "acme/f:1");
 }
 
 #[tokio::test]
@@ -129,7 +177,7 @@ async fn faasd_lists_no_available_replicas() {
     assert_eq!(answer(&gateway, "POST", "/system/functions", &function("acme/f:1")).await, (200, String::new()));
     let status = json!({
         "name": "f", "namespace": "openfaas-fn", "image": "docker.io/acme/f:1", "envProcess": "./f",
-        "envVars": {"URL": "db://h?mode"}, "secrets": ["s"], "labels": {"tier": "web"},
+        "envVars": {"URL": "db://h?mode"}, "secrets": ["s"], "labels": {"tier": "web"}, "annotations": {},
         "replicas": 1,
     });
     let mut one = status.clone();
@@ -143,7 +191,7 @@ async fn faasd_lists_no_available_replicas() {
 #[tokio::test]
 async fn faasd_deletes_before_it_updates() {
     let gateway = with(Flavour::Faasd, |builder| builder.unreachable_image("private/").secrets(&["s"]));
-    let missing = (404, "function: f.openfaas-fn not found".to_owned());
+    let missing = (404, "service f not found".to_owned());
     assert_eq!(answer(&gateway, "PUT", "/system/functions", &function("acme/f:1")).await, missing);
 
     gateway.put_function(&function("acme/f:1"));
@@ -156,9 +204,13 @@ async fn faasd_deletes_before_it_updates() {
     gateway.put_function(&function("acme/f:1"));
     let mut wrong = function("acme/f:2");
     wrong["secrets"] = json!(["other"]);
-    let refusal = (400, "unable to find secret: other".to_owned());
-    assert_eq!(answer(&gateway, "PUT", "/system/functions", &wrong).await, refusal);
+    let (status, text) = answer(&gateway, "PUT", "/system/functions", &wrong).await;
+    assert_eq!(status, 400);
+    assert!(text.starts_with("unable to find secret: other\nunable to start task: f, error: "), "{text}");
     assert_eq!(gateway.function("openfaas-fn", "f").unwrap().available_replicas, 0);
+    // The next version runs.
+    assert_eq!(answer(&gateway, "PUT", "/system/functions", &function("acme/f:2")).await.0, 200);
+    assert_eq!(gateway.function("openfaas-fn", "f").unwrap().available_replicas, 1);
 }
 
 #[tokio::test]
@@ -169,7 +221,7 @@ async fn faasd_is_synchronous() {
     assert_eq!((status, text.ends_with("already exists")), (400, true), "{text}");
     let body = json!({"functionName": "f"});
     assert_eq!(answer(&gateway, "DELETE", "/system/functions", &body).await, (200, String::new()));
-    let missing = (404, "function f.openfaas-fn not found".to_owned());
+    let missing = (404, "service f not found".to_owned());
     assert_eq!(answer(&gateway, "DELETE", "/system/functions", &body).await, missing);
     assert_eq!(answer(&gateway, "GET", "/system/function/f", &Value::Null).await, (404, String::new()));
 }

@@ -6,7 +6,7 @@ mod common;
 use std::time::{Duration, Instant};
 
 use common::{access, client, guide, import_csv};
-use local_gateway::{Fault, Gateway, Ready};
+use local_gateway::{Fault, Flavour, Gateway, Ready};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
@@ -67,12 +67,44 @@ async fn missing_function_gets_a_404() {
 }
 
 #[tokio::test]
-async fn unavailable_function_gets_a_502() {
+async fn provider_rejects_the_call_of_an_unavailable_function() {
+    for (flavour, status, text) in [
+        (Flavour::Ce, 503, "No endpoints available for: echo.openfaas-fn.\n"),
+        (Flavour::Faasd, 500, "Can't reach service for: echo.openfaas-fn.\n"),
+    ] {
+        let gateway = Gateway::builder().flavour(flavour).start().unwrap();
+        gateway.put_function(&function("echo"));
+        gateway.set_ready("echo", Ready::Never);
+        let url = format!("{}/function/echo.openfaas-fn", gateway.url());
+        let answer = client(&gateway).post(url).send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), status);
+        assert_eq!(answer.headers()["x-openfaas-internal"], "proxy");
+        assert_eq!(answer.text().await.unwrap(), text);
+    }
+}
+
+#[tokio::test]
+async fn gateway_without_a_queue_has_no_asynchronous_calls() {
+    let gateway = Gateway::builder().without_queue().start().unwrap();
+    gateway.put_function(&function("echo"));
+    let answer = client(&gateway).post(format!("{}/async-function/echo", gateway.url())).send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::NOT_FOUND);
+    assert_eq!(answer.text().await.unwrap(), "404 page not found\n");
+}
+
+#[tokio::test]
+async fn overloaded_function_and_unreachable_function_answer_like_the_components_before_them() {
     let gateway = open();
     gateway.put_function(&function("echo"));
-    gateway.set_ready("echo", Ready::Never);
-    let answer = client(&gateway).post(format!("{}/function/echo", gateway.url())).send().await.unwrap();
-    assert_eq!(answer.status(), StatusCode::BAD_GATEWAY);
+    gateway.fault(Fault::on("POST", "/function/echo").times(1).overloaded());
+    gateway.fault(Fault::on("POST", "/function/echo").nth(2).unreachable("echo"));
+    let mut answers = Vec::new();
+    for _ in 0..3 {
+        let answer = client(&gateway).post(format!("{}/function/echo", gateway.url())).send().await.unwrap();
+        let component = answer.headers().get("x-openfaas-internal").map(|value| value.to_str().unwrap().to_owned());
+        answers.push((answer.status().as_u16(), component.unwrap_or_default()));
+    }
+    assert_eq!(answers, [(429, "faas-middleware"), (500, "proxy"), (200, "")].map(|(s, c)| (s, c.to_owned())));
 }
 
 #[tokio::test]
