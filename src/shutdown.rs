@@ -32,6 +32,12 @@ struct Signal {
 pub(crate) struct Shutdown(watch::Receiver<Option<Signal>>);
 
 impl Shutdown {
+    /// One that is never requested.
+    #[cfg(test)]
+    pub(crate) fn none() -> Self {
+        Self(watch::channel(None).1)
+    }
+
     /// Handles the two signals from now on; needs a runtime.
     pub(crate) fn listen() -> std::io::Result<Self> {
         let (sender, receiver) = watch::channel(None);

@@ -7,7 +7,7 @@ use url::Url;
 
 use super::{AccessToken, Error, Gateway, error};
 use crate::function::FunctionName;
-use crate::http::retry::{self, is_transient_response, wait_after};
+use crate::http::retry::{self, Attempt, is_transient_response, wait_after};
 
 /// One invocation, as it is sent.
 pub(crate) struct Invocation<'a> {
@@ -52,45 +52,52 @@ impl Gateway {
     {
         let url = &invocation.url;
         self.not_stopped()?;
-        let mut number = 0;
         let mut sent = false;
-        loop {
-            if token.as_ref().is_some_and(|token| !token.is_good()) {
-                token = Some(self.function_token(invocation.target).await.map_err(|error| Unanswered { error, sent })?);
-            }
-            let mut headers = invocation.headers.clone();
-            if let Some(token) = &token {
-                // Instead of one that the user set.
-                headers.insert(AUTHORIZATION, token.header.clone());
-            }
-            let request = self
-                .http
-                .request(invocation.method.clone(), url.clone())
-                .headers(headers)
-                .body(body().await.map_err(|error| Unanswered { error, sent })?);
-            let result = self.once(invocation.method, url, request).await;
-            sent |= !matches!(&result, Err(Error::Transport(transport)) if transport.unsent);
-            let again = match &result {
-                Err(Error::Transport(transport)) => {
+        let result = self.retries.run(async |number| {
+            let result = self.try_to_invoke(invocation, &mut token, &body).await;
+            // An error from before the request says nothing new about the earlier ones.
+            sent |= result.as_ref().map_or_else(|unanswered| unanswered.sent, |_| true);
+            let retry = match &result {
+                Err(Unanswered { error: Error::Transport(transport), .. }) => {
                     let harmless = invocation.idempotent || transport.unsent;
-                    let wait = (harmless && transport.source.is_transient()).then(|| retry::backoff(number + 1));
+                    let wait = (harmless && transport.source.is_transient()).then(|| retry::backoff(number));
                     wait.map(|wait| (wait, transport.to_string()))
                 }
                 Ok(response) => (invocation.idempotent && is_transient_response(response)).then(|| {
                     let name = error::request_name(invocation.method, url);
-                    (wait_after(response.headers(), number + 1), format!("{name}: {}", response.status()))
+                    (wait_after(response.headers(), number), format!("{name}: {}", response.status()))
                 }),
                 Err(_) => None,
             };
-            match again {
-                Some((wait, said))
-                    if number < invocation.retries && self.retries.wait(&said, wait, number + 1).await =>
-                {
-                    number += 1
-                }
-                _ => return result.map_err(|error| Unanswered { error, sent }),
-            }
+            Attempt { result, retry: retry.filter(|_| number <= invocation.retries) }
+        });
+        result.await.map_err(|Unanswered { error, .. }| Unanswered { error, sent })
+    }
+
+    async fn try_to_invoke<F>(
+        &self,
+        invocation: &Invocation<'_>,
+        token: &mut Option<AccessToken>,
+        body: impl Fn() -> F,
+    ) -> Result<reqwest::Response, Unanswered>
+    where
+        F: Future<Output = Result<reqwest::Body, Error>>,
+    {
+        if token.as_ref().is_some_and(|token| !token.is_good()) {
+            *token = Some(self.function_token(invocation.target).await?);
         }
+        let mut headers = invocation.headers.clone();
+        if let Some(token) = token {
+            // Instead of one that the user set.
+            headers.insert(AUTHORIZATION, token.header.clone());
+        }
+        let request = self.http.request(invocation.method.clone(), invocation.url.clone());
+        let request = request.headers(headers).body(body().await?);
+        let response = self.once(invocation.method, &invocation.url, request).await;
+        response.map_err(|error| {
+            let sent = !matches!(&error, Error::Transport(transport) if transport.unsent);
+            Unanswered { error, sent }
+        })
     }
 
     /// The next piece of a body.

@@ -20,7 +20,7 @@ use url::Url;
 
 use array_filter::ELEMENT_LIMIT;
 use error::ShapeError;
-pub(crate) use error::{Error, NotSent, shown};
+pub(crate) use error::{Error, NotSent};
 pub(crate) use invocation::{Invocation, Unanswered, may_be_set};
 use provider::Provider;
 use send::{Answer, Call};
@@ -29,7 +29,7 @@ pub(crate) use token::{AccessToken, Authenticator, Granted};
 use crate::function::FunctionName;
 use crate::function::api::Status;
 use crate::http::ca_cert::CaCert;
-use crate::http::client::{self, is_local};
+use crate::http::client::{self, SafeUrl, is_local};
 use crate::http::retry::Retries;
 use crate::oidc::{Facts, IamAction};
 use crate::shutdown::Shutdown;
@@ -126,7 +126,7 @@ impl Gateway {
 
     /// The gateway's address, without a slash at its end.
     pub(crate) fn address(&self) -> String {
-        shown(&self.settings.url)
+        SafeUrl(&self.settings.url).to_string()
     }
 
     /// The URL to invoke a function at.

@@ -16,7 +16,7 @@ use crate::function::FunctionName;
 use crate::function::api::Status;
 use crate::http::cause::Cause;
 use crate::http::client;
-use crate::http::retry::{self, wait_after};
+use crate::http::retry::{self, Attempt, wait_after};
 use crate::oidc::IamAction;
 
 /// How long a server may take to show whether it speaks TLS.
@@ -71,55 +71,54 @@ impl Gateway {
 
     /// The same; `answer_lost` is set if some try may have been carried out although no answer says so.
     pub(super) async fn send_noting(&self, call: &Call<'_>, answer_lost: &mut bool) -> Result<Answer, Error> {
-        let mut number = 0;
         let mut renewed = false;
-        loop {
-            let token = if call.authenticated { Some(self.authorization().await?) } else { None };
-            let result = self.attempt(call, token.as_ref().map(|token| &token.header)).await;
-            let wait = match &result {
-                Ok(answer) if answer.status == StatusCode::UNAUTHORIZED && !renewed => {
-                    if let Some(token) = &token
-                        && self.forget(token).await
-                    {
-                        renewed = true;
-                        tracing::info!("{}: 401, the token is exchanged again", call.name());
-                        continue;
-                    }
-                    None
-                }
+        let result = self.retries.run(async |number| {
+            let result = match self.authorized(call, &mut renewed).await {
+                Ok(result) => result,
+                // The exchange has retries of its own.
+                Err(error) => return Attempt { result: Err(error), retry: None },
+            };
+            let (wait, said) = match &result {
                 Ok(answer) if answer.is_transient() => {
                     // A proxy may have passed the request on and lost the answer.
                     *answer_lost |= matches!(answer.status.as_u16(), 500 | 502 | 504);
-                    Some(wait_after(&answer.headers, number + 1))
+                    (Some(wait_after(&answer.headers, number)), self.refused(call, answer).to_string())
                 }
-                Err(Error::Transport(transport)) => {
+                Err(error @ Error::Transport(transport)) => {
                     *answer_lost |= !transport.unsent;
-                    transport.source.is_transient().then(|| retry::backoff(number + 1))
+                    (transport.source.is_transient().then(|| retry::backoff(number)), error.to_string())
                 }
                 Err(Error::Stopped(_)) => {
                     *answer_lost = true;
-                    None
+                    (None, String::new())
                 }
-                _ => None,
+                _ => (None, String::new()),
             };
-            if let Some(wait) = wait {
-                let said = match &result {
-                    Ok(answer) => self.refused(call, answer).to_string(),
-                    Err(error) => error.to_string(),
-                };
-                if self.retries.wait(&said, wait, number + 1).await {
-                    number += 1;
-                    continue;
-                }
+            Attempt { result: Ok(result), retry: wait.map(|wait| (wait, said)) }
+        });
+        match result.await? {
+            Ok(answer) => Ok(Answer { answer_lost: *answer_lost, ..answer }),
+            // Of all tries, not of the last one.
+            Err(Error::Transport(transport)) => {
+                Err(Error::Transport(Box::new(Transport { unsent: !*answer_lost, ..*transport })))
             }
-            return match result {
-                Ok(answer) => Ok(Answer { answer_lost: *answer_lost, ..answer }),
-                // Of all tries, not of the last one.
-                Err(Error::Transport(transport)) => {
-                    Err(Error::Transport(Box::new(Transport { unsent: !*answer_lost, ..*transport })))
+            Err(error) => Err(error),
+        }
+    }
+
+    /// One attempt with the system token; after a 401 once more, with another. The outer error is that there is no token.
+    async fn authorized(&self, call: &Call<'_>, renewed: &mut bool) -> Result<Result<Answer, Error>, Error> {
+        loop {
+            let token = if call.authenticated { Some(self.authorization().await?) } else { None };
+            let result = self.attempt(call, token.as_ref().map(|token| &token.header)).await;
+            let is_refused = result.as_ref().is_ok_and(|answer| answer.status == StatusCode::UNAUTHORIZED);
+            match token {
+                Some(token) if is_refused && !*renewed && self.forget(&token).await => {
+                    *renewed = true;
+                    tracing::info!("{}: 401, the token is exchanged again", call.name());
                 }
-                Err(error) => Err(error),
-            };
+                _ => return Ok(result),
+            }
         }
     }
 
@@ -188,14 +187,8 @@ impl Gateway {
     /// The beginning of the body, and whether there was more than the limit allows.
     async fn read(&self, call: &Call<'_>, response: &mut reqwest::Response) -> Result<(Bytes, bool), Error> {
         let mut body = Vec::new();
-        while let Some(chunk) = self.chunk(&call.method, response).await? {
-            let room = call.limit - body.len();
-            body.extend_from_slice(&chunk[..chunk.len().min(room)]);
-            if chunk.len() > room {
-                return Ok((body.into(), true));
-            }
-        }
-        Ok((body.into(), false))
+        let cut = client::read_up_to(&mut body, call.limit, async || self.chunk(&call.method, response).await).await?;
+        Ok((body.into(), cut))
     }
 
     /// The wanted functions of a list.

@@ -8,7 +8,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{HeaderValue, Method};
-use serde::Deserialize;
 use tokio::sync::Mutex;
 
 use super::error::ShapeError;
@@ -19,7 +18,7 @@ use crate::diagnostic::{Diagnostic, Severity};
 use crate::function::FunctionName;
 use crate::function::outcome::{Failure, Problem};
 use crate::http::client::secret_header;
-use crate::oidc::{self, Claims, IdToken, Subject, TokenError};
+use crate::oidc::{self, Claims, ExchangeRefused, Exchanged, IdToken, Subject, TokenError};
 
 /// A token is not used within this time before it expires, so that it is still valid when the request arrives.
 const MARGIN: Duration = Duration::from_secs(10);
@@ -61,21 +60,6 @@ pub(crate) struct Granted {
     pub(crate) lifetime: Option<Duration>,
     /// Its claims, not verified; absent if it is not a JWT.
     pub(crate) claims: Option<Claims>,
-}
-
-/// A successful answer (RFC 8693, section 2.2.1).
-#[derive(Deserialize)]
-struct Exchanged {
-    access_token: String,
-    #[serde(default)]
-    expires_in: Option<serde_json::Number>,
-}
-
-/// A refusal (RFC 6749, section 5.2).
-#[derive(Deserialize)]
-struct RefusalJson {
-    error: Option<String>,
-    error_description: Option<String>,
 }
 
 impl Authenticator {
@@ -209,12 +193,8 @@ impl Gateway {
 
     /// `POST /oauth/token` (RFC 8693, section 2.1).
     async fn exchange(&self, id_token: &IdToken, narrowed: &[(&str, &str)]) -> Result<Granted, Error> {
-        let form = url::form_urlencoded::Serializer::new(String::new())
-            .append_pair("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange")
-            .append_pair("subject_token_type", "urn:ietf:params:oauth:token-type:id_token")
-            .append_pair("subject_token", id_token.reveal())
-            .extend_pairs(narrowed)
-            .finish();
+        let form = id_token.exchange_form("urn:ietf:params:oauth:token-type:id_token", narrowed);
+        let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
         let call = Call {
             content_type: "application/x-www-form-urlencoded",
             body: Bytes::from(form),
@@ -233,11 +213,10 @@ impl Gateway {
             1..=LONGEST_TOKEN => {}
             _ => return Err(call.shape(ShapeError::TokenTooLong)),
         }
+        let lifetime = exchanged.lifetime();
         let token = Secret::token(exchanged.access_token);
         let header = secret_header(&format!("Bearer {}", token.reveal()));
         let header = header.map_err(|_| call.shape(ShapeError::InvalidToken))?;
-        let seconds = exchanged.expires_in.and_then(|seconds| seconds.as_f64()).filter(|seconds| *seconds > 0.0);
-        let lifetime = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
         let claims = oidc::decode_unverified(token.reveal().as_bytes()).ok();
         Ok(Granted { header, lifetime, claims })
     }
@@ -250,7 +229,7 @@ impl Gateway {
             Ok(claims) => claims,
             Err(error) => return self.unusable(&error),
         };
-        let refusal: Option<RefusalJson> = serde_json::from_slice(&answer.body).ok();
+        let refusal: Option<ExchangeRefused> = serde_json::from_slice(&answer.body).ok();
         let text = String::from_utf8_lossy(&answer.body);
         let (error, description) = match &refusal {
             Some(refusal) => (refusal.error.as_deref(), refusal.error_description.as_deref()),

@@ -1,8 +1,10 @@
 //! The one place that builds HTTP clients, and what all of them do with requests and responses.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::{InvalidHeaderValue, LOCATION};
 use http::{HeaderMap, HeaderValue};
 use reqwest::redirect::Policy;
@@ -10,6 +12,7 @@ use url::{Host, Url};
 
 use super::ca_cert::CaCert;
 use super::tls;
+use crate::console::log::quote;
 use crate::text::is_loopback;
 
 const USER_AGENT: &str = concat!("openfaas-pipe/", env!("CARGO_PKG_VERSION"));
@@ -55,17 +58,27 @@ fn builder(ca_cert: Option<&CaCert>, accept_any: bool, timeout: Duration) -> Res
     Ok(builder)
 }
 
+/// Appends the pieces of a body up to a limit. Returns whether there is more.
+pub(crate) async fn read_up_to<E>(
+    body: &mut Vec<u8>,
+    limit: usize,
+    mut next: impl AsyncFnMut() -> Result<Option<Bytes>, E>,
+) -> Result<bool, E> {
+    while let Some(piece) = next().await? {
+        let free = limit - body.len();
+        body.extend_from_slice(&piece[..piece.len().min(free)]);
+        if piece.len() > free {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// The beginning of a response's body, and whether it has more than `limit` bytes.
 pub(crate) async fn read(response: &mut reqwest::Response, limit: usize) -> reqwest::Result<(Vec<u8>, bool)> {
     let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await? {
-        let room = limit - body.len();
-        body.extend_from_slice(&chunk[..chunk.len().min(room)]);
-        if chunk.len() > room {
-            return Ok((body, true));
-        }
-    }
-    Ok((body, false))
+    let cut = read_up_to(&mut body, limit, async || response.chunk().await).await?;
+    Ok((body, cut))
 }
 
 /// Where a response redirects to.
@@ -112,5 +125,41 @@ pub(crate) fn is_private(host: &Host<&str>) -> bool {
                 || address.is_unique_local()
                 || address.is_unicast_link_local()
         }
+    }
+}
+
+/// A URL as it is shown: without its user, its password and its query, which may be secrets, and without a slash at its end.
+pub(crate) struct SafeUrl<'a>(pub(crate) &'a Url);
+
+impl SafeUrl<'_> {
+    /// Host and port.
+    pub(crate) fn place(&self) -> String {
+        format!("{}:{}", self.0.host_str().unwrap_or_default(), self.0.port_or_known_default().unwrap_or_default())
+    }
+}
+
+impl fmt::Display for SafeUrl<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = self.0.clone();
+        // Neither fails if the URL has a host.
+        let _ = shown.set_username("");
+        let _ = shown.set_password(None);
+        shown.set_fragment(None);
+        shown.set_query(None);
+        let query = if self.0.query().is_some() { "?…" } else { "" };
+        write!(f, "{}{query}", quote(shown.as_str().trim_end_matches('/')))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn url_is_shown_without_password_and_query() {
+        let shown = |url: &str| SafeUrl(&Url::parse(url).unwrap()).to_string();
+        assert_eq!(shown("https://host/stack.yml"), "https://host/stack.yml");
+        assert_eq!(shown("https://me:pass@host/a%20b?token=secret#x"), "https://host/a%20b?…");
+        assert_eq!(shown("https://host/"), "https://host");
     }
 }

@@ -7,9 +7,8 @@ use url::Url;
 
 use super::ca_cert::CaCert;
 use super::cause::Cause;
-use super::client;
-use super::retry::{self, Retries, is_transient_response, wait_after};
-use crate::console::log::quote;
+use super::client::{self, SafeUrl};
+use super::retry::{self, Attempt, Retries, is_transient_response, wait_after};
 use crate::console::redact::Secret;
 use crate::shutdown::Shutdown;
 
@@ -40,17 +39,6 @@ pub(crate) struct Error {
 #[error("it redirects {0}")]
 struct RefusedRedirect(&'static str);
 
-/// A URL without its password and query, which may be secrets.
-pub(crate) fn shown(url: &Url) -> String {
-    let mut shown = url.clone();
-    // Neither fails if the URL has a host.
-    let _ = shown.set_username("");
-    let _ = shown.set_password(None);
-    shown.set_fragment(None);
-    shown.set_query(url.query().map(|_| "…"));
-    quote(&shown.as_str().replace("?%E2%80%A6", "?…"))
-}
-
 /// Hides the parts of a URL that may be secrets wherever they appear from now on.
 fn hide(url: &Url) {
     let values = url.query_pairs().map(|(_, value)| value.into_owned());
@@ -76,21 +64,18 @@ pub(crate) async fn fetch(
             attempt.follow()
         }
     });
-    let failed = |reason: String| Error { url: shown(url), reason };
+    let failed = |reason: String| Error { url: SafeUrl(url).to_string(), reason };
     let builder = client::verifying(ca_cert, limits.timeout).map_err(|error| failed(error.to_string()))?;
     let http = builder.redirect(redirects).build().map_err(|error| failed(error.to_string()))?;
-    let retries = Retries::new(limits.retries, shutdown);
-    let mut number = 1;
-    loop {
-        let (error, wait) = match once(&http, url, limits, number).await {
-            Ok(text) => return Ok(text),
-            Err((reason, wait)) => (failed(reason), wait),
-        };
-        match wait {
-            Some(wait) if retries.wait(&error.to_string(), wait, number).await => number += 1,
-            _ => return Err(error),
-        }
-    }
+    Retries::new(limits.retries, shutdown)
+        .run(async |number| match once(&http, url, limits, number).await {
+            Ok(text) => Attempt { result: Ok(text), retry: None },
+            Err((reason, wait)) => {
+                let error = failed(reason);
+                Attempt { retry: wait.map(|wait| (wait, error.to_string())), result: Err(error) }
+            }
+        })
+        .await
 }
 
 /// One request. A failure comes with the wait before retry `number` if it is transient.
@@ -117,17 +102,5 @@ async fn once(
     match client::read(&mut response, limits.size).await.map_err(failed)? {
         (text, false) => Ok(text),
         _ => Err((format!("it is larger than {} KiB", limits.size / 1024), None)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn url_is_shown_without_password_and_query() {
-        let shown = |url: &str| shown(&Url::parse(url).unwrap());
-        assert_eq!(shown("https://host/stack.yml"), "https://host/stack.yml");
-        assert_eq!(shown("https://me:pass@host/a%20b?token=secret#x"), "https://host/a%20b?…");
     }
 }

@@ -85,6 +85,13 @@ pub(crate) fn wait_after(headers: &HeaderMap, number: u32) -> Duration {
     retry_after(headers, SystemTime::now()).unwrap_or_else(|| backoff(number))
 }
 
+/// The result of one attempt.
+pub(crate) struct Attempt<T> {
+    pub(crate) result: T,
+    /// If another attempt may end differently: how long to wait before it, and what the log says of this one.
+    pub(crate) retry: Option<(Duration, String)>,
+}
+
 /// Retries of the requests to one server.
 pub(crate) struct Retries {
     /// How many each request may have.
@@ -98,8 +105,20 @@ impl Retries {
         Self { most, shutdown: shutdown.clone(), budget: Mutex::new(Budget::new(LONGEST_ASKED.saturating_mul(most))) }
     }
 
+    /// Makes attempts, numbered from 1, until a result is final or the retries are used up.
+    pub(crate) async fn run<T>(&self, mut attempt: impl AsyncFnMut(u32) -> Attempt<T>) -> T {
+        let mut number = 1;
+        loop {
+            let Attempt { result, retry } = attempt(number).await;
+            match retry {
+                Some((wait, said)) if self.wait(&said, wait, number).await => number += 1,
+                _ => return result,
+            }
+        }
+    }
+
     /// Waits before retry `number` (from 1) of a request that failed as `said`. Returns whether to send it again.
-    pub(crate) async fn wait(&self, said: &str, wait: Duration, number: u32) -> bool {
+    async fn wait(&self, said: &str, wait: Duration, number: u32) -> bool {
         if number > self.most || self.shutdown.requested().is_some() {
             return false;
         }

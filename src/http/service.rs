@@ -12,9 +12,10 @@ use url::{Host, Url};
 use super::ca_cert::CaCert;
 use super::cause::Cause;
 use super::client::{self, is_private};
-use super::retry;
+use super::retry::{self, Attempt, Retries};
 use crate::console::log::{self, quote, whole_or_length};
 use crate::function::outcome::{Failure, Problem};
+use crate::shutdown::Shutdown;
 
 /// All requests to registries and clouds together take less, whatever `TIMEOUT` says: a registry that is down must not hold
 /// up a deploy for long.
@@ -30,9 +31,9 @@ pub(crate) const ANSWER_LIMIT: usize = 4 * 1024 * 1024;
 const MOST_REDIRECTS: usize = 3;
 
 /// The client for registries and clouds.
-#[derive(Debug)]
 pub(crate) struct Http {
     client: reqwest::Client,
+    retries: Retries,
     /// From the first request on.
     deadline: OnceLock<Instant>,
 }
@@ -49,9 +50,9 @@ pub(crate) struct Answer {
 
 impl Http {
     /// A client whose time begins with its first request. Certificates are always verified, also with `TLS_NO_VERIFY`.
-    pub(crate) fn new(ca_cert: Option<&CaCert>, parallel: usize) -> Result<Self, client::Error> {
+    pub(crate) fn new(ca_cert: Option<&CaCert>, parallel: usize, shutdown: &Shutdown) -> Result<Self, client::Error> {
         let client = client::verifying(ca_cert, TIME_LIMIT)?.pool_max_idle_per_host(parallel).build()?;
-        Ok(Self { client, deadline: OnceLock::new() })
+        Ok(Self { client, retries: Retries::new(RETRIES, shutdown), deadline: OnceLock::new() })
     }
 
     fn deadline(&self) -> Instant {
@@ -73,24 +74,20 @@ impl Http {
         request: reqwest::RequestBuilder,
         is_transient: impl Fn(&Answer) -> bool,
     ) -> Result<Answer, Problem> {
-        let unbuildable = |error| unavailable(Cause::of(&error, TIME_LIMIT).to_string(), None);
-        let request = request.build().map_err(unbuildable)?;
-        let mut number = 1;
-        loop {
-            // Forms and JSON can be cloned.
-            let copy = request.try_clone().ok_or_else(|| unavailable("the request is a stream".to_owned(), None))?;
-            let result = self.once(copy).await;
-            let wait = match &result {
-                Ok(answer) if is_transient(answer) => Some(retry::wait_after(&answer.headers, number)),
-                Err(cause) if cause.is_transient() => Some(retry::backoff(number)),
-                _ => None,
+        let request = request.build().map_err(|error| unavailable(Cause::of(&error, TIME_LIMIT).to_string(), None))?;
+        let result = self.retries.run(async |number| {
+            let result = self.once(request.try_clone().expect("forms and JSON can be cloned")).await;
+            let (wait, said) = match &result {
+                Ok(answer) if is_transient(answer) => {
+                    (Some(retry::wait_after(&answer.headers, number)), answer.status.to_string())
+                }
+                Err(cause) => (cause.is_transient().then(|| retry::backoff(number)), cause.to_string()),
+                Ok(_) => (None, String::new()),
             };
-            let wait = wait.filter(|wait| number <= RETRIES && Instant::now() + *wait < self.deadline());
-            let Some(wait) = wait else { return result.map_err(|cause| unanswered(request.url(), &cause)) };
-            tracing::debug!("`{}`: retry {number} of {RETRIES} in {}", host(request.url()), log::duration(wait));
-            tokio::time::sleep(wait).await;
-            number += 1;
-        }
+            let wait = wait.filter(|wait| Instant::now() + *wait < self.deadline());
+            Attempt { retry: wait.map(|wait| (wait, format!("`{}`: {said}", host(request.url())))), result }
+        });
+        result.await.map_err(|cause| unanswered(request.url(), &cause))
     }
 
     /// Follows the redirects of a blob to where it is stored, without its credentials.

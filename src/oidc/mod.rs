@@ -4,6 +4,7 @@
 
 mod audience;
 mod claims;
+mod exchange;
 mod explain;
 mod findings;
 mod resources;
@@ -16,6 +17,7 @@ use crate::function::outcome::{Failure, Problem};
 
 pub(crate) use audience::{is_meant_for, workspace_audience};
 pub use claims::{Claims, decode_unverified};
+pub(crate) use exchange::{ExchangeRefused, Exchanged};
 pub use explain::{Refusal, claims_table, explain_refusal};
 pub use findings::{Facts, Finding, Subject, findings};
 pub(crate) use resources::{Grant, IamAction, Lacking, issuer, missing, missing_action, resources};

@@ -81,7 +81,12 @@ fn persistent_server_errors_are_reported() {
     setup.cloud.fault(manifests("HEAD").status(502).header("Retry-After", "0").web_page(502));
     let (error, warning) = refused(&setup, IMAGE, 4);
     insta::assert_snapshot!(error, @"ERROR: stack.yml:5: image `ghcr.io/acme/etl:1.0`: `ghcr.io` answered 502: a web page");
-    insta::assert_snapshot!(warning, @"WARNING: stack.yml:5: image `ghcr.io/acme/etl:1.0`: `ghcr.io` answered 502: a web page");
+    insta::assert_snapshot!(warning, @"
+    WARNING: `ghcr.io`: 502 Bad Gateway; retrying in [TIME] (1 of 3)
+    WARNING: `ghcr.io`: 502 Bad Gateway; retrying in [TIME] (2 of 3)
+    WARNING: `ghcr.io`: 502 Bad Gateway; retrying in [TIME] (3 of 3)
+    WARNING: stack.yml:5: image `ghcr.io/acme/etl:1.0`: `ghcr.io` answered 502: a web page
+    ");
 }
 
 #[test]

@@ -19,22 +19,22 @@ use crate::http::service::{denied, incomplete};
 /// The user under which Google's registries take an access token as the password.
 const USER: &str = "oauth2accesstoken";
 
-/// How long a service account's token is to be valid, in seconds: the longest that is always allowed.
-const LIFETIME: u64 = 3600;
+/// How long a service account's token is to be valid: the longest that is always allowed.
+const LIFETIME: Duration = Duration::from_secs(3600);
 
 impl Google<'_> {
-    /// The login for a federated token, which is valid for `lifetime` seconds.
+    /// The login for a federated token, which is valid for `lifetime`.
     pub(super) async fn registry_login(
         &self,
         federated: Secret,
-        lifetime: Option<u64>,
+        lifetime: Option<Duration>,
     ) -> Result<Arc<RegistryLogin>, Problem> {
         let (token, lifetime) = match self.account {
             Some(account) => (self.impersonate(account, &federated).await?, Some(LIFETIME)),
             None => (federated, lifetime),
         };
         let basic = Secret::token(STANDARD.encode(format!("{USER}:{}", token.reveal())));
-        let expires = lifetime.and_then(|seconds| SystemTime::now().checked_add(Duration::from_secs(seconds)));
+        let expires = lifetime.and_then(|lifetime| SystemTime::now().checked_add(lifetime));
         Ok(Arc::new(RegistryLogin { basic, identity_token: None, expires }))
     }
 
@@ -44,7 +44,8 @@ impl Google<'_> {
             "https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/{account}:generateAccessToken"
         );
         let request = self.http.request(Method::POST, url).bearer_auth(federated.reveal());
-        let request = request.json(&serde_json::json!({"scope": [SCOPE], "lifetime": format!("{LIFETIME}s")}));
+        let request =
+            request.json(&serde_json::json!({"scope": [SCOPE], "lifetime": format!("{}s", LIFETIME.as_secs())}));
         let answer = self.send(SERVICE, request).await?;
         if !answer.status.is_success() {
             let json = json(&answer);

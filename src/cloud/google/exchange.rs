@@ -1,36 +1,38 @@
 //! A federated token for the step's token (Workload Identity Federation: Security Token Service API, *v1.token*).
 
-use http::Method;
-use serde_json::Value;
+use std::time::Duration;
 
-use super::{Google, SCOPE, json, text};
+use http::Method;
+
+use super::{Google, SCOPE, text};
 use crate::console::log::quote;
 use crate::console::redact::Secret;
 use crate::function::outcome::Problem;
 use crate::http::service::{denied, incomplete};
+use crate::oidc::{ExchangeRefused, Exchanged};
 
 const STS: &str = "https://sts.googleapis.com/v1/token";
 
 impl Google<'_> {
-    /// A federated token, and how many seconds it is valid.
-    pub(super) async fn exchange(&self) -> Result<(Secret, Option<u64>), Problem> {
+    /// A federated token, and how long it is valid.
+    pub(super) async fn exchange(&self) -> Result<(Secret, Option<Duration>), Problem> {
         const SERVICE: &str = "Google STS";
-        let form = [
-            ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
-            ("audience", &self.provider.audience()),
-            ("scope", SCOPE),
-            ("requested_token_type", "urn:ietf:params:oauth:token-type:access_token"),
-            ("subject_token", self.step.token.reveal()),
-            ("subject_token_type", "urn:ietf:params:oauth:token-type:jwt"),
-        ];
+        let audience = self.provider.audience();
+        let form = self.step.token.exchange_form(
+            "urn:ietf:params:oauth:token-type:jwt",
+            &[
+                ("audience", &audience),
+                ("scope", SCOPE),
+                ("requested_token_type", "urn:ietf:params:oauth:token-type:access_token"),
+            ],
+        );
         let answer = self.send(SERVICE, self.http.request(Method::POST, STS).form(&form)).await?;
         if !answer.status.is_success() {
-            // `error` and `error_description` (RFC 6749, section 5.2).
-            let json = json(&answer);
-            let field = |name: &str| json.get(name).and_then(Value::as_str);
-            let (code, said) = match (field("error"), field("error_description")) {
-                (Some(code), Some(description)) => (code, format!("{code}: {description}")),
-                (code, _) => (code.unwrap_or_default(), text(&answer)),
+            let refused: ExchangeRefused = serde_json::from_slice(&answer.body).unwrap_or_default();
+            let code = refused.error.unwrap_or_default();
+            let said = match refused.error_description {
+                Some(description) if !code.is_empty() => format!("{code}: {description}"),
+                _ => text(&answer),
             };
             return Err(denied(
                 format!(
@@ -39,12 +41,13 @@ impl Google<'_> {
                     answer.status.as_u16(),
                     quote(&said)
                 ),
-                self.context().of_sts(code, &said),
+                self.context().of_sts(&code, &said),
             ));
         }
-        let json = json(&answer);
-        let token = json.get("access_token").and_then(Value::as_str).ok_or_else(|| incomplete(SERVICE, "a token"))?;
+        let exchanged: Option<Exchanged> = serde_json::from_slice(&answer.body).ok();
+        let exchanged = exchanged.ok_or_else(|| incomplete(SERVICE, "a token"))?;
         tracing::info!("Google: token of provider `{}` received", self.provider);
-        Ok((Secret::token(token.to_owned()), json.get("expires_in").and_then(Value::as_u64)))
+        let lifetime = exchanged.lifetime();
+        Ok((Secret::token(exchanged.access_token), lifetime))
     }
 }

@@ -51,7 +51,9 @@ impl Preparation<'_> {
     /// The client for registries and clouds; `None` if `CA_CERT` is wrong.
     pub(crate) fn registry_client(&mut self) -> Option<Http> {
         let ca_cert = self.checked_ca_cert()?;
-        Http::new(ca_cert.as_ref(), self.config.parallel).map_err(|error| self.problem("CA_CERT", error)).ok()
+        Http::new(ca_cert.as_ref(), self.config.parallel, self.shutdown)
+            .map_err(|error| self.problem("CA_CERT", error))
+            .ok()
     }
 
     /// The URL of the gateway: `OPENFAAS_URL`, else the one in the stack file.

@@ -12,6 +12,7 @@ use crate::config::{self, Config, Deploy, Selection, TagFormat};
 use crate::diagnostic::Diagnostic;
 use crate::files::input;
 use crate::function::FunctionName;
+use crate::http::client::SafeUrl;
 use crate::http::fetch::{self, fetch};
 use crate::image_tag::git;
 use crate::image_tag::handler_digest;
@@ -131,7 +132,7 @@ impl Preparation<'_> {
                 )
             })?,
             Some(url) if url.starts_with("http://") => {
-                let shown = Url::parse(url).map_or_else(|_| String::new(), |url| format!("`{}` ", fetch::shown(&url)));
+                let shown = Url::parse(url).map_or_else(|_| String::new(), |url| format!("`{}` ", SafeUrl(&url)));
                 return Err(Diagnostic::error(format!("{shown}is not encrypted: write an `https://` URL")));
             }
             Some(url) if url.starts_with("https://") => return self.fetched(url).await,
@@ -155,7 +156,7 @@ impl Preparation<'_> {
             text = fetch(&url, ca_cert.as_ref(), limits, self.shutdown) => text?,
             _ = self.shutdown.grace_over() => return Err(Diagnostic::error("the run was stopped")),
         };
-        let name = fetch::shown(&url);
+        let name = SafeUrl(&url).to_string();
         Ok(Some(stack::Source { name, text, base: ".".into(), is_remote: true, clone_dir: None }))
     }
 

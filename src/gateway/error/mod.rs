@@ -9,6 +9,7 @@ use crate::oidc::{IamAction, missing_action};
 
 use crate::function::FunctionName;
 use crate::http::cause::Cause;
+use crate::http::client::SafeUrl;
 
 /// Why a request failed.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -213,7 +214,7 @@ fn redirect_hint(gateway: &Url, location: &str) -> String {
             // The port of plain HTTP is not that of HTTPS.
             let _ = secure.set_port(url.port());
             let _ = secure.set_scheme("https");
-            format!("the gateway requires HTTPS: write `OPENFAAS_URL: '{}'`", shown(&secure))
+            format!("the gateway requires HTTPS: write `OPENFAAS_URL: '{}'`", SafeUrl(&secure))
         }
         Some(url) => format!(
             "redirects are not followed, so that no token goes to another address; \
@@ -226,11 +227,6 @@ fn redirect_hint(gateway: &Url, location: &str) -> String {
 
 const NOT_PASSED_ON: &str = "a proxy before the gateway did not get an answer from it: check whether the gateway runs, or \
     raise `RETRIES`";
-
-/// A gateway's address without the slash that a URL without a path gets.
-pub(crate) fn shown(url: &Url) -> String {
-    url.as_str().trim_end_matches('/').to_owned()
-}
 
 impl Refused {
     fn lacks(&self) -> Option<(IamAction, &FunctionName)> {
@@ -264,7 +260,7 @@ impl Refused {
             (401 | 403, ..) if self.is_web_page => Some(format!(
                 "a web page answered at `{}`, not the gateway's IAM: a proxy or an ingress before it requires its own \
                  sign-in, or admits only some addresses; let `/oauth/token` and `/system/` pass there",
-                shown(&self.gateway)
+                SafeUrl(&self.gateway)
             )),
             (401 | 403, ..) if self.password => Some("check `OPENFAAS_USERNAME` and `OPENFAAS_PASSWORD`".to_owned()),
             (401, Some(_)) => Some(
@@ -277,12 +273,12 @@ impl Refused {
             (500, ..) if self.is_web_page => Some(NOT_PASSED_ON.to_owned()),
             _ if self.is_web_page => Some(format!(
                 "a web page answered at `{}`, not an OpenFaaS gateway: check `OPENFAAS_URL`, also for a missing base path",
-                shown(&self.gateway)
+                SafeUrl(&self.gateway)
             )),
             (404, Some(IamAction::FunctionCreate | IamAction::FunctionUpdate | IamAction::FunctionList)) => {
                 Some(format!(
                     "the path does not exist at `{}`: check `OPENFAAS_URL`, also for a missing base path",
-                    shown(&self.gateway)
+                    SafeUrl(&self.gateway)
                 ))
             }
             (409, Some(IamAction::FunctionCreate)) if !self.text.contains("being deleted") => {
@@ -295,7 +291,7 @@ impl Refused {
 
 /// A request without a complete answer.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("{request} at `{}`: {source}", shown(gateway))]
+#[error("{request} at `{}`: {source}", SafeUrl(gateway))]
 pub(crate) struct Transport {
     /// Method and path.
     pub(super) request: String,
@@ -310,7 +306,7 @@ impl Transport {
     fn problem(&self) -> Problem {
         let host = self.gateway.host_str().unwrap_or("HOST");
         let port = self.gateway.port_or_known_default().unwrap_or(443);
-        let url = shown(&self.gateway);
+        let url = SafeUrl(&self.gateway);
         let hint = match &self.source {
             Cause::UnknownName => Some(format!("check the host name `{host}` in `OPENFAAS_URL` (`{url}`)")),
             Cause::ConnectionRefused => Some(format!(
@@ -343,7 +339,7 @@ impl Transport {
 
 /// A gateway's URL with the other scheme. The port stays: it is the one that speaks TLS.
 pub(super) fn with_https(gateway: &Url) -> String {
-    shown(gateway).replacen("http://", "https://", 1)
+    SafeUrl(gateway).to_string().replacen("http://", "https://", 1)
 }
 
 /// Whether an answer says that its port requires TLS, in the words of Go's server, nginx or Apache httpd.

@@ -13,6 +13,7 @@ use crate::function::image::Reference;
 use crate::function::outcome::Failure;
 use crate::registry::credentials::DockerAuthConfig;
 use crate::registry::manifest;
+use crate::shutdown::Shutdown;
 
 /// A request as it arrived.
 #[derive(Clone, Debug)]
@@ -82,7 +83,7 @@ impl Registry {
                 DockerAuthConfig::parse(&format!(r#"{{"auths":{{"{}":{login}}}}}"#, self.host)).unwrap();
         }
         run(async {
-            let http = Http::new(None, 4).unwrap();
+            let http = Http::new(None, 4, &Shutdown::none()).unwrap();
             Registries::new(&http, &credentials, None).look_up(&self.image(version), platforms).await
         })
     }
@@ -314,7 +315,7 @@ fn token_is_requested_once_for_all_images_of_a_repository() {
     let registry = with_tokens(|_| granted());
     let credentials = RegistryCredentials::default();
     run(async {
-        let http = Http::new(None, 4).unwrap();
+        let http = Http::new(None, 4, &Shutdown::none()).unwrap();
         let registries = Registries::new(&http, &credentials, None);
         for version in [":1", ":2", ":3"] {
             registries.look_up(&registry.image(version), false).await.unwrap();
@@ -422,7 +423,7 @@ fn signing_in_is_checked_without_an_image() {
         let docker = DockerAuthConfig::parse(&format!(r#"{{"auths":{{{login}}}}}"#)).unwrap();
         let credentials = RegistryCredentials { docker, ..RegistryCredentials::default() };
         run(async {
-            let http = Http::new(None, 4).unwrap();
+            let http = Http::new(None, 4, &Shutdown::none()).unwrap();
             let host = Host::parse(&registry.host).unwrap();
             let signed_in = Registries::new(&http, &credentials, None).sign_in(&host).await;
             signed_in.map(|login| login.basic.reveal().to_owned())

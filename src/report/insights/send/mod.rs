@@ -4,12 +4,12 @@
 
 use std::time::{Duration, Instant};
 
-use reqwest::{Client, Proxy, Response, Url};
+use reqwest::{Client, Proxy, Url};
 
 use crate::console::log;
 use crate::diagnostic::Diagnostic;
 use crate::function::outcome::Outcome;
-use crate::http::client;
+use crate::http::client::{self, SafeUrl};
 use crate::report::insights::{self, Context, Request};
 
 /// For all requests together: a report is not worth more of a step's time.
@@ -38,7 +38,7 @@ async fn post_within(limit: Duration, requests: &[Request], proxy: &str) -> Resu
 /// Sends the requests one after the other: `PUT` creates the report, `POST` adds annotations to it. `DELETE` comes first, since
 /// a `PUT` to a report that exists keeps the annotations of an earlier run of the step.
 async fn post_all(requests: &[Request], proxy: &str) -> Result<(), Diagnostic> {
-    let client = client(proxy)?;
+    let client = client_of(proxy)?;
     let proxy = shown(proxy);
     for request in requests {
         let method = &request.method;
@@ -48,13 +48,15 @@ async fn post_all(requests: &[Request], proxy: &str) -> Result<(), Diagnostic> {
             None => builder,
         };
         let begin = Instant::now();
-        let response = builder
+        let mut response = builder
             .send()
             .await
             .map_err(|error| Diagnostic::error(format!("no answer through proxy `{proxy}`: {}", innermost(&error))))?;
         let status = response.status();
         tracing::debug!("{method} {}: {status} in {:?}", request.url, begin.elapsed());
-        let body = start_of_body(response).await;
+        let mut body = Vec::new();
+        // Read, so that the connection can be used again. If it breaks off, the status says enough.
+        let _ = client::read_up_to(&mut body, ANSWER_LIMIT, async || response.chunk().await).await;
         if !status.is_success() && request.method != http::Method::DELETE {
             let body = log::quote(&String::from_utf8_lossy(&body));
             return Err(Diagnostic::error(format!("proxy `{proxy}` answered {method} with {status}: `{body}`")));
@@ -63,7 +65,7 @@ async fn post_all(requests: &[Request], proxy: &str) -> Result<(), Diagnostic> {
     Ok(())
 }
 
-fn client(proxy: &str) -> Result<Client, Diagnostic> {
+fn client_of(proxy: &str) -> Result<Client, Diagnostic> {
     let proxy = Proxy::http(proxy).map_err(|error| {
         Diagnostic::error(format!("`REPORT_PROXY` is not the URL of a proxy: {}", innermost(&error)))
     })?;
@@ -74,20 +76,7 @@ fn client(proxy: &str) -> Result<Client, Diagnostic> {
 fn shown(proxy: &str) -> String {
     // The scheme may be left out.
     let url = if proxy.contains("://") { Url::parse(proxy) } else { Url::parse(&format!("http://{proxy}")) };
-    let place = url.ok().and_then(|url| Some(format!("{}:{}", url.host_str()?, url.port_or_known_default()?)));
-    place.unwrap_or_default()
-}
-
-/// Reads the body up to a limit, so that the connection can be used again.
-async fn start_of_body(mut response: Response) -> Vec<u8> {
-    let mut body = Vec::new();
-    while body.len() < ANSWER_LIMIT {
-        match response.chunk().await {
-            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
-            _ => break,
-        }
-    }
-    body
+    url.map(|url| SafeUrl(&url).place()).unwrap_or_default()
 }
 
 /// The innermost cause: it names the reason, not the layers above it.
