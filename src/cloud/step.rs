@@ -1,7 +1,7 @@
 //! The step as clouds see it: its ID token, and the names of repository and build. Claims are used for explanations only.
 
 use crate::console::log::quote;
-use crate::oidc::{self, Claims, IdToken};
+use crate::oidc::{self, BuildContext, Claims, IdToken};
 
 /// The remedy if a cloud says that the token has expired.
 pub(super) const EXPIRED: &str =
@@ -11,15 +11,12 @@ pub(super) const EXPIRED: &str =
 pub(crate) struct Step<'a> {
     pub(super) token: &'a IdToken,
     claims: Claims,
-    /// `BITBUCKET_REPO_SLUG`
-    slug: Option<&'a str>,
-    /// `BITBUCKET_BUILD_NUMBER`
-    build_number: Option<&'a str>,
+    build: &'a BuildContext,
 }
 
 impl<'a> Step<'a> {
-    pub(crate) fn new(token: &'a IdToken, slug: Option<&'a str>, build_number: Option<&'a str>) -> Self {
-        Self { token, claims: token.claims().unwrap_or_default(), slug, build_number }
+    pub(crate) fn new(token: &'a IdToken, build: &'a BuildContext) -> Self {
+        Self { token, claims: token.claims().unwrap_or_default(), build }
     }
 
     pub(super) fn issuer(&self) -> &str {
@@ -82,9 +79,9 @@ impl<'a> Step<'a> {
         const LONGEST: usize = 64;
         let is_allowed = |byte: char| byte.is_ascii_alphanumeric() || "_+=,.@-".contains(byte);
         let clean = |text: &str| text.chars().map(|c| if is_allowed(c) { c } else { '-' }).collect::<String>();
-        let build = self.build_number.map(|number| format!("-{}", clean(number))).unwrap_or_default();
+        let build = self.build.number.as_ref().map(|number| format!("-{}", clean(number))).unwrap_or_default();
         let build: String = build.chars().take(LONGEST / 2).collect();
-        let mut name = clean(self.slug.unwrap_or("openfaas-pipe"));
+        let mut name = clean(self.build.repository_slug.as_deref().unwrap_or("openfaas-pipe"));
         name.truncate(LONGEST - build.len());
         let name = name + &build;
         // Two characters at least.
@@ -94,6 +91,8 @@ impl<'a> Step<'a> {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use std::sync::LazyLock;
+
     use base64::Engine as _;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use serde_json::{Value, json};
@@ -101,6 +100,9 @@ pub(super) mod tests {
     use super::*;
 
     pub(crate) const REPOSITORY: &str = "{3b1f7d52-0d8c-4c3c-9f0a-0f9a3f1c2d11}";
+
+    /// A build of which nothing is known.
+    pub(crate) static BUILD: LazyLock<BuildContext> = LazyLock::new(BuildContext::default);
 
     /// A token as Bitbucket makes it, with these claims in place of its own.
     pub(crate) fn token(changes: Value) -> IdToken {
@@ -120,7 +122,10 @@ pub(super) mod tests {
     #[test]
     fn session_is_named_in_allowed_letters_and_keeps_the_build() {
         let token = token(json!({}));
-        let name = |slug, build| Step::new(&token, slug, build).session_name();
+        let name = |slug: Option<&str>, number: Option<&str>| {
+            let [repository_slug, number] = [slug, number].map(|text| text.map(str::to_owned));
+            Step::new(&token, &BuildContext { repository_slug, number, ..BuildContext::default() }).session_name()
+        };
         assert_eq!(name(Some("import-csv"), Some("42")), "import-csv-42");
         assert_eq!(name(Some("{a}/b c:d é"), Some("42")), "-a--b-c-d---42");
         assert_eq!(name(None, None), "openfaas-pipe");
@@ -133,9 +138,9 @@ pub(super) mod tests {
     #[test]
     fn several_audiences_are_warned_about_with_the_setup_for_one() {
         let one = token(json!({}));
-        assert_eq!(Step::new(&one, None, None).several_audiences(), None);
+        assert_eq!(Step::new(&one, &BUILD).several_audiences(), None);
         let two = token(json!({"aud": ["ari:cloud:bitbucket::workspace/8d1c", "https://gw.example.com"]}));
-        insta::assert_snapshot!(Step::new(&two, None, None).several_audiences().unwrap(), @"
+        insta::assert_snapshot!(Step::new(&two, &BUILD).several_audiences().unwrap(), @"
         the token has 2 audiences, and it is not confirmed that AWS and Google accept more than one: give the step `oidc: true`, without `audiences:`, and write the workspace's audience into the gateway's JwtIssuer:
           spec:
             aud:

@@ -100,7 +100,7 @@ async fn differences(
     if !reported.is_complete() && differences.iter().any(|(_, difference)| !matches!(difference, Difference::New(_))) {
         tracing::info!("not reported by the gateway, and not compared: {}", reported.missing());
     }
-    if let Some(owner) = loaded.owner.as_ref().filter(|_| deploy.prune) {
+    if let Some(owner) = loaded.owner.as_ref().filter(|_| deploy.selection.options.prune) {
         let left_over = left_over(gateway, owner, loaded.named()).await?;
         let pruned = left_over.iter().map(|target| target.to_string());
         differences.extend(pruned.map(|name| (name, Difference::Pruned)));

@@ -8,14 +8,13 @@ use futures_util::stream;
 
 use crate::cloud::Step;
 use crate::commands::prepare::{Loaded, Preparation};
-use crate::config::{ImageChecks, RegistryAccess};
+use crate::config::{Config, ImageChecks};
 use crate::console::log;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::function::image::Reference;
 use crate::function::outcome::{Failure, Problem};
 use crate::http::service::Http;
-use crate::oidc::Facts;
-use crate::registry::{Found, Platform, Registries};
+use crate::registry::{Found, Platform, Registries, RegistryCredentials};
 use crate::stack::Function;
 use crate::text::count;
 
@@ -48,10 +47,10 @@ pub(crate) async fn check(
 
 async fn check_all(preparation: &Preparation<'_>, http: &Http, checks: &ImageChecks, loaded: &Loaded) -> Checked {
     let started = Instant::now();
-    let access = &preparation.config.registries;
-    let step = step(access, &preparation.config.facts);
-    let registries = Registries::new(http, &access.credentials, step.as_ref());
-    warn_of_helpers(access);
+    let credentials = &preparation.config.registries;
+    let step = step(preparation.config);
+    let registries = Registries::new(http, credentials, step.as_ref());
+    warn_of_helpers(credentials);
     let mut checked = Checked::default();
     let mut notes = Notes::new();
     let mut images: BTreeMap<_, (Reference, Vec<&Function>)> = BTreeMap::new();
@@ -101,14 +100,13 @@ async fn check_all(preparation: &Preparation<'_>, http: &Http, checks: &ImageChe
 }
 
 /// The step, for the clouds; `None` without a token.
-pub(crate) fn step<'a>(access: &'a RegistryAccess, facts: &'a Facts) -> Option<Step<'a>> {
-    let token = access.id_token.as_ref().ok()?;
-    Some(Step::new(token, facts.repository_slug.as_deref(), access.build_number.as_deref()))
+pub(crate) fn step(config: &Config) -> Option<Step<'_>> {
+    Some(Step::new(config.id_token.as_ref().ok()?, &config.build))
 }
 
 /// Credential helpers are programs, and the pipe's image has none.
-pub(crate) fn warn_of_helpers(access: &RegistryAccess) {
-    for (host, helper) in &access.credentials.docker.helpers {
+pub(crate) fn warn_of_helpers(credentials: &RegistryCredentials) {
+    for (host, helper) in &credentials.docker.helpers {
         let host = host.as_deref().map(|host| format!(" for `{}`", log::whole_or_length(host))).unwrap_or_default();
         let helper = log::whole_or_length(helper);
         Diagnostic::warning(format!(

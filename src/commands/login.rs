@@ -38,10 +38,10 @@ pub(crate) async fn run(mut preparation: Preparation<'_>, login: &config::Login)
     let http = preparation.registry_client();
     let (directory, http) = preparation.finish(directory.zip(http))?;
 
-    let access = &preparation.config.registries;
-    let step = step(access, &preparation.config.facts);
-    warn_of_helpers(access);
-    let registries = Registries::new(&http, &access.credentials, step.as_ref());
+    let credentials = &preparation.config.registries;
+    let step = step(preparation.config);
+    warn_of_helpers(credentials);
+    let registries = Registries::new(&http, credentials, step.as_ref());
     let signing_in = stream::iter(hosts)
         .map(|host| {
             let registries = &registries;
@@ -70,7 +70,7 @@ pub(crate) fn summary(outcome: &Outcome) -> String {
 
 /// `REGISTRIES`. All of them need credentials.
 fn listed_hosts(preparation: &mut Preparation<'_>, listed: &[Host]) -> Vec<Host> {
-    let credentials = &preparation.config.registries.credentials;
+    let credentials = &preparation.config.registries;
     for host in listed.iter().filter(|host| matches!(credentials.of(host), CredentialSource::Anonymous)) {
         let message = format!("there are no credentials for `{host}`: set {}", wanted_credentials(host));
         preparation.problem("REGISTRIES", message);
@@ -80,7 +80,7 @@ fn listed_hosts(preparation: &mut Preparation<'_>, listed: &[Host]) -> Vec<Host>
 
 /// The registries of the stack file's images, as far as there are credentials for them.
 fn hosts_of_images(preparation: &mut Preparation<'_>, loaded: &Loaded) -> Vec<Host> {
-    let credentials = &preparation.config.registries.credentials;
+    let credentials = &preparation.config.registries;
     let images = loaded.stack.functions.iter().filter_map(|function| Reference::parse(&function.deployment.image).ok());
     let named: BTreeSet<_> = images.map(|reference| reference.host).collect();
     let names: Vec<_> = named.iter().map(|host| format!("`{host}`")).collect();

@@ -49,5 +49,5 @@ pub(crate) fn of_all(action: IamAction, functions: Vec<FunctionName>) -> Vec<Gra
 fn of_namespaces(deploy: &Deploy, functions: &[FunctionName], actions: &[IamAction]) -> Option<Grant> {
     let namespaces: BTreeSet<_> = functions.iter().map(|function| function.namespace.clone()).collect();
     let functions = namespaces.into_iter().map(FunctionName::all_of).collect();
-    deploy.prune.then(|| Grant { actions: actions.to_vec(), functions })
+    deploy.selection.options.prune.then(|| Grant { actions: actions.to_vec(), functions })
 }

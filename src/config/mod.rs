@@ -16,7 +16,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use regex_lite::Regex;
 use url::Url;
 
 pub use environment::Environment;
@@ -25,7 +24,7 @@ pub use lints::warnings;
 pub(crate) use lints::{check_names, unexpanded};
 pub use parse::read;
 pub use problems::Problems;
-pub(crate) use registries::{ImageChecks, RegistryAccess};
+pub(crate) use registries::ImageChecks;
 pub(crate) use secrets::is_secret;
 pub(crate) use variables::TOKENS;
 pub use variables::{Kind, VARIABLES, Variable};
@@ -36,8 +35,10 @@ use crate::function::FunctionName;
 use crate::function::command::Command;
 use crate::function::image::Host;
 use crate::image_tag::git;
-use crate::oidc::{Facts, IdToken, TokenError};
+use crate::oidc::{BuildContext, IdToken, TokenError};
+use crate::registry::RegistryCredentials;
 use crate::report::Places;
+use crate::stack;
 
 /// What the variables say, all of it valid.
 #[derive(Debug)]
@@ -46,9 +47,11 @@ pub struct Config {
     pub(crate) gateway_url: GatewayUrl,
     pub(crate) allow_http: bool,
     pub(crate) credentials: Credentials,
-    pub(crate) registries: RegistryAccess,
+    /// The step's ID token, or why it is missing: clouds get it also if `OPENFAAS_PASSWORD` is what the gateway gets.
+    pub(crate) id_token: Result<Arc<IdToken>, TokenError>,
+    pub(crate) registries: RegistryCredentials,
     /// What Bitbucket says about the build, to be compared with the token.
-    pub(crate) facts: Facts,
+    pub(crate) build: BuildContext,
     /// PEM text, or the path of a PEM file.
     pub(crate) ca_cert: Option<String>,
     pub(crate) tls_no_verify: bool,
@@ -82,8 +85,8 @@ pub(crate) enum GatewayUrl {
 pub(crate) enum Credentials {
     /// Basic auth, for OpenFaaS CE and Standard.
     Password { username: String, password: Secret },
-    /// The step's ID token, to be exchanged, or why it is missing.
-    IdToken(Result<Arc<IdToken>, TokenError>),
+    /// The step's ID token, to be exchanged.
+    IdToken,
 }
 
 /// `COMMAND`, with its own variables.
@@ -110,15 +113,13 @@ impl Task {
     }
 }
 
-/// A stack file, and which of its functions.
+/// A stack file, and what is asked of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Selection {
     pub(crate) stack_file: Option<String>,
-    pub(crate) namespace: Option<String>,
-    pub(crate) filter: Option<String>,
-    pub(crate) regex: Option<Regex>,
     pub(crate) tag_format: TagFormat,
-    pub(crate) envsubst: bool,
+    /// All but the tag, which `tag_format` takes from the clone.
+    pub(crate) options: stack::Options,
 }
 
 /// Where the tags of images come from.
@@ -137,12 +138,6 @@ pub(crate) enum TagFormat {
 pub(crate) struct Deploy {
     pub(crate) selection: Selection,
     pub(crate) strategy: Strategy,
-    pub(crate) env_vars: Vec<(String, String)>,
-    pub(crate) labels: Vec<(String, String)>,
-    pub(crate) annotations: Vec<(String, String)>,
-    pub(crate) secrets: Vec<String>,
-    pub(crate) constraints: Vec<String>,
-    pub(crate) read_only: bool,
     /// `WAIT_TIMEOUT`, with `WAIT`.
     pub(crate) wait: Option<Duration>,
     /// `WAIT_TIMEOUT`, also for retries without `WAIT`.
@@ -152,7 +147,6 @@ pub(crate) struct Deploy {
     pub(crate) rollback: bool,
     /// The repository that functions are labelled with (`OWNER_LABEL`).
     pub(crate) owner: Option<String>,
-    pub(crate) prune: bool,
     pub(crate) images: ImageChecks,
     pub(crate) dry_run: bool,
 }

@@ -18,8 +18,9 @@ use crate::function::api::unaddressable;
 use crate::function::command::Command;
 use crate::function::image::Host;
 use crate::image_tag::git;
-use crate::oidc::{Facts, IdToken};
+use crate::oidc::{BuildContext, IdToken};
 use crate::report::{OUTPUT_VARIABLES, Places, insights};
+use crate::stack;
 
 /// More retries only hide that something is broken.
 const MAX_RETRIES: u32 = 20;
@@ -67,7 +68,7 @@ impl Reader<'_> {
         let task = self.task(command);
         let allow_http = variables.allow_http().boolean(&mut self.problems);
         let gateway_url = self.gateway_url(allow_http);
-        let registries = self.registry_access();
+        let registries = self.registry_credentials();
         let places = self.places();
         let problems = &mut self.problems;
         Config {
@@ -79,8 +80,9 @@ impl Reader<'_> {
             retries: variables.retries().number(0..=MAX_RETRIES, problems),
             parallel: variables.parallel().number(1..=MAX_PARALLEL, problems) as usize,
             credentials: self.credentials(),
+            id_token: IdToken::new(variables.bitbucket_step_oidc_token().value.unwrap_or_default()).map(Arc::new),
             registries,
-            facts: facts(variables.environment),
+            build: build(variables.environment),
             ca_cert: variables.ca_cert().owned(),
             places,
         }
@@ -170,10 +172,7 @@ impl Reader<'_> {
                 let _ = Secret::new(format!("{username}:{}", password.reveal()));
                 Credentials::Password { username, password }
             }
-            None => {
-                let token = IdToken::new(self.variables.bitbucket_step_oidc_token().value.unwrap_or_default());
-                Credentials::IdToken(token.map(Arc::new))
-            }
+            None => Credentials::IdToken,
         }
     }
 
@@ -205,11 +204,14 @@ impl Reader<'_> {
         ];
         Selection {
             stack_file: variables.stack_file().owned(),
-            namespace,
-            filter: filter.owned().filter(|_| !is_both),
-            regex: regex.filter(|_| !is_both),
             tag_format: variables.tag_format().choice(&formats, problems),
-            envsubst: variables.envsubst().boolean(problems),
+            options: stack::Options {
+                namespace,
+                filter: filter.owned().filter(|_| !is_both),
+                regex: regex.filter(|_| !is_both),
+                is_literal: !variables.envsubst().boolean(problems),
+                ..stack::Options::default()
+            },
         }
     }
 
@@ -236,7 +238,7 @@ impl Reader<'_> {
     fn deploy(&mut self) -> Deploy {
         let variables = self.variables;
         let strategies = [("update", Strategy::Update), ("replace", Strategy::Replace), ("create", Strategy::Create)];
-        let selection = self.selection();
+        let mut selection = self.selection();
         let owner = self.owner();
         let env_vars = self.env_vars();
         let verify = self.verify();
@@ -253,22 +255,25 @@ impl Reader<'_> {
         if prune && owner.is_none() && !problems.concerns("OWNER_LABEL") {
             problems.add("PRUNE", "requires `OWNER_LABEL: 'true'`: only functions with that label are removed");
         }
-        Deploy {
-            selection,
-            strategy: variables.strategy().choice(&strategies, problems),
+        selection.options = stack::Options {
             env_vars,
             labels: variables.labels().pairs('=', problems),
             annotations: variables.annotations().pairs('=', problems),
             secrets: variables.secrets().list(problems),
             constraints: variables.constraints().list(problems),
             read_only: variables.read_only().boolean(problems),
+            prune,
+            ..selection.options
+        };
+        Deploy {
+            selection,
+            strategy: variables.strategy().choice(&strategies, problems),
             wait: wait.then_some(wait_timeout),
             wait_timeout,
             verify,
             show_values: variables.show_values().boolean(problems),
             rollback,
             owner,
-            prune,
             images,
             dry_run: variables.dry_run().boolean(problems),
         }
@@ -318,8 +323,9 @@ impl Reader<'_> {
 }
 
 /// What Bitbucket's own variables say about the build.
-fn facts(environment: &Environment) -> Facts {
-    Facts {
+fn build(environment: &Environment) -> BuildContext {
+    BuildContext {
+        number: environment.owned("BITBUCKET_BUILD_NUMBER"),
         workspace: environment.owned("BITBUCKET_WORKSPACE"),
         repository_slug: environment.owned("BITBUCKET_REPO_SLUG"),
         repository_uuid: environment.owned("BITBUCKET_REPO_UUID"),

@@ -7,7 +7,6 @@ use crate::cloud::RegistryLogin;
 use crate::cloud::aws::RoleArn;
 use crate::cloud::google::{ServiceAccount, WorkloadIdentityProvider};
 use crate::function::image::Host;
-use crate::oidc::{IdToken, TokenError};
 use crate::registry::{DockerAuthConfig, Platform, RegistryCredentials};
 
 /// What is asked of registries before a deploy (`CHECK_IMAGES`, `PIN_IMAGES`, `IMAGE_PLATFORMS`).
@@ -21,15 +20,6 @@ pub(crate) struct ImageChecks {
     pub(crate) platforms: Vec<Platform>,
 }
 
-/// What registries and clouds are shown.
-#[derive(Debug)]
-pub(crate) struct RegistryAccess {
-    pub(crate) credentials: RegistryCredentials,
-    /// For clouds, also if `OPENFAAS_PASSWORD` is what the gateway gets.
-    pub(crate) id_token: Result<Arc<IdToken>, TokenError>,
-    pub(crate) build_number: Option<String>,
-}
-
 impl Reader<'_> {
     pub(super) fn image_checks(&mut self) -> ImageChecks {
         let variables = self.variables;
@@ -40,23 +30,18 @@ impl Reader<'_> {
         ImageChecks { check: check || pin || !platforms.is_empty(), pin, platforms }
     }
 
-    pub(super) fn registry_access(&mut self) -> RegistryAccess {
+    pub(super) fn registry_credentials(&mut self) -> RegistryCredentials {
         let variables = self.variables;
         let registry = self.registry_login();
         let problems = &mut self.problems;
         let provider = variables.gcp_workload_identity_provider().parsed_by(problems, WorkloadIdentityProvider::parse);
         let account = variables.gcp_service_account().parsed_by(problems, ServiceAccount::parse);
         let docker = variables.docker_auth_config().parsed_by(problems, DockerAuthConfig::parse);
-        let token = IdToken::new(variables.bitbucket_step_oidc_token().value.unwrap_or_default());
-        RegistryAccess {
-            credentials: RegistryCredentials {
-                docker: docker.unwrap_or_default(),
-                registry,
-                aws: variables.aws_oidc_role_arn().parsed_by(problems, RoleArn::parse),
-                google: provider.map(|provider| (provider, account)),
-            },
-            id_token: token.map(Arc::new),
-            build_number: self.variables.environment.owned("BITBUCKET_BUILD_NUMBER"),
+        RegistryCredentials {
+            docker: docker.unwrap_or_default(),
+            registry,
+            aws: variables.aws_oidc_role_arn().parsed_by(problems, RoleArn::parse),
+            google: provider.map(|provider| (provider, account)),
         }
     }
 

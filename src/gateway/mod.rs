@@ -31,7 +31,7 @@ use crate::function::api::Status;
 use crate::http::ca_cert::CaCert;
 use crate::http::client::{self, SafeUrl, is_local};
 use crate::http::retry::Retries;
-use crate::oidc::{Facts, IamAction};
+use crate::oidc::{BuildContext, IamAction};
 use crate::shutdown::Shutdown;
 
 /// How much of an answer is read if only its beginning is of use, in bytes.
@@ -54,7 +54,7 @@ pub(crate) struct Settings {
     /// Requests under way at once.
     pub(crate) parallel: usize,
     /// What is known of the build, to be compared with the token.
-    pub(crate) facts: Facts,
+    pub(crate) build: BuildContext,
 }
 
 /// The gateway at one URL.

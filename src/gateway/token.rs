@@ -177,7 +177,7 @@ impl Gateway {
     /// Refuses a token that every gateway refuses. One that has expired by this machine's clock is sent: the clock may be wrong.
     fn check(&self, id_token: &IdToken) -> Result<(), Error> {
         let claims = id_token.claims().map_err(|error| self.unusable(&error))?;
-        for finding in oidc::findings(&claims, &self.address(), seconds_since_1970(), &self.settings.facts) {
+        for finding in oidc::findings(&claims, &self.address(), seconds_since_1970(), &self.settings.build) {
             if finding.severity == Severity::Error {
                 return Err(NotSent::because(finding.into()));
             }
@@ -237,7 +237,7 @@ impl Gateway {
         };
         let refused = oidc::Refusal { status: answer.status.as_u16(), error, description };
         let now = seconds_since_1970();
-        let problem = oidc::explain_refusal(refused, &claims, &self.address(), now, &self.settings.facts);
+        let problem = oidc::explain_refusal(refused, &claims, &self.address(), now, &self.settings.build);
         NotSent::because(problem)
     }
 }

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::audience::{self, Audience};
-use super::findings::{Facts, Subject, findings, list, span};
+use super::findings::{BuildContext, Subject, findings, list, span};
 use super::{Claims, VARIABLE, resources};
 use crate::console::log::quote;
 use crate::diagnostic::Severity;
@@ -59,7 +59,7 @@ impl Reason {
     }
 
     /// What to do about it, by the claims of the token if they explain the refusal.
-    fn remedy(self, claims: &Claims, gateway: &str, now: u64, facts: &Facts) -> String {
+    fn remedy(self, claims: &Claims, gateway: &str, now: u64, build: &BuildContext) -> String {
         let subjects: &[Subject] = match self {
             Self::NoIam | Self::StaleKeys | Self::NotTheGateway => &[],
             Self::NoRole => &[Subject::Repository, Subject::Branch],
@@ -68,7 +68,7 @@ impl Reason {
             Self::Expired => &[Subject::Lifetime],
             Self::Unknown => &[Subject::Issuer, Subject::Audience, Subject::Lifetime],
         };
-        let known = findings(claims, gateway, now, facts);
+        let known = findings(claims, gateway, now, build);
         let severity = if self == Self::Unknown { Severity::Warning } else { Severity::Note };
         let mut known =
             known.into_iter().filter(|finding| subjects.contains(&finding.subject) && finding.severity >= severity);
@@ -86,7 +86,7 @@ impl Reason {
             }
             _ if let Some(finding) = known.next() => return format!("{}; {}", finding.message, finding.hint),
             Self::Issuer => {
-                let yaml = resources::issuer(claims, gateway, facts);
+                let yaml = resources::issuer(claims, gateway, build);
                 return UNKNOWN_ISSUER.to_owned()
                     + &yaml.map(|yaml| format!("\n{}", yaml.trim_end())).unwrap_or_default();
             }
@@ -131,12 +131,18 @@ pub struct Refusal<'a> {
 
 /// The problem of a token that the gateway did not exchange: its answer, the likely cause, and beside it the claims that
 /// must match. `now` is in seconds since 1970.
-pub fn explain_refusal(refusal: Refusal<'_>, claims: &Claims, gateway: &str, now: u64, facts: &Facts) -> Problem {
+pub fn explain_refusal(
+    refusal: Refusal<'_>,
+    claims: &Claims,
+    gateway: &str,
+    now: u64,
+    build: &BuildContext,
+) -> Problem {
     let Refusal { status, error, description } = refusal;
     let said: Vec<&str> = error.into_iter().chain(description).filter(|text| !text.trim().is_empty()).collect();
     let reason = Reason::of(status, &said.join(" "));
     let answer = if said.is_empty() { String::new() } else { format!(": {}", list(&said)) };
-    let mut hint = reason.remedy(claims, gateway, now, facts);
+    let mut hint = reason.remedy(claims, gateway, now, build);
     if !matches!(reason, Reason::NoIam | Reason::NotTheGateway) {
         let rows = claims_table(claims, gateway, now);
         hint.push_str("\nclaims of the token:");

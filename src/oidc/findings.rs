@@ -14,7 +14,9 @@ const LONGEST_STEP: u64 = 720 * 60;
 
 /// What the variables say about the build, to be compared with the token; blank ones are absent.
 #[derive(Clone, Debug, Default)]
-pub struct Facts {
+pub struct BuildContext {
+    /// `BITBUCKET_BUILD_NUMBER`
+    pub number: Option<String>,
     /// `BITBUCKET_WORKSPACE`
     pub workspace: Option<String>,
     /// `BITBUCKET_REPO_SLUG`
@@ -66,14 +68,14 @@ impl From<Finding> for Problem {
 type Found = Option<(Severity, String, String)>;
 
 /// Compares the claims with the gateway's URL, the time (seconds since 1970) and what else is known about the build.
-pub fn findings(claims: &Claims, gateway: &str, now: u64, facts: &Facts) -> Vec<Finding> {
+pub fn findings(claims: &Claims, gateway: &str, now: u64, build: &BuildContext) -> Vec<Finding> {
     let found = [
         (Subject::Lifetime, lifetime(claims, now)),
-        (Subject::Issuer, issuer(claims, facts)),
-        (Subject::Repository, repository(claims, facts)),
-        (Subject::Audience, audience(claims, gateway, facts)),
-        (Subject::Branch, branch(claims, facts)),
-        (Subject::Environment, environment(claims, facts)),
+        (Subject::Issuer, issuer(claims, build)),
+        (Subject::Repository, repository(claims, build)),
+        (Subject::Audience, audience(claims, gateway, build)),
+        (Subject::Branch, branch(claims, build)),
+        (Subject::Environment, environment(claims, build)),
     ];
     let finding = |(subject, found): (Subject, Found)| {
         let (severity, message, hint) = found?;
@@ -111,7 +113,7 @@ fn lifetime(claims: &Claims, now: u64) -> Found {
     Some((Severity::Warning, format!("the ID token expired {} ago{lived}", span(since)), hint))
 }
 
-fn issuer(claims: &Claims, facts: &Facts) -> Found {
+fn issuer(claims: &Claims, build: &BuildContext) -> Found {
     let own = own_token();
     if let Some(original) = claims.text("fed:iss") {
         let original = quote(original);
@@ -129,7 +131,7 @@ fn issuer(claims: &Claims, facts: &Facts) -> Found {
             format!("{own}; the gateway accepts this one only if a JwtIssuer has that `iss`"),
         ));
     };
-    let expected = facts.workspace.as_deref()?;
+    let expected = build.workspace.as_deref()?;
     // An issuer's URL may also name the workspace by its UUID.
     let by_uuid =
         claims.text("workspaceUuid").is_some_and(|uuid| uuid.trim_matches(['{', '}']) == plain_uuid(workspace));
@@ -147,8 +149,8 @@ fn plain_uuid(text: &str) -> &str {
     text.strip_suffix("%7D").unwrap_or(text)
 }
 
-fn repository(claims: &Claims, facts: &Facts) -> Found {
-    let (is, expected) = (claims.repository()?, facts.repository_uuid.as_deref()?);
+fn repository(claims: &Claims, build: &BuildContext) -> Found {
+    let (is, expected) = (claims.repository()?, build.repository_uuid.as_deref()?);
     (plain_uuid(is) != plain_uuid(expected)).then(|| {
         let (is, expected) = (quote(is), quote(expected));
         let message = format!("the ID token is from repository `{is}`, but this step runs in `{expected}`");
@@ -156,13 +158,13 @@ fn repository(claims: &Claims, facts: &Facts) -> Found {
     })
 }
 
-fn audience(claims: &Claims, gateway: &str, facts: &Facts) -> Found {
+fn audience(claims: &Claims, gateway: &str, build: &BuildContext) -> Found {
     let wanted = audience::wanted(gateway);
     let url = quote(wanted);
     let custom = audience::custom(claims);
     let (severity, message, replaced, how) = match Audience::of(claims, gateway) {
         Audience::Named => return None,
-        Audience::Default if facts.clouds => {
+        Audience::Default if build.clouds => {
             return Some((
                 Severity::Note,
                 "the ID token has one audience, the workspace's, which AWS and Google accept".to_owned(),
@@ -208,11 +210,11 @@ fn audience(claims: &Claims, gateway: &str, facts: &Facts) -> Found {
     Some((severity, message, hint))
 }
 
-fn branch(claims: &Claims, facts: &Facts) -> Found {
+fn branch(claims: &Claims, build: &BuildContext) -> Found {
     if claims.branch().is_some() {
         return None;
     }
-    let why = match (&facts.tag, &facts.pull_request) {
+    let why = match (&build.tag, &build.pull_request) {
         (Some(tag), _) => format!(": this is a build of tag `{}`", quote(tag)),
         (None, Some(id)) => format!(": this is a build of pull request `{}`", quote(id)),
         (None, None) => String::new(),
@@ -222,11 +224,11 @@ fn branch(claims: &Claims, facts: &Facts) -> Found {
     Some((Severity::Note, format!("the ID token has no `branchName`{why}"), hint.to_owned()))
 }
 
-fn environment(claims: &Claims, facts: &Facts) -> Found {
+fn environment(claims: &Claims, build: &BuildContext) -> Found {
     if claims.environment().is_some() {
         return None;
     }
-    let message = match &facts.environment {
+    let message = match &build.environment {
         Some(name) => {
             format!("the ID token has no `deploymentEnvironmentUuid`, though the step deploys to `{}`", quote(name))
         }

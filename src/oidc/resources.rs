@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::audience::{self, Audience};
 use super::yaml::{quoted, scalar};
-use super::{Claims, Facts, own_token};
+use super::{BuildContext, Claims, own_token};
 use crate::diagnostic::Hint;
 use crate::function::FunctionName;
 use crate::text::hex;
@@ -125,13 +125,13 @@ impl Hint for Unbound {
 pub(crate) fn resources(
     claims: &Claims,
     gateway: &str,
-    facts: &Facts,
+    build: &BuildContext,
     of: Option<&str>,
     grants: &[Grant],
 ) -> Result<String, Unbound> {
     let issuer = claims.issuer().ok_or(Unbound::Issuer)?;
     let condition = condition(claims)?;
-    let name = name(claims, facts, of)?;
+    let name = name(claims, build, of)?;
     Ok(format!(
         "# Whose tokens the gateway accepts. If a JwtIssuer with this `iss` exists, only add the `aud` to it.\n\
          {}---\n\
@@ -139,7 +139,7 @@ pub(crate) fn resources(
          {}---\n\
          # To whom: all conditions must match; several values of one are alternatives.\n\
          {}",
-        jwt_issuer(claims, issuer, gateway, facts),
+        jwt_issuer(claims, issuer, gateway, build),
         head("Policy", &name) + "  statement:\n" + &statements(grants),
         format_args!("{}  policy:\n  - {name}\n{condition}", head("Role", &name)),
     ))
@@ -147,11 +147,11 @@ pub(crate) fn resources(
 
 /// The name of Policy and Role: a label for each thing that they are bound to, so that no step's resources replace or widen
 /// those of another.
-fn name(claims: &Claims, facts: &Facts, of: Option<&str>) -> Result<String, Unbound> {
+fn name(claims: &Claims, build: &BuildContext, of: Option<&str>) -> Result<String, Unbound> {
     let workspace = claims.workspace().or(claims.issuer()).ok_or(Unbound::Issuer)?;
-    let repository = facts.repository_slug.as_deref().or(claims.repository()).ok_or(Unbound::Repository)?;
+    let repository = build.repository_slug.as_deref().or(claims.repository()).ok_or(Unbound::Repository)?;
     let bound = match (claims.environment(), claims.branch()) {
-        (Some(uuid), _) => label("deployment-", facts.environment.as_deref().unwrap_or(uuid)),
+        (Some(uuid), _) => label("deployment-", build.environment.as_deref().unwrap_or(uuid)),
         (None, Some(branch)) => label("branch-", branch),
         (None, None) => return Err(Unbound::Step),
     };
@@ -159,14 +159,14 @@ fn name(claims: &Claims, facts: &Facts, of: Option<&str>) -> Result<String, Unbo
     Ok(labels.into_iter().chain(of.map(|of| label("", of))).collect::<Vec<_>>().join("."))
 }
 
-fn jwt_issuer(claims: &Claims, issuer: &str, gateway: &str, facts: &Facts) -> String {
+fn jwt_issuer(claims: &Claims, issuer: &str, gateway: &str, build: &BuildContext) -> String {
     let (trust, name) = match claims.workspace() {
         Some(workspace) => ("", workspace),
         None => ("# This issuer is not Bitbucket Pipelines: apply this only if you trust it.\n", issuer),
     };
     let as_written = claims.audiences().contains(&gateway);
     let (note, audience) = match Audience::of(claims, gateway) {
-        _ if facts.clouds => (
+        _ if build.clouds => (
             "  # The workspace's, which every token has: one audience for the gateway, AWS and Google.\n",
             audience::workspace_audience(claims),
         ),
@@ -186,8 +186,8 @@ fn jwt_issuer(claims: &Claims, issuer: &str, gateway: &str, facts: &Facts) -> St
 }
 
 /// The JwtIssuer that accepts the token's issuer.
-pub(crate) fn issuer(claims: &Claims, gateway: &str, facts: &Facts) -> Option<String> {
-    Some(jwt_issuer(claims, claims.issuer()?, gateway, facts))
+pub(crate) fn issuer(claims: &Claims, gateway: &str, build: &BuildContext) -> Option<String> {
+    Some(jwt_issuer(claims, claims.issuer()?, gateway, build))
 }
 
 /// The conditions of a Role for this step and those like it.

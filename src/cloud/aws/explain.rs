@@ -115,14 +115,14 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::cloud::step::tests::token;
+    use crate::cloud::step::tests::{BUILD, token};
     use crate::function::image::Host;
 
     fn sts(code: &str, message: &str, claims: Value) -> String {
         let token = token(claims);
         let role = RoleArn::parse("arn:aws:iam::123456789012:role/ci/pipe").unwrap();
         let host = EcrHost::of(&Host::parse("123456789012.dkr.ecr.eu-west-1.amazonaws.com").unwrap()).unwrap();
-        let step = Step::new(&token, None, None);
+        let step = Step::new(&token, &BUILD);
         let fault = Fault { code: code.to_owned(), message: message.to_owned() };
         Context { role: &role, host: &host, step: &step }.of_sts(&fault)
     }
@@ -131,7 +131,7 @@ mod tests {
         let token = token(json!({}));
         let role = RoleArn::parse("arn:aws:iam::123456789012:role/ci/pipe").unwrap();
         let host = EcrHost::of(&Host::parse("123456789012.dkr.ecr.eu-west-1.amazonaws.com").unwrap()).unwrap();
-        let step = Step::new(&token, None, None);
+        let step = Step::new(&token, &BUILD);
         let fault = Fault { code: code.to_owned(), message: String::new() };
         Context { role: &role, host: &host, step: &step }.of_ecr(&fault)
     }

@@ -85,14 +85,14 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::cloud::step::tests::token;
+    use crate::cloud::step::tests::{BUILD, token};
     use crate::function::image::Host;
 
     #[test]
     fn trust_policy_is_filled_in_from_the_token_and_the_role() {
         let token = token(json!({}));
         let role = RoleArn::parse("arn:aws:iam::123456789012:role/pipe").unwrap();
-        insta::assert_snapshot!(trust_policy(&role, &Step::new(&token, None, None)), @r#"
+        insta::assert_snapshot!(trust_policy(&role, &Step::new(&token, &BUILD)), @r#"
         {
           "Statement": [
             {

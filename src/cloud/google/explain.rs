@@ -107,11 +107,11 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::cloud::step::tests::token;
+    use crate::cloud::step::tests::{BUILD, token};
 
     fn with_context<T>(claims: Value, use_it: impl FnOnce(&Context<'_>) -> T) -> T {
         let token = token(claims);
-        let step = Step::new(&token, None, None);
+        let step = Step::new(&token, &BUILD);
         let provider = WorkloadIdentityProvider::parse(
             "projects/123456/locations/global/workloadIdentityPools/bitbucket/providers/acme",
         )

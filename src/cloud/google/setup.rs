@@ -123,7 +123,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::cloud::step::tests::token;
+    use crate::cloud::step::tests::{BUILD, token};
 
     const PROVIDER: &str = "projects/123456/locations/global/workloadIdentityPools/bitbucket/providers/acme";
 
@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn commands_are_filled_in_for_direct_access_and_for_a_service_account() {
         let token = token(json!({}));
-        let step = Step::new(&token, None, None);
+        let step = Step::new(&token, &BUILD);
         let provider = WorkloadIdentityProvider::parse(PROVIDER).unwrap();
         let repositories = BTreeSet::from_iter(repository("europe-docker.pkg.dev", "proj/repo/fn"));
         insta::assert_snapshot!(commands(&provider, None, &repositories, &step), @r#"

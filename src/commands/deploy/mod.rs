@@ -146,7 +146,7 @@ impl Deployer<'_> {
         if self.deploy.rollback {
             Rollback(self.session).run(&mut outcome.functions, &before).await;
         }
-        if self.deploy.prune && self.session.shutdown.requested().is_none() {
+        if self.deploy.selection.options.prune && self.session.shutdown.requested().is_none() {
             self.prune(loaded, outcome).await?;
         }
         Ok(())

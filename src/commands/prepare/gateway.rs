@@ -38,12 +38,12 @@ impl Preparation<'_> {
             accept_any_certificate: config.tls_no_verify,
             authenticator: match &config.credentials {
                 Credentials::Password { username, password } => Authenticator::password(username, password),
-                Credentials::IdToken(token) => Authenticator::id_token(token),
+                Credentials::IdToken => Authenticator::id_token(&config.id_token),
             },
             timeout: config.timeout,
             retries: config.retries,
             parallel: config.parallel,
-            facts: config.facts.clone(),
+            build: config.build.clone(),
         };
         Gateway::new(settings, self.shutdown).map_err(|error| self.problem("CA_CERT", error)).ok()
     }
@@ -67,7 +67,7 @@ impl Preparation<'_> {
         let named = loaded.and_then(|loaded| Some((loaded, loaded.stack.gateway.as_deref()?.trim())));
         let is_named = |(_, url): &(&Loaded, &str)| !url.is_empty() && url.trim_end_matches('/') != PLACEHOLDER;
         if let Some((loaded, url)) = named.filter(is_named) {
-            let trusted = trusted(url, &loaded.path, &config.credentials, allow_http);
+            let trusted = trusted(url, &loaded.path, config, allow_http);
             return trusted.map_err(|error| self.problem("OPENFAAS_URL", error)).ok();
         }
         // A stack file that could not be read may name it.

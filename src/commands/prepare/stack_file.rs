@@ -34,24 +34,8 @@ impl Preparation<'_> {
                 return None;
             }
         };
-        let over = deploy.map(|deploy| stack::Options {
-            env_vars: deploy.env_vars.clone(),
-            labels: deploy.labels.clone(),
-            annotations: deploy.annotations.clone(),
-            secrets: deploy.secrets.clone(),
-            constraints: deploy.constraints.clone(),
-            read_only: deploy.read_only,
-            prune: deploy.prune,
-            ..stack::Options::default()
-        });
-        let options = stack::Options {
-            namespace: selection.namespace.clone(),
-            filter: selection.filter.clone(),
-            regex: selection.regex.clone(),
-            is_literal: !selection.envsubst,
-            tag: self.tag(selection.tag_format, &source.base),
-            ..over.unwrap_or_default()
-        };
+        let tag = self.tag(selection.tag_format, &source.base);
+        let options = stack::Options { tag, ..selection.options.clone() };
         let substituted = RefCell::default();
         let tokens = Tokens::new(self.environment);
         let surroundings = Surroundings {
@@ -72,8 +56,8 @@ impl Preparation<'_> {
         for name in substituted.iter().filter(|name| self.environment.is_garbled(name)) {
             self.variables.add(name, config::NOT_UTF8);
         }
-        if let Some(deploy) = deploy {
-            tokens.check_variables(deploy, &mut self.variables);
+        if deploy.is_some() {
+            tokens.check_variables(&options, &mut self.variables);
         }
         let mut stack = match read {
             Ok(stack) => stack,

@@ -1,7 +1,8 @@
 //! Finds the step's own tokens in the fields of functions, whatever variable they come from.
 
-use crate::config::{Deploy, Environment, Problems, TOKENS};
+use crate::config::{Environment, Problems, TOKENS};
 use crate::console::log::quote;
+use crate::stack;
 use crate::stack::envsubst::OWN_SECRET;
 
 /// A shorter value is not a token, and may be part of any text by coincidence.
@@ -24,21 +25,22 @@ impl<'a> Tokens<'a> {
     }
 
     /// Adds a problem for each of the pipe's variables that puts a token into every function.
-    pub(crate) fn check_variables(&self, deploy: &Deploy, problems: &mut Problems) {
+    pub(crate) fn check_variables(&self, options: &stack::Options, problems: &mut Problems) {
         let mut check = |variable: &str, what: &str, text: &str| {
             if let Some(fault) = self.fault(text) {
                 problems.add(variable, format!("{what} {fault}; {OWN_SECRET}"));
             }
         };
-        let lists = [("ENV_VARS", &deploy.env_vars), ("LABELS", &deploy.labels), ("ANNOTATIONS", &deploy.annotations)];
+        let lists =
+            [("ENV_VARS", &options.env_vars), ("LABELS", &options.labels), ("ANNOTATIONS", &options.annotations)];
         for (variable, list) in lists {
             for (key, value) in list {
                 check(variable, &format!("`{}`", quote(key)), &format!("{key}={value}"));
             }
         }
-        for (variable, list) in [("SECRETS", &deploy.secrets), ("CONSTRAINTS", &deploy.constraints)] {
+        for (variable, list) in [("SECRETS", &options.secrets), ("CONSTRAINTS", &options.constraints)] {
             list.iter().for_each(|item| check(variable, "an item", item));
         }
-        check("OPENFAAS_NAMESPACE", "the value", deploy.selection.namespace.as_deref().unwrap_or_default());
+        check("OPENFAAS_NAMESPACE", "the value", options.namespace.as_deref().unwrap_or_default());
     }
 }

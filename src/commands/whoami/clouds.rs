@@ -20,12 +20,11 @@ pub(super) async fn explain(
     http: Option<&Http>,
     loaded: Option<&Loaded>,
 ) -> Option<Problem> {
-    let access = &preparation.config.registries;
-    let credentials = &access.credentials;
+    let credentials = &preparation.config.registries;
     if credentials.aws.is_none() && credentials.google.is_none() {
         return None;
     }
-    let Some((http, step)) = http.zip(step(access, &preparation.config.facts)) else {
+    let Some((http, step)) = http.zip(step(preparation.config)) else {
         let problem = Problem::new(Failure::Permission, "there is no token for AWS and Google: the step has none")
             .with_hint("give the step `oidc: true`");
         problem.diagnostic("").log();

@@ -15,22 +15,22 @@ use crate::diagnostic::Diagnostic;
 use crate::function::FunctionName;
 use crate::function::outcome::{Failure, Outcome, Problem};
 use crate::gateway::{Error, Gateway, Granted};
-use crate::oidc::{self, Claims, Facts, Grant, IamAction, IdToken};
+use crate::oidc::{self, BuildContext, Claims, Grant, IamAction, IdToken};
 
 /// Explains the step's token; changes nothing. Returns the last line too.
 pub(crate) async fn run(mut preparation: Preparation<'_>, whoami: &Whoami) -> Result<(Outcome, String), Rejected> {
     let loaded = preparation.load().await;
     let gateway = preparation.gateway(loaded.as_ref());
-    let credentials = &preparation.config.registries.credentials;
+    let credentials = &preparation.config.registries;
     let http =
         (credentials.aws.is_some() || credentials.google.is_some()).then(|| preparation.registry_client()).flatten();
     let gateway = preparation.finish(gateway)?;
-    let result = match &preparation.config.credentials {
-        Credentials::Password { username, .. } => password(&gateway, username).await,
-        Credentials::IdToken(Err(error)) => Err(error.problem(&gateway.address())),
-        Credentials::IdToken(Ok(token)) => {
+    let result = match (&preparation.config.credentials, &preparation.config.id_token) {
+        (Credentials::Password { username, .. }, _) => password(&gateway, username).await,
+        (Credentials::IdToken, Err(error)) => Err(error.problem(&gateway.address())),
+        (Credentials::IdToken, Ok(token)) => {
             let scope = scope_name(whoami, loaded.as_ref());
-            explain(&gateway, token, &preparation.config.facts, scope.as_deref(), &needs(whoami, loaded.as_ref())).await
+            explain(&gateway, token, &preparation.config.build, scope.as_deref(), &needs(whoami, loaded.as_ref())).await
         }
     };
     let mut outcome = preparation.outcome(gateway.address());
@@ -68,7 +68,7 @@ async fn password(gateway: &Gateway, username: &str) -> Result<(), Problem> {
 async fn explain(
     gateway: &Gateway,
     token: &IdToken,
-    facts: &Facts,
+    build: &BuildContext,
     scope: Option<&str>,
     grants: &[Grant],
 ) -> Result<(), Problem> {
@@ -77,14 +77,14 @@ async fn explain(
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let rows = oidc::claims_table(&claims, &address, now);
     log::plain(table::render(["CLAIM", "VALUE", "HOW IAM READS IT"], &rows));
-    for finding in oidc::findings(&claims, &address, now, facts) {
+    for finding in oidc::findings(&claims, &address, now, build) {
         Diagnostic::new(finding.severity, finding.message, Some(finding.hint)).log();
     }
     let exchanged = gateway.try_exchange(token).await;
     if let Ok(granted) = &exchanged {
         tracing::info!("{}", accepted(granted));
     }
-    propose(&claims, &address, facts, scope, grants);
+    propose(&claims, &address, build, scope, grants);
     exchanged.map(|_| ()).map_err(not_accepted)
 }
 
@@ -105,8 +105,8 @@ fn policies(value: &Value) -> String {
 }
 
 /// Prints the resources that give the step access.
-fn propose(claims: &Claims, gateway: &str, facts: &Facts, scope: Option<&str>, grants: &[Grant]) {
-    match oidc::resources(claims, gateway, facts, scope, grants) {
+fn propose(claims: &Claims, gateway: &str, build: &BuildContext, scope: Option<&str>, grants: &[Grant]) {
+    match oidc::resources(claims, gateway, build, scope, grants) {
         Ok(yaml) => {
             tracing::info!(
                 "to give this step the access that its variables need, save these resources as `iam.yaml` and run \
@@ -115,7 +115,7 @@ fn propose(claims: &Claims, gateway: &str, facts: &Facts, scope: Option<&str>, g
             log::plain(yaml.trim_end());
         }
         Err(unbound) => {
-            if let Some(yaml) = oidc::issuer(claims, gateway, facts) {
+            if let Some(yaml) = oidc::issuer(claims, gateway, build) {
                 tracing::info!("to let the gateway accept tokens of this issuer, apply this resource");
                 log::plain(yaml.trim_end());
             }
@@ -154,7 +154,7 @@ fn needs(whoami: &Whoami, loaded: Option<&Loaded>) -> Vec<Grant> {
     let Whoami { deploy, function } = whoami;
     let mut grants = Vec::new();
     if loaded.is_some() || function.is_none() {
-        let all = || vec![FunctionName::all_of(deploy.selection.namespace.clone())];
+        let all = || vec![FunctionName::all_of(deploy.selection.options.namespace.clone())];
         grants = permissions::of_deploy(deploy, loaded.map_or_else(all, |loaded| loaded.names().collect()));
     }
     if let Some(function) = function {

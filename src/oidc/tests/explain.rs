@@ -4,7 +4,7 @@ use super::*;
 
 fn refusal(description: &str, claims: &Claims) -> String {
     let refusal = Refusal { status: 400, error: Some("invalid_request"), description: Some(description) };
-    show_problem(explain_refusal(refusal, claims, GATEWAY, NOW, &facts()))
+    show_problem(explain_refusal(refusal, claims, GATEWAY, NOW, &build()))
 }
 
 #[test]

@@ -48,12 +48,12 @@ fn token(claims: &[u8]) -> String {
     format!("eyJhbGciOiJSUzI1NiJ9.{}.c2ln", URL_SAFE_NO_PAD.encode(claims))
 }
 
-fn facts() -> Facts {
-    Facts {
+fn build() -> BuildContext {
+    BuildContext {
         workspace: Some("acme".into()),
         repository_slug: Some("Shop_Front".into()),
         repository_uuid: Some("{0a11}".into()),
-        ..Facts::default()
+        ..BuildContext::default()
     }
 }
 
@@ -62,18 +62,18 @@ fn grants(functions: &[(Option<&str>, &str)], actions: &[IamAction]) -> [Grant; 
     [Grant { actions: actions.to_vec(), functions: functions.collect() }]
 }
 
-fn show_findings(claims: &Claims, facts: &Facts) -> String {
+fn show_findings(claims: &Claims, build: &BuildContext) -> String {
     let show = |finding: Finding| format!("{:?}: {}\nhint: {}\n", finding.severity, finding.message, finding.hint);
-    findings(claims, GATEWAY, NOW, facts).into_iter().filter(worth_a_warning).map(show).collect()
+    findings(claims, GATEWAY, NOW, build).into_iter().filter(worth_a_warning).map(show).collect()
 }
 
 fn worth_a_warning(finding: &Finding) -> bool {
     finding.severity > Severity::Note
 }
 
-fn show_notes(claims: &Claims, facts: &Facts) -> String {
+fn show_notes(claims: &Claims, build: &BuildContext) -> String {
     let show = |finding: Finding| format!("{}\nhint: {}\n", finding.message, finding.hint);
-    findings(claims, GATEWAY, NOW, facts).into_iter().filter(|finding| !worth_a_warning(finding)).map(show).collect()
+    findings(claims, GATEWAY, NOW, build).into_iter().filter(|finding| !worth_a_warning(finding)).map(show).collect()
 }
 
 fn show_problem(problem: Problem) -> String {
@@ -152,13 +152,13 @@ fn claims_are_read_whatever_their_types() {
 
 #[test]
 fn a_step_that_is_set_up_right_gives_no_warning() {
-    assert_eq!(show_findings(&claims(json!({})), &facts()), "");
+    assert_eq!(show_findings(&claims(json!({})), &build()), "");
 }
 
 #[test]
 fn an_expired_token_is_a_warning_that_says_how_long_it_lived() {
     let expired = claims(json!({ "iat": NOW - 4000, "exp": NOW - 400 }));
-    assert_snapshot!(show_findings(&expired, &facts()), @"
+    assert_snapshot!(show_findings(&expired, &build()), @"
     Warning: the ID token expired 6 min 40 s ago, 1 h 0 min after it was issued
     hint: the step ran longer than the token is valid: run the pipe at the beginning of the step or in its own step; if the clock of this machine is fast, correct it
     ");
@@ -166,7 +166,7 @@ fn an_expired_token_is_a_warning_that_says_how_long_it_lived() {
 
 #[test]
 fn a_token_older_than_any_step_was_stored_somewhere() {
-    assert_snapshot!(show_findings(&claims(json!({ "iat": null, "exp": NOW - 90_000 })), &facts()), @"
+    assert_snapshot!(show_findings(&claims(json!({ "iat": null, "exp": NOW - 90_000 })), &build()), @"
     Warning: the ID token expired 1 d 1 h ago
     hint: no step runs that long: delete the repository, workspace or deployment variable `BITBUCKET_STEP_OIDC_TOKEN`; Bitbucket issues a new token for every step
     ");
@@ -174,13 +174,13 @@ fn a_token_older_than_any_step_was_stored_somewhere() {
 
 #[test]
 fn within_the_clocks_leeway_expiry_is_a_warning_only() {
-    let found = findings(&claims(json!({ "exp": NOW - 30 })), GATEWAY, NOW, &facts());
+    let found = findings(&claims(json!({ "exp": NOW - 30 })), GATEWAY, NOW, &build());
     assert_eq!(found[0].severity, Severity::Warning);
 }
 
 #[test]
 fn a_token_from_the_future_means_a_wrong_clock() {
-    assert_snapshot!(show_findings(&claims(json!({ "iat": NOW + 300 })), &facts()), @"
+    assert_snapshot!(show_findings(&claims(json!({ "iat": NOW + 300 })), &build()), @"
     Warning: the ID token is not valid before 5 min 0 s from now
     hint: set the clock of the machine that runs this step: it is slow
     ");
@@ -188,7 +188,7 @@ fn a_token_from_the_future_means_a_wrong_clock() {
 
 #[test]
 fn only_the_default_audience_asks_for_the_oidc_block() {
-    assert_snapshot!(show_findings(&claims(json!({ "aud": "ari:cloud:bitbucket::workspace/1e57" })), &facts()), @"
+    assert_snapshot!(show_findings(&claims(json!({ "aud": "ari:cloud:bitbucket::workspace/1e57" })), &build()), @"
     Warning: the ID token is not meant for `https://gw.example.com`: it has only Bitbucket's default audience
     hint: instead of `oidc: true`, write
     - step:
@@ -238,7 +238,7 @@ fn an_audience_that_is_nearly_right_is_told_apart_precisely() {
 fn a_near_audience_is_replaced_and_others_are_kept() {
     let claims =
         claims(json!({ "aud": ["ari:cloud:bitbucket::workspace/1e57", "sts.example.com", "https://gw.example.com/"] }));
-    assert_snapshot!(show_findings(&claims, &facts()), @r#"
+    assert_snapshot!(show_findings(&claims, &build()), @r#"
     Warning: the ID token's audience `https://gw.example.com/` is not exactly `https://gw.example.com`: it ends with `/`
     hint: write the gateway's URL exactly as in the JwtIssuer's `aud`
     - step:
@@ -257,7 +257,7 @@ fn an_audience_is_accepted_as_the_url_is_written_and_without_its_last_slash() {
 
 #[test]
 fn another_audience_may_be_right_inside_a_cluster() {
-    let mut claims = show_notes(&audience("https://public.example.com"), &facts());
+    let mut claims = show_notes(&audience("https://public.example.com"), &build());
     claims.truncate(claims.find("\nthe ID token has no `dep").unwrap_or(claims.len()));
     assert_snapshot!(claims, @"
     none of the ID token's audiences is `https://gw.example.com`: `https://public.example.com`
@@ -273,13 +273,13 @@ fn another_audience_may_be_right_inside_a_cluster() {
 #[test]
 fn bitbuckets_limits_of_audiences_are_told() {
     let ten: Vec<String> = (0..10).map(|number| format!("a{number}")).collect();
-    let full = findings(&claims(json!({ "aud": ten })), GATEWAY, NOW, &facts());
+    let full = findings(&claims(json!({ "aud": ten })), GATEWAY, NOW, &build());
     assert!(
         full[0].hint.ends_with("\nand remove another audience: Bitbucket accepts at most 10 per step"),
         "{}",
         full[0].hint
     );
-    let long = findings(&claims(json!({ "aud": [] })), &format!("{GATEWAY}/{}", "x".repeat(150)), NOW, &facts());
+    let long = findings(&claims(json!({ "aud": [] })), &format!("{GATEWAY}/{}", "x".repeat(150)), NOW, &build());
     assert_snapshot!(long[0].hint, @"Bitbucket does not accept an audience of more than 150 characters: choose a shorter one, and add it to the JwtIssuer's `aud`");
 }
 
@@ -292,7 +292,7 @@ fn a_token_of_another_issuer_workspace_or_repository_is_noticed() {
         claims(json!({ "fed:iss": ISSUER })),
         claims(json!({ "repositoryUuid": "{other}" })),
     ]
-    .map(|claims| show_findings(&claims, &facts()));
+    .map(|claims| show_findings(&claims, &build()));
     assert_snapshot!(told.concat(), @"
     Warning: the ID token is from `https://gitlab.com`, which is not Bitbucket Pipelines
     hint: remove `BITBUCKET_STEP_OIDC_TOKEN` from all variables: Bitbucket passes the step's own token by itself; the gateway accepts this one only if a JwtIssuer has that `iss`
@@ -310,13 +310,13 @@ fn a_token_of_another_issuer_workspace_or_repository_is_noticed() {
 #[test]
 fn a_workspace_may_be_named_by_its_uuid() {
     let claims = claims(json!({ "iss": ISSUER.replace("acme", "%7B1e57%7D") }));
-    assert_eq!(show_findings(&claims, &facts()), "");
+    assert_eq!(show_findings(&claims, &build()), "");
 }
 
 #[test]
 fn a_build_of_a_tag_has_no_branch_for_a_role_to_match() {
-    let facts = Facts { tag: Some("v1.0".into()), environment: Some("production".into()), ..facts() };
-    assert_snapshot!(show_notes(&claims(json!({ "branchName": null })), &facts), @"
+    let build = BuildContext { tag: Some("v1.0".into()), environment: Some("production".into()), ..build() };
+    assert_snapshot!(show_notes(&claims(json!({ "branchName": null })), &build), @"
     the ID token has no `branchName`: this is a build of tag `v1.0`
     hint: a Role with a condition on `jwt:branchName` does not match this step: use conditions on `jwt:repositoryUuid` and `jwt:deploymentEnvironmentUuid`, and give the step a `deployment:`
     the ID token has no `deploymentEnvironmentUuid`, though the step deploys to `production`
@@ -367,12 +367,12 @@ proptest! {
         let text = serde_json::to_vec(&claims).expect("JSON");
         let claims = decode_unverified(token(&text).as_bytes()).expect("claims");
         let problem = explain_refusal(
-            Refusal { status: 400, error: None, description: Some("expired") }, &claims, &gateway, now, &Facts::default());
+            Refusal { status: 400, error: None, description: Some("expired") }, &claims, &gateway, now, &BuildContext::default());
         prop_assert!(!problem.message.contains(char::is_control), "{}", problem.message);
-        for finding in findings(&claims, &gateway, now, &Facts::default()) {
+        for finding in findings(&claims, &gateway, now, &BuildContext::default()) {
             prop_assert!(!finding.message.contains(char::is_control), "{}", finding.message);
         }
-        if let Ok(yaml) = resources(&claims, &gateway, &Facts::default(), None, &grants(&[(None, "*")], &[IamAction::FunctionGet])) {
+        if let Ok(yaml) = resources(&claims, &gateway, &BuildContext::default(), None, &grants(&[(None, "*")], &[IamAction::FunctionGet])) {
             resources::scalars(&yaml);
         }
     }

@@ -7,8 +7,8 @@ use super::*;
 #[test]
 fn resources_admit_the_deployment_environment_where_the_step_has_one() {
     let claims = claims(json!({ "deploymentEnvironmentUuid": "{e0}", "branchName": null }));
-    let facts = Facts { environment: Some("Production EU".into()), ..facts() };
-    let yaml = resources(&claims, GATEWAY, &facts, None, &grants(&[(None, "*")], &[IamAction::FunctionInvoke]))
+    let build = BuildContext { environment: Some("Production EU".into()), ..build() };
+    let yaml = resources(&claims, GATEWAY, &build, None, &grants(&[(None, "*")], &[IamAction::FunctionInvoke]))
         .expect("resources");
     assert!(yaml.contains(".deployment-production-eu-"), "{yaml}");
     assert!(yaml.contains("    - \"openfaas-fn:*\"\n"), "{yaml}");
@@ -19,7 +19,7 @@ fn resources_admit_the_deployment_environment_where_the_step_has_one() {
 fn resources_warn_of_a_foreign_issuer_and_of_an_audience_that_the_token_lacks() {
     let claims = claims(json!({ "iss": "https://id.example.com", "aud": [] }));
     let grants = grants(&[(None, "*")], &[IamAction::FunctionInvoke]);
-    let yaml = resources(&claims, GATEWAY, &facts(), None, &grants).expect("resources");
+    let yaml = resources(&claims, GATEWAY, &build(), None, &grants).expect("resources");
     let comments: Vec<_> = yaml.lines().filter(|line| line.contains("# ")).map(str::trim).collect();
     assert_snapshot!(comments.join("\n"), @"
     # Whose tokens the gateway accepts. If a JwtIssuer with this `iss` exists, only add the `aud` to it.
@@ -36,7 +36,7 @@ fn resources_warn_of_a_foreign_issuer_and_of_an_audience_that_the_token_lacks() 
 fn role_that_would_admit_others_is_not_proposed() {
     let unbound = |absent: Value| {
         let grants = grants(&[(None, "*")], &[IamAction::FunctionInvoke]);
-        resources(&claims(absent), GATEWAY, &facts(), None, &grants).expect_err("no resources")
+        resources(&claims(absent), GATEWAY, &build(), None, &grants).expect_err("no resources")
     };
     assert_eq!(unbound(json!({ "iss": null })), Unbound::Issuer);
     assert_eq!(unbound(json!({ "repositoryUuid": null })), Unbound::Repository);
@@ -44,9 +44,9 @@ fn role_that_would_admit_others_is_not_proposed() {
 }
 
 /// The name that Policy and Role have.
-fn name(with: Value, facts: &Facts, of: Option<&str>) -> String {
+fn name(with: Value, build: &BuildContext, of: Option<&str>) -> String {
     let grants = grants(&[(None, "*")], &[IamAction::FunctionInvoke]);
-    let yaml = resources(&claims(with), GATEWAY, facts, of, &grants).expect("resources");
+    let yaml = resources(&claims(with), GATEWAY, build, of, &grants).expect("resources");
     let names: Vec<_> = yaml.lines().filter_map(|line| line.strip_prefix("  name: ")).collect();
     assert_eq!(names[1], names[2], "{yaml}");
     names[1].to_owned()
@@ -54,15 +54,15 @@ fn name(with: Value, facts: &Facts, of: Option<&str>) -> String {
 
 #[test]
 fn names_say_what_the_role_is_bound_to() {
-    let production = Facts { environment: Some("production".into()), ..facts() };
+    let production = BuildContext { environment: Some("production".into()), ..build() };
     let environment = || json!({ "deploymentEnvironmentUuid": "{e0}" });
     let names = [
-        name(json!({}), &facts(), None),
+        name(json!({}), &build(), None),
         name(environment(), &production, None),
-        name(environment(), &facts(), None),
-        name(json!({ "branchName": "feature/x" }), &facts(), None),
-        name(json!({}), &facts(), Some("stack-jobs/stack.yml")),
-        name(json!({}), &facts(), Some("invoke-etl")),
+        name(environment(), &build(), None),
+        name(json!({ "branchName": "feature/x" }), &build(), None),
+        name(json!({}), &build(), Some("stack-jobs/stack.yml")),
+        name(json!({}), &build(), Some("invoke-etl")),
     ];
     assert_snapshot!(names.join("\n"), @"
     bitbucket.acme.shop-front-478cce86c259.branch-main
@@ -90,18 +90,18 @@ fn names_of_different_steps_never_collide() {
         &"x".repeat(300),
     ]
     .iter()
-    .map(|branch| name(json!({ "branchName": branch }), &facts(), None))
+    .map(|branch| name(json!({ "branchName": branch }), &build(), None))
     .collect();
-    names.push(name(json!({ "branchName": format!("{}y", "x".repeat(299)) }), &facts(), None));
+    names.push(name(json!({ "branchName": format!("{}y", "x".repeat(299)) }), &build(), None));
     names.push(name(
         json!({ "deploymentEnvironmentUuid": "{e0}" }),
-        &Facts { environment: Some("main".into()), ..facts() },
+        &BuildContext { environment: Some("main".into()), ..build() },
         None,
     ));
-    names.push(name(json!({ "branchName": "a" }), &facts(), Some("stack-b.yml")));
-    names.push(name(json!({ "branchName": "a" }), &facts(), Some("stack-b_yml")));
-    names.push(name(json!({ "branchName": "a.b-yml" }), &facts(), None));
-    let repository = |slug: &str| Facts { repository_slug: Some(slug.to_owned()), ..facts() };
+    names.push(name(json!({ "branchName": "a" }), &build(), Some("stack-b.yml")));
+    names.push(name(json!({ "branchName": "a" }), &build(), Some("stack-b_yml")));
+    names.push(name(json!({ "branchName": "a.b-yml" }), &build(), None));
+    let repository = |slug: &str| BuildContext { repository_slug: Some(slug.to_owned()), ..build() };
     names.push(name(json!({}), &repository("a-b"), None));
     names.push(name(json!({}), &repository("a"), Some("b")));
     let count = names.len();
@@ -143,7 +143,7 @@ proptest! {
     ) {
         prop_assume!([&issuer, &repository, &branch].iter().all(|text| !text.trim().is_empty()));
         let claims = claims(json!({ "iss": issuer, "repositoryUuid": repository, "branchName": branch }));
-        let yaml = resources(&claims, &gateway, &facts(), None, &grants(&[(Some("ns"), &name)], &[IamAction::FunctionGet])).expect("resources");
+        let yaml = resources(&claims, &gateway, &build(), None, &grants(&[(Some("ns"), &name)], &[IamAction::FunctionGet])).expect("resources");
         let names = yaml.lines().filter_map(|line| line.strip_prefix("  name: "));
         for name in names {
             prop_assert!(name.len() <= 253, "{name}");
