@@ -12,10 +12,11 @@ pub(crate) fn count(number: usize, thing: &str) -> String {
     format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
-/// The name in a text that is `$NAME` or `${NAME}` and nothing else: a variable that was not expanded.
+/// The name in a text that is `$NAME`, `${NAME}` or `${{NAME}}` and nothing else: a variable that was not expanded.
 pub(crate) fn variable_name(text: &str) -> Option<&str> {
-    let name = text.trim().strip_prefix('$')?;
-    let name = name.strip_prefix('{').and_then(|name| name.strip_suffix('}')).unwrap_or(name);
+    let rest = text.trim().strip_prefix('$')?;
+    let within = |open: &str, close: &str| rest.strip_prefix(open)?.strip_suffix(close);
+    let name = within("{{", "}}").map(str::trim).or_else(|| within("{", "}")).unwrap_or(rest);
     let is_name = !name.starts_with(|character: char| character.is_ascii_digit())
         && name.chars().all(|character| character.is_ascii_alphanumeric() || character == '_');
     (is_name && !name.is_empty()).then_some(name)
@@ -36,10 +37,10 @@ mod tests {
 
     #[test]
     fn only_a_variable_that_was_not_expanded_has_a_name() {
-        for text in ["$NAME", "${NAME}", " $NAME "] {
+        for text in ["$NAME", "${NAME}", " $NAME ", "${{NAME}}", "${{ NAME }}"] {
             assert_eq!(variable_name(text), Some("NAME"), "{text}");
         }
-        for text in ["", "$", "${}", "NAME", "$1", "$A B", "${A", "$A}", "$A-b", "x$A"] {
+        for text in ["", "$", "${}", "NAME", "$1", "$A B", "${A", "$A}", "${{A}", "${A}}", "$A-b", "x$A"] {
             assert_eq!(variable_name(text), None, "{text}");
         }
     }

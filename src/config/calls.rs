@@ -3,14 +3,19 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
+use super::list::write_list;
 use super::parse::Reader;
-use super::verify::full_name;
-use super::{Auth, CallOptions, Invoke, PayloadSource, Verify, VerifyCall};
+use super::variables::Entry;
+use super::verify::{full_name, is_a_url};
+use super::{Auth, CallOptions, Invoke, PayloadSource, Problems, Verify, VerifyCall};
 use crate::console::log::whole_or_length;
 use crate::console::redact::Secret;
+use crate::diagnostic::Diagnostic;
 use crate::function::FunctionName;
+use crate::stack::slips;
 
 const METHODS: [(&str, Method); 5] = [
     ("GET", Method::GET),
@@ -18,6 +23,22 @@ const METHODS: [(&str, Method); 5] = [
     ("PUT", Method::PUT),
     ("PATCH", Method::PATCH),
     ("DELETE", Method::DELETE),
+];
+
+/// Headers of `GATEWAY_HEADERS` that the pipe or its HTTP client sets, and those of one connection only (RFC 9110, section 7.6.1).
+const RESERVED: [&str; 12] = [
+    "authorization",
+    "connection",
+    "content-length",
+    "host",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
 ];
 
 impl Reader<'_> {
@@ -29,7 +50,7 @@ impl Reader<'_> {
         Invoke {
             function,
             options,
-            query: variables.query().pairs('=', problems),
+            query: query(variables.query(), problems),
             asynchronous: variables.r#async().boolean(problems),
             output_file: variables.output_file().value.map(PathBuf::from),
             idempotent: variables.idempotent().boolean(problems),
@@ -38,10 +59,19 @@ impl Reader<'_> {
 
     /// `VERIFY`; `None` if there is nothing to call.
     pub(super) fn verify(&mut self) -> Option<Arc<Verify>> {
-        let namespace = self.variables.openfaas_namespace().owned();
-        let items = self.variables.verify().list(&mut self.problems);
+        let namespace = self.variables.openfaas_namespace().owned().or_else(|| self.variables.openfaas_ns().owned());
+        let verify = self.variables.verify();
+        let items = verify.list(&mut self.problems);
         if items.is_empty() {
             return None;
+        }
+        if let Some(line) = items.first().filter(|_| verify.is_one_line(&items)) {
+            let calls: Vec<&str> = line.split([',', ' ']).filter(|call| !call.is_empty()).collect();
+            if calls.len() > 1 {
+                let message = format!("is one line that looks like {} items: {}", calls.len(), write_list(&calls));
+                self.problems.add("VERIFY", message);
+                return None;
+            }
         }
         let options = self.call_options("GET");
         let mut calls = Vec::with_capacity(items.len());
@@ -70,7 +100,13 @@ impl Reader<'_> {
             let message = "requires a `METHOD` such as `POST`: `VERIFY` calls with `GET`, which has no body";
             problems.add(set.variable.name, message);
         }
-        let content_type = variables.content_type().text().map(HeaderValue::from_str);
+        let content_type = variables.content_type().text();
+        if content_type.is_some_and(is_json) && text.value.is_some_and(slips::is_unquoted_json) {
+            let message = "is JSON without its quotes, which a shell or Bitbucket removed: write `\\\"` for each of them, or \
+                           use `PAYLOAD_FILE`";
+            problems.add("PAYLOAD", message);
+        }
+        let content_type = content_type.map(HeaderValue::from_str);
         if let Some(Err(_)) = content_type {
             problems.add("CONTENT_TYPE", "has a character that is not allowed in a header");
         }
@@ -94,15 +130,18 @@ impl Reader<'_> {
     pub(super) fn function(&mut self) -> FunctionName {
         let namespace = self.namespace();
         let text = self.variables.function().required(&mut self.problems).unwrap_or_default();
-        let (name, suffix) = match full_name(text, "is neither `name` nor `name.namespace`") {
-            Ok(parts) => parts,
-            Err(error) => {
-                if !text.is_empty() {
-                    self.problems.add("FUNCTION", error);
-                }
-                (text, None)
+        let parts = match text.split_once('/') {
+            _ if text.is_empty() => Ok((text, None)),
+            Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
+                let (name, namespace) = (whole_or_length(name), whole_or_length(namespace));
+                Err(Diagnostic::error(format!("contains a `/`: write `{name}.{namespace}`, the name first")))
             }
+            _ => is_a_url(text).map_or_else(|| full_name(text, "is neither `name` nor `name.namespace`"), Err),
         };
+        let (name, suffix) = parts.unwrap_or_else(|error| {
+            self.problems.add("FUNCTION", error);
+            (text, None)
+        });
         if let (Some(suffix), Some(namespace)) = (suffix, &namespace)
             && suffix != namespace
         {
@@ -111,23 +150,32 @@ impl Reader<'_> {
                 format!("names the namespace `{suffix}`, but `OPENFAAS_NAMESPACE` is `{namespace}`: remove one");
             self.problems.add("FUNCTION", message);
         }
-        FunctionName { name: name.to_owned(), namespace: suffix.map(str::to_owned).or(namespace) }
+        let namespace = suffix.map(str::to_owned).or(namespace).or_else(|| self.default_namespace());
+        FunctionName { name: name.to_owned(), namespace }
     }
 
     fn headers(&mut self) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for (name, value) in self.variables.headers().pairs(':', &mut self.problems) {
-            let parsed = HeaderName::from_bytes(name.as_bytes()).ok();
-            match (parsed, HeaderValue::from_str(value.trim())) {
-                (Some(name), Ok(value)) => _ = headers.append(name, value),
-                (None, _) => self.problems.add("HEADERS", invalid_header(&name)),
-                (_, Err(_)) => {
-                    let name = whole_or_length(&name);
-                    let message = format!("the value of `{name}` has a character that is not allowed");
-                    self.problems.add("HEADERS", message);
-                }
-            }
+        let headers = header_map(self.variables.headers(), &mut self.problems);
+        // Its own problems are reported when the gateway's settings are read.
+        let of_gateway = header_map(self.variables.gateway_headers(), &mut Problems::default());
+        if let Some(name) = headers.keys().find(|name| of_gateway.contains_key(*name)) {
+            let message = format!("`{name}` is also in `GATEWAY_HEADERS`, which functions receive too: remove one");
+            self.problems.add("HEADERS", message);
         }
+        headers
+    }
+
+    /// `GATEWAY_HEADERS`, with values that no output shows.
+    pub(super) fn gateway_headers(&mut self) -> HeaderMap {
+        let mut headers = header_map(self.variables.gateway_headers(), &mut self.problems);
+        for name in headers.keys().filter(|name| RESERVED.contains(&name.as_str())) {
+            let message = match *name == AUTHORIZATION {
+                true => "`Authorization` holds the step's token or the password: the pipe sets it itself".to_owned(),
+                false => format!("`{name}` is set by the HTTP client, and cannot be set here"),
+            };
+            self.problems.add("GATEWAY_HEADERS", message);
+        }
+        headers.values_mut().for_each(|value| value.set_sensitive(true));
         headers
     }
 
@@ -143,6 +191,38 @@ impl Reader<'_> {
         let name = name.map_err(|_| self.problems.add("SIGN_HEADER", invalid_header(header)));
         Some((name.ok()?, Secret::new(key.to_owned())))
     }
+}
+
+/// The pairs of `QUERY`.
+fn query(entry: Entry<'_>, problems: &mut Problems) -> Vec<(String, String)> {
+    let pairs = entry.pairs('=', problems);
+    if pairs.iter().any(|(key, _)| key.starts_with('?')) {
+        problems.add("QUERY", "begins with `?`: write ['key=value'], with an item for each key");
+    }
+    pairs
+}
+
+fn header_map(entry: Entry<'_>, problems: &mut Problems) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in entry.pairs(':', problems) {
+        let parsed = HeaderName::from_bytes(name.as_bytes()).ok();
+        match (parsed, HeaderValue::from_str(value.trim())) {
+            (Some(name), Ok(value)) => _ = headers.append(name, value),
+            (None, _) => problems.add(entry.variable.name, invalid_header(&name)),
+            (_, Err(_)) => {
+                let name = whole_or_length(&name);
+                let message = format!("the value of `{name}` has a character that is not allowed");
+                problems.add(entry.variable.name, message);
+            }
+        }
+    }
+    headers
+}
+
+/// Whether a content type is JSON, such as `application/json` or `application/problem+json`.
+fn is_json(content_type: &str) -> bool {
+    let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    media_type.ends_with("/json") || media_type.ends_with("+json")
 }
 
 fn invalid_header(name: &str) -> String {

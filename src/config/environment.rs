@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 
+use super::variables::is_list_suffix;
+
 #[derive(Clone, Debug, Default)]
 pub struct Environment {
     values: BTreeMap<String, String>,
@@ -41,6 +43,17 @@ impl Environment {
     /// Whether the variable is set to a value that is not UTF-8.
     pub(crate) fn is_garbled(&self, name: &str) -> bool {
         self.garbled.contains(name)
+    }
+
+    /// The names of a list's parts that are set and not blank: `NAME_COUNT`, `NAME_0`, `NAME_1`, …
+    pub(super) fn numbered(&self, name: &str) -> impl Iterator<Item = &str> {
+        let prefix = format!("{name}_");
+        let (start, of_garbled) = (prefix.clone(), prefix.clone());
+        let values = self.values.range(prefix.clone()..).take_while(move |(part, _)| part.starts_with(&start));
+        let values = values.filter(|(_, value)| !value.trim().is_empty()).map(|(part, _)| part.as_str());
+        let garbled = self.garbled.range(prefix..).take_while(move |part| part.starts_with(&of_garbled));
+        let length = name.len();
+        values.chain(garbled.map(String::as_str)).filter(move |part| is_list_suffix(&part[length..]))
     }
 
     /// The names of all variables whose values are UTF-8.

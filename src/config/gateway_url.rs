@@ -2,6 +2,7 @@
 
 use url::Url;
 
+use super::lints::not_expanded;
 use crate::console::log::whole_or_length;
 use crate::diagnostic::Diagnostic;
 use crate::http::client::is_local;
@@ -15,7 +16,7 @@ pub(crate) fn gateway_url(text: &str, allow_http: bool) -> Result<Url, Diagnosti
     const CREDENTIALS: &str = "contains a user name or a password: use `OPENFAAS_USERNAME` and `OPENFAAS_PASSWORD`";
     let Some(mut url) = Url::parse(text).ok().filter(|url| text.contains("://") && url.has_host()) else {
         return wrong(match Url::parse(&format!("https://{text}")) {
-            _ if variable_name(text).is_some() => format!("is the text `{shown}`, not the variable's value"),
+            _ if variable_name(text).is_some() => not_expanded(text),
             _ if text.contains('@') => CREDENTIALS.to_owned(),
             Ok(_) if !text.contains("://") => format!("`{shown}` is not a URL: write `https://{shown}`"),
             _ => format!("`{shown}` is not a URL: write for example `https://gw.example.com`"),
@@ -76,7 +77,7 @@ mod tests {
         insta::assert_snapshot!(refused("https://"), @"`https://` is not a URL: write for example `https://gw.example.com`");
         insta::assert_snapshot!(refused("https://gw?x=1"), @"`https://gw?x=1` has a query or a fragment: write the gateway's address only");
         insta::assert_snapshot!(refused("http://gateway.openfaas:8080"), @"`http://gateway.openfaas:8080` is not encrypted, and would send the token in the clear: write `https://…`, or set `ALLOW_HTTP: 'true'` if the network to the gateway is trusted");
-        insta::assert_snapshot!(refused("$GW"), @"is the text `$GW`, not the variable's value");
+        insta::assert_snapshot!(refused("$GW"), @"contains the text `$GW`, not the variable's value: define `GW` as a repository or deployment variable, and write `$GW` without quotes or a backslash");
         for text in ["https://admin:pw@gw", "admin:pw@gw", "https://admin:pw@gw:99999", "https://admin:p/w@gw"] {
             insta::allow_duplicates! {
                 insta::assert_snapshot!(refused(text), @"contains a user name or a password: use `OPENFAAS_USERNAME` and `OPENFAAS_PASSWORD`");

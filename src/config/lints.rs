@@ -2,15 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use super::value::text_items;
-use super::variables::{Kind, VARIABLES};
-use super::{Environment, Problems};
+use super::variables::{CALL, Kind, VARIABLES, Variable};
+use super::{Environment, Problems, list};
 use crate::console::redact;
 use crate::function::command::Command;
 use crate::text::variable_name;
 
 /// How many characters may differ from the name that was meant.
 const NEAR: usize = 2;
+
+/// Variables that mean the same in the stack file as here.
+const SAME_IN_STACK_FILES: [&str; 3] = ["OPENFAAS_URL", "OPENFAAS_NAMESPACE", "OPENFAAS_NS"];
 
 /// Names of other tools for what the pipe has a variable for.
 const OF_FAAS_CLI: [(&str, &str); 7] = [
@@ -42,43 +44,55 @@ pub fn warnings(
         if problems.concerns(name) {
             continue;
         }
-        let listed = environment.text(&format!("{name}_COUNT")).is_some();
         let value = environment.text(name);
-        if let Some((value, referred)) = value.and_then(|value| Some((value, variable_name(value)?))) {
-            warnings.push(format!("`{name}` {}", is_the_text(name, value, referred)));
-        } else if variable.kind.is_list() {
-            let numbered = (0..).map_while(|index| environment.get(&format!("{name}_{index}")).map(str::to_owned));
-            let items = value.and_then(text_items).unwrap_or_else(|| numbered.collect());
-            for (index, item) in items.iter().enumerate() {
-                let part = item.split_once(['=', ':']).map_or(item.as_str(), |(_, value)| value).trim();
-                if let Some(referred) = variable_name(part) {
-                    warnings.push(format!(
-                        "item {index} of `{name}` contains the text `{part}`, not the variable's value: define `{referred}` as a \
-                         repository or deployment variable, and write `{part}` without quotes or a backslash"
-                    ));
-                } else if variable.kind == Kind::SecretList && (1..redact::SHORTEST).contains(&part.len()) {
-                    warnings.push(too_short(&format!("the value of item {index} of `{name}`")));
-                }
-            }
+        // Nothing else can be told of a value that any text can be. A token that is none is an error of its own.
+        if let Some(value) = value.filter(|_| variable.kind.is_free() && name != "BITBUCKET_STEP_OIDC_TOKEN")
+            && variable_name(value).is_some()
+        {
+            warnings.push(format!("`{name}` {}", not_expanded(value)));
         }
-        // `whoami` takes the variables of the command that it is run in place of.
-        let is_used = command == Command::Whoami || variable.used_by.contains(&command);
-        if (listed || value.is_some()) && !is_used && !substituted.contains(name) {
-            let commands: Vec<_> = variable.used_by.iter().map(|command| command.name()).collect();
-            let commands = commands.join(" or ");
-            warnings.push(format!("`{name}` is not used by `COMMAND: {command}`, only by {commands}"));
+        let mut parts = environment.numbered(name);
+        let is_set = value.is_some() || variable.kind.is_list() && parts.next().is_some();
+        if is_set && !variable.is_used_by(command) && !substituted.contains(name) {
+            warnings.push(format!("`{name}` is not used by `COMMAND: {command}`, {}", used_by(environment, variable)));
+        }
+        let is_for_verify = variable.used_by == CALL && command == Command::Deploy;
+        if is_set && is_for_verify && !substituted.contains(name) && list::items(environment, "VERIFY").is_empty() {
+            warnings.push(format!("`{name}` is used by `COMMAND: deploy` only with `VERIFY`, which is not set"));
         }
         if variable.kind == Kind::Secret && value.is_some_and(|value| value.trim().len() < redact::SHORTEST) {
             warnings.push(too_short(&format!("`{name}`")));
         }
-        if substituted.contains(name) {
-            warnings.push(format!(
-                "the stack file substitutes `{name}`, which is also a variable of this pipe: \
-                 choose another name in the stack file"
-            ));
+        if variable.kind == Kind::SecretList {
+            let values = list::items(environment, name).into_iter().map(|item| list::value_of(&item).trim().len());
+            let short = values.enumerate().filter(|(_, length)| (1..redact::SHORTEST).contains(length));
+            warnings.extend(short.map(|(index, _)| too_short(&format!("the value of item {} of `{name}`", index + 1))));
         }
+        // A list may hold keys and passwords.
+        let parts = environment.numbered(name).filter(|_| variable.kind.is_list());
+        let clashes =
+            parts.chain([name]).filter(|part| substituted.contains(*part) && !SAME_IN_STACK_FILES.contains(part));
+        warnings.extend(clashes.map(|part| {
+            format!(
+                "the stack file substitutes `{part}`, which is also a variable of this pipe: \
+                 choose another name in the stack file"
+            )
+        }));
     }
     warnings
+}
+
+/// The commands that use a variable, and whether one of them was meant.
+fn used_by(environment: &Environment, variable: &Variable) -> String {
+    let commands: Vec<_> = variable.used_by.iter().map(|command| format!("`{}`", command.name())).collect();
+    let meant = match (variable.used_by, environment.text("COMMAND")) {
+        ([command], None) => format!(": if that was meant, write `COMMAND: {command}`"),
+        _ => String::new(),
+    };
+    match commands.split_last() {
+        Some((last, first @ [_, ..])) => format!("only by {} and {last}", first.join(", ")),
+        _ => format!("only by {}{meant}", commands.join("")),
+    }
 }
 
 /// Adds the names that are probably misspelt: a misspelt `DRY_RUN` would do the opposite of what its author wants.
@@ -90,16 +104,13 @@ pub(crate) fn check_names(environment: &Environment, substituted: &BTreeSet<Stri
     }
 }
 
-/// What is wrong with a variable whose value is a variable's name, and what to write; `None` if it is not.
-pub(crate) fn unexpanded(environment: &Environment, name: &str) -> Option<String> {
-    let value = environment.text(name)?;
-    Some(is_the_text(name, value, variable_name(value)?))
-}
-
-fn is_the_text(name: &str, value: &str, referred: &str) -> String {
+/// What is wrong with `$NAME` in place of the variable's value.
+pub(super) fn not_expanded(reference: &str) -> String {
+    let reference = reference.trim();
+    let name = variable_name(reference).unwrap_or_default();
     format!(
-        "is the text `{value}`, not the variable's value: write `{name}: {value}`, and define `{referred}` as a repository or \
-         deployment variable"
+        "contains the text `{reference}`, not the variable's value: define `{name}` as a repository or deployment variable, \
+         and write `${name}` without quotes or a backslash"
     )
 }
 
@@ -125,14 +136,9 @@ fn near_miss(name: &str) -> Option<&'static str> {
 
 /// A variable's name, or that of an item of a list.
 fn is_known(name: &str) -> bool {
-    VARIABLES.iter().any(|variable| {
-        name.strip_prefix(variable.name).is_some_and(|rest| {
-            rest.is_empty()
-                || rest == "_COUNT"
-                || rest.strip_prefix('_').is_some_and(|index| index.bytes().all(|byte| byte.is_ascii_digit()))
-        })
-    }) || ["PAGER", "SHELL", "NO_COLOR", "HOME", "PATH", "HOSTNAME", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"]
-        .contains(&name)
+    VARIABLES.iter().any(|variable| variable.owns(name))
+        || ["PAGER", "SHELL", "NO_COLOR", "HOME", "PATH", "HOSTNAME", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"]
+            .contains(&name)
 }
 
 #[cfg(test)]

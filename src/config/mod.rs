@@ -4,9 +4,11 @@ mod calls;
 mod environment;
 mod gateway_url;
 mod lints;
+mod list;
 mod parse;
 mod problems;
 mod registries;
+mod scalars;
 mod secrets;
 mod value;
 mod variables;
@@ -16,12 +18,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderMap;
 use url::Url;
 
 pub use environment::Environment;
 pub(crate) use gateway_url::gateway_url;
+pub(crate) use lints::check_names;
 pub use lints::warnings;
-pub(crate) use lints::{check_names, unexpanded};
 pub use parse::read;
 pub use problems::Problems;
 pub(crate) use registries::ImageChecks;
@@ -46,6 +49,8 @@ pub struct Config {
     pub(crate) task: Task,
     pub(crate) gateway_url: GatewayUrl,
     pub(crate) allow_http: bool,
+    /// `GATEWAY_HEADERS`, which only the gateway and its functions receive.
+    pub(crate) gateway_headers: HeaderMap,
     pub(crate) credentials: Credentials,
     /// The step's ID token, or why it is missing: clouds get it also if `OPENFAAS_PASSWORD` is what the gateway gets.
     pub(crate) id_token: Result<Arc<IdToken>, TokenError>,
@@ -74,9 +79,7 @@ pub struct Invalid {
 #[derive(Debug)]
 pub(crate) enum GatewayUrl {
     Set(Url),
-    Unset {
-        blank: bool,
-    },
+    Unset,
     /// Only within [`Invalid`].
     Wrong,
 }
@@ -123,14 +126,12 @@ pub(crate) struct Selection {
 }
 
 /// Where the tags of images come from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TagFormat {
     /// The stack file, else `latest`.
     Latest,
     /// The clone, appended to the stack file's tag.
     Git(git::Format),
-    /// This text, which `git describe` printed in the script (`GIT_DESCRIBE`), appended too.
-    Described(String),
     /// The handler's folder, in place of the stack file's tag.
     Digest,
 }
@@ -221,7 +222,7 @@ pub(crate) fn debug(environment: &Environment) -> bool {
 
 /// Whether lines are coloured (<https://no-color.org>).
 pub(crate) fn colour(environment: &Environment) -> bool {
-    environment.get("NO_COLOR").is_none_or(str::is_empty)
+    environment.get("NO_COLOR").is_none_or(str::is_empty) && !environment.is_garbled("NO_COLOR")
 }
 
 /// What is wrong with a variable that is required and has no value.

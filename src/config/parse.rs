@@ -9,7 +9,7 @@ use url::Url;
 use super::variables::{VARIABLES, Values, Variables};
 use super::{
     Config, Credentials, Deploy, Environment, GatewayUrl, Invalid, Login, NOT_UTF8, Problems, Selection, Strategy,
-    TagFormat, Task, Whoami, gateway_url, lints, missing, secrets,
+    TagFormat, Task, Whoami, gateway_url, missing, scalars, secrets,
 };
 use crate::console::log::whole_or_length;
 use crate::console::redact::Secret;
@@ -21,19 +21,11 @@ use crate::image_tag::git;
 use crate::oidc::{BuildContext, IdToken};
 use crate::report::{OUTPUT_VARIABLES, Places, insights};
 use crate::stack;
-use crate::text::variable_name;
 
 /// More retries only hide that something is broken.
 const MAX_RETRIES: u32 = 20;
 /// As many deployments as a gateway accepts at once without refusing some.
 const MAX_PARALLEL: u32 = 64;
-
-/// The program that runs in the script is the one that faas-cli asks when it builds the image.
-const DESCRIBE: &str =
-    "`describe` takes its text from `GIT_DESCRIBE`, which has no value; write in the step's `script:`
-  - export GIT_DESCRIBE=$(git describe --tags --always)
-  and in the pipe's `variables:`
-    GIT_DESCRIBE: $GIT_DESCRIBE";
 
 /// Reads the variables. From here on, all output hides the secrets among them.
 pub fn read(environment: &Environment) -> Result<Config, Box<Invalid>> {
@@ -52,11 +44,7 @@ pub fn read(environment: &Environment) -> Result<Config, Box<Invalid>> {
     }
     let config = reader.config();
     let mut problems = reader.problems;
-    for name in problems.names() {
-        if let Some(message) = lints::unexpanded(environment, &name) {
-            problems.replace(name, message);
-        }
-    }
+    scalars::check(environment, config.task.command(), &mut problems);
     if problems.is_empty() { Ok(config) } else { Err(Box::new(Invalid { problems, config })) }
 }
 
@@ -75,13 +63,17 @@ impl Reader<'_> {
         let command = variables.command().choice(&commands, &mut self.problems);
         let task = self.task(command);
         let allow_http = variables.allow_http().boolean(&mut self.problems);
-        let gateway_url = self.gateway_url(allow_http);
+        // A dry run sends nothing.
+        let is_dry_run = matches!(&task, Task::Deploy(deploy) if deploy.dry_run);
+        let gateway_url = self.gateway_url(allow_http || is_dry_run);
+        let gateway_headers = self.gateway_headers();
         let registries = self.registry_credentials();
         let places = self.places();
         let problems = &mut self.problems;
         Config {
             task,
             gateway_url,
+            gateway_headers,
             allow_http,
             tls_no_verify: variables.tls_no_verify().boolean(problems),
             timeout: variables.timeout().duration(problems),
@@ -115,7 +107,7 @@ impl Reader<'_> {
 
     fn gateway_url(&mut self, allow_http: bool) -> GatewayUrl {
         let entry = self.variables.openfaas_url();
-        let Some(text) = entry.value else { return GatewayUrl::Unset { blank: entry.is_blank() } };
+        let Some(text) = entry.value else { return GatewayUrl::Unset };
         // A wrong value of `ALLOW_HTTP` is a problem of its own.
         let allow_http = allow_http || self.problems.concerns("ALLOW_HTTP");
         match gateway_url(text, allow_http) {
@@ -159,8 +151,9 @@ impl Reader<'_> {
             self.problems.add("REPORT_PROXY", "is not a URL: write for example `http://host.docker.internal:29418`");
             return None;
         }
-        let selection = ["OPENFAAS_URL", "STACK_FILE", "FUNCTION", "OPENFAAS_NAMESPACE", "FILTER", "REGEX"]
-            .map(|name| environment.text(name).unwrap_or_default());
+        let selection =
+            ["OPENFAAS_URL", "STACK_FILE", "FUNCTION", "OPENFAAS_NAMESPACE", "OPENFAAS_NS", "FILTER", "REGEX"]
+                .map(|name| environment.text(name).unwrap_or_default());
         Some(insights::Context {
             workspace: environment.owned("BITBUCKET_WORKSPACE")?,
             repository: environment.owned("BITBUCKET_REPO_SLUG")?,
@@ -188,7 +181,7 @@ impl Reader<'_> {
     fn selection(&mut self) -> Selection {
         let variables = self.variables;
         let namespace = self.namespace();
-        let tag_format = self.tag_format();
+        let default_namespace = self.default_namespace();
         let problems = &mut self.problems;
         let (filter, regex) = (variables.filter(), variables.regex());
         let is_both = filter.value.is_some() && regex.value.is_some();
@@ -204,11 +197,19 @@ impl Reader<'_> {
                 ))
             })
         });
+        let formats = [
+            ("latest", TagFormat::Latest),
+            ("sha", TagFormat::Git(git::Format::Sha)),
+            ("branch", TagFormat::Git(git::Format::Branch)),
+            ("describe", TagFormat::Git(git::Format::Describe)),
+            ("digest", TagFormat::Digest),
+        ];
         Selection {
             stack_file: variables.stack_file().owned(),
-            tag_format,
+            tag_format: variables.tag_format().choice(&formats, problems),
             options: stack::Options {
                 namespace,
+                default_namespace,
                 filter: filter.owned().filter(|_| !is_both),
                 regex: regex.filter(|_| !is_both),
                 is_literal: !variables.envsubst().boolean(problems),
@@ -229,12 +230,12 @@ impl Reader<'_> {
 
     /// `OPENFAAS_NAMESPACE`.
     pub(super) fn namespace(&mut self) -> Option<String> {
-        self.variables.openfaas_namespace().parsed_by(&mut self.problems, |namespace| match unaddressable(namespace) {
-            Some(character) => {
-                Err(Diagnostic::error(format!("`{}` is not allowed in a namespace", character.escape_debug())))
-            }
-            None => Ok(namespace.to_owned()),
-        })
+        self.variables.openfaas_namespace().parsed_by(&mut self.problems, addressable)
+    }
+
+    /// `OPENFAAS_NS`.
+    pub(super) fn default_namespace(&mut self) -> Option<String> {
+        self.variables.openfaas_ns().parsed_by(&mut self.problems, addressable)
     }
 
     fn deploy(&mut self) -> Deploy {
@@ -261,8 +262,8 @@ impl Reader<'_> {
             env_vars,
             labels: variables.labels().pairs('=', problems),
             annotations: variables.annotations().pairs('=', problems),
-            secrets: variables.secrets().list(problems),
-            constraints: variables.constraints().list(problems),
+            secrets: variables.secrets().names(problems),
+            constraints: variables.constraints().texts(problems),
             read_only: variables.read_only().boolean(problems),
             prune,
             ..selection.options
@@ -291,34 +292,6 @@ impl Reader<'_> {
             directory: PathBuf::from(directory.value.unwrap_or(directory.variable.default)),
             selection,
         }
-    }
-
-    fn tag_format(&mut self) -> TagFormat {
-        let text = self.variables.git_describe().owned().unwrap_or_default();
-        let described = TagFormat::Described(text.clone());
-        let formats = [
-            ("latest", &TagFormat::Latest),
-            ("sha", &TagFormat::Git(git::Format::Sha)),
-            ("branch", &TagFormat::Git(git::Format::Branch)),
-            ("describe", &described),
-            ("digest", &TagFormat::Digest),
-        ];
-        let format = self.variables.tag_format().choice(&formats, &mut self.problems).clone();
-        if format != described {
-            return format;
-        }
-        let (variable, message) = match text.chars().find(|character| !is_in_a_tag(*character)) {
-            _ if text.is_empty() || variable_name(&text).is_some() => ("TAG_FORMAT", DESCRIBE.to_owned()),
-            None => return format,
-            Some('\n' | '\r') => ("GIT_DESCRIBE", "has more than one line: an image tag has one".to_owned()),
-            Some(character) => {
-                let (text, character) = (whole_or_length(&text), character.escape_debug());
-                let message = "which no image tag can have: use another git tag, or `TAG_FORMAT: sha`";
-                ("GIT_DESCRIBE", format!("`{text}` contains `{character}`, {message}"))
-            }
-        };
-        self.problems.add(variable, message);
-        TagFormat::Latest
     }
 
     /// The repository as `WORKSPACE/SLUG`; `None` without `OWNER_LABEL`.
@@ -352,6 +325,16 @@ impl Reader<'_> {
     }
 }
 
+/// A namespace that a URL can have.
+fn addressable(namespace: &str) -> Result<String, Diagnostic> {
+    match unaddressable(namespace) {
+        Some(character) => {
+            Err(Diagnostic::error(format!("`{}` is not allowed in a namespace", character.escape_debug())))
+        }
+        None => Ok(namespace.to_owned()),
+    }
+}
+
 /// What Bitbucket's own variables say about the build.
 fn build(environment: &Environment) -> BuildContext {
     BuildContext {
@@ -366,8 +349,4 @@ fn build(environment: &Environment) -> BuildContext {
             .iter()
             .any(|name| environment.text(name).is_some()),
     }
-}
-
-fn is_in_a_tag(character: char) -> bool {
-    character.is_ascii_alphanumeric() || "_.-".contains(character)
 }

@@ -24,10 +24,6 @@ impl Problems {
         self.0.iter().any(|(wrong, _)| wrong == name)
     }
 
-    pub(super) fn names(&self) -> BTreeSet<String> {
-        self.0.iter().map(|(name, _)| name.clone()).collect()
-    }
-
     /// One problem in place of all that the variable has.
     pub(super) fn replace(&mut self, name: String, message: String) {
         self.0.retain(|(other, _)| *other != name);

@@ -1,8 +1,8 @@
 //! Hides the environment's secrets in all output, whether the command uses them or not.
 
-use super::value::text_items;
+use super::list;
 use super::variables::Sensitive;
-use super::{Environment, VARIABLES};
+use super::{Environment, Kind, VARIABLES};
 use crate::console::redact::Secret;
 use crate::function::compare;
 use crate::text::variable_name;
@@ -13,14 +13,21 @@ const SHORTEST_LINE: usize = 16;
 /// A [`Secret`] is hidden from the moment that it is made.
 pub(super) fn hide(environment: &Environment) {
     for name in environment.names() {
-        let (Some(sensitive), Some(text)) = (Sensitive::of(name), environment.text(name)) else { continue };
+        let Some(text) = environment.text(name) else { continue };
+        // Any variable may be shown in an error about it, and people write URLs with passwords where a host is wanted.
+        if VARIABLES.iter().any(|variable| variable.kind != Kind::Verbatim && variable.owns(name)) {
+            urls(text).for_each(hide_password);
+        }
+        let Some(sensitive) = Sensitive::of(name) else { continue };
         match sensitive {
             // What cannot be a token is shown in the error that says so.
             Sensitive::Token if variable_name(text).is_some() => {}
             Sensitive::Token => _ = Secret::token(text.to_owned()),
             Sensitive::Secret => _ = Secret::new(text.to_owned()),
             Sensitive::Values | Sensitive::Headers => {
-                items(name, text).iter().for_each(|item| hide_value(item, sensitive == Sensitive::Headers));
+                items(environment, name, text)
+                    .iter()
+                    .for_each(|item| hide_value(item, sensitive == Sensitive::Headers));
             }
             Sensitive::Url => hide_password(text),
         }
@@ -39,11 +46,11 @@ pub(crate) fn is_secret(environment: &Environment, name: &str) -> bool {
 }
 
 /// The items of a list, or the one item that `NAME_0` has. A list that cannot be read is an error, which must not show it either.
-fn items(name: &str, text: &str) -> Vec<String> {
+fn items(environment: &Environment, name: &str, text: &str) -> Vec<String> {
     if VARIABLES.iter().all(|variable| variable.name != name) {
         return vec![text.to_owned()];
     }
-    text_items(text).unwrap_or_else(|| text.lines().map(str::to_owned).collect())
+    list::items(environment, name)
 }
 
 fn hide_value(item: &str, is_header: bool) {
@@ -71,6 +78,16 @@ fn hide_value(item: &str, is_header: bool) {
 /// Whether an item is the name of a variable that was not expanded: the error about it shows the name.
 fn is_unexpanded(value: &str) -> bool {
     variable_name(value).is_some_and(|name| !name.bytes().any(|byte| byte.is_ascii_lowercase()))
+}
+
+/// A text if it is a URL, and the URLs within it, but for those that are values such as that of `A=https://…`.
+fn urls(text: &str) -> impl Iterator<Item = &str> {
+    let is_url = |part: &&str| {
+        let scheme = part.split_once("://").map_or("", |(scheme, _)| scheme);
+        !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
+    };
+    let between = |character: char| character.is_whitespace() || "'\"[]{},".contains(character);
+    text.split(between).chain([text]).filter(is_url)
 }
 
 fn hide_password(url: &str) {

@@ -26,7 +26,7 @@ fn all_problems_are_told_at_once_by_name() {
     DEBUG:
     - `maybe` is not a boolean: write 'true' or 'false'
     ENV_VARS:
-    - item 0 is not of the form `key=value`
+    - item 1 is not of the form `key=value`
     FILTER:
     - `FILTER` and `REGEX` cannot be used together: remove one
     LABELS_COUNT:
@@ -52,6 +52,8 @@ fn gap_in_a_list_is_told_by_the_item_that_is_missing() {
     Validation errors:
     SECRETS_1:
     - is missing: `SECRETS_COUNT` is 2
+    SECRETS_2:
+    - is set, but `SECRETS_COUNT` is 2: write `SECRETS` as a YAML list
     ");
 }
 

@@ -1,16 +1,11 @@
-//! The forms of values: booleans, durations, numbers, choices and lists.
+//! The forms of values: booleans, durations, numbers and choices.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use saphyr_parser::{Event, Parser};
-
+use super::Problems;
 use super::variables::Entry;
-use super::{NOT_UTF8, Problems};
 use crate::console::log::whole_or_length;
-
-/// A longer list is a mistake.
-const MAX_ITEMS: usize = 10_000;
 
 impl<'a> Entry<'a> {
     /// The value, else the default; `None` if both are empty.
@@ -82,80 +77,6 @@ impl<'a> Entry<'a> {
     ) -> Option<T> {
         self.value.and_then(|text| parse(text).map_err(|error| problems.add(self.variable.name, error)).ok())
     }
-
-    /// A list in any of the forms it can arrive in, without what is wrong.
-    pub(super) fn list(&self, problems: &mut Problems) -> Vec<String> {
-        let name = self.variable.name;
-        match (self.numbered_items(problems), self.value) {
-            (Some(_), Some(_)) => {
-                problems.add(name, format!("is set twice, as `{name}` and as `{name}_COUNT`: remove one"));
-                Vec::new()
-            }
-            (Some(items), None) => items,
-            (None, text) => text_items(text.unwrap_or_default()).unwrap_or_else(|| {
-                let wrong = "looks like a YAML list but is not valid: write ['first', 'second'], or one item per line";
-                problems.add(name, wrong);
-                Vec::new()
-            }),
-        }
-    }
-
-    /// A list whose items have a parser of their own.
-    pub(super) fn list_of<T, E: ToString>(
-        &self,
-        problems: &mut Problems,
-        parse: impl Fn(&str) -> Result<T, E>,
-    ) -> Vec<T> {
-        let items = self.list(problems);
-        let parsed = items.iter().map(|item| parse(item).map_err(|error| problems.add(self.variable.name, error)));
-        parsed.filter_map(Result::ok).collect()
-    }
-
-    /// A list of keys and values, each item split at its first separator.
-    pub(super) fn pairs(&self, separator: char, problems: &mut Problems) -> Vec<(String, String)> {
-        let mut pairs = Vec::new();
-        for (index, item) in self.list(problems).iter().enumerate() {
-            match item.split_once(separator) {
-                Some((key, value)) if !key.trim().is_empty() => pairs.push((key.trim().to_owned(), value.to_owned())),
-                _ => {
-                    let form = if separator == '=' { "key=value" } else { "Key: Value" };
-                    // The item is not shown: it may be a secret whose key was forgotten.
-                    problems.add(self.variable.name, format!("item {index} is not of the form `{form}`"));
-                }
-            }
-        }
-        pairs
-    }
-
-    /// The list as Bitbucket passes it: `NAME_COUNT`, `NAME_0`, `NAME_1`, …; `None` if it does not.
-    fn numbered_items(&self, problems: &mut Problems) -> Option<Vec<String>> {
-        let (name, environment) = (self.variable.name, self.environment);
-        let count_name = format!("{name}_COUNT");
-        let Some(count) = environment.text(&count_name) else {
-            let first = format!("{name}_0");
-            if environment.is_garbled(&count_name) {
-                problems.add(count_name, NOT_UTF8);
-            } else if environment.get(&first).is_some() || environment.is_garbled(&first) {
-                problems.add(first, format!("is set, but `{count_name}` is not: write `{name}` as a YAML list"));
-            }
-            return None;
-        };
-        let Some(number) = count.parse::<usize>().ok().filter(|number| *number <= MAX_ITEMS) else {
-            let count = whole_or_length(count);
-            let message = format!("`{count}` is not a whole number up to {MAX_ITEMS}: write `{name}` as a YAML list");
-            problems.add(count_name, message);
-            return Some(Vec::new());
-        };
-        let mut items = Vec::new();
-        for item in (0..number).map(|index| format!("{name}_{index}")) {
-            match environment.get(&item) {
-                Some(value) => items.push(value.to_owned()),
-                None if environment.is_garbled(&item) => problems.add(item, NOT_UTF8),
-                None => problems.add(item, format!("is missing: `{count_name}` is {number}")),
-            }
-        }
-        Some(items)
-    }
 }
 
 pub(super) fn boolean(text: &str) -> Option<bool> {
@@ -188,32 +109,6 @@ fn duration(text: &str) -> Option<Duration> {
         rest = &rest[length..];
     }
     (!text.is_empty()).then_some(total)
-}
-
-/// The list as one text: a YAML list, or one item per line.
-pub(super) fn text_items(text: &str) -> Option<Vec<String>> {
-    let start = text.trim_start();
-    if start.starts_with('[') || start.starts_with("- ") {
-        return yaml_items(text.trim());
-    }
-    Some(text.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect())
-}
-
-fn yaml_items(text: &str) -> Option<Vec<String>> {
-    let mut items = Vec::new();
-    let mut depth = 0;
-    for event in Parser::new_from_str(text) {
-        match event.ok()?.0 {
-            Event::SequenceStart(..) => depth += 1,
-            Event::Scalar(value, ..) if depth == 1 => items.push(value.into_owned()),
-            Event::Scalar(..) | Event::MappingStart(..) | Event::Alias(_) => return None,
-            _ => {}
-        }
-        if depth > 1 || items.len() > MAX_ITEMS {
-            return None;
-        }
-    }
-    Some(items)
 }
 
 #[cfg(test)]
@@ -252,17 +147,5 @@ mod tests {
             assert_eq!(boolean(text), Some(false), "{text}");
         }
         assert_eq!(boolean("maybe"), None);
-    }
-
-    #[test]
-    fn lists_are_read_from_text() {
-        let items = |text| text_items(text).expect(text);
-        assert_eq!(items("a=1\r\n\n b=2 \n"), ["a=1", " b=2 "]);
-        assert_eq!(items("['a', \"b c\", d]"), ["a", "b c", "d"]);
-        assert_eq!(items("- a\n- 'b: c'\n"), ["a", "b: c"]);
-        assert_eq!(items("[]"), [""; 0]);
-        for broken in ["['a'", "[a, [b]]", "[{a: b}]", "['a'] b"] {
-            assert_eq!(text_items(broken), None, "{broken}");
-        }
     }
 }

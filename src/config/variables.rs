@@ -13,7 +13,7 @@ const INVOKE: &[Command] = &[Command::Invoke];
 /// The commands that read a stack file.
 const STACK: &[Command] = &[Command::Deploy, Command::Whoami, Command::Diff, Command::Remove, Command::Login];
 /// The commands that call functions, a deploy for `VERIFY`.
-const CALL: &[Command] = &[Command::Deploy, Command::Invoke];
+pub(super) const CALL: &[Command] = &[Command::Deploy, Command::Invoke];
 /// The commands that know what a deploy would send.
 const SEND: &[Command] = &[Command::Deploy, Command::Diff];
 /// The commands that ask registries.
@@ -96,6 +96,13 @@ impl Sensitive {
     }
 }
 
+impl Kind {
+    /// Whether any text may be meant, also one that looks like a mistake.
+    pub(super) fn is_free(self) -> bool {
+        matches!(self, Self::Verbatim | Self::Secret)
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 pub struct Variable {
     pub name: &'static str,
@@ -103,6 +110,24 @@ pub struct Variable {
     /// Empty if the variable has no default.
     pub default: &'static str,
     pub(crate) used_by: &'static [Command],
+}
+
+impl Variable {
+    /// Whether a name is this variable's, or that of a part of the list that was written for it.
+    pub(super) fn owns(&self, name: &str) -> bool {
+        name.strip_prefix(self.name).is_some_and(|rest| rest.is_empty() || is_list_suffix(rest))
+    }
+
+    /// `whoami` takes the variables of the command that it is run in place of.
+    pub(super) fn is_used_by(&self, command: Command) -> bool {
+        command == Command::Whoami || self.used_by.contains(&command)
+    }
+}
+
+/// Whether a text is what Bitbucket appends to the name of a list: `_COUNT`, `_0`, `_1`, …
+pub(super) fn is_list_suffix(text: &str) -> bool {
+    let Some(rest) = text.strip_prefix('_') else { return false };
+    rest == "COUNT" || !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// A variable and what the environment has for it.
@@ -117,7 +142,9 @@ pub(super) struct Entry<'a> {
 impl Entry<'_> {
     /// Whether it is set and blank, as `X: $UNSET` arrives.
     pub(super) fn is_blank(&self) -> bool {
-        self.environment.get(self.variable.name).is_some_and(|value| value.trim().is_empty())
+        // These reach the pipe blank if they are not set at all (`pipe.yml`).
+        let is_always_set = self.variable.name.starts_with("OPENFAAS_");
+        !is_always_set && self.environment.get(self.variable.name).is_some_and(|value| value.trim().is_empty())
     }
 }
 
@@ -170,9 +197,11 @@ variables! {
     openfaas_url "OPENFAAS_URL" Text "" ALL;
     command "COMMAND" Text "deploy" ALL;
     openfaas_namespace "OPENFAAS_NAMESPACE" Text "" ALL;
+    openfaas_ns "OPENFAAS_NS" Text "" ALL;
     bitbucket_step_oidc_token "BITBUCKET_STEP_OIDC_TOKEN" Secret "" ALL;
     openfaas_username "OPENFAAS_USERNAME" Text "admin" ALL;
     openfaas_password "OPENFAAS_PASSWORD" Secret "" ALL;
+    gateway_headers "GATEWAY_HEADERS" SecretList "" ALL;
     ca_cert "CA_CERT" Text "" ALL;
     tls_no_verify "TLS_NO_VERIFY" Boolean "false" ALL;
     allow_http "ALLOW_HTTP" Boolean "false" ALL;
@@ -186,7 +215,6 @@ variables! {
 
     stack_file "STACK_FILE" Text "" STACK;
     tag_format "TAG_FORMAT" Text "latest" STACK;
-    git_describe "GIT_DESCRIBE" Text "" STACK;
     filter "FILTER" Text "" STACK;
     regex "REGEX" Text "" STACK;
     envsubst "ENVSUBST" Boolean "true" STACK;

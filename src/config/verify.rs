@@ -1,6 +1,7 @@
 //! `VERIFY`: the calls that show whether a deploy works.
 
 use super::CallOptions;
+use crate::console::log::whole_or_length;
 use crate::diagnostic::Diagnostic;
 use crate::function::FunctionName;
 use crate::function::api::unaddressable;
@@ -18,12 +19,12 @@ pub(crate) struct VerifyCall {
     /// As it was written.
     pub(crate) text: String,
     pub(crate) name: String,
-    /// If none was written: the stack file's, else `OPENFAAS_NAMESPACE`.
+    /// If none was written: the stack file's, else `OPENFAAS_NAMESPACE` or `OPENFAAS_NS`.
     pub(crate) namespace: Option<String>,
     /// Empty, or with a slash in front.
     pub(crate) path: String,
     pub(crate) query: Option<String>,
-    /// `OPENFAAS_NAMESPACE`.
+    /// `OPENFAAS_NAMESPACE`, else `OPENFAAS_NS`.
     pub(crate) default_namespace: Option<String>,
 }
 
@@ -46,6 +47,18 @@ pub(super) fn full_name<'a>(text: &'a str, form: &'static str) -> Result<(&'a st
     }
 }
 
+/// What is wrong with a function's URL, or with its path, in place of the function's name.
+pub(super) fn is_a_url(text: &str) -> Option<Diagnostic> {
+    let path = match text.split_once("://") {
+        Some((_, rest)) => &rest[rest.find('/')?..],
+        None => text,
+    };
+    let calls = ["/function/", "/async-function/"].map(|mark| path.split_once(mark));
+    let (before, call) = calls.into_iter().flatten().next()?;
+    let is_url = path.len() < text.len() || before.is_empty();
+    is_url.then(|| Diagnostic::error(format!("is a URL or a path: write `{}`", whole_or_length(call))))
+}
+
 impl VerifyCall {
     pub(super) fn parse(text: &str, default_namespace: Option<String>) -> Result<Self, Diagnostic> {
         let text = text.trim();
@@ -53,6 +66,9 @@ impl VerifyCall {
             return Err(Diagnostic::error(
                 "the path or query contains a space or a control character: encode it, for example as `%20`",
             ));
+        }
+        if let Some(error) = is_a_url(text) {
+            return Err(error);
         }
         let (rest, query) = match text.split_once('?') {
             Some((rest, query)) => (rest, Some(query.to_owned())),
@@ -115,6 +131,9 @@ mod tests {
             assert_eq!(refused(text), "the path contains `..`, which would leave the function", "{text}");
         }
         assert!(refused("f/a b").contains("a space"));
+        for text in ["https://gw.example.com/base/function/resize/healthz?x", "/function/resize/healthz?x"] {
+            assert_eq!(refused(text), "is a URL or a path: write `resize/healthz?x`", "{text}");
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Method;
+use http::{HeaderMap, Method};
 use serde::Deserialize;
 use tokio::sync::OnceCell;
 use url::Url;
@@ -47,6 +47,8 @@ pub(crate) struct Settings {
     /// Whether its certificate may be any.
     pub(crate) accept_any_certificate: bool,
     pub(crate) authenticator: Authenticator,
+    /// Sent with every request.
+    pub(crate) headers: HeaderMap,
     /// For one request.
     pub(crate) timeout: Duration,
     /// How often each request is retried.
@@ -114,7 +116,10 @@ impl Gateway {
         // Requests to this machine go through no proxy.
         let builder = if is_local(&settings.url) { builder.no_proxy() } else { builder };
         Ok(Self {
-            http: builder.pool_max_idle_per_host(settings.parallel).build()?,
+            http: builder
+                .pool_max_idle_per_host(settings.parallel)
+                .default_headers(settings.headers.clone())
+                .build()?,
             retries: Retries::new(settings.retries, shutdown),
             shutdown: shutdown.clone(),
             has_answered: AtomicBool::new(false),

@@ -12,6 +12,7 @@ mod kubernetes;
 pub(crate) mod owner_label;
 mod resolve;
 mod schema;
+pub(crate) mod slips;
 #[cfg(test)]
 mod tests;
 mod yaml;
@@ -49,6 +50,8 @@ const PLACEHOLDER: &str = "\u{e000}";
 pub struct Options {
     /// `OPENFAAS_NAMESPACE`; overrides the file.
     pub namespace: Option<String>,
+    /// `OPENFAAS_NS`; used if neither the option above nor the file has one.
+    pub default_namespace: Option<String>,
     /// `FILTER`: a wildcard that names must match.
     pub filter: Option<String>,
     /// `REGEX`: a regular expression that must be found in names. Only one of the two is set.

@@ -195,7 +195,8 @@ impl<'a> Assembly<'a> {
     }
 
     fn namespace(&self, fields: &Fields) -> Option<String> {
-        self.options.namespace.clone().or_else(|| non_empty(fields.namespace.as_ref()))
+        let own = || non_empty(fields.namespace.as_ref());
+        self.options.namespace.clone().or_else(own).or_else(|| self.options.default_namespace.clone())
     }
 
     fn line(&self, node: NodeId) -> usize {
@@ -333,6 +334,7 @@ impl<'a> Assembly<'a> {
         let options = self.options;
         let mut texts: Vec<(&'static str, Rule, &str)> = Vec::new();
         texts.extend(options.namespace.iter().map(|name| ("OPENFAAS_NAMESPACE", Rule::Namespace, name.as_str())));
+        texts.extend(options.default_namespace.iter().map(|name| ("OPENFAAS_NS", Rule::Namespace, name.as_str())));
         texts.extend(options.env_vars.iter().map(|(name, _)| ("ENV_VARS", Rule::VariableName, name.as_str())));
         for (name, value) in &options.labels {
             texts.extend([("LABELS", Rule::LabelKey, name.as_str()), ("LABELS", Rule::LabelValue, value.as_str())]);

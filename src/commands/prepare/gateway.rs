@@ -43,6 +43,7 @@ impl Preparation<'_> {
             timeout: config.timeout,
             retries: config.retries,
             parallel: config.parallel,
+            headers: config.gateway_headers.clone(),
             build: config.build.clone(),
         };
         Gateway::new(settings, self.shutdown).map_err(|error| self.problem("CA_CERT", error)).ok()
@@ -59,11 +60,11 @@ impl Preparation<'_> {
     /// The URL of the gateway: `OPENFAAS_URL`, else the one in the stack file.
     pub(super) fn address(&mut self, allow_http: bool, loaded: Option<&Loaded>) -> Option<Url> {
         let config = self.config;
-        let blank = match &config.gateway_url {
+        match &config.gateway_url {
             GatewayUrl::Set(url) => return Some(url.clone()),
             GatewayUrl::Wrong => return None,
-            GatewayUrl::Unset { blank } => *blank,
-        };
+            GatewayUrl::Unset => {}
+        }
         let named = loaded.and_then(|loaded| Some((loaded, loaded.stack.gateway.as_deref()?.trim())));
         let is_named = |(_, url): &(&Loaded, &str)| !url.is_empty() && url.trim_end_matches('/') != PLACEHOLDER;
         if let Some((loaded, url)) = named.filter(is_named) {
@@ -72,7 +73,7 @@ impl Preparation<'_> {
         }
         // A stack file that could not be read may name it.
         if self.stack.is_empty() {
-            let message = config::missing(blank);
+            let message = config::missing(false);
             let example = "write the gateway's address, for example `https://gw.example.com`";
             self.problem("OPENFAAS_URL", format!("{message}; {example}"));
         }

@@ -84,10 +84,10 @@ impl<'a> Preparation<'a> {
         Rejected { variables, stack: std::mem::take(&mut self.stack) }
     }
 
+    /// Adds what is wrong with a variable, unless it follows from what is known to be wrong with it.
     pub(crate) fn problem(&mut self, name: &str, message: impl ToString) {
-        match config::unexpanded(self.environment, name) {
-            Some(unexpanded) => self.variables.add(name, unexpanded),
-            None => self.variables.add(name, message),
+        if !self.variables.concerns(name) {
+            self.variables.add(name, message);
         }
     }
 

@@ -41,6 +41,9 @@ impl<'a> Tokens<'a> {
         for (variable, list) in [("SECRETS", &options.secrets), ("CONSTRAINTS", &options.constraints)] {
             list.iter().for_each(|item| check(variable, "an item", item));
         }
-        check("OPENFAAS_NAMESPACE", "the value", options.namespace.as_deref().unwrap_or_default());
+        let namespaces = [("OPENFAAS_NAMESPACE", &options.namespace), ("OPENFAAS_NS", &options.default_namespace)];
+        for (variable, value) in namespaces {
+            check(variable, "the value", value.as_deref().unwrap_or_default());
+        }
     }
 }

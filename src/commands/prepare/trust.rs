@@ -18,6 +18,9 @@ pub(super) fn trusted(named: &str, stack_file: &str, config: &Config, allow_http
     }
     let url = gateway_url(named, allow_http)
         .map_err(|error| Diagnostic::error(format!("is not set, and `provider.gateway` of the stack file {error}")))?;
+    if !config.gateway_headers.is_empty() {
+        return Err(refused("`GATEWAY_HEADERS` are never sent to a gateway that only the stack file names"));
+    }
     match (&config.credentials, &config.id_token) {
         (Credentials::Password { .. }, _) => {
             Err(refused("`OPENFAAS_PASSWORD` is never sent to a gateway that only the stack file names"))

@@ -154,7 +154,9 @@ fn needs(whoami: &Whoami, loaded: Option<&Loaded>) -> Vec<Grant> {
     let Whoami { deploy, function } = whoami;
     let mut grants = Vec::new();
     if loaded.is_some() || function.is_none() {
-        let all = || vec![FunctionName::all_of(deploy.selection.options.namespace.clone())];
+        let options = &deploy.selection.options;
+        let namespace = options.namespace.as_ref().or(options.default_namespace.as_ref());
+        let all = || vec![FunctionName::all_of(namespace.cloned())];
         grants = permissions::of_deploy(deploy, loaded.map_or_else(all, |loaded| loaded.names().collect()));
     }
     if let Some(function) = function {

@@ -1,0 +1,340 @@
+//! Lists: the forms in which they arrive, and what cannot have been meant as an item.
+
+use std::collections::BTreeSet;
+
+use saphyr_parser::{Event, Parser};
+
+use super::lints::not_expanded;
+use super::variables::Entry;
+use super::{Environment, NOT_UTF8, Problems};
+use crate::console::log::whole_or_length;
+use crate::stack::slips;
+use crate::text::variable_name;
+
+/// A longer list is a mistake.
+const MAX_ITEMS: usize = 10_000;
+
+impl Entry<'_> {
+    /// A list in any of the forms it can arrive in, without what is wrong.
+    pub(super) fn list(&self, problems: &mut Problems) -> Vec<String> {
+        let (name, mut local) = (self.variable.name, Problems::default());
+        let numbered = self.numbered_items(&mut local);
+        let items = match (numbered, self.value) {
+            (Some(_), Some(_)) => {
+                local.add(name, format!("is set twice, as `{name}` and as `{name}_COUNT`: remove one"));
+                Vec::new()
+            }
+            (Some(items), None) => items,
+            (None, text) => text_items(text.unwrap_or_default()).unwrap_or_else(|wrong| {
+                local.add(name, wrong);
+                Vec::new()
+            }),
+        };
+        for (index, item) in items.iter().enumerate() {
+            if let Some(wrong) = wrong_item(item) {
+                local.add(name, format!("item {} {wrong}", index + 1));
+            }
+        }
+        let is_valid = local.is_empty();
+        problems.append(local);
+        if is_valid { items } else { Vec::new() }
+    }
+
+    /// A list of names, which have neither commas nor white space.
+    pub(super) fn names(&self, problems: &mut Problems) -> Vec<String> {
+        let is_gap = |character: char| character == ',' || character == ';' || character.is_whitespace();
+        let mut names = Vec::new();
+        for item in self.list(problems) {
+            let parts: Vec<&str> = item.split(is_gap).filter(|part| !part.is_empty()).collect();
+            if parts.len() > 1 {
+                let message = format!("`{}` is several names: {}", whole_or_length(&item), write_list(&parts));
+                problems.add(self.variable.name, message);
+            } else {
+                names.push(item.trim().to_owned());
+            }
+        }
+        names
+    }
+
+    /// A list of names that have a parser of their own.
+    pub(super) fn list_of<T, E: ToString>(
+        &self,
+        problems: &mut Problems,
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Vec<T> {
+        let items = self.names(problems);
+        let parsed = items.iter().map(|item| parse(item).map_err(|error| problems.add(self.variable.name, error)));
+        parsed.filter_map(Result::ok).collect()
+    }
+
+    /// A list of keys and values, each item split at its first separator: `=`, or `:` for headers.
+    pub(super) fn pairs(&self, separator: char, problems: &mut Problems) -> Vec<(String, String)> {
+        let name = self.variable.name;
+        let mut pairs = Vec::new();
+        let items = self.list(problems);
+        self.check_one_line(separator, &items, problems);
+        for (index, item) in items.iter().enumerate() {
+            match pair(item, separator) {
+                Ok(pair) => pairs.push(pair),
+                Err(wrong) => problems.add(name, format!("item {} {wrong}", index + 1)),
+            }
+        }
+        pairs
+    }
+
+    /// A list of texts that may be pairs, such as constraints.
+    pub(super) fn texts(&self, problems: &mut Problems) -> Vec<String> {
+        let items = self.list(problems);
+        self.check_one_line('=', &items, problems);
+        items
+    }
+
+    /// Whether the list is one line of text, without the brackets of a list.
+    pub(super) fn is_one_line(&self, items: &[String]) -> bool {
+        items.len() == 1 && self.value.is_some_and(|text| !is_yaml(text))
+    }
+
+    /// A line such as `A=1,B=2`. In a YAML list, an item may have any text after its separator.
+    fn check_one_line(&self, separator: char, items: &[String], problems: &mut Problems) {
+        let Some(line) = items.first().filter(|_| self.is_one_line(items)) else { return };
+        let names = names_in_line(line, separator);
+        if names.len() < 2 {
+            return;
+        }
+        let item = |name: &&str| if separator == '=' { format!("{name}=…") } else { format!("{name}: …") };
+        let items: Vec<String> = names.iter().map(item).collect();
+        let items: Vec<&str> = items.iter().map(String::as_str).collect();
+        let message = format!(
+            "is one line that looks like {} items: {}; if it is one item, write it as a list of one",
+            items.len(),
+            write_list(&items)
+        );
+        problems.add(self.variable.name, message);
+    }
+
+    /// The list as Bitbucket passes it: `NAME_COUNT`, `NAME_0`, `NAME_1`, …; `None` if it does not.
+    fn numbered_items(&self, problems: &mut Problems) -> Option<Vec<String>> {
+        let (name, environment) = (self.variable.name, self.environment);
+        let mut set: BTreeSet<&str> = environment.numbered(name).collect();
+        let count_name = format!("{name}_COUNT");
+        set.remove(count_name.as_str());
+        if environment.is_garbled(&count_name) {
+            problems.add(count_name, NOT_UTF8);
+            return Some(Vec::new());
+        }
+        let Some(count) = environment.text(&count_name) else {
+            for item in &set {
+                problems.add(*item, format!("is set, but `{count_name}` is not: write `{name}` as a YAML list"));
+            }
+            return (!set.is_empty()).then(Vec::new);
+        };
+        let Some(number) = count.parse::<usize>().ok().filter(|number| *number <= MAX_ITEMS) else {
+            let count = whole_or_length(count);
+            let message = format!("`{count}` is not a whole number up to {MAX_ITEMS}: write `{name}` as a YAML list");
+            problems.add(count_name, message);
+            return Some(Vec::new());
+        };
+        let mut items = Vec::new();
+        for item in (0..number).map(|index| format!("{name}_{index}")) {
+            set.remove(item.as_str());
+            match environment.get(&item) {
+                Some(value) => items.push(value.to_owned()),
+                None if environment.is_garbled(&item) => problems.add(item, NOT_UTF8),
+                None => problems.add(item, format!("is missing: `{count_name}` is {number}")),
+            }
+        }
+        for item in set {
+            problems.add(item, format!("is set, but `{count_name}` is {number}: write `{name}` as a YAML list"));
+        }
+        Some(items)
+    }
+}
+
+/// The items of a list as far as they can be read.
+pub(super) fn items(environment: &Environment, name: &str) -> Vec<String> {
+    match environment.text(name) {
+        Some(text) => text_items(text).unwrap_or_else(|_| text.lines().map(str::to_owned).collect()),
+        None => (0..).map_while(|index| environment.get(&format!("{name}_{index}"))).map(str::to_owned).collect(),
+    }
+}
+
+/// The text after the first separator; the whole item if it has none.
+pub(super) fn value_of(item: &str) -> &str {
+    item.split_once(['=', ':']).map_or(item, |(_, value)| value)
+}
+
+/// What is wrong with an item, whatever the list is of.
+fn wrong_item(item: &str) -> Option<String> {
+    if item.trim().is_empty() {
+        return Some(
+            "is empty: check that the variable it refers to is defined for this deployment environment".into(),
+        );
+    }
+    let (key, value) = item.split_once(['=', ':']).unwrap_or((item, ""));
+    if let Some(text) = [item, value].into_iter().find(|text| variable_name(text).is_some()) {
+        return Some(not_expanded(text));
+    }
+    // A value may have any character, but not both quotes around it.
+    let odd = slips::odd_character(key).or_else(|| slips::typographic_quotes(value));
+    odd.map(|odd| format!("contains {odd}"))
+}
+
+/// The key and the value of an item, or what is wrong with it. The value is not shown: it may be a secret, and so may be an
+/// item whose key was forgotten.
+fn pair(item: &str, separator: char) -> Result<(String, String), String> {
+    let (form, other) = if separator == '=' { ("key=value", ':') } else { ("Key: Value", '=') };
+    if item.trim_start().starts_with('{') {
+        return Err(format!("is JSON or a YAML mapping: write ['{form}'], with an item for each key"));
+    }
+    let (before, after) = item.split_once(separator).unwrap_or((item, ""));
+    let has_separator = item.contains(separator);
+    // A key has no colon with a space after it, nor a value before its `=`.
+    let key_of_other = before.split_once(other).filter(|(key, rest)| {
+        is_key(key) && (!has_separator && (other == '=' || is_upper_case(key)) || other == ':' && rest.starts_with(' '))
+    });
+    if let Some((key, _)) = key_of_other {
+        let written = if separator == '=' { format!("{}=…", key.trim()) } else { format!("{}: …", key.trim()) };
+        return Err(format!("(`{}`) has `{other}` for `{separator}`: write `{written}`", key.trim()));
+    }
+    if !has_separator || before.trim().is_empty() {
+        return Err(format!("is not of the form `{form}`"));
+    }
+    Ok((before.trim().to_owned(), after.to_owned()))
+}
+
+/// Whether a text looks like the name of a variable, a label or a header.
+fn is_key(text: &str) -> bool {
+    let text = text.trim();
+    text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+        && text.len() <= 80
+        && text.chars().all(|character| character.is_ascii_alphanumeric() || "_-./".contains(character))
+}
+
+fn is_upper_case(text: &str) -> bool {
+    !text.contains(|character: char| character.is_ascii_lowercase())
+}
+
+/// The names of the items that one line of text can be meant as, such as `A` and `B` of `A=1,B=2`.
+fn names_in_line(line: &str, separator: char) -> Vec<&str> {
+    // Headers have spaces and `&` in their values, and a space after their colon.
+    let (gaps, end): (&[char], &str) =
+        if separator == '=' { (&[',', ';', '&', ' ', '\t'], "=") } else { (&[',', ';'], ": ") };
+    let Some((first, _)) = line.split_once(separator).filter(|(key, _)| is_key(key)) else { return Vec::new() };
+    let after_gaps = line.match_indices(gaps).filter_map(|(at, gap)| {
+        let (key, rest) = line[at + gap.len()..].trim_start().split_once(end)?;
+        // `DSN=host=db user=x` is one item: the names of its author have upper case letters.
+        let is_alike = is_upper_case(key) || !is_upper_case(first);
+        (is_key(key) && !key.contains(' ') && is_alike && !rest.starts_with('=')).then_some(key)
+    });
+    std::iter::once(first.trim()).chain(after_gaps).fold(Vec::new(), |mut names, name| {
+        if names.last() != Some(&name) {
+            names.push(name);
+        }
+        names
+    })
+}
+
+/// What to write for these items.
+pub(super) fn write_list(items: &[&str]) -> String {
+    let items = items.iter().map(|item| format!("'{}'", item.replace('\'', "''"))).collect::<Vec<_>>().join(", ");
+    let shown = whole_or_length(&items);
+    if shown.starts_with('<') {
+        "write a list, ['first', 'second']".to_owned()
+    } else {
+        format!("write a list, [{shown}]")
+    }
+}
+
+fn is_yaml(text: &str) -> bool {
+    let start = text.trim_start();
+    start.starts_with('[') || start.starts_with("- ")
+}
+
+/// The list as one text: a YAML list, or one item per line.
+fn text_items(text: &str) -> Result<Vec<String>, &'static str> {
+    if text.trim_start().starts_with('{') {
+        return Err("is JSON or a YAML mapping: write a list, ['first', 'second']");
+    }
+    if is_yaml(text) {
+        let wrong = "looks like a YAML list but is not valid: write ['first', 'second'], or one item per line";
+        return yaml_items(text.trim()).ok_or(wrong);
+    }
+    Ok(text.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect())
+}
+
+fn yaml_items(text: &str) -> Option<Vec<String>> {
+    let mut items = Vec::new();
+    let mut depth = 0;
+    for event in Parser::new_from_str(text) {
+        match event.ok()?.0 {
+            Event::SequenceStart(..) => depth += 1,
+            Event::Scalar(value, ..) if depth == 1 => items.push(value.into_owned()),
+            Event::Scalar(..) | Event::MappingStart(..) | Event::Alias(_) => return None,
+            _ => {}
+        }
+        if depth > 1 || items.len() > MAX_ITEMS {
+            return None;
+        }
+    }
+    Some(items)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_are_read_from_text() {
+        let items = |text| text_items(text).expect(text);
+        assert_eq!(items("a=1\r\n\n b=2 \n"), ["a=1", " b=2 "]);
+        assert_eq!(items("['a', \"b c\", d]"), ["a", "b c", "d"]);
+        assert_eq!(items("- a\n- 'b: c'\n"), ["a", "b: c"]);
+        assert_eq!(items("[]"), [""; 0]);
+        for broken in ["['a'", "[a, [b]]", "[{a: b}]", "['a'] b", "{a: b}", "{\"A\":\"1\"}"] {
+            assert!(text_items(broken).is_err(), "{broken}");
+        }
+    }
+
+    #[test]
+    fn line_of_several_items_is_told_from_a_value() {
+        for (line, names) in [
+            ("A=1,B=2", vec!["A", "B"]),
+            ("A=1, B=2", vec!["A", "B"]),
+            ("A=1 B=2 C=3", vec!["A", "B", "C"]),
+            ("a=1&b=2", vec!["a", "b"]),
+            ("a.b/c=1;d=2", vec!["a.b/c", "d"]),
+            ("DSN=host=db user=x", vec!["DSN"]),
+            ("JAVA_OPTS=-Xmx1g -Dfoo=bar", vec!["JAVA_OPTS"]),
+            ("URL=https://x/?a=1&b=2", vec!["URL"]),
+            ("TEXT=one, two", vec!["TEXT"]),
+            ("KEY=YWJj,ZA==", vec!["KEY"]),
+            ("A", vec![]),
+        ] {
+            assert_eq!(names_in_line(line, '='), names, "{line}");
+        }
+        for (line, names) in [
+            ("A: 1, B: 2", vec!["A", "B"]),
+            ("Accept: text/html, application/json", vec!["Accept"]),
+            ("Cookie: a=1; b=2", vec!["Cookie"]),
+            ("X-Url: a,http://b", vec!["X-Url"]),
+        ] {
+            assert_eq!(names_in_line(line, ':'), names, "{line}");
+        }
+    }
+
+    #[test]
+    fn item_of_another_form_is_told_by_its_key() {
+        let wrong = |item, separator| pair(item, separator).expect_err(item);
+        insta::assert_snapshot!(wrong("A: 1", '='), @"(`A`) has `:` for `=`: write `A=…`");
+        insta::assert_snapshot!(wrong("A: x=1", '='), @"(`A`) has `:` for `=`: write `A=…`");
+        insta::assert_snapshot!(wrong("A:1", '='), @"(`A`) has `:` for `=`: write `A=…`");
+        insta::assert_snapshot!(wrong("X-Key=1", ':'), @"(`X-Key`) has `=` for `:`: write `X-Key: …`");
+        insta::assert_snapshot!(wrong("{\"A\": 1}", '='), @"is JSON or a YAML mapping: write ['key=value'], with an item for each key");
+        // It may be a secret whose key was forgotten.
+        for item in ["user:password", "postgres://user:password@host", "=1", "secret"] {
+            assert_eq!(wrong(item, '='), "is not of the form `key=value`", "{item}");
+        }
+        assert_eq!(pair("A=b: c", '='), Ok(("A".to_owned(), "b: c".to_owned())));
+        assert_eq!(pair("X-Time: a=1", ':'), Ok(("X-Time".to_owned(), " a=1".to_owned())));
+    }
+}

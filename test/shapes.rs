@@ -1,0 +1,281 @@
+//! Variables in another shape than the one that is read: an error before any request, never a part of what was written.
+
+use openfaas_pipe::config::{Kind, VARIABLES};
+
+use crate::support::{Pipe, open, put, stack};
+
+const COMMANDS: [&str; 6] = ["deploy", "diff", "remove", "whoami", "login", "invoke"];
+
+#[test]
+fn list_for_a_text_is_an_error_for_every_variable_and_command() {
+    let gateway = open();
+    for variable in VARIABLES.iter().filter(|variable| !variable.kind.is_list()) {
+        let name = variable.name;
+        let expected = format!("{name}:\n- is a list, but takes one text: write ");
+        let pipe = || Pipe::at(&gateway).stack(&stack(&["f"], "1")).without(name);
+        pipe().list(name, &["a", "b"]).run().exits(2).says(&expected);
+        pipe().var(&format!("{name}_COUNT"), "0").run().exits(2).says(&expected);
+        pipe().var(&format!("{name}_0"), "a").run().exits(2).says(&expected);
+    }
+    for command in COMMANDS {
+        let pipe = Pipe::at(&gateway).stack(&stack(&["f"], "1")).var("COMMAND", command).var("FUNCTION", "f");
+        pipe.list("TIMEOUT", &["5s"])
+            .run()
+            .exits(2)
+            .says("TIMEOUT:\n- is a list, but takes one text: write `TIMEOUT: '5s'`\n");
+    }
+    assert!(gateway.requests().is_empty());
+}
+
+#[test]
+fn list_for_a_selection_removes_nothing() {
+    let gateway = open();
+    for (name, items, write) in [
+        ("FILTER", &["old-*"][..], "write `FILTER: 'old-*'`"),
+        ("FILTER", &["preview-1", "a.b*"], "or `REGEX: '^(preview-1|a\\.b.*)$'`"),
+        ("REGEX", &["preview-.*"], "write `REGEX: 'preview-.*'`"),
+        ("REGEX", &["^a$", "^b$"], "write `REGEX: '^a$|^b$'`"),
+        ("FILTER", &[], "write `FILTER: '…'`, or remove it"),
+        ("OPENFAAS_NAMESPACE", &["etl"], "write `OPENFAAS_NAMESPACE: 'etl'`"),
+    ] {
+        let pipe = Pipe::at(&gateway).stack(&stack(&["api", "preview-1"], "1")).var("COMMAND", "remove");
+        pipe.list(name, items).run().exits(2).says(&format!("{name}:\n- is a list, but takes one text: ")).says(write);
+    }
+    // A blank item is a list too.
+    let pipe = Pipe::at(&gateway).stack(&stack(&["api"], "1")).var("COMMAND", "remove");
+    pipe.list("FILTER", &[""]).run().exits(2).says("FILTER:\n- is a list, but takes one text: ");
+    assert!(gateway.requests().is_empty());
+}
+
+#[test]
+fn list_of_commands_or_switches_changes_nothing() {
+    let gateway = open();
+    for (name, item) in [("COMMAND", "remove"), ("DRY_RUN", "true"), ("STRATEGY", "create"), ("TAG_FORMAT", "sha")] {
+        let ran = Pipe::at(&gateway).stack(&stack(&["f"], "1")).list(name, &[item]).run().exits(2);
+        ran.says(&format!("{name}:\n- is a list, but takes one text: write `{name}: '{item}'`\n"));
+    }
+    // What follows from it is not said.
+    let ran = Pipe::at(&gateway).var("COMMAND", "invoke").list("FUNCTION", &["f"]).run().exits(2);
+    ran.says("FUNCTION:\n- is a list").does_not_say("is not set");
+    let ran = Pipe::new().stack(&stack(&["f"], "1")).list("OPENFAAS_URL", &["https://gw.example.com"]).run().exits(2);
+    ran.says("OPENFAAS_URL:\n- is a list").does_not_say("is not set");
+    assert!(gateway.requests().is_empty());
+}
+
+#[test]
+fn list_of_secrets_is_not_printed() {
+    for variable in VARIABLES.iter().filter(|variable| variable.kind == Kind::Secret) {
+        let ran = Pipe::new().stack(&stack(&["f"], "1")).list(variable.name, &["s3cr3t-value"]).run().exits(2);
+        ran.does_not_say("s3cr3t").says(&format!("write `{}: $VARIABLE`", variable.name));
+    }
+}
+
+#[test]
+fn blank_parts_of_a_list_are_not_set() {
+    let pipe = Pipe::new().var("OPENFAAS_URL", "https://gw.example.com").var("DRY_RUN", "true");
+    pipe.stack(&stack(&["f"], "1")).var("FILTER_COUNT", "").var("FILTER_0", " ").run().exits(0);
+}
+
+/// A deploy that succeeds unless a variable is invalid.
+fn pipe() -> Pipe {
+    Pipe::new().var("OPENFAAS_URL", "https://gw.example.com").var("DRY_RUN", "true").stack(&stack(&["f"], "1.0"))
+}
+
+fn invoke() -> Pipe {
+    Pipe::new().var("OPENFAAS_URL", "https://gw.example.com").var("COMMAND", "invoke").var("FUNCTION", "f")
+}
+
+#[test]
+fn several_items_in_one_line_are_an_error_with_the_list_to_write() {
+    for (name, text, write) in [
+        ("ENV_VARS", "A=1,B=2", "['A=…', 'B=…']"),
+        ("ENV_VARS", "A=1 B=2", "['A=…', 'B=…']"),
+        ("LABELS", "a=1, b=2", "['a=…', 'b=…']"),
+        ("ANNOTATIONS", "a.b/c=1;d=2", "['a.b/c=…', 'd=…']"),
+        ("CONSTRAINTS", "a=b,c=d", "['a=…', 'c=…']"),
+        ("SECRETS", "one,two", "['one', 'two']"),
+        ("SECRETS", "one two", "['one', 'two']"),
+        ("VERIFY", "a/x,b/x", "['a/x', 'b/x']"),
+        ("IMAGE_PLATFORMS", "linux/amd64,linux/arm64", "['linux/amd64', 'linux/arm64']"),
+        ("OUTPUT_VARIABLES", "OPENFAAS_URL, OPENFAAS_IMAGES", "['OPENFAAS_URL', 'OPENFAAS_IMAGES']"),
+    ] {
+        pipe().var(name, text).run().exits(2).says(&format!("{name}:\n- ")).says(&format!("write a list, {write}"));
+    }
+    let names = Pipe::new().var("COMMAND", "login").var("REGISTRIES", "ghcr.io,quay.io").run().exits(2);
+    names.says("REGISTRIES:\n- `ghcr.io,quay.io` is several names: write a list, ['ghcr.io', 'quay.io']\n");
+    invoke()
+        .var("QUERY", "a=1&b=2")
+        .run()
+        .exits(2)
+        .says("QUERY:\n- is one line that looks like 2 items: write a list, ['a=…', 'b=…']");
+    for query in ["?a=1", "['?a=1']"] {
+        invoke().var("QUERY", query).run().exits(2).says("QUERY:\n- begins with `?`: write ['key=value']");
+    }
+    invoke().var("HEADERS", "A: 1, B: 2").run().exits(2).says("HEADERS:\n- is one line that looks like 2 items");
+    // Values may be secrets.
+    pipe().var("ENV_VARS", "A=s3cr3t,B=s3cr3t").run().exits(2).does_not_say("s3cr3t");
+}
+
+#[test]
+fn one_item_in_one_line_may_contain_any_text() {
+    for (name, text) in [
+        ("ENV_VARS", "HOSTS=a,b c"),
+        ("ENV_VARS", "DSN=host=db user=x"),
+        ("ENV_VARS", "['A=1,B=2']"),
+        ("LABELS", "a=b"),
+        ("ANNOTATIONS", "topic=a,b"),
+        ("CONSTRAINTS", "node.role == worker"),
+    ] {
+        pipe().var(name, text).run().exits(0);
+    }
+    pipe().list("ENV_VARS", &["A=1,B=2"]).run().exits(0).says("\"A\": \"1,B=2\"");
+}
+
+#[test]
+fn empty_and_unexpanded_items_are_errors_in_every_list() {
+    for variable in VARIABLES.iter().filter(|variable| variable.kind.is_list()) {
+        let name = variable.name;
+        let command = match name {
+            "QUERY" => "invoke",
+            "REGISTRIES" => "login",
+            _ => "deploy",
+        };
+        let pipe = || {
+            let pipe = pipe().var("COMMAND", command).var("FUNCTION", "f");
+            if name == "HEADERS" { pipe.list("VERIFY", &["f"]) } else { pipe }
+        };
+        let first = if variable.kind == Kind::Headers || name == "GATEWAY_HEADERS" { "A: 1" } else { "a=1" };
+        let empty = format!("{name}:\n- item 2 is empty: check that the variable it refers to is defined for this ");
+        pipe().list(name, &[first, ""]).run().exits(2).says(&empty);
+        pipe().list(name, &[first, " "]).run().exits(2).says(&empty);
+        for item in ["$UNSET", "${UNSET}", "${{UNSET}}"] {
+            let ran = pipe().list(name, &[first, item]).run().exits(2);
+            ran.says(&format!(
+                "{name}:\n- item 2 contains the text `{item}`, not the variable's value: define `UNSET` as a "
+            ));
+        }
+    }
+}
+
+#[test]
+fn parts_of_a_list_that_do_not_fit_are_errors() {
+    pipe()
+        .list("SECRETS", &["a"])
+        .var("SECRETS_1", "b")
+        .run()
+        .exits(2)
+        .says("SECRETS_1:\n- is set, but `SECRETS_COUNT` is 1");
+    pipe().var("SECRETS_7", "b").run().exits(2).says("SECRETS_7:\n- is set, but `SECRETS_COUNT` is not");
+    pipe().list("SECRETS", &["a"]).var("SECRETS_00", "b").run().exits(2).says("SECRETS_00:\n- is set, but ");
+}
+
+#[test]
+fn items_of_another_form_are_named_by_their_key() {
+    for (name, item, says) in [
+        ("ENV_VARS", "A: 1", "item 1 (`A`) has `:` for `=`: write `A=…`"),
+        ("LABELS", "com.example/a: 1", "item 1 (`com.example/a`) has `:` for `=`: write `com.example/a=…`"),
+        ("ENV_VARS", r#"{"A":"1","B":"2"}"#, "is JSON or a YAML mapping: write a list, ['first', 'second']"),
+        ("ENV_VARS", "“A=1”", "item 1 contains the typographic quote `“`"),
+        ("SECRETS", "‘api-key’", "item 1 contains the typographic quote `‘`"),
+        ("LABELS", "a\u{a0}b=1", "item 1 contains a no-break space (U+00A0)"),
+    ] {
+        pipe().var(name, item).run().exits(2).says(&format!("{name}:\n- {says}"));
+    }
+    let json = pipe().list("ENV_VARS", &[r#"{"A": "s3cr3t"}"#]).run().exits(2);
+    json.says("ENV_VARS:\n- item 1 is JSON or a YAML mapping: write ['key=value']").does_not_say("s3cr3t");
+    invoke().list("HEADERS", &["X-Key=1"]).run().exits(2).says("item 1 (`X-Key`) has `=` for `:`: write `X-Key: …`");
+}
+
+#[test]
+fn texts_that_are_not_what_was_typed_are_named() {
+    for (name, value, says) in [
+        ("STRATEGY", "“replace”", "contains the typographic quote `“`: write `'` or `\"`"),
+        ("FILTER", "‘f’", "contains the typographic quote `‘`"),
+        ("OPENFAAS_NAMESPACE", "e\u{200b}tl", "contains an invisible character (U+200B)"),
+        ("STACK_FILE", "my\u{a0}stack.yml", "contains a no-break space (U+00A0)"),
+        (
+            "OPENFAAS_URL",
+            "${{OPENFAAS_URL}}",
+            "contains the text `${{OPENFAAS_URL}}`, not the variable's value: define `OPENFAAS_URL` as ",
+        ),
+        ("OPENFAAS_URL", "https://${GW_HOST}/base", "contains the text `${GW_HOST}`, not the variable's value"),
+        ("FILTER", "$SELECTED", "contains the text `$SELECTED`, not the variable's value"),
+    ] {
+        pipe().var(name, value).run().exits(2).says(&format!("{name}:\n- {says}"));
+    }
+}
+
+#[test]
+fn json_without_its_quotes_is_an_error() {
+    let payload = |text: &str| invoke().var("PAYLOAD", text).var("CONTENT_TYPE", "application/json; charset=utf-8");
+    payload("{name:x}")
+        .run()
+        .exits(2)
+        .says("PAYLOAD:\n- is JSON without its quotes, which a shell or Bitbucket removed: write `\\\"`");
+    let gateway = open();
+    put(&gateway, "openfaas-fn", "echo");
+    let pipe = || Pipe::at(&gateway).var("COMMAND", "invoke").var("FUNCTION", "echo");
+    pipe().var("PAYLOAD", r#"{"name":"x"}"#).var("CONTENT_TYPE", "application/json").run().exits(0);
+    pipe().var("PAYLOAD", "{name:x}").run().exits(0);
+}
+
+#[test]
+fn functions_are_named_without_their_address() {
+    let url = "https://gw.example.com/function/resize/healthz";
+    pipe().list("VERIFY", &[url]).run().exits(2).says("is a URL or a path: write `resize/healthz`");
+    invoke()
+        .var("FUNCTION", "etl/import-csv")
+        .run()
+        .exits(2)
+        .says("FUNCTION:\n- contains a `/`: write `import-csv.etl`");
+    invoke()
+        .var("FUNCTION", "/function/import-csv.etl")
+        .run()
+        .exits(2)
+        .says("FUNCTION:\n- is a URL or a path: write `import-csv.etl`");
+}
+
+#[test]
+fn password_in_a_url_is_not_printed_whatever_variable_has_it() {
+    let url = "https://bob:s3cr3t-password@registry.example.com";
+    for (name, value) in [
+        ("REGISTRY_HOST", url.to_owned()),
+        ("STRATEGY", url.to_owned()),
+        ("IMAGE_PLATFORMS", url.to_owned()),
+        ("DOCKER_AUTH_CONFIG", format!(r#"{{"auths":{{"{url}":{{"auth":"!"}}}}}}"#)),
+    ] {
+        let ran = pipe().var("CHECK_IMAGES", "true").var(name, value).run().exits(2);
+        ran.does_not_say("s3cr3t").says(&format!("{name}:\n- "));
+    }
+    let ran = Pipe::new().var("COMMAND", "login").list("REGISTRIES", &[url]).run().exits(2);
+    ran.does_not_say("s3cr3t").says("REGISTRIES:\n- ");
+}
+
+#[test]
+fn dry_run_accepts_a_gateway_without_tls() {
+    pipe().var("OPENFAAS_URL", "http://gateway.openfaas:8080").run().exits(0);
+    let refused = pipe().var("OPENFAAS_URL", "http://gateway.openfaas:8080").var("DRY_RUN", "false").run().exits(2);
+    refused.says("would send the token in the clear");
+}
+
+#[test]
+fn function_without_a_command_asks_for_the_command() {
+    let warning =
+        "`FUNCTION` is not used by `COMMAND: deploy`, only by `invoke`: if that was meant, write `COMMAND: invoke`\n";
+    pipe().var("FUNCTION", "f").run().exits(0).says(warning);
+    let headers = pipe().list("HEADERS", &["A: 1"]).run().exits(0);
+    headers.says("`HEADERS` is used by `COMMAND: deploy` only with `VERIFY`, which is not set\n");
+    let explicit = pipe().var("FUNCTION", "f").var("COMMAND", "deploy").run().exits(0);
+    explicit.says("only by `invoke`\n");
+    let ran = invoke().var("PARALLEL", "2").list("ENV_VARS", &["A=1"]).var("OPENFAAS_URL", "x").run().exits(2);
+    ran.says("`ENV_VARS` is not used by `COMMAND: invoke`, only by `deploy` and `diff`\n");
+}
+
+#[test]
+fn no_color_of_any_bytes_turns_colours_off() {
+    use std::os::unix::ffi::OsStringExt as _;
+    let pipe = pipe().without("NO_COLOR");
+    let mut command = pipe.command();
+    command.env("NO_COLOR", std::ffi::OsString::from_vec(vec![0xff]));
+    crate::support::Ran::from(command.output().expect("cannot run the pipe")).exits(0).does_not_say("\x1b");
+}
