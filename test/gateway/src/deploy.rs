@@ -55,9 +55,9 @@ fn unmarshal(state: &State, error: &serde_json::Error) -> Answer {
 
 impl State {
     /// The first secret of the deployment that does not exist.
-    fn missing_secret<'a>(&self, deployment: &'a Deployment) -> Option<&'a String> {
-        let known = self.secrets.as_ref()?;
-        deployment.secrets.iter().find(|secret| !known.contains(secret))
+    fn missing_secret(&self, request: &DeployRequest) -> Option<String> {
+        let secrets = self.secrets();
+        request.deployment.secrets.iter().find(|secret| !secrets.may_name(&request.namespace, secret)).cloned()
     }
 
     /// Whether the image cannot be looked up or pulled.
@@ -96,10 +96,8 @@ fn to_enterprise(state: &State, request: DeployRequest) -> Result {
     if !is_dns_label(namespace) {
         return Err(bad(format!("namespace: ({namespace}) is invalid, must be a valid DNS entry")));
     }
-    if state.namespaces.as_ref().is_some_and(|known| !known.contains(namespace)) {
-        return Err(bad(format!("namespace: {namespace} not found or not annotated for use by OpenFaaS")));
-    }
-    if let Some(secret) = state.missing_secret(deployment) {
+    serves(state, namespace)?;
+    if let Some(secret) = state.missing_secret(&request) {
         return Err(bad(format!("unable to fetch secrets: secrets \"{secret}\" not found")));
     }
     let (name, namespace) = (name.clone(), namespace.clone());
@@ -117,7 +115,7 @@ fn to_ce(state: &State, request: DeployRequest) -> Result {
     if !request.creates && state.functions().status(&namespace, &name).is_none() {
         return Err(state.refused(&Refused::NotFound, &name, &namespace));
     }
-    let secret = state.missing_secret(deployment).map(|secret| format!("secrets \"{secret}\" not found"));
+    let secret = state.missing_secret(&request).map(|secret| format!("secrets \"{secret}\" not found"));
     let private = state
         .is_unreachable(&deployment.image)
         .then(|| "the Community Edition license agreement only allows public images".to_owned());
@@ -148,7 +146,7 @@ fn to_faasd(state: &State, request: DeployRequest, incident: Option<Incident>) -
 }
 
 fn faasd_creates(state: &State, request: DeployRequest, incident: Option<Incident>) -> Result {
-    if let Some(secret) = state.missing_secret(&request.deployment) {
+    if let Some(secret) = state.missing_secret(&request) {
         return Err(bad(format!("unable to find secret: {secret}")));
     }
     if request.deployment.image.is_empty() {
@@ -179,7 +177,7 @@ fn faasd_updates(state: &State, request: DeployRequest, incident: Option<Inciden
     if state.functions().status(&namespace, &name).is_none() {
         return Err(answer::error(StatusCode::NOT_FOUND, format!("service {name} not found")));
     }
-    let secret = state.missing_secret(&request.deployment).cloned();
+    let secret = state.missing_secret(&request);
     if let Some(text) = state.pull_error(&request.deployment.image) {
         state.functions().remove(&namespace, &name);
         return Err(answer::error(StatusCode::INTERNAL_SERVER_ERROR, format!("{text}\n{text}")));

@@ -2,7 +2,7 @@
 //!
 //! Nothing runs in the background: the state of a function is computed from the clock on every access.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Map, Value, json};
@@ -67,6 +67,8 @@ pub(crate) struct Functions {
     ready_of: HashMap<String, Ready>,
     times: Times,
     flavour: Flavour,
+    /// The namespaces that ever held a function.
+    used: BTreeSet<String>,
     /// The environment of images, by a part of their names.
     image_environments: Vec<(String, Map<String, Value>)>,
 }
@@ -146,7 +148,7 @@ impl Functions {
         image_environments: Vec<(String, Map<String, Value>)>,
     ) -> Self {
         let (functions, ready_of) = (BTreeMap::new(), HashMap::new());
-        Self { functions, ready, ready_of, times, flavour, image_environments }
+        Self { functions, ready, ready_of, times, flavour, used: BTreeSet::new(), image_environments }
     }
 
     /// The namespace of a deployment.
@@ -196,6 +198,7 @@ impl Functions {
             log: Vec::new(),
             deployment,
         };
+        self.used.insert(namespace.clone());
         self.functions.insert((namespace, function.deployment.service.clone()), function);
         Ok(())
     }
@@ -257,6 +260,16 @@ impl Functions {
     /// Deletes a function at once.
     pub(crate) fn remove(&mut self, namespace: &str, name: &str) {
         self.functions.remove(&(namespace.to_owned(), name.to_owned()));
+    }
+
+    /// Whether the namespace ever held a function.
+    pub(crate) fn ever_in(&self, namespace: &str) -> bool {
+        self.used.contains(namespace)
+    }
+
+    /// Deletes all functions of a namespace at once.
+    pub(crate) fn delete_namespace(&mut self, namespace: &str) {
+        self.functions.retain(|(of, _), _| of != namespace);
     }
 
     /// The status of a function as `GET /system/function/NAME` returns it, without zero values.

@@ -1,8 +1,8 @@
 //! An OpenFaaS gateway on loopback, to try out, test and measure the pipe.
 //!
 //! It enforces the users' own IAM resources, exchanges tokens, deploys, updates and deletes functions that become
-//! available after a delay, invokes a few built-in functions, and guards them like the watchdog. Every request is
-//! recorded, and every request can be made to fail.
+//! available after a delay, stores secrets and namespaces, invokes a few built-in functions, and guards them like the
+//! watchdog. Every request is recorded, and every request can be made to fail.
 //!
 //! ```
 //! use local_gateway::{Fault, Gateway, Issuer};
@@ -28,9 +28,9 @@
 //!
 //! # Layout
 //!
-//! `gateway` sets everything up, `accept` serves connections, `serve` passes a request through record and [`Fault`]s to
-//! `rest` (the API, with `deploy` over `functions`, `flavour` and `validate`), `invoke` (the built-in functions) or
-//! `token` (the exchange, over `iam`). `wire` breaks connections, `body` creates unusual bodies, [`issuer`] replaces
+//! `builder` sets everything up, `gateway` is the handle, `accept` serves connections, `serve` passes a request through
+//! record and [`Fault`]s to `rest` (the API, with `deploy` over `functions`, `flavour` and `validate`, `secrets` and
+//! `namespaces`), `invoke` (the built-in functions) or `token` (the exchange, over `iam`). `wire` breaks connections, `body` creates unusual bodies, [`issuer`] replaces
 //! Bitbucket.
 //!
 //! # Built-in functions
@@ -50,6 +50,7 @@ mod accept;
 mod answer;
 mod background;
 mod body;
+mod builder;
 mod deploy;
 mod effect;
 mod fault;
@@ -62,11 +63,13 @@ mod invoke;
 pub mod issuer;
 mod jwt;
 mod life;
+mod namespaces;
 pub mod proxy;
 pub mod raw;
 mod record;
 pub mod relay;
 mod rest;
+mod secrets;
 mod serve;
 pub mod server;
 mod tls;
@@ -75,16 +78,19 @@ mod validate;
 mod wire;
 
 pub use background::wait_for_signal;
+pub use builder::{Builder, StartError};
 pub use fault::{Fault, Latch};
 pub use flavour::Flavour;
 pub use functions::{DEFAULT_NAMESPACE, FunctionState, Ready};
-pub use gateway::{Builder, Gateway, StartError};
+pub use gateway::Gateway;
 pub use guide::Guide;
 pub use hyper::{HeaderMap, Version};
 pub use iam::{IamError, parse_duration};
 pub use issuer::{Issuer, TokenBuilder, Unverified};
 pub use jwt::Claims;
+pub use namespaces::NamespaceState;
 pub use record::Request;
+pub use secrets::SecretState;
 pub use tls::{Certificate, CertificateAuthority, Issued, client_config};
 pub use token::ExpiresIn;
 

@@ -15,7 +15,9 @@ use crate::deploy;
 use crate::fault::Incident;
 use crate::flavour::Flavour;
 use crate::functions::DEFAULT_NAMESPACE;
+use crate::namespaces;
 use crate::record::Request;
+use crate::secrets;
 use crate::serve::State;
 
 /// Handles a request to `/system/…`.
@@ -26,10 +28,15 @@ pub(crate) fn answer(state: &State, head: &Request, body: &[u8], incident: Optio
         ("DELETE", "functions") => deploy::delete(state, head, body),
         ("GET", "info") => info(state, head),
         ("GET", "logs") => logs(state, head),
+        (method, "secrets") => secrets::answer(state, head, method, body),
+        ("GET", "namespaces") => namespaces::list(state, head),
         (method, rest) => match (method, rest.split_once('/')) {
+            (_, Some(("namespace", name))) => namespaces::answer(state, head, name, body),
             ("GET", Some(("function", name))) => get(state, head, name),
             (_, Some(("function", _))) => Err(answer::empty(StatusCode::METHOD_NOT_ALLOWED)),
-            _ if ["functions", "info", "logs"].contains(&rest) => Err(answer::empty(StatusCode::METHOD_NOT_ALLOWED)),
+            _ if ["functions", "info", "logs", "namespaces"].contains(&rest) => {
+                Err(answer::empty(StatusCode::METHOD_NOT_ALLOWED))
+            }
             _ => Err(answer::error(StatusCode::NOT_FOUND, "404 page not found")),
         },
     };
@@ -130,14 +137,15 @@ pub(crate) fn namespace(head: &Request) -> String {
 
 /// Rejects a namespace that the edition does not have.
 pub(crate) fn serves(state: &State, namespace: &str) -> Result<()> {
-    let bad = |text: String| Err(answer::error(StatusCode::BAD_REQUEST, text));
-    match (state.flavour, &state.namespaces) {
-        (Flavour::Ce, _) if namespace != DEFAULT_NAMESPACE => bad(format!("namespace must be: {DEFAULT_NAMESPACE}")),
-        (Flavour::Faasd, Some(known)) if !known.iter().any(|known| known == namespace) => {
-            bad("namespace not valid".to_owned())
+    let text = match state.flavour {
+        Flavour::Ce if namespace != DEFAULT_NAMESPACE => format!("namespace must be: {DEFAULT_NAMESPACE}"),
+        Flavour::Faasd if !state.namespaces().is_for_faasd(namespace) => "namespace not valid".to_owned(),
+        Flavour::Enterprise if !state.namespaces().is_annotated(namespace) => {
+            format!("namespace: {namespace} not found or not annotated for use by OpenFaaS")
         }
-        _ => Ok(()),
-    }
+        _ => return Ok(()),
+    };
+    Err(answer::error(StatusCode::BAD_REQUEST, text))
 }
 
 /// The response to a status request for a function that does not exist.

@@ -18,8 +18,10 @@ use crate::functions::Functions;
 use crate::invoke;
 use crate::issuer::Issuer;
 use crate::life::Life;
+use crate::namespaces::Namespaces;
 use crate::record::{self, Record, Recorded, Request};
 use crate::rest;
+use crate::secrets::Secrets;
 use crate::token::Authority;
 use crate::wire::Breaker;
 
@@ -37,11 +39,12 @@ pub(crate) struct State {
     pub(crate) unreachable_images: Vec<String>,
     pub(crate) has_prometheus: bool,
     pub(crate) has_queue: bool,
+    pub(crate) publishes_events: bool,
     pub(crate) life: Arc<Life>,
     pub(crate) issuers: Vec<Issuer>,
     pub(crate) functions: Mutex<Functions>,
-    pub(crate) namespaces: Option<Vec<String>>,
-    pub(crate) secrets: Option<Vec<String>>,
+    pub(crate) namespaces: Mutex<Namespaces>,
+    pub(crate) secrets: Mutex<Secrets>,
     /// The status of a `POST` for a function that already exists.
     pub(crate) exists_status: StatusCode,
     pub(crate) faults: Faults,
@@ -52,6 +55,14 @@ pub(crate) struct State {
 impl State {
     pub(crate) fn functions(&self) -> MutexGuard<'_, Functions> {
         self.functions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn namespaces(&self) -> MutexGuard<'_, Namespaces> {
+        self.namespaces.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn secrets(&self) -> MutexGuard<'_, Secrets> {
+        self.secrets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -14,9 +14,10 @@ use crate::accept;
 use crate::answer::Answer;
 use crate::background::{self, Background};
 use crate::body;
+use crate::builder::StartError;
 use crate::effect::{self, NoAnswer, Usual};
 use crate::fault::{Fault, Faults};
-use crate::gateway::StartError;
+
 use crate::life::Life;
 use crate::record::{self, Record, Request};
 use crate::tls::CertificateAuthority;

@@ -13,7 +13,7 @@ use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert};
 use tokio_rustls::rustls::sign::{CertifiedKey, SigningKey};
 use tokio_rustls::rustls::{self, ClientConfig, RootCertStore, ServerConfig};
 
-use crate::gateway::StartError;
+use crate::builder::StartError;
 
 /// How long a certificate is valid from now, and has been valid.
 const LIFE: Duration = Duration::days(30);
