@@ -1,4 +1,4 @@
-//! A message about something wrong: what happened, and on lines of its own what to change.
+//! The one type for something wrong: what it counts as, where it is, what happened, and what to change.
 //!
 //! This is the one place that writes `hint:`, so that every message of the log and of the reports has the same form.
 
@@ -11,36 +11,96 @@ pub enum Severity {
     Error,
 }
 
-/// A message with its remedy. `Display` is the message, then `hint: …` on a line of its own.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The kind of a failure, which decides the exit code. Of several failures in one run, the first in this order counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Failure {
+    /// Stopped by SIGTERM (143).
+    Terminated,
+    /// Stopped by SIGINT (130).
+    Interrupted,
+    /// Variables or stack file are wrong; nothing was sent (2).
+    Input,
+    /// No token, exchange refused, 401 or 403 (3).
+    Permission,
+    /// The gateway could not be reached, or did not answer in time (4).
+    Unreachable,
+    /// A function was not deployed, or the invocation was not answered with 2xx (1).
+    Failed,
+    /// Deployed, but not ready in time (5).
+    NotReady,
+    /// `diff` found differences (6).
+    Differences,
+}
+
+impl Failure {
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Failed => 1,
+            Self::Input => 2,
+            Self::Permission => 3,
+            Self::Unreachable => 4,
+            Self::NotReady => 5,
+            Self::Differences => 6,
+            Self::Interrupted => 130,
+            Self::Terminated => 143,
+        }
+    }
+
+    /// The word for it in the result files.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Failed => "failed",
+            Self::Input => "input",
+            Self::Permission => "permission",
+            Self::Unreachable => "unreachable",
+            Self::NotReady => "not ready",
+            Self::Differences => "differences",
+            Self::Interrupted => "interrupted",
+            Self::Terminated => "terminated",
+        }
+    }
+}
+
+/// A message with its place and its remedy. `Display` is `place: message`, then `hint: …` on a line of its own.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Diagnostic {
     pub severity: Severity,
-    /// What happened, and to which thing.
+    /// A function in backticks, or file and line; empty for the run as a whole, and where the reader names it.
+    pub place: String,
+    /// What happened: one line, or the list of what is wrong with the variables.
     pub message: String,
     /// What to change; may have several lines.
     pub hint: Option<String>,
+    /// What it counts as if it is an error.
+    pub failure: Failure,
 }
 
-/// An error that knows its remedy.
-pub trait Hint: std::error::Error {
-    fn hint(&self) -> String;
+/// An error that knows what it counts as and its remedy.
+pub trait Explain: std::error::Error {
+    fn failure(&self) -> Failure {
+        Failure::Failed
+    }
+
+    fn hint(&self) -> Option<String>;
+
+    fn diagnostic(&self) -> Diagnostic {
+        Diagnostic { hint: self.hint(), ..Diagnostic::new(self.failure(), self.to_string()) }
+    }
 }
 
 impl Diagnostic {
-    pub fn new(severity: Severity, message: impl Into<String>, hint: Option<String>) -> Self {
-        Self { severity, message: message.into(), hint }
+    pub fn new(failure: Failure, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Error, place: String::new(), message: message.into(), hint: None, failure }
     }
 
+    /// An error in the variables, or in a file that they name.
     pub fn error(message: impl Into<String>) -> Self {
-        Self::new(Severity::Error, message, None)
+        Self::new(Failure::Input, message)
     }
 
+    /// A failure that does not fail the run.
     pub fn warning(message: impl Into<String>) -> Self {
-        Self::new(Severity::Warning, message, None)
-    }
-
-    pub fn note(message: impl Into<String>) -> Self {
-        Self::new(Severity::Note, message, None)
+        Self { severity: Severity::Warning, ..Self::new(Failure::Failed, message) }
     }
 
     #[must_use]
@@ -48,9 +108,14 @@ impl Diagnostic {
         Self { hint: Some(hint.into()), ..self }
     }
 
-    /// A failure that does not fail the run.
-    pub fn warn_of(error: &impl Hint) -> Self {
-        Self::warning(error.to_string()).with_hint(error.hint())
+    #[must_use]
+    pub fn at(self, place: impl Into<String>) -> Self {
+        Self { place: place.into(), ..self }
+    }
+
+    /// Of several, the one that decides the exit code.
+    pub fn worst(all: impl IntoIterator<Item = Self>) -> Option<Self> {
+        all.into_iter().min_by_key(|diagnostic| diagnostic.failure)
     }
 
     /// Writes it into the log, at the level of its severity.
@@ -71,6 +136,9 @@ impl<E: std::error::Error> From<E> for Diagnostic {
 
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.place.is_empty() {
+            write!(f, "{}: ", self.place)?;
+        }
         f.write_str(&self.message)?;
         match &self.hint {
             Some(hint) => write!(f, "\nhint: {hint}"),
@@ -84,9 +152,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hint_is_on_a_line_of_its_own() {
-        let plain = Diagnostic::error("`f`: 403 Forbidden");
-        assert_eq!(plain.to_string(), "`f`: 403 Forbidden");
-        assert_eq!(plain.with_hint("ask").to_string(), "`f`: 403 Forbidden\nhint: ask");
+    fn place_comes_first_and_the_hint_is_on_a_line_of_its_own() {
+        let plain = Diagnostic::error("403 Forbidden");
+        assert_eq!(plain.to_string(), "403 Forbidden");
+        assert_eq!(plain.with_hint("ask").at("`f`").to_string(), "`f`: 403 Forbidden\nhint: ask");
     }
 }

@@ -53,7 +53,8 @@ use commands::prepare::{Preparation, Rejected};
 use commands::{deploy, diff, invoke, login, remove, whoami};
 use config::{Environment, Task};
 use console::log;
-use function::outcome::{Failure, Outcome, Problem};
+use diagnostic::{Diagnostic, Failure};
+use function::outcome::Outcome;
 use shutdown::Shutdown;
 
 /// Runs the pipe with these variables, and returns the exit code of the process.
@@ -132,7 +133,7 @@ async fn command(environment: &Environment, shutdown: &Shutdown) -> Option<Failu
                 Some(_) => "nothing was sent".to_owned(),
                 None => rejected.report(),
             };
-            let problem = Problem::new(Failure::Input, last_line.clone());
+            let problem = Diagnostic::new(Failure::Input, last_line.clone());
             (Outcome { problem: Some(problem), ..Outcome::new(command, String::new()) }, last_line)
         }
     };

@@ -7,7 +7,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use crate::function::outcome::{Failure, Problem};
+use crate::diagnostic::{Diagnostic, Failure};
 
 /// How long requests in flight have to finish after the first signal.
 const GRACE: Duration = Duration::from_secs(5);
@@ -74,9 +74,9 @@ impl Shutdown {
     }
 
     /// The shutdown as the problem of the run.
-    pub(crate) fn problem(&self) -> Option<Problem> {
+    pub(crate) fn problem(&self) -> Option<Diagnostic> {
         let failure = self.requested()?;
-        Some(Problem::new(failure, format!("stopped by {}", signal_name(failure))))
+        Some(Diagnostic::new(failure, format!("stopped by {}", signal_name(failure))))
     }
 
     /// Waits for a signal.

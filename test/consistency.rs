@@ -162,7 +162,7 @@ fn dockerfile_labels_match_cargo_toml() {
 
 #[test]
 fn exit_codes_are_documented() {
-    use openfaas_pipe::function::outcome::Failure;
+    use openfaas_pipe::diagnostic::Failure;
     let failures = [
         Failure::Failed,
         Failure::Input,

@@ -8,8 +8,9 @@ use futures_util::stream;
 
 use crate::commands::progress::Reporter;
 use crate::console::log::quote;
+use crate::diagnostic::{Diagnostic, Failure};
 use crate::function::FunctionName;
-use crate::function::outcome::{Action, Failure, FunctionOutcome, Left, Problem};
+use crate::function::outcome::{Action, FunctionOutcome, Left};
 use crate::gateway::{Deletion, Error, Gateway};
 use crate::shutdown::Shutdown;
 use crate::text::count;
@@ -57,7 +58,7 @@ pub(crate) async fn each<T>(
         .for_each_concurrent(parallel, async |(outcome, given)| {
             let started = Instant::now();
             if let Some(failure) = shutdown.requested() {
-                outcome.problem = Some(Problem::new(failure, "the run was stopped"));
+                outcome.problem = Some(Diagnostic::new(failure, "the run was stopped"));
             } else if row.is_full() {
                 outcome.problem = Some(row.problem());
             } else {
@@ -124,14 +125,14 @@ impl Row {
         self.failed.get() >= self.longest
     }
 
-    fn problem(&self) -> Problem {
+    fn problem(&self) -> Diagnostic {
         let message = format!("the gateway is not available: {} in a row failed", count(self.longest, "function"));
-        Problem::new(self.failure.get(), message)
+        Diagnostic::new(self.failure.get(), message)
     }
 }
 
 impl FunctionOutcome {
-    fn fail(&mut self, mut problem: Problem, left: Left) {
+    fn fail(&mut self, mut problem: Diagnostic, left: Left) {
         self.action = Action::Failed;
         match &left {
             Left::Untouched => {}

@@ -10,9 +10,10 @@ use crate::commands::prepare::{Loaded, Preparation, Rejected};
 use crate::commands::progress::Reporter;
 use crate::config::Deploy;
 use crate::console::log::{self, quote};
+use crate::diagnostic::{Diagnostic, Failure};
 use crate::function::FunctionName;
 use crate::function::compare::{Change, compare, fields_of};
-use crate::function::outcome::{Failure, Outcome, Problem};
+use crate::function::outcome::Outcome;
 use crate::gateway::Error;
 use crate::gateway::statuses::Statuses;
 use crate::text::count;
@@ -38,7 +39,7 @@ pub(crate) async fn run(mut preparation: Preparation<'_>, deploy: &Deploy) -> Re
     checked.apply(&mut loaded.stack.functions, deploy.images.pin);
     let refused = signed_in.err().map(|error| reporter.run_failed(&error));
     let session = preparation.session(&gateway, reporter);
-    let differences = match Problem::worst(refused.into_iter().chain(checked.worst())) {
+    let differences = match Diagnostic::worst(refused.into_iter().chain(checked.worst())) {
         Some(problem) => Err(problem),
         None => differences(&session, &loaded, deploy).await.map_err(|error| reporter.run_failed(&error)),
     };
@@ -148,7 +149,7 @@ fn value(text: &str) -> String {
     if text.is_empty() || text.trim() != text { format!("\"{}\"", log::one_line(text)) } else { quote(text) }
 }
 
-fn verdict(differences: &[(String, Difference)]) -> Option<Problem> {
+fn verdict(differences: &[(String, Difference)]) -> Option<Diagnostic> {
     let number = |is: fn(&Difference) -> bool| differences.iter().filter(|(_, difference)| is(difference)).count();
     let counts = [
         (number(|difference| matches!(difference, Difference::New(_))), "created"),
@@ -162,7 +163,7 @@ fn verdict(differences: &[(String, Difference)]) -> Option<Problem> {
     }
     let all = counts.iter().map(|(number, _)| number).sum();
     let message = format!("a deploy would change {}: {}", count(all, "function"), parts.join(", "));
-    Some(Problem::new(Failure::Differences, message))
+    Some(Diagnostic::new(Failure::Differences, message))
 }
 
 pub(crate) fn summary(outcome: &Outcome) -> String {

@@ -10,9 +10,8 @@ use crate::cloud::Step;
 use crate::commands::prepare::{Loaded, Preparation};
 use crate::config::{Config, ImageChecks};
 use crate::console::log;
-use crate::diagnostic::{Diagnostic, Severity};
+use crate::diagnostic::{Diagnostic, Failure, Severity};
 use crate::function::image::Reference;
-use crate::function::outcome::{Failure, Problem};
 use crate::http::service::Http;
 use crate::registry::{Found, Platform, Registries, RegistryCredentials};
 use crate::stack::Function;
@@ -24,11 +23,11 @@ pub(crate) struct Checked {
     /// By the image as the stack file names it.
     digests: BTreeMap<String, String>,
     /// Why an image must not be deployed.
-    problems: BTreeMap<String, Problem>,
+    problems: BTreeMap<String, Diagnostic>,
 }
 
-/// Messages with their hints, and the lines of the stack file that each is about.
-type Notes = BTreeMap<(Severity, String, Option<String>), BTreeSet<usize>>;
+/// What was found, and the lines of the stack file that each is about.
+type Notes = BTreeMap<Diagnostic, BTreeSet<usize>>;
 
 /// Looks up every image once. What is wrong is logged here, and kept if it forbids the deploy.
 pub(crate) async fn check(
@@ -63,7 +62,7 @@ async fn check_all(preparation: &Preparation<'_>, http: &Http, checks: &ImageChe
             }
             Err(error) => {
                 let message = format!("image `{}` has an invalid name: {error}", log::whole_or_length(name));
-                checked.refuse(&[function], &Problem::new(Failure::Input, message), &mut notes);
+                checked.refuse(&[function], &Diagnostic::new(Failure::Input, message), &mut notes);
             }
         }
     }
@@ -88,7 +87,8 @@ async fn check_all(preparation: &Preparation<'_>, http: &Http, checks: &ImageChe
                 checked.refuse(&functions, &problem, &mut notes);
             }
             Err(problem) => {
-                notes.entry((Severity::Warning, problem.message, problem.hint)).or_default().extend(lines(&functions));
+                let warning = Diagnostic { severity: Severity::Warning, ..problem };
+                notes.entry(warning).or_default().extend(lines(&functions));
             }
         }
     }
@@ -117,7 +117,7 @@ pub(crate) fn warn_of_helpers(credentials: &RegistryCredentials) {
     }
 }
 
-fn has_platforms(image: &Reference, found: Found, wanted: &[Platform]) -> Result<Found, Problem> {
+fn has_platforms(image: &Reference, found: Found, wanted: &[Platform]) -> Result<Found, Diagnostic> {
     let list = |platforms: &[&Platform]| match platforms {
         [] => "none".to_owned(),
         _ => platforms.iter().map(|platform| format!("`{platform}`")).collect::<Vec<_>>().join(", "),
@@ -129,11 +129,10 @@ fn has_platforms(image: &Reference, found: Found, wanted: &[Platform]) -> Result
     }
     let all: Vec<_> = wanted.iter().map(Platform::to_string).collect();
     let has = list(&found.platforms.iter().collect::<Vec<_>>());
-    Err(Problem {
-        failure: Failure::Input,
-        message: format!("image `{image}` does not exist for {}; its platforms: {has}", list(&missing)),
-        hint: Some(format!("build it for all of them: `docker buildx build --platform {} --push`", all.join(","))),
-    })
+    let message = format!("image `{image}` does not exist for {}; its platforms: {has}", list(&missing));
+    let platforms = all.join(",");
+    let hint = format!("build it for all of them: `docker buildx build --platform {platforms} --push`");
+    Err(Diagnostic::new(Failure::Input, message).with_hint(hint))
 }
 
 fn names(functions: &[&Function]) -> impl Iterator<Item = String> {
@@ -146,28 +145,27 @@ fn lines(functions: &[&Function]) -> impl Iterator<Item = usize> {
 
 /// Errors last, since they are why the run ends.
 fn write(notes: &Notes, file: &str) {
-    for ((severity, message, hint), lines) in notes {
+    for (diagnostic, lines) in notes {
         let lines: Vec<_> = lines.iter().map(usize::to_string).collect();
-        Diagnostic::new(*severity, format!("{file}:{}: {message}", lines.join(",")), hint.clone()).log();
+        diagnostic.clone().at(format!("{file}:{}", lines.join(","))).log();
     }
 }
 
 impl Checked {
     /// Refuses an image that these functions have.
-    fn refuse(&mut self, functions: &[&Function], problem: &Problem, notes: &mut Notes) {
-        let key = (Severity::Error, problem.message.clone(), problem.hint.clone());
-        notes.entry(key).or_default().extend(lines(functions));
+    fn refuse(&mut self, functions: &[&Function], problem: &Diagnostic, notes: &mut Notes) {
+        notes.entry(problem.clone()).or_default().extend(lines(functions));
         self.problems.extend(names(functions).map(|name| (name, problem.clone())));
     }
 
     /// Why a function must not be deployed.
-    pub(crate) fn problem(&self, function: &Function) -> Option<&Problem> {
+    pub(crate) fn problem(&self, function: &Function) -> Option<&Diagnostic> {
         self.problems.get(&function.deployment.image)
     }
 
     /// Of all problems, the one that the exit code reports.
-    pub(crate) fn worst(&self) -> Option<Problem> {
-        Problem::worst(self.problems.values().cloned())
+    pub(crate) fn worst(&self) -> Option<Diagnostic> {
+        Diagnostic::worst(self.problems.values().cloned())
     }
 
     /// The digest of each function's image, as far as it is known; with `pin` the images are named by them.

@@ -14,11 +14,11 @@ use crate::commands::images::{step, warn_of_helpers};
 use crate::commands::prepare::{Loaded, Preparation, Rejected, without_dots};
 use crate::config;
 use crate::console::log::{self, quote};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Failure};
 use crate::files::atomic::{self, Attributes};
 use crate::files::input;
 use crate::function::image::{Host, Reference};
-use crate::function::outcome::{Failure, Outcome, Problem};
+use crate::function::outcome::Outcome;
 use crate::registry::{CredentialSource, Registries, wanted_credentials};
 
 const CONFIG: &str = "config.json";
@@ -98,26 +98,29 @@ fn hosts_of_images(preparation: &mut Preparation<'_>, loaded: &Loaded) -> Vec<Ho
 }
 
 /// Writes the file if every registry accepted, and logs what the script needs.
-fn finish(results: Vec<(Host, Result<Arc<RegistryLogin>, Problem>)>, directory: &Directory) -> Result<(), Problem> {
+fn finish(
+    results: Vec<(Host, Result<Arc<RegistryLogin>, Diagnostic>)>,
+    directory: &Directory,
+) -> Result<(), Diagnostic> {
     let mut signed_in = Vec::new();
-    let mut problems: Vec<Problem> = Vec::new();
+    let mut problems: Vec<Diagnostic> = Vec::new();
     for (host, result) in results {
         match result {
             Ok(login) => signed_in.push((host, login)),
             // A cloud that refuses does so for each of its registries.
             Err(problem) if problems.iter().any(|other| other.message == problem.message) => {}
             Err(problem) => {
-                problem.diagnostic("").log();
+                problem.log();
                 problems.push(problem);
             }
         }
     }
-    if let Some(worst) = Problem::worst(problems) {
+    if let Some(worst) = Diagnostic::worst(problems) {
         return Err(worst);
     }
     directory.write(&signed_in).map_err(|error| {
         error.log();
-        Problem::new(Failure::Failed, error.message)
+        Diagnostic::new(Failure::Failed, error.message)
     })?;
     for (host, login) in &signed_in {
         match login.expires {

@@ -4,57 +4,8 @@ use std::time::Duration;
 
 use super::FunctionName;
 use super::command::Command;
-use crate::diagnostic::{Diagnostic, Severity};
-
-/// The kind of a failure, which decides the exit code. Of several failures in one run, the first in this order counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Failure {
-    /// Stopped by SIGTERM (143).
-    Terminated,
-    /// Stopped by SIGINT (130).
-    Interrupted,
-    /// Variables or stack file are wrong; nothing was sent (2).
-    Input,
-    /// No token, exchange refused, 401 or 403 (3).
-    Permission,
-    /// The gateway could not be reached, or did not answer in time (4).
-    Unreachable,
-    /// A function was not deployed, or the invocation was not answered with 2xx (1).
-    Failed,
-    /// Deployed, but not ready in time (5).
-    NotReady,
-    /// `diff` found differences (6).
-    Differences,
-}
-
-impl Failure {
-    pub fn exit_code(self) -> u8 {
-        match self {
-            Self::Failed => 1,
-            Self::Input => 2,
-            Self::Permission => 3,
-            Self::Unreachable => 4,
-            Self::NotReady => 5,
-            Self::Differences => 6,
-            Self::Interrupted => 130,
-            Self::Terminated => 143,
-        }
-    }
-
-    /// The word for it in the result files.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Failed => "failed",
-            Self::Input => "input",
-            Self::Permission => "permission",
-            Self::Unreachable => "unreachable",
-            Self::NotReady => "not ready",
-            Self::Differences => "differences",
-            Self::Interrupted => "interrupted",
-            Self::Terminated => "terminated",
-        }
-    }
-}
+use crate::diagnostic::Diagnostic;
+pub use crate::diagnostic::{Diagnostic as Problem, Failure};
 
 /// What was done with a function.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -97,38 +48,6 @@ impl Action {
     }
 }
 
-/// Why something failed, in the form that the log has it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    pub failure: Failure,
-    /// What happened: one line, or the list of what is wrong with the variables.
-    pub message: String,
-    /// What to change; may have several lines.
-    pub hint: Option<String>,
-}
-
-impl Problem {
-    pub fn new(failure: Failure, message: impl Into<String>) -> Self {
-        Self { failure, message: message.into(), hint: None }
-    }
-
-    #[must_use]
-    pub fn with_hint(self, hint: impl Into<String>) -> Self {
-        Self { hint: Some(hint.into()), ..self }
-    }
-
-    /// As the log has it; `about` names what it is about, and is empty for the run as a whole.
-    pub(crate) fn diagnostic(&self, about: &str) -> Diagnostic {
-        let about = if about.is_empty() { String::new() } else { format!("`{about}`: ") };
-        Diagnostic::new(Severity::Error, format!("{about}{}", self.message), self.hint.clone())
-    }
-
-    /// Of several problems, the one that decides the exit code.
-    pub(crate) fn worst(problems: impl IntoIterator<Item = Self>) -> Option<Self> {
-        problems.into_iter().min_by_key(|problem| problem.failure)
-    }
-}
-
 /// The replicas of a function that the gateway reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Replicas {
@@ -168,7 +87,7 @@ pub(crate) struct FunctionOutcome {
     /// The digest of the image, if its registry was asked.
     pub(crate) digest: Option<String>,
     pub(crate) action: Action,
-    pub(crate) problem: Option<Problem>,
+    pub(crate) problem: Option<Diagnostic>,
     /// From the first request about it to the last answer.
     pub(crate) duration: Duration,
     /// Where it can be invoked.
@@ -219,7 +138,7 @@ pub(crate) struct InvocationOutcome {
     pub(crate) response_bytes: u64,
     /// How long the function ran, if the gateway reports it (`X-Duration-Seconds`).
     pub(crate) function_seconds: Option<f64>,
-    pub(crate) problem: Option<Problem>,
+    pub(crate) problem: Option<Diagnostic>,
     /// From the first request to the last byte.
     pub(crate) duration: Duration,
 }
@@ -237,7 +156,7 @@ pub(crate) struct CallOutcome {
     pub(crate) status: Option<u16>,
     /// The gateway's id of the call (`X-Call-Id`).
     pub(crate) call_id: Option<String>,
-    pub(crate) problem: Option<Problem>,
+    pub(crate) problem: Option<Diagnostic>,
     /// From the first attempt to the verdict.
     pub(crate) duration: Duration,
 }
@@ -277,7 +196,7 @@ pub(crate) struct Outcome {
     pub(crate) calls: Vec<CallOutcome>,
     pub(crate) invocation: Option<InvocationOutcome>,
     /// Why the run failed as a whole, beside what failed about single functions.
-    pub(crate) problem: Option<Problem>,
+    pub(crate) problem: Option<Diagnostic>,
     pub(crate) duration: Duration,
 }
 
@@ -315,9 +234,9 @@ mod tests {
     #[test]
     fn of_several_failures_permission_comes_first_then_reach_then_function_then_readiness() {
         use Failure::*;
-        let problem = |failure| Problem { failure, message: String::new(), hint: None };
+        let problem = |failure| Diagnostic::new(failure, "");
         let worst =
-            |failures: &[Failure]| Problem::worst(failures.iter().copied().map(problem)).map(|worst| worst.failure);
+            |failures: &[Failure]| Diagnostic::worst(failures.iter().copied().map(problem)).map(|worst| worst.failure);
         assert_eq!(worst(&[NotReady, Failed, Unreachable, Permission]), Some(Permission));
         assert_eq!(worst(&[NotReady, Failed, Unreachable]), Some(Unreachable));
         assert_eq!(worst(&[NotReady, Failed]), Some(Failed));
@@ -330,7 +249,7 @@ mod tests {
             FunctionOutcome { action, problem, ..FunctionOutcome::new(FunctionName::default(), String::new()) }
                 .verdict()
         };
-        let problem = Problem { failure: Failure::NotReady, message: String::new(), hint: None };
+        let problem = Diagnostic::new(Failure::NotReady, "");
         assert_eq!(verdict(Action::Updated, None), Verdict::Passed);
         assert_eq!(verdict(Action::Absent, None), Verdict::Passed);
         assert_eq!(verdict(Action::Created, Some(problem.clone())), Verdict::Failed);

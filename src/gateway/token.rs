@@ -14,9 +14,8 @@ use super::error::ShapeError;
 use super::{Answer, Call, Error, Gateway, NotSent};
 use crate::console::log;
 use crate::console::redact::Secret;
-use crate::diagnostic::{Diagnostic, Severity};
+use crate::diagnostic::{Diagnostic, Failure, Severity};
 use crate::function::FunctionName;
-use crate::function::outcome::{Failure, Problem};
 use crate::http::client::secret_header;
 use crate::oidc::{self, Claims, ExchangeRefused, Exchanged, IdToken, Subject, TokenError};
 
@@ -111,17 +110,12 @@ impl Gateway {
             Authenticator::IdToken { id_token, .. } => id_token,
             Authenticator::Unusable(error) => return Err(self.unusable(error)),
             Authenticator::Password(_) => {
-                return Err(NotSent::because(Problem {
-                    failure: Failure::Permission,
-                    message: format!(
-                        "`{}` requires a function token, which is not available with `OPENFAAS_PASSWORD`",
-                        target.name
-                    ),
-                    hint: Some(
-                        "OpenFaaS for Enterprises issues one for the step's ID token: remove `OPENFAAS_PASSWORD`"
-                            .to_owned(),
-                    ),
-                }));
+                let message = format!(
+                    "`{}` requires a function token, which is not available with `OPENFAAS_PASSWORD`",
+                    target.name
+                );
+                let hint = "OpenFaaS for Enterprises issues one for the step's ID token: remove `OPENFAAS_PASSWORD`";
+                return Err(NotSent::because(Diagnostic::new(Failure::Permission, message).with_hint(hint)));
             }
         };
         self.access_token(id_token, &[("scope", "function"), ("audience", &target.resource())]).await

@@ -14,7 +14,7 @@ use super::cause::Cause;
 use super::client::{self, is_private};
 use super::retry::{self, Attempt, Retries};
 use crate::console::log::{self, quote, whole_or_length};
-use crate::function::outcome::{Failure, Problem};
+use crate::diagnostic::{Diagnostic, Failure};
 use crate::shutdown::Shutdown;
 
 /// All requests to registries and clouds together take less, whatever `TIMEOUT` says: a registry that is down must not hold
@@ -64,7 +64,7 @@ impl Http {
     }
 
     /// Sends a request, and retries a transient failure if the time allows it.
-    pub(crate) async fn send(&self, request: reqwest::RequestBuilder) -> Result<Answer, Problem> {
+    pub(crate) async fn send(&self, request: reqwest::RequestBuilder) -> Result<Answer, Diagnostic> {
         self.send_until(request, |answer| is_transient(answer.status)).await
     }
 
@@ -73,7 +73,7 @@ impl Http {
         &self,
         request: reqwest::RequestBuilder,
         is_transient: impl Fn(&Answer) -> bool,
-    ) -> Result<Answer, Problem> {
+    ) -> Result<Answer, Diagnostic> {
         let request = request.build().map_err(|error| unavailable(Cause::of(&error, TIME_LIMIT).to_string(), None))?;
         let result = self.retries.run(async |number| {
             let result = self.once(request.try_clone().expect("forms and JSON can be cloned")).await;
@@ -91,7 +91,7 @@ impl Http {
     }
 
     /// Follows the redirects of a blob to where it is stored, without its credentials.
-    pub(crate) async fn follow(&self, mut answer: Answer, registry: &Url) -> Result<Answer, Problem> {
+    pub(crate) async fn follow(&self, mut answer: Answer, registry: &Url) -> Result<Answer, Diagnostic> {
         let mut url = registry.clone();
         for _ in 0..MOST_REDIRECTS {
             if !answer.status.is_redirection() {
@@ -131,7 +131,7 @@ impl Http {
     }
 }
 
-fn unanswered(url: &Url, cause: &Cause) -> Problem {
+fn unanswered(url: &Url, cause: &Cause) -> Diagnostic {
     let hint = match cause {
         Cause::TimedOut(_) => Some("this is the limit of all requests to registries and clouds together".to_owned()),
         cause => cause.hint(host(url), url.port_or_known_default().unwrap_or(443)),
@@ -156,24 +156,24 @@ fn may_follow(url: &Url, registry: &Url) -> bool {
 }
 
 /// No access, or an answer that decides nothing.
-pub(crate) fn denied(message: String, hint: impl Into<Option<String>>) -> Problem {
-    Problem { failure: Failure::Permission, message, hint: hint.into() }
+pub(crate) fn denied(message: String, hint: impl Into<Option<String>>) -> Diagnostic {
+    Diagnostic { hint: hint.into(), ..Diagnostic::new(Failure::Permission, message) }
 }
 
 /// No answer, or one that may be another later.
-pub(crate) fn unavailable(message: String, hint: impl Into<Option<String>>) -> Problem {
-    Problem { failure: Failure::Unreachable, message, hint: hint.into() }
+pub(crate) fn unavailable(message: String, hint: impl Into<Option<String>>) -> Diagnostic {
+    Diagnostic { hint: hint.into(), ..Diagnostic::new(Failure::Unreachable, message) }
 }
 
 /// A success of `service` without what was asked for.
-pub(crate) fn incomplete(service: &str, missing: &str) -> Problem {
+pub(crate) fn incomplete(service: &str, missing: &str) -> Diagnostic {
     let hint = "look for a proxy that answers in its place".to_owned();
     denied(format!("{service} returned an answer without {missing}"), hint)
 }
 
 /// A problem with what it is about.
-pub(crate) fn about(what: impl fmt::Display, problem: Problem) -> Problem {
-    Problem { message: format!("{what}: {}", problem.message), ..problem }
+pub(crate) fn about(what: impl fmt::Display, problem: Diagnostic) -> Diagnostic {
+    Diagnostic { message: format!("{what}: {}", problem.message), ..problem }
 }
 
 #[cfg(test)]

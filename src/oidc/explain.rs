@@ -6,24 +6,19 @@ use super::audience::{self, Audience};
 use super::findings::{BuildContext, Subject, findings, list, span};
 use super::{Claims, VARIABLE, resources};
 use crate::console::log::quote;
-use crate::diagnostic::Severity;
-use crate::function::outcome::{Failure, Problem};
+use crate::diagnostic::{Diagnostic, Failure, Severity};
 
 /// The claims that a JwtIssuer (the first three) and the usual Role check: shown even if they are absent.
 const MATCHED: [&str; 6] = ["iss", "aud", "sub", "repositoryUuid", "branchName", "deploymentEnvironmentUuid"];
 
 /// The problem of a step without an ID token, with the YAML that adds one.
-pub(super) fn missing_token(gateway: &str) -> Problem {
-    Problem {
-        failure: Failure::Permission,
-        message: "no ID token: the step has no `oidc` block".to_owned(),
-        hint: Some(format!(
+pub(super) fn missing_token(gateway: &str) -> Diagnostic {
+    Diagnostic::new(Failure::Permission, "no ID token: the step has no `oidc` block").with_hint(format!(
             "add an `oidc` block to the step; Bitbucket then passes the token by itself, without `{VARIABLE}` in `variables:`\n\
              {}\n    script:\n      - pipe: …\n\
              OpenFaaS CE and Standard have no IAM: set `OPENFAAS_PASSWORD` there instead (an empty value counts as not set)",
             audience::block(&[audience::wanted(gateway)])
-        )),
-    }
+        ))
 }
 
 /// Why a gateway may refuse to exchange a token.
@@ -137,7 +132,7 @@ pub fn explain_refusal(
     gateway: &str,
     now: u64,
     build: &BuildContext,
-) -> Problem {
+) -> Diagnostic {
     let Refusal { status, error, description } = refusal;
     let said: Vec<&str> = error.into_iter().chain(description).filter(|text| !text.trim().is_empty()).collect();
     let reason = Reason::of(status, &said.join(" "));
@@ -156,11 +151,8 @@ pub fn explain_refusal(
         }
         hint.push_str("\n`COMMAND: whoami` prints the JwtIssuer, Policy and Role that give this step access");
     }
-    Problem {
-        failure: Failure::Permission,
-        message: format!("the gateway `{}` refused the step's ID token with status {status}{answer}", quote(gateway)),
-        hint: Some(hint),
-    }
+    let message = format!("the gateway `{}` refused the step's ID token with status {status}{answer}", quote(gateway));
+    Diagnostic::new(Failure::Permission, message).with_hint(hint)
 }
 
 /// All claims of a token, first those that the gateway checks, with the value of each, and how the gateway's IAM reads it.

@@ -3,8 +3,7 @@
 use super::audience::{self, Audience};
 use super::{Claims, VARIABLE, own_token};
 use crate::console::log::quote;
-use crate::diagnostic::Severity;
-use crate::function::outcome::{Failure, Problem};
+use crate::diagnostic::{Diagnostic, Failure, Severity};
 
 /// How far two machines' clocks may be apart, in seconds.
 const LEEWAY: u64 = 60;
@@ -58,9 +57,9 @@ pub struct Finding {
     pub hint: String,
 }
 
-impl From<Finding> for Problem {
+impl From<Finding> for Diagnostic {
     fn from(finding: Finding) -> Self {
-        Self { failure: Failure::Permission, message: finding.message, hint: Some(finding.hint) }
+        Self { severity: finding.severity, ..Self::new(Failure::Permission, finding.message).with_hint(finding.hint) }
     }
 }
 

@@ -13,7 +13,7 @@ mod tests;
 mod yaml;
 
 use crate::console::redact::Secret;
-use crate::function::outcome::{Failure, Problem};
+use crate::diagnostic::{Diagnostic, Failure};
 
 pub(crate) use audience::{is_meant_for, workspace_audience};
 pub use claims::{Claims, decode_unverified};
@@ -79,18 +79,14 @@ pub enum TokenError {
 
 impl TokenError {
     /// The error with its remedy, for the gateway at this URL.
-    pub fn problem(&self, gateway: &str) -> Problem {
+    pub fn problem(&self, gateway: &str) -> Diagnostic {
         if *self == Self::Empty {
             return explain::missing_token(gateway);
         }
-        Problem {
-            failure: Failure::Permission,
-            message: self.to_string(),
-            hint: Some(format!(
+        Diagnostic::new(Failure::Permission, self.to_string()).with_hint(format!(
                 "remove `{VARIABLE}` from the pipe's `variables:` and from the repository and workspace variables; Bitbucket \
                  passes it by itself if the step has\n{}",
                 audience::block(&[audience::wanted(gateway)])
-            )),
-        }
+            ))
     }
 }

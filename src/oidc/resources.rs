@@ -6,7 +6,7 @@ use std::fmt;
 use super::audience::{self, Audience};
 use super::yaml::{quoted, scalar};
 use super::{BuildContext, Claims, own_token};
-use crate::diagnostic::Hint;
+use crate::diagnostic::Explain;
 use crate::function::FunctionName;
 use crate::text::hex;
 
@@ -111,12 +111,12 @@ pub(crate) enum Unbound {
     Step,
 }
 
-impl Hint for Unbound {
-    fn hint(&self) -> String {
-        match self {
+impl Explain for Unbound {
+    fn hint(&self) -> Option<String> {
+        Some(match self {
             Self::Issuer | Self::Repository => own_token(),
             Self::Step => "give the step a `deployment:`, then run `COMMAND: whoami` in it".to_owned(),
-        }
+        })
     }
 }
 

@@ -9,8 +9,8 @@ use crate::cloud::Step;
 use crate::cloud::aws::{self, EcrHost};
 use crate::cloud::google::{self, ArtifactRepository};
 use crate::console::log::{quote, whole_or_length};
+use crate::diagnostic::{Diagnostic, Failure};
 use crate::function::image::{Host, Reference};
-use crate::function::outcome::{Failure, Problem};
 use crate::http::client::location;
 use crate::http::retry;
 use crate::http::service::{Answer, is_transient};
@@ -62,7 +62,7 @@ impl Said {
     }
 }
 
-pub(super) fn not_found(image: &Reference, said: &Said, tags: &[String]) -> Problem {
+pub(super) fn not_found(image: &Reference, said: &Said, tags: &[String]) -> Diagnostic {
     let what = if said.lacks_repository() {
         format!("repository `{}` does not exist in `{}`", image.repository, image.host)
     } else {
@@ -81,7 +81,7 @@ pub(super) fn not_found(image: &Reference, said: &Said, tags: &[String]) -> Prob
         format!("push the image before the deploy, or correct its tag; similar tags: {}", near.join(", "))
     };
     let message = format!("image `{image}` does not exist: {what}{}", said.end());
-    Problem { failure: Failure::Input, message, hint: Some(hint) }
+    Diagnostic::new(Failure::Input, message).with_hint(hint)
 }
 
 /// The tags that are most like a version, nearest first.
@@ -97,7 +97,7 @@ fn near<'t>(version: &str, tags: &'t [String]) -> Vec<&'t str> {
 }
 
 /// An answer other than success and 404.
-pub(super) fn refused(image: &Reference, answer: &Answer, context: Context<'_>) -> Problem {
+pub(super) fn refused(image: &Reference, answer: &Answer, context: Context<'_>) -> Diagnostic {
     let status = answer.status;
     let said = Said::of(answer).end();
     let host = &image.host;
@@ -151,7 +151,7 @@ fn no_access(image: &Reference, context: Context<'_>) -> String {
 }
 
 /// A registry or its token endpoint refused the credentials, or requires some.
-pub(super) fn login_refused(host: &Host, answer: &Answer, context: Context<'_>) -> Problem {
+pub(super) fn login_refused(host: &Host, answer: &Answer, context: Context<'_>) -> Diagnostic {
     let said = Said::of(answer).end();
     let (what, hint) = match context.credentials.of(host) {
         CredentialSource::DockerAuthConfig(_) => {
@@ -174,7 +174,7 @@ pub(super) fn login_refused(host: &Host, answer: &Answer, context: Context<'_>) 
     denied(format!("registry `{host}` {what}: {}{said}", answer.status.as_u16()), hint)
 }
 
-pub(super) fn no_token(host: &Host) -> Problem {
+pub(super) fn no_token(host: &Host) -> Diagnostic {
     denied(
         format!("registry `{host}` needs the step's token, and the step has none"),
         "give the step `oidc: true`, and leave `BITBUCKET_STEP_OIDC_TOKEN` out of `variables:`; Bitbucket passes it by itself"
@@ -182,21 +182,21 @@ pub(super) fn no_token(host: &Host) -> Problem {
     )
 }
 
-pub(super) fn malformed_digest(image: &Reference, digest: &str) -> Problem {
+pub(super) fn malformed_digest(image: &Reference, digest: &str) -> Diagnostic {
     let host = &image.host;
     denied(format!("image `{image}`: `{host}` returned `{}`, which is not a digest", whole_or_length(digest)), None)
 }
 
-pub(super) fn wrong_digest(image: &Reference, digest: &str) -> Problem {
+pub(super) fn wrong_digest(image: &Reference, digest: &str) -> Diagnostic {
     let message =
         format!("image `{image}`: `{}` returned something other than `{}`", image.host, whole_or_length(digest));
     denied(message, "do not deploy it: what a registry returns must have the digest that it was asked for".to_owned())
 }
 
-pub(super) fn unreadable(image: &Reference, error: &Unreadable) -> Problem {
+pub(super) fn unreadable(image: &Reference, error: &Unreadable) -> Diagnostic {
     denied(format!("image `{image}`: {error}"), "its platforms are not known".to_owned())
 }
 
-pub(super) fn too_long(image: &Reference, limit: usize) -> Problem {
+pub(super) fn too_long(image: &Reference, limit: usize) -> Diagnostic {
     denied(format!("image `{image}`: its manifest is longer than {} MiB", limit / 1024 / 1024), None)
 }

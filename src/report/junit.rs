@@ -10,7 +10,7 @@ use super::not_written;
 use crate::console::redact;
 use crate::diagnostic::Diagnostic;
 use crate::files::atomic::{self, Attributes};
-use crate::function::outcome::{Outcome, Problem, Verdict};
+use crate::function::outcome::{Outcome, Verdict};
 
 /// One of the names that Bitbucket looks for.
 const DIRECTORY: &str = "test-reports";
@@ -32,7 +32,7 @@ struct Case<'a> {
     line: Option<usize>,
     duration: Duration,
     verdict: Verdict,
-    problem: Option<&'a Problem>,
+    problem: Option<&'a Diagnostic>,
     /// The message if there is no problem.
     word: &'static str,
     /// Its image with the digest, if that is known.
@@ -86,7 +86,7 @@ fn render(outcome: &Outcome) -> String {
 }
 
 impl<'a> Case<'a> {
-    fn new(name: String, duration: Duration, problem: &'a Option<Problem>, word: &'static str) -> Self {
+    fn new(name: String, duration: Duration, problem: &'a Option<Diagnostic>, word: &'static str) -> Self {
         let verdict = if problem.is_some() { Verdict::Failed } else { Verdict::Passed };
         Self { name, line: None, duration, verdict, problem: problem.as_ref(), word, image: None }
     }
@@ -117,8 +117,7 @@ impl<'a> Case<'a> {
             Verdict::Failed => {
                 let kind = self.problem.map_or(self.word, |problem| problem.failure.as_str());
                 // Line by line: a line end is escaped within an attribute, not within the text.
-                let whole =
-                    self.problem.map_or_else(|| message.to_owned(), |problem| problem.diagnostic("").to_string());
+                let whole = self.problem.map_or_else(|| message.to_owned(), |problem| problem.to_string());
                 let lines: Vec<_> = whole.split('\n').map(|line| Escaped(line).to_string()).collect();
                 let message = Escaped(message);
                 write!(xml, ">{image}\n      <failure type=\"{kind}\" message=\"{message}\">{}", lines.join("\n"))?;

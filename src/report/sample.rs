@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use crate::diagnostic::{Diagnostic, Failure};
 use crate::function::FunctionName;
 use crate::function::command::Command;
-use crate::function::outcome::{Action, Failure, FunctionOutcome, InvocationOutcome, Left, Outcome, Problem, Replicas};
+use crate::function::outcome::{Action, FunctionOutcome, InvocationOutcome, Left, Outcome, Replicas};
 
 /// A function that was updated.
 pub(crate) fn function(name: &str) -> FunctionOutcome {
@@ -23,8 +24,8 @@ pub(crate) fn function(name: &str) -> FunctionOutcome {
     }
 }
 
-pub(crate) fn problem(failure: Failure, message: &str, hint: Option<&str>) -> Problem {
-    Problem { failure, message: message.to_owned(), hint: hint.map(str::to_owned) }
+pub(crate) fn problem(failure: Failure, message: &str, hint: Option<&str>) -> Diagnostic {
+    Diagnostic { hint: hint.map(str::to_owned), ..Diagnostic::new(failure, message) }
 }
 
 fn run(command: Command, functions: Vec<FunctionOutcome>) -> Outcome {

@@ -22,7 +22,7 @@ const GUTTER: usize = 5;
 /// One problem, or one warning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileProblem {
-    /// With a place, the message begins with file, line and column, and the line follows with a marker under the place.
+    /// With a place, the line follows the message, with a marker under the place.
     pub diagnostic: Diagnostic,
     /// The line, from 1.
     pub line: Option<usize>,
@@ -33,7 +33,19 @@ pub struct FileProblem {
 impl FileProblem {
     /// An error without a place.
     pub(super) fn new(message: impl Into<String>, hint: Option<String>) -> Self {
-        Self { diagnostic: Diagnostic::new(Severity::Error, message, hint), line: None, causes: Vec::new() }
+        Diagnostic { hint, ..Diagnostic::error(message) }.into()
+    }
+}
+
+impl FileProblem {
+    fn at(self, place: String) -> Self {
+        Self { diagnostic: self.diagnostic.at(place), ..self }
+    }
+}
+
+impl From<Diagnostic> for FileProblem {
+    fn from(diagnostic: Diagnostic) -> Self {
+        Self { diagnostic, line: None, causes: Vec::new() }
     }
 }
 
@@ -105,7 +117,7 @@ impl<'a> Page<'a> {
 
     /// A problem of the file as a whole.
     pub(super) fn problem_of_all(&self, message: String, hint: &str) -> FileProblem {
-        if self.is_shown { FileProblem::new(message, Some(hint.to_owned())) } else { self.hidden(&self.name) }
+        if self.is_shown { FileProblem::new(message, Some(hint.to_owned())) } else { self.hidden(self.name.clone()) }
     }
 
     /// A problem at a place in the file.
@@ -119,18 +131,16 @@ impl<'a> Page<'a> {
         let marked = &self.source[start..at.end.clamp(start, range.end)];
         let place = format!("{}:{line}:{}", self.name, before.chars().count() + 1);
         if !self.is_shown {
-            return FileProblem { line: Some(line), ..self.hidden(&place) };
+            return FileProblem { line: Some(line), ..self.hidden(place) };
         }
-        let message = format!("{place}: {message}{}", excerpt(line, text, before, marked));
-        FileProblem { line: Some(line), ..FileProblem::new(message, hint) }
+        let message = format!("{message}{}", excerpt(line, text, before, marked));
+        FileProblem { line: Some(line), ..FileProblem::new(message, hint).at(place) }
     }
 
-    fn hidden(&self, place: &str) -> FileProblem {
-        let message = format!("{place}: a problem that is not shown, because the file is outside the clone directory");
-        FileProblem::new(
-            message,
-            Some("copy the file into the clone directory to see what is wrong with it".to_owned()),
-        )
+    fn hidden(&self, place: String) -> FileProblem {
+        let hint = "copy the file into the clone directory to see what is wrong with it".to_owned();
+        FileProblem::new("a problem that is not shown, because the file is outside the clone directory", Some(hint))
+            .at(place)
     }
 }
 

@@ -3,6 +3,7 @@
 //! What no provider can accept is an error. What only Kubernetes refuses is a warning: another provider may accept it.
 
 use crate::console::log::whole_or_length;
+use crate::diagnostic::Diagnostic;
 use crate::function::{api, quantity};
 
 /// The longest label value, label name or DNS label.
@@ -38,20 +39,12 @@ pub(super) enum Rule {
     Cpu,
 }
 
-/// What is wrong with a text.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Violation {
-    pub(super) message: String,
-    pub(super) hint: Option<&'static str>,
-    /// Whether every provider refuses it.
-    pub(super) is_error: bool,
-}
-
 impl Rule {
-    pub(super) fn check(self, text: &str) -> Option<Violation> {
-        let error = |what: &str, fault: &str, hint| {
-            let message = format!("invalid {what} `{}`: {fault}", whole_or_length(text));
-            Some(Violation { message, hint, is_error: true })
+    /// What is wrong with a text: an error if every provider refuses it.
+    pub(super) fn check(self, text: &str) -> Option<Diagnostic> {
+        let error = |what: &str, fault: &str, hint: Option<&str>| {
+            let error = Diagnostic::error(format!("invalid {what} `{}`: {fault}", whole_or_length(text)));
+            Some(Diagnostic { hint: hint.map(str::to_owned), ..error })
         };
         let (is_valid, what, fault, hint) = match self {
             Self::Any => return None,
@@ -91,7 +84,7 @@ impl Rule {
             }
         };
         let message = || format!("Kubernetes does not accept the {what} `{}`: {fault}", whole_or_length(text));
-        (!is_valid).then(|| Violation { message: message(), hint, is_error: false })
+        (!is_valid).then(|| Diagnostic { hint: hint.map(str::to_owned), ..Diagnostic::warning(message()) })
     }
 }
 
@@ -126,6 +119,7 @@ fn is_label_key(key: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::diagnostic::Severity;
 
     #[track_caller]
     fn check(rule: Rule, valid: &[&str], invalid: &[&str]) {
@@ -139,7 +133,8 @@ mod tests {
 
     #[test]
     fn names_that_need_encoding_in_a_url_are_errors() {
-        let is_error = |name: &str| Rule::FunctionName.check(name).is_some_and(|violation| violation.is_error);
+        let is_error =
+            |name: &str| Rule::FunctionName.check(name).is_some_and(|violation| violation.severity == Severity::Error);
         for name in ["a", "A_b.c~-1", "..."] {
             assert!(!is_error(name), "{name}");
         }

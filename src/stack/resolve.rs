@@ -9,11 +9,12 @@ use super::diagnostics::{FileProblem, FileProblems, Place};
 use super::envsubst::OWN_SECRET;
 use super::files::{FileFault, Files};
 use super::filter::is_selected;
-use super::kubernetes::{Rule, Violation};
+use super::kubernetes::Rule;
 use super::schema::{self, Amounts, Fields, Root, Unknown};
 use super::yaml::{Document, NodeId};
 use super::{Function, MAX_PROBLEMS, Options, Source, Surroundings, Tag};
 use crate::console::log::{WholeOrLength, quote, whole_or_length};
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::files::input;
 use crate::function::FunctionName;
 use crate::function::api::{Deployment, Resources};
@@ -106,8 +107,8 @@ impl<'a> Assembly<'a> {
         self.found.problems.len() >= MAX_PROBLEMS
     }
 
-    fn list(&mut self, is_error: bool) -> &mut Vec<FileProblem> {
-        if is_error { &mut self.found.problems } else { &mut self.found.warnings }
+    fn list(&mut self, severity: Severity) -> &mut Vec<FileProblem> {
+        if severity == Severity::Error { &mut self.found.problems } else { &mut self.found.warnings }
     }
 
     fn add(&mut self, problem: FileProblem) {
@@ -117,13 +118,13 @@ impl<'a> Assembly<'a> {
     }
 
     fn problem(&mut self, node: NodeId, message: &str, hint: &str) {
-        self.report(node, true, message, Some(hint.to_owned()));
+        self.report(node, Severity::Error, message, Some(hint.to_owned()));
     }
 
-    fn report(&mut self, node: NodeId, is_error: bool, message: &str, hint: Option<String>) {
-        if self.list(is_error).len() < MAX_PROBLEMS && self.reported.insert((node, message.to_owned())) {
+    fn report(&mut self, node: NodeId, severity: Severity, message: &str, hint: Option<String>) {
+        if self.list(severity).len() < MAX_PROBLEMS && self.reported.insert((node, message.to_owned())) {
             let problem = self.place.problem(self.document.written(node), message, hint);
-            self.list(is_error).push(problem);
+            self.list(severity).push(problem);
         }
     }
 
@@ -325,7 +326,7 @@ impl<'a> Assembly<'a> {
             let distances = near.map(|field| (strsim::osa_distance(field, value), field));
             if let Some((_, field)) = distances.filter(|(distance, field)| *distance <= TYPO || is_start(field)).min() {
                 let message = format!("unknown field `{}` in {owner}", whole_or_length(value));
-                self.report(*node, false, &message, Some(format!("write `{field}`")));
+                self.report(*node, Severity::Warning, &message, Some(format!("write `{field}`")));
             }
         }
     }
@@ -342,9 +343,8 @@ impl<'a> Assembly<'a> {
         texts.extend(options.annotations.iter().map(|(name, _)| ("ANNOTATIONS", Rule::AnnotationKey, name.as_str())));
         texts.extend(options.secrets.iter().map(|name| ("SECRETS", Rule::SecretName, name.as_str())));
         for (variable, rule, text) in texts {
-            if let Some(Violation { message, hint, is_error }) = rule.check(text) {
-                let problem = FileProblem::new(format!("`{variable}`: {message}"), hint.map(str::to_owned));
-                self.list(is_error).push(problem);
+            if let Some(violation) = rule.check(text) {
+                self.list(violation.severity).push(violation.at(format!("`{variable}`")).into());
             }
         }
     }
@@ -381,8 +381,8 @@ impl<'a> Assembly<'a> {
             }
         }
         for (node, rule, text) in texts {
-            if let Some(Violation { message, hint, is_error }) = rule.check(text) {
-                self.report(node, is_error, &message, hint.map(str::to_owned));
+            if let Some(Diagnostic { severity, message, hint, .. }) = rule.check(text) {
+                self.report(node, severity, &message, hint);
             }
             self.check_token(node, "this", text);
         }

@@ -14,7 +14,7 @@ use super::{Aws, EcrHost};
 use crate::cloud::clock;
 use crate::cloud::login::RegistryLogin;
 use crate::console::redact::Secret;
-use crate::function::outcome::Problem;
+use crate::diagnostic::Diagnostic;
 use crate::http::client::secret_header;
 use crate::http::service::{Answer, incomplete};
 
@@ -23,7 +23,7 @@ impl Aws<'_> {
         &self,
         host: &EcrHost,
         session: &Session,
-    ) -> Result<Arc<RegistryLogin>, Problem> {
+    ) -> Result<Arc<RegistryLogin>, Diagnostic> {
         const BODY: &str = "{}";
         let endpoint = host.api();
         let date = clock::basic(session.now());

@@ -9,14 +9,14 @@ use super::fault::Body;
 use super::{Aws, EcrHost};
 use crate::console::log::quote;
 use crate::console::redact::Secret;
-use crate::function::outcome::Problem;
+use crate::diagnostic::Diagnostic;
 use crate::http::service::{Answer, incomplete};
 
 /// Every role may be assumed for an hour.
 const SESSION_SECONDS: &str = "3600";
 
 impl Aws<'_> {
-    pub(super) async fn assume_role(&self, host: &EcrHost) -> Result<Session, Problem> {
+    pub(super) async fn assume_role(&self, host: &EcrHost) -> Result<Session, Diagnostic> {
         let form = [
             ("Action", "AssumeRoleWithWebIdentity"),
             ("Version", "2011-06-15"),

@@ -16,7 +16,7 @@ use tokio::sync::OnceCell;
 use super::login::RegistryLogin;
 use super::step::Step;
 use crate::console::log::quote;
-use crate::function::outcome::Problem;
+use crate::diagnostic::Diagnostic;
 use crate::http::service::{Answer, Http, about, denied, is_transient, unavailable};
 use exchange::Session;
 use explain::Context;
@@ -25,14 +25,14 @@ use fault::Fault;
 pub(crate) use names::{EcrHost, RoleArn};
 pub(crate) use setup::{claims_table, create_provider, pull_policy, trust_policy, trust_proposal};
 
-type LoginCell = Arc<OnceCell<Result<Arc<RegistryLogin>, Problem>>>;
+type LoginCell = Arc<OnceCell<Result<Arc<RegistryLogin>, Diagnostic>>>;
 
 /// What AWS returns for the step's token, each requested once.
 pub(crate) struct Aws<'a> {
     http: &'a Http,
     role: &'a RoleArn,
     step: &'a Step<'a>,
-    session: OnceCell<Result<Session, Problem>>,
+    session: OnceCell<Result<Session, Diagnostic>>,
     /// By region.
     logins: Mutex<BTreeMap<String, LoginCell>>,
 }
@@ -43,7 +43,7 @@ impl<'a> Aws<'a> {
     }
 
     /// The login for a registry.
-    pub(crate) async fn login(&self, host: &EcrHost) -> Result<Arc<RegistryLogin>, Problem> {
+    pub(crate) async fn login(&self, host: &EcrHost) -> Result<Arc<RegistryLogin>, Diagnostic> {
         let cell = {
             let mut logins = self.logins.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(logins.entry(host.region.clone()).or_default())
@@ -51,7 +51,7 @@ impl<'a> Aws<'a> {
         cell.get_or_init(|| self.request_login(host)).await.clone()
     }
 
-    async fn request_login(&self, host: &EcrHost) -> Result<Arc<RegistryLogin>, Problem> {
+    async fn request_login(&self, host: &EcrHost) -> Result<Arc<RegistryLogin>, Diagnostic> {
         if host.partition != self.role.partition {
             return Err(denied(
                 format!(
@@ -66,7 +66,7 @@ impl<'a> Aws<'a> {
         self.authorization_token(host, session).await
     }
 
-    async fn send(&self, service: &str, request: reqwest::RequestBuilder) -> Result<Answer, Problem> {
+    async fn send(&self, service: &str, request: reqwest::RequestBuilder) -> Result<Answer, Diagnostic> {
         let is_transient = |answer: &Answer| is_transient(answer.status) || Fault::of(answer).is_transient();
         let answer = self.http.send_until(request, is_transient).await;
         answer.map_err(|error| about(format!("{service} could not be reached"), error))
@@ -79,7 +79,7 @@ impl<'a> Aws<'a> {
         what: &str,
         answer: &Answer,
         hint: impl Fn(&Context<'_>, &Fault) -> String,
-    ) -> Problem {
+    ) -> Diagnostic {
         let fault = Fault::of(answer);
         let hint = hint(&Context { role: self.role, host, step: self.step }, &fault);
         let (status, said) = (answer.status.as_u16(), quote(&fault.to_string()));

@@ -13,7 +13,7 @@ use super::{Google, SCOPE, ServiceAccount, json, text};
 use crate::cloud::login::RegistryLogin;
 use crate::console::log::quote;
 use crate::console::redact::Secret;
-use crate::function::outcome::Problem;
+use crate::diagnostic::Diagnostic;
 use crate::http::service::{denied, incomplete};
 
 /// The user under which Google's registries take an access token as the password.
@@ -28,7 +28,7 @@ impl Google<'_> {
         &self,
         federated: Secret,
         lifetime: Option<Duration>,
-    ) -> Result<Arc<RegistryLogin>, Problem> {
+    ) -> Result<Arc<RegistryLogin>, Diagnostic> {
         let (token, lifetime) = match self.account {
             Some(account) => (self.impersonate(account, &federated).await?, Some(LIFETIME)),
             None => (federated, lifetime),
@@ -38,7 +38,7 @@ impl Google<'_> {
         Ok(Arc::new(RegistryLogin { basic, identity_token: None, expires }))
     }
 
-    async fn impersonate(&self, account: &ServiceAccount, federated: &Secret) -> Result<Secret, Problem> {
+    async fn impersonate(&self, account: &ServiceAccount, federated: &Secret) -> Result<Secret, Diagnostic> {
         const SERVICE: &str = "Google's IAM Credentials API";
         let url = format!(
             "https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/{account}:generateAccessToken"

@@ -7,7 +7,7 @@ use http::Method;
 use super::{Google, SCOPE, text};
 use crate::console::log::quote;
 use crate::console::redact::Secret;
-use crate::function::outcome::Problem;
+use crate::diagnostic::Diagnostic;
 use crate::http::service::{denied, incomplete};
 use crate::oidc::{ExchangeRefused, Exchanged};
 
@@ -15,7 +15,7 @@ const STS: &str = "https://sts.googleapis.com/v1/token";
 
 impl Google<'_> {
     /// A federated token, and how long it is valid.
-    pub(super) async fn exchange(&self) -> Result<(Secret, Option<Duration>), Problem> {
+    pub(super) async fn exchange(&self) -> Result<(Secret, Option<Duration>), Diagnostic> {
         const SERVICE: &str = "Google STS";
         let audience = self.provider.audience();
         let form = self.step.token.exchange_form(

@@ -14,7 +14,7 @@ use tokio::sync::OnceCell;
 use super::login::RegistryLogin;
 use super::step::Step;
 use crate::console::log::quote;
-use crate::function::outcome::Problem;
+use crate::diagnostic::Diagnostic;
 use crate::http::service::{Answer, Http, about, is_transient, unavailable};
 use explain::Context;
 
@@ -29,7 +29,7 @@ pub(crate) struct Google<'a> {
     provider: &'a WorkloadIdentityProvider,
     account: Option<&'a ServiceAccount>,
     step: &'a Step<'a>,
-    login: OnceCell<Result<Arc<RegistryLogin>, Problem>>,
+    login: OnceCell<Result<Arc<RegistryLogin>, Diagnostic>>,
 }
 
 impl<'a> Google<'a> {
@@ -43,7 +43,7 @@ impl<'a> Google<'a> {
     }
 
     /// The login for every registry of Google.
-    pub(crate) async fn login(&self) -> Result<Arc<RegistryLogin>, Problem> {
+    pub(crate) async fn login(&self) -> Result<Arc<RegistryLogin>, Diagnostic> {
         let login = self.login.get_or_init(|| async {
             let (federated, lifetime) = self.exchange().await?;
             self.registry_login(federated, lifetime).await
@@ -51,7 +51,7 @@ impl<'a> Google<'a> {
         login.await.clone()
     }
 
-    async fn send(&self, service: &str, request: reqwest::RequestBuilder) -> Result<Answer, Problem> {
+    async fn send(&self, service: &str, request: reqwest::RequestBuilder) -> Result<Answer, Diagnostic> {
         let answer = self.http.send(request).await;
         let answer = answer.map_err(|error| about(format!("{service} could not be reached"), error))?;
         if is_transient(answer.status) {

@@ -7,8 +7,8 @@ use url::Url;
 use super::payload::Payload;
 use crate::config::{Auth, CallOptions};
 use crate::console::log::quote;
+use crate::diagnostic::Failure;
 use crate::function::FunctionName;
-use crate::function::outcome::Failure;
 use crate::gateway::{self, AccessToken, Error, Gateway, Unanswered};
 
 /// The gateway's id of a call.

@@ -14,8 +14,8 @@ use tokio::io::AsyncReadExt as _;
 use crate::config::PayloadSource;
 use crate::console::log::quote;
 use crate::console::redact::Secret;
+use crate::diagnostic::{Diagnostic, Failure};
 use crate::files::input;
-use crate::function::outcome::{Failure, Problem};
 use crate::gateway::{Error, NotSent};
 use crate::http::cause::BodyError;
 use crate::text::hex;
@@ -124,5 +124,5 @@ fn unreadable(error: &input::Error) -> Error {
 }
 
 fn unsent(reason: &dyn Display, hint: &str) -> Error {
-    NotSent::because(Problem::new(Failure::Failed, format!("the request was not sent: {reason}")).with_hint(hint))
+    NotSent::because(Diagnostic::new(Failure::Failed, format!("the request was not sent: {reason}")).with_hint(hint))
 }

@@ -6,9 +6,9 @@ use url::Url;
 use super::caller::{Answered, Call, Caller, asks_for_function_token};
 use crate::config::Auth;
 use crate::console::log::quote;
+use crate::diagnostic::{Diagnostic, Failure};
 use crate::function::FunctionName;
 use crate::function::api::Status;
-use crate::function::outcome::{Failure, Problem};
 use crate::gateway::Error;
 use crate::http::retry;
 use crate::oidc::{IamAction, missing_action};
@@ -23,14 +23,14 @@ pub(crate) struct RefusedCall<'a> {
 }
 
 impl RefusedCall<'_> {
-    pub(crate) async fn problem(&self) -> Problem {
+    pub(crate) async fn problem(&self) -> Diagnostic {
         let status = self.answered.response.status();
         let name = quote(&self.call.function.to_string());
         if self.is_from_ingress() {
             let title = quote(&retry::title(self.start.as_bytes()));
             let title = if title.is_empty() { String::new() } else { format!(" (`{title}`)") };
             let message = format!("an ingress answered {status}, not `{name}`: a web page{title}");
-            return Problem::new(self.failure(), message).with_hint(self.ingress());
+            return Diagnostic::new(self.failure(), message).with_hint(self.ingress());
         }
         let call_id = self.answered.call_id().map(|id| format!(", call id `{}`", quote(&id))).unwrap_or_default();
         let (method, path) = (&self.caller.options.method, quote(self.call.url.path()));
@@ -50,7 +50,7 @@ impl RefusedCall<'_> {
             ),
             _ => None,
         };
-        Problem { failure: self.failure(), message, hint }
+        Diagnostic { hint, ..Diagnostic::new(self.failure(), message) }
     }
 
     fn failure(&self) -> Failure {
@@ -161,11 +161,11 @@ impl RefusedCall<'_> {
 }
 
 /// The problem of a call without an answer. A function's own redirect says nothing about the gateway's address.
-pub(crate) fn unanswered(function: &FunctionName, url: &Url, error: &Error) -> Problem {
+pub(crate) fn unanswered(function: &FunctionName, url: &Url, error: &Error) -> Diagnostic {
     match error {
         Error::Redirect { status, location, .. } if !is_upgrade(url, location) => {
             let (name, location) = (quote(&function.to_string()), quote(location));
-            Problem::new(Failure::Failed, format!("`{name}` answered {status}, a redirect to `{location}`"))
+            Diagnostic::new(Failure::Failed, format!("`{name}` answered {status}, a redirect to `{location}`"))
                 .with_hint("redirects are not followed: call the path that it redirects to")
         }
         _ => error.problem(),

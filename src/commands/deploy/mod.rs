@@ -20,8 +20,9 @@ use crate::commands::prepare::{Loaded, Preparation, Rejected};
 use crate::commands::progress::{self, Reporter};
 use crate::config::Deploy;
 use crate::console::log;
+use crate::diagnostic::{Diagnostic, Failure};
 use crate::function::FunctionName;
-use crate::function::outcome::{Action, Failure, FunctionOutcome, Outcome, Problem, Verdict};
+use crate::function::outcome::{Action, FunctionOutcome, Outcome, Verdict};
 use crate::gateway::provider::Provider;
 use crate::gateway::statuses::{Reading, Statuses};
 use crate::gateway::{Error, Gateway, NotSent};
@@ -190,7 +191,7 @@ impl Deployer<'_> {
         );
         let hint = "leave `ROLLBACK` out: Community Edition never reports these fields; of another gateway that takes a \
                     password they count as reported only if some function of the namespace shows them";
-        Err(NotSent::because(Problem::new(Failure::Input, message).with_hint(hint)))
+        Err(NotSent::because(Diagnostic::new(Failure::Input, message).with_hint(hint)))
     }
 
     /// Calls what `VERIFY` lists. Functions are verified together: if a call fails, all of this run count as not ready.
@@ -209,7 +210,7 @@ impl Deployer<'_> {
         for function in &mut outcome.functions {
             function.ready = Some(false);
             let message = "deployed and ready, but a `VERIFY` call of this run failed";
-            function.problem = Some(Problem::new(Failure::NotReady, message));
+            function.problem = Some(Diagnostic::new(Failure::NotReady, message));
         }
     }
 

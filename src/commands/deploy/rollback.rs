@@ -6,10 +6,11 @@ use futures_util::stream;
 
 use crate::commands::concurrent::Session;
 use crate::console::log::quote;
+use crate::diagnostic::{Diagnostic, Failure};
 use crate::function::FunctionName;
 use crate::function::api::{Deployment, Status};
 use crate::function::image::is_same_image;
-use crate::function::outcome::{Action, Failure, FunctionOutcome, Left, Problem};
+use crate::function::outcome::{Action, FunctionOutcome, Left};
 use crate::gateway::statuses::Reading;
 use crate::gateway::{Creation, Deletion, Error, Update};
 
@@ -118,22 +119,24 @@ impl Rollback<'_> {
                 problem.message.push_str(&format!("; not rolled back: {reason}"));
             }
             Undone::Failed(error, _) if outcome.action == Action::Created && error.is_forbidden() => {
-                let Problem { message, hint, .. } = self.0.reporter.failed(&error);
+                let Diagnostic { message, hint, .. } = self.0.reporter.failed(&error);
                 let left = format!("new, but not deleted: {message}");
-                let left = Problem { failure: Failure::NotReady, message: left, hint: hint.clone() };
+                let left = Diagnostic { hint: hint.clone(), ..Diagnostic::new(Failure::NotReady, left) };
                 self.0.reporter.problem(outcome, &left);
                 problem.message.push_str("; not deleted");
                 problem.hint = hint;
             }
             Undone::Failed(error, left) => {
-                let Problem { failure, message, hint } = self.0.reporter.failed(&error);
+                let Diagnostic { failure, message, hint, .. } = self.0.reporter.failed(&error);
                 let gone = match left {
                     Left::Gone => "; it is gone",
                     Left::Unknown => "; it may be gone",
                     _ => "",
                 };
                 let failed = format!("the rollback failed: {message}{gone}");
-                self.0.reporter.problem(outcome, &Problem { failure, message: failed.clone(), hint: hint.clone() });
+                self.0
+                    .reporter
+                    .problem(outcome, &Diagnostic { hint: hint.clone(), ..Diagnostic::new(failure, failed.clone()) });
                 problem.message.push_str(&format!("; {failed}"));
                 problem.hint = hint;
                 problem.failure = problem.failure.min(failure);

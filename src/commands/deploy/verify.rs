@@ -9,8 +9,9 @@ use crate::commands::calls::{Answered, Call, Caller, Payload, RefusedCall, unans
 use crate::commands::concurrent::Session;
 use crate::config::{Verify, VerifyCall};
 use crate::console::{log, redact};
+use crate::diagnostic::{Diagnostic, Failure};
 use crate::function::FunctionName;
-use crate::function::outcome::{CallOutcome, Failure, Problem};
+use crate::function::outcome::CallOutcome;
 use crate::gateway::{Error, Unanswered};
 use crate::text::count;
 
@@ -70,7 +71,7 @@ impl Verifier<'_> {
                 log::duration(outcome.duration)
             ),
             Some(problem) => {
-                problem.diagnostic(&format!("VERIFY {}", log::quote(&call.text))).log();
+                problem.clone().at(format!("`VERIFY {}`", log::quote(&call.text))).log();
                 outcome.problem = Some(problem);
                 show_log(&self.session, &outcome.function).await;
             }
@@ -78,7 +79,7 @@ impl Verifier<'_> {
     }
 
     /// Calls until there is a verdict, or until the deadline.
-    async fn call(&self, call: &VerifyCall, outcome: &mut CallOutcome, deadline: Instant) -> Result<(), Problem> {
+    async fn call(&self, call: &VerifyCall, outcome: &mut CallOutcome, deadline: Instant) -> Result<(), Diagnostic> {
         let Session { gateway, shutdown, .. } = self.session;
         let function = outcome.function.clone();
         let url = self.url(call, &function);
@@ -122,7 +123,7 @@ impl Verifier<'_> {
 }
 
 /// The problem of a final answer other than 2xx; logs the beginning of the body as lines.
-async fn refused(caller: &Caller<'_>, call: &Call<'_>, mut answered: Answered, deadline: Instant) -> Problem {
+async fn refused(caller: &Caller<'_>, call: &Call<'_>, mut answered: Answered, deadline: Instant) -> Diagnostic {
     let mut start = Vec::new();
     // If the answer breaks off, its status is known anyway.
     while let Ok(Ok(Some(chunk))) =
@@ -150,22 +151,22 @@ fn show(body: &[u8]) {
 }
 
 /// A deploy whose calls fail is one that is not ready; what is not permitted stays so.
-fn failed(problem: Problem) -> Problem {
+fn failed(problem: Diagnostic) -> Diagnostic {
     let failure = match problem.failure {
         Failure::Permission | Failure::Interrupted | Failure::Terminated => problem.failure,
         _ => Failure::NotReady,
     };
-    Problem { failure, ..problem }
+    Diagnostic { failure, ..problem }
 }
 
 /// The time was up, after no answer or after transient ones.
-fn no_verdict(outcome: &CallOutcome, limit: Duration) -> Problem {
+fn no_verdict(outcome: &CallOutcome, limit: Duration) -> Diagnostic {
     let (name, limit) = (log::quote(&outcome.function.to_string()), log::duration(limit));
     let message = match outcome.status {
         Some(status) => format!("`{name}` answered {status}, and nothing else within {limit}"),
         None => format!("`{name}` did not answer within {limit}"),
     };
-    Problem::new(Failure::NotReady, message)
+    Diagnostic::new(Failure::NotReady, message)
         .with_hint("if it only needs more time, increase `WAIT_TIMEOUT` or `TIMEOUT`")
 }
 

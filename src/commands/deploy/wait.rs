@@ -20,8 +20,9 @@ use super::readiness::{Old, Watch};
 use crate::commands::concurrent::Session;
 use crate::commands::progress::Reporter;
 use crate::console::log::{self, quote};
+use crate::diagnostic::{Diagnostic, Failure};
 use crate::function::FunctionName;
-use crate::function::outcome::{Action, Failure, FunctionOutcome, Problem, Replicas};
+use crate::function::outcome::{Action, FunctionOutcome, Replicas};
 use crate::gateway::Error;
 use crate::gateway::statuses::{Reading, Statuses};
 use crate::text::count;
@@ -100,7 +101,7 @@ impl Waiter<'_> {
                     for function in &mut waiting {
                         function.set(None, started);
                         let message = "deployed; the run was stopped before it was ready";
-                        function.outcome.problem = Some(Problem::new(failure, message));
+                        function.outcome.problem = Some(Diagnostic::new(failure, message));
                     }
                     break;
                 }
@@ -177,7 +178,7 @@ impl Waiting<'_> {
                 self.set(None, started);
                 let problem = reporter.failed(&error);
                 let message = format!("deployed, but whether it is ready is not known: {}", problem.message);
-                let problem = Problem { message, ..problem };
+                let problem = Diagnostic { message, ..problem };
                 reporter.problem(self.outcome, &problem);
                 self.outcome.problem = Some(problem);
                 false
@@ -205,15 +206,15 @@ impl Waiting<'_> {
         }
     }
 
-    fn problem(&self, limit: Duration) -> Problem {
+    fn problem(&self, limit: Duration) -> Diagnostic {
         let limit = log::duration(limit);
         let not_ready =
-            |seen: &str| Problem::new(Failure::NotReady, format!("deployed, but not ready within {limit}: {seen}"));
+            |seen: &str| Diagnostic::new(Failure::NotReady, format!("deployed, but not ready within {limit}: {seen}"));
         match (&self.error, &self.watch.seen) {
             (Some(error), _) => {
-                let Problem { message, hint, .. } = error.problem();
-                let message = format!("deployed, but not known to be ready within {limit}: {message}");
-                Problem { failure: Failure::NotReady, message, hint }
+                let problem = error.problem();
+                let message = format!("deployed, but not known to be ready within {limit}: {}", problem.message);
+                Diagnostic { failure: Failure::NotReady, message, ..problem }
             }
             (None, None) => not_ready("the gateway does not have it").with_hint("was it deleted by something else?"),
             (None, Some((Replicas { desired, available }, image))) => {

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use crate::console::log::{self, quote};
 use crate::console::redact::{self, RedactStream};
+use crate::diagnostic::{Diagnostic, Failure};
 use crate::files::atomic::{self, AtomicFile, Attributes};
-use crate::function::outcome::{Failure, Problem};
 use crate::text::count;
 
 /// How much of an answer the log shows, in bytes.
@@ -27,7 +27,7 @@ struct Output<'a> {
 
 impl<'a> Answer<'a> {
     /// Goes to the file if there is one, else to the log.
-    pub(super) fn new(file: Option<&'a Path>, attributes: Attributes) -> Result<Self, Problem> {
+    pub(super) fn new(file: Option<&'a Path>, attributes: Attributes) -> Result<Self, Diagnostic> {
         let create = |path: &Path| {
             atomic::create_parents(path, attributes)?;
             AtomicFile::create(path, attributes)
@@ -42,7 +42,7 @@ impl<'a> Answer<'a> {
         Ok(Self { start: Vec::new(), size: 0, output })
     }
 
-    pub(super) fn push(&mut self, piece: &[u8]) -> Result<(), Problem> {
+    pub(super) fn push(&mut self, piece: &[u8]) -> Result<(), Diagnostic> {
         self.size += piece.len() as u64;
         let room = SHOWN - self.start.len();
         self.start.extend_from_slice(&piece[..piece.len().min(room)]);
@@ -60,7 +60,7 @@ impl<'a> Answer<'a> {
     }
 
     /// Completes the file, or shows the answer.
-    pub(super) fn finish(self) -> Result<(), Problem> {
+    pub(super) fn finish(self) -> Result<(), Diagnostic> {
         match self.output {
             Some(output) => output.finish(self.size),
             None => {
@@ -72,7 +72,7 @@ impl<'a> Answer<'a> {
 }
 
 impl Output<'_> {
-    fn finish(self, size: u64) -> Result<(), Problem> {
+    fn finish(self, size: u64) -> Result<(), Diagnostic> {
         let Self { path, mut file, redact } = self;
         let (rest, tokens) = redact.finish();
         file.write_all(&rest).and_then(|()| file.commit()).map_err(|error| unwritable(path, &error))?;
@@ -102,8 +102,8 @@ fn show(start: &[u8], size: u64) {
     }
 }
 
-fn unwritable(path: &Path, error: &io::Error) -> Problem {
+fn unwritable(path: &Path, error: &io::Error) -> Diagnostic {
     let path = quote(&path.to_string_lossy());
-    Problem::new(Failure::Failed, format!("the answer could not be written to `{path}`: {error}"))
+    Diagnostic::new(Failure::Failed, format!("the answer could not be written to `{path}`: {error}"))
         .with_hint("check that the directory of `OUTPUT_FILE` is writable and not full")
 }

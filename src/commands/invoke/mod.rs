@@ -10,8 +10,9 @@ use crate::commands::calls::{Call, Caller, RefusedCall, open_payload, unanswered
 use crate::commands::prepare::{Preparation, Rejected};
 use crate::config::Invoke;
 use crate::console::log::{self, quote};
+use crate::diagnostic::Diagnostic;
 use crate::files::atomic::{self, Attributes};
-use crate::function::outcome::{InvocationOutcome, Outcome, Problem};
+use crate::function::outcome::{InvocationOutcome, Outcome};
 use crate::gateway::{Error, Unanswered};
 use answer::Answer;
 
@@ -48,7 +49,7 @@ pub(crate) async fn run(mut preparation: Preparation<'_>, invoke: &Invoke) -> Re
     let caller = Caller { gateway: &gateway, options: &invoke.options, payload: &payload };
     let attributes = Attributes::inherited_from(preparation.config.places.clone_dir.as_deref());
     if let Err(problem) = answer(&caller, &call, invoke, attributes, &mut invocation).await {
-        problem.diagnostic("").log();
+        problem.log();
         invocation.problem = Some(problem);
     }
     invocation.duration = started.elapsed();
@@ -64,7 +65,7 @@ async fn answer(
     invoke: &Invoke,
     attributes: Attributes,
     invocation: &mut InvocationOutcome,
-) -> Result<(), Problem> {
+) -> Result<(), Diagnostic> {
     let mut answered = match caller.call(call).await {
         Ok(answered) => answered,
         Err(Unanswered { error, sent }) => {

@@ -6,8 +6,9 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 use crate::console::log::{self, quote};
+use crate::diagnostic::{Diagnostic, Failure};
 use crate::function::FunctionName;
-use crate::function::outcome::{Action, Failure, FunctionOutcome, Left, Outcome, Problem, Verdict};
+use crate::function::outcome::{Action, FunctionOutcome, Left, Outcome, Verdict};
 use crate::gateway::Error;
 use crate::oidc::{self, Grant, Lacking};
 use crate::text::count;
@@ -29,7 +30,7 @@ impl<'a> Reporter<'a> {
     }
 
     /// An error about a function as its problem. What the Policy lacks is reported at the end, for all functions together.
-    pub(crate) fn failed(&self, error: &Error) -> Problem {
+    pub(crate) fn failed(&self, error: &Error) -> Diagnostic {
         let mut problem = error.problem();
         if let Some((action, function)) = error.lacks() {
             if action != oidc::IamAction::FunctionList {
@@ -47,10 +48,10 @@ impl<'a> Reporter<'a> {
     }
 
     /// Logs an error of the run as a whole, and returns its problem.
-    pub(crate) fn run_failed(&self, error: &Error) -> Problem {
+    pub(crate) fn run_failed(&self, error: &Error) -> Diagnostic {
         let problem = self.failed(error);
         let hint = problem.hint.clone().filter(|_| error.lacks().is_none());
-        Problem { hint, ..problem.clone() }.diagnostic("").log();
+        Diagnostic { hint, ..problem.clone() }.log();
         problem
     }
 
@@ -74,14 +75,14 @@ impl<'a> Reporter<'a> {
     }
 
     /// What is wrong about a function.
-    pub(crate) fn problem(&self, outcome: &FunctionOutcome, problem: &Problem) {
+    pub(crate) fn problem(&self, outcome: &FunctionOutcome, problem: &Diagnostic) {
         let mut problem = problem.clone();
         let kind = problem.message.replace(&outcome.function.name, "");
         let is_reported_later = self.lacking.borrow().values().any(|functions| functions.contains(&outcome.function));
         if is_reported_later || !self.hinted.borrow_mut().insert((problem.failure.exit_code(), kind)) {
             problem.hint = None;
         }
-        problem.diagnostic(&outcome.function.to_string()).log();
+        problem.at(format!("`{}`", outcome.function)).log();
     }
 }
 
@@ -151,7 +152,7 @@ mod tests {
 
     /// The last line of a deploy of these functions: what was done, what is wrong, and whether it became ready.
     fn last_line(functions: &[(Action, Option<Failure>, Option<bool>)], pruned: &[Option<Failure>]) -> String {
-        let problem = |failure| Problem { failure, message: String::new(), hint: None };
+        let problem = |failure| Diagnostic::new(failure, "");
         let function = |action, failure: Option<Failure>| FunctionOutcome {
             action,
             problem: failure.map(problem),

@@ -9,8 +9,8 @@ use crate::commands::images::step;
 use crate::commands::prepare::{Loaded, Preparation};
 use crate::console::log;
 use crate::console::table;
+use crate::diagnostic::{Diagnostic, Failure};
 use crate::function::image::Reference;
-use crate::function::outcome::{Failure, Problem};
 use crate::http::service::Http;
 use crate::registry::Registries;
 
@@ -19,15 +19,15 @@ pub(super) async fn explain(
     preparation: &Preparation<'_>,
     http: Option<&Http>,
     loaded: Option<&Loaded>,
-) -> Option<Problem> {
+) -> Option<Diagnostic> {
     let credentials = &preparation.config.registries;
     if credentials.aws.is_none() && credentials.google.is_none() {
         return None;
     }
     let Some((http, step)) = http.zip(step(preparation.config)) else {
-        let problem = Problem::new(Failure::Permission, "there is no token for AWS and Google: the step has none")
+        let problem = Diagnostic::new(Failure::Permission, "there is no token for AWS and Google: the step has none")
             .with_hint("give the step `oidc: true`");
-        problem.diagnostic("").log();
+        problem.log();
         return Some(problem);
     };
     if let Some(warning) = step.several_audiences() {
@@ -67,17 +67,17 @@ pub(super) async fn explain(
             images.iter().filter_map(|image| ArtifactRepository::of(&image.host, &image.repository)).collect();
         propose_google(provider, account.as_ref(), &repositories, &step);
     }
-    Problem::worst(problems)
+    Diagnostic::worst(problems)
 }
 
 /// Logs a refusal, without what is proposed below it.
-fn refused(mut problem: Problem, proposed: Option<&str>) -> Problem {
+fn refused(mut problem: Diagnostic, proposed: Option<&str>) -> Diagnostic {
     if let Some(hint) = &mut problem.hint
         && let Some(rest) = proposed.and_then(|proposed| hint.strip_suffix(proposed))
     {
         *hint = rest.trim_end().to_owned();
     }
-    problem.diagnostic("").log();
+    problem.log();
     problem
 }
 

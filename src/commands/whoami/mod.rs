@@ -11,9 +11,9 @@ use crate::commands::prepare::{Loaded, Preparation, Rejected, STACK_FILES};
 use crate::config::{Credentials, Whoami};
 use crate::console::log::{self, quote};
 use crate::console::table;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Explain as _, Failure, Severity};
 use crate::function::FunctionName;
-use crate::function::outcome::{Failure, Outcome, Problem};
+use crate::function::outcome::Outcome;
 use crate::gateway::{Error, Gateway, Granted};
 use crate::oidc::{self, BuildContext, Claims, Grant, IamAction, IdToken};
 
@@ -42,7 +42,7 @@ pub(crate) async fn run(mut preparation: Preparation<'_>, whoami: &Whoami) -> Re
         Err(_) => format!("`{gateway}` could not be queried"),
     };
     if let Err(problem) = result {
-        problem.diagnostic("").log();
+        problem.log();
         outcome.problem = Some(problem);
     }
     if let Some(problem) = clouds::explain(&preparation, http.as_ref(), loaded.as_ref()).await {
@@ -50,14 +50,14 @@ pub(crate) async fn run(mut preparation: Preparation<'_>, whoami: &Whoami) -> Re
             last_line.push_str(", but not every cloud does");
         }
         let both = outcome.problem.take().into_iter().chain([problem]);
-        outcome.problem = Problem::worst(both);
+        outcome.problem = Diagnostic::worst(both);
     }
     outcome.stack_file = loaded.map(|loaded| loaded.path);
     Ok((outcome, last_line))
 }
 
 /// Checks the password: there is nothing else to explain.
-async fn password(gateway: &Gateway, username: &str) -> Result<(), Problem> {
+async fn password(gateway: &Gateway, username: &str) -> Result<(), Diagnostic> {
     tracing::info!(
         "`OPENFAAS_PASSWORD` is set: the user is `{}`, and neither the step's token nor a Role is used",
         quote(username)
@@ -71,14 +71,14 @@ async fn explain(
     build: &BuildContext,
     scope: Option<&str>,
     grants: &[Grant],
-) -> Result<(), Problem> {
+) -> Result<(), Diagnostic> {
     let address = gateway.address();
     let claims = token.claims().map_err(|error| error.problem(&address))?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let rows = oidc::claims_table(&claims, &address, now);
     log::plain(table::render(["CLAIM", "VALUE", "HOW IAM READS IT"], &rows));
     for finding in oidc::findings(&claims, &address, now, build) {
-        Diagnostic::new(finding.severity, finding.message, Some(finding.hint)).log();
+        Diagnostic::from(finding).log();
     }
     let exchanged = gateway.try_exchange(token).await;
     if let Ok(granted) = &exchanged {
@@ -119,13 +119,13 @@ fn propose(claims: &Claims, gateway: &str, build: &BuildContext, scope: Option<&
                 tracing::info!("to let the gateway accept tokens of this issuer, apply this resource");
                 log::plain(yaml.trim_end());
             }
-            Diagnostic::warn_of(&unbound).log();
+            Diagnostic { severity: Severity::Warning, ..unbound.diagnostic() }.log();
         }
     }
 }
 
 /// The problem of a gateway that refused or could not be reached. Any refusal is one of permission here.
-fn not_accepted(error: Error) -> Problem {
+fn not_accepted(error: Error) -> Diagnostic {
     let problem = error.problem();
     // The hint of a refusal is to run this command.
     let hint = problem
@@ -135,7 +135,7 @@ fn not_accepted(error: Error) -> Problem {
         Failure::Interrupted | Failure::Terminated | Failure::Unreachable => problem.failure,
         _ => Failure::Permission,
     };
-    Problem { failure, message: problem.message, hint }
+    Diagnostic { hint, ..Diagnostic::new(failure, problem.message) }
 }
 
 /// What the names of the resources contain besides what a Role is bound to: a stack file other than the default one, or the

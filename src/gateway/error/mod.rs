@@ -4,7 +4,7 @@ use http::{Method, StatusCode};
 use url::Url;
 
 use crate::console::log::quote;
-use crate::function::outcome::{Failure, Problem};
+use crate::diagnostic::{Diagnostic, Failure};
 use crate::oidc::{IamAction, missing_action};
 
 use crate::function::FunctionName;
@@ -55,10 +55,10 @@ pub(crate) enum Error {
 /// Why a request was not sent: there is no usable token, or its body cannot be read.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{}", .0.message)]
-pub(crate) struct NotSent(Problem);
+pub(crate) struct NotSent(Diagnostic);
 
 impl NotSent {
-    pub(crate) fn because(problem: Problem) -> Error {
+    pub(crate) fn because(problem: Diagnostic) -> Error {
         Error::NotSent(Box::new(Self(problem)))
     }
 }
@@ -111,7 +111,7 @@ pub(crate) struct Refused {
 
 impl Error {
     /// As the problem of a function or a run, with what to change.
-    pub(crate) fn problem(&self) -> Problem {
+    pub(crate) fn problem(&self) -> Diagnostic {
         let (failure, hint) = match self {
             Self::Transport(transport) => return transport.problem(),
             Self::Refused(refused) => return refused.problem(),
@@ -132,13 +132,13 @@ impl Error {
             ),
             Self::Stopped(failure) => (*failure, None),
         };
-        Problem { failure, message: self.to_string(), hint }
+        Diagnostic { hint, ..Diagnostic::new(failure, self.to_string()) }
     }
 
     /// A request that could not be built, so that nothing was sent.
     pub(crate) fn unbuildable(error: &dyn std::error::Error) -> Self {
         let message = format!("the request could not be built: {}", quote(&error.to_string()));
-        NotSent::because(Problem { failure: Failure::Failed, message, hint: None })
+        NotSent::because(Diagnostic::new(Failure::Failed, message))
     }
 
     /// What the Policy lacks, and on which function, if that is why the request was refused.
@@ -243,13 +243,13 @@ impl Refused {
         }
     }
 
-    fn problem(&self) -> Problem {
+    fn problem(&self) -> Diagnostic {
         let failure = match self.status.as_u16() {
             401 | 403 => Failure::Permission,
             _ => Failure::Failed,
         };
         let failure = web_page_failure(self.is_exchange && self.is_web_page, failure);
-        Problem { failure, message: self.message(), hint: self.hint() }
+        Diagnostic { hint: self.hint(), ..Diagnostic::new(failure, self.message()) }
     }
 
     fn hint(&self) -> Option<String> {
@@ -303,7 +303,7 @@ pub(crate) struct Transport {
 }
 
 impl Transport {
-    fn problem(&self) -> Problem {
+    fn problem(&self) -> Diagnostic {
         let host = self.gateway.host_str().unwrap_or("HOST");
         let port = self.gateway.port_or_known_default().unwrap_or(443);
         let url = SafeUrl(&self.gateway);
@@ -333,7 +333,7 @@ impl Transport {
             Cause::Body(_) => Failure::Failed,
             _ => Failure::Unreachable,
         };
-        Problem { failure, message: self.to_string(), hint }
+        Diagnostic { hint, ..Diagnostic::new(failure, self.to_string()) }
     }
 }
 

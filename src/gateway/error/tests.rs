@@ -25,7 +25,7 @@ fn every_cause_says_what_to_change() {
     let told = causes.map(|cause| {
         let gateway = Url::parse("http://gw.example.com:8080/base/").unwrap();
         let transport = Transport { request: "PUT /system/functions".into(), gateway, source: cause, unsent: true };
-        let Problem { message, hint, .. } = transport.problem();
+        let Diagnostic { message, hint, .. } = transport.problem();
         format!("{message}\nhint: {}", hint.unwrap())
     });
     insta::assert_snapshot!(told.join("\n"), @"

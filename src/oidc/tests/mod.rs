@@ -76,7 +76,7 @@ fn show_notes(claims: &Claims, build: &BuildContext) -> String {
     findings(claims, GATEWAY, NOW, build).into_iter().filter(|finding| !worth_a_warning(finding)).map(show).collect()
 }
 
-fn show_problem(problem: Problem) -> String {
+fn show_problem(problem: Diagnostic) -> String {
     assert_eq!(problem.failure, Failure::Permission);
     format!("{}\nhint: {}", problem.message, problem.hint.unwrap_or_default())
 }

@@ -5,8 +5,8 @@ use serde::Deserialize;
 use url::Url;
 
 use super::{Access, Registries, challenge};
+use crate::diagnostic::Diagnostic;
 use crate::function::image::{Reference, is_digest};
-use crate::function::outcome::Problem;
 use crate::http::service::about;
 use crate::http::service::{ANSWER_LIMIT, Answer};
 use crate::registry::challenge::Challenge;
@@ -24,7 +24,7 @@ pub(crate) struct Found {
 
 impl Registries<'_> {
     /// Looks an image up; its platforms only if they matter, since they cost further requests.
-    pub(crate) async fn look_up(&self, image: &Reference, platforms: bool) -> Result<Found, Problem> {
+    pub(crate) async fn look_up(&self, image: &Reference, platforms: bool) -> Result<Found, Diagnostic> {
         let look_up = LookUp { access: self.access(&image.host).await?, image };
         let (digest, manifest) = look_up.digest().await?;
         let platforms = if platforms { look_up.platforms(&digest, manifest).await? } else { Vec::new() };
@@ -39,7 +39,7 @@ struct LookUp<'r, 'a> {
 
 impl LookUp<'_, '_> {
     /// The digest, with the manifest if it had to be read.
-    async fn digest(&self) -> Result<(String, Option<Vec<u8>>), Problem> {
+    async fn digest(&self) -> Result<(String, Option<Vec<u8>>), Diagnostic> {
         let image = self.image;
         let head = self.manifest(Method::HEAD, image.version()).await?;
         if head.status == StatusCode::OK
@@ -67,7 +67,7 @@ impl LookUp<'_, '_> {
         }
     }
 
-    async fn platforms(&self, digest: &str, manifest: Option<Vec<u8>>) -> Result<Vec<Platform>, Problem> {
+    async fn platforms(&self, digest: &str, manifest: Option<Vec<u8>>) -> Result<Vec<Platform>, Diagnostic> {
         let unreadable = |error: manifest::Unreadable| explain::unreadable(self.image, &error);
         let manifest = match manifest {
             Some(manifest) => manifest,
@@ -97,32 +97,32 @@ impl LookUp<'_, '_> {
         list.and_then(|list| list.tags).unwrap_or_default()
     }
 
-    async fn manifest(&self, method: Method, version: &str) -> Result<Answer, Problem> {
+    async fn manifest(&self, method: Method, version: &str) -> Result<Answer, Diagnostic> {
         self.ask(method, &self.url(&format!("manifests/{version}"))?, manifest::ACCEPT).await
     }
 
     /// A blob, which registries redirect to storage.
-    async fn blob(&self, digest: &str) -> Result<Answer, Problem> {
+    async fn blob(&self, digest: &str) -> Result<Answer, Diagnostic> {
         let url = self.url(&format!("blobs/{digest}"))?;
         let answer = self.ask(Method::GET, &url, "*/*").await?;
         self.access.registries.http.follow(answer, &url).await.map_err(|error| self.about(error))
     }
 
-    fn url(&self, path: &str) -> Result<Url, Problem> {
+    fn url(&self, path: &str) -> Result<Url, Diagnostic> {
         self.access.url(&format!("{}/{path}", self.image.repository))
     }
 
-    async fn ask(&self, method: Method, url: &Url, accept: &'static str) -> Result<Answer, Problem> {
+    async fn ask(&self, method: Method, url: &Url, accept: &'static str) -> Result<Answer, Diagnostic> {
         let answer = self.access.ask(method, url, accept, Some(&self.image.repository)).await;
         answer.map_err(|error| self.about(error))
     }
 
-    fn about(&self, problem: Problem) -> Problem {
+    fn about(&self, problem: Diagnostic) -> Diagnostic {
         about(format!("image `{}`", self.image), problem)
     }
 
     /// The digest that the registry names; none if it names none.
-    fn digest_of(&self, answer: &Answer) -> Result<Option<String>, Problem> {
+    fn digest_of(&self, answer: &Answer) -> Result<Option<String>, Diagnostic> {
         let Some(value) = answer.headers.get("docker-content-digest") else { return Ok(None) };
         let digest = String::from_utf8_lossy(value.as_bytes()).trim().to_owned();
         match &self.image.digest {
@@ -133,12 +133,12 @@ impl LookUp<'_, '_> {
         }
     }
 
-    fn verify(&self, bytes: &[u8], digest: &str) -> Result<(), Problem> {
+    fn verify(&self, bytes: &[u8], digest: &str) -> Result<(), Diagnostic> {
         if manifest::has_digest(bytes, digest) { Ok(()) } else { Err(explain::wrong_digest(self.image, digest)) }
     }
 
     /// The body of a success, if it was read to its end.
-    fn whole(&self, answer: Answer) -> Result<Vec<u8>, Problem> {
+    fn whole(&self, answer: Answer) -> Result<Vec<u8>, Diagnostic> {
         match answer.status {
             StatusCode::OK if !answer.cut => Ok(answer.body),
             StatusCode::OK => Err(explain::too_long(self.image, ANSWER_LIMIT)),
@@ -146,7 +146,7 @@ impl LookUp<'_, '_> {
         }
     }
 
-    fn refused(&self, answer: &Answer) -> Problem {
+    fn refused(&self, answer: &Answer) -> Diagnostic {
         let context = self.access.registries.context();
         // A token endpoint has refused the login before; without one the registry itself does.
         if answer.status == StatusCode::UNAUTHORIZED

@@ -22,8 +22,8 @@ use crate::cloud::Step;
 use crate::cloud::aws::Aws;
 use crate::cloud::google::Google;
 use crate::console::redact::Secret;
+use crate::diagnostic::Diagnostic;
 use crate::function::image::Host;
-use crate::function::outcome::Problem;
 use crate::http::client::secret_header;
 use crate::http::service::{Answer, Http, is_transient};
 use crate::http::service::{about, denied, incomplete, unavailable};
@@ -46,7 +46,7 @@ pub(crate) struct Registries<'a> {
     tokens: Mutex<HashMap<String, TokenCell>>,
 }
 
-type TokenCell = Arc<OnceCell<Result<HeaderValue, Problem>>>;
+type TokenCell = Arc<OnceCell<Result<HeaderValue, Diagnostic>>>;
 
 impl<'a> Registries<'a> {
     /// `step` is shown to clouds, and only if their variables are set.
@@ -70,7 +70,7 @@ impl<'a> Registries<'a> {
     }
 
     /// Access to a host, with the login that a cloud returns for the step's token if that is what applies.
-    async fn access<'r>(&'r self, host: &'r Host) -> Result<Access<'r, 'a>, Problem> {
+    async fn access<'r>(&'r self, host: &'r Host) -> Result<Access<'r, 'a>, Diagnostic> {
         let no_token = || explain::no_token(host);
         let login = match self.credentials.of(host) {
             CredentialSource::Anonymous => None,
@@ -102,7 +102,7 @@ struct TokenJson {
 
 impl Access<'_, '_> {
     /// The URL of a path in the registry's API.
-    fn url(&self, path: &str) -> Result<Url, Problem> {
+    fn url(&self, path: &str) -> Result<Url, Diagnostic> {
         let text = format!("{}://{}/v2/{path}", self.host.scheme(), self.host.api());
         Url::parse(&text).map_err(|error| denied(format!("registry `{}`: {error}", self.host), None))
     }
@@ -114,7 +114,7 @@ impl Access<'_, '_> {
         url: &Url,
         accept: &'static str,
         repository: Option<&str>,
-    ) -> Result<Answer, Problem> {
+    ) -> Result<Answer, Diagnostic> {
         let http = self.registries.http;
         let send = async |authorization: Option<HeaderValue>| {
             let request = http.request(method.clone(), url.clone()).header(ACCEPT, accept);
@@ -141,7 +141,7 @@ impl Access<'_, '_> {
         &self,
         challenge: &Challenge,
         repository: Option<&str>,
-    ) -> Result<Option<HeaderValue>, Problem> {
+    ) -> Result<Option<HeaderValue>, Diagnostic> {
         match challenge {
             Challenge::Basic => Ok(self.basic()),
             Challenge::Bearer(bearer) => self.token(bearer, repository).await.map(Some),
@@ -153,7 +153,7 @@ impl Access<'_, '_> {
     }
 
     /// A token of the registry's token endpoint, each requested once.
-    async fn token(&self, bearer: &Bearer, repository: Option<&str>) -> Result<HeaderValue, Problem> {
+    async fn token(&self, bearer: &Bearer, repository: Option<&str>) -> Result<HeaderValue, Diagnostic> {
         let host = self.host;
         let form_endpoint =
             bearer.endpoint(&self.url("")?).map_err(|error| denied(format!("registry `{host}`: {error}"), None))?;
@@ -190,7 +190,7 @@ impl Access<'_, '_> {
         token.await.clone()
     }
 
-    fn read_token(&self, answer: &Answer) -> Result<HeaderValue, Problem> {
+    fn read_token(&self, answer: &Answer) -> Result<HeaderValue, Diagnostic> {
         let host = self.host;
         if is_transient(answer.status) {
             let status = answer.status.as_u16();

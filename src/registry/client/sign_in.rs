@@ -6,8 +6,8 @@ use http::Method;
 
 use super::Registries;
 use crate::cloud::RegistryLogin;
+use crate::diagnostic::Diagnostic;
 use crate::function::image::Host;
-use crate::function::outcome::Problem;
 use crate::http::service::is_transient;
 use crate::http::service::{denied, unavailable};
 use crate::registry::credentials::{self, CredentialSource};
@@ -15,7 +15,7 @@ use crate::registry::explain;
 
 impl Registries<'_> {
     /// The login for a host. What a cloud returns is new; any other is checked as docker does, without any image.
-    pub(crate) async fn sign_in(&self, host: &Host) -> Result<Arc<RegistryLogin>, Problem> {
+    pub(crate) async fn sign_in(&self, host: &Host) -> Result<Arc<RegistryLogin>, Diagnostic> {
         let access = self.access(host).await?;
         let Some(login) = &access.login else {
             let hint = format!("set {}", credentials::wanted(host));

@@ -9,8 +9,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::*;
+use crate::diagnostic::Failure;
 use crate::function::image::Reference;
-use crate::function::outcome::Failure;
 use crate::registry::credentials::DockerAuthConfig;
 use crate::registry::manifest;
 use crate::shutdown::Shutdown;
@@ -76,7 +76,7 @@ impl Registry {
     }
 
     /// Looks an image up with a login in `DOCKER_AUTH_CONFIG`, if one is given.
-    fn look_up(&self, version: &str, login: Option<&str>, platforms: bool) -> Result<Found, Problem> {
+    fn look_up(&self, version: &str, login: Option<&str>, platforms: bool) -> Result<Found, Diagnostic> {
         let mut credentials = RegistryCredentials::default();
         if let Some(login) = login {
             credentials.docker =

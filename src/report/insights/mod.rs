@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 
 use super::json::{milliseconds, present};
 use crate::console::redact;
-use crate::function::outcome::{Failure, FunctionOutcome, Outcome, Problem, Verdict};
+use crate::diagnostic::{Diagnostic, Failure};
+use crate::function::outcome::{FunctionOutcome, Outcome, Verdict};
 
 /// Plain HTTP: the pipeline's proxy adds the authentication, which it cannot do within TLS.
 const API: &str = "http://api.bitbucket.org/2.0";
@@ -188,8 +189,8 @@ fn annotations(outcome: &Outcome, id: &str) -> Vec<Value> {
     failed.take(MOST_ANNOTATIONS).enumerate().map(annotation).collect()
 }
 
-fn explain(problem: &Problem) -> String {
-    problem.diagnostic("").to_string()
+fn explain(problem: &Diagnostic) -> String {
+    problem.to_string()
 }
 
 fn count(outcome: &Outcome, verdict: Verdict) -> usize {

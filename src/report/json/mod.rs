@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 
 use super::{RESULT_FILE, not_written};
 use crate::console::redact;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Failure};
 use crate::files::atomic::{self, Attributes};
-use crate::function::outcome::{CallOutcome, Failure, FunctionOutcome, InvocationOutcome, Outcome, Problem, Replicas};
+use crate::function::outcome::{CallOutcome, FunctionOutcome, InvocationOutcome, Outcome, Replicas};
 
 /// The version of the document's form.
 const SCHEMA: u32 = 1;
@@ -81,7 +81,7 @@ fn invocation(invocation: &InvocationOutcome) -> Value {
     })
 }
 
-fn problem(problem: &Problem) -> Value {
+fn problem(problem: &Diagnostic) -> Value {
     json!({"kind": problem.failure.as_str(), "message": problem.message, "hint": problem.hint})
 }
 

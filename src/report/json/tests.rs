@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 use super::super::sample;
 use super::*;
 use crate::console::redact::Secret;
-use crate::function::outcome::{Action, Failure};
+use crate::diagnostic::Failure;
+use crate::function::outcome::Action;
 
 fn value(outcome: &Outcome) -> Value {
     document(outcome)

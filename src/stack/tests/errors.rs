@@ -170,15 +170,11 @@ functions:
 ";
     let run = Run { variables: &[("T", TOKEN)], ..Run::default() };
     let problems = run.read(text).expect_err("problems");
-    let places: Vec<&str> = problems
-        .problems
-        .iter()
-        .filter_map(|problem| problem.diagnostic.message.lines().next()?.strip_suffix(" this holds a token"))
-        .collect();
-    let expected = [
-        "1:11:", "5:12:", "6:16:", "7:15:", "10:10:", "11:7:", "12:18:", "13:19:", "15:24:", "16:19:", "17:24:",
-        "19:3:",
-    ];
+    let of_tokens = problems.problems.iter().map(|problem| &problem.diagnostic);
+    let of_tokens = of_tokens.filter(|diagnostic| diagnostic.message.starts_with("this holds a token\n"));
+    let places: Vec<_> = of_tokens.map(|diagnostic| diagnostic.place.as_str()).collect();
+    let expected =
+        ["1:11", "5:12", "6:16", "7:15", "10:10", "11:7", "12:18", "13:19", "15:24", "16:19", "17:24", "19:3"];
     assert_eq!(places, expected.map(|place| format!("stack.yml:{place}")), "{problems}");
     insta::assert_snapshot!(problems.problems[4], @r"
     stack.yml:10:10: this holds a token
