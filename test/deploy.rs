@@ -1,5 +1,7 @@
 //! `COMMAND: deploy`.
 
+use std::process::Command;
+
 use local_gateway::{Fault, Gateway};
 use serde_json::{Value, json};
 
@@ -279,7 +281,7 @@ fn substituting_a_variable_of_the_pipe_causes_a_warning() {
 /// Creates a clone with one commit on branch `topic`. Returns the abbreviated commit id.
 fn clone_with_commit(dir: &std::path::Path) -> String {
     let git = |arguments: &[&str]| {
-        let output = std::process::Command::new("git")
+        let output = Command::new("git")
             .args(arguments)
             .current_dir(dir)
             .env("GIT_CONFIG_NOSYSTEM", "1")
@@ -291,7 +293,6 @@ fn clone_with_commit(dir: &std::path::Path) -> String {
     };
     git(&["init", "--quiet", "--initial-branch", "topic"]);
     git(&["-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "--allow-empty", "--message", "one"]);
-    git(&["tag", "v1.2.0"]);
     git(&["rev-parse", "--short", "HEAD"])
 }
 
@@ -304,16 +305,62 @@ fn tag_format_names_images_as_faas_cli_does() {
     let pipe = pipe.stack(&text);
     let image = |format: &str| {
         gateway.clear_requests();
-        pipe.run_with("TAG_FORMAT", format).exits(0);
+        pipe.run_with_all(&[("TAG_FORMAT", format), ("GIT_DESCRIBE", "v1.2.0-3-g0f4e1d2\n")]).exits(0);
         bodies(&gateway, "PUT")[0]["image"].as_str().expect("missing image").to_owned()
     };
     assert_eq!(image("latest"), "example/f:1.0");
     assert_eq!(image("sha"), format!("example/f:1.0-{sha}"));
     assert_eq!(image("branch"), format!("example/f:1.0-topic-{sha}"));
-    assert_eq!(image("describe"), "example/f:1.0-v1.2.0");
+    assert_eq!(image("describe"), "example/f:1.0-v1.2.0-3-g0f4e1d2");
     let digest = image("digest");
     let hash = digest.strip_prefix("example/f:").expect("the tag is replaced");
     assert!(hash.len() == 32 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()), "{digest}");
+}
+
+#[test]
+fn describe_needs_the_text_that_git_prints() {
+    let gateway = open();
+    let pipe = deploy(&gateway, &["f"]).var("TAG_FORMAT", "describe");
+    insta::assert_snapshot!(pipe.run().exits(2).log, @r"
+    INFO: openfaas-pipe [VERSION]: deploy
+    ✖ Validation errors:
+    TAG_FORMAT:
+    - `describe` takes its text from `GIT_DESCRIBE`, which has no value; write in the step's `script:`
+      - export GIT_DESCRIBE=$(git describe --tags --always)
+      and in the pipe's `variables:`
+        GIT_DESCRIBE: $GIT_DESCRIBE
+    ");
+    for value in ["", " \n", "$GIT_DESCRIBE"] {
+        pipe.run_with("GIT_DESCRIBE", value).exits(2).says("TAG_FORMAT:\n- `describe` takes its text from");
+    }
+    for (value, message) in [
+        ("v1\nv2", "has more than one line"),
+        ("release/1.0-3-g0f4e1d2", "`release/1.0-3-g0f4e1d2` contains `/`, which no image tag can have"),
+        ("v1 v2", "`v1 v2` contains ` `"),
+        ("v1+x", "`v1+x` contains `+`"),
+        ("fatal: No names found", "`fatal: No names found` contains `:`"),
+        ("\u{e9}", "`\u{e9}` contains `\u{e9}`"),
+    ] {
+        pipe.run_with("GIT_DESCRIBE", value)
+            .exits(2)
+            .says(&format!("GIT_DESCRIBE:\n- {message}"))
+            .does_not_say("ERROR");
+    }
+    // At most 128 characters, and those of the stack file's tag count.
+    pipe.run_with("GIT_DESCRIBE", &"x".repeat(128)).exits(2).says("at most 128 letters");
+    assert!(gateway.requests().is_empty());
+}
+
+#[test]
+fn pipe_or_device_in_the_clone_is_refused_at_once() {
+    let gateway = open();
+    let pipe = deploy(&gateway, &["f"]).var("TAG_FORMAT", "sha");
+    clone_with_commit(pipe.dir());
+    let head = pipe.dir().join(".git/HEAD");
+    std::fs::remove_file(&head).expect("cannot remove file");
+    assert!(Command::new("mkfifo").arg(&head).status().expect("cannot run mkfifo").success());
+    pipe.run().exits(2).says("HEAD` is a pipe or a device, not a file");
+    assert!(gateway.requests().is_empty());
 }
 
 #[test]

@@ -126,12 +126,14 @@ pub(crate) struct Selection {
 }
 
 /// Where the tags of images come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum TagFormat {
     /// The stack file, else `latest`.
     Latest,
     /// The clone, appended to the stack file's tag.
     Git(git::Format),
+    /// This text, which `git describe` printed in the script (`GIT_DESCRIBE`), appended too.
+    Described(String),
     /// The handler's folder, in place of the stack file's tag.
     Digest,
 }

@@ -21,11 +21,19 @@ use crate::image_tag::git;
 use crate::oidc::{BuildContext, IdToken};
 use crate::report::{OUTPUT_VARIABLES, Places, insights};
 use crate::stack;
+use crate::text::variable_name;
 
 /// More retries only hide that something is broken.
 const MAX_RETRIES: u32 = 20;
 /// As many deployments as a gateway accepts at once without refusing some.
 const MAX_PARALLEL: u32 = 64;
+
+/// The program that runs in the script is the one that faas-cli asks when it builds the image.
+const DESCRIBE: &str =
+    "`describe` takes its text from `GIT_DESCRIBE`, which has no value; write in the step's `script:`
+  - export GIT_DESCRIBE=$(git describe --tags --always)
+  and in the pipe's `variables:`
+    GIT_DESCRIBE: $GIT_DESCRIBE";
 
 /// Reads the variables. From here on, all output hides the secrets among them.
 pub fn read(environment: &Environment) -> Result<Config, Box<Invalid>> {
@@ -182,6 +190,7 @@ impl Reader<'_> {
         let variables = self.variables;
         let namespace = self.namespace();
         let default_namespace = self.default_namespace();
+        let tag_format = self.tag_format();
         let problems = &mut self.problems;
         let (filter, regex) = (variables.filter(), variables.regex());
         let is_both = filter.value.is_some() && regex.value.is_some();
@@ -197,16 +206,9 @@ impl Reader<'_> {
                 ))
             })
         });
-        let formats = [
-            ("latest", TagFormat::Latest),
-            ("sha", TagFormat::Git(git::Format::Sha)),
-            ("branch", TagFormat::Git(git::Format::Branch)),
-            ("describe", TagFormat::Git(git::Format::Describe)),
-            ("digest", TagFormat::Digest),
-        ];
         Selection {
             stack_file: variables.stack_file().owned(),
-            tag_format: variables.tag_format().choice(&formats, problems),
+            tag_format,
             options: stack::Options {
                 namespace,
                 default_namespace,
@@ -294,6 +296,34 @@ impl Reader<'_> {
         }
     }
 
+    fn tag_format(&mut self) -> TagFormat {
+        let text = self.variables.git_describe().owned().unwrap_or_default();
+        let described = TagFormat::Described(text.clone());
+        let formats = [
+            ("latest", &TagFormat::Latest),
+            ("sha", &TagFormat::Git(git::Format::Sha)),
+            ("branch", &TagFormat::Git(git::Format::Branch)),
+            ("describe", &described),
+            ("digest", &TagFormat::Digest),
+        ];
+        let format = self.variables.tag_format().choice(&formats, &mut self.problems).clone();
+        if format != described {
+            return format;
+        }
+        let (variable, message) = match text.chars().find(|character| !is_in_a_tag(*character)) {
+            _ if text.is_empty() || variable_name(&text).is_some() => ("TAG_FORMAT", DESCRIBE.to_owned()),
+            None => return format,
+            Some('\n' | '\r') => ("GIT_DESCRIBE", "has more than one line: an image tag has one".to_owned()),
+            Some(character) => {
+                let (text, character) = (whole_or_length(&text), character.escape_debug());
+                let message = "which no image tag can have: use another git tag, or `TAG_FORMAT: sha`";
+                ("GIT_DESCRIBE", format!("`{text}` contains `{character}`, {message}"))
+            }
+        };
+        self.problems.add(variable, message);
+        TagFormat::Latest
+    }
+
     /// The repository as `WORKSPACE/SLUG`; `None` without `OWNER_LABEL`.
     fn owner(&mut self) -> Option<String> {
         if !self.variables.owner_label().boolean(&mut self.problems) {
@@ -349,4 +379,8 @@ fn build(environment: &Environment) -> BuildContext {
             .iter()
             .any(|name| environment.text(name).is_some()),
     }
+}
+
+fn is_in_a_tag(character: char) -> bool {
+    character.is_ascii_alphanumeric() || "_.-".contains(character)
 }

@@ -215,6 +215,7 @@ variables! {
 
     stack_file "STACK_FILE" Text "" STACK;
     tag_format "TAG_FORMAT" Text "latest" STACK;
+    git_describe "GIT_DESCRIBE" Text "" STACK;
     filter "FILTER" Text "" STACK;
     regex "REGEX" Text "" STACK;
     envsubst "ENVSUBST" Boolean "true" STACK;

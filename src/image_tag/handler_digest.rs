@@ -1,27 +1,35 @@
 //! The hash of a handler folder, as `faas-cli --tag digest` makes it.
 
-use std::{
-    fs::{self, File, FileType},
-    io::{self, Read},
-    os::unix::ffi::OsStrExt,
-    path::{Path, PathBuf},
-};
+use std::fs::{self, File, FileType};
+use std::io::{self, Read as _};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::console::log::quote;
 
 /// Files are hashed by pieces of this size, so that memory does not grow with them.
 const BUFFER: usize = 64 * 1024;
+/// A larger folder is no handler; a sparse file could take hours.
+const MAX_BYTES: u64 = 4 << 30;
 
 /// A handler folder that could not be hashed.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot hash the handler folder: cannot read `{}`: {source}", crate::console::log::quote(&path.to_string_lossy()))]
-pub(crate) struct Error {
-    path: PathBuf,
-    source: io::Error,
+pub(crate) enum Error {
+    #[error("cannot hash the handler folder: cannot read `{}`: {source}", quote(&path.to_string_lossy()))]
+    Unreadable { path: PathBuf, source: io::Error },
+    #[error("cannot hash the handler folder: it has more than {} GiB, with `{}`", MAX_BYTES >> 30, quote(&path.to_string_lossy()))]
+    TooLarge { path: PathBuf },
 }
 
 impl Error {
     pub(crate) fn hint(&self) -> &'static str {
-        "`TAG_FORMAT: digest` reads the function's `handler` folder: it has to be in this step's clone, as it was when \
-         the image was built"
+        match self {
+            Self::Unreadable { .. } => {
+                "`TAG_FORMAT: digest` reads the function's `handler` folder: it has to be in this step's clone, as it was when \
+                 the image was built"
+            }
+            Self::TooLarge { .. } => "remove what is not part of the handler, or use `TAG_FORMAT: sha`",
+        }
     }
 }
 
@@ -33,25 +41,35 @@ pub(crate) fn folder(path: &Path) -> Result<String, Error> {
     let kind = fs::symlink_metadata(path).map_err(failed(path))?.file_type();
     let mut hashes = md5::Context::new();
     let mut buffer = vec![0; BUFFER];
+    let mut left = MAX_BYTES;
     let mut pending = vec![(path.to_path_buf(), kind)];
     while let Some((path, kind)) = pending.pop() {
         if kind.is_dir() {
             pending.extend(entries_backwards(&path).map_err(failed(&path))?);
         } else if kind.is_file() {
-            let hash = file(&path, &mut buffer).map_err(failed(&path))?;
+            let hash = file(&path, &mut buffer, &mut left).map_err(failed(&path))?;
+            let hash = hash.ok_or_else(|| Error::TooLarge { path })?;
             hashes.consume(format!("{hash:x}"));
         }
     }
     Ok(format!("{:x}", hashes.finalize()))
 }
 
-fn file(path: &Path, buffer: &mut [u8]) -> io::Result<md5::Digest> {
+/// `None` if it has more bytes than are left.
+fn file(path: &Path, buffer: &mut [u8], left: &mut u64) -> io::Result<Option<md5::Digest>> {
     let mut file = File::open(path)?;
     let mut hash = md5::Context::new();
+    // Before anything is read of it.
+    if file.metadata()?.len() > *left {
+        return Ok(None);
+    }
     loop {
-        match file.read(buffer)? {
-            0 => return Ok(hash.finalize()),
-            n => hash.consume(&buffer[..n]),
+        let read = file.read(buffer)?;
+        let Some(rest) = left.checked_sub(read as u64) else { return Ok(None) };
+        *left = rest;
+        match read {
+            0 => return Ok(Some(hash.finalize())),
+            read => hash.consume(&buffer[..read]),
         }
     }
 }
@@ -73,7 +91,7 @@ fn entries_backwards(directory: &Path) -> io::Result<Vec<(PathBuf, FileType)>> {
 }
 
 fn failed(path: &Path) -> impl FnOnce(io::Error) -> Error {
-    move |source| Error { path: path.to_path_buf(), source }
+    move |source| Error::Unreadable { path: path.to_path_buf(), source }
 }
 
 #[cfg(test)]
@@ -141,6 +159,14 @@ mod tests {
         assert_eq!(folder(dir.path()).unwrap(), expected(&[("a", b"x")]));
         assert_eq!(folder(&dir.path().join("link")).unwrap(), expected(&[]));
         assert_eq!(folder(&dir.path().join("link/")).unwrap(), expected(&[("a", b"x")]));
+    }
+
+    #[test]
+    fn a_folder_that_is_larger_than_any_handler_is_named() {
+        let dir = make(&[("a", b"x"), ("weights", b"")]);
+        File::options().write(true).open(dir.path().join("weights")).unwrap().set_len(1 << 40).unwrap();
+        let error = folder(dir.path()).unwrap_err().to_string().replace(&dir.path().display().to_string(), "");
+        insta::assert_snapshot!(error, @"cannot hash the handler folder: it has more than 4 GiB, with `/weights`");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::files::input;
 use crate::function::FunctionName;
 use crate::http::client::SafeUrl;
 use crate::http::fetch::{self, fetch};
-use crate::image_tag::git;
+use crate::image_tag::git::{self, Warning};
 use crate::image_tag::handler_digest;
 use crate::stack::envsubst::Variables;
 use crate::stack::owner_label;
@@ -34,7 +34,7 @@ impl Preparation<'_> {
                 return None;
             }
         };
-        let tag = self.tag(selection.tag_format, &source.base);
+        let tag = self.tag(selection.tag_format.clone(), &source.base);
         let options = stack::Options { tag, ..selection.options.clone() };
         let substituted = RefCell::default();
         let tokens = Tokens::new(self.environment);
@@ -147,6 +147,7 @@ impl Preparation<'_> {
     /// What `TAG_FORMAT` makes of image names.
     fn tag(&mut self, format: TagFormat, base: &Path) -> Tag {
         let format = match format {
+            TagFormat::Described(text) => return Tag::Version(text),
             TagFormat::Latest => return Tag::Latest,
             TagFormat::Digest => return Tag::Digest,
             TagFormat::Git(format) => format,
@@ -156,7 +157,7 @@ impl Preparation<'_> {
         match git::version(format, base, commit, branch) {
             Ok((version, warning)) => {
                 if let Some(warning) = warning {
-                    Diagnostic::warning(warning.to_string()).with_hint(warning.hint()).log();
+                    Diagnostic::warning(warning.to_string()).with_hint(Warning::HINT).log();
                 }
                 Tag::Version(version)
             }

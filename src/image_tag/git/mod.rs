@@ -1,70 +1,59 @@
-//! The facts about a clone that image tags are made from, read from its `.git` without a git program.
+//! The commit and the branch of a clone, read from its `.git` without a git program. No object is opened.
 
-mod config;
-mod describe;
+mod abbreviation;
 mod error;
-mod files;
-mod id;
-mod object;
-mod objects;
-mod pack;
 mod refs;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::console::log::quote;
-use config::Config;
+use crate::files::input;
 pub(crate) use error::{Error, Warning};
-use id::Id;
-use objects::Objects;
-use refs::{Refs, Resolved};
 
 /// Digits in an abbreviated id of a small repository.
 const DEFAULT_ABBREV: usize = 7;
+/// Shortest abbreviation that git knows.
+const MINIMUM_ABBREV: usize = 4;
+/// The largest file that is read, except for `packed-refs`.
+const MAX_FILE: usize = 1 << 20;
 
-/// A form of image tag that is made from facts about the clone.
+/// A commit's SHA-1.
+type Id = [u8; 20];
+
+/// A form of image tag that is made from the clone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
     Sha,
     /// The branch and the commit's abbreviated id.
     Branch,
-    /// What `git describe --tags --always` says.
-    Describe,
 }
 
 /// What `faas-cli --tag` would ask git for in `directory`, as it becomes part of an image tag.
 ///
-/// `bitbucket_branch` is used if no branch is checked out (a build of a tag), and `bitbucket_commit` if there is
-/// no repository at all; what git tags there are cannot be known then. Who owns the clone does not matter, unlike to
-/// git with its `safe.directory`.
+/// `bitbucket_branch` is used if no branch is checked out (a build of a tag), and `bitbucket_commit` if there is no repository
+/// at all. Who owns the clone does not matter, unlike to git with its `safe.directory`.
 pub(crate) fn version(
     format: Format,
     directory: &Path,
     bitbucket_commit: Option<&str>,
     bitbucket_branch: Option<&str>,
 ) -> Result<(String, Option<Warning>), Error> {
-    // `HEAD` is what git, and so faas-cli, print if there is no branch.
-    let on = |branch: Option<String>| branch.unwrap_or_else(|| bitbucket_branch.unwrap_or("HEAD").to_owned());
-    match (Repository::open(directory), bitbucket_commit.and_then(short_id)) {
-        (Ok(repository), _) => match format {
-            Format::Sha => Ok((repository.short_sha()?, None)),
-            Format::Branch => Ok((format!("{}-{}", on(repository.branch()?), repository.short_sha()?), None)),
-            Format::Describe => {
-                let (text, tagged) = repository.describe()?;
-                Ok((text, (!tagged && !repository.shallow.is_empty()).then_some(Warning::Shallow)))
-            }
-        },
-        (Err(Error::NoRepository { directory }), Some(id)) if format != Format::Describe => {
-            let version = if format == Format::Branch { format!("{}-{id}", on(None)) } else { id };
-            Ok((version, Some(Warning::NoClone { directory })))
+    let (branch, id, warning) = match (Clone::open(directory), bitbucket_commit.and_then(short_id)) {
+        (Ok(clone), _) => {
+            let (branch, id) = clone.head()?;
+            (branch, id, None)
         }
-        (Err(error), _) => Err(error),
-    }
+        (Err(Error::NoRepository { directory }), Some(id)) => (None, id, Some(Warning { directory })),
+        (Err(error), _) => return Err(error),
+    };
+    // `HEAD` is what git, and so faas-cli, print if there is no branch.
+    let branch = branch.unwrap_or_else(|| bitbucket_branch.unwrap_or("HEAD").to_owned());
+    let version = if format == Format::Branch { format!("{branch}-{id}") } else { id };
+    Ok((version, warning))
 }
 
 /// The abbreviated id of a commit that Bitbucket names, with 40 digits or, on pull requests, with 12.
@@ -73,76 +62,44 @@ fn short_id(commit: &str) -> Option<String> {
     is_id.then(|| commit[..DEFAULT_ABBREV].to_ascii_lowercase())
 }
 
-/// A clone.
-struct Repository {
-    config: Config,
-    refs: Refs,
-    objects: Objects,
-    /// Commits whose parents were not cloned.
-    shallow: HashSet<Id>,
+struct Clone {
+    git_dir: PathBuf,
+    /// `core.abbrev`; absent if the number of digits follows from the number of objects.
+    abbrev: Option<usize>,
 }
 
-impl Repository {
+impl Clone {
     /// Opens the repository that `directory` is in. Unlike git, it looks for it across file systems too.
     fn open(directory: &Path) -> Result<Self, Error> {
-        let directory = fs::canonicalize(directory).map_err(Error::read(directory))?;
+        let directory = fs::canonicalize(directory)
+            .map_err(|source| input::Error::Unreadable { path: directory.to_owned(), source })?;
         let git_dir = find(&directory)?;
-        let config = Config::read(&git_dir)?;
-        let path = git_dir.join("shallow");
-        let shallow = files::read_if_exists(&path)?.unwrap_or_default();
-        let shallow = shallow.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
-        let shallow =
-            shallow.map(|line| Id::from_hex(line).ok_or_else(|| Error::damaged(&path, "a line without an id")));
-        Ok(Self {
-            shallow: shallow.collect::<Result<_, _>>()?,
-            objects: Objects::open(git_dir.join("objects"))?,
-            refs: Refs::open(git_dir)?,
-            config,
-        })
+        let config = read_if_exists(&git_dir.join("config"), MAX_FILE)?.unwrap_or_default();
+        let config = String::from_utf8_lossy(&config);
+        for (name, known) in [("objectformat", "sha1"), ("refstorage", "files")] {
+            if let Some(value) = setting(&config, "extensions", name).filter(|value| *value != known) {
+                let what = format!("`extensions.{name}` `{}`", quote(value));
+                return Err(Error::Unsupported { what });
+            }
+        }
+        if git_dir.join("objects/info/alternates").exists() {
+            return Err(Error::Unsupported { what: "objects in another repository".to_owned() });
+        }
+        let abbrev = match setting(&config, "core", "abbrev") {
+            Some("no" | "off" | "false") => Some(2 * size_of::<Id>()),
+            text => text.and_then(|text| text.parse().ok()).filter(|&digits| digits >= MINIMUM_ABBREV),
+        };
+        Ok(Self { git_dir, abbrev })
     }
 
-    /// What `git rev-parse --short HEAD` says.
-    fn short_sha(&self) -> Result<String, Error> {
-        self.abbreviate(self.head()?)
+    /// The branch that is checked out, absent if `HEAD` is detached, and what `git rev-parse --short HEAD` prints.
+    fn head(&self) -> Result<(Option<String>, String), Error> {
+        let refs::Resolved { name, id } = refs::resolve(&self.git_dir, b"HEAD")?;
+        let branch = String::from_utf8_lossy(name.strip_prefix(b"refs/heads/").unwrap_or(&name)).into_owned();
+        let id = id.ok_or_else(|| Error::NoCommit { branch: branch.clone() })?;
+        let id = abbreviation::abbreviate(&self.git_dir, &id, self.abbrev)?;
+        Ok(((name != b"HEAD").then_some(branch), id))
     }
-
-    /// The branch that is checked out. `None` if `HEAD` is detached.
-    fn branch(&self) -> Result<Option<String>, Error> {
-        let Resolved { name, .. } = self.refs.resolve(b"HEAD")?;
-        Ok((name != b"HEAD").then(|| branch_name(&name)))
-    }
-
-    /// What `git describe --tags --always` says, and whether there is a tag in it.
-    fn describe(&self) -> Result<(String, bool), Error> {
-        let head = self.head()?;
-        Ok(match describe::describe(&self.objects, &self.refs, &self.shallow, head)? {
-            Some((name, None)) => (name, true),
-            Some((name, Some((depth, id)))) => (format!("{name}-{depth}-g{}", self.abbreviate(id)?), true),
-            None => (self.abbreviate(head)?, false),
-        })
-    }
-
-    fn head(&self) -> Result<Id, Error> {
-        let Resolved { name, id } = self.refs.resolve(b"HEAD")?;
-        let id = id.ok_or_else(|| Error::NoCommit { branch: branch_name(&name) })?;
-        self.objects.commit(&id)?;
-        Ok(id)
-    }
-
-    /// The id as short as the setting or the number of objects has it, and no shorter than makes it the only one.
-    fn abbreviate(&self, id: Id) -> Result<String, Error> {
-        let digits = self.config.abbrev.unwrap_or_else(|| {
-            // Collisions are to be expected from the square root of the number on: half its bits, four of them a digit.
-            let bits = u64::BITS - self.objects.count().max(1).leading_zeros();
-            DEFAULT_ABBREV.max(bits.div_ceil(2) as usize)
-        });
-        let unique = self.objects.most_common_digits(&id)? + 1;
-        Ok(id.short(digits.max(unique)))
-    }
-}
-
-fn branch_name(reference: &[u8]) -> String {
-    String::from_utf8_lossy(reference.strip_prefix(b"refs/heads/").unwrap_or(reference)).into_owned()
 }
 
 /// The `.git` of the directory, or of the nearest one above it.
@@ -152,7 +109,9 @@ fn find(directory: &Path) -> Result<PathBuf, Error> {
         let head = path.join("HEAD");
         match fs::symlink_metadata(&head) {
             Ok(_) if path.join("objects").is_dir() && path.join("refs").is_dir() => return Ok(path),
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(Error::read(&head)(error)),
+            Err(source) if source.kind() == io::ErrorKind::PermissionDenied => {
+                return Err(input::Error::Unreadable { path: head, source }.into());
+            }
             _ if path.is_file() => {
                 let what = format!("a file `{}`, as worktrees and submodules have", quote(&path.to_string_lossy()));
                 return Err(Error::Unsupported { what });
@@ -161,4 +120,44 @@ fn find(directory: &Path) -> Result<PathBuf, Error> {
         }
     }
     Err(Error::NoRepository { directory: directory.to_path_buf() })
+}
+
+/// A setting of the clone itself (git-config(1), "Syntax"); those of the machine and the user are outside of it. The name of
+/// section and setting are in lower case, and the section has no subsections.
+fn setting<'a>(config: &'a str, section: &str, name: &str) -> Option<&'a str> {
+    let mut is_in_section = false;
+    let mut found = None;
+    for line in config.lines().map(str::trim) {
+        if let Some(header) = line.strip_prefix('[') {
+            is_in_section = header.trim_end_matches(']').trim().eq_ignore_ascii_case(section);
+        } else if let Some((key, value)) = line.split_once('=').filter(|_| is_in_section)
+            && key.trim().eq_ignore_ascii_case(name)
+        {
+            // The last one counts, as for git.
+            found = Some(value.split(['#', ';']).next().unwrap_or_default().trim().trim_matches('"'));
+        }
+    }
+    found
+}
+
+/// The contents of a file, if it exists and is not a directory. A pipe or a device is an error: it could be endless.
+fn read_if_exists(path: &Path, limit: usize) -> Result<Option<Vec<u8>>, Error> {
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => Ok(None),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+        _ => Ok(Some(input::read(path, limit)?)),
+    }
+}
+
+/// Reads forty hexadecimal digits of either case, as git does.
+fn parse_id(hex: &[u8]) -> Option<Id> {
+    let mut id = Id::default();
+    if hex.len() != 2 * id.len() {
+        return None;
+    }
+    for (byte, pair) in id.iter_mut().zip(hex.chunks_exact(2)) {
+        let digit = |hex: u8| char::from(hex).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+    }
+    Some(id)
 }
