@@ -27,6 +27,7 @@ mod remove;
 mod results;
 mod shapes;
 mod stack;
+mod stack_files;
 mod stop;
 mod support;
 mod trust;

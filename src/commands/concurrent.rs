@@ -10,7 +10,7 @@ use crate::commands::progress::Reporter;
 use crate::console::log::quote;
 use crate::diagnostic::{Diagnostic, Failure};
 use crate::function::FunctionName;
-use crate::function::outcome::{Action, FunctionOutcome, Left};
+use crate::function::outcome::{Action, FunctionOutcome, Left, Location};
 use crate::gateway::{Deletion, Error, Gateway};
 use crate::shutdown::Shutdown;
 use crate::text::count;
@@ -86,10 +86,13 @@ pub(crate) async fn each<T>(
     outcomes
 }
 
-/// Deletes functions concurrently, each with its line in the stack file; the outcomes are in the same order.
-pub(crate) async fn remove(session: &Session<'_>, targets: Vec<(FunctionName, Option<usize>)>) -> Vec<FunctionOutcome> {
+/// Deletes functions concurrently, each with its place in the stack file; the outcomes are in the same order.
+pub(crate) async fn remove(
+    session: &Session<'_>,
+    targets: Vec<(FunctionName, Option<Location>)>,
+) -> Vec<FunctionOutcome> {
     let gateway = session.gateway;
-    let begun = targets.into_iter().map(|(target, line)| (FunctionOutcome { line, ..begun(gateway, target) }, ()));
+    let begun = targets.into_iter().map(|(target, place)| (FunctionOutcome { place, ..begun(gateway, target) }, ()));
     each(session, begun, async |target, ()| match gateway.delete(target).await {
         Ok(Deletion::Accepted) => Ok(Action::Removed),
         Ok(Deletion::NotFound) => Ok(Action::Absent),

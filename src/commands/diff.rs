@@ -25,18 +25,18 @@ pub(crate) async fn run(mut preparation: Preparation<'_>, deploy: &Deploy) -> Re
     let http = deploy.images.check.then(|| preparation.registry_client()).flatten();
     let (mut loaded, gateway) = preparation.finish(loaded.zip(gateway))?;
     let mut outcome = preparation.outcome(gateway.address());
-    outcome.stack_file = Some(loaded.path.clone());
+    outcome.stack_files = loaded.paths();
     tracing::info!(
-        "comparing {} of `{}` with what runs at `{}`",
-        count(loaded.stack.functions.len(), "function"),
-        loaded.path,
+        "comparing {} of {} with what runs at `{}`",
+        count(loaded.functions.len(), "function"),
+        loaded.shown(),
         gateway.address()
     );
     let needs = |functions| permissions::of_diff(deploy, functions);
     let reporter = &Reporter::new(&needs);
     let (signed_in, checked) =
         tokio::join!(gateway.sign_in(), images::check(&preparation, http.as_ref(), &deploy.images, &loaded));
-    checked.apply(&mut loaded.stack.functions, deploy.images.pin);
+    checked.apply(&mut loaded.functions, deploy.images.pin);
     let refused = signed_in.err().map(|error| reporter.run_failed(&error));
     let session = preparation.session(&gateway, reporter);
     let differences = match Diagnostic::worst(refused.into_iter().chain(checked.worst())) {
@@ -72,7 +72,7 @@ async fn differences(
     deploy: &Deploy,
 ) -> Result<Vec<(String, Difference)>, Error> {
     let Session { gateway, parallel, reporter, .. } = *session;
-    let functions = &loaded.stack.functions;
+    let functions = &loaded.functions;
     let targets: Vec<_> = functions.iter().map(|function| FunctionName::from(&function.deployment)).collect();
     let targets: Vec<_> = targets.iter().collect();
     let readings = Statuses::new(gateway, parallel).read(&targets).await;
@@ -101,8 +101,8 @@ async fn differences(
     if !reported.is_complete() && differences.iter().any(|(_, difference)| !matches!(difference, Difference::New(_))) {
         tracing::info!("not reported by the gateway, and not compared: {}", reported.missing());
     }
-    if let Some(owner) = loaded.owner.as_ref().filter(|_| deploy.selection.options.prune) {
-        let left_over = left_over(gateway, owner, loaded.named()).await?;
+    if deploy.selection.options.prune {
+        let left_over = left_over(gateway, loaded).await?;
         let pruned = left_over.iter().map(|target| target.to_string());
         differences.extend(pruned.map(|name| (name, Difference::Pruned)));
     }

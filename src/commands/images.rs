@@ -1,6 +1,7 @@
 //! Looks images up in their registries before anything is deployed (`CHECK_IMAGES`, `PIN_IMAGES`, `IMAGE_PLATFORMS`).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::StreamExt as _;
@@ -26,8 +27,8 @@ pub(crate) struct Checked {
     problems: BTreeMap<String, Diagnostic>,
 }
 
-/// What was found, and the lines of the stack file that each is about.
-type Notes = BTreeMap<Diagnostic, BTreeSet<usize>>;
+/// What was found, and the lines of the stack files that each is about.
+type Notes = BTreeMap<Diagnostic, BTreeSet<(Arc<str>, usize)>>;
 
 /// Looks up every image once. What is wrong is logged here, and kept if it forbids the deploy.
 pub(crate) async fn check(
@@ -53,7 +54,7 @@ async fn check_all(preparation: &Preparation<'_>, http: &Http, checks: &ImageChe
     let mut checked = Checked::default();
     let mut notes = Notes::new();
     let mut images: BTreeMap<_, (Reference, Vec<&Function>)> = BTreeMap::new();
-    for function in &loaded.stack.functions {
+    for function in &loaded.functions {
         let name = &function.deployment.image;
         match Reference::parse(name) {
             Ok(reference) => {
@@ -88,11 +89,11 @@ async fn check_all(preparation: &Preparation<'_>, http: &Http, checks: &ImageChe
             }
             Err(problem) => {
                 let warning = Diagnostic { severity: Severity::Warning, ..problem };
-                notes.entry(warning).or_default().extend(lines(&functions));
+                notes.entry(warning).or_default().extend(places(&functions));
             }
         }
     }
-    write(&notes, &loaded.path);
+    write(&notes);
     if notes.is_empty() {
         tracing::info!("checked {} in {}", count(number, "image"), log::duration(started.elapsed()));
     }
@@ -139,22 +140,34 @@ fn names(functions: &[&Function]) -> impl Iterator<Item = String> {
     functions.iter().map(|function| function.deployment.image.clone())
 }
 
-fn lines(functions: &[&Function]) -> impl Iterator<Item = usize> {
-    functions.iter().map(|function| function.line_of("image"))
+fn places(functions: &[&Function]) -> impl Iterator<Item = (Arc<str>, usize)> {
+    functions.iter().map(|function| (function.file.clone(), function.line_of("image")))
+}
+
+/// `a.yml:1,2, b.yml:7`.
+fn shown(places: &BTreeSet<(Arc<str>, usize)>) -> String {
+    let mut shown = String::new();
+    let mut last = None;
+    for (file, line) in places {
+        let separator =
+            if last == Some(file) { ",".to_owned() } else { format!("{}{file}:", last.map_or("", |_| ", ")) };
+        shown.push_str(&format!("{separator}{line}"));
+        last = Some(file);
+    }
+    shown
 }
 
 /// Errors last, since they are why the run ends.
-fn write(notes: &Notes, file: &str) {
-    for (diagnostic, lines) in notes {
-        let lines: Vec<_> = lines.iter().map(usize::to_string).collect();
-        diagnostic.clone().at(format!("{file}:{}", lines.join(","))).log();
+fn write(notes: &Notes) {
+    for (diagnostic, places) in notes {
+        diagnostic.clone().at(shown(places)).log();
     }
 }
 
 impl Checked {
     /// Refuses an image that these functions have.
     fn refuse(&mut self, functions: &[&Function], problem: &Diagnostic, notes: &mut Notes) {
-        notes.entry(problem.clone()).or_default().extend(lines(functions));
+        notes.entry(problem.clone()).or_default().extend(places(functions));
         self.problems.extend(names(functions).map(|name| (name, problem.clone())));
     }
 

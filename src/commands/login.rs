@@ -53,7 +53,7 @@ pub(crate) async fn run(mut preparation: Preparation<'_>, login: &config::Login)
         .buffered(preparation.config.parallel)
         .collect::<Vec<_>>();
     let mut outcome = preparation.outcome(String::new());
-    outcome.stack_file = loaded.map(|loaded| loaded.path);
+    outcome.stack_files = loaded.map(|loaded| loaded.paths()).unwrap_or_default();
     tokio::select! {
         results = signing_in => outcome.problem = finish(results, &directory).err(),
         _ = preparation.shutdown.grace_over() => outcome.problem = preparation.shutdown.problem(),
@@ -81,7 +81,7 @@ fn listed_hosts(preparation: &mut Preparation<'_>, listed: &[Host]) -> Vec<Host>
 /// The registries of the stack file's images, as far as there are credentials for them.
 fn hosts_of_images(preparation: &mut Preparation<'_>, loaded: &Loaded) -> Vec<Host> {
     let credentials = &preparation.config.registries;
-    let images = loaded.stack.functions.iter().filter_map(|function| Reference::parse(&function.deployment.image).ok());
+    let images = loaded.functions.iter().filter_map(|function| Reference::parse(&function.deployment.image).ok());
     let named: BTreeSet<_> = images.map(|reference| reference.host).collect();
     let names: Vec<_> = named.iter().map(|host| format!("`{host}`")).collect();
     let hosts: Vec<_> =

@@ -2,22 +2,24 @@
 
 use std::collections::BTreeSet;
 
+use crate::commands::prepare::Loaded;
 use crate::function::FunctionName;
 use crate::function::api::Status;
 use crate::gateway::{Error, Gateway};
 use crate::stack::owner_label;
 
-/// The functions in the namespaces of `named` that carry the owner label with this value, and are not among `named`, which
-/// are all functions of the stack file whatever selection is deployed.
-pub(crate) async fn left_over(
-    gateway: &Gateway,
-    owner: &str,
-    named: &[FunctionName],
-) -> Result<Vec<FunctionName>, Error> {
+/// The functions that carry the owner label of a stack file, in the namespaces that it names, and that no stack file of the run
+/// names, whatever selection is deployed.
+pub(crate) async fn left_over(gateway: &Gateway, loaded: &Loaded) -> Result<Vec<FunctionName>, Error> {
+    let named: Vec<FunctionName> = loaded.files.iter().flat_map(|file| file.named.iter().cloned()).collect();
     let namespaces: BTreeSet<Option<&str>> = named.iter().map(|target| target.namespace.as_deref()).collect();
     let mut found = BTreeSet::new();
     for namespace in namespaces {
-        for status in gateway.list(namespace, |status| is_left_over(status, namespace, owner, named)).await? {
+        let is_in = |target: &FunctionName| target.namespace.as_deref() == namespace;
+        let files = loaded.files.iter().filter(|file| file.named.iter().any(is_in));
+        let owners: Vec<&str> = files.filter_map(|file| file.owner.as_deref()).collect();
+        let is_wanted = |status: &Status| owners.iter().any(|owner| is_left_over(status, namespace, owner, &named));
+        for status in gateway.list(namespace, is_wanted).await? {
             let reported = Some(status.namespace).filter(|reported| !reported.is_empty());
             found.insert((namespace.map(str::to_owned).or(reported), status.name));
         }

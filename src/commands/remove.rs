@@ -15,9 +15,14 @@ pub(crate) async fn run(mut preparation: Preparation<'_>) -> Result<Outcome, Rej
     let gateway = preparation.gateway(loaded.as_ref());
     let (loaded, gateway) = preparation.finish(loaded.zip(gateway))?;
     let mut outcome = preparation.outcome(gateway.address());
-    let functions = &loaded.stack.functions;
-    tracing::info!("removing {} of `{}` from `{}`", count(functions.len(), "function"), loaded.path, gateway.address());
-    outcome.stack_file = Some(loaded.path.clone());
+    let functions = &loaded.functions;
+    tracing::info!(
+        "removing {} of {} from `{}`",
+        count(functions.len(), "function"),
+        loaded.shown(),
+        gateway.address()
+    );
+    outcome.stack_files = loaded.paths();
     let needs = |functions| permissions::of_all(oidc::IamAction::FunctionDelete, functions);
     let reporter = &Reporter::new(&needs);
     match gateway.sign_in().await {
@@ -25,7 +30,7 @@ pub(crate) async fn run(mut preparation: Preparation<'_>) -> Result<Outcome, Rej
         Ok(()) | Err(Error::Stopped(_)) => {
             let session = preparation.session(&gateway, reporter);
             let targets =
-                functions.iter().map(|function| (FunctionName::from(&function.deployment), Some(function.line)));
+                functions.iter().map(|function| (FunctionName::from(&function.deployment), Some(function.location())));
             outcome.functions = remove(&session, targets.collect()).await;
             reporter.lacking(loaded.names());
             progress::table(&outcome.functions);

@@ -119,7 +119,8 @@ impl Task {
 /// A stack file, and what is asked of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Selection {
-    pub(crate) stack_file: Option<String>,
+    /// Paths, patterns and URLs; empty for the default names.
+    pub(crate) stack_files: Vec<String>,
     pub(crate) tag_format: TagFormat,
     /// All but the tag, which `tag_format` takes from the clone.
     pub(crate) options: stack::Options,

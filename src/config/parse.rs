@@ -159,9 +159,11 @@ impl Reader<'_> {
             self.problems.add("REPORT_PROXY", "is not a URL: write for example `http://host.docker.internal:29418`");
             return None;
         }
-        let selection =
-            ["OPENFAAS_URL", "STACK_FILE", "FUNCTION", "OPENFAAS_NAMESPACE", "OPENFAAS_NS", "FILTER", "REGEX"]
-                .map(|name| environment.text(name).unwrap_or_default());
+        let texts = ["OPENFAAS_URL", "FUNCTION", "OPENFAAS_NAMESPACE", "OPENFAAS_NS", "FILTER", "REGEX"];
+        let texts = texts.map(|name| environment.owned(name).unwrap_or_default());
+        // Its problems are reported with those of the selection.
+        let files = self.variables.stack_file().list(&mut Problems::default());
+        let selection: Vec<String> = texts.into_iter().chain(files).collect();
         Some(insights::Context {
             workspace: environment.owned("BITBUCKET_WORKSPACE")?,
             repository: environment.owned("BITBUCKET_REPO_SLUG")?,
@@ -207,7 +209,7 @@ impl Reader<'_> {
             })
         });
         Selection {
-            stack_file: variables.stack_file().owned(),
+            stack_files: variables.stack_file().list(problems),
             tag_format,
             options: stack::Options {
                 namespace,

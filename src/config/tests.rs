@@ -63,7 +63,7 @@ fn blank_is_not_set() {
     let config = read(&environment(&blank)).unwrap();
     assert_eq!(config.timeout, Duration::from_secs(60));
     let Task::Deploy(deploy) = config.task else { panic!("not a deploy") };
-    assert_eq!(deploy.selection.stack_file, None);
+    assert!(deploy.selection.stack_files.is_empty());
 }
 
 #[test]

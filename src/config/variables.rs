@@ -213,7 +213,7 @@ variables! {
 
     output_variables "OUTPUT_VARIABLES" List "" ALL;
 
-    stack_file "STACK_FILE" Text "" STACK;
+    stack_file "STACK_FILE" List "" STACK;
     tag_format "TAG_FORMAT" Text "latest" STACK;
     git_describe "GIT_DESCRIBE" Text "" STACK;
     filter "FILTER" Text "" STACK;

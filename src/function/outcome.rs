@@ -1,5 +1,6 @@
 //! What a run did: the source of the log's table, the exit code and the result files.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::FunctionName;
@@ -66,6 +67,15 @@ pub(crate) enum Verdict {
     Skipped,
 }
 
+/// A line of a stack file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Location {
+    /// The stack file's path as the user wrote it, relative to the clone directory if it is in it; or its URL.
+    pub(crate) file: Arc<str>,
+    /// From 1.
+    pub(crate) line: usize,
+}
+
 /// What is left of a function that was not deployed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Left {
@@ -92,8 +102,8 @@ pub(crate) struct FunctionOutcome {
     pub(crate) duration: Duration,
     /// Where it can be invoked.
     pub(crate) url: String,
-    /// Its line in the stack file, from 1.
-    pub(crate) line: Option<usize>,
+    /// Where a stack file names it; absent for a function that no stack file of the run names.
+    pub(crate) place: Option<Location>,
     /// Whether it became ready; absent if the run did not wait for it.
     pub(crate) ready: Option<bool>,
     /// What is left of it, if it was not deployed or not rolled back.
@@ -188,8 +198,8 @@ impl CallOutcome {
 pub(crate) struct Outcome {
     pub(crate) command: Command,
     pub(crate) gateway: String,
-    /// The stack file's path as the user wrote it, relative to the clone directory if it is in it.
-    pub(crate) stack_file: Option<String>,
+    /// The stack files of the run, in its order.
+    pub(crate) stack_files: Vec<Arc<str>>,
     /// One entry a function, in stack-file order.
     pub(crate) functions: Vec<FunctionOutcome>,
     /// The calls of `VERIFY`, in their order.
@@ -205,13 +215,18 @@ impl Outcome {
         Self {
             command,
             gateway,
-            stack_file: None,
+            stack_files: Vec::new(),
             functions: Vec::new(),
             calls: Vec::new(),
             invocation: None,
             problem: None,
             duration: Duration::ZERO,
         }
+    }
+
+    /// The stack file of a run that has one.
+    pub(crate) fn stack_file(&self) -> Option<&str> {
+        if let [file] = &self.stack_files[..] { Some(file) } else { None }
     }
 
     /// The failure that decides the exit code.

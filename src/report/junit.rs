@@ -10,7 +10,7 @@ use super::not_written;
 use crate::console::redact;
 use crate::diagnostic::Diagnostic;
 use crate::files::atomic::{self, Attributes};
-use crate::function::outcome::{Outcome, Verdict};
+use crate::function::outcome::{Location, Outcome, Verdict};
 
 /// One of the names that Bitbucket looks for.
 const DIRECTORY: &str = "test-reports";
@@ -29,7 +29,7 @@ pub(super) fn write(clone_dir: &Path, outcome: &Outcome, attributes: Attributes)
 /// A test case: a function, the invocation, or the run as a whole.
 struct Case<'a> {
     name: String,
-    line: Option<usize>,
+    place: Option<&'a Location>,
     duration: Duration,
     verdict: Verdict,
     problem: Option<&'a Diagnostic>,
@@ -44,7 +44,7 @@ fn cases(outcome: &Outcome) -> Vec<Case<'_>> {
         .functions
         .iter()
         .map(|function| Case {
-            line: function.line,
+            place: function.place.as_ref(),
             verdict: function.verdict(),
             image: function.pinned_image(),
             ..Case::new(function.function.to_string(), function.duration, &function.problem, function.action.as_str())
@@ -88,7 +88,7 @@ fn render(outcome: &Outcome) -> String {
 impl<'a> Case<'a> {
     fn new(name: String, duration: Duration, problem: &'a Option<Diagnostic>, word: &'static str) -> Self {
         let verdict = if problem.is_some() { Verdict::Failed } else { Verdict::Passed };
-        Self { name, line: None, duration, verdict, problem: problem.as_ref(), word, image: None }
+        Self { name, place: None, duration, verdict, problem: problem.as_ref(), word, image: None }
     }
 
     fn render(&self, outcome: &Outcome, xml: &mut String) -> fmt::Result {
@@ -99,7 +99,7 @@ impl<'a> Case<'a> {
             Escaped(&self.name),
             Seconds(self.duration),
         )?;
-        if let (Some(file), Some(line)) = (&outcome.stack_file, self.line) {
+        if let Some(Location { file, line }) = self.place {
             write!(xml, r#" file="{}" line="{line}""#, Escaped(file))?;
         }
         let message = self.problem.map_or(self.word, |problem| problem.message.as_str());

@@ -5,7 +5,13 @@ use std::time::Duration;
 use crate::diagnostic::{Diagnostic, Failure};
 use crate::function::FunctionName;
 use crate::function::command::Command;
-use crate::function::outcome::{Action, FunctionOutcome, InvocationOutcome, Left, Outcome, Replicas};
+use crate::function::outcome::{Action, FunctionOutcome, InvocationOutcome, Left, Location, Outcome, Replicas};
+
+const STACK_FILE: &str = "./deploy/stack.yaml";
+
+fn place(line: usize) -> Option<Location> {
+    Some(Location { file: STACK_FILE.into(), line })
+}
 
 /// A function that was updated.
 pub(crate) fn function(name: &str) -> FunctionOutcome {
@@ -17,7 +23,7 @@ pub(crate) fn function(name: &str) -> FunctionOutcome {
         problem: None,
         duration: Duration::from_millis(120),
         url: format!("https://gateway.example.com/function/{name}"),
-        line: None,
+        place: None,
         ready: None,
         left: Left::Untouched,
         replicas: None,
@@ -32,7 +38,7 @@ fn run(command: Command, functions: Vec<FunctionOutcome>) -> Outcome {
     Outcome {
         command,
         gateway: "https://gateway.example.com".to_owned(),
-        stack_file: Some("./deploy/stack.yaml".to_owned()),
+        stack_files: vec![STACK_FILE.into()],
         functions,
         calls: Vec::new(),
         invocation: None,
@@ -43,10 +49,10 @@ fn run(command: Command, functions: Vec<FunctionOutcome>) -> Outcome {
 
 /// A deploy of four functions: one deployed, one not ready, one refused, one not started.
 pub(crate) fn deploy() -> Outcome {
-    let hello = FunctionOutcome { line: Some(5), ..function("hello") };
+    let hello = FunctionOutcome { place: place(5), ..function("hello") };
     let late = FunctionOutcome {
         function: FunctionName::new("late", Some("staging")),
-        line: Some(9),
+        place: place(9),
         action: Action::Created,
         ready: Some(false),
         left: Left::Untouched,
@@ -55,7 +61,7 @@ pub(crate) fn deploy() -> Outcome {
         ..function("late")
     };
     let refused = FunctionOutcome {
-        line: Some(13),
+        place: place(13),
         action: Action::Failed,
         problem: Some(problem(
             Failure::Permission,
@@ -71,7 +77,7 @@ pub(crate) fn deploy() -> Outcome {
 /// An invocation that was answered.
 pub(crate) fn invoke() -> Outcome {
     Outcome {
-        stack_file: None,
+        stack_files: Vec::new(),
         invocation: Some(InvocationOutcome {
             function: FunctionName::new("hello", Some("staging")),
             sent: true,
@@ -100,7 +106,7 @@ pub(crate) fn failing(failed: usize, all: usize) -> Outcome {
     let mut outcome = run(Command::Deploy, (0..all).map(|number| function(&format!("function-{number}"))).collect());
     for (number, function) in outcome.functions.iter_mut().take(failed).enumerate() {
         function.action = Action::Failed;
-        function.line = Some(number + 1);
+        function.place = place(number + 1);
         function.problem = Some(problem(Failure::Failed, &"é".repeat(5000), Some("try again")));
     }
     outcome

@@ -32,7 +32,7 @@ pub struct FileProblem {
 
 impl FileProblem {
     /// An error without a place.
-    pub(super) fn new(message: impl Into<String>, hint: Option<String>) -> Self {
+    pub(crate) fn new(message: impl Into<String>, hint: Option<String>) -> Self {
         Diagnostic { hint, ..Diagnostic::error(message) }.into()
     }
 }
@@ -62,6 +62,19 @@ pub struct FileProblems {
     pub problems: Vec<FileProblem>,
     /// What may explain them.
     pub warnings: Vec<FileProblem>,
+}
+
+impl FileProblems {
+    /// Adds those of another stack file; what is about the variables is the same for each of them.
+    pub(crate) fn add(&mut self, problems: Vec<FileProblem>, warnings: Vec<FileProblem>) {
+        for (all, more) in [(&mut self.problems, problems), (&mut self.warnings, warnings)] {
+            for problem in more {
+                if problem.line.is_some() || !all.contains(&problem) {
+                    all.push(problem);
+                }
+            }
+        }
+    }
 }
 
 impl From<FileProblem> for FileProblems {

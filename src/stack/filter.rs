@@ -1,11 +1,32 @@
 //! Which functions of a stack file a run is about.
 
-use super::Options;
+use super::{FileProblem, Options};
+use crate::console::log::{quote, whole_or_length};
+use crate::function::FunctionName;
 
 /// Whether a run is about a function, which `FILTER` or `REGEX` select; at most one of the two is set.
 pub(super) fn is_selected(options: &Options, name: &str) -> bool {
     options.filter.as_ref().is_none_or(|pattern| matches_wildcard(pattern, name))
         && options.regex.as_ref().is_none_or(|regex| regex.is_match(name))
+}
+
+/// The problem of a selection that no function of these stack files matches; `files` are the paths of those that may be
+/// shown, with the functions that they name.
+pub(crate) fn none_selected<'a>(
+    options: &Options,
+    files: impl Iterator<Item = (&'a str, &'a [FunctionName])>,
+) -> FileProblem {
+    let (variable, pattern) = match (&options.filter, &options.regex) {
+        (Some(filter), _) => ("FILTER", filter.as_str()),
+        (None, regex) => ("REGEX", regex.as_ref().map_or("", |regex| regex.as_str())),
+    };
+    let names = |named: &[FunctionName]| {
+        named.iter().map(|function| format!("`{}`", whole_or_length(&function.name))).collect::<Vec<_>>().join(", ")
+    };
+    let has: Vec<_> = files.map(|(file, named)| format!("`{}` has {}", quote(file), quote(&names(named)))).collect();
+    let hint = (!has.is_empty()).then(|| has.join("; "));
+    let message = format!("no function name matches `{variable}` `{}`", whole_or_length(pattern));
+    FileProblem::new(message, hint)
 }
 
 /// `*` matches any text, every other character itself (ryanuber/go-glob).

@@ -7,7 +7,7 @@ mod decode;
 mod diagnostics;
 pub mod envsubst;
 mod files;
-mod filter;
+pub(crate) mod filter;
 mod kubernetes;
 pub(crate) mod owner_label;
 mod resolve;
@@ -20,6 +20,7 @@ mod yaml;
 use std::collections::BTreeSet;
 use std::error::Error;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use regex_lite::Regex;
 
@@ -28,6 +29,7 @@ use crate::function::FunctionName;
 use crate::function::api::Deployment;
 use crate::function::image;
 pub use crate::function::image::Tag;
+use crate::function::outcome::Location;
 use decode::{Decoder, Text};
 pub use diagnostics::{FileProblem, FileProblems};
 use diagnostics::{Page, Place};
@@ -123,6 +125,8 @@ pub struct Stack {
     pub functions: Vec<Function>,
     /// All functions of the file, selected or not, in its order.
     pub named: Vec<FunctionName>,
+    /// Whether messages may show what the file holds.
+    pub is_shown: bool,
     /// What may be wrong, although it can be deployed.
     pub warnings: Vec<FileProblem>,
 }
@@ -131,6 +135,8 @@ pub struct Stack {
 #[derive(Clone, Debug, Default)]
 pub struct Function {
     pub deployment: Deployment,
+    /// The stack file's path, as messages show it.
+    pub file: Arc<str>,
     /// The line of its name in the stack file, from 1.
     pub line: usize,
     /// The lines of its fields.
@@ -138,6 +144,10 @@ pub struct Function {
 }
 
 impl Function {
+    pub(crate) fn location(&self) -> Location {
+        Location { file: self.file.clone(), line: self.line }
+    }
+
     /// The line, from 1, of a field such as `image`, if the stack file has it; else the function's own.
     pub fn line_of(&self, field: &str) -> usize {
         let found = self.lines.iter().find(|(name, _)| *name == field);
@@ -198,6 +208,7 @@ pub fn read(source: &Source, options: &Options, surroundings: &Surroundings<'_>)
         gateway: root.gateway.map(|gateway| gateway.value).filter(|gateway| !gateway.is_empty()),
         functions,
         named,
+        is_shown,
         warnings: found.warnings,
     })
 }

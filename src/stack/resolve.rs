@@ -66,7 +66,6 @@ impl<'a> Assembly<'a> {
         let mut decoder = Decoder::new(self.document);
         let root = schema::root(&mut decoder, self.document.root());
         let mut functions = Vec::new();
-        let mut is_any_selected = false;
         let is_root_whole = decoder.findings.is_empty();
         self.check_options();
         self.check_fields(&root.unknown);
@@ -77,7 +76,6 @@ impl<'a> Assembly<'a> {
             if !is_selected(self.options, &pair.name) {
                 continue;
             }
-            is_any_selected = true;
             if decoder.is_exhausted || self.is_full() {
                 continue;
             }
@@ -96,8 +94,6 @@ impl<'a> Assembly<'a> {
                 let message = format!("`{}` has no functions", self.place.page.name);
                 let hint = "write `functions:` with the name of a function and its `image:` below it";
                 self.add(self.place.page.problem_of_all(message, hint));
-            } else if !is_any_selected {
-                self.add(self.none_selected(&root));
             }
         }
         (root, functions)
@@ -148,18 +144,6 @@ impl<'a> Assembly<'a> {
         }
     }
 
-    fn none_selected(&self, root: &Root) -> FileProblem {
-        let (variable, pattern) = match (&self.options.filter, &self.options.regex) {
-            (Some(filter), _) => ("FILTER", filter.as_str()),
-            (None, regex) => ("REGEX", regex.as_ref().map_or("", |regex| regex.as_str())),
-        };
-        let wanted = format!("`{variable}` `{}`", whole_or_length(pattern));
-        let names = root.functions.iter().map(|pair| format!("`{}`", whole_or_length(&pair.name)));
-        let names = names.collect::<Vec<_>>().join(", ");
-        let hint = format!("`{}` has {}", self.place.page.name, quote(&names));
-        self.place.page.problem_of_all(format!("no function name matches {wanted}"), &hint)
-    }
-
     /// Puts a function together; if the stack file is wrong about it, only what it has is checked.
     fn function(&mut self, pair: &Pair, fields: &Fields, is_whole: bool) -> Function {
         self.check_fields(&fields.unknown);
@@ -192,7 +176,7 @@ impl<'a> Assembly<'a> {
             read_only_root_filesystem: fields.read_only || self.options.read_only,
         };
         let lines = fields.keys.iter().map(|(name, key)| (name.clone(), self.line(*key))).collect();
-        Function { deployment, line: self.line(pair.key), lines }
+        Function { deployment, file: self.place.page.name.as_str().into(), line: self.line(pair.key), lines }
     }
 
     fn namespace(&self, fields: &Fields) -> Option<String> {

@@ -36,28 +36,28 @@ pub(crate) async fn run(mut preparation: Preparation<'_>, deploy: &Deploy) -> Re
     let http = deploy.images.check.then(|| preparation.registry_client()).flatten();
     let (mut loaded, gateway) = preparation.finish(loaded.zip(gateway))?;
     let mut outcome = preparation.outcome(gateway.address());
-    outcome.stack_file = Some(loaded.path.clone());
+    outcome.stack_files = loaded.paths();
     tracing::info!(
-        "deploying {} of `{}` to `{}`",
-        count(loaded.stack.functions.len(), "function"),
-        loaded.path,
+        "deploying {} of {} to `{}`",
+        count(loaded.functions.len(), "function"),
+        loaded.shown(),
         gateway.address()
     );
     let needs = |functions| permissions::of_deploy(deploy, functions);
     let reporter = &Reporter::new(&needs);
     let (signed_in, checked) =
         tokio::join!(gateway.sign_in(), images::check(&preparation, http.as_ref(), &deploy.images, &loaded));
-    let digests = checked.apply(&mut loaded.stack.functions, deploy.images.pin);
+    let digests = checked.apply(&mut loaded.functions, deploy.images.pin);
     let refused = checked.worst().is_some();
     if refused {
-        outcome.functions = refused_functions(&gateway, &loaded.stack.functions, &checked);
+        outcome.functions = refused_functions(&gateway, &loaded.functions, &checked);
     }
     match signed_in {
         Ok(()) | Err(Error::Stopped(_)) if refused => {}
         // The table reports that nothing was started.
         Ok(()) | Err(Error::Stopped(_)) => {
             let session = preparation.session(&gateway, reporter);
-            let deployer = Deployer { session, file: &loaded.path, deploy, payload: payload.as_ref() };
+            let deployer = Deployer { session, deploy, payload: payload.as_ref() };
             if let Err(error) = deployer.all(&loaded, &mut outcome).await {
                 outcome.problem = Some(reporter.run_failed(&error));
             }
@@ -79,7 +79,7 @@ pub(crate) async fn run(mut preparation: Preparation<'_>, deploy: &Deploy) -> Re
 fn begun(gateway: &Gateway, function: &Function) -> FunctionOutcome {
     FunctionOutcome {
         image: Some(function.deployment.image.clone()),
-        line: Some(function.line),
+        place: Some(function.location()),
         ..concurrent::begun(gateway, FunctionName::from(&function.deployment))
     }
 }
@@ -103,7 +103,7 @@ pub(crate) async fn dry_run(mut preparation: Preparation<'_>, deploy: &Deploy) -
     if deploy.images.check {
         tracing::info!("dry run: no registry is contacted, so the digests of images are not known");
     }
-    let deployments: Vec<_> = loaded.stack.functions.iter().map(|function| &function.deployment).collect();
+    let deployments: Vec<_> = loaded.functions.iter().map(|function| &function.deployment).collect();
     let problem = match serde_json::to_string_pretty(&deployments) {
         Ok(json) => {
             log::plain(log::json(&json));
@@ -119,12 +119,11 @@ pub(crate) async fn dry_run(mut preparation: Preparation<'_>, deploy: &Deploy) -
         });
         tracing::info!("once all are ready, these calls would be made:{}", calls.collect::<String>());
     }
-    Ok(Outcome { stack_file: Some(loaded.path), problem, ..preparation.outcome(String::new()) })
+    Ok(Outcome { stack_files: loaded.paths(), problem, ..preparation.outcome(String::new()) })
 }
 
 struct Deployer<'a> {
     session: Session<'a>,
-    file: &'a str,
     deploy: &'a Deploy,
     payload: Option<&'a Payload>,
 }
@@ -132,7 +131,7 @@ struct Deployer<'a> {
 impl Deployer<'_> {
     /// Deploys, waits, rolls back and prunes, as far as that is asked for. An error is one of the run as a whole.
     async fn all(&self, loaded: &Loaded, outcome: &mut Outcome) -> Result<(), Error> {
-        let functions = &loaded.stack.functions;
+        let functions = &loaded.functions;
         // Asked early: after a failure the gateway may not answer any more.
         self.session.gateway.provider().await;
         let before = self.before(functions).await?;
@@ -216,17 +215,16 @@ impl Deployer<'_> {
 
     /// Removes what the stack file no longer names, if everything was deployed.
     async fn prune(&self, loaded: &Loaded, outcome: &mut Outcome) -> Result<(), Error> {
-        let Some(owner) = &loaded.owner else { return Ok(()) };
         if outcome.worst().is_some() {
             tracing::warn!("nothing is pruned because not all functions were deployed");
             return Ok(());
         }
-        let left_over = left_over(self.session.gateway, owner, loaded.named()).await?;
+        let left_over = left_over(self.session.gateway, loaded).await?;
         if left_over.is_empty() {
             tracing::info!("nothing to prune");
             return Ok(());
         }
-        tracing::info!("pruning {} that `{}` no longer names", count(left_over.len(), "function"), loaded.path);
+        tracing::info!("pruning {} that {} no longer names", count(left_over.len(), "function"), loaded.shown());
         let targets = left_over.into_iter().map(|target| (target, None)).collect();
         outcome.functions.append(&mut remove(&self.session, targets).await);
         Ok(())
@@ -245,7 +243,7 @@ impl Deployer<'_> {
                 Err(error) => Err(Error::unbuildable(&error).into()),
             };
             deployed.map_err(|failed| Failed {
-                hint: failed.error.provider_says().map(|text| provider_hints::advice(text, function, self.file)),
+                hint: failed.error.provider_says().map(|text| provider_hints::advice(text, function, &function.file)),
                 ..failed
             })
         })

@@ -65,10 +65,20 @@ impl Preparation<'_> {
             GatewayUrl::Wrong => return None,
             GatewayUrl::Unset => {}
         }
-        let named = loaded.and_then(|loaded| Some((loaded, loaded.stack.gateway.as_deref()?.trim())));
-        let is_named = |(_, url): &(&Loaded, &str)| !url.is_empty() && url.trim_end_matches('/') != PLACEHOLDER;
-        if let Some((loaded, url)) = named.filter(is_named) {
-            let trusted = trusted(url, &loaded.path, config, allow_http);
+        let files = loaded.map(|loaded| &loaded.files[..]).unwrap_or_default();
+        let named = files.iter().filter_map(|file| Some((file, file.gateway.as_deref()?.trim())));
+        let named: Vec<_> =
+            named.filter(|(_, url)| !url.is_empty() && url.trim_end_matches('/') != PLACEHOLDER).collect();
+        if let [(file, url), others @ ..] = &named[..] {
+            let trusted =
+                match others.iter().find(|(_, other)| other.trim_end_matches('/') != url.trim_end_matches('/')) {
+                    None => trusted(url, &file.path, config, allow_http),
+                    Some((other, _)) => {
+                        let (file, other) = (quote(&file.path), quote(&other.path));
+                        let message = format!("is not set, and `{file}` and `{other}` name different gateways");
+                        Err(Diagnostic::error(format!("{message}: set `OPENFAAS_URL` to the gateway's address")))
+                    }
+                };
             return trusted.map_err(|error| self.problem("OPENFAAS_URL", error)).ok();
         }
         // A stack file that could not be read may name it.

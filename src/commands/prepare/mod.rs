@@ -2,6 +2,7 @@
 
 mod gateway;
 mod stack_file;
+mod stack_paths;
 mod token_guard;
 mod trust;
 
@@ -28,12 +29,16 @@ pub(crate) struct Preparation<'a> {
     /// Names that are not a variable; kept apart, since they are errors also if all else about the stack file is a warning.
     names: Problems,
     stack: Vec<stack::FileProblem>,
+    /// How many stack files there are.
+    files: usize,
 }
 
 /// What is wrong with variables and stack file; nothing was sent.
 pub(crate) struct Rejected {
     variables: Problems,
     stack: Vec<stack::FileProblem>,
+    /// How many stack files there are.
+    files: usize,
 }
 
 impl Rejected {
@@ -43,7 +48,8 @@ impl Rejected {
         if !self.variables.is_empty() {
             return self.variables.report();
         }
-        format!("{} in the stack file, nothing was sent", count(self.stack.len(), "problem"))
+        let files = if self.files > 1 { "files" } else { "file" };
+        format!("{} in the stack {files}, nothing was sent", count(self.stack.len(), "problem"))
     }
 }
 
@@ -57,6 +63,7 @@ impl<'a> Preparation<'a> {
             variables: Problems::default(),
             names: Problems::default(),
             stack: Vec::new(),
+            files: 0,
         }
     }
 
@@ -81,7 +88,7 @@ impl<'a> Preparation<'a> {
     fn rejected(&mut self) -> Rejected {
         let mut variables = std::mem::take(&mut self.variables);
         variables.append(std::mem::take(&mut self.names));
-        Rejected { variables, stack: std::mem::take(&mut self.stack) }
+        Rejected { variables, stack: std::mem::take(&mut self.stack), files: self.files }
     }
 
     /// Adds what is wrong with a variable, unless it follows from what is known to be wrong with it.

@@ -1,14 +1,18 @@
-//! Reads the stack file, from a path or a URL.
+//! Reads the stack files, from paths and URLs.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use url::Url;
 
 use super::Preparation;
+use super::stack_paths::{StackPath, local, named_files};
 use super::token_guard::Tokens;
 use crate::config::{self, Config, Deploy, Selection, TagFormat};
+use crate::console::log::quote;
 use crate::diagnostic::Diagnostic;
 use crate::files::input;
 use crate::function::FunctionName;
@@ -17,31 +21,63 @@ use crate::http::fetch::{self, fetch};
 use crate::image_tag::git::{self, Warning};
 use crate::image_tag::handler_digest;
 use crate::stack::envsubst::Variables;
-use crate::stack::owner_label;
-use crate::stack::{self, Stack, Surroundings, Tag};
+use crate::stack::{self, Function, Stack, Surroundings, Tag, filter, owner_label};
 
 /// The default names, as in faas-cli.
 pub(crate) const STACK_FILES: [&str; 2] = ["stack.yaml", "stack.yml"];
 
 impl Preparation<'_> {
-    /// Reads the stack file that the variables select; `deploy` has priority over what the file says.
+    /// Reads the stack files that the variables select; `deploy` has priority over what they say.
     pub(super) async fn stack(&mut self, selection: &Selection, deploy: Option<&Deploy>) -> Option<Loaded> {
-        let source = match self.source(selection).await {
-            Ok(source) => source?,
-            Err(error) => {
-                self.problem("STACK_FILE", error);
-                self.warn(&BTreeSet::new());
-                return None;
+        let sources = self.sources(selection).await;
+        self.files = sources.len();
+        let tag = sources.first().map(|source| self.tag(selection.tag_format.clone(), &source.base));
+        let options = stack::Options { tag: tag.unwrap_or_default(), ..selection.options.clone() };
+        let mut loaded = Loaded::default();
+        let mut found = stack::FileProblems::default();
+        let mut substituted = BTreeSet::new();
+        for source in &sources {
+            match self.read(source, &options, deploy.is_some(), &mut substituted) {
+                Ok(stack) => {
+                    found.add(Vec::new(), stack.warnings.clone());
+                    let path = self.shown_path(source);
+                    loaded.add(path.into(), stack, deploy.and_then(|deploy| deploy.owner.as_deref()));
+                }
+                Err(problems) => found.add(problems.problems, problems.warnings),
             }
-        };
-        let tag = self.tag(selection.tag_format.clone(), &source.base);
-        let options = stack::Options { tag, ..selection.options.clone() };
-        let substituted = RefCell::default();
+        }
+        for name in substituted.iter().filter(|name| self.environment.is_garbled(name)) {
+            self.variables.add(name, config::NOT_UTF8);
+        }
+        if deploy.is_some() {
+            Tokens::new(self.environment).check_variables(&options, &mut self.variables);
+        }
+        found.add(loaded.duplicates(), Vec::new());
+        if found.problems.is_empty() && !loaded.files.is_empty() && loaded.functions.is_empty() {
+            let shown = loaded.files.iter().filter(|file| file.is_shown);
+            let named = shown.map(|file| (&*file.path, &file.named[..]));
+            found.problems.push(filter::none_selected(&options, named));
+        }
+        self.warn(&substituted);
+        found.warnings.iter().for_each(|warning| warning.diagnostic.log());
+        self.stack = found.problems;
+        (self.stack.is_empty() && !loaded.files.is_empty()).then_some(loaded)
+    }
+
+    /// Reads one stack file, and adds the names of the variables that it substitutes.
+    fn read(
+        &self,
+        source: &stack::Source,
+        options: &stack::Options,
+        is_deployed: bool,
+        substituted: &mut BTreeSet<String>,
+    ) -> Result<Stack, stack::FileProblems> {
+        let names = RefCell::new(substituted);
         let tokens = Tokens::new(self.environment);
         let surroundings = Surroundings {
             variables: Variables {
                 value: &|name| {
-                    BTreeSet::insert(&mut substituted.borrow_mut(), name.to_owned());
+                    names.borrow_mut().insert(name.to_owned());
                     self.environment.get(name).map(str::to_owned)
                 },
                 is_secret: &|name| config::is_secret(self.environment, name),
@@ -49,34 +85,9 @@ impl Preparation<'_> {
             folder_digest: &|folder| {
                 handler_digest::folder(folder).map_err(|error| format!("{error}; {}", error.hint()).into())
             },
-            token_fault: &|text| deploy.and_then(|_| tokens.fault(text)),
+            token_fault: &|text| is_deployed.then(|| tokens.fault(text)).flatten(),
         };
-        let read = stack::read(&source, &options, &surroundings);
-        let substituted = substituted.take();
-        for name in substituted.iter().filter(|name| self.environment.is_garbled(name)) {
-            self.variables.add(name, config::NOT_UTF8);
-        }
-        if deploy.is_some() {
-            tokens.check_variables(&options, &mut self.variables);
-        }
-        let mut stack = match read {
-            Ok(stack) => stack,
-            Err(problems) => {
-                self.warn_of_stack(&substituted, &problems.warnings);
-                self.stack = problems.problems;
-                return None;
-            }
-        };
-        self.warn_of_stack(&substituted, &stack.warnings);
-        let path = self.shown_path(&source);
-        let owner = deploy.and_then(|deploy| deploy.owner.as_deref());
-        let owner = owner.map(|repository| owner_label::value(repository, owner_label::identity(&path)));
-        if let Some(owner) = &owner {
-            for function in &mut stack.functions {
-                function.deployment.labels.insert(owner_label::LABEL.to_owned(), owner.clone());
-            }
-        }
-        Some(Loaded { path, stack, owner })
+        stack::read(source, options, &surroundings)
     }
 
     /// [`Preparation::stack`] for a command that can do without one: if it is wrong, there are only warnings.
@@ -84,7 +95,7 @@ impl Preparation<'_> {
         // Images do not matter here, so that nothing has to be known of the commit.
         let selection = Selection { tag_format: TagFormat::Latest, ..deploy.selection.clone() };
         let exists = |name: &&str| input::find(name, self.config.places.clone_dir.as_deref()).is_ok();
-        if selection.stack_file.is_none() && !STACK_FILES.iter().any(exists) {
+        if selection.stack_files.is_empty() && !STACK_FILES.iter().any(exists) {
             self.warn(&BTreeSet::new());
             return None;
         }
@@ -100,31 +111,25 @@ impl Preparation<'_> {
         loaded
     }
 
-    fn warn_of_stack(&mut self, substituted: &BTreeSet<String>, warnings: &[stack::FileProblem]) {
-        self.warn(substituted);
-        warnings.iter().for_each(|warning| warning.diagnostic.log());
-    }
-
-    /// The stack file's text, from a path or a URL; `None` if it is not fetched because variables are wrong.
-    async fn source(&self, selection: &Selection) -> Result<Option<stack::Source>, Diagnostic> {
-        let clone_dir = self.config.places.clone_dir.as_deref();
-        let (path, base) = match selection.stack_file.as_deref() {
-            None => STACK_FILES.iter().find_map(|name| input::find(name, clone_dir).ok()).ok_or_else(|| {
-                Diagnostic::error(
-                    "neither `stack.yaml` nor `stack.yml` is in the working directory or the clone directory: write the \
-                     stack file's path",
-                )
-            })?,
-            Some(url) if url.starts_with("http://") => {
-                let shown = Url::parse(url).map_or_else(|_| String::new(), |url| format!("`{}` ", SafeUrl(&url)));
-                return Err(Diagnostic::error(format!("{shown}is not encrypted: write an `https://` URL")));
+    /// The texts of the stack files; what is wrong is added to the problems.
+    async fn sources(&mut self, selection: &Selection) -> Vec<stack::Source> {
+        let clone_dir = self.config.places.clone_dir.clone();
+        let mut sources: Vec<stack::Source> = Vec::new();
+        let mut problems = Vec::new();
+        for item in named_files(&selection.stack_files, clone_dir.as_deref(), &mut problems) {
+            let source = match item {
+                StackPath::Url(url) => self.fetched(&url).await,
+                StackPath::File { path, base } => local(&path, base, clone_dir.clone()).map(Some),
+            };
+            match source {
+                // Two patterns may match one file.
+                Ok(Some(source)) if sources.iter().any(|other| self.shown_path(other) == self.shown_path(&source)) => {}
+                Ok(source) => sources.extend(source),
+                Err(error) => problems.push(error),
             }
-            Some(url) if url.starts_with("https://") => return self.fetched(url).await,
-            Some(path) => input::find(path, clone_dir)?,
-        };
-        let text = input::read(&path, stack::MAX_FILE)?;
-        let clone_dir = clone_dir.map(Path::to_owned);
-        Ok(Some(stack::Source { name: path.display().to_string(), text, base, is_remote: false, clone_dir }))
+        }
+        problems.into_iter().for_each(|problem| self.problem("STACK_FILE", problem));
+        sources
     }
 
     async fn fetched(&self, url: &str) -> Result<Option<stack::Source>, Diagnostic> {
@@ -199,23 +204,81 @@ pub(crate) fn without_dots(path: &Path) -> Option<PathBuf> {
     Some(clean)
 }
 
-/// A stack file that was read.
+/// The stack files of a run.
+#[derive(Default)]
 pub(crate) struct Loaded {
+    /// In the order of `STACK_FILE`.
+    pub(crate) files: Vec<StackFile>,
+    /// The selected functions of all files.
+    pub(crate) functions: Vec<Function>,
+}
+
+/// A stack file that was read.
+pub(crate) struct StackFile {
     /// Relative to the clone directory, if it is in it.
-    pub(crate) path: String,
-    pub(crate) stack: Stack,
+    pub(crate) path: Arc<str>,
+    /// `provider.gateway`.
+    pub(super) gateway: Option<String>,
     /// The value of the label that all its functions carry (`OWNER_LABEL`).
     pub(crate) owner: Option<String>,
+    /// All its functions, selected or not: `PRUNE` does not remove them.
+    pub(crate) named: Vec<FunctionName>,
+    is_shown: bool,
 }
 
 impl Loaded {
-    /// All functions of the stack file, selected or not: `PRUNE` leaves them alone.
-    pub(crate) fn named(&self) -> &[FunctionName] {
-        &self.stack.named
+    fn add(&mut self, path: Arc<str>, stack: Stack, repository: Option<&str>) {
+        let owner = repository.map(|repository| owner_label::value(repository, owner_label::identity(&path)));
+        self.functions.extend(stack.functions.into_iter().map(|mut function| {
+            let label = owner.clone().map(|owner| (owner_label::LABEL.to_owned(), owner));
+            function.deployment.labels.extend(label);
+            function.file = path.clone();
+            function
+        }));
+        self.files.push(StackFile {
+            path,
+            gateway: stack.gateway,
+            owner,
+            named: stack.named,
+            is_shown: stack.is_shown,
+        });
+    }
+
+    /// The problems of functions that two stack files deploy: the second would replace the first.
+    fn duplicates(&self) -> Vec<stack::FileProblem> {
+        let mut places = BTreeMap::new();
+        let duplicate = |function: &Function| {
+            let name = FunctionName::from(&function.deployment);
+            let place = format!("{}:{}", function.file, function.line);
+            let other = match places.entry(name.resource()) {
+                Entry::Vacant(entry) => {
+                    entry.insert(place);
+                    return None;
+                }
+                Entry::Occupied(entry) => entry.into_mut(),
+            };
+            let message = format!("{}: `{}` is in `{}` too", quote(&place), quote(&name.to_string()), quote(other));
+            let hint =
+                "a function belongs to one stack file: remove one of the two, or give it another name or namespace";
+            Some(stack::FileProblem::new(message, Some(hint.to_owned())))
+        };
+        self.functions.iter().filter_map(duplicate).collect()
+    }
+
+    /// The stack file, or how many there are, for the log.
+    pub(crate) fn shown(&self) -> String {
+        match &self.files[..] {
+            [file] => format!("`{}`", file.path),
+            files => format!("{} stack files", files.len()),
+        }
+    }
+
+    pub(crate) fn paths(&self) -> Vec<Arc<str>> {
+        self.files.iter().map(|file| file.path.clone()).collect()
     }
 
     /// The functions that are selected, by namespace and name.
     pub(crate) fn names(&self) -> impl Iterator<Item = FunctionName> {
-        self.stack.functions.iter().map(|function| FunctionName::from(&function.deployment))
+        self.functions.iter().map(|function| FunctionName::from(&function.deployment))
     }
 }

@@ -105,7 +105,7 @@ pub(crate) fn summary(outcome: &Outcome, done: &str) -> String {
 
 fn counts(outcome: &Outcome, done: &str) -> String {
     // What is pruned has no line in the stack file.
-    let (asked, pruned): (Vec<_>, Vec<_>) = outcome.functions.iter().partition(|function| function.line.is_some());
+    let (asked, pruned): (Vec<_>, Vec<_>) = outcome.functions.iter().partition(|function| function.place.is_some());
     let number = |is: fn(&FunctionOutcome) -> bool| asked.iter().filter(|function| is(function)).count();
     let missing = number(|function| matches!(function.action, Action::Failed | Action::NotStarted));
     let restored = number(|function| function.action == Action::RolledBack);
@@ -148,7 +148,7 @@ fn also(counts: &[(usize, &str)]) -> String {
 mod tests {
     use super::*;
     use crate::function::command::Command;
-    use crate::function::outcome::FunctionOutcome;
+    use crate::function::outcome::{FunctionOutcome, Location};
 
     /// The last line of a deploy of these functions: what was done, what is wrong, and whether it became ready.
     fn last_line(functions: &[(Action, Option<Failure>, Option<bool>)], pruned: &[Option<Failure>]) -> String {
@@ -160,7 +160,7 @@ mod tests {
         };
         let asked = functions.iter().map(|(action, failure, ready)| FunctionOutcome {
             ready: *ready,
-            line: Some(1),
+            place: Some(Location { file: "stack.yml".into(), line: 1 }),
             ..function(*action, *failure)
         });
         let pruned = pruned.iter().map(|failure| match failure {

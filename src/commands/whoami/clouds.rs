@@ -33,7 +33,7 @@ pub(super) async fn explain(
     if let Some(warning) = step.several_audiences() {
         tracing::warn!("{warning}");
     }
-    let functions = loaded.into_iter().flat_map(|loaded| &loaded.stack.functions);
+    let functions = loaded.into_iter().flat_map(|loaded| &loaded.functions);
     let images: Vec<_> = functions.filter_map(|function| Reference::parse(&function.deployment.image).ok()).collect();
     let registries = Registries::new(http, credentials, Some(&step));
     let mut problems = Vec::new();

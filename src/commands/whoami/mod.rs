@@ -52,7 +52,7 @@ pub(crate) async fn run(mut preparation: Preparation<'_>, whoami: &Whoami) -> Re
         let both = outcome.problem.take().into_iter().chain([problem]);
         outcome.problem = Diagnostic::worst(both);
     }
-    outcome.stack_file = loaded.map(|loaded| loaded.path);
+    outcome.stack_files = loaded.map(|loaded| loaded.paths()).unwrap_or_default();
     Ok((outcome, last_line))
 }
 
@@ -142,8 +142,10 @@ fn not_accepted(error: Error) -> Diagnostic {
 /// function to invoke. Without it, the resources of two steps could have the same name.
 fn scope_name(whoami: &Whoami, loaded: Option<&Loaded>) -> Option<String> {
     match (loaded, &whoami.function) {
-        (Some(loaded), _) if STACK_FILES.contains(&loaded.path.as_str()) => None,
-        (Some(loaded), _) => Some(format!("stack-{}", loaded.path)),
+        (Some(loaded), _) => match &loaded.paths()[..] {
+            [path] if STACK_FILES.contains(&&**path) => None,
+            paths => Some(format!("stack-{}", paths.join(","))),
+        },
         (None, Some(function)) => Some(format!("invoke-{function}")),
         (None, None) => None,
     }

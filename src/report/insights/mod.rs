@@ -79,7 +79,12 @@ pub(crate) fn requests(outcome: &Outcome, context: &Context) -> Vec<Request> {
 
 fn report(outcome: &Outcome, context: &Context, id: &str) -> Value {
     let subject = outcome.invocation.as_ref().map(|invocation| invocation.function.to_string());
-    let subject = subject.or_else(|| outcome.stack_file.clone()).map(|subject| format!(": {subject}"));
+    let files = || match &outcome.stack_files[..] {
+        [] => None,
+        [file] => Some(file.to_string()),
+        files => Some(format!("{} stack files", files.len())),
+    };
+    let subject = subject.or_else(files).map(|subject| format!(": {subject}"));
     let title = format!("OpenFaaS {}{}", outcome.command, subject.unwrap_or_default());
     let link = context.build_number.as_ref().map(|number| {
         let (workspace, repository) = (segment(&context.workspace), segment(&context.repository));
@@ -167,11 +172,11 @@ fn data(outcome: &Outcome, context: &Context) -> Vec<Value> {
 }
 
 fn annotations(outcome: &Outcome, id: &str) -> Vec<Value> {
-    let path = outcome.stack_file.as_deref().and_then(path_in_clone);
     let failed = outcome.functions.iter().filter(|function| function.verdict() == Verdict::Failed);
     let annotation = |(number, function): (usize, &FunctionOutcome)| {
         let word = function.action.as_str();
         let problem = function.problem.as_ref();
+        let place = function.place.as_ref().and_then(|place| Some((path_in_clone(&place.file)?, place.line)));
         let message = problem.map_or(word, |problem| &problem.message);
         let is_medium = problem.is_some_and(|problem| problem.failure == Failure::NotReady);
         present(json!({
@@ -181,9 +186,9 @@ fn annotations(outcome: &Outcome, id: &str) -> Vec<Value> {
             "details": cut(&problem.map_or_else(|| word.to_owned(), explain), DETAILS_LIMIT),
             "result": "FAILED",
             "severity": if is_medium { "MEDIUM" } else { "HIGH" },
-            "path": path,
             // A line without a file means nothing.
-            "line": path.and(function.line),
+            "path": place.map(|(path, _)| path),
+            "line": place.map(|(_, line)| line),
         }))
     };
     failed.take(MOST_ANNOTATIONS).enumerate().map(annotation).collect()

@@ -102,6 +102,7 @@ fn functions_say_what_was_done_and_why_not() {
           "image": "ghcr.io/acme/hello:1",
           "line": 5,
           "name": "hello",
+          "stackFile": "./deploy/stack.yaml",
           "url": "https://gateway.example.com/function/hello"
         },
         {
@@ -120,6 +121,7 @@ fn functions_say_what_was_done_and_why_not() {
             "available": 0,
             "desired": 2
           },
+          "stackFile": "./deploy/stack.yaml",
           "url": "https://gateway.example.com/function/late"
         },
         {
@@ -133,6 +135,7 @@ fn functions_say_what_was_done_and_why_not() {
             "kind": "permission",
             "message": "the gateway said `no <way>`"
           },
+          "stackFile": "./deploy/stack.yaml",
           "url": "https://gateway.example.com/function/refused"
         },
         {

@@ -422,6 +422,5 @@ fn content_of_files_outside_the_clone_is_not_shown() {
     assert!(!format!("{problems:?}").contains("hunter2"), "{problems}");
     let filter = Options { filter: Some("x".to_owned()), ..Options::default() };
     let source = Source { text: b"provider: {name: openfaas}\nfunctions: {hunter2: {}}".to_vec(), ..source };
-    let problems = read(&source, &filter, &surroundings).expect_err("problems");
-    assert!(!format!("{problems:?}").contains("hunter2"), "{problems}");
+    assert!(!read(&source, &filter, &surroundings).expect("valid").is_shown);
 }
