@@ -29,7 +29,7 @@ pub(super) fn hide(environment: &Environment) {
                     .iter()
                     .for_each(|item| hide_value(item, sensitive == Sensitive::Headers));
             }
-            Sensitive::Url => hide_password(text),
+            Sensitive::Url => text.lines().for_each(hide_password),
         }
     }
 }
