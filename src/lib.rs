@@ -170,7 +170,7 @@ async fn task(preparation: Preparation<'_>) -> Result<(Outcome, String), Rejecte
         }
         Task::Diff(deploy) => (diff::run(preparation, deploy).await?, diff::summary),
         Task::Login(login) => (login::run(preparation, login).await?, login::summary),
-        Task::Remove(_) => (remove::run(preparation).await?, remove::summary),
+        Task::Remove(options) => (remove::run(preparation, options).await?, remove::summary),
     };
     outcome.duration = started.elapsed();
     let last_line = summary(&outcome);

@@ -473,9 +473,10 @@ functions:
 ";
     insta::assert_snapshot!(first_error(&deploy(&gateway).stack(stack).run().exits(1)), @r#"
     ERROR: `with-secret`: PUT /system/functions: 400 Bad Request: `unable to fetch secrets: secrets "unknown" not found`
-      hint: create the secret in namespace `openfaas-fn` first, or correct `secrets` at stack.yml:6
+      hint: have the pipe create it in namespace `openfaas-fn` from a secured variable, or correct `secrets` at stack.yml:6
+        SECRET_VALUES: ['unknown=$UNKNOWN']
     ERROR: `elsewhere.nowhere`: PUT /system/functions: 400 Bad Request: `namespace: nowhere not found or not annotated for use by OpenFaaS`
-      hint: create the namespace and annotate it for OpenFaaS, or correct `namespace` at stack.yml:11, which `OPENFAAS_NAMESPACE` overrides
+      hint: set `CREATE_NAMESPACE: 'true'` to have it created, or correct `namespace` at stack.yml:11, which `OPENFAAS_NAMESPACE` overrides
     ERROR: `labelled`: PUT /system/functions: 400 Bad Request: `Deployment.apps "labelled" is invalid: spec.template.labels: Invalid value: "two words": a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')`
       hint: correct `labels` at stack.yml:14, or `LABELS`
     FUNCTION  NAMESPACE  IMAGE  RESULT  TIME  URL

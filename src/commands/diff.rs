@@ -8,11 +8,12 @@ use crate::commands::orphans::left_over;
 use crate::commands::permissions;
 use crate::commands::prepare::{Loaded, Preparation, Rejected};
 use crate::commands::progress::Reporter;
+use crate::commands::resources;
 use crate::config::Deploy;
 use crate::console::log::{self, quote};
 use crate::diagnostic::{Diagnostic, Failure};
 use crate::function::FunctionName;
-use crate::function::compare::{Change, compare, fields_of};
+use crate::function::compare::{Change, changes, fields_of};
 use crate::function::outcome::Outcome;
 use crate::gateway::Error;
 use crate::gateway::statuses::Statuses;
@@ -49,6 +50,7 @@ pub(crate) async fn run(mut preparation: Preparation<'_>, deploy: &Deploy) -> Re
             if !shown.is_empty() {
                 log::plain(shown);
             }
+            resources::planned(&loaded, deploy);
             outcome.problem = verdict(&differences);
         }
         Err(problem) => outcome.problem = Some(problem),
@@ -91,7 +93,7 @@ async fn differences(
         };
         let difference = match reading? {
             None => Difference::New(seen(fields_of(deployment))),
-            Some(status) => match compare(&status.deployment(), &reported.part_of(deployment)) {
+            Some(status) => match changes(&status.deployment(), &reported.part_of(deployment)) {
                 changes if changes.is_empty() => Difference::None,
                 changes => Difference::Changed(seen(changes)),
             },

@@ -14,3 +14,4 @@ mod orphans;
 mod permissions;
 pub(crate) mod prepare;
 mod progress;
+mod resources;

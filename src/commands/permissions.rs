@@ -6,8 +6,12 @@ use crate::config::{Deploy, Strategy};
 use crate::function::FunctionName;
 use crate::oidc::{Grant, IamAction};
 
-/// For a deploy of these functions, from the first request to the last.
-pub(crate) fn of_deploy(deploy: &Deploy, functions: Vec<FunctionName>) -> Vec<Grant> {
+/// For a deploy of these functions, from the first request to the last; `secrets` are the namespaces that secrets are written to.
+pub(crate) fn of_deploy(
+    deploy: &Deploy,
+    secrets: &BTreeSet<Option<String>>,
+    functions: Vec<FunctionName>,
+) -> Vec<Grant> {
     let mut actions = vec![IamAction::FunctionCreate];
     match deploy.strategy {
         Strategy::Update => actions.push(IamAction::FunctionUpdate),
@@ -31,7 +35,26 @@ pub(crate) fn of_deploy(deploy: &Deploy, functions: Vec<FunctionName>) -> Vec<Gr
         // Functions without a guard need it as little as the pipe can know which have one.
         Grant { actions: vec![IamAction::FunctionInvoke], functions: called }
     });
-    [Grant { actions, functions }].into_iter().chain(pruned).chain(calls).collect()
+    let named = functions.iter().filter_map(|function| function.namespace.clone());
+    let named: BTreeSet<_> = named.filter(|_| deploy.creator.is_some()).map(Some).collect();
+    let created = on_all_of(&named, &[IamAction::NamespaceGet, IamAction::NamespaceCreate]);
+    let written = on_all_of(secrets, &[IamAction::SecretUpdate, IamAction::SecretCreate]);
+    let deployed = Grant { actions, functions };
+    created.into_iter().chain(written).chain([deployed]).chain(pruned).chain(calls).collect()
+}
+
+/// For the removal of these functions, and of their namespaces.
+pub(crate) fn of_remove(deletes_namespaces: bool, functions: Vec<FunctionName>) -> Vec<Grant> {
+    let named = functions.iter().filter_map(|function| function.namespace.clone());
+    let named: BTreeSet<_> = named.filter(|_| deletes_namespaces).map(Some).collect();
+    let actions = [IamAction::NamespaceGet, IamAction::NamespaceDelete, IamAction::FunctionList];
+    let removed = of_all(IamAction::FunctionDelete, functions);
+    removed.into_iter().chain(on_all_of(&named, &actions)).collect()
+}
+
+fn on_all_of(namespaces: &BTreeSet<Option<String>>, actions: &[IamAction]) -> Option<Grant> {
+    let functions: Vec<_> = namespaces.iter().cloned().map(FunctionName::all_of).collect();
+    (!functions.is_empty()).then(|| Grant { actions: actions.to_vec(), functions })
 }
 
 /// For a `diff` of these functions.
@@ -48,6 +71,5 @@ pub(crate) fn of_all(action: IamAction, functions: Vec<FunctionName>) -> Vec<Gra
 /// What `PRUNE` needs in the namespaces of these functions.
 fn of_namespaces(deploy: &Deploy, functions: &[FunctionName], actions: &[IamAction]) -> Option<Grant> {
     let namespaces: BTreeSet<_> = functions.iter().map(|function| function.namespace.clone()).collect();
-    let functions = namespaces.into_iter().map(FunctionName::all_of).collect();
-    deploy.selection.options.prune.then(|| Grant { actions: actions.to_vec(), functions })
+    on_all_of(&namespaces, actions).filter(|_| deploy.selection.options.prune)
 }

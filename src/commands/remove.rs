@@ -4,13 +4,14 @@ use crate::commands::concurrent::remove;
 use crate::commands::permissions;
 use crate::commands::prepare::{Preparation, Rejected};
 use crate::commands::progress::{self, Reporter};
+use crate::commands::resources;
+use crate::config::Remove;
 use crate::function::FunctionName;
 use crate::function::outcome::Outcome;
 use crate::gateway::Error;
-use crate::oidc;
 use crate::text::count;
 
-pub(crate) async fn run(mut preparation: Preparation<'_>) -> Result<Outcome, Rejected> {
+pub(crate) async fn run(mut preparation: Preparation<'_>, options: &Remove) -> Result<Outcome, Rejected> {
     let loaded = preparation.load().await;
     let gateway = preparation.gateway(loaded.as_ref());
     let (loaded, gateway) = preparation.finish(loaded.zip(gateway))?;
@@ -23,7 +24,7 @@ pub(crate) async fn run(mut preparation: Preparation<'_>) -> Result<Outcome, Rej
         gateway.address()
     );
     outcome.stack_files = loaded.paths();
-    let needs = |functions| permissions::of_all(oidc::IamAction::FunctionDelete, functions);
+    let needs = |functions| permissions::of_remove(options.creator.is_some(), functions);
     let reporter = &Reporter::new(&needs);
     match gateway.sign_in().await {
         // The table reports that nothing was started.
@@ -31,7 +32,17 @@ pub(crate) async fn run(mut preparation: Preparation<'_>) -> Result<Outcome, Rej
             let session = preparation.session(&gateway, reporter);
             let targets =
                 functions.iter().map(|function| (FunctionName::from(&function.deployment), Some(function.location())));
+            if options.creator.is_some()
+                && let Err(error) = resources::check_provider(&gateway, "DELETE_NAMESPACE").await
+            {
+                outcome.problem = Some(reporter.run_failed(&error));
+                return Ok(outcome);
+            }
             outcome.functions = remove(&session, targets.collect()).await;
+            if let Some(repository) = &options.creator {
+                let (names, functions) = (loaded.namespaces(), &outcome.functions);
+                outcome.namespaces = resources::delete_namespaces(&session, names, repository, functions).await;
+            }
             reporter.lacking(loaded.names());
             progress::table(&outcome.functions);
         }

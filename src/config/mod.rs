@@ -3,6 +3,7 @@
 mod calls;
 mod environment;
 mod gateway_url;
+mod given_secrets;
 mod lints;
 mod list;
 mod parse;
@@ -23,6 +24,7 @@ use url::Url;
 
 pub use environment::Environment;
 pub(crate) use gateway_url::gateway_url;
+pub(crate) use given_secrets::{GivenSecret, SecretSource};
 pub(crate) use lints::check_names;
 pub use lints::warnings;
 pub use parse::read;
@@ -42,6 +44,7 @@ use crate::oidc::{BuildContext, IdToken, TokenError};
 use crate::registry::RegistryCredentials;
 use crate::report::Places;
 use crate::stack;
+use crate::stack::git_labels::GitLabels;
 
 /// What the variables say, all of it valid.
 #[derive(Debug)]
@@ -99,7 +102,7 @@ pub(crate) enum Task {
     Invoke(Box<Invoke>),
     Whoami(Whoami),
     Diff(Deploy),
-    Remove(Selection),
+    Remove(Remove),
     Login(Login),
 }
 
@@ -144,6 +147,11 @@ pub(crate) enum TagFormat {
 pub(crate) struct Deploy {
     pub(crate) selection: Selection,
     pub(crate) strategy: Strategy,
+    /// `SECRET_VALUES` and `SECRET_FILES`.
+    pub(crate) given_secrets: Arc<[GivenSecret]>,
+    /// The repository that created namespaces are labelled with (`CREATE_NAMESPACE`).
+    pub(crate) creator: Option<String>,
+    pub(crate) git_labels: Option<GitLabels>,
     /// `WAIT_TIMEOUT`, with `WAIT`.
     pub(crate) wait: Option<Duration>,
     /// `WAIT_TIMEOUT`, also for retries without `WAIT`.
@@ -157,10 +165,21 @@ pub(crate) struct Deploy {
     pub(crate) dry_run: bool,
 }
 
+/// `COMMAND: remove`.
+#[derive(Clone, Debug)]
+pub(crate) struct Remove {
+    pub(crate) selection: Selection,
+    /// The repository whose namespaces are deleted (`DELETE_NAMESPACE`).
+    pub(crate) creator: Option<String>,
+}
+
 /// `COMMAND: whoami`, with the variables of the command that it is run in place of.
 #[derive(Clone, Debug)]
 pub(crate) struct Whoami {
     pub(crate) deploy: Deploy,
+    /// `DELETE_NAMESPACE`: the command is a removal.
+    pub(crate) deletes_namespaces: bool,
+    pub(crate) output_file: Option<PathBuf>,
     pub(crate) function: Option<FunctionName>,
 }
 

@@ -8,8 +8,8 @@ use url::Url;
 
 use super::variables::{VARIABLES, Values, Variables};
 use super::{
-    Config, Credentials, Deploy, Environment, GatewayUrl, Invalid, Login, NOT_UTF8, Problems, Selection, Strategy,
-    TagFormat, Task, Whoami, gateway_url, missing, scalars, secrets,
+    Config, Credentials, Deploy, Environment, GatewayUrl, Invalid, Login, NOT_UTF8, Problems, Remove, Selection,
+    Strategy, TagFormat, Task, Whoami, gateway_url, missing, scalars, secrets,
 };
 use crate::console::log::whole_or_length;
 use crate::console::redact::Secret;
@@ -102,12 +102,14 @@ impl Reader<'_> {
             Command::Invoke => Task::Invoke(Box::new(self.invoke())),
             Command::Whoami => {
                 let function = self.variables.function().value.map(|_| self.function());
-                Task::Whoami(Whoami { deploy: self.deploy(), function })
+                let deletes_namespaces = self.delete_namespace().is_some();
+                let output_file = self.variables.output_file().value.map(PathBuf::from);
+                Task::Whoami(Whoami { deploy: self.deploy(), deletes_namespaces, output_file, function })
             }
             Command::Diff => Task::Diff(self.deploy()),
             Command::Remove => {
                 self.refuse_blank_selection();
-                Task::Remove(self.selection())
+                Task::Remove(Remove { creator: self.delete_namespace(), selection: self.selection() })
             }
             Command::Login => Task::Login(self.login()),
         }
@@ -247,6 +249,9 @@ impl Reader<'_> {
         let strategies = [("update", Strategy::Update), ("replace", Strategy::Replace), ("create", Strategy::Create)];
         let mut selection = self.selection();
         let owner = self.owner();
+        let creator = self.create_namespace();
+        let given_secrets = self.given_secrets().into();
+        let git_labels = self.git_labels();
         let env_vars = self.env_vars();
         let verify = self.verify();
         let images = self.image_checks();
@@ -281,6 +286,9 @@ impl Reader<'_> {
             show_values: variables.show_values().boolean(problems),
             rollback,
             owner,
+            given_secrets,
+            creator,
+            git_labels,
             images,
             dry_run: variables.dry_run().boolean(problems),
         }
@@ -326,18 +334,31 @@ impl Reader<'_> {
         TagFormat::Latest
     }
 
-    /// The repository as `WORKSPACE/SLUG`; `None` without `OWNER_LABEL`.
+    /// The repository; `None` without `OWNER_LABEL`.
     fn owner(&mut self) -> Option<String> {
-        if !self.variables.owner_label().boolean(&mut self.problems) {
-            return None;
-        }
+        let is_labelled = self.variables.owner_label().boolean(&mut self.problems);
+        is_labelled.then(|| self.repository("OWNER_LABEL")).flatten()
+    }
+
+    fn create_namespace(&mut self) -> Option<String> {
+        let is_created = self.variables.create_namespace().boolean(&mut self.problems);
+        is_created.then(|| self.repository("CREATE_NAMESPACE")).flatten()
+    }
+
+    fn delete_namespace(&mut self) -> Option<String> {
+        let is_deleted = self.variables.delete_namespace().boolean(&mut self.problems);
+        is_deleted.then(|| self.repository("DELETE_NAMESPACE")).flatten()
+    }
+
+    /// The repository as `WORKSPACE/SLUG`, which this variable needs.
+    pub(super) fn repository(&mut self, variable: &str) -> Option<String> {
         let environment = self.variables.environment;
         let parts = || environment.text("BITBUCKET_WORKSPACE").zip(environment.text("BITBUCKET_REPO_SLUG"));
         let name = environment.owned("BITBUCKET_REPO_FULL_NAME");
         let name = name.or_else(|| parts().map(|(workspace, slug)| format!("{workspace}/{slug}")));
         if name.is_none() {
             self.problems.add(
-                "OWNER_LABEL",
+                variable,
                 "requires the name of the repository: Bitbucket sets `BITBUCKET_REPO_FULL_NAME`, or `BITBUCKET_WORKSPACE` \
                  and `BITBUCKET_REPO_SLUG`, but here none of them is set",
             );

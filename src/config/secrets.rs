@@ -7,9 +7,6 @@ use crate::console::redact::Secret;
 use crate::function::compare;
 use crate::text::variable_name;
 
-/// A shorter line of a value may be any word.
-const SHORTEST_LINE: usize = 16;
-
 /// A [`Secret`] is hidden from the moment that it is made.
 pub(super) fn hide(environment: &Environment) {
     for name in environment.names() {
@@ -61,22 +58,15 @@ fn hide_value(item: &str, is_header: bool) {
     if value.is_empty() || is_unexpanded(value) || is_header && !compare::is_secret(name, value) {
         return;
     }
-    let _ = Secret::new(value.to_owned());
+    let _ = Secret::of_lines(value);
     // A server may return the credentials without their scheme, such as `Bearer`.
     if is_header && let Some((_, credentials)) = value.split_once(' ') {
         let _ = Secret::new(credentials.to_owned());
     }
-    // The lines of a key may be shown one by one.
-    if value.contains('\n') {
-        value
-            .lines()
-            .filter(|line| line.trim().len() >= SHORTEST_LINE)
-            .for_each(|line| drop(Secret::new(line.to_owned())));
-    }
 }
 
 /// Whether an item is the name of a variable that was not expanded: the error about it shows the name.
-fn is_unexpanded(value: &str) -> bool {
+pub(super) fn is_unexpanded(value: &str) -> bool {
     variable_name(value).is_some_and(|name| !name.bytes().any(|byte| byte.is_ascii_lowercase()))
 }
 

@@ -10,6 +10,9 @@ const DEPLOY: &[Command] = &[Command::Deploy];
 const DIFF: &[Command] = &[Command::Diff];
 const LOGIN: &[Command] = &[Command::Login];
 const INVOKE: &[Command] = &[Command::Invoke];
+const REMOVE: &[Command] = &[Command::Remove];
+/// The commands that write what they print or receive to a file.
+const OUTPUT: &[Command] = &[Command::Invoke, Command::Whoami];
 /// The commands that read a stack file.
 const STACK: &[Command] = &[Command::Deploy, Command::Whoami, Command::Diff, Command::Remove, Command::Login];
 /// The commands that call functions, a deploy for `VERIFY`.
@@ -225,6 +228,11 @@ variables! {
     annotations "ANNOTATIONS" List "" SEND;
     secrets "SECRETS" List "" SEND;
     constraints "CONSTRAINTS" List "" SEND;
+    secret_values "SECRET_VALUES" SecretList "" SEND;
+    secret_files "SECRET_FILES" List "" SEND;
+    create_namespace "CREATE_NAMESPACE" Boolean "false" SEND;
+    delete_namespace "DELETE_NAMESPACE" Boolean "false" REMOVE;
+    git_labels "GIT_LABELS" Boolean "false" SEND;
     read_only "READ_ONLY" Boolean "false" SEND;
     parallel "PARALLEL" Number "16" STACK;
     wait "WAIT" Boolean "false" DEPLOY;
@@ -260,6 +268,6 @@ variables! {
     auth "AUTH" Text "auto" CALL;
     sign_header "SIGN_HEADER" Text "" CALL;
     sign_key "SIGN_KEY" Secret "" CALL;
-    output_file "OUTPUT_FILE" Text "" INVOKE;
+    output_file "OUTPUT_FILE" Text "" OUTPUT;
     idempotent "IDEMPOTENT" Boolean "false" INVOKE;
 }

@@ -18,11 +18,26 @@ pub(crate) struct Change {
 }
 
 impl Change {
+    /// Whether it is about the commit that the function is deployed from.
+    fn is_of_commit(&self) -> bool {
+        match self.field.split_once(' ') {
+            Some(("label", key)) => GIT_LABELS.contains(&key),
+            Some(("annotation", key)) => key == GIT_URL,
+            _ => false,
+        }
+    }
+
     /// Whether it is about an environment variable.
     pub(crate) fn is_environment(&self) -> bool {
         self.field.starts_with("env ")
     }
 }
+
+/// The labels that name the commit of a function: its hash, branch, repository and workspace (OpenFaaS dashboard).
+pub(crate) const GIT_LABELS: [&str; 4] =
+    ["com.openfaas.git-sha", "com.openfaas.git-branch", "com.openfaas.git-repo", "com.openfaas.git-owner"];
+/// The annotation beside them.
+pub(crate) const GIT_URL: &str = "com.openfaas.git-repo-url";
 
 /// What has to be in a name for its value not to be shown.
 const SECRET_WORDS: [&str; 12] = [
@@ -44,6 +59,12 @@ const SECRET_WORDS: [&str; 12] = [
 pub(crate) fn fields_of(new: &Deployment) -> Vec<Change> {
     let changes = compare(&Deployment::default(), new).into_iter();
     changes.map(|change| Change { old: None, ..change }).collect()
+}
+
+/// The differences that are worth a deploy: another commit alone is none.
+pub(crate) fn changes(old: &Deployment, new: &Deployment) -> Vec<Change> {
+    let changes = compare(old, new);
+    if changes.iter().all(Change::is_of_commit) { Vec::new() } else { changes }
 }
 
 /// The differences, in the order of the fields of a stack file.

@@ -7,5 +7,6 @@ pub mod image;
 pub(crate) mod name;
 pub mod outcome;
 pub(crate) mod quantity;
+pub(crate) mod resource;
 
 pub use name::FunctionName;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::FunctionName;
 use super::command::Command;
+use super::resource::ResourceOutcome;
 use crate::diagnostic::Diagnostic;
 pub use crate::diagnostic::{Diagnostic as Problem, Failure};
 
@@ -202,6 +203,10 @@ pub(crate) struct Outcome {
     pub(crate) stack_files: Vec<Arc<str>>,
     /// One entry a function, in stack-file order.
     pub(crate) functions: Vec<FunctionOutcome>,
+    /// The namespaces that were created or deleted.
+    pub(crate) namespaces: Vec<ResourceOutcome>,
+    /// The secrets that were written.
+    pub(crate) secrets: Vec<ResourceOutcome>,
     /// The calls of `VERIFY`, in their order.
     pub(crate) calls: Vec<CallOutcome>,
     pub(crate) invocation: Option<InvocationOutcome>,
@@ -217,6 +222,8 @@ impl Outcome {
             gateway,
             stack_files: Vec::new(),
             functions: Vec::new(),
+            namespaces: Vec::new(),
+            secrets: Vec::new(),
             calls: Vec::new(),
             invocation: None,
             problem: None,
@@ -234,7 +241,19 @@ impl Outcome {
         let functions = self.functions.iter().filter_map(|function| function.problem.as_ref());
         let invocation = self.invocation.iter().filter_map(|call| call.problem.as_ref());
         let calls = self.calls.iter().filter_map(|call| call.problem.as_ref());
-        functions.chain(invocation).chain(calls).chain(&self.problem).map(|problem| problem.failure).min()
+        let resources = self.resources().filter_map(|resource| resource.problem.as_ref());
+        functions
+            .chain(invocation)
+            .chain(calls)
+            .chain(resources)
+            .chain(&self.problem)
+            .map(|problem| problem.failure)
+            .min()
+    }
+
+    /// Namespaces and secrets.
+    pub(crate) fn resources(&self) -> impl Iterator<Item = &ResourceOutcome> {
+        self.namespaces.iter().chain(&self.secrets)
     }
 
     pub(crate) fn exit_code(&self) -> u8 {

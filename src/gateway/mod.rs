@@ -4,7 +4,9 @@ mod array_filter;
 mod error;
 mod invocation;
 mod logs;
+pub(crate) mod namespaces;
 pub(crate) mod provider;
+pub(crate) mod secrets;
 mod send;
 pub(crate) mod statuses;
 mod token;
@@ -34,6 +36,8 @@ use crate::http::retry::Retries;
 use crate::oidc::{BuildContext, IamAction};
 use crate::shutdown::Shutdown;
 
+/// The path of functions in the API.
+const FUNCTIONS: [&str; 2] = ["system", "functions"];
 /// How much of an answer is read if only its beginning is of use, in bytes.
 const ANSWER_LIMIT: usize = 64 * 1024;
 /// The longest list of functions that is read, in bytes: many ten thousands of them.
@@ -154,7 +158,7 @@ impl Gateway {
 
     /// `PUT /system/functions` with a deployment as JSON.
     pub(crate) async fn update(&self, target: &FunctionName, body: Bytes) -> Result<Update, Error> {
-        let call = self.change(Method::PUT, IamAction::FunctionUpdate, target, body);
+        let call = self.change(Method::PUT, &FUNCTIONS, IamAction::FunctionUpdate, target, body);
         let answer = self.send(&call).await?;
         match answer.status.as_u16() {
             // Community Edition answers 202 to an update; what it refuses it only logs, and answers with an empty 200.
@@ -167,7 +171,7 @@ impl Gateway {
 
     /// `POST /system/functions` with a deployment as JSON.
     pub(crate) async fn create(&self, target: &FunctionName, body: Bytes) -> Result<Creation, Error> {
-        let call = self.change(Method::POST, IamAction::FunctionCreate, target, body);
+        let call = self.change(Method::POST, &FUNCTIONS, IamAction::FunctionCreate, target, body);
         let answer = self.send(&call).await?;
         match answer.status.as_u16() {
             200..=202 => Ok(Creation::Accepted),
@@ -184,7 +188,8 @@ impl Gateway {
         if let Some(namespace) = &target.namespace {
             body["namespace"] = namespace.as_str().into();
         }
-        let mut call = self.change(Method::DELETE, IamAction::FunctionDelete, target, body.to_string().into());
+        let mut call =
+            self.change(Method::DELETE, &FUNCTIONS, IamAction::FunctionDelete, target, body.to_string().into());
         // Community Edition reads it there only.
         call.url = in_namespace(call.url, target.namespace.as_deref());
         let mut answer_lost = false;
@@ -203,8 +208,15 @@ impl Gateway {
         }
     }
 
-    fn change<'a>(&self, method: Method, action: IamAction, target: &'a FunctionName, body: Bytes) -> Call<'a> {
-        let call = Call::new(method, self.path(&["system", "functions"]));
+    fn change<'a>(
+        &self,
+        method: Method,
+        path: &[&str],
+        action: IamAction,
+        target: &'a FunctionName,
+        body: Bytes,
+    ) -> Call<'a> {
+        let call = Call::new(method, self.path(path));
         Call { content_type: "application/json", body, action: Some(action), target: Some(target), ..call }
     }
 

@@ -24,8 +24,6 @@ const HASH: usize = 12;
 
 /// What a Policy can permit, as far as the pipe needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-// The names are those of OpenFaaS: `Function:Create`.
-#[allow(clippy::enum_variant_names)]
 pub(crate) enum IamAction {
     FunctionCreate,
     FunctionUpdate,
@@ -34,6 +32,26 @@ pub(crate) enum IamAction {
     FunctionList,
     FunctionLogs,
     FunctionInvoke,
+    SecretCreate,
+    SecretUpdate,
+    NamespaceCreate,
+    NamespaceGet,
+    NamespaceDelete,
+}
+
+impl IamAction {
+    /// Whether it is permitted on whole namespaces only.
+    pub(crate) fn is_of_namespace(self) -> bool {
+        !matches!(
+            self,
+            Self::FunctionCreate
+                | Self::FunctionUpdate
+                | Self::FunctionDelete
+                | Self::FunctionGet
+                | Self::FunctionLogs
+                | Self::FunctionInvoke
+        )
+    }
 }
 
 impl fmt::Display for IamAction {
@@ -46,6 +64,11 @@ impl fmt::Display for IamAction {
             Self::FunctionList => "Function:List",
             Self::FunctionLogs => "Function:Logs",
             Self::FunctionInvoke => "Function:Invoke",
+            Self::SecretCreate => "Secret:Create",
+            Self::SecretUpdate => "Secret:Update",
+            Self::NamespaceCreate => "Namespace:Create",
+            Self::NamespaceGet => "Namespace:Get",
+            Self::NamespaceDelete => "Namespace:Delete",
         })
     }
 }
@@ -68,14 +91,16 @@ pub(crate) fn missing(lacking: &Lacking, grants: &[Grant]) -> String {
     let on: BTreeSet<_> = each.map(|(action, function)| resource(action, function)).collect();
     let resources = match on.first() {
         Some(one) if on.len() == 1 => format!("`{}`", crate::console::log::quote(one)),
+        _ if lacking.keys().all(|action| action.is_of_namespace()) => format!("{} namespaces", on.len()),
         _ => format!("{} functions", on.len()),
     };
     let unforeseen = lacking.iter().filter(|(action, _)| !grants.iter().any(|grant| grant.actions.contains(action)));
     let unforeseen = unforeseen
         .map(|(action, functions)| Grant { actions: vec![*action], functions: functions.iter().cloned().collect() });
     let grants: Vec<_> = grants.iter().cloned().chain(unforeseen).collect();
-    // `whoami` prints what a deploy or an invocation needs.
-    let printed = [IamAction::FunctionCreate, IamAction::FunctionUpdate, IamAction::FunctionInvoke];
+    // `whoami` prints what a deploy, an invocation or the removal of a namespace needs.
+    let printed =
+        [IamAction::FunctionCreate, IamAction::FunctionUpdate, IamAction::FunctionInvoke, IamAction::NamespaceDelete];
     let whoami = match grants.iter().any(|grant| grant.actions.iter().any(|action| printed.contains(action))) {
         true => "\n`COMMAND: whoami` prints the complete Policy that this step needs",
         false => "",
@@ -213,14 +238,14 @@ pub(super) fn condition(claims: &Claims) -> Result<String, Unbound> {
     ))
 }
 
-/// The Policy's statements, one a grant, and apart from them the listing of whole namespaces.
+/// The Policy's statements, one a grant, and apart from them what is permitted on whole namespaces.
 fn statements(grants: &[Grant]) -> String {
     let mut yaml = String::new();
     let mut number = 0;
     for Grant { actions, functions } in grants {
         let actions: BTreeSet<IamAction> = actions.iter().copied().collect();
         let (listing, single): (BTreeSet<_>, BTreeSet<_>) =
-            actions.into_iter().partition(|action| *action == IamAction::FunctionList);
+            actions.into_iter().partition(|action| action.is_of_namespace());
         let named = functions.len() <= MAX_NAMED;
         for actions in [single, listing] {
             let Some(action) = actions.first().copied() else { continue };
@@ -236,11 +261,10 @@ fn statements(grants: &[Grant]) -> String {
     yaml
 }
 
-/// A listing is permitted on a whole namespace.
 fn resource(action: IamAction, function: &FunctionName) -> String {
-    match action {
-        IamAction::FunctionList => FunctionName::all_of(function.namespace.clone()).resource(),
-        _ => function.resource(),
+    match action.is_of_namespace() {
+        true => FunctionName::all_of(function.namespace.clone()).resource(),
+        false => function.resource(),
     }
 }
 

@@ -50,6 +50,10 @@ fn cases(outcome: &Outcome) -> Vec<Case<'_>> {
             ..Case::new(function.function.to_string(), function.duration, &function.problem, function.action.as_str())
         })
         .collect();
+    cases.extend(outcome.resources().map(|resource| Case {
+        verdict: resource.verdict(),
+        ..Case::new(resource.resource.to_string(), Duration::ZERO, &resource.problem, resource.action.as_str())
+    }));
     cases.extend(outcome.calls.iter().map(|call| Case {
         verdict: call.verdict(),
         ..Case::new(format!("VERIFY {}", call.call), call.duration, &call.problem, "not made")

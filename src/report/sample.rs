@@ -40,6 +40,8 @@ fn run(command: Command, functions: Vec<FunctionOutcome>) -> Outcome {
         gateway: "https://gateway.example.com".to_owned(),
         stack_files: vec![STACK_FILE.into()],
         functions,
+        namespaces: Vec::new(),
+        secrets: Vec::new(),
         calls: Vec::new(),
         invocation: None,
         problem: None,

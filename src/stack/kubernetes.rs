@@ -7,7 +7,7 @@ use crate::diagnostic::Diagnostic;
 use crate::function::{api, quantity};
 
 /// The longest label value, label name or DNS label.
-const MAX_LABEL: usize = 63;
+pub(super) const MAX_LABEL: usize = 63;
 /// The longest DNS subdomain: names of secrets, prefixes of label keys.
 const MAX_SUBDOMAIN: usize = 253;
 /// 1 MiB in billionths of a byte: less memory starts no container. `128m` is an eighth of a byte.
@@ -23,6 +23,11 @@ const LABEL: &str =
     "it must have at most 63 letters, digits, `-`, `_` and `.`, and start and end with a letter or digit";
 const LABEL_KEY: &str = "it must have at most 63 letters, digits, `-`, `_` and `.`, and start and end with a letter or \
                          digit; a DNS name and `/` may come before";
+
+/// Why Kubernetes does not accept the name of a secret.
+pub(crate) fn secret_name_fault(name: &str) -> Option<&'static str> {
+    (!is_subdomain(name)).then_some(SUBDOMAIN)
+}
 
 /// What a text of a function is used as.
 #[derive(Clone, Copy)]

@@ -18,6 +18,7 @@ use crate::commands::orphans::left_over;
 use crate::commands::permissions;
 use crate::commands::prepare::{Loaded, Preparation, Rejected};
 use crate::commands::progress::{self, Reporter};
+use crate::commands::resources;
 use crate::config::Deploy;
 use crate::console::log;
 use crate::diagnostic::{Diagnostic, Failure};
@@ -43,7 +44,8 @@ pub(crate) async fn run(mut preparation: Preparation<'_>, deploy: &Deploy) -> Re
         loaded.shown(),
         gateway.address()
     );
-    let needs = |functions| permissions::of_deploy(deploy, functions);
+    let secrets = loaded.secret_namespaces(deploy);
+    let needs = |functions| permissions::of_deploy(deploy, &secrets, functions);
     let reporter = &Reporter::new(&needs);
     let (signed_in, checked) =
         tokio::join!(gateway.sign_in(), images::check(&preparation, http.as_ref(), &deploy.images, &loaded));
@@ -111,6 +113,7 @@ pub(crate) async fn dry_run(mut preparation: Preparation<'_>, deploy: &Deploy) -
         }
         Err(error) => Some(Error::unbuildable(&error).problem()),
     };
+    resources::planned(&loaded, deploy);
     if let Some(verify) = &deploy.verify {
         let deployed: Vec<_> = loaded.names().collect();
         let calls = verify.calls.iter().map(|call| {
@@ -134,7 +137,17 @@ impl Deployer<'_> {
         let functions = &loaded.functions;
         // Asked early: after a failure the gateway may not answer any more.
         self.session.gateway.provider().await;
+        self.namespaces(loaded, outcome).await?;
+        if !resources::are_done(&outcome.namespaces) {
+            outcome.functions = self.not_started(functions);
+            return Ok(());
+        }
         let before = self.before(functions).await?;
+        self.secrets(loaded, outcome).await;
+        if !resources::are_done(&outcome.secrets) {
+            outcome.functions = self.not_started(functions);
+            return Ok(());
+        }
         outcome.functions = self.each(functions, &before).await;
         if let Some(limit) = self.deploy.wait {
             Waiter { session: self.session, limit }.wait(&mut outcome.functions, &before).await;
@@ -150,6 +163,28 @@ impl Deployer<'_> {
             self.prune(loaded, outcome).await?;
         }
         Ok(())
+    }
+
+    /// Creates the namespaces that do not exist, if that is asked for.
+    async fn namespaces(&self, loaded: &Loaded, outcome: &mut Outcome) -> Result<(), Error> {
+        let Some(repository) = &self.deploy.creator else { return Ok(()) };
+        resources::check_provider(self.session.gateway, "CREATE_NAMESPACE").await?;
+        outcome.namespaces = resources::create_namespaces(&self.session, loaded.namespaces(), repository).await;
+        Ok(())
+    }
+
+    /// Writes the secrets, after everything that can fail without them.
+    async fn secrets(&self, loaded: &Loaded, outcome: &mut Outcome) {
+        if self.deploy.rollback && !loaded.secrets.is_empty() {
+            tracing::warn!(
+                "`ROLLBACK` does not restore secrets: the gateway does not return the values that they have now"
+            );
+        }
+        outcome.secrets = resources::write_secrets(&self.session, &loaded.secrets, &outcome.namespaces).await;
+    }
+
+    fn not_started(&self, functions: &[Function]) -> Vec<FunctionOutcome> {
+        functions.iter().map(|function| begun(self.session.gateway, function)).collect()
     }
 
     /// What runs before anything is deployed, if it is needed later; in the order of the functions. An error if a rollback needs

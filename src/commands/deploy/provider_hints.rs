@@ -21,6 +21,7 @@ pub(super) fn advice(text: &str, function: &Function, file: &str) -> String {
         let word = word.trim_matches(|end: char| !end.is_alphanumeric());
         word == image || word.split('.').next() == Some(name)
     };
+    let said = text;
     let words: Vec<_> = text.split_whitespace().filter(|word| !is_chosen(word)).collect();
     let text = words.join(" ").to_lowercase();
     let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
@@ -32,10 +33,24 @@ pub(super) fn advice(text: &str, function: &Function, file: &str) -> String {
         )
     } else if says(&["secret"]) {
         let namespace = deployment.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
-        format!("create the secret in namespace `{namespace}` first, or correct {}", at("secrets"))
+        let is_said = |secret: &&String| {
+            let word = |word: &str| word.trim_matches(|end: char| !end.is_alphanumeric()) == secret.as_str();
+            said.split_whitespace().any(word)
+        };
+        let secret = deployment.secrets.iter().find(is_said).or(deployment.secrets.first());
+        let secret = secret.map_or("NAME", String::as_str);
+        format!(
+            "have the pipe create it in namespace `{namespace}` from a secured variable, or correct {}\n  \
+             SECRET_VALUES: ['{secret}=${}']",
+            at("secrets"),
+            environment_name(secret)
+        )
+    } else if says(&["namespace must be"]) {
+        "OpenFaaS Community Edition has no other namespace: remove `namespace` from the stack file and `OPENFAAS_NAMESPACE`"
+            .to_owned()
     } else if says(&["namespace"]) {
         format!(
-            "create the namespace and annotate it for OpenFaaS, or correct {}, which `OPENFAAS_NAMESPACE` overrides",
+            "set `CREATE_NAMESPACE: 'true'` to have it created, or correct {}, which `OPENFAAS_NAMESPACE` overrides",
             at("namespace")
         )
     } else if says(&["image"]) {
@@ -50,6 +65,11 @@ pub(super) fn advice(text: &str, function: &Function, file: &str) -> String {
     } else {
         format!("the function is at {file}:{}", function.line)
     }
+}
+
+/// The name that a variable with the value of a secret may have.
+fn environment_name(secret: &str) -> String {
+    secret.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect()
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What every command begins with: it reads the stack file, finds the gateway, and reports every problem before it sends anything.
 
 mod gateway;
+mod secrets;
 mod stack_file;
 mod stack_paths;
 mod token_guard;
@@ -16,6 +17,7 @@ use crate::gateway::Gateway;
 use crate::shutdown::Shutdown;
 use crate::stack;
 use crate::text::count;
+pub(crate) use secrets::WantedSecret;
 pub(crate) use stack_file::{Loaded, STACK_FILES, without_dots};
 
 /// One run of the pipe: its variables, and what is wrong with them and with the files that they name.
@@ -121,8 +123,15 @@ impl<'a> Preparation<'a> {
     pub(crate) async fn load(&mut self) -> Option<Loaded> {
         let config = self.config;
         match &config.task {
-            Task::Deploy(deploy) | Task::Diff(deploy) => self.stack(&deploy.selection, Some(deploy)).await,
-            Task::Remove(selection) => self.stack(selection, None).await,
+            Task::Deploy(deploy) | Task::Diff(deploy) => {
+                let mut loaded = self.stack(&deploy.selection, Some(deploy)).await;
+                let secrets = self.secrets(deploy, loaded.as_ref());
+                if let Some(loaded) = &mut loaded {
+                    loaded.secrets = secrets;
+                }
+                loaded
+            }
+            Task::Remove(remove) => self.stack(&remove.selection, None).await,
             Task::Login(login) if login.registries.is_none() => self.stack(&login.selection, None).await,
             Task::Whoami(whoami) => self.stack_if_any(&whoami.deploy).await,
             Task::Login(_) | Task::Invoke(_) => {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use url::Url;
 
 use super::Preparation;
+use super::WantedSecret;
 use super::stack_paths::{StackPath, local, named_files};
 use super::token_guard::Tokens;
 use crate::config::{self, Config, Deploy, Selection, TagFormat};
@@ -57,6 +58,9 @@ impl Preparation<'_> {
             let shown = loaded.files.iter().filter(|file| file.is_shown);
             let named = shown.map(|file| (&*file.path, &file.named[..]));
             found.problems.push(filter::none_selected(&options, named));
+        }
+        if let Some(labels) = deploy.and_then(|deploy| deploy.git_labels.as_ref()) {
+            loaded.functions.iter_mut().for_each(|function| labels.add_to(&mut function.deployment));
         }
         self.warn(&substituted);
         found.warnings.iter().for_each(|warning| warning.diagnostic.log());
@@ -211,6 +215,8 @@ pub(crate) struct Loaded {
     pub(crate) files: Vec<StackFile>,
     /// The selected functions of all files.
     pub(crate) functions: Vec<Function>,
+    /// What `SECRET_VALUES` and `SECRET_FILES` write.
+    pub(crate) secrets: Vec<WantedSecret>,
 }
 
 /// A stack file that was read.

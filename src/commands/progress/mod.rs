@@ -9,6 +9,7 @@ use crate::console::log::{self, quote};
 use crate::diagnostic::{Diagnostic, Failure};
 use crate::function::FunctionName;
 use crate::function::outcome::{Action, FunctionOutcome, Left, Outcome, Verdict};
+use crate::function::resource::{ResourceAction, ResourceOutcome};
 use crate::gateway::Error;
 use crate::oidc::{self, Grant, Lacking};
 use crate::text::count;
@@ -33,7 +34,7 @@ impl<'a> Reporter<'a> {
     pub(crate) fn failed(&self, error: &Error) -> Diagnostic {
         let mut problem = error.problem();
         if let Some((action, function)) = error.lacks() {
-            if action != oidc::IamAction::FunctionList {
+            if !action.is_of_namespace() {
                 let lacking = Lacking::from([(action, BTreeSet::from([function.clone()]))]);
                 problem.hint = Some(oidc::missing(&lacking, &(self.needs)(vec![function.clone()])));
             }
@@ -72,6 +73,23 @@ impl<'a> Reporter<'a> {
             Some(_) if outcome.action == Action::NotStarted => {}
             Some(problem) => self.problem(outcome, problem),
         }
+    }
+
+    /// One line for a secret or a namespace as it ends.
+    pub(crate) fn resource_ended(&self, outcome: &ResourceOutcome) {
+        let resource = &outcome.resource;
+        let Some(problem) = &outcome.problem else {
+            match outcome.action {
+                ResourceAction::Unchanged => tracing::info!("{resource} exists"),
+                ResourceAction::Absent => tracing::info!("{resource} does not exist"),
+                action => tracing::info!("{resource} {}", action.as_str()),
+            }
+            return;
+        };
+        let is_reported_later = problem.failure == Failure::Permission && !self.lacking.borrow().is_empty();
+        let is_new = self.hinted.borrow_mut().insert((problem.failure.exit_code(), problem.message.clone()));
+        let hint = problem.hint.clone().filter(|_| is_new && !is_reported_later);
+        Diagnostic { place: resource.to_string(), hint, ..problem.clone() }.log();
     }
 
     /// What is wrong about a function.
@@ -135,7 +153,10 @@ fn counts(outcome: &Outcome, done: &str) -> String {
     };
     let calls_failed = if calls == 1 { "`VERIFY` call failed" } else { "`VERIFY` calls failed" };
     let more = [(unready, readiness), (restored, "rolled back"), (left, "not removed")];
-    head + &also(&more[mentioned..]) + &also(&[(calls, calls_failed)])
+    let resources = outcome.resources().filter(|resource| resource.problem.is_some());
+    let resources: String =
+        resources.map(|failed| format!(", {} {}", failed.resource, failed.action.as_str())).collect();
+    head + &also(&more[mentioned..]) + &also(&[(calls, calls_failed)]) + &resources
 }
 
 /// What else is counted, as far as there is any.

@@ -2,6 +2,8 @@
 
 mod clouds;
 
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
@@ -12,6 +14,7 @@ use crate::config::{Credentials, Whoami};
 use crate::console::log::{self, quote};
 use crate::console::table;
 use crate::diagnostic::{Diagnostic, Explain as _, Failure, Severity};
+use crate::files::atomic::{self, Attributes};
 use crate::function::FunctionName;
 use crate::function::outcome::Outcome;
 use crate::gateway::{Error, Gateway, Granted};
@@ -20,6 +23,9 @@ use crate::oidc::{self, BuildContext, Claims, Grant, IamAction, IdToken};
 /// Explains the step's token; changes nothing. Returns the last line too.
 pub(crate) async fn run(mut preparation: Preparation<'_>, whoami: &Whoami) -> Result<(Outcome, String), Rejected> {
     let loaded = preparation.load().await;
+    if let Some(Err(error)) = whoami.output_file.as_deref().map(atomic::check_path) {
+        preparation.problem("OUTPUT_FILE", error);
+    }
     let gateway = preparation.gateway(loaded.as_ref());
     let credentials = &preparation.config.registries;
     let http =
@@ -30,7 +36,10 @@ pub(crate) async fn run(mut preparation: Preparation<'_>, whoami: &Whoami) -> Re
         (Credentials::IdToken, Err(error)) => Err(error.problem(&gateway.address())),
         (Credentials::IdToken, Ok(token)) => {
             let scope = scope_name(whoami, loaded.as_ref());
-            explain(&gateway, token, &preparation.config.build, scope.as_deref(), &needs(whoami, loaded.as_ref())).await
+            let attributes = Attributes::inherited_from(preparation.config.places.clone_dir.as_deref());
+            let output = whoami.output_file.as_deref().map(|path| (path, attributes));
+            let proposal = Proposal { scope, grants: needs(whoami, loaded.as_ref()), output };
+            explain(&gateway, token, &preparation.config.build, &proposal).await
         }
     };
     let mut outcome = preparation.outcome(gateway.address());
@@ -65,12 +74,20 @@ async fn password(gateway: &Gateway, username: &str) -> Result<(), Diagnostic> {
     gateway.info().await.map(|_| ()).map_err(not_accepted)
 }
 
+/// What resources are proposed for.
+struct Proposal<'a> {
+    /// What their names contain besides what a Role is bound to.
+    scope: Option<String>,
+    grants: Vec<Grant>,
+    /// The file that they are written to.
+    output: Option<(&'a Path, Attributes)>,
+}
+
 async fn explain(
     gateway: &Gateway,
     token: &IdToken,
     build: &BuildContext,
-    scope: Option<&str>,
-    grants: &[Grant],
+    proposal: &Proposal<'_>,
 ) -> Result<(), Diagnostic> {
     let address = gateway.address();
     let claims = token.claims().map_err(|error| error.problem(&address))?;
@@ -84,8 +101,8 @@ async fn explain(
     if let Ok(granted) = &exchanged {
         tracing::info!("{}", accepted(granted));
     }
-    propose(&claims, &address, build, scope, grants);
-    exchanged.map(|_| ()).map_err(not_accepted)
+    let proposed = proposal.show(&claims, &address, build);
+    exchanged.map(|_| ()).map_err(not_accepted).and(proposed)
 }
 
 /// What is known about the gateway's own token.
@@ -104,24 +121,44 @@ fn policies(value: &Value) -> String {
     names.into_iter().map(|name| format!("`{}`", quote(name))).collect::<Vec<_>>().join(", ")
 }
 
-/// Prints the resources that give the step access.
-fn propose(claims: &Claims, gateway: &str, build: &BuildContext, scope: Option<&str>, grants: &[Grant]) {
-    match oidc::resources(claims, gateway, build, scope, grants) {
-        Ok(yaml) => {
-            tracing::info!(
-                "to give this step the access that its variables need, save these resources as `iam.yaml` and run \
-                 `kubectl apply -f iam.yaml`"
-            );
-            log::plain(yaml.trim_end());
-        }
-        Err(unbound) => {
-            if let Some(yaml) = oidc::issuer(claims, gateway, build) {
-                tracing::info!("to let the gateway accept tokens of this issuer, apply this resource");
+impl Proposal<'_> {
+    /// Prints the resources that give the step access, or writes them to the file.
+    fn show(&self, claims: &Claims, gateway: &str, build: &BuildContext) -> Result<(), Diagnostic> {
+        match oidc::resources(claims, gateway, build, self.scope.as_deref(), &self.grants) {
+            Ok(yaml) => {
+                match self.output {
+                    None => tracing::info!(
+                        "to give this step the access that its variables need, save these resources as `iam.yaml` and run \
+                         `kubectl apply -f iam.yaml`"
+                    ),
+                    Some((path, _)) => tracing::info!(
+                        "these resources give this step the access that its variables need; `kubectl apply -f` takes them \
+                         from `{}` too",
+                        quote(&path.display().to_string())
+                    ),
+                }
                 log::plain(yaml.trim_end());
+                self.output.map_or(Ok(()), |(path, attributes)| write(path, &yaml, attributes))
             }
-            Diagnostic { severity: Severity::Warning, ..unbound.diagnostic() }.log();
+            Err(unbound) => {
+                if let Some(yaml) = oidc::issuer(claims, gateway, build) {
+                    tracing::info!("to let the gateway accept tokens of this issuer, apply this resource");
+                    log::plain(yaml.trim_end());
+                }
+                Diagnostic { severity: Severity::Warning, ..unbound.diagnostic() }.log();
+                Ok(())
+            }
         }
     }
+}
+
+fn write(path: &Path, yaml: &str, attributes: Attributes) -> Result<(), Diagnostic> {
+    let written =
+        atomic::create_parents(path, attributes).and_then(|()| atomic::write(path, yaml.as_bytes(), attributes));
+    written.map_err(|error| {
+        let path = quote(&path.display().to_string());
+        Diagnostic::new(Failure::Failed, format!("the resources were not written to `{path}`: {error}"))
+    })
 }
 
 /// The problem of a gateway that refused or could not be reached. Any refusal is one of permission here.
@@ -153,13 +190,24 @@ fn scope_name(whoami: &Whoami, loaded: Option<&Loaded>) -> Option<String> {
 
 /// What the Policy has to permit for the command that this one is run in place of: a deploy, an invocation, or both.
 fn needs(whoami: &Whoami, loaded: Option<&Loaded>) -> Vec<Grant> {
-    let Whoami { deploy, function } = whoami;
+    let Whoami { deploy, function, deletes_namespaces, .. } = whoami;
     let mut grants = Vec::new();
     if loaded.is_some() || function.is_none() {
         let options = &deploy.selection.options;
-        let namespace = options.namespace.as_ref().or(options.default_namespace.as_ref());
-        let all = || vec![FunctionName::all_of(namespace.cloned())];
-        grants = permissions::of_deploy(deploy, loaded.map_or_else(all, |loaded| loaded.names().collect()));
+        let namespace = options.namespace.as_ref().or(options.default_namespace.as_ref()).cloned();
+        let all = || vec![FunctionName::all_of(namespace.clone())];
+        let functions = loaded.map_or_else(all, |loaded| loaded.names().collect());
+        let secrets = match loaded {
+            Some(loaded) => loaded.secret_namespaces(deploy),
+            None if deploy.given_secrets.is_empty() => BTreeSet::new(),
+            None => BTreeSet::from([namespace]),
+        };
+        if *deletes_namespaces {
+            grants.extend(permissions::of_remove(true, functions.clone()));
+        }
+        if !*deletes_namespaces || deploy.creator.is_some() {
+            grants.extend(permissions::of_deploy(deploy, &secrets, functions));
+        }
     }
     if let Some(function) = function {
         grants.extend(permissions::of_all(IamAction::FunctionInvoke, vec![function.clone()]));

@@ -30,12 +30,15 @@ const PERCENT: [&AsciiSet; 6] = [
 /// What JSON libraries escape although they need not (RFC 8259, section 7): JavaScript and Python nothing; Go; Gson; .NET.
 const JSON: [&str; 4] = ["", "<>&", "<>&='", "<>&'+\"`"];
 
-/// The secret in all encodings.
-pub(super) fn all(secret: &str) -> BTreeSet<String> {
-    let bytes = secret.as_bytes();
-    let base64 = (0..3).flat_map(|before| within_base64(bytes, before));
-    let mut texts: BTreeSet<_> = base64.chain([secret.to_owned()]).flat_map(|text| escaped(&text)).collect();
-    let hex = hex(bytes);
+/// Of a longer secret the escaped forms would need some hundred times its size.
+const LONGEST_ESCAPED: usize = 64 * 1024;
+
+/// The secret in all encodings. One that is not text is never written as it is.
+pub(super) fn all(secret: &[u8]) -> BTreeSet<String> {
+    let base64 = (0..3).flat_map(|before| within_base64(secret, before));
+    let texts = base64.chain(str::from_utf8(secret).map(str::to_owned));
+    let mut texts: BTreeSet<_> = texts.flat_map(|text| escaped(&text)).collect();
+    let hex = hex(secret);
     texts.extend([hex.to_uppercase(), hex]);
     texts
 }
@@ -55,7 +58,7 @@ fn within_base64(secret: &[u8], before: usize) -> [String; 2] {
 fn escaped(text: &str) -> Vec<String> {
     let is_special = |character: &char| !character.is_ascii_alphanumeric() && !"-._".contains(*character);
     let special: BTreeSet<_> = text.chars().filter(is_special).collect();
-    if special.is_empty() {
+    if special.is_empty() || text.len() > LONGEST_ESCAPED {
         return vec![text.to_owned()];
     }
     let table = |escape: Escape| special.iter().map(|character| (*character, escape(*character))).collect();

@@ -13,6 +13,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::{LazyLock, PoisonError, RwLock};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use needles::{Masked, Needles};
@@ -23,7 +25,14 @@ const MASK: &[u8] = b"***";
 /// Shorter values are not masked: they occur everywhere by chance, and the masks would reveal them.
 pub(crate) const SHORTEST: usize = 4;
 
+/// Shorter parts of binary data that are text by chance are not masked.
+const SHORTEST_TEXT: usize = 12;
+
+/// Lines of one value beyond these are masked only where all of it is found.
+const MOST_LINES: usize = 2000;
+
 /// A value that is masked in everything that is written, from its creation to the end of the process.
+#[derive(Clone)]
 pub(crate) struct Secret(SecretString);
 
 impl Secret {
@@ -37,8 +46,22 @@ impl Secret {
         Self::known(value, true)
     }
 
+    /// Takes the value of a secret of a function: each of its lines is masked by itself as well.
+    pub(crate) fn of_lines(value: &str) -> Self {
+        let value = value.trim();
+        hide_lines(value.as_bytes());
+        Self::new(value.to_owned())
+    }
+
+    /// Takes the content of a file, which may be binary, and holds it as base64.
+    pub(crate) fn of_file(content: &[u8]) -> Self {
+        hide_lines(content);
+        hide(content, false);
+        Self::new(STANDARD.encode(content))
+    }
+
     fn known(value: String, is_token: bool) -> Self {
-        KNOWN.write().unwrap_or_else(PoisonError::into_inner).add(&value, is_token);
+        hide(value.as_bytes(), is_token);
         Self(SecretString::from(value))
     }
 
@@ -46,6 +69,18 @@ impl Secret {
     pub(crate) fn reveal(&self) -> &str {
         self.0.expose_secret()
     }
+}
+
+fn hide(secret: &[u8], is_token: bool) {
+    KNOWN.write().unwrap_or_else(PoisonError::into_inner).add(secret, is_token);
+}
+
+/// Hides the lines of a text, and of a file that is not text those parts that are.
+fn hide_lines(content: &[u8]) {
+    let is_text = str::from_utf8(content).is_ok();
+    let lines = content.utf8_chunks().flat_map(|chunk| chunk.valid().lines());
+    let lines = lines.filter(|line| is_text || line.len() >= SHORTEST_TEXT);
+    lines.take(MOST_LINES).for_each(|line| hide(line.as_bytes(), false));
 }
 
 impl fmt::Debug for Secret {

@@ -43,22 +43,22 @@ pub(super) struct Masked {
 }
 
 impl Needles {
-    pub(super) fn add(&mut self, secret: &str, is_token: bool) {
+    pub(super) fn add(&mut self, secret: &[u8], is_token: bool) {
         // Space around it may be lost on the way, such as the line end of a key that was read from a file.
-        let secret = secret.trim();
+        let secret = secret.trim_ascii();
         let is_token = is_token && secret.len() >= SHORTEST_TOKEN;
         self.add_encodings(secret, is_token);
         // The header of a JWT is no secret. Its claims and its signature are, also one without the other.
-        if let [_, claims, signature] = secret.split('.').collect::<Vec<_>>()[..] {
+        if let [_, claims, signature] = secret.split(|byte| *byte == b'.').collect::<Vec<_>>()[..] {
             for part in [claims, signature].into_iter().filter(|part| part.len() >= SHORTEST_TOKEN) {
                 self.add_encodings(part, is_token);
             }
         }
     }
 
-    fn add_encodings(&mut self, secret: &str, is_token: bool) {
-        let mut known = key(secret.as_bytes()).and_then(|key| self.by_begin.get(&key)).into_iter().flatten();
-        let is_known = known.any(|needle| *needle.text == *secret.as_bytes() && needle.is_token >= is_token);
+    fn add_encodings(&mut self, secret: &[u8], is_token: bool) {
+        let mut known = key(secret).and_then(|key| self.by_begin.get(&key)).into_iter().flatten();
+        let is_known = known.any(|needle| *needle.text == *secret && needle.is_token >= is_token);
         if secret.len() < SHORTEST || is_known {
             return;
         }

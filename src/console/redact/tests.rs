@@ -7,7 +7,7 @@ use super::*;
 fn knows(secrets: &[&str]) -> Needles {
     let mut needles = Needles::default();
     for secret in secrets {
-        needles.add(secret, false);
+        needles.add(secret.as_bytes(), false);
     }
     needles
 }

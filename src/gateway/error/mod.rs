@@ -275,7 +275,29 @@ impl Refused {
                 "a web page answered at `{}`, not an OpenFaaS gateway: check `OPENFAAS_URL`, also for a missing base path",
                 SafeUrl(&self.gateway)
             )),
-            (404, Some(IamAction::FunctionCreate | IamAction::FunctionUpdate | IamAction::FunctionList)) => {
+            (404, Some(IamAction::NamespaceCreate | IamAction::NamespaceGet | IamAction::NamespaceDelete)) => Some(
+                "the gateway has no API for namespaces: OpenFaaS for Enterprises and faasd have one; have the namespace \
+                 created or deleted by other means, and leave `CREATE_NAMESPACE` and `DELETE_NAMESPACE` out"
+                    .to_owned(),
+            ),
+            (500, Some(IamAction::NamespaceDelete)) if self.text.contains("must be empty") => Some(
+                "faasd cannot delete a namespace that ever had a function: leave `DELETE_NAMESPACE` out".to_owned(),
+            ),
+            (400 | 404, Some(IamAction::SecretCreate | IamAction::SecretUpdate))
+                if self.text.is_empty() || self.text.contains("namespace") =>
+            {
+                Some("check that the namespace exists; `CREATE_NAMESPACE: 'true'` creates it".to_owned())
+            }
+            (
+                404,
+                Some(
+                    IamAction::FunctionCreate
+                    | IamAction::FunctionUpdate
+                    | IamAction::FunctionList
+                    | IamAction::SecretCreate
+                    | IamAction::SecretUpdate,
+                ),
+            ) => {
                 Some(format!(
                     "the path does not exist at `{}`: check `OPENFAAS_URL`, also for a missing base path",
                     SafeUrl(&self.gateway)

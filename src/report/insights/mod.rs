@@ -128,6 +128,9 @@ fn details(outcome: &Outcome) -> String {
     for problem in outcome.problem.iter().chain(invocation) {
         sentences.push(explain(problem));
     }
+    for resource in outcome.resources().filter(|resource| resource.verdict() == Verdict::Failed).take(MOST_CALLS) {
+        sentences.push(format!("{}: {}.", resource.resource, resource.action.as_str()));
+    }
     let images: BTreeSet<_> = outcome.functions.iter().filter_map(FunctionOutcome::pinned_image).collect();
     if !images.is_empty() {
         sentences.push(format!("Images: {}", images.into_iter().collect::<Vec<_>>().join(", ")));

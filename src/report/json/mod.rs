@@ -13,6 +13,7 @@ use crate::console::redact;
 use crate::diagnostic::{Diagnostic, Failure};
 use crate::files::atomic::{self, Attributes};
 use crate::function::outcome::{CallOutcome, FunctionOutcome, InvocationOutcome, Outcome, Replicas};
+use crate::function::resource::{Resource, ResourceOutcome};
 
 /// The version of the document's form.
 const SCHEMA: u32 = 1;
@@ -29,10 +30,30 @@ pub(super) fn document(outcome: &Outcome) -> Value {
         "exitCode": outcome.exit_code(),
         "durationMs": milliseconds(outcome.duration),
         "problem": outcome.problem.as_ref().map(problem),
+        "namespaces": some(outcome.namespaces.iter().map(resource).collect()),
+        "secrets": some(outcome.secrets.iter().map(resource).collect()),
         "functions": outcome.functions.iter().map(function).collect::<Vec<_>>(),
-        "calls": Some(outcome.calls.iter().map(call).collect::<Vec<_>>()).filter(|calls| !calls.is_empty()),
+        "calls": some(outcome.calls.iter().map(call).collect()),
         "invocation": outcome.invocation.as_ref().map(invocation),
     }))
+}
+
+/// A list that is absent if it is empty.
+fn some(list: Vec<Value>) -> Option<Vec<Value>> {
+    Some(list).filter(|list| !list.is_empty())
+}
+
+fn resource(outcome: &ResourceOutcome) -> Value {
+    let (namespace, name) = match &outcome.resource {
+        Resource::Namespace(name) => (None, name),
+        Resource::Secret { namespace, name } => (namespace.as_ref(), name),
+    };
+    json!({
+        "name": name,
+        "namespace": namespace,
+        "action": outcome.action.as_str(),
+        "problem": outcome.problem.as_ref().map(problem),
+    })
 }
 
 fn function(function: &FunctionOutcome) -> Value {

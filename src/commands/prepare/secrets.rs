@@ -1,0 +1,113 @@
+//! The secrets that a deploy writes: their values, and the namespaces of the functions that use them.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::token_guard::Tokens;
+use super::{Loaded, Preparation};
+use crate::config::{Deploy, GivenSecret, SecretSource};
+use crate::console::log::whole_or_length;
+use crate::console::redact::Secret;
+use crate::files::input;
+use crate::gateway::secrets::SecretValue;
+
+/// The largest secret, in bytes: that of Kubernetes.
+const MAX_SECRET: usize = 1024 * 1024;
+/// A name as near as this to a known one is probably a typing error.
+const TYPO: usize = 2;
+/// More names are not listed.
+const MOST_NAMES: usize = 10;
+
+/// A secret to write to one namespace.
+pub(crate) struct WantedSecret {
+    /// Absent: the gateway's default.
+    pub(crate) namespace: Option<String>,
+    pub(crate) name: String,
+    pub(crate) value: Arc<SecretValue>,
+}
+
+impl Preparation<'_> {
+    /// Reads the values of the secrets that the variables list, and finds where each belongs. Problems are added.
+    pub(super) fn secrets(&mut self, deploy: &Deploy, loaded: Option<&Loaded>) -> Vec<WantedSecret> {
+        let mut wanted = Vec::new();
+        for secret in &*deploy.given_secrets {
+            let value = self.secret_value(secret).map_err(|message| {
+                let name = whole_or_length(&secret.name);
+                self.variables.add(secret.variable(), format!("`{name}`: {message}"));
+            });
+            let Some(loaded) = loaded else { continue };
+            let namespaces = loaded.namespaces_of_secret(&secret.name);
+            if namespaces.is_empty() {
+                self.variables.add(secret.variable(), unused(&secret.name, loaded));
+            } else if let Ok(value) = value.map(Arc::new) {
+                let wanted_in = |namespace| WantedSecret { namespace, name: secret.name.clone(), value: value.clone() };
+                wanted.extend(namespaces.into_iter().map(wanted_in));
+            }
+        }
+        wanted
+    }
+
+    fn secret_value(&self, secret: &GivenSecret) -> Result<SecretValue, String> {
+        let tokens = Tokens::new(self.environment);
+        let path = match &secret.source {
+            SecretSource::Value(value) => {
+                let checked = tokens.fault(value.reveal()).map_or(Ok(()), Err);
+                return checked.map(|()| SecretValue::Text(value.clone()));
+            }
+            SecretSource::File(path) => path,
+        };
+        let found = input::find(path, self.config.places.clone_dir.as_deref());
+        let content = found.and_then(|(path, _)| input::read(&path, MAX_SECRET)).map_err(|error| error.to_string())?;
+        let value = Secret::of_file(&content);
+        if content.trim_ascii().is_empty() {
+            let path = whole_or_length(path);
+            return Err(format!("is set but empty: `{path}` has no content; check the command that writes it"));
+        }
+        match str::from_utf8(&content).ok().and_then(|text| tokens.fault(text)) {
+            Some(fault) => Err(format!("`{}` {fault}", whole_or_length(path))),
+            None => Ok(SecretValue::Base64(value)),
+        }
+    }
+}
+
+impl Loaded {
+    /// The namespaces of the functions that name a secret.
+    fn namespaces_of_secret(&self, name: &str) -> BTreeSet<Option<String>> {
+        let deployments = self.functions.iter().map(|function| &function.deployment);
+        let using = deployments.filter(|deployment| deployment.secrets.iter().any(|secret| secret == name));
+        using.map(|deployment| deployment.namespace.clone()).collect()
+    }
+
+    /// The namespaces that secrets are written to.
+    pub(crate) fn secret_namespaces(&self, deploy: &Deploy) -> BTreeSet<Option<String>> {
+        deploy.given_secrets.iter().flat_map(|secret| self.namespaces_of_secret(&secret.name)).collect()
+    }
+
+    /// The namespaces that functions name: all but the gateway's default one.
+    pub(crate) fn namespaces(&self) -> BTreeSet<String> {
+        self.functions.iter().filter_map(|function| function.deployment.namespace.clone()).collect()
+    }
+}
+
+/// What is wrong with a secret that no function uses.
+fn unused(name: &str, loaded: &Loaded) -> String {
+    let functions = loaded.functions.iter();
+    let known: BTreeSet<_> = functions.flat_map(|function| &function.deployment.secrets).collect();
+    let distances = known.iter().map(|other| (strsim::osa_distance(other, name), *other));
+    let mut near: Vec<_> = distances.filter(|(distance, _)| *distance <= TYPO).collect();
+    near.sort();
+    let list = |names: Vec<&String>| {
+        let shown = names.iter().take(MOST_NAMES).map(|name| format!("`{}`", whole_or_length(name)));
+        let more = if names.len() > MOST_NAMES { ", …" } else { "" };
+        shown.collect::<Vec<_>>().join(", ") + more
+    };
+    let advice = if known.is_empty() {
+        "none of them has secrets: list it under the function's `secrets:` in the stack file, or in `SECRETS`"
+            .to_owned()
+    } else if near.is_empty() {
+        format!("they use {}", list(known.into_iter().collect()))
+    } else {
+        format!("write {}", list(near.into_iter().map(|(_, name)| name).collect()))
+    };
+    format!("no selected function uses the secret `{}`; {advice}", whole_or_length(name))
+}

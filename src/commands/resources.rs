@@ -1,0 +1,179 @@
+//! Secrets and namespaces of a run: written before the functions are deployed, and deleted after they are removed.
+
+use std::cell::Cell;
+use std::collections::BTreeSet;
+
+use futures_util::StreamExt as _;
+use futures_util::stream;
+
+use crate::commands::concurrent::Session;
+use crate::commands::prepare::{Loaded, WantedSecret};
+use crate::config::Deploy;
+use crate::console::log::quote;
+use crate::diagnostic::{Diagnostic, Failure};
+use crate::function::outcome::FunctionOutcome;
+use crate::function::resource::{Resource, ResourceAction, ResourceOutcome};
+use crate::gateway::provider::Provider;
+use crate::gateway::{Deletion, Error, Gateway, NotSent};
+use crate::stack::owner_label;
+
+/// The label of a namespace that names the repository whose run created it.
+const CREATOR: &str = "com.openfaas-pipe.created-by";
+/// More functions that keep a namespace are not named.
+const MOST_NAMED: usize = 5;
+
+/// Why nothing was done with a resource.
+enum Undone {
+    Error(Error),
+    /// A namespace must not be deleted: the reason.
+    Kept(String),
+}
+
+impl From<Error> for Undone {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+/// An error if the provider has no namespaces but its own.
+pub(crate) async fn check_provider(gateway: &Gateway, variable: &str) -> Result<(), Error> {
+    if gateway.provider().await != Provider::CommunityEdition {
+        return Ok(());
+    }
+    let message = format!("`{variable}`: OpenFaaS Community Edition has only the namespace `openfaas-fn`");
+    let hint = format!("remove `{variable}`, or use OpenFaaS for Enterprises");
+    Err(NotSent::because(Diagnostic::new(Failure::Input, message).with_hint(hint)))
+}
+
+/// Creates those of the namespaces that do not exist.
+pub(crate) async fn create_namespaces(
+    session: &Session<'_>,
+    names: BTreeSet<String>,
+    repository: &str,
+) -> Vec<ResourceOutcome> {
+    let label = creator(repository);
+    let names = names.into_iter().map(|name| (Resource::Namespace(name.clone()), name));
+    each(session, names, async |name| Ok(session.gateway.create_namespace(&name, (CREATOR, &label)).await?)).await
+}
+
+/// Writes secrets; those in a namespace that this run `created` do not exist yet.
+pub(crate) async fn write_secrets(
+    session: &Session<'_>,
+    secrets: &[WantedSecret],
+    created: &[ResourceOutcome],
+) -> Vec<ResourceOutcome> {
+    let is_created = |outcome: &ResourceOutcome| outcome.action == ResourceAction::Created;
+    let created: BTreeSet<_> = created.iter().filter(|outcome| is_created(outcome)).map(|new| &new.resource).collect();
+    let secrets = secrets.iter().map(|secret| (resource(secret), secret));
+    each(session, secrets, async |WantedSecret { namespace, name, value }| {
+        let is_new = namespace.clone().is_some_and(|namespace| created.contains(&Resource::Namespace(namespace)));
+        Ok(session.gateway.write_secret(namespace.as_deref(), name, value, is_new).await?)
+    })
+    .await
+}
+
+/// Logs what a deploy would create and write, for commands that send nothing.
+pub(crate) fn planned(loaded: &Loaded, deploy: &Deploy) {
+    let lines = |resources: &mut dyn Iterator<Item = Resource>| {
+        resources.map(|resource| format!("\n{resource}")).collect::<String>()
+    };
+    let namespaces = loaded.namespaces().into_iter().filter(|_| deploy.creator.is_some());
+    let namespaces = lines(&mut namespaces.map(Resource::Namespace));
+    if !namespaces.is_empty() {
+        tracing::info!("a deploy would create these namespaces, unless they exist:{namespaces}");
+    }
+    let secrets = lines(&mut loaded.secrets.iter().map(resource));
+    if !secrets.is_empty() {
+        tracing::info!("a deploy would write these secrets, whose present values cannot be compared:{secrets}");
+    }
+}
+
+/// A secret as log and results name it.
+fn resource(secret: &WantedSecret) -> Resource {
+    Resource::Secret { namespace: secret.namespace.clone(), name: secret.name.clone() }
+}
+
+/// Deletes those of the namespaces that a run of this repository created and that have no function any more.
+pub(crate) async fn delete_namespaces(
+    session: &Session<'_>,
+    names: BTreeSet<String>,
+    repository: &str,
+    functions: &[FunctionOutcome],
+) -> Vec<ResourceOutcome> {
+    let label = creator(repository);
+    let names = names.into_iter().map(|name| (Resource::Namespace(name.clone()), name));
+    each(session, names, async |name| {
+        let is_left = |function: &FunctionOutcome| {
+            function.problem.is_some() && function.function.namespace.as_deref() == Some(name.as_str())
+        };
+        if functions.iter().any(is_left) {
+            return Err(Undone::Kept("not all of its functions were removed".to_owned()));
+        }
+        let Some(namespace) = session.gateway.namespace(&name).await? else { return Ok(ResourceAction::Absent) };
+        match namespace.labels.get(CREATOR) {
+            Some(value) if *value == label => {}
+            Some(value) => {
+                return Err(Undone::Kept(format!("another repository created it: its label is `{}`", quote(value))));
+            }
+            None => return Err(Undone::Kept(format!("it has no label `{CREATOR}`, so no run of the pipe created it"))),
+        }
+        let left = session.gateway.list(Some(&name), |_| true).await?;
+        if !left.is_empty() {
+            let named = left.iter().take(MOST_NAMED).map(|status| format!("`{}`", quote(&status.name)));
+            let named = named.collect::<Vec<_>>().join(", ");
+            let more = if left.len() > MOST_NAMED { ", …" } else { "" };
+            return Err(Undone::Kept(format!("it still has functions: {named}{more}")));
+        }
+        match session.gateway.delete_namespace(&name).await? {
+            Deletion::Accepted => Ok(ResourceAction::Deleted),
+            Deletion::NotFound => Ok(ResourceAction::Absent),
+            Deletion::Unknown(error) => Err(error.into()),
+        }
+    })
+    .await
+}
+
+/// The value of the label for a repository.
+fn creator(repository: &str) -> String {
+    owner_label::value(repository, "")
+}
+
+/// Acts on each resource, `parallel` at once, and logs each as it ends. Nothing new is started after a signal, or after one
+/// failed because the gateway is not available.
+async fn each<T>(
+    session: &Session<'_>,
+    resources: impl IntoIterator<Item = (Resource, T)>,
+    act: impl AsyncFn(T) -> Result<ResourceAction, Undone>,
+) -> Vec<ResourceOutcome> {
+    let is_unavailable = Cell::new(false);
+    let run = async |(resource, given): (Resource, T)| {
+        let mut outcome = ResourceOutcome::new(resource);
+        if let Some(failure) = session.shutdown.requested() {
+            outcome.problem = Some(Diagnostic::new(failure, "the run was stopped"));
+            return outcome;
+        }
+        if is_unavailable.get() {
+            return outcome;
+        }
+        match act(given).await {
+            Ok(action) => outcome.action = action,
+            Err(Undone::Kept(reason)) => {
+                outcome.action = ResourceAction::Kept;
+                outcome.problem = Some(Diagnostic::new(Failure::Failed, format!("not deleted: {reason}")));
+            }
+            Err(Undone::Error(error)) => {
+                is_unavailable.set(is_unavailable.get() || error.is_unavailable());
+                outcome.action = ResourceAction::Failed;
+                outcome.problem = Some(session.reporter.failed(&error));
+            }
+        }
+        session.reporter.resource_ended(&outcome);
+        outcome
+    };
+    stream::iter(resources).map(run).buffered(session.parallel).collect().await
+}
+
+/// Whether all of them are as they should be.
+pub(crate) fn are_done(outcomes: &[ResourceOutcome]) -> bool {
+    outcomes.iter().all(|outcome| outcome.problem.is_none() && outcome.action != ResourceAction::NotStarted)
+}

@@ -1,0 +1,93 @@
+//! Reads `SECRET_VALUES` and `SECRET_FILES`, the secrets that a deploy writes, and `GIT_LABELS`.
+
+use std::collections::BTreeSet;
+
+use super::parse::Reader;
+use super::secrets::is_unexpanded;
+use crate::console::log::whole_or_length;
+use crate::console::redact::Secret;
+use crate::stack::git_labels::GitLabels;
+use crate::stack::secret_name_fault;
+
+/// A secret, and where its value comes from.
+#[derive(Debug)]
+pub(crate) struct GivenSecret {
+    pub(crate) name: String,
+    pub(crate) source: SecretSource,
+}
+
+#[derive(Debug)]
+pub(crate) enum SecretSource {
+    Value(Secret),
+    /// A path.
+    File(String),
+}
+
+impl GivenSecret {
+    /// The variable that lists it.
+    pub(crate) fn variable(&self) -> &'static str {
+        match self.source {
+            SecretSource::Value(_) => "SECRET_VALUES",
+            SecretSource::File(_) => "SECRET_FILES",
+        }
+    }
+}
+
+impl Reader<'_> {
+    pub(super) fn given_secrets(&mut self) -> Vec<GivenSecret> {
+        let values = self.variables.secret_values().pairs('=', &mut self.problems);
+        let files = self.variables.secret_files().pairs('=', &mut self.problems);
+        let values = values.into_iter().enumerate().filter_map(|(index, (name, value))| {
+            let source = SecretSource::Value(Secret::of_lines(&value));
+            self.given_secret(index, GivenSecret { name, source }, &value)
+        });
+        let mut given: Vec<_> = values.collect();
+        let files = files.into_iter().enumerate().filter_map(|(index, (name, path))| {
+            let path = path.trim();
+            self.given_secret(index, GivenSecret { name, source: SecretSource::File(path.to_owned()) }, path)
+        });
+        given.extend(files);
+        let mut names = BTreeSet::new();
+        for secret in given.iter().filter(|secret| !names.insert(secret.name.as_str())) {
+            let message = format!("`{}` is listed twice: remove one", whole_or_length(&secret.name));
+            self.problems.add(secret.variable(), message);
+        }
+        given
+    }
+
+    /// Checks an item.
+    fn given_secret(&mut self, index: usize, secret: GivenSecret, value: &str) -> Option<GivenSecret> {
+        let name = whole_or_length(&secret.name);
+        let message = if let Some(fault) = secret_name_fault(&secret.name) {
+            // The name is not shown: it may be a line of a value that was split at its line breaks.
+            format!("item {index} has an invalid name: {fault}")
+        } else if value.trim().is_empty() {
+            format!("`{name}` {}", super::missing(true))
+        } else if is_unexpanded(value) {
+            format!(
+                "`{name}` is the name of a variable, not its value: define that variable for this deployment environment, or \
+                 pass a value that is meant to begin with `$` with `SECRET_FILES`"
+            )
+        } else {
+            return Some(secret);
+        };
+        self.problems.add(secret.variable(), message);
+        None
+    }
+
+    /// The commit, for `GIT_LABELS`; `None` if it is not set.
+    pub(super) fn git_labels(&mut self) -> Option<GitLabels> {
+        if !self.variables.git_labels().boolean(&mut self.problems) {
+            return None;
+        }
+        let repository = self.repository("GIT_LABELS")?;
+        let environment = self.variables.environment;
+        let Some(commit) = environment.text("BITBUCKET_COMMIT") else {
+            self.problems
+                .add("GIT_LABELS", "requires `BITBUCKET_COMMIT`, which Bitbucket sets, but here it is not set");
+            return None;
+        };
+        let branch = environment.text("BITBUCKET_BRANCH").or(environment.text("BITBUCKET_TAG"));
+        Some(GitLabels::new(&repository, commit, branch))
+    }
+}

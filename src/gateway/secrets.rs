@@ -1,0 +1,77 @@
+//! Secrets in the gateway's REST API: created or replaced, never read and never deleted.
+
+use bytes::Bytes;
+use http::Method;
+use serde_json::json;
+
+use super::provider::Provider;
+use super::send::{Answer, Call};
+use super::{Error, Gateway};
+use crate::console::redact::Secret;
+use crate::function::FunctionName;
+use crate::function::resource::ResourceAction;
+use crate::oidc::IamAction;
+
+/// The value of a secret, as a request carries it.
+#[derive(Debug)]
+pub(crate) enum SecretValue {
+    Text(Secret),
+    /// The bytes of a file.
+    Base64(Secret),
+}
+
+impl Gateway {
+    /// Creates a secret, or replaces its value. Both can be repeated, so that a lost response needs no other care. `is_new`
+    /// says that the namespace did not exist before, nor did the secret: it saves a round trip.
+    pub(crate) async fn write_secret(
+        &self,
+        namespace: Option<&str>,
+        name: &str,
+        value: &SecretValue,
+        is_new: bool,
+    ) -> Result<ResourceAction, Error> {
+        let target = FunctionName::all_of(namespace.map(str::to_owned));
+        let mut body = match value {
+            SecretValue::Text(text) => json!({"name": name, "value": text.reveal()}),
+            SecretValue::Base64(text) => json!({"name": name, "rawValue": text.reveal()}),
+        };
+        if let Some(namespace) = namespace {
+            body["namespace"] = namespace.into();
+        }
+        let body = Bytes::from(body.to_string());
+        if !is_new {
+            let (call, answer) = self.send_secret(Method::PUT, &target, &body).await?;
+            match answer.status.as_u16() {
+                // faasd creates the secret too.
+                200..=202 if self.provider().await == Provider::Faasd => return Ok(ResourceAction::Written),
+                200..=202 => return Ok(ResourceAction::Updated),
+                404 if !answer.is_web_page() => {}
+                _ => return Err(self.refused(&call, &answer)),
+            }
+        }
+        let (call, answer) = self.send_secret(Method::POST, &target, &body).await?;
+        let was_created = match answer.status.as_u16() {
+            200..=202 => return Ok(ResourceAction::Created),
+            409 => answer.answer_lost,
+            _ => return Err(self.refused(&call, &answer)),
+        };
+        let (call, answer) = self.send_secret(Method::PUT, &target, &body).await?;
+        match answer.status.as_u16() {
+            200..=202 if was_created => Ok(ResourceAction::Created),
+            200..=202 => Ok(ResourceAction::Updated),
+            _ => Err(self.refused(&call, &answer)),
+        }
+    }
+
+    async fn send_secret<'a>(
+        &self,
+        method: Method,
+        target: &'a FunctionName,
+        body: &Bytes,
+    ) -> Result<(Call<'a>, Answer), Error> {
+        let action = if method == Method::PUT { IamAction::SecretUpdate } else { IamAction::SecretCreate };
+        let call = self.change(method, &["system", "secrets"], action, target, body.clone());
+        let answer = self.send(&call).await?;
+        Ok((call, answer))
+    }
+}
