@@ -5,9 +5,12 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::Response;
 use local_cloud::aws::ROLE;
 use local_cloud::google::PROVIDER;
 use local_cloud::{Cloud, Fault};
+use local_gateway::Request;
 use serde_json::Value;
 
 use crate::support::{Pipe, issuer, one_audience, stack_of, step_in};
@@ -85,7 +88,112 @@ fn entries_of_other_hosts_are_kept() {
     assert_eq!((&config["auths"]["ghcr.io"]["auth"], &config["credsStore"]), (&"dTpw".into(), &"desktop".into()));
     assert_eq!(config["credHelpers"][ECR], "");
     let ignored = fs::read_to_string(pipe.dir().join("build/docker/.gitignore")).expect("cannot read file");
-    assert_eq!(ignored, "config.json\n");
+    assert_eq!(ignored, "config.json\n*\n");
+}
+
+#[test]
+fn settings_that_docker_would_follow_too_cause_a_warning() {
+    let (_cloud, pipe) = login();
+    let config = r#"{"auths":{},"credHelpers":{},"proxies":{"default":{}},"currentContext":"other","plugins":null,"aliases":{}}"#;
+    let pipe = pipe.list("REGISTRIES", &[ECR]).file(".docker/config.json", config).file(".docker/contexts/x", "");
+    let ran = pipe.run().exits(0);
+    ran.says(
+        "WARNING: `.docker` existed before this run, and docker will use what else is in it: `currentContext`, `proxies`, \
+         `contexts/`\n  hint: ",
+    );
+    // What the first run wrote is no reason for a warning.
+    let (_cloud, pipe) = login();
+    let pipe = pipe.list("REGISTRIES", &[ECR]);
+    pipe.run().exits(0).does_not_say("WARNING");
+    pipe.run().exits(0).does_not_say("WARNING");
+}
+
+#[test]
+fn image_that_would_contain_the_login_causes_a_warning() {
+    let (_cloud, pipe) = login();
+    let pipe = pipe.list("REGISTRIES", &[ECR]).file("Dockerfile", "FROM scratch\nCOPY . .\n");
+    let says = "WARNING: there is a `Dockerfile` beside `.docker`: `COPY . .` would copy the logins into the image";
+    pipe.run().exits(0).says(says);
+    let pipe = pipe.file(".dockerignore", ".git\n");
+    pipe.run().exits(0).says(says);
+    pipe.file(".dockerignore", ".git\n.docker\n").run().exits(0).does_not_say("WARNING");
+}
+
+#[test]
+fn directory_that_a_shell_would_change_is_an_error() {
+    let (cloud, pipe) = login();
+    let pipe = pipe.list("REGISTRIES", &[ECR]);
+    for directory in ["$HOME/.docker", "a\"b", "a$(id)", "a\nb"] {
+        let ran = pipe.run_with("DOCKER_CONFIG", directory).exits(2);
+        ran.says("DOCKER_CONFIG:\n").says("which a shell interprets").does_not_say("export DOCKER_CONFIG");
+    }
+    assert_eq!(cloud.requests().len(), 0);
+}
+
+#[test]
+fn linked_config_is_not_read() {
+    let (cloud, pipe) = login();
+    let pipe = pipe.list("REGISTRIES", &[ECR]).file("elsewhere.json", r#"{"auths":{}}"#).file(".docker/.keep", "");
+    std::os::unix::fs::symlink("../elsewhere.json", pipe.dir().join(".docker/config.json")).expect("cannot link");
+    pipe.run().exits(2).says("config.json` is a link: remove it");
+    assert_eq!(cloud.requests().len(), 0);
+}
+
+#[test]
+fn empty_config_is_read_as_docker_reads_it() {
+    let (_cloud, pipe) = login();
+    let pipe = pipe.list("REGISTRIES", &[ECR]).file(".docker/config.json", "");
+    pipe.run().exits(0);
+    assert_eq!(user(&config(&pipe, ".docker"), ECR).0, "AWS");
+}
+
+/// A run that signs in at a server.
+fn at(answer: impl Fn(&Request) -> Response<Bytes> + Send + Sync + 'static) -> (Cloud, Pipe) {
+    let (cloud, pipe) = login();
+    cloud.serve("registry.example.com", answer);
+    let pipe = pipe
+        .list("REGISTRIES", &["registry.example.com"])
+        .var("REGISTRY_HOST", "registry.example.com")
+        .var("REGISTRY_USERNAME", "bob")
+        .var("REGISTRY_PASSWORD", "the-right-password");
+    (cloud, pipe)
+}
+
+fn response(status: u16, body: &'static str) -> Response<Bytes> {
+    Response::builder().status(status).body(Bytes::from(body)).expect("invalid response")
+}
+
+#[test]
+fn login_is_shown_to_a_registry_that_answers_without_one() {
+    let right = format!("Basic {}", STANDARD.encode("bob:the-right-password"));
+    let (cloud, pipe) = at(move |request| match request.header("authorization") {
+        Some(given) if given != right => response(401, "{}"),
+        _ => response(200, "{}"),
+    });
+    pipe.run().exits(0).says("signed in to `registry.example.com`").says("it answers without a login too");
+    assert!(cloud.requests().iter().any(|request| request.header("authorization").is_some()));
+    let ran = pipe.run_with("REGISTRY_PASSWORD", "a-wrong-password").exits(3);
+    ran.says("refused the user name and password").does_not_say("signed in to");
+}
+
+#[test]
+fn login_to_what_is_no_registry_fails() {
+    for (status, body) in [(200, "<!doctype html><title>Sign in</title>"), (201, "{}"), (404, "")] {
+        let (_cloud, pipe) = at(move |_| response(status, body));
+        pipe.run().exits(3).says("which is not what a registry returns").does_not_say("signed in to");
+        assert!(!pipe.dir().join(".docker").exists());
+    }
+}
+
+#[test]
+fn password_in_a_host_is_not_shown() {
+    let (cloud, pipe) = login();
+    const HOST: &str = "https://bob:canary-password@registry.example.com";
+    let docker = format!(r#"{{"auths":{{"{HOST}":{{"auth":"Ym9iOnBhc3N3b3Jk"}}}}}}"#);
+    let pipe = pipe.list("REGISTRIES", &[HOST]).var("REGISTRY_HOST", HOST).var("DOCKER_AUTH_CONFIG", docker);
+    let ran = pipe.run().exits(2).does_not_say("canary-password");
+    assert_eq!(ran.log.matches("contains a user name or password").count(), 3, "{}", ran.log);
+    assert_eq!(cloud.requests().len(), 0);
 }
 
 #[test]

@@ -8,6 +8,9 @@ use base64::Engine as _;
 use crate::console::redact::Secret;
 use crate::http::ca_cert::BASE64;
 
+/// No real token is shorter.
+pub(crate) const SHORTEST_TOKEN: usize = 12;
+
 /// The user under which docker stores an identity token.
 pub(crate) const TOKEN_USER: &str = "<token>";
 
@@ -37,6 +40,13 @@ impl RegistryLogin {
     /// Token endpoints that know no identity tokens take it for a password.
     pub(crate) fn identity_token(token: &str) -> Self {
         Self { identity_token: Some(Secret::new(token.to_owned())), ..Self::new(TOKEN_USER, token) }
+    }
+
+    /// Whether a shell may have taken a part of the user name: Harbor's robots are called `robot$NAME`, those of a project
+    /// `robot$PROJECT+NAME`.
+    pub(crate) fn lacks_part_of_name(&self) -> bool {
+        let decoded = BASE64.decode(self.basic.reveal()).unwrap_or_default();
+        decoded.starts_with(b"robot:") || decoded.starts_with(b"robot+")
     }
 
     /// The `auth` of docker's `config.json`.

@@ -10,5 +10,5 @@ pub(crate) mod login;
 mod step;
 
 pub(crate) use clock::readable;
-pub(crate) use login::RegistryLogin;
+pub(crate) use login::{RegistryLogin, SHORTEST_TOKEN};
 pub(crate) use step::Step;

@@ -32,7 +32,10 @@ impl<'a> Step<'a> {
     }
 
     pub(super) fn repository(&self) -> &str {
-        self.claims.repository().unwrap_or("{REPOSITORY_UUID}")
+        // Bitbucket writes nothing else; a forged token could break out of the commands that this is printed in.
+        let is_uuid =
+            |uuid: &&str| uuid.chars().all(|character| character.is_ascii_hexdigit() || "{}-".contains(character));
+        self.claims.repository().filter(is_uuid).unwrap_or("{REPOSITORY_UUID}")
     }
 
     pub(super) fn environment(&self) -> Option<&str> {
@@ -89,6 +92,12 @@ impl<'a> Step<'a> {
     }
 }
 
+/// A text as one word of a shell's command.
+pub(super) fn shell_word(text: &str) -> String {
+    let line: String = text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect();
+    format!("'{}'", line.replace('\'', r"'\''"))
+}
+
 #[cfg(test)]
 pub(super) mod tests {
     use std::sync::LazyLock;
@@ -133,6 +142,14 @@ pub(super) mod tests {
         let long = name(Some(&"x".repeat(100)), Some("123456"));
         assert_eq!(long.len(), 64);
         assert!(long.ends_with("x-123456"));
+    }
+
+    #[test]
+    fn claims_cannot_break_out_of_commands() {
+        assert_eq!(shell_word("a b"), "'a b'");
+        assert_eq!(shell_word("it's\n$(id)"), r"'it'\''s $(id)'");
+        let forged = token(json!({"repositoryUuid": "{x}'; id; '"}));
+        assert_eq!(Step::new(&forged, &BUILD).repository(), "{REPOSITORY_UUID}");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::console::log;
 use crate::diagnostic::{Diagnostic, Failure, Severity};
 use crate::function::image::Reference;
 use crate::http::service::Http;
-use crate::registry::{Found, Platform, Registries, RegistryCredentials};
+use crate::registry::{Found, Platform, Registries, RegistryCredentials, platform_list};
 use crate::stack::Function;
 use crate::text::count;
 
@@ -119,20 +119,21 @@ pub(crate) fn warn_of_helpers(credentials: &RegistryCredentials) {
 }
 
 fn has_platforms(image: &Reference, found: Found, wanted: &[Platform]) -> Result<Found, Diagnostic> {
-    let list = |platforms: &[&Platform]| match platforms {
-        [] => "none".to_owned(),
-        _ => platforms.iter().map(|platform| format!("`{platform}`")).collect::<Vec<_>>().join(", "),
-    };
     let lacks = |wanted: &&Platform| !found.platforms.iter().any(|platform| platform.satisfies(wanted));
     let missing: Vec<_> = wanted.iter().filter(lacks).collect();
     if missing.is_empty() {
         return Ok(found);
     }
-    let all: Vec<_> = wanted.iter().map(Platform::to_string).collect();
-    let has = list(&found.platforms.iter().collect::<Vec<_>>());
-    let message = format!("image `{image}` does not exist for {}; its platforms: {has}", list(&missing));
-    let platforms = all.join(",");
-    let hint = format!("build it for all of them: `docker buildx build --platform {platforms} --push`");
+    // An image for one platform would lose it if only the others were built.
+    let own = found.platforms.iter().filter(|own| found.platforms.len() == 1 && !wanted.contains(own));
+    let all: BTreeSet<_> = own.chain(wanted).map(|platform| log::whole_or_length(&platform.to_string())).collect();
+    let all = Vec::from_iter(all).join(",");
+    let (missing, has) = (platform_list(missing), platform_list(&found.platforms));
+    let message = format!("image `{image}` does not exist for {missing}; its platforms: {has}");
+    let hint = format!(
+        "build it for all of them: `docker buildx build --platform {all} --push`\nin Bitbucket Pipelines, build each platform in a \
+         step of its own (`runtime: cloud: arch: arm`), and join the images with `docker manifest create`"
+    );
     Err(Diagnostic::new(Failure::Input, message).with_hint(hint))
 }
 
@@ -209,7 +210,10 @@ mod tests {
         insta::assert_snapshot!(format!("{}\nhint: {}", error.message, error.hint.unwrap()), @"
         image `ghcr.io/acme/fn:1` does not exist for `linux/arm64`; its platforms: `linux/amd64`, `linux/arm/v7`
         hint: build it for all of them: `docker buildx build --platform linux/amd64,linux/arm64 --push`
+        in Bitbucket Pipelines, build each platform in a step of its own (`runtime: cloud: arch: arm`), and join the images with `docker manifest create`
         ");
+        let error = has_platforms(&image, found(&["linux/amd64"]), &platforms(&["linux/arm64"])).unwrap_err();
+        assert!(error.hint.unwrap().contains(" --platform linux/amd64,linux/arm64 "));
         assert!(has_platforms(&image, found(&[]), &wanted).unwrap_err().message.ends_with("its platforms: none"));
     }
 

@@ -52,7 +52,7 @@ impl Kind {
 pub(crate) const TOKENS: [&str; 2] = ["BITBUCKET_STEP_OIDC_TOKEN", "PIPELINES_JWT_TOKEN"];
 
 /// Variables of URLs that may contain a password.
-const URLS: [&str; 9] = [
+const URLS: [&str; 10] = [
     "HTTP_PROXY",
     "HTTPS_PROXY",
     "ALL_PROXY",
@@ -60,6 +60,7 @@ const URLS: [&str; 9] = [
     "https_proxy",
     "all_proxy",
     "REPORT_PROXY",
+    "REGISTRY_HOST",
     "OPENFAAS_URL",
     "STACK_FILE",
 ];

@@ -59,6 +59,8 @@ pub enum Tag {
 pub(crate) enum InvalidReference {
     #[error("`{}` is not a valid registry host name", whole_or_length(.0))]
     Host(String),
+    #[error("contains a user name or password: write only the host name, such as `registry.example.com`")]
+    Userinfo,
     #[error("its name is empty, or has an empty part between two `/`")]
     EmptyPart,
     #[error("`{}` contains upper-case letters", whole_or_length(.0))]
@@ -78,6 +80,9 @@ impl Host {
     pub(crate) fn parse(text: &str) -> Result<Self, InvalidReference> {
         let text = text.trim();
         let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or(text);
+        if host.contains('@') {
+            return Err(InvalidReference::Userinfo);
+        }
         let host = host.split('/').next().unwrap_or_default();
         if is_host(host) { Ok(Self::normalized(host)) } else { Err(InvalidReference::Host(text.to_owned())) }
     }
@@ -225,7 +230,7 @@ pub(crate) fn tagged(image: &str, tag: &Tag, digest: &str) -> String {
 /// Bitbucket masks only as a whole.
 pub(crate) fn fault(image: &str) -> Option<&'static str> {
     Some(match Reference::parse(image).err()? {
-        InvalidReference::Host(_) => "the registry's host name is invalid",
+        InvalidReference::Host(_) | InvalidReference::Userinfo => "the registry's host name is invalid",
         InvalidReference::EmptyPart if image.starts_with('/') => "the part before the first `/` is empty",
         InvalidReference::EmptyPart => "it is empty, or has an empty part",
         InvalidReference::UpperCase(_) => "upper case letters are not allowed",
@@ -287,7 +292,7 @@ mod tests {
         for host in ["localhost", "localhost:5000", "127.0.0.1:5000", "127.9.9.9", "[::1]:5000"] {
             assert_eq!(scheme(host), "http", "{host}");
         }
-        for host in ["ghcr.io", "10.0.0.1", "192.168.1.2:5000", "localhost.example.com", "[fe80::1]"] {
+        for host in ["ghcr.io", "10.0.0.1", "192.168.1.2:5000", "a.localhost", "localhost.example.com", "[fe80::1]"] {
             assert_eq!(scheme(host), "https", "{host}");
         }
     }

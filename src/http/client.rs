@@ -1,7 +1,7 @@
 //! The one place that builds HTTP clients, and what all of them do with requests and responses.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -103,21 +103,25 @@ pub(crate) fn is_private(host: &Host<&str>) -> bool {
     let address = match host {
         Host::Domain(name) => {
             let name = name.trim_end_matches('.');
-            return is_loopback(&Host::Domain(name)) || name.ends_with(".localhost");
+            return is_loopback(&Host::Domain(name))
+                || name.ends_with(".localhost")
+                || name == "metadata.google.internal";
         }
         Host::Ipv4(address) => IpAddr::V4(*address),
-        Host::Ipv6(address) => address.to_ipv4_mapped().map_or(IpAddr::V6(*address), IpAddr::V4),
+        Host::Ipv6(address) => embedded(*address).map_or(IpAddr::V6(*address), IpAddr::V4),
     };
     match address {
         IpAddr::V4(address) => {
-            let [first, second, ..] = address.octets();
+            let [first, second, third, _] = address.octets();
             address.is_private()
                 || address.is_loopback()
                 || address.is_link_local()
-                || address.is_unspecified()
                 || address.is_broadcast()
-                // Shared address space of carriers (RFC 6598).
+                // This network, addresses that carriers share, protocol assignments, networks under test (RFC 6890).
+                || first == 0
                 || (first == 100 && (64..128).contains(&second))
+                || (first, second, third) == (192, 0, 0)
+                || (first == 198 && (18..20).contains(&second))
         }
         IpAddr::V6(address) => {
             address.is_loopback()
@@ -126,6 +130,15 @@ pub(crate) fn is_private(host: &Host<&str>) -> bool {
                 || address.is_unicast_link_local()
         }
     }
+}
+
+/// The IPv4 address that an IPv6 address stands for: mapped, or behind a translator (RFC 6052).
+fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    let translated = || match address.segments() {
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low] => Some(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low))),
+        _ => None,
+    };
+    address.to_ipv4_mapped().or_else(translated)
 }
 
 /// A URL as it is shown: without its user, its password and its query, which may be secrets, and without a slash at its end.

@@ -1,11 +1,12 @@
 //! Requests to registries and clouds: bounded in time and size, with retries, without redirects.
 
 use std::fmt;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::{HeaderMap, Method, StatusCode};
 use reqwest::IntoUrl;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use url::{Host, Url};
 
@@ -16,6 +17,7 @@ use super::retry::{self, Attempt, Retries};
 use crate::console::log::{self, quote, whole_or_length};
 use crate::diagnostic::{Diagnostic, Failure};
 use crate::shutdown::Shutdown;
+use crate::text::is_loopback;
 
 /// All requests to registries and clouds together take less, whatever `TIMEOUT` says: a registry that is down must not hold
 /// up a deploy for long.
@@ -24,8 +26,17 @@ pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(20);
 /// A registry that is down is rarely back within the time that there is.
 const RETRIES: u32 = 3;
 
-/// Manifests may be 4 MiB (OCI distribution specification, *Pushing manifests*); all other answers are shorter.
-pub(crate) const ANSWER_LIMIT: usize = 4 * 1024 * 1024;
+/// Errors, tokens and what clouds return are shorter.
+pub(crate) const SHORT: usize = 64 * 1024;
+/// Manifests may be 4 MiB (OCI distribution specification, *Pushing manifests*).
+pub(crate) const LONG: usize = 4 * 1024 * 1024;
+
+/// How many bodies longer than [`SHORT`] are in memory at once, each from its first byte until it was read: 64 registries
+/// side by side may each return one.
+const LONG_BODIES: usize = 4;
+
+/// What a server may send before it is read. 64 streams that wait for each other are within the window of their connection.
+const STREAM_WINDOW: u32 = 64 * 1024;
 
 /// Storage services redirect once.
 const MOST_REDIRECTS: usize = 3;
@@ -34,11 +45,15 @@ const MOST_REDIRECTS: usize = 3;
 pub(crate) struct Http {
     client: reqwest::Client,
     retries: Retries,
+    /// For this machine, whose registries get passwords over plain HTTP: never through a proxy.
+    direct: reqwest::Client,
+    long_bodies: Arc<Semaphore>,
     /// From the first request on.
     deadline: OnceLock<Instant>,
 }
 
-/// An answer with its body, of which no more than the limit was read.
+/// An answer with its body, of which no more than the limit was read. It must not be kept while another request is sent: if its
+/// body is long, that one may wait for its end.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
@@ -46,13 +61,30 @@ pub(crate) struct Answer {
     pub(crate) body: Vec<u8>,
     /// The body was longer than the limit.
     pub(crate) cut: bool,
+    room: Option<OwnedSemaphorePermit>,
+}
+
+#[cfg(test)]
+impl Answer {
+    pub(crate) fn success(body: &[u8]) -> Self {
+        Self { status: StatusCode::OK, headers: HeaderMap::new(), body: body.to_vec(), cut: false, room: None }
+    }
 }
 
 impl Http {
     /// A client whose time begins with its first request. Certificates are always verified, also with `TLS_NO_VERIFY`.
     pub(crate) fn new(ca_cert: Option<&CaCert>, parallel: usize, shutdown: &Shutdown) -> Result<Self, client::Error> {
-        let client = client::verifying(ca_cert, TIME_LIMIT)?.pool_max_idle_per_host(parallel).build()?;
-        Ok(Self { client, retries: Retries::new(RETRIES, shutdown), deadline: OnceLock::new() })
+        let builder = || {
+            let builder = client::verifying(ca_cert, TIME_LIMIT)?.pool_max_idle_per_host(parallel);
+            Ok::<_, client::Error>(builder.http2_initial_stream_window_size(STREAM_WINDOW))
+        };
+        Ok(Self {
+            client: builder()?.build()?,
+            direct: builder()?.no_proxy().build()?,
+            long_bodies: Arc::new(Semaphore::new(LONG_BODIES)),
+            retries: Retries::new(RETRIES, shutdown),
+            deadline: OnceLock::new(),
+        })
     }
 
     fn deadline(&self) -> Instant {
@@ -63,20 +95,30 @@ impl Http {
         self.client.request(method, url)
     }
 
-    /// Sends a request, and retries a transient failure if the time allows it.
+    /// Sends a request, and retries a transient failure if the time allows it. Of a body at most [`SHORT`] bytes are read.
     pub(crate) async fn send(&self, request: reqwest::RequestBuilder) -> Result<Answer, Diagnostic> {
-        self.send_until(request, |answer| is_transient(answer.status)).await
+        self.send_up_to(SHORT, request).await
     }
 
-    /// [`Http::send`] with another test of what is transient.
+    /// [`Http::send`] with another limit.
+    pub(crate) async fn send_up_to(
+        &self,
+        limit: usize,
+        request: reqwest::RequestBuilder,
+    ) -> Result<Answer, Diagnostic> {
+        self.send_until(request, limit, |answer| is_transient(answer.status)).await
+    }
+
+    /// [`Http::send`] with another limit, and another test of what is transient.
     pub(crate) async fn send_until(
         &self,
         request: reqwest::RequestBuilder,
+        limit: usize,
         is_transient: impl Fn(&Answer) -> bool,
     ) -> Result<Answer, Diagnostic> {
         let request = request.build().map_err(|error| unavailable(Cause::of(&error, TIME_LIMIT).to_string(), None))?;
         let result = self.retries.run(async |number| {
-            let result = self.once(request.try_clone().expect("forms and JSON can be cloned")).await;
+            let result = self.once(request.try_clone().expect("forms and JSON can be cloned"), limit).await;
             let (wait, said) = match &result {
                 Ok(answer) if is_transient(answer) => {
                     (Some(retry::wait_after(&answer.headers, number)), answer.status.to_string())
@@ -102,21 +144,36 @@ impl Http {
                 let (host, to) = (host(registry), whole_or_length(&to));
                 denied(format!("`{host}` redirects to `{to}`, which is not followed"), None)
             })?;
-            answer = self.send(self.request(Method::GET, url.clone())).await?;
+            answer = self.send_up_to(LONG, self.request(Method::GET, url.clone())).await?;
         }
         Ok(answer)
     }
 
-    async fn once(&self, request: reqwest::Request) -> Result<Answer, Cause> {
+    async fn once(&self, request: reqwest::Request, limit: usize) -> Result<Answer, Cause> {
         let started = Instant::now();
         // Without the query: redirects to storage carry signatures there.
         let name =
             format!("{} {}{}", request.method(), request.url().origin().ascii_serialization(), request.url().path());
         let exchange = async {
-            let mut response = self.client.execute(request).await?;
+            let is_local = request.url().host().is_some_and(|host| is_loopback(&host));
+            let client = if is_local { &self.direct } else { &self.client };
+            let mut response = client.execute(request).await?;
             let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
-            let (body, cut) = client::read(&mut response, ANSWER_LIMIT).await?;
-            Ok(Answer { status, headers, body, cut })
+            let mut answer = Answer { status, headers, body: Vec::new(), cut: false, room: None };
+            // The words of an error are cut far earlier.
+            let limit = if status.is_success() { limit } else { limit.min(SHORT) };
+            while let Some(chunk) = response.chunk().await? {
+                if answer.body.len() + chunk.len() > SHORT && limit > SHORT && answer.room.is_none() {
+                    answer.room = Arc::clone(&self.long_bodies).acquire_owned().await.ok();
+                }
+                let room = limit - answer.body.len();
+                answer.body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+                answer.cut = chunk.len() > room;
+                if answer.cut {
+                    break;
+                }
+            }
+            Ok(answer)
         };
         let result = match tokio::time::timeout_at(self.deadline(), exchange).await {
             Ok(result) => result.map_err(|error: reqwest::Error| Cause::of(&error, TIME_LIMIT)),
@@ -145,7 +202,7 @@ fn host(url: &Url) -> &str {
 }
 
 pub(crate) fn is_transient(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 408 | 425 | 429) || status.is_server_error()
+    matches!(status.as_u16(), 408 | 425 | 429) || status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED
 }
 
 /// Whether a blob may be fetched from there: encrypted, and not from a private address unless that is the registry's own.
@@ -202,6 +259,6 @@ mod tests {
     fn overload_and_server_errors_are_transient() {
         let transient = |status| is_transient(StatusCode::from_u16(status).unwrap());
         assert!([408, 425, 429, 500, 502, 503, 504].into_iter().all(transient));
-        assert!(![200, 307, 400, 401, 403, 404, 405].into_iter().any(transient));
+        assert!(![200, 307, 400, 401, 403, 404, 405, 501].into_iter().any(transient));
     }
 }

@@ -8,6 +8,9 @@ use url::Url;
 
 use crate::console::log::whole_or_length;
 use crate::http::client::is_private;
+use crate::text::is_loopback;
+
+const NOT_HTTPS: &str = "not `https`";
 
 /// How a registry wants to be asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +33,15 @@ pub(crate) struct Bearer {
 pub(crate) struct RefusedRealm {
     realm: String,
     reason: &'static str,
+}
+
+impl RefusedRealm {
+    /// The likeliest cause of a realm that is not encrypted.
+    pub(crate) fn hint(&self) -> Option<String> {
+        let hint = "the proxy before the registry must send it `X-Forwarded-Proto: https`, and the registry's own URL must \
+                    begin with `https://`";
+        (self.reason == NOT_HTTPS).then(|| hint.to_owned())
+    }
 }
 
 impl Challenge {
@@ -73,10 +85,10 @@ impl Bearer {
         match url.host() {
             Some(_) if !url.username().is_empty() || url.password().is_some() => refused("not a URL"),
             None => refused("not a URL"),
-            _ if url.scheme() != "https" && !(url.scheme() == "http" && registry.scheme() == "http") => {
-                refused("not `https`")
-            }
             Some(host) if is_private(&host) && registry.host().as_ref() != Some(&host) => refused("a private address"),
+            Some(host) if url.scheme() != "https" && !(url.scheme() == "http" && is_loopback(&host)) => {
+                refused(NOT_HTTPS)
+            }
             Some(_) => Ok(url),
         }
     }
@@ -237,6 +249,10 @@ mod tests {
             "https://2130706433/t",
             "https://100.64.0.1/t",
             "https://0.0.0.0/t",
+            "https://192.0.0.192/t",
+            "https://198.18.0.1/t",
+            "https://[64:ff9b::a9fe:a9fe]/t",
+            "https://metadata.google.internal/t",
             "https://[::1]/t",
             "https://[fe80::1]/t",
             "https://[fd00::1]/t",
@@ -246,5 +262,6 @@ mod tests {
         ] {
             assert!(endpoint(realm, "https://r.io").is_err(), "{realm}");
         }
+        assert!(endpoint("http://r.io/t", "http://localhost:5000").is_err());
     }
 }

@@ -11,7 +11,8 @@ use crate::cloud::google::{ServiceAccount, WorkloadIdentityProvider, is_google};
 use crate::cloud::login::{RegistryLogin, TOKEN_USER};
 use crate::console::log::whole_or_length;
 use crate::console::redact::Secret;
-use crate::function::image::Host;
+use crate::function::api::or_default;
+use crate::function::image::{Host, InvalidReference};
 use crate::http::ca_cert::BASE64;
 
 /// All credentials that the variables name.
@@ -92,25 +93,35 @@ pub(crate) enum InvalidAuth {
     Auth(String),
     #[error("has a `username` and no `password` for `{0}`")]
     NoPassword(String),
+    #[error("has a login for `{0}` that ends with a line break, as `echo` makes it: use `echo -n` or `printf`")]
+    LineBreak(String),
+    #[error("has an entry whose key {0}")]
+    Key(InvalidReference),
+    #[error("has no quotes, as if a shell had removed them: write it in single quotes, or as base64")]
+    Quotes,
+    #[error("contains typographic quotes (`“`, `”`): write `\"`")]
+    TypographicQuotes,
 }
 
+/// As docker reads it: `null` is the same as nothing everywhere.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct ConfigJson {
-    auths: Option<BTreeMap<String, AuthJson>>,
+    auths: Option<BTreeMap<String, Option<AuthJson>>>,
     creds_store: Option<String>,
-    cred_helpers: Option<BTreeMap<String, String>>,
+    cred_helpers: Option<BTreeMap<String, Option<String>>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct AuthJson {
-    #[serde(default)]
+    #[serde(deserialize_with = "or_default")]
     auth: String,
-    #[serde(default)]
+    #[serde(deserialize_with = "or_default")]
     username: String,
-    #[serde(default)]
+    #[serde(deserialize_with = "or_default")]
     password: String,
-    #[serde(default)]
+    #[serde(deserialize_with = "or_default")]
     identitytoken: String,
 }
 
@@ -126,15 +137,12 @@ impl DockerAuthConfig {
             let unbroken: String = text.split_ascii_whitespace().collect();
             BASE64.decode(unbroken).map_err(|_| InvalidAuth::Encoding)?
         };
-        // The words of serde's errors quote values.
-        let config: ConfigJson = serde_json::from_slice(&json)
-            .map_err(|error| InvalidAuth::Json { line: error.line(), column: error.column() })?;
+        let config: ConfigJson = serde_json::from_slice(&json).map_err(|error| InvalidAuth::json(&json, &error))?;
         let store = config.creds_store.filter(|store| !store.is_empty()).map(|store| (None, store));
         let helpers = config.cred_helpers.unwrap_or_default();
         let helpers: Vec<_> = helpers
             .into_iter()
-            .filter(|(_, helper)| !helper.is_empty())
-            .map(|(host, helper)| (Some(host), helper))
+            .filter_map(|(host, helper)| Some((Some(host), helper.filter(|helper| !helper.is_empty())?)))
             .chain(store)
             .collect();
         if config.auths.is_none() && helpers.is_empty() {
@@ -142,8 +150,10 @@ impl DockerAuthConfig {
         }
         let mut logins: BTreeMap<Host, Arc<RegistryLogin>> = BTreeMap::new();
         for (key, auth) in config.auths.unwrap_or_default() {
+            // Docker's own files may have keys without a login that name no host.
+            let Some(auth) = auth.filter(|auth| !auth.is_empty()) else { continue };
+            let host = Host::parse(&key).map_err(InvalidAuth::Key)?;
             let Some(login) = auth.login(&key)? else { continue };
-            let Ok(host) = Host::parse(&key) else { continue };
             // A key that is the host itself wins over one that merely names it in a URL.
             let is_exact = key == host.as_str() || key == host.config_key();
             if is_exact || !logins.contains_key(&host) {
@@ -154,7 +164,25 @@ impl DockerAuthConfig {
     }
 }
 
+impl InvalidAuth {
+    /// What is wrong with JSON that cannot be read. The words of serde's errors quote values.
+    fn json(text: &[u8], error: &serde_json::Error) -> Self {
+        let text = String::from_utf8_lossy(text);
+        if text.contains(['“', '”', '„']) {
+            Self::TypographicQuotes
+        } else if !text.contains('"') {
+            Self::Quotes
+        } else {
+            Self::Json { line: error.line(), column: error.column() }
+        }
+    }
+}
+
 impl AuthJson {
+    fn is_empty(&self) -> bool {
+        [&self.auth, &self.username, &self.password, &self.identitytoken].iter().all(|field| field.is_empty())
+    }
+
     /// The login; `None` if it is empty, which docker writes if a credential store has the login.
     fn login(self, key: &str) -> Result<Option<RegistryLogin>, InvalidAuth> {
         let Self { auth, username, password, identitytoken } = self;
@@ -174,6 +202,10 @@ impl AuthJson {
             }
             (username.to_owned(), password.trim_end_matches('\0').to_owned())
         };
+        let is_broken = |text: &String| text.ends_with(['\n', '\r']);
+        if [&username, &password, &identitytoken].into_iter().any(is_broken) {
+            return Err(InvalidAuth::LineBreak(whole_or_length(key)));
+        }
         if !identitytoken.is_empty() {
             return Ok(Some(RegistryLogin::identity_token(&identitytoken)));
         }
@@ -262,6 +294,27 @@ mod tests {
     }
 
     #[test]
+    fn null_is_the_same_as_nothing() {
+        for entry in [
+            r#"{"auth":"cm9ib3Q6cGFzcw==","identitytoken":null}"#,
+            r#"{"auth":null,"username":"robot","password":"pass"}"#,
+            r#"{"auth":"cm9ib3Q6cGFzcw==","username":null,"password":null}"#,
+        ] {
+            let text = format!(
+                r#"{{"auths":{{"quay.io":null,"ghcr.io":{entry}}},"credsStore":null,"credHelpers":{{"a.io":null}}}}"#
+            );
+            assert_eq!(login(&text, "ghcr.io").as_deref(), Some("robot:pass"), "{entry}");
+            assert_eq!(login(&text, "quay.io"), None);
+            assert!(DockerAuthConfig::parse(&text).unwrap().helpers.is_empty());
+        }
+        for text in [r#"{"auths":null}"#, "{}"] {
+            assert_eq!(DockerAuthConfig::parse(text).unwrap_err(), InvalidAuth::NoAuths);
+        }
+        // Docker Desktop writes entries without a login.
+        assert!(DockerAuthConfig::parse(&auths(r#""no host":{}"#)).is_ok());
+    }
+
+    #[test]
     fn helpers_are_named_and_entries_beside_them_are_no_login() {
         let text = r#"{"auths":{"a.io":{}},"credsStore":"desktop","credHelpers":{"b.io":"ecr-login","c.io":""}}"#;
         let config = DockerAuthConfig::parse(text).unwrap();
@@ -282,12 +335,18 @@ mod tests {
             auths(&format!(r#""a.io":{{"auth":"{}"}}"#, STANDARD.encode(canary))),
             auths(&format!(r#""a.io":{{"auth":"{}"}}"#, STANDARD.encode(format!(":{canary}")))),
             auths(r#""a.io":{"username":"robot"}"#),
+            auths(&format!(r#""a.io":{{"auth":"{}"}}"#, STANDARD.encode(format!("robot:{canary}\n")))),
+            auths(&format!(r#""a.io":{{"username":"robot","password":"{canary}\r\n"}}"#)),
+            auths(&format!(r#""https://robot:{canary}@a.io":{{"auth":"cm9ib3Q6cGFzcw=="}}"#)),
+            auths(r#""a b":{"auth":"cm9ib3Q6cGFzcw=="}"#),
+            STANDARD.encode(format!("{{auths:{{a.io:{{auth:{canary}}}}}}}")),
+            format!("{{“auths”:{{“a.io”:{{“auth”:“{canary}”}}}}}}"),
         ]
         .map(|text| DockerAuthConfig::parse(&text).unwrap_err().to_string())
         .join("\n");
         insta::assert_snapshot!(errors, @r#"
         is neither JSON nor its base64
-        is not JSON as in docker's `config.json`: line 1, column 2
+        has no quotes, as if a shell had removed them: write it in single quotes, or as base64
         is not JSON as in docker's `config.json`: line 1, column 39
         is not JSON as in docker's `config.json`: line 1, column 25
         has no `auths`: write `{"auths": {"HOST": {"auth": "…"}}}`
@@ -295,6 +354,12 @@ mod tests {
         has an `auth` for `a.io` that is not the base64 of `USERNAME:PASSWORD`
         has an `auth` for `a.io` that is not the base64 of `USERNAME:PASSWORD`
         has a `username` and no `password` for `a.io`
+        has a login for `a.io` that ends with a line break, as `echo` makes it: use `echo -n` or `printf`
+        has a login for `a.io` that ends with a line break, as `echo` makes it: use `echo -n` or `printf`
+        has an entry whose key contains a user name or password: write only the host name, such as `registry.example.com`
+        has an entry whose key `a b` is not a valid registry host name
+        has no quotes, as if a shell had removed them: write it in single quotes, or as base64
+        contains typographic quotes (`“`, `”`): write `"`
         "#);
         assert!(!errors.contains(canary));
     }

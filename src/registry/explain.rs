@@ -5,16 +5,17 @@ use serde_json::Value;
 
 use super::credentials::{self, CredentialSource, RegistryCredentials};
 use super::manifest::Unreadable;
-use crate::cloud::Step;
 use crate::cloud::aws::{self, EcrHost};
 use crate::cloud::google::{self, ArtifactRepository};
+use crate::cloud::{RegistryLogin, Step};
 use crate::console::log::{quote, whole_or_length};
 use crate::diagnostic::{Diagnostic, Failure};
 use crate::function::image::{Host, Reference};
 use crate::http::client::location;
 use crate::http::retry;
-use crate::http::service::{Answer, is_transient};
-use crate::http::service::{denied, unavailable};
+use crate::http::service::{Answer, SHORT, denied, is_transient, unavailable};
+
+const ANOTHER_SERVER: &str = "look for a proxy or a sign-in page that answers in the registry's place";
 
 /// How many tags are suggested.
 const MOST_TAGS: usize = 5;
@@ -87,8 +88,14 @@ pub(super) fn not_found(image: &Reference, said: &Said, tags: &[String]) -> Diag
 /// The tags that are most like a version, nearest first.
 fn near<'t>(version: &str, tags: &'t [String]) -> Vec<&'t str> {
     const LIKE: f64 = 0.6;
+    // Texts of other lengths are never that like, and a hostile registry's may be of any length.
+    let is_as_long = |tag: &&String| {
+        let (one, other) = (tag.len() as f64, version.len() as f64);
+        one.min(other) >= LIKE * one.max(other)
+    };
     let mut near: Vec<_> = tags
         .iter()
+        .filter(is_as_long)
         .map(|tag| (strsim::normalized_damerau_levenshtein(version, tag), tag.as_str()))
         .filter(|(likeness, _)| *likeness >= LIKE)
         .collect();
@@ -115,7 +122,7 @@ pub(super) fn refused(image: &Reference, answer: &Answer, context: Context<'_>) 
     }
     let message = format!("image `{image}` could not be looked up: `{host}` answered {}{said}", status.as_u16());
     let hint = match status.as_u16() {
-        401 | 403 => no_access(image, context),
+        401 | 403 => no_access(image, &said, context),
         300..400 => format!(
             "it redirects to `{}`: write the image with that registry's name",
             whole_or_length(&location(&answer.headers))
@@ -127,9 +134,10 @@ pub(super) fn refused(image: &Reference, answer: &Answer, context: Context<'_>) 
 }
 
 /// The hint that says how to give the pipe access.
-fn no_access(image: &Reference, context: Context<'_>) -> String {
+fn no_access(image: &Reference, said: &str, context: Context<'_>) -> String {
     let host = &image.host;
     match context.credentials.of(host) {
+        CredentialSource::Aws(..) if let Some(hint) = aws::explicit_deny(said) => hint.to_owned(),
         CredentialSource::Aws(_, role) if let Some(ecr) = EcrHost::of(host) => format!(
             "it does not exist, or role `{}` may not read it; these permissions allow it:\n{}\nan image of another account also \
              needs that in its repository's policy",
@@ -154,12 +162,16 @@ fn no_access(image: &Reference, context: Context<'_>) -> String {
 pub(super) fn login_refused(host: &Host, answer: &Answer, context: Context<'_>) -> Diagnostic {
     let said = Said::of(answer).end();
     let (what, hint) = match context.credentials.of(host) {
-        CredentialSource::DockerAuthConfig(_) => {
-            ("refused the login in `DOCKER_AUTH_CONFIG`", format!("sign in to `{host}` again, and store the new login"))
-        }
-        CredentialSource::Variables(_) => (
+        CredentialSource::DockerAuthConfig(login) => (
+            "refused the login in `DOCKER_AUTH_CONFIG`",
+            check_login(login, format!("sign in to `{host}` again, and store the new login")),
+        ),
+        CredentialSource::Variables(login) => (
             "refused the user name and password in `REGISTRY_USERNAME` and `REGISTRY_PASSWORD`",
-            "check both; many registries want an access token in place of the password".to_owned(),
+            check_login(
+                login,
+                "check both; many registries want an access token in place of the password".to_owned(),
+            ),
         ),
         CredentialSource::Aws(..) => ("refused the role's password", "check that the account in the image's name is right".to_owned()),
         CredentialSource::Google(..) => (
@@ -172,6 +184,17 @@ pub(super) fn login_refused(host: &Host, answer: &Answer, context: Context<'_>) 
         }
     };
     denied(format!("registry `{host}` {what}: {}{said}", answer.status.as_u16()), hint)
+}
+
+/// The remedy for a login, and for a user name that may lack what a shell took for a variable.
+fn check_login(login: &RegistryLogin, hint: String) -> String {
+    if !login.lacks_part_of_name() {
+        return hint;
+    }
+    format!(
+        "{hint}\na robot account of Harbor is called `robot$NAME`: if `$NAME` was expanded as a variable, write `\\$` for `$`, or store \
+         the whole name in a secured variable"
+    )
 }
 
 pub(super) fn no_token(host: &Host) -> Diagnostic {
@@ -194,7 +217,19 @@ pub(super) fn wrong_digest(image: &Reference, digest: &str) -> Diagnostic {
 }
 
 pub(super) fn unreadable(image: &Reference, error: &Unreadable) -> Diagnostic {
-    denied(format!("image `{image}`: {error}"), "its platforms are not known".to_owned())
+    denied(format!("image `{image}`: {error}"), ANOTHER_SERVER.to_owned())
+}
+
+/// A success that no registry returns.
+pub(super) fn not_registry(host: &Host, answer: &Answer) -> Diagnostic {
+    let status = answer.status.as_u16();
+    let said = if retry::is_web_page(&answer.headers, &answer.body) {
+        let start = &answer.body[..answer.body.len().min(SHORT)];
+        format!("{status} with {}", retry::web_page(start))
+    } else {
+        status.to_string()
+    };
+    denied(format!("`{host}` answered {said}, which is not what a registry returns"), ANOTHER_SERVER.to_owned())
 }
 
 pub(super) fn too_long(image: &Reference, limit: usize) -> Diagnostic {

@@ -44,10 +44,10 @@ pub(crate) enum Manifest {
 
 /// Why a manifest or configuration cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the registry's answer is not {0}")]
+#[error("the registry returned something other than {0}")]
 pub(crate) struct Unreadable(&'static str);
 
-const NOT_MANIFEST: Unreadable = Unreadable("a manifest: not JSON of the expected form");
+const NOT_MANIFEST: Unreadable = Unreadable("a manifest or an index");
 const NOT_CONFIG: Unreadable = Unreadable("an image configuration that names its platform");
 
 #[derive(Deserialize)]
@@ -58,6 +58,7 @@ struct ManifestJson {
 
 #[derive(Deserialize)]
 struct Entry {
+    digest: String,
     platform: Option<Platform>,
 }
 
@@ -71,6 +72,9 @@ impl Manifest {
     pub(crate) fn read(body: &[u8]) -> Result<Self, Unreadable> {
         let json: ManifestJson = serde_json::from_slice(body).map_err(|_| NOT_MANIFEST)?;
         if let Some(entries) = json.manifests {
+            if entries.iter().any(|entry| !entry.digest.contains(':')) {
+                return Err(NOT_MANIFEST);
+            }
             let platforms = entries.into_iter().filter_map(|entry| entry.platform);
             return Ok(Self::Index(platforms.filter(Platform::is_known).collect()));
         }
@@ -132,6 +136,19 @@ impl fmt::Display for Platform {
     }
 }
 
+/// Platforms as the end of a sentence. A registry may list any number of them, each of any length.
+pub(crate) fn list<'a>(platforms: impl IntoIterator<Item = &'a Platform>) -> String {
+    const MOST: usize = 20;
+    let mut platforms = platforms.into_iter();
+    let mut shown: Vec<_> =
+        platforms.by_ref().take(MOST).map(|platform| format!("`{}`", whole_or_length(&platform.to_string()))).collect();
+    let more = platforms.count();
+    if more > 0 {
+        shown.push(format!("and {more} more"));
+    }
+    if shown.is_empty() { "none".to_owned() } else { shown.join(", ") }
+}
+
 /// The digest of some bytes.
 pub(crate) fn sha256(bytes: &[u8]) -> String {
     format!("sha256:{}", hex(ring::digest::digest(&ring::digest::SHA256, bytes)))
@@ -173,7 +190,20 @@ mod tests {
 
     #[test]
     fn what_is_no_manifest_is_refused() {
-        for body in ["", "<html>", "{}", "[]", r#"{"config":{"digest":"x"}}"#, r#"{"config":{"digest":"../../etc"}}"#] {
+        for body in [
+            "",
+            "<html>",
+            "{}",
+            "[]",
+            "null",
+            r#"{"errors":[{"code":"UNKNOWN"}]}"#,
+            r#"{"config":{"digest":"x"}}"#,
+            r#"{"config":{"digest":"../../etc"}}"#,
+            r#"{"manifests":null}"#,
+            r#"{"manifests":[{}]}"#,
+            r#"{"manifests":[{"digest":"x"}]}"#,
+            r#"{"manifests":{}}"#,
+        ] {
             assert_eq!(Manifest::read(body.as_bytes()), Err(NOT_MANIFEST), "{body}");
         }
     }
@@ -211,6 +241,15 @@ mod tests {
         for text in ["", "linux", "linux/", "/amd64", "linux/amd64/v1/x", "linux/amd 64", "linux,amd64"] {
             assert!(text.parse::<Platform>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn long_lists_and_long_names_are_cut() {
+        let platforms: Vec<Platform> = (0..95_000).map(|number| platform(&format!("linux/a{number}"))).collect();
+        let text = list(&platforms);
+        assert!(text.starts_with("`linux/a0`, ") && text.ends_with(", `linux/a19`, and 94980 more"), "{text}");
+        assert_eq!(list([&platform(&format!("linux/{}", "a".repeat(3_000_000)))]), "`<3000006 characters>`");
+        assert_eq!(list([]), "none");
     }
 
     #[test]

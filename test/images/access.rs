@@ -2,7 +2,10 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::Response;
 use local_cloud::{Challenges, Image, Quirk};
+use local_gateway::raw::{self, Behaviour};
 use serde_json::json;
 
 use super::setup::{GHCR, HUB, IMAGE, OTHER, Setup, errors, warnings};
@@ -107,6 +110,7 @@ fn unsafe_realm_is_rejected() {
         setup.cloud.registry(OTHER).challenge_realm(realm);
         let ran = with_login(setup.pin(&[PRIVATE]), OTHER).run().exits(3);
         let error = errors(&ran).replace(realm, "[REALM]").replace(reason, "[REASON]");
+        let error = error.lines().next().unwrap_or_default();
         insta::allow_duplicates! { insta::assert_snapshot!(error, @"
         ERROR: stack.yml:5: image `registry.example.com/etl:1`: registry `registry.example.com`: the registry names `[REALM]` as its token endpoint, [REASON]
         "); }
@@ -217,6 +221,56 @@ fn rejected_credentials_are_named() {
       hint: sign in to `registry.example.com` again, and store the new login
     ");
     setup.assert_unchanged();
+}
+
+#[test]
+fn login_is_shown_to_a_registry_that_hides_private_images() {
+    for status in [401, 403, 404] {
+        let setup = Setup::new();
+        let image = Image::oci("linux/amd64");
+        let basic = format!("Basic {}", STANDARD.encode(format!("{USER}:{PASSWORD}")));
+        let manifest = image.parts().manifests.remove(0);
+        setup.cloud.serve(OTHER, move |request| {
+            let response = Response::builder().header("content-type", manifest.media_type);
+            match request.header("authorization") {
+                Some(given) if given == basic => response.status(200).body(manifest.bytes.clone()),
+                _ if request.path == "/v2/" => {
+                    response.status(401).header("www-authenticate", "Basic realm=\"r\"").body(Bytes::new())
+                }
+                _ => response.status(status).body(Bytes::new()),
+            }
+            .expect("invalid response")
+        });
+        with_login(setup.pin(&[PRIVATE]), OTHER).run().exits(0);
+        assert_eq!(setup.deployed("f0"), Some(format!("{PRIVATE}@{}", image.digest())));
+        let anonymous = setup.pin(&[PRIVATE]).run();
+        assert_eq!(anonymous.code, if status == 404 { 2 } else { 3 }, "{}", anonymous.log);
+    }
+}
+
+#[test]
+fn robot_account_whose_name_was_expanded_is_recognized() {
+    let setup = private();
+    let ran = with_login(setup.pin(&[PRIVATE]), OTHER).var("REGISTRY_USERNAME", "robot").run().exits(3);
+    ran.says("\n  a robot account of Harbor is called `robot$NAME`: ");
+}
+
+#[test]
+fn realm_without_https_points_to_the_registrys_proxy() {
+    let setup = private();
+    setup.cloud.registry(OTHER).challenge_realm("http://registry.example.com/token");
+    with_login(setup.pin(&[PRIVATE]), OTHER).run().exits(3).says("`X-Forwarded-Proto: https`");
+}
+
+#[test]
+fn registry_on_this_machine_is_not_reached_through_a_proxy() {
+    let setup = Setup::new();
+    let head = b"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"r\"\r\nContent-Length: 0\r\n\r\n";
+    let server = raw::serve(Behaviour::Bytes(head.to_vec())).expect("cannot start server");
+    let host = server.url().trim_start_matches("http://").to_owned();
+    let pipe = with_login(setup.pin(&[&format!("{host}/etl:1")]), &host);
+    // Nothing listens there.
+    pipe.var("HTTP_PROXY", "http://127.0.0.1:1").run().exits(3).says("refused the user name and password");
 }
 
 #[test]

@@ -34,6 +34,28 @@ fn malformed_digest_header_is_rejected() {
 }
 
 #[test]
+fn what_is_no_manifest_is_not_pinned() {
+    for body in ["", "{}", r#"{"errors":[{"code":"UNKNOWN"}]}"#, "just text"] {
+        let (setup, _) = Setup::with_image();
+        setup.cloud.fault(manifests("HEAD").status(200));
+        setup.cloud.fault(manifests("GET").status(200).body(body));
+        let (error, _) = refused(&setup, IMAGE, 3);
+        insta::allow_duplicates! { insta::assert_snapshot!(error, @"
+        ERROR: stack.yml:5: image `ghcr.io/acme/etl:1.0`: the registry returned something other than a manifest or an index
+          hint: look for a proxy or a sign-in page that answers in the registry's place
+        "); }
+    }
+    let (setup, _) = Setup::with_image();
+    setup.cloud.fault(manifests("HEAD").web_page(200));
+    setup.cloud.fault(manifests("GET").web_page(200));
+    let (error, _) = refused(&setup, IMAGE, 3);
+    insta::assert_snapshot!(error, @"
+    ERROR: stack.yml:5: image `ghcr.io/acme/etl:1.0`: `ghcr.io` answered 200 with a web page (`Error`), which is not what a registry returns
+      hint: look for a proxy or a sign-in page that answers in the registry's place
+    ");
+}
+
+#[test]
 fn wrong_digest_header_is_rejected_for_a_reference_by_digest() {
     let (setup, digest) = Setup::with_image();
     setup.cloud.registry(GHCR).quirk(Quirk::WrongDigestHeader);

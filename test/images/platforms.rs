@@ -29,6 +29,7 @@ fn missing_platform_is_reported_with_the_existing_ones() {
         insta::allow_duplicates! { insta::assert_snapshot!(errors(&ran), @"
         ERROR: stack.yml:5: image `ghcr.io/acme/etl:1.0` does not exist for `linux/arm64`; its platforms: `linux/amd64`, `linux/arm/v7`
           hint: build it for all of them: `docker buildx build --platform linux/amd64,linux/arm64 --push`
+          in Bitbucket Pipelines, build each platform in a step of its own (`runtime: cloud: arch: arm`), and join the images with `docker manifest create`
         "); }
         setup.assert_unchanged();
     }

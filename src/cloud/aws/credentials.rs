@@ -71,12 +71,10 @@ fn ecr_login(answer: &Answer) -> Option<Arc<RegistryLogin>> {
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderMap, StatusCode};
-
     use super::*;
 
     fn answer(body: &str) -> Answer {
-        Answer { status: StatusCode::OK, headers: HeaderMap::new(), body: body.as_bytes().to_vec(), cut: false }
+        Answer::success(body.as_bytes())
     }
 
     #[test]

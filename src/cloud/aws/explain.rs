@@ -3,6 +3,7 @@
 use super::fault::Fault;
 use super::{EcrHost, RoleArn, setup};
 use crate::cloud::step::{EXPIRED, Step};
+use crate::console::log::quote;
 
 /// What a refusal is about.
 pub(super) struct Context<'a> {
@@ -18,12 +19,30 @@ impl Context<'_> {
         let message = fault.message.to_ascii_lowercase();
         let says = |text: &str| message.contains(text);
         let remedy = match fault.kind() {
-            "AccessDenied" => return self.not_trusted(),
+            "AccessDenied" => {
+                return explicit_deny(&fault.message).map_or_else(|| self.not_trusted(), str::to_owned);
+            }
             "InvalidIdentityToken" if says("audience") && !says("claim") => format!(
                 "the identity provider in account `{}` does not list the token's audience; this command adds it:\n{}",
                 role.account,
                 setup::add_audience(role, step)
             ),
+            "InvalidIdentityToken" if says("thumbprint") => {
+                return format!(
+                    "the identity provider in account `{}` has the thumbprints of other certificates than its issuer's; this \
+                     command sets them, with the thumbprint that AWS's guide to OIDC identity providers shows how to compute:\n{}",
+                    role.account,
+                    setup::update_thumbprint(role, step)
+                );
+            }
+            "InvalidIdentityToken" if says("verification key") => {
+                return format!(
+                    "AWS could not read the keys of the token's issuer, `{}`: run the step again; if that does not help, compare the \
+                     issuer with the URL of the identity provider in account `{}`",
+                    quote(step.issuer()),
+                    role.account
+                );
+            }
             "InvalidIdentityToken" if says("no openidconnect provider") => format!(
                 "account `{}`, which `AWS_OIDC_ROLE_ARN` names, has no identity provider for the token's issuer: correct \
                  the account id, or create the provider there:\n{}",
@@ -89,6 +108,7 @@ impl Context<'_> {
     pub(super) fn of_ecr(&self, fault: &Fault) -> String {
         let Self { role, host, .. } = self;
         match fault.kind() {
+            "AccessDenied" if let Some(hint) = explicit_deny(&fault.message) => hint.to_owned(),
             "AccessDenied" => format!(
                 "give the role `{}` these permissions; `ecr:GetAuthorizationToken` is for all resources or none:\n{}",
                 role.name,
@@ -110,6 +130,14 @@ impl Context<'_> {
     }
 }
 
+/// The remedy if a policy denies access by name: no permission of the role changes that.
+pub(crate) fn explicit_deny(said: &str) -> Option<&'static str> {
+    said.contains("explicit deny").then_some(
+        "an explicit deny overrides every permission: whoever manages the policy that AWS names must change it; a service control \
+         policy belongs to the AWS organization",
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
@@ -128,11 +156,15 @@ mod tests {
     }
 
     fn ecr(code: &str) -> String {
+        ecr_fault(code, "")
+    }
+
+    fn ecr_fault(code: &str, message: &str) -> String {
         let token = token(json!({}));
         let role = RoleArn::parse("arn:aws:iam::123456789012:role/ci/pipe").unwrap();
         let host = EcrHost::of(&Host::parse("123456789012.dkr.ecr.eu-west-1.amazonaws.com").unwrap()).unwrap();
         let step = Step::new(&token, &BUILD);
-        let fault = Fault { code: code.to_owned(), message: String::new() };
+        let fault = Fault { code: code.to_owned(), message: message.to_owned() };
         Context { role: &role, host: &host, step: &step }.of_ecr(&fault)
     }
 
@@ -182,9 +214,8 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_aws_cannot_fetch_point_to_the_issuer() {
-        let message = "Couldn't retrieve verification key from your identity provider, please reference AssumeRoleWithWebIdentity documentation for requirements";
-        insta::assert_snapshot!(sts("InvalidIdentityToken", message, json!({})), @r"
+    fn token_that_aws_cannot_verify_points_to_the_issuer() {
+        insta::assert_snapshot!(sts("InvalidIdentityToken", "Missing a required claim: aud", json!({})), @r"
         AWS could not verify the token: its identity provider must have the token's issuer as its URL, character for character
           iss: https://api.bitbucket.org/2.0/workspaces/acme/pipelines-config/identity/oidc
           aud: ari:cloud:bitbucket::workspace/8d1cb6a4-6f0e-4a2f-9b7e-d1f1a0c3b5e7
@@ -194,8 +225,32 @@ mod tests {
           --url 'https://api.bitbucket.org/2.0/workspaces/acme/pipelines-config/identity/oidc' \
           --client-id-list 'ari:cloud:bitbucket::workspace/8d1cb6a4-6f0e-4a2f-9b7e-d1f1a0c3b5e7'
         ");
-        let other = sts("InvalidIdentityToken", "Missing a required claim: aud", json!({}));
-        assert_eq!(other, sts("InvalidIdentityToken", message, json!({})));
+    }
+
+    #[test]
+    fn provider_that_exists_is_not_created_again() {
+        let texts = [
+            "OpenIDConnect provider's HTTPS certificate doesn't match configured thumbprint",
+            "Couldn't retrieve verification key from your identity provider, please reference AssumeRoleWithWebIdentity documentation",
+        ]
+        .map(|message| sts("InvalidIdentityToken", message, json!({})))
+        .join("\n");
+        insta::assert_snapshot!(texts, @r"
+        the identity provider in account `123456789012` has the thumbprints of other certificates than its issuer's; this command sets them, with the thumbprint that AWS's guide to OIDC identity providers shows how to compute:
+        aws iam update-open-id-connect-provider-thumbprint \
+          --open-id-connect-provider-arn 'arn:aws:iam::123456789012:oidc-provider/api.bitbucket.org/2.0/workspaces/acme/pipelines-config/identity/oidc' \
+          --thumbprint-list THUMBPRINT
+        AWS could not read the keys of the token's issuer, `https://api.bitbucket.org/2.0/workspaces/acme/pipelines-config/identity/oidc`: run the step again; if that does not help, compare the issuer with the URL of the identity provider in account `123456789012`
+        ");
+    }
+
+    #[test]
+    fn explicit_deny_is_not_answered_with_permissions() {
+        let denied = "User: arn:aws:sts::123456789012:assumed-role/pipe/etl-7 is not authorized to perform: \
+                      ecr:GetAuthorizationToken on resource: * with an explicit deny in a service control policy";
+        for hint in [sts("AccessDenied", denied, json!({})), ecr_fault("AccessDeniedException", denied)] {
+            assert!(hint.starts_with("an explicit deny overrides every permission"), "{hint}");
+        }
     }
 
     #[test]

@@ -94,12 +94,10 @@ fn find<'a>(json: &'a Value, name: &str) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderMap, StatusCode};
-
     use super::*;
 
     fn answer(body: &str) -> Answer {
-        Answer { status: StatusCode::OK, headers: HeaderMap::new(), body: body.as_bytes().to_vec(), cut: false }
+        Answer::success(body.as_bytes())
     }
 
     #[test]

@@ -17,11 +17,12 @@ use super::login::RegistryLogin;
 use super::step::Step;
 use crate::console::log::quote;
 use crate::diagnostic::Diagnostic;
-use crate::http::service::{Answer, Http, about, denied, is_transient, unavailable};
+use crate::http::service::{Answer, Http, SHORT, about, denied, is_transient, unavailable};
 use exchange::Session;
 use explain::Context;
 use fault::Fault;
 
+pub(crate) use explain::explicit_deny;
 pub(crate) use names::{EcrHost, RoleArn};
 pub(crate) use setup::{claims_table, create_provider, pull_policy, trust_policy, trust_proposal};
 
@@ -68,7 +69,7 @@ impl<'a> Aws<'a> {
 
     async fn send(&self, service: &str, request: reqwest::RequestBuilder) -> Result<Answer, Diagnostic> {
         let is_transient = |answer: &Answer| is_transient(answer.status) || Fault::of(answer).is_transient();
-        let answer = self.http.send_until(request, is_transient).await;
+        let answer = self.http.send_until(request, SHORT, is_transient).await;
         answer.map_err(|error| about(format!("{service} could not be reached"), error))
     }
 

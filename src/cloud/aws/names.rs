@@ -36,7 +36,9 @@ const SUFFIXES: [(&str, &str, &str, bool); 10] = [
     ("csp.hci.ic.gov", "aws-iso-f", "csp.hci.ic.gov", false),
 ];
 
-static ECR: LazyLock<Regex> = LazyLock::new(|| whole(r"([0-9]{12})\.dkr[.-]ecr(|-fips)\.([0-9a-z-]+)\.([0-9a-z.-]+)"));
+/// The region must have the form of one: `sts.s3.amazonaws.com` is anybody's bucket.
+static ECR: LazyLock<Regex> =
+    LazyLock::new(|| whole(r"([0-9]{12})\.dkr[.-]ecr(|-fips)\.([a-z]{2,}(?:-[a-z]+)+-[0-9]+)\.([0-9a-z.-]+)"));
 
 impl EcrHost {
     /// The parts of a host, which must match in full: its credentials go nowhere else.
@@ -165,6 +167,12 @@ mod tests {
             "123456789012.dkr.ecr.eu-west-1.amazonawsxcom",
             "123456789012.dkr.ecr.eu-west-1.evil.amazonaws.com",
             "123456789012.dkr.ecr.amazonaws.com",
+            "123456789012.dkr.ecr.s3.amazonaws.com",
+            "123456789012.dkr.ecr.s3-eu-west-1.amazonaws.com",
+            "123456789012.dkr.ecr.s3-accelerate.amazonaws.com",
+            "123456789012.dkr.ecr.eu-west.amazonaws.com",
+            "123456789012.dkr.ecr.eu-west-1-x.amazonaws.com",
+            "123456789012.dkr.ecr.execute-api.amazonaws.com",
             "123456789012.dkrxecr.eu-west-1.amazonaws.com",
             "123456789012.dkr.ecr-fipsx.eu-west-1.amazonaws.com",
             "123456789012.dkr.ecr.eu-west-1.amazonaws.com:5000",

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::{EcrHost, RoleArn};
-use crate::cloud::step::Step;
+use crate::cloud::step::{Step, shell_word};
 
 /// What AWS makes of the claims: claim, value, meaning.
 pub(crate) fn claims_table(role: &RoleArn, step: &Step<'_>) -> Vec<[String; 3]> {
@@ -40,16 +40,25 @@ pub(crate) fn trust_proposal(role: &RoleArn, step: &Step<'_>) -> String {
 
 /// The command that creates the identity provider of the workspace.
 pub(crate) fn create_provider(step: &Step<'_>) -> String {
-    let (issuer, audience) = (step.issuer(), step.workspace_audience());
-    format!("aws iam create-open-id-connect-provider \\\n  --url '{issuer}' \\\n  --client-id-list '{audience}'")
+    let (issuer, audience) = (shell_word(step.issuer()), shell_word(&step.workspace_audience()));
+    format!("aws iam create-open-id-connect-provider \\\n  --url {issuer} \\\n  --client-id-list {audience}")
 }
 
 /// The command that makes AWS accept the audience of the workspace's tokens.
 pub(super) fn add_audience(role: &RoleArn, step: &Step<'_>) -> String {
     format!(
-        "aws iam add-client-id-to-open-id-connect-provider \\\n  --open-id-connect-provider-arn '{}' \\\n  --client-id '{}'",
-        provider_arn(role, step),
-        step.workspace_audience()
+        "aws iam add-client-id-to-open-id-connect-provider \\\n  --open-id-connect-provider-arn {} \\\n  --client-id {}",
+        shell_word(&provider_arn(role, step)),
+        shell_word(&step.workspace_audience())
+    )
+}
+
+/// The command that makes AWS accept the certificate of the token's issuer.
+pub(super) fn update_thumbprint(role: &RoleArn, step: &Step<'_>) -> String {
+    format!(
+        "aws iam update-open-id-connect-provider-thumbprint \\\n  --open-id-connect-provider-arn {} \\\n  \
+         --thumbprint-list THUMBPRINT",
+        shell_word(&provider_arn(role, step))
     )
 }
 

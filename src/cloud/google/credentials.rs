@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::Method;
 use serde_json::Value;
 
-use super::{Google, SCOPE, ServiceAccount, json, text};
+use super::{Google, SCOPE, ServiceAccount, json, text, token};
 use crate::cloud::login::RegistryLogin;
 use crate::console::log::quote;
 use crate::console::redact::Secret;
@@ -59,8 +59,9 @@ impl Google<'_> {
             ));
         }
         let json = json(&answer);
-        let token = json.get("accessToken").and_then(Value::as_str).ok_or_else(|| incomplete(SERVICE, "a token"))?;
+        let text = json.get("accessToken").and_then(Value::as_str).map(str::to_owned);
+        let token = text.and_then(token).ok_or_else(|| incomplete(SERVICE, "a token"))?;
         tracing::info!("Google: token of service account `{account}` received");
-        Ok(Secret::token(token.to_owned()))
+        Ok(token)
     }
 }

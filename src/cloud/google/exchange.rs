@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::Method;
 
-use super::{Google, SCOPE, text};
+use super::{Google, SCOPE, text, token};
 use crate::console::log::quote;
 use crate::console::redact::Secret;
 use crate::diagnostic::Diagnostic;
@@ -46,8 +46,9 @@ impl Google<'_> {
         }
         let exchanged: Option<Exchanged> = serde_json::from_slice(&answer.body).ok();
         let exchanged = exchanged.ok_or_else(|| incomplete(SERVICE, "a token"))?;
-        tracing::info!("Google: token of provider `{}` received", self.provider);
         let lifetime = exchanged.lifetime();
-        Ok((Secret::token(exchanged.access_token), lifetime))
+        let token = token(exchanged.access_token).ok_or_else(|| incomplete(SERVICE, "a token"))?;
+        tracing::info!("Google: token of provider `{}` received", self.provider);
+        Ok((token, lifetime))
     }
 }

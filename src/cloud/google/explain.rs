@@ -1,7 +1,7 @@
 //! What to change at Google Cloud if it refuses (Security Token Service, *v1.token*; IAM credentials API).
 
 use super::{ServiceAccount, WorkloadIdentityProvider, setup};
-use crate::cloud::step::{EXPIRED, Step};
+use crate::cloud::step::{EXPIRED, Step, shell_word};
 
 const DELAY: &str = "changes of IAM take up to 5 minutes";
 
@@ -21,13 +21,16 @@ impl Context<'_> {
             "invalid_grant" if says("audience") => self.with_audiences(format!(
                 "the provider `{}` does not allow the token's audience; this command allows it:\n{}\nthe token has\n{}",
                 provider.id,
-                setup::update_provider(provider, &format!("--allowed-audiences='{}'", step.workspace_audience())),
+                setup::update_provider(
+                    provider,
+                    &format!("--allowed-audiences={}", shell_word(&step.workspace_audience()))
+                ),
                 step.claims()
             )),
             "invalid_grant" if says("issuer") => format!(
                 "the provider `{}` is for another issuer; this command sets the token's:\n{}",
                 provider.id,
-                setup::update_provider(provider, &format!("--issuer-uri='{}'", step.issuer()))
+                setup::update_provider(provider, &format!("--issuer-uri={}", shell_word(step.issuer())))
             ),
             "invalid_grant" if says("expired") || says("exp ") => EXPIRED.to_owned(),
             _ if says("127 bytes") => format!(

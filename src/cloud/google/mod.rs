@@ -11,9 +11,10 @@ use std::sync::Arc;
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
-use super::login::RegistryLogin;
+use super::login::{RegistryLogin, SHORTEST_TOKEN};
 use super::step::Step;
 use crate::console::log::quote;
+use crate::console::redact::Secret;
 use crate::diagnostic::Diagnostic;
 use crate::http::service::{Answer, Http, about, is_transient, unavailable};
 use explain::Context;
@@ -69,6 +70,11 @@ impl<'a> Google<'a> {
 /// Null if the answer is not JSON.
 fn json(answer: &Answer) -> Value {
     serde_json::from_slice(&answer.body).unwrap_or_default()
+}
+
+/// A token, unless it is a word that would be masked wherever it occurs.
+fn token(text: String) -> Option<Secret> {
+    (text.len() >= SHORTEST_TOKEN).then(|| Secret::token(text))
 }
 
 fn text(answer: &Answer) -> String {

@@ -9,7 +9,9 @@ use crate::console::log::whole_or_length;
 use crate::function::image::Host;
 use crate::function::image::{groups, whole};
 
-static REGISTRY: LazyLock<Regex> = LazyLock::new(|| whole(r"(?:[0-9a-z-]+\.)?gcr\.io|[0-9a-z-]+-docker\.pkg\.dev"));
+/// The hosts that Google documents: `k8s.gcr.io` and others below `gcr.io` are of other people or public.
+static REGISTRY: LazyLock<Regex> =
+    LazyLock::new(|| whole(r"(?:(?:us|eu|asia)\.)?gcr\.io|[a-z]+(?:-[a-z]+[0-9]+)?-docker\.pkg\.dev"));
 
 /// Whether a registry takes Google's access tokens; it must match in full.
 pub(crate) fn is_google(host: &Host) -> bool {
@@ -46,7 +48,7 @@ impl WorkloadIdentityProvider {
     pub(crate) fn parse(text: &str) -> Result<Self, NotProvider> {
         let id = "([0-9A-Za-z._:-]+)";
         let name = whole(&format!(
-            "(?:(?:https:)?//iam.googleapis.com/)?projects/{id}/locations/global/workloadIdentityPools/{id}/providers/{id}"
+            r"(?:(?:(?:https:)?//)?iam\.googleapis\.com/)?projects/{id}/locations/global/workloadIdentityPools/{id}/providers/{id}/*"
         ));
         let [project, pool, id] = groups(&name, text).ok_or_else(|| NotProvider::Form(text.to_owned()))?;
         if !project.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -126,6 +128,10 @@ mod tests {
             "evilgcr.io",
             "a.b.gcr.io",
             "gcr.io:5000",
+            "k8s.gcr.io",
+            "anything.gcr.io",
+            "x-docker.pkg.dev.docker.pkg.dev",
+            "1-docker.pkg.dev",
             "us-docker.pkg.dev:444",
         ] {
             assert!(!is_google(host), "{host}");
@@ -134,10 +140,12 @@ mod tests {
 
     #[test]
     fn provider_is_read_in_all_its_forms() {
-        for prefix in ["", "//iam.googleapis.com/", "https://iam.googleapis.com/"] {
-            let provider = WorkloadIdentityProvider::parse(&format!("{prefix}{NAME}")).unwrap();
-            assert_eq!(provider.to_string(), NAME);
-            assert_eq!(provider.audience(), format!("//iam.googleapis.com/{NAME}"));
+        for prefix in ["", "//iam.googleapis.com/", "https://iam.googleapis.com/", "iam.googleapis.com/"] {
+            for end in ["", "/"] {
+                let provider = WorkloadIdentityProvider::parse(&format!("{prefix}{NAME}{end}")).unwrap();
+                assert_eq!(provider.to_string(), NAME);
+                assert_eq!(provider.audience(), format!("//iam.googleapis.com/{NAME}"));
+            }
         }
         for text in [
             "",

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{ServiceAccount, WorkloadIdentityProvider};
-use crate::cloud::step::Step;
+use crate::cloud::step::{Step, shell_word};
 use crate::function::image::Host;
 
 /// A repository of Artifact Registry.
@@ -48,14 +48,14 @@ pub(crate) fn claims_table(provider: &WorkloadIdentityProvider, step: &Step<'_>)
 pub(super) fn create_provider(provider: &WorkloadIdentityProvider, step: &Step<'_>) -> String {
     format!(
         "gcloud iam workload-identity-pools providers create-oidc {} {} \\\n  \
-         --issuer-uri='{}' \\\n  \
-         --allowed-audiences='{}' \\\n  \
+         --issuer-uri={} \\\n  \
+         --allowed-audiences={} \\\n  \
          --attribute-mapping='google.subject=assertion.sub,attribute.repository_uuid=assertion.repositoryUuid' \\\n  \
          --attribute-condition=\"assertion.repositoryUuid=='{}'\"",
         provider.id,
         pool(provider),
-        step.issuer(),
-        step.workspace_audience(),
+        shell_word(step.issuer()),
+        shell_word(&step.workspace_audience()),
         step.repository()
     )
 }

@@ -12,6 +12,9 @@ use super::client::{CONNECT_TIMEOUT, is_local};
 use crate::console::log::{self, quote};
 use certificate::Certificate;
 
+/// What the HTTP library says of an IPv6 address in the place of a name, in TLS through a proxy.
+const NO_SERVER_NAME: &str = "Invalid Server Name";
+
 /// Why there is no complete answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Cause {
@@ -84,7 +87,7 @@ impl Cause {
             found => found,
         });
         // What goes wrong on the way to a proxy, or in it, is reported within an error of the tunnel through it.
-        if text.contains("tunnel error") || text.contains("proxy") {
+        if ["tunnel error", "proxy", NO_SERVER_NAME].iter().any(|word| text.contains(word)) {
             return Self::of_tunnel(&text, found);
         }
         match found {
@@ -103,6 +106,9 @@ impl Cause {
             // The status is not known here; it is usually 502 or 504, and a retry after another one does no harm.
             None if text.contains("unsuccessful") => ("it answered CONNECT with an error".to_owned(), true),
             None if text.contains("unexpected end of file") => ("it closed the connection".to_owned(), true),
+            None if text.contains(NO_SERVER_NAME) => {
+                ("the HTTP library sends no HTTPS to an IPv6 address through a proxy".to_owned(), false)
+            }
             None if text.contains("authorization required") => {
                 ("it requires a user name and a password (407)".to_owned(), false)
             }
@@ -199,6 +205,7 @@ impl Cause {
             Self::Certificate(certificate) => Some(certificate.hint(host, port)),
             Self::NameLookup(_) => Some("the name service did not answer: run the step again".to_owned()),
             Self::Proxy { variable, .. } => {
+                let host = host.trim_matches(['[', ']']);
                 Some(format!("check the proxy that `{variable}` names, or add `{host}` to `NO_PROXY`"))
             }
             Self::Tls(_) => Some(format!(

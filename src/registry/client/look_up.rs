@@ -7,11 +7,16 @@ use url::Url;
 use super::{Access, Registries, challenge};
 use crate::diagnostic::Diagnostic;
 use crate::function::image::{Reference, is_digest};
-use crate::http::service::about;
-use crate::http::service::{ANSWER_LIMIT, Answer};
+use crate::http::retry;
+use crate::http::service::{Answer, LONG, about};
 use crate::registry::challenge::Challenge;
 use crate::registry::explain;
 use crate::registry::manifest::{self, Manifest, Platform};
+
+/// How many tags are requested and compared.
+const MOST_TAGS: usize = 1000;
+/// So many tags, each as long as it may be, with some room.
+const TAGS_LIMIT: usize = 256 * 1024;
 
 /// An image that a registry has.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +44,7 @@ struct LookUp<'r, 'a> {
 
 impl LookUp<'_, '_> {
     /// The digest, with the manifest if it had to be read.
-    async fn digest(&self) -> Result<(String, Option<Vec<u8>>), Diagnostic> {
+    async fn digest(&self) -> Result<(String, Option<Manifest>), Diagnostic> {
         let image = self.image;
         let head = self.manifest(Method::HEAD, image.version()).await?;
         if head.status == StatusCode::OK
@@ -47,64 +52,72 @@ impl LookUp<'_, '_> {
         {
             return Ok((digest, None));
         }
-        if !matches!(head.status.as_u16(), 200 | 401 | 403 | 404) {
+        // An answer to `HEAD` has no words, some registries name no digest in it, and some do not know it.
+        let may_be_absent = matches!(head.status.as_u16(), 404 | 405 | 501);
+        if !may_be_absent && !matches!(head.status.as_u16(), 200 | 401 | 403) {
             return Err(self.refused(&head));
         }
-        // An answer to `HEAD` has no words. Some registries name no digest in it, and some answer 404 since they do not know it.
-        let is_absent = head.status == StatusCode::NOT_FOUND;
-        let tags = async { if is_absent { self.tags().await } else { Vec::new() } };
-        // Side by side, since only the repository may be missing too.
-        let (answer, tags) = tokio::join!(self.manifest(Method::GET, image.version()), tags);
-        let answer = answer?;
-        if is_absent && answer.status == StatusCode::NOT_FOUND {
-            return Err(explain::not_found(image, &explain::Said::of(&answer), &tags));
+        let answer = self.manifest(Method::GET, image.version()).await?;
+        if may_be_absent && answer.status == StatusCode::NOT_FOUND {
+            return Err(explain::not_found(image, &explain::Said::of(&answer), &self.tags().await));
         }
-        let manifest = self.whole(answer)?;
-        match &image.digest {
-            Some(digest) if manifest::has_digest(&manifest, digest) => Ok((digest.clone(), Some(manifest))),
-            Some(digest) => Err(explain::wrong_digest(image, digest)),
-            None => Ok((manifest::sha256(&manifest), Some(manifest))),
+        let body = self.whole(answer)?;
+        if let Some(digest) = &image.digest {
+            self.verify(&body, digest)?;
         }
+        // Anything has a hash, but only a manifest has a digest.
+        let manifest = self.read_manifest(&body)?;
+        Ok((image.digest.clone().unwrap_or_else(|| manifest::sha256(&body)), Some(manifest)))
     }
 
-    async fn platforms(&self, digest: &str, manifest: Option<Vec<u8>>) -> Result<Vec<Platform>, Diagnostic> {
-        let unreadable = |error: manifest::Unreadable| explain::unreadable(self.image, &error);
+    async fn platforms(&self, digest: &str, manifest: Option<Manifest>) -> Result<Vec<Platform>, Diagnostic> {
         let manifest = match manifest {
             Some(manifest) => manifest,
             // By its digest: the tag may have moved.
-            None => self.whole(self.manifest(Method::GET, digest).await?)?,
+            None => {
+                let body = self.whole(self.manifest(Method::GET, digest).await?)?;
+                self.verify(&body, digest)?;
+                self.read_manifest(&body)?
+            }
         };
-        self.verify(&manifest, digest)?;
-        match Manifest::read(&manifest).map_err(unreadable)? {
+        match manifest {
             Manifest::Index(platforms) => Ok(platforms),
             Manifest::Single { config: digest } => {
                 let config = self.whole(self.blob(&digest).await?)?;
                 self.verify(&config, &digest)?;
-                Ok(vec![Platform::of_config(&config).map_err(unreadable)?])
+                let platform = Platform::of_config(&config);
+                Ok(vec![platform.map_err(|error| explain::unreadable(self.image, &error))?])
             }
         }
     }
 
-    /// The tags of the image's repository, if the registry lists them.
+    fn read_manifest(&self, body: &[u8]) -> Result<Manifest, Diagnostic> {
+        Manifest::read(body).map_err(|error| explain::unreadable(self.image, &error))
+    }
+
+    /// The first tags of the image's repository, if the registry lists them.
     async fn tags(&self) -> Vec<String> {
         #[derive(Deserialize)]
         struct TagList {
             tags: Option<Vec<String>>,
         }
-        let Ok(url) = self.url("tags/list?n=1000") else { return Vec::new() };
-        let answer = self.ask(Method::GET, &url, "application/json").await;
+        let Ok(url) = self.url(&format!("tags/list?n={MOST_TAGS}")) else { return Vec::new() };
+        let answer = self.ask(Method::GET, &url, TAGS_LIMIT).await;
         let list: Option<TagList> = answer.ok().and_then(|answer| serde_json::from_slice(&answer.body).ok());
-        list.and_then(|list| list.tags).unwrap_or_default()
+        let mut tags = list.and_then(|list| list.tags).unwrap_or_default();
+        // Some registries list all.
+        tags.truncate(MOST_TAGS);
+        tags
     }
 
     async fn manifest(&self, method: Method, version: &str) -> Result<Answer, Diagnostic> {
-        self.ask(method, &self.url(&format!("manifests/{version}"))?, manifest::ACCEPT).await
+        self.ask(method, &self.url(&format!("manifests/{version}"))?, LONG).await
     }
 
     /// A blob, which registries redirect to storage.
     async fn blob(&self, digest: &str) -> Result<Answer, Diagnostic> {
         let url = self.url(&format!("blobs/{digest}"))?;
-        let answer = self.ask(Method::GET, &url, "*/*").await?;
+        let answer = self.ask(Method::GET, &url, LONG).await?;
         self.access.registries.http.follow(answer, &url).await.map_err(|error| self.about(error))
     }
 
@@ -112,9 +125,9 @@ impl LookUp<'_, '_> {
         self.access.url(&format!("{}/{path}", self.image.repository))
     }
 
-    async fn ask(&self, method: Method, url: &Url, accept: &'static str) -> Result<Answer, Diagnostic> {
-        let answer = self.access.ask(method, url, accept, Some(&self.image.repository)).await;
-        answer.map_err(|error| self.about(error))
+    async fn ask(&self, method: Method, url: &Url, limit: usize) -> Result<Answer, Diagnostic> {
+        let asked = self.access.ask(method, url, limit, Some(&self.image.repository)).await;
+        asked.map(|asked| asked.answer).map_err(|error| self.about(error))
     }
 
     fn about(&self, problem: Diagnostic) -> Diagnostic {
@@ -140,8 +153,11 @@ impl LookUp<'_, '_> {
     /// The body of a success, if it was read to its end.
     fn whole(&self, answer: Answer) -> Result<Vec<u8>, Diagnostic> {
         match answer.status {
-            StatusCode::OK if !answer.cut => Ok(answer.body),
-            StatusCode::OK => Err(explain::too_long(self.image, ANSWER_LIMIT)),
+            StatusCode::OK if answer.cut => Err(explain::too_long(self.image, LONG)),
+            StatusCode::OK if retry::is_web_page(&answer.headers, &answer.body) => {
+                Err(self.about(explain::not_registry(&self.image.host, &answer)))
+            }
+            StatusCode::OK => Ok(answer.body),
             _ => Err(self.refused(&answer)),
         }
     }

@@ -9,29 +9,32 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::header::{ACCEPT, AUTHORIZATION, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method};
 use serde::Deserialize;
 use tokio::sync::OnceCell;
 use url::Url;
 
-use super::challenge::{Bearer, Challenge};
+use super::challenge::{Bearer, Challenge, RefusedRealm};
 use super::credentials::{CredentialSource, RegistryCredentials};
 use super::explain::{self, Context};
-use crate::cloud::RegistryLogin;
-use crate::cloud::Step;
+use super::manifest;
 use crate::cloud::aws::Aws;
 use crate::cloud::google::Google;
+use crate::cloud::{RegistryLogin, SHORTEST_TOKEN, Step};
 use crate::console::redact::Secret;
 use crate::diagnostic::Diagnostic;
 use crate::function::image::Host;
 use crate::http::client::secret_header;
-use crate::http::service::{Answer, Http, is_transient};
-use crate::http::service::{about, denied, incomplete, unavailable};
+use crate::http::service::{Answer, Http, SHORT, about, denied, incomplete, is_transient, unavailable};
 
 pub(crate) use look_up::Found;
+pub(crate) use sign_in::SignedIn;
 
 /// Who this client says it is when it refreshes a token.
 const CLIENT_ID: &str = "openfaas-pipe";
+
+/// No server takes a longer header, and each of its encodings is looked for in every line of the log.
+const LONGEST_TOKEN: usize = 8 * 1024;
 
 /// The registries of a run, with what it knows of them so far.
 pub(crate) struct Registries<'a> {
@@ -93,6 +96,12 @@ struct Access<'r, 'a> {
     login: Option<Arc<RegistryLogin>>,
 }
 
+/// An answer, and whether its request was authorized.
+struct Asked {
+    answer: Answer,
+    is_authorized: bool,
+}
+
 /// What a token endpoint returns (distribution, *Token Authentication*).
 #[derive(Deserialize)]
 struct TokenJson {
@@ -107,34 +116,62 @@ impl Access<'_, '_> {
         Url::parse(&text).map_err(|error| denied(format!("registry `{}`: {error}", self.host), None))
     }
 
-    /// Sends a request about a repository, authorized by the registry's last challenge; after a 401 once more, by its new one.
+    /// Sends a request about a repository, authorized by the registry's last challenge; after a refusal once more, by the new
+    /// one. A login that there is has been shown when this returns a refusal.
     async fn ask(
         &self,
         method: Method,
         url: &Url,
-        accept: &'static str,
+        limit: usize,
         repository: Option<&str>,
-    ) -> Result<Answer, Diagnostic> {
-        let http = self.registries.http;
-        let send = async |authorization: Option<HeaderValue>| {
-            let request = http.request(method.clone(), url.clone()).header(ACCEPT, accept);
-            http.send(authorization.into_iter().fold(request, |request, value| request.header(AUTHORIZATION, value)))
-                .await
-        };
+    ) -> Result<Asked, Diagnostic> {
+        let send =
+            async |authorization: Option<HeaderValue>| self.send(method.clone(), url, limit, authorization).await;
         let known = lock(&self.registries.challenges).get(self.host).cloned();
         let sent = match known {
             Some(challenge) => self.authorization(&challenge, repository).await?,
             None => None,
         };
-        let answer = send(sent.clone()).await?;
-        let challenge = challenge(&answer.headers).filter(|_| answer.status == StatusCode::UNAUTHORIZED);
-        let Some(challenge) = challenge else { return Ok(answer) };
+        let asked = send(sent.clone()).await?;
+        if !matches!(asked.answer.status.as_u16(), 401 | 403 | 404) {
+            return Ok(asked);
+        }
+        let challenge = match challenge(&asked.answer.headers) {
+            // Some registries hide private images from those that show no login, and ask for one only at the base.
+            None if sent.is_none() && self.login.is_some() => Some(self.challenge_of_base().await?),
+            challenge => challenge,
+        };
+        let Some(challenge) = challenge else { return Ok(asked) };
         let authorization = self.authorization(&challenge, repository).await?;
         lock(&self.registries.challenges).insert(self.host.clone(), challenge.of_any_repository());
         if authorization.is_none() || authorization == sent {
-            return Ok(answer);
+            return Ok(asked);
         }
         send(authorization).await
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        url: &Url,
+        limit: usize,
+        authorization: Option<HeaderValue>,
+    ) -> Result<Asked, Diagnostic> {
+        let http = self.registries.http;
+        let accept = if url.path().contains("/manifests/") { manifest::ACCEPT } else { "*/*" };
+        let request = http.request(method, url.clone()).header(ACCEPT, accept);
+        let is_authorized = authorization.is_some();
+        let request = authorization.into_iter().fold(request, |request, value| request.header(AUTHORIZATION, value));
+        Ok(Asked { answer: http.send_up_to(limit, request).await?, is_authorized })
+    }
+
+    /// What the registry asks for at its base, which docker asks before anything else; a password if it asks for nothing.
+    async fn challenge_of_base(&self) -> Result<Challenge, Diagnostic> {
+        let Asked { answer, .. } = self.send(Method::GET, &self.url("")?, SHORT, None).await?;
+        if is_transient(answer.status) {
+            return Err(unavailable(format!("registry `{}` answered {}", self.host, answer.status.as_u16()), None));
+        }
+        Ok(challenge(&answer.headers).unwrap_or(Challenge::Basic))
     }
 
     async fn authorization(
@@ -155,8 +192,8 @@ impl Access<'_, '_> {
     /// A token of the registry's token endpoint, each requested once.
     async fn token(&self, bearer: &Bearer, repository: Option<&str>) -> Result<HeaderValue, Diagnostic> {
         let host = self.host;
-        let form_endpoint =
-            bearer.endpoint(&self.url("")?).map_err(|error| denied(format!("registry `{host}`: {error}"), None))?;
+        let refused = |error: RefusedRealm| denied(format!("registry `{host}`: {error}"), error.hint());
+        let form_endpoint = bearer.endpoint(&self.url("")?).map_err(refused)?;
         let scopes = repository.map(|repository| bearer.scopes(repository)).unwrap_or_default();
         let scope = scopes.join(" ");
         let service = bearer.service.iter().map(|service| ("service", service.as_str()));
@@ -200,8 +237,13 @@ impl Access<'_, '_> {
             return Err(explain::login_refused(host, answer, self.registries.context()));
         }
         let json: Option<TokenJson> = serde_json::from_slice(&answer.body).ok();
-        let token = json.and_then(|json| json.token.or(json.access_token)).filter(|token| !token.is_empty());
-        let header = token.and_then(|token| secret_header(&format!("Bearer {}", Secret::token(token).reveal())).ok());
+        let mut tokens = json.into_iter().flat_map(|json| [json.token, json.access_token]).flatten();
+        let token = tokens.find(|token| (1..=LONGEST_TOKEN).contains(&token.len()));
+        // What anybody gets may be a word, such as `anonymous`, that would be masked everywhere.
+        if let Some(token) = token.as_ref().filter(|token| self.login.is_some() || token.len() >= SHORTEST_TOKEN) {
+            let _ = Secret::token(token.clone());
+        }
+        let header = token.and_then(|token| secret_header(&format!("Bearer {token}")).ok());
         header.ok_or_else(|| incomplete(&format!("the token endpoint of registry `{host}`"), "a token"))
     }
 }

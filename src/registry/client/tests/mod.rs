@@ -1,5 +1,7 @@
 //! The client against a registry on loopback that answers as each test says.
 
+mod logins;
+
 use std::io::{BufRead, BufReader, Write as _};
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
@@ -199,9 +201,44 @@ fn absent_repository_is_told() {
 
 #[test]
 fn registry_that_knows_no_head_is_asked_by_get() {
-    let registry =
-        Registry::start(|request, _| if request.method == "HEAD" { (404, Vec::new(), Vec::new()) } else { manifest() });
-    assert_eq!(registry.look_up(":1", None, false).unwrap().digest, digest());
+    for status in [404, 405, 501] {
+        let registry = Registry::start(move |request, _| match request.method.as_str() {
+            "HEAD" => (status, Vec::new(), Vec::new()),
+            _ => manifest(),
+        });
+        assert_eq!(registry.look_up(":1", None, false).unwrap().digest, digest(), "{status}");
+        let registry = Registry::start(move |request, _| match request.method.as_str() {
+            "HEAD" => (status, Vec::new(), Vec::new()),
+            _ => errors(404, "MANIFEST_UNKNOWN", "manifest unknown"),
+        });
+        assert_eq!(registry.look_up(":1", None, false).unwrap_err().failure, Failure::Input, "{status}");
+    }
+}
+
+#[test]
+fn only_a_manifest_has_a_digest() {
+    for body in [
+        "",
+        "{}",
+        "null",
+        r#"{"errors":[{"code":"UNKNOWN"}]}"#,
+        r#"{"manifests":[{}]}"#,
+        "<!doctype html><title>Sign in</title>",
+    ] {
+        let registry = Registry::start(|_, _| (200, Vec::new(), body.as_bytes().to_vec()));
+        let error = registry.look_up(":1", None, false).unwrap_err();
+        assert_eq!(error.failure, Failure::Permission, "{body}");
+    }
+    let registry = Registry::start(|_, _| (200, Vec::new(), b"{}".to_vec()));
+    insta::assert_snapshot!(registry.refusal(":1", None), @"
+    Permission: image `HOST/acme/fn:1`: the registry returned something other than a manifest or an index
+    hint: look for a proxy or a sign-in page that answers in the registry's place
+    ");
+    let registry = Registry::start(|_, _| (200, Vec::new(), b"<html><title>Sign in</title>".to_vec()));
+    insta::assert_snapshot!(registry.refusal(":1", None), @"
+    Permission: image `HOST/acme/fn:1`: `HOST` answered 200 with a web page (`Sign in`), which is not what a registry returns
+    hint: look for a proxy or a sign-in page that answers in the registry's place
+    ");
 }
 
 #[test]
@@ -263,8 +300,7 @@ fn server_error_is_retried() {
 
 #[test]
 fn registry_that_nobody_serves_is_unavailable() {
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let registry = Registry { host: free.to_string(), requests: Arc::default() };
+    let registry = Registry { host: "127.0.0.1:1".to_owned(), requests: Arc::default() };
     let error = registry.look_up(":1", None, false).unwrap_err();
     assert_eq!(error.failure, Failure::Unreachable);
 }
@@ -294,6 +330,22 @@ fn with_tokens(accepts: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> R
 
 fn granted() -> Reply {
     (200, Vec::new(), br#"{"token":"the-granted-token","expires_in":300}"#.to_vec())
+}
+
+#[test]
+fn token_is_the_first_that_is_not_empty() {
+    for body in [
+        r#"{"token":"","access_token":"the-granted-token"}"#,
+        r#"{"token":null,"access_token":"the-granted-token"}"#,
+        r#"{"token":"the-granted-token","access_token":"another-token"}"#,
+    ] {
+        let registry = with_tokens(|_| (200, Vec::new(), body.as_bytes().to_vec()));
+        assert_eq!(registry.look_up(":1", None, false).unwrap().digest, digest(), "{body}");
+    }
+    for token in [String::new(), "x".repeat(LONGEST_TOKEN + 1)] {
+        let registry = with_tokens(move |_| (200, Vec::new(), format!(r#"{{"token":"{token}"}}"#).into_bytes()));
+        assert!(registry.look_up(":1", None, false).unwrap_err().message.ends_with("an answer without a token"));
+    }
 }
 
 #[test]
@@ -356,7 +408,7 @@ fn token_endpoint_that_refuses_is_explained() {
     Permission: image `HOST/acme/fn:1`: registry `HOST` requires credentials: 403: DENIED: requested access to the resource is denied
     hint: for a private image set `REGISTRY_HOST: HOST`, `REGISTRY_USERNAME` and `REGISTRY_PASSWORD`
     ");
-    insta::assert_snapshot!(registry.refusal(":1", Some(r#"{"username":"robot","password":"robot-password"}"#)), @"
+    insta::assert_snapshot!(registry.refusal(":1", Some(r#"{"username":"bob","password":"bobs-password"}"#)), @"
     Permission: image `HOST/acme/fn:1`: registry `HOST` refused the login in `DOCKER_AUTH_CONFIG`: 403: DENIED: requested access to the resource is denied
     hint: sign in to `HOST` again, and store the new login
     ");
@@ -411,26 +463,4 @@ fn manifest_that_is_not_what_its_digest_says_is_refused() {
         _ => (200, Vec::new(), b"{\"manifests\":[]}".to_vec()),
     });
     assert_eq!(registry.look_up(":1", None, true).unwrap_err().failure, Failure::Permission);
-}
-
-#[test]
-fn signing_in_is_checked_without_an_image() {
-    let registry =
-        with_tokens(
-            |request| if request.authorization.is_empty() { errors(401, "UNAUTHORIZED", "no") } else { granted() },
-        );
-    let sign_in = |login: &str| {
-        let docker = DockerAuthConfig::parse(&format!(r#"{{"auths":{{{login}}}}}"#)).unwrap();
-        let credentials = RegistryCredentials { docker, ..RegistryCredentials::default() };
-        run(async {
-            let http = Http::new(None, 4, &Shutdown::none()).unwrap();
-            let host = Host::parse(&registry.host).unwrap();
-            let signed_in = Registries::new(&http, &credentials, None).sign_in(&host).await;
-            signed_in.map(|login| login.basic.reveal().to_owned())
-        })
-    };
-    let login = format!(r#""{}":{{"username":"robot","password":"robot-password"}}"#, registry.host);
-    assert_eq!(sign_in(&login).unwrap(), STANDARD.encode("robot:robot-password"));
-    assert_eq!(registry.asked()[0], "GET /v2/");
-    assert!(sign_in("").is_err());
 }

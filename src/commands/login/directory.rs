@@ -1,0 +1,411 @@
+//! The directory that docker reads its logins from: what is in it already, and how the new ones get there.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value, json};
+
+use crate::cloud::RegistryLogin;
+use crate::commands::prepare::without_dots;
+use crate::console::log::{quote, whole_or_length};
+use crate::diagnostic::Diagnostic;
+use crate::files::atomic::{self, Attributes};
+use crate::files::input;
+use crate::function::image::{Host, whole};
+
+const CONFIG: &str = "config.json";
+/// Docker's own files are far shorter, and so are lists of names to ignore.
+const LIMIT: usize = 1024 * 1024;
+
+/// How many things that were there already are named.
+const MOST_NAMES: usize = 10;
+
+#[derive(Debug)]
+pub(super) struct Directory {
+    clone_dir: PathBuf,
+    /// From the clone directory, without `.` and `..`.
+    relative: PathBuf,
+    /// What is in `config.json` now.
+    config: Map<String, Value>,
+    /// What `.gitignore` must be, unless it is that already.
+    ignore: Option<Vec<u8>>,
+}
+
+impl Directory {
+    /// Also checks the directory and the files in it.
+    pub(super) fn new(clone_dir: Option<&Path>, wanted: &Path) -> Result<Self, Diagnostic> {
+        let clone_dir = clone_dir.unwrap_or(Path::new(".")).to_owned();
+        let relative = wanted.strip_prefix(&clone_dir).unwrap_or(wanted);
+        let shown = quote(&wanted.display().to_string());
+        if let Some(character) = interpreted(&relative.to_string_lossy()) {
+            return Err(Diagnostic::error(format!(
+                "`{shown}` contains `{}`, which a shell interprets: write a path in the clone directory, such as `.docker`",
+                character.escape_debug()
+            )));
+        }
+        let relative = without_dots(relative).filter(|relative| relative.is_relative()).ok_or_else(|| {
+            Diagnostic::error(format!(
+                "`{shown}` is outside of the clone directory, and lost when the pipe ends: write a relative path"
+            ))
+        })?;
+        if relative.as_os_str().is_empty() {
+            return Err(Diagnostic::error("is the clone directory: write a directory in it, such as `.docker`"));
+        }
+        let mut directory = Self { clone_dir, relative, config: Map::new(), ignore: None };
+        for part in directory.parts() {
+            if fs::symlink_metadata(&part).is_ok_and(|metadata| !metadata.is_dir()) {
+                return Err(Diagnostic::error(format!("`{}` is not a directory", quote(&part.display().to_string()))));
+            }
+        }
+        directory.config = directory.read_config()?;
+        directory.ignore = mended(directory.read(".gitignore")?.unwrap_or_default());
+        Ok(directory)
+    }
+
+    /// A file of the directory, if it exists. It must be one: a link may lead out of the clone.
+    fn read(&self, name: &str) -> Result<Option<Vec<u8>>, Diagnostic> {
+        let file = self.path().join(name);
+        match fs::symlink_metadata(&file) {
+            Err(_) => Ok(None),
+            Ok(metadata) if metadata.is_symlink() => {
+                Err(Diagnostic::error(format!("`{}` is a link: remove it", quote(&file.display().to_string()))))
+            }
+            Ok(_) => Ok(Some(input::read(&file, LIMIT)?)),
+        }
+    }
+
+    fn read_config(&self) -> Result<Map<String, Value>, Diagnostic> {
+        // Docker takes an empty file for an empty object.
+        let Some(text) = self.read(CONFIG)?.filter(|text| !text.trim_ascii().is_empty()) else { return Ok(Map::new()) };
+        serde_json::from_slice(&text).map_err(|error| {
+            // The error's own text quotes values.
+            let (line, column) = (error.line(), error.column());
+            let file = quote(&self.path().join(CONFIG).display().to_string());
+            Diagnostic::error(format!(
+                "`{file}` is not a JSON object (line {line}, column {column}): correct or remove it"
+            ))
+        })
+    }
+
+    /// Warns about what the new logins will be next to.
+    pub(super) fn warn(&self) {
+        self.warning_of_contents().into_iter().chain(self.warning_of_context()).for_each(|warning| warning.log());
+    }
+
+    /// What else docker will follow once the script points it here; whoever filled the clone may have put it there.
+    fn warning_of_contents(&self) -> Option<Diagnostic> {
+        let settings = self
+            .config
+            .iter()
+            .filter(|(key, value)| !is_empty(value) && !is_login(key))
+            .map(|(key, _)| whole_or_length(key));
+        let programs = ["cli-plugins", "contexts"].into_iter().filter(|name| self.path().join(name).exists());
+        let names: Vec<_> = settings.chain(programs.map(|name| format!("{name}/"))).collect();
+        let shown: Vec<_> = names.iter().take(MOST_NAMES).map(|name| format!("`{name}`")).collect();
+        let more = if names.len() > MOST_NAMES { ", …" } else { "" };
+        let directory = self.relative.display();
+        (!names.is_empty()).then(|| {
+            Diagnostic::warning(format!(
+                "`{directory}` existed before this run, and docker will use what else is in it: {}{more}",
+                shown.join(", ")
+            ))
+            .with_hint("remove the directory before the pipe runs, or set `DOCKER_CONFIG` to another one")
+        })
+    }
+
+    /// An image that is built from around the directory may get the logins.
+    fn warning_of_context(&self) -> Option<Diagnostic> {
+        self.relative.ancestors().skip(1).find_map(|outer| {
+            let (inner, outer) = (self.relative.strip_prefix(outer).ok()?, self.clone_dir.join(outer));
+            let ignored = input::read(&outer.join(".dockerignore"), LIMIT).unwrap_or_default();
+            if !outer.join("Dockerfile").is_file() || is_ignored(inner, &String::from_utf8_lossy(&ignored)) {
+                return None;
+            }
+            let inner = inner.display();
+            let warning =
+                format!("there is a `Dockerfile` beside `{inner}`: `COPY . .` would copy the logins into the image");
+            Some(
+                Diagnostic::warning(warning)
+                    .with_hint(format!("add the line `{inner}` to the `.dockerignore` beside it")),
+            )
+        })
+    }
+
+    fn path(&self) -> PathBuf {
+        self.clone_dir.join(&self.relative)
+    }
+
+    /// The directory and those between it and the clone directory, outermost first.
+    fn parts(&self) -> Vec<PathBuf> {
+        let ancestors = self.relative.ancestors().filter(|path| !path.as_os_str().is_empty());
+        let mut parts: Vec<_> = ancestors.map(|path| self.clone_dir.join(path)).collect();
+        parts.reverse();
+        parts
+    }
+
+    /// The line for the script.
+    pub(super) fn export(&self) -> String {
+        format!("export DOCKER_CONFIG=\"$BITBUCKET_CLONE_DIR/{}\"", self.relative.display())
+    }
+
+    pub(super) fn write(&self, logins: &[(&Host, &RegistryLogin)]) -> Result<(), Diagnostic> {
+        let failed = |path: &Path| {
+            let path = quote(&path.display().to_string());
+            move |error| Diagnostic::error(format!("`{path}` could not be written: {error}"))
+        };
+        let attributes = Attributes::inherited_from(Some(&self.clone_dir));
+        for part in self.parts() {
+            atomic::create_dir(&part, attributes.private()).map_err(failed(&part))?;
+        }
+        if let Some(ignore) = &self.ignore {
+            let file = self.path().join(".gitignore");
+            atomic::write(&file, ignore, attributes).map_err(failed(&file))?;
+        }
+        let file = self.path().join(CONFIG);
+        let text = format!("{:#}\n", Value::from(merged(self.config.clone(), logins)));
+        atomic::write(&file, text.as_bytes(), attributes.private()).map_err(failed(&file))
+    }
+}
+
+/// The first character that is not itself within double quotes, or could become another elsewhere in a script.
+fn interpreted(path: &str) -> Option<char> {
+    path.chars().find(|character| !character.is_alphanumeric() && !" ./_-+=@,:%".contains(*character))
+}
+
+/// Whether `login` itself writes the setting.
+fn is_login(key: &str) -> bool {
+    ["auths", "credHelpers"].contains(&key)
+}
+
+/// What a `.gitignore` must be so that git ignores the whole directory; `None` if it does. The last pattern that matches decides.
+fn mended(mut ignore: Vec<u8>) -> Option<Vec<u8>> {
+    let text = String::from_utf8_lossy(&ignore);
+    let decisive = text.lines().map(str::trim_end).rfind(|line| *line == "*" || line.starts_with('!'));
+    if decisive == Some("*") {
+        return None;
+    }
+    if ignore.last().is_some_and(|last| *last != b'\n') {
+        ignore.push(b'\n');
+    }
+    ignore.extend(b"*\n");
+    Some(ignore)
+}
+
+/// Whether a `.dockerignore` leaves a directory out (Dockerfile reference, *.dockerignore file*).
+fn is_ignored(directory: &Path, ignored: &str) -> bool {
+    let paths: Vec<_> =
+        directory.ancestors().filter(|path| !path.as_os_str().is_empty()).map(|path| path.to_string_lossy()).collect();
+    let lines = ignored.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    lines.fold(false, |is_ignored, line| {
+        let (pattern, ignores) = line.strip_prefix('!').map_or((line, true), |pattern| (pattern, false));
+        let pattern = pattern.trim_start_matches("./").trim_matches('/');
+        let pattern = regex_lite::escape(pattern)
+            .replace(r"\*\*/", "(?:.*/)?")
+            .replace(r"\*\*", ".*")
+            .replace(r"\*", "[^/]*")
+            .replace(r"\?", "[^/]");
+        let pattern = whole(&pattern);
+        if paths.iter().any(|path| pattern.is_match(path)) { ignores } else { is_ignored }
+    })
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Object(fields) => fields.is_empty(),
+        Value::String(text) => text.is_empty(),
+        _ => false,
+    }
+}
+
+/// A `config.json` with these logins; entries of other hosts stay.
+fn merged(mut config: Map<String, Value>, logins: &[(&Host, &RegistryLogin)]) -> Map<String, Value> {
+    let has_helpers =
+        ["credsStore", "credHelpers"].iter().any(|key| config.get(*key).is_some_and(|value| !is_empty(value)));
+    let mut set = |section: &str, key: &str, value: Value| match config.entry(section).or_insert_with(|| json!({})) {
+        Value::Object(entries) => _ = entries.insert(key.to_owned(), value),
+        other => *other = json!({key: value}),
+    };
+    for (host, login) in logins {
+        let key = host.config_key();
+        let mut entry = json!({"auth": login.docker_auth()});
+        if let Some(token) = &login.identity_token {
+            entry["identitytoken"] = json!(token.reveal());
+        }
+        set("auths", key, entry);
+        if has_helpers {
+            set("credHelpers", key, json!(""));
+        }
+    }
+    config
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host(text: &str) -> Host {
+        Host::parse(text).unwrap()
+    }
+
+    #[test]
+    fn other_hosts_and_settings_of_the_file_stay() {
+        let config = json!({
+            "auths": {"other.io": {"auth": "b3RoZXI="}, "ghcr.io": {"auth": "b2xk"}},
+            "HttpHeaders": {"X": "y"},
+        });
+        let logins = [
+            (&host("ghcr.io"), &RegistryLogin::new("ghcr", "some-password")),
+            (&host("docker.io"), &RegistryLogin::new("hub", "some-password")),
+        ];
+        let merged = merged(config.as_object().unwrap().clone(), &logins);
+        insta::assert_snapshot!(serde_json::to_string_pretty(&merged).unwrap(), @r#"
+        {
+          "HttpHeaders": {
+            "X": "y"
+          },
+          "auths": {
+            "ghcr.io": {
+              "auth": "Z2hjcjpzb21lLXBhc3N3b3Jk"
+            },
+            "https://index.docker.io/v1/": {
+              "auth": "aHViOnNvbWUtcGFzc3dvcmQ="
+            },
+            "other.io": {
+              "auth": "b3RoZXI="
+            }
+          }
+        }
+        "#);
+    }
+
+    #[test]
+    fn docker_is_told_to_use_the_file_where_it_names_helpers() {
+        for config in [json!({"credsStore": "desktop"}), json!({"credHelpers": {"ghcr.io": "gh"}})] {
+            let merged = merged(
+                config.as_object().unwrap().clone(),
+                &[(&host("ghcr.io"), &RegistryLogin::new("ghcr", "some-password"))],
+            );
+            assert_eq!(merged["credHelpers"]["ghcr.io"], "");
+        }
+        let merged = merged(Map::new(), &[(&host("ghcr.io"), &RegistryLogin::new("ghcr", "some-password"))]);
+        assert_eq!(merged.get("credHelpers"), None);
+    }
+
+    #[test]
+    fn identity_tokens_are_written_as_docker_writes_them() {
+        let login = RegistryLogin::identity_token("refresh");
+        let merged = merged(Map::new(), &[(&host("acme.azurecr.io"), &login)]);
+        assert_eq!(merged["auths"]["acme.azurecr.io"], json!({"auth": "PHRva2VuPjo=", "identitytoken": "refresh"}));
+    }
+
+    #[test]
+    fn directory_is_one_in_the_clone_directory() {
+        let clone = tempfile::tempdir().unwrap();
+        let directory = |wanted: &str| Directory::new(Some(clone.path()), Path::new(wanted));
+        assert_eq!(
+            directory("a/./b/../.docker").unwrap().export(),
+            "export DOCKER_CONFIG=\"$BITBUCKET_CLONE_DIR/a/.docker\""
+        );
+        let absolute = clone.path().join(".docker");
+        assert_eq!(directory(absolute.to_str().unwrap()).unwrap().relative, Path::new(".docker"));
+        for wanted in ["/elsewhere/.docker", "../x", "a/../../x", ".", "a/.."] {
+            assert!(directory(wanted).is_err(), "{wanted}");
+        }
+        std::os::unix::fs::symlink("/tmp", clone.path().join("link")).unwrap();
+        assert!(directory("link/x").is_err());
+        fs::write(clone.path().join("file"), "").unwrap();
+        assert!(directory("file").is_err());
+    }
+
+    #[test]
+    fn what_a_shell_interprets_is_refused() {
+        let clone = tempfile::tempdir().unwrap();
+        let directory = |wanted: &str| Directory::new(Some(clone.path()), Path::new(wanted));
+        for wanted in [
+            "$HOME/.docker",
+            "${HOME}/x",
+            "~/.docker",
+            "a\"b",
+            "a$(id)",
+            "a`id`",
+            "a\\b",
+            "a\nb",
+            "a;b",
+            "a!b",
+            "a*",
+            "a'b",
+            "a&b",
+        ] {
+            let error = directory(wanted).unwrap_err().message;
+            assert!(error.contains("which a shell interprets"), "{wanted}: {error}");
+            assert!(!error.contains('\n'), "{error}");
+        }
+        for wanted in [".docker", "build/docker-1.0_x", "a b", "größe"] {
+            assert!(directory(wanted).is_ok(), "{wanted}");
+        }
+    }
+
+    #[test]
+    fn git_ignores_all_of_the_directory_in_the_end() {
+        let text = |ignore: &str| mended(ignore.as_bytes().to_vec()).map(|text| String::from_utf8(text).unwrap());
+        for (ignore, expected) in [
+            ("", Some("*\n")),
+            ("*\n", None),
+            ("# all\r\n*\r\n", None),
+            ("!config.json\n*", None),
+            ("config.json\n", Some("config.json\n*\n")),
+            ("*\n!config.json", Some("*\n!config.json\n*\n")),
+            ("*.json", Some("*.json\n*\n")),
+        ] {
+            assert_eq!(text(ignore).as_deref(), expected, "{ignore}");
+        }
+    }
+
+    #[test]
+    fn build_contexts_leave_out_what_the_last_matching_pattern_says() {
+        for (directory, ignored, expected) in [
+            (".docker", "", false),
+            (".docker", "# .docker", false),
+            (".docker", ".docker", true),
+            (".docker", "/.docker/", true),
+            (".docker", "./.docker", true),
+            (".docker", "**/.docker", true),
+            (".docker", ".*", true),
+            (".docker", "*", true),
+            (".docker", "**", true),
+            (".docker", ".docker\n!.docker", false),
+            (".docker", "*\n!src", true),
+            (".docker", ".dockerx\n.git", false),
+            (".docker", ".d?cker", true),
+            ("build/docker", "build", true),
+            ("build/docker", "build/*", true),
+            ("build/docker", "docker", false),
+            ("build/docker", "**/docker", true),
+        ] {
+            assert_eq!(is_ignored(Path::new(directory), ignored), expected, "{directory}: {ignored}");
+        }
+    }
+
+    #[test]
+    fn links_are_not_read() {
+        for name in [CONFIG, ".gitignore"] {
+            let clone = tempfile::tempdir().unwrap();
+            fs::create_dir(clone.path().join(".docker")).unwrap();
+            fs::write(clone.path().join("elsewhere"), "{}").unwrap();
+            std::os::unix::fs::symlink("../elsewhere", clone.path().join(".docker").join(name)).unwrap();
+            let error = Directory::new(Some(clone.path()), Path::new(".docker")).unwrap_err().message;
+            assert!(error.ends_with(&format!("/.docker/{name}` is a link: remove it")), "{error}");
+        }
+    }
+
+    #[test]
+    fn file_that_is_no_json_is_left_alone_and_not_shown() {
+        let clone = tempfile::tempdir().unwrap();
+        fs::create_dir(clone.path().join(".docker")).unwrap();
+        fs::write(clone.path().join(".docker/config.json"), "canary-of-config").unwrap();
+        let error = Directory::new(Some(clone.path()), Path::new(".docker")).unwrap_err();
+        let error = error.message;
+        assert!(error.contains("is not a JSON object (line 1, column 1)") && !error.contains("canary"), "{error}");
+    }
+}
