@@ -227,9 +227,9 @@ fn cloud_error_is_reported_once_for_all_its_registries() {
 #[test]
 fn missing_credentials_and_outside_directory_are_errors() {
     let (cloud, pipe) = login();
-    let ran = pipe.list("REGISTRIES", &["ghcr.io", "not a host"]).run().exits(2);
+    let ran = pipe.list("REGISTRIES", &["ghcr.io", "-no-host"]).run().exits(2);
     ran.says("REGISTRIES:\n")
-        .says("`not a host` is not a valid registry host name")
+        .says("`-no-host` is not a valid registry host name")
         .does_not_say("OPENFAAS_URL")
         .does_not_say("STACK_FILE");
     let ran =
