@@ -74,6 +74,10 @@ pub(crate) fn authorise(state: &State, headers: &HeaderMap, action: &str, resour
 fn list(state: &State, head: &Request) -> Result {
     let namespace = namespace(head);
     authorise(state, &head.headers, "Function:List", &format!("{namespace}:*"))?;
+    if state.flavour == Flavour::Ce && serves(state, &namespace).is_err() {
+        // Its message ends with two newlines.
+        return Err(answer::error(StatusCode::BAD_REQUEST, format!("namespace must be: {DEFAULT_NAMESPACE}\n")));
+    }
     serves(state, &namespace)?;
     Ok(answer::json(StatusCode::OK, &Value::Array(state.functions().list(&namespace))))
 }
@@ -103,7 +107,7 @@ fn info(state: &State, head: &Request) -> Result {
             "version": {"sha": "", "release": env!("CARGO_PKG_VERSION")},
             "orchestration": orchestration,
         },
-        "version": {"sha": "", "release": env!("CARGO_PKG_VERSION")},
+        "version": {"commit_message": "", "sha": "", "release": env!("CARGO_PKG_VERSION")},
         "arch": std::env::consts::ARCH,
     });
     Ok(answer::json(StatusCode::OK, &info))
@@ -114,7 +118,15 @@ fn logs(state: &State, head: &Request) -> Result {
     let name = head.parameter("name").unwrap_or_default();
     let namespace = namespace(head);
     authorise(state, &head.headers, "Function:Logs", &format!("{namespace}:{name}"))?;
-    let lines = state.functions().log_lines(&namespace, &name).ok_or_else(|| missing(state, &name))?;
+    let lines = state.functions().log_lines(&namespace, &name);
+    let lines = match (lines, state.flavour) {
+        (Some(lines), _) => lines,
+        (None, Flavour::Enterprise) => return Err(missing(state, &name)),
+        (None, Flavour::Ce) => {
+            return Err(answer::error(StatusCode::INTERNAL_SERVER_ERROR, "unknown log request error (500)"));
+        }
+        (None, Flavour::Faasd) => Vec::new(),
+    };
     let tail =
         head.parameter("tail").and_then(|tail| tail.parse().ok()).filter(|tail| *tail > 0).unwrap_or(lines.len());
     let timestamp = OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default();
