@@ -111,26 +111,24 @@ pub(crate) enum Creation {
 
 impl Gateway {
     /// Sends nothing yet.
-    pub(crate) fn new(settings: Settings, shutdown: &Shutdown) -> Result<Self, client::Error> {
+    pub(crate) fn new(settings: Settings, shutdown: &Shutdown) -> Self {
         let builder = if settings.accept_any_certificate {
-            client::accepting_any_certificate(settings.timeout)?
+            client::accepting_any_certificate(settings.timeout)
         } else {
-            client::verifying(settings.ca_cert.as_ref(), settings.timeout)?
+            client::verifying(settings.ca_cert.as_ref(), settings.timeout)
         };
         // Requests to this machine go through no proxy.
         let builder = if is_local(&settings.url) { builder.no_proxy() } else { builder };
-        Ok(Self {
-            http: builder
-                .pool_max_idle_per_host(settings.parallel)
-                .default_headers(settings.headers.clone())
-                .build()?,
+        let builder = builder.pool_max_idle_per_host(settings.parallel).default_headers(settings.headers.clone());
+        Self {
+            http: client::build(builder),
             retries: Retries::new(settings.retries, shutdown),
             shutdown: shutdown.clone(),
             has_answered: AtomicBool::new(false),
             speaks_tls: OnceCell::new(),
             provider: OnceCell::new(),
             settings,
-        })
+        }
     }
 
     /// The gateway's address, without a slash at its end.

@@ -171,15 +171,15 @@ impl Gateway {
     /// Refuses a token that every gateway refuses. One that has expired by this machine's clock is sent: the clock may be wrong.
     fn check(&self, id_token: &IdToken) -> Result<(), Error> {
         let claims = id_token.claims().map_err(|error| self.unusable(&error))?;
-        for finding in oidc::findings(&claims, &self.address(), seconds_since_1970(), &self.settings.build) {
+        for (subject, finding) in oidc::findings(&claims, &self.address(), seconds_since_1970(), &self.settings.build) {
             if finding.severity == Severity::Error {
-                return Err(NotSent::because(finding.into()));
+                return Err(NotSent::because(finding));
             }
-            if finding.subject == Subject::Lifetime
+            if subject == Subject::Lifetime
                 && let Authenticator::IdToken { warned, .. } = &self.settings.authenticator
                 && !warned.swap(true, Ordering::Relaxed)
             {
-                Diagnostic::warning(finding.message).with_hint(finding.hint).log();
+                finding.log();
             }
         }
         Ok(())

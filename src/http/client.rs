@@ -24,29 +24,20 @@ pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// connection that was lost without notice would take every retry with it.
 const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(15), Duration::from_secs(10));
 
-/// Why a client cannot be built.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
-    #[error(transparent)]
-    Tls(#[from] tls::SetUpError),
-    #[error("the HTTP client cannot be built: {0}")]
-    Client(#[from] reqwest::Error),
-}
-
 /// A client that trusts the built-in roots and `CA_CERT`. `timeout` bounds one request.
-pub(crate) fn verifying(ca_cert: Option<&CaCert>, timeout: Duration) -> Result<reqwest::ClientBuilder, Error> {
+pub(crate) fn verifying(ca_cert: Option<&CaCert>, timeout: Duration) -> reqwest::ClientBuilder {
     builder(ca_cert, false, timeout)
 }
 
 /// A client that accepts any certificate: for the gateway with `TLS_NO_VERIFY`, never for a cloud or a registry.
-pub(crate) fn accepting_any_certificate(timeout: Duration) -> Result<reqwest::ClientBuilder, Error> {
+pub(crate) fn accepting_any_certificate(timeout: Duration) -> reqwest::ClientBuilder {
     builder(None, true, timeout)
 }
 
-fn builder(ca_cert: Option<&CaCert>, accept_any: bool, timeout: Duration) -> Result<reqwest::ClientBuilder, Error> {
+fn builder(ca_cert: Option<&CaCert>, accept_any: bool, timeout: Duration) -> reqwest::ClientBuilder {
     let (interval, limit) = KEEP_ALIVE;
-    let builder = reqwest::Client::builder()
-        .tls_backend_preconfigured(tls::config(ca_cert, accept_any)?)
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(tls::config(ca_cert, accept_any))
         .user_agent(USER_AGENT)
         // A URL's query may hold a secret.
         .referer(false)
@@ -54,8 +45,12 @@ fn builder(ca_cert: Option<&CaCert>, accept_any: bool, timeout: Duration) -> Res
         .connect_timeout(CONNECT_TIMEOUT.min(timeout))
         .timeout(timeout)
         .http2_keep_alive_interval(interval)
-        .http2_keep_alive_timeout(limit);
-    Ok(builder)
+        .http2_keep_alive_timeout(limit)
+}
+
+/// The client of one of these builders.
+pub(crate) fn build(builder: reqwest::ClientBuilder) -> reqwest::Client {
+    builder.build().expect("only a TLS configuration of another library's could be refused")
 }
 
 /// Appends the pieces of a body up to a limit. Returns whether there is more.

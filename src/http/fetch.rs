@@ -65,8 +65,7 @@ pub(crate) async fn fetch(
         }
     });
     let failed = |reason: String| Error { url: SafeUrl(url).to_string(), reason };
-    let builder = client::verifying(ca_cert, limits.timeout).map_err(|error| failed(error.to_string()))?;
-    let http = builder.redirect(redirects).build().map_err(|error| failed(error.to_string()))?;
+    let http = client::build(client::verifying(ca_cert, limits.timeout).redirect(redirects));
     Retries::new(limits.retries, shutdown)
         .run(async |number| match once(&http, url, limits, number).await {
             Ok(text) => Attempt { result: Ok(text), retry: None },

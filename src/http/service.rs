@@ -73,18 +73,18 @@ impl Answer {
 
 impl Http {
     /// A client whose time begins with its first request. Certificates are always verified, also with `TLS_NO_VERIFY`.
-    pub(crate) fn new(ca_cert: Option<&CaCert>, parallel: usize, shutdown: &Shutdown) -> Result<Self, client::Error> {
+    pub(crate) fn new(ca_cert: Option<&CaCert>, parallel: usize, shutdown: &Shutdown) -> Self {
         let builder = || {
-            let builder = client::verifying(ca_cert, TIME_LIMIT)?.pool_max_idle_per_host(parallel);
-            Ok::<_, client::Error>(builder.http2_initial_stream_window_size(STREAM_WINDOW))
+            let builder = client::verifying(ca_cert, TIME_LIMIT).pool_max_idle_per_host(parallel);
+            builder.http2_initial_stream_window_size(STREAM_WINDOW)
         };
-        Ok(Self {
-            client: builder()?.build()?,
-            direct: builder()?.no_proxy().build()?,
+        Self {
+            client: client::build(builder()),
+            direct: client::build(builder().no_proxy()),
             long_bodies: Arc::new(Semaphore::new(LONG_BODIES)),
             retries: Retries::new(RETRIES, shutdown),
             deadline: OnceLock::new(),
-        })
+        }
     }
 
     fn deadline(&self) -> Instant {

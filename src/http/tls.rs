@@ -3,36 +3,29 @@
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{VerifierBuilderError, WebPkiServerVerifier, verify_server_name};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
 use super::ca_cert::CaCert;
 
-/// Why TLS cannot be set up.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum SetUpError {
-    #[error("TLS cannot be set up: {0}")]
-    Tls(#[from] Error),
-    #[error("certificates cannot be verified: {0}")]
-    CertificateVerifier(#[from] VerifierBuilderError),
-}
-
 /// `accept_any`: for `TLS_NO_VERIFY`.
-pub(super) fn config(ca_cert: Option<&CaCert>, accept_any: bool) -> Result<ClientConfig, SetUpError> {
+pub(super) fn config(ca_cert: Option<&CaCert>, accept_any: bool) -> ClientConfig {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let own = ca_cert.map(|ca_cert| ca_cert.0.clone()).unwrap_or_default();
     let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     roots.add_parsable_certificates(own.iter().cloned());
-    let chain = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build()?;
+    let chain = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+    let chain = chain.build().expect("the built-in roots are not empty, and there are no revocation lists");
     let mut config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
+        .with_safe_default_protocol_versions()
+        .expect("ring has cipher suites for them")
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(CertificateVerifier { chain, own, accept_any }))
         .with_no_client_auth();
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(config)
+    config
 }
 
 /// Whether a server showed a CA's certificate as its own, as a self-signed one of `openssl req -x509` is.

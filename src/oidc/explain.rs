@@ -65,13 +65,14 @@ impl Reason {
         };
         let known = findings(claims, gateway, now, build);
         let severity = if self == Self::Unknown { Severity::Warning } else { Severity::Note };
-        let mut known =
-            known.into_iter().filter(|finding| subjects.contains(&finding.subject) && finding.severity >= severity);
+        let known =
+            known.into_iter().filter(|(subject, finding)| subjects.contains(subject) && finding.severity >= severity);
+        let mut known = known.map(|(_, finding)| format!("{}; {}", finding.message, finding.hint.unwrap_or_default()));
         let remedy = match self {
             Self::NoIam => NO_IAM,
             Self::NoRole => {
                 let mut remedy = NO_ROLE.to_owned();
-                known.for_each(|finding| remedy.push_str(&format!("\n{}; {}", finding.message, finding.hint)));
+                known.for_each(|finding| remedy.push_str(&format!("\n{finding}")));
                 return match resources::condition(claims) {
                     Ok(condition) => {
                         format!("{remedy}\na Role with this condition matches the step:\n{}", condition.trim_end())
@@ -79,7 +80,7 @@ impl Reason {
                     Err(_) => remedy,
                 };
             }
-            _ if let Some(finding) = known.next() => return format!("{}; {}", finding.message, finding.hint),
+            _ if let Some(finding) = known.next() => return finding,
             Self::Issuer => {
                 let yaml = resources::issuer(claims, gateway, build);
                 return UNKNOWN_ISSUER.to_owned()

@@ -43,31 +43,15 @@ pub enum Subject {
     Environment,
 }
 
-/// Something about a token that a person should know.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
-    pub subject: Subject,
-    /// An error: every gateway refuses the token, so it is not sent. A warning: a gateway that is set up as OpenFaaS'
-    /// documentation says refuses it. A note: right for some gateways and Roles; reported by `whoami`, and if a token was
-    /// refused.
-    pub severity: Severity,
-    /// One line.
-    pub message: String,
-    /// What to change; may have several lines.
-    pub hint: String,
-}
-
-impl From<Finding> for Diagnostic {
-    fn from(finding: Finding) -> Self {
-        Self { severity: finding.severity, ..Self::new(Failure::Permission, finding.message).with_hint(finding.hint) }
-    }
-}
-
 /// Severity, message and hint of a finding.
 type Found = Option<(Severity, String, String)>;
 
-/// Compares the claims with the gateway's URL, the time (seconds since 1970) and what else is known about the build.
-pub fn findings(claims: &Claims, gateway: &str, now: u64, build: &BuildContext) -> Vec<Finding> {
+/// What a person should know of a token, by comparing its claims with the gateway's URL, the time (seconds since 1970) and
+/// what else is known about the build.
+///
+/// An error: every gateway refuses the token, so it is not sent. A warning: a gateway that is set up as OpenFaaS' documentation
+/// says refuses it. A note: right for some gateways and Roles; reported by `whoami`, and if a token was refused.
+pub fn findings(claims: &Claims, gateway: &str, now: u64, build: &BuildContext) -> Vec<(Subject, Diagnostic)> {
     let found = [
         (Subject::Lifetime, lifetime(claims, now)),
         (Subject::Issuer, issuer(claims, build)),
@@ -78,7 +62,8 @@ pub fn findings(claims: &Claims, gateway: &str, now: u64, build: &BuildContext) 
     ];
     let finding = |(subject, found): (Subject, Found)| {
         let (severity, message, hint) = found?;
-        Some(Finding { subject, severity, message, hint })
+        let finding = Diagnostic::new(Failure::Permission, message).with_hint(hint);
+        Some((subject, Diagnostic { severity, ..finding }))
     };
     found.into_iter().filter_map(finding).collect()
 }

@@ -19,7 +19,7 @@ pub(crate) use audience::{is_meant_for, workspace_audience};
 pub use claims::{Claims, decode_unverified};
 pub(crate) use exchange::{ExchangeRefused, Exchanged};
 pub use explain::{Refusal, claims_table, explain_refusal};
-pub use findings::{BuildContext, Finding, Subject, findings};
+pub use findings::{BuildContext, Subject, findings};
 pub(crate) use resources::{Grant, IamAction, Lacking, issuer, missing, missing_action, resources};
 
 /// Longer tokens are not read: one of Bitbucket's has about 2 KiB, and proxies refuse headers far below this.

@@ -106,13 +106,8 @@ pub(crate) async fn dry_run(mut preparation: Preparation<'_>, deploy: &Deploy) -
         tracing::info!("dry run: no registry is contacted, so the digests of images are not known");
     }
     let deployments: Vec<_> = loaded.functions.iter().map(|function| &function.deployment).collect();
-    let problem = match serde_json::to_string_pretty(&deployments) {
-        Ok(json) => {
-            log::plain(log::json(&json));
-            None
-        }
-        Err(error) => Some(Error::unbuildable(&error).problem()),
-    };
+    let json = serde_json::to_string_pretty(&deployments).expect("maps of texts are JSON");
+    log::plain(log::json(&json));
     resources::planned(&loaded, deploy);
     if let Some(verify) = &deploy.verify {
         let deployed: Vec<_> = loaded.names().collect();
@@ -122,7 +117,7 @@ pub(crate) async fn dry_run(mut preparation: Preparation<'_>, deploy: &Deploy) -
         });
         tracing::info!("once all are ready, these calls would be made:{}", calls.collect::<String>());
     }
-    Ok(Outcome { stack_files: loaded.paths(), problem, ..preparation.outcome(String::new()) })
+    Ok(Outcome { stack_files: loaded.paths(), ..preparation.outcome(String::new()) })
 }
 
 struct Deployer<'a> {
@@ -273,10 +268,7 @@ impl Deployer<'_> {
             FunctionDeployer { session: self.session, strategy: self.deploy.strategy, limit: self.deploy.wait_timeout };
         each(&self.session, functions, async |target, (function, before)| {
             let deployment = &function.deployment;
-            let deployed = match deployment.to_json() {
-                Ok(body) => deployer.deploy(&Wanted { target, deployment, body, before }).await,
-                Err(error) => Err(Error::unbuildable(&error).into()),
-            };
+            let deployed = deployer.deploy(&Wanted { target, deployment, body: deployment.to_json(), before }).await;
             deployed.map_err(|failed| Failed {
                 hint: failed.error.provider_says().map(|text| provider_hints::advice(text, function, &function.file)),
                 ..failed

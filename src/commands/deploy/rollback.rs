@@ -33,10 +33,10 @@ enum Undone {
 }
 
 /// What to send for a function to run as this status reports it.
-pub(super) fn redeployment(target: &FunctionName, status: &Status) -> Result<Bytes, Error> {
+pub(super) fn redeployment(target: &FunctionName, status: &Status) -> Bytes {
     let deployment =
         Deployment { service: target.name.clone(), namespace: target.namespace.clone(), ..status.deployment() };
-    deployment.to_json().map_err(|error| Error::unbuildable(&error))
+    deployment.to_json()
 }
 
 impl Rollback<'_> {
@@ -80,7 +80,7 @@ impl Rollback<'_> {
 
     async fn redeploy(&self, target: &FunctionName, status: &Status) -> Undone {
         let sent = async {
-            let body = redeployment(target, status)?;
+            let body = redeployment(target, status);
             if let Update::NotFound { .. } = self.0.gateway.update(target, body.clone()).await?
                 && let Creation::Exists { error, .. } = self.0.gateway.create(target, body.clone()).await?
             {

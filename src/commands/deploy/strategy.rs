@@ -226,7 +226,7 @@ impl FunctionDeployer<'_> {
         if !self.knows_all(wanted.target).await {
             return Left::Gone;
         }
-        let Ok(body) = redeployment(wanted.target, status) else { return Left::Gone };
+        let body = redeployment(wanted.target, status);
         match self.session.gateway.create(wanted.target, body).await {
             Ok(Creation::Accepted) => Left::Restored(status.image.clone()),
             Ok(Creation::Exists { error, .. }) if error.says_being_deleted() => Left::Gone,

@@ -46,15 +46,13 @@ impl Preparation<'_> {
             headers: config.gateway_headers.clone(),
             build: config.build.clone(),
         };
-        Gateway::new(settings, self.shutdown).map_err(|error| self.problem("CA_CERT", error)).ok()
+        Some(Gateway::new(settings, self.shutdown))
     }
 
     /// The client for registries and clouds; `None` if `CA_CERT` is wrong.
     pub(crate) fn registry_client(&mut self) -> Option<Http> {
         let ca_cert = self.checked_ca_cert()?;
-        Http::new(ca_cert.as_ref(), self.config.parallel, self.shutdown)
-            .map_err(|error| self.problem("CA_CERT", error))
-            .ok()
+        Some(Http::new(ca_cert.as_ref(), self.config.parallel, self.shutdown))
     }
 
     /// The URL of the gateway: `OPENFAAS_URL`, else the one in the stack file.

@@ -94,9 +94,7 @@ async fn explain(
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let rows = oidc::claims_table(&claims, &address, now);
     log::plain(table::render(["CLAIM", "VALUE", "HOW IAM READS IT"], &rows));
-    for finding in oidc::findings(&claims, &address, now, build) {
-        Diagnostic::from(finding).log();
-    }
+    oidc::findings(&claims, &address, now, build).iter().for_each(|(_, finding)| finding.log());
     let exchanged = gateway.try_exchange(token).await;
     if let Ok(granted) = &exchanged {
         tracing::info!("{}", accepted(granted));

@@ -135,12 +135,6 @@ impl Error {
         Diagnostic { hint, ..Diagnostic::new(failure, self.to_string()) }
     }
 
-    /// A request that could not be built, so that nothing was sent.
-    pub(crate) fn unbuildable(error: &dyn std::error::Error) -> Self {
-        let message = format!("the request could not be built: {}", quote(&error.to_string()));
-        NotSent::because(Diagnostic::new(Failure::Failed, message))
-    }
-
     /// What the Policy lacks, and on which function, if that is why the request was refused.
     pub(crate) fn lacks(&self) -> Option<(IamAction, &FunctionName)> {
         match self {

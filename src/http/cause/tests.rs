@@ -30,7 +30,7 @@ fn connect_timeout_is_distinguished_from_the_request_timeout() {
     // Takes connections, and says nothing.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("https://{}", listener.local_addr().unwrap());
-    let builder = super::super::client::verifying(None, TIMEOUT).unwrap().no_proxy();
+    let builder = super::super::client::verifying(None, TIMEOUT).no_proxy();
     let client = builder.connect_timeout(Duration::from_millis(50)).build().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let cause = Cause::of(&runtime.block_on(async { client.get(url).send().await }).unwrap_err(), TIMEOUT);

@@ -63,17 +63,21 @@ fn grants(functions: &[(Option<&str>, &str)], actions: &[IamAction]) -> [Grant; 
 }
 
 fn show_findings(claims: &Claims, build: &BuildContext) -> String {
-    let show = |finding: Finding| format!("{:?}: {}\nhint: {}\n", finding.severity, finding.message, finding.hint);
-    findings(claims, GATEWAY, NOW, build).into_iter().filter(worth_a_warning).map(show).collect()
+    let show = |finding: &Diagnostic| format!("{:?}: {finding}\n", finding.severity);
+    found(claims, GATEWAY, build).iter().filter(|finding| worth_a_warning(finding)).map(show).collect()
 }
 
-fn worth_a_warning(finding: &Finding) -> bool {
+fn found(claims: &Claims, gateway: &str, build: &BuildContext) -> Vec<Diagnostic> {
+    findings(claims, gateway, NOW, build).into_iter().map(|(_, finding)| finding).collect()
+}
+
+fn worth_a_warning(finding: &Diagnostic) -> bool {
     finding.severity > Severity::Note
 }
 
 fn show_notes(claims: &Claims, build: &BuildContext) -> String {
-    let show = |finding: Finding| format!("{}\nhint: {}\n", finding.message, finding.hint);
-    findings(claims, GATEWAY, NOW, build).into_iter().filter(|finding| !worth_a_warning(finding)).map(show).collect()
+    let show = |finding: &Diagnostic| format!("{finding}\n");
+    found(claims, GATEWAY, build).iter().filter(|finding| !worth_a_warning(finding)).map(show).collect()
 }
 
 fn show_problem(problem: Diagnostic) -> String {
@@ -174,7 +178,7 @@ fn a_token_older_than_any_step_was_stored_somewhere() {
 
 #[test]
 fn within_the_clocks_leeway_expiry_is_a_warning_only() {
-    let found = findings(&claims(json!({ "exp": NOW - 30 })), GATEWAY, NOW, &build());
+    let found = found(&claims(json!({ "exp": NOW - 30 })), GATEWAY, &build());
     assert_eq!(found[0].severity, Severity::Warning);
 }
 
@@ -273,14 +277,11 @@ fn another_audience_may_be_right_inside_a_cluster() {
 #[test]
 fn bitbuckets_limits_of_audiences_are_told() {
     let ten: Vec<String> = (0..10).map(|number| format!("a{number}")).collect();
-    let full = findings(&claims(json!({ "aud": ten })), GATEWAY, NOW, &build());
-    assert!(
-        full[0].hint.ends_with("\nand remove another audience: Bitbucket accepts at most 10 per step"),
-        "{}",
-        full[0].hint
-    );
-    let long = findings(&claims(json!({ "aud": [] })), &format!("{GATEWAY}/{}", "x".repeat(150)), NOW, &build());
-    assert_snapshot!(long[0].hint, @"Bitbucket does not accept an audience of more than 150 characters: choose a shorter one, and add it to the JwtIssuer's `aud`");
+    let full = found(&claims(json!({ "aud": ten })), GATEWAY, &build());
+    let text = full[0].to_string();
+    assert!(text.ends_with("\nand remove another audience: Bitbucket accepts at most 10 per step"), "{text}");
+    let long = found(&claims(json!({ "aud": [] })), &format!("{GATEWAY}/{}", "x".repeat(150)), &build());
+    assert_snapshot!(long[0].hint.clone().unwrap(), @"Bitbucket does not accept an audience of more than 150 characters: choose a shorter one, and add it to the JwtIssuer's `aud`");
 }
 
 #[test]
@@ -369,7 +370,7 @@ proptest! {
         let problem = explain_refusal(
             Refusal { status: 400, error: None, description: Some("expired") }, &claims, &gateway, now, &BuildContext::default());
         prop_assert!(!problem.message.contains(char::is_control), "{}", problem.message);
-        for finding in findings(&claims, &gateway, now, &BuildContext::default()) {
+        for (_, finding) in findings(&claims, &gateway, now, &BuildContext::default()) {
             prop_assert!(!finding.message.contains(char::is_control), "{}", finding.message);
         }
         if let Ok(yaml) = resources(&claims, &gateway, &BuildContext::default(), None, &grants(&[(None, "*")], &[IamAction::FunctionGet])) {

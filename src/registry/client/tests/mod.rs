@@ -85,7 +85,7 @@ impl Registry {
                 DockerAuthConfig::parse(&format!(r#"{{"auths":{{"{}":{login}}}}}"#, self.host)).unwrap();
         }
         run(async {
-            let http = Http::new(None, 4, &Shutdown::none()).unwrap();
+            let http = Http::new(None, 4, &Shutdown::none());
             Registries::new(&http, &credentials, None).look_up(&self.image(version), platforms).await
         })
     }
@@ -367,7 +367,7 @@ fn token_is_requested_once_for_all_images_of_a_repository() {
     let registry = with_tokens(|_| granted());
     let credentials = RegistryCredentials::default();
     run(async {
-        let http = Http::new(None, 4, &Shutdown::none()).unwrap();
+        let http = Http::new(None, 4, &Shutdown::none());
         let registries = Registries::new(&http, &credentials, None);
         for version in [":1", ":2", ":3"] {
             registries.look_up(&registry.image(version), false).await.unwrap();

@@ -69,7 +69,7 @@ fn client_of(proxy: &str) -> Result<Client, Diagnostic> {
     let proxy = Proxy::http(proxy).map_err(|error| {
         Diagnostic::error(format!("`REPORT_PROXY` is not the URL of a proxy: {}", innermost(&error)))
     })?;
-    Ok(client::verifying(None, TIME_LIMIT)?.proxy(proxy).build()?)
+    Ok(client::build(client::verifying(None, TIME_LIMIT).proxy(proxy)))
 }
 
 /// The proxy's host and port, without the password that its URL may hold.
