@@ -63,8 +63,8 @@ fn invalid_certificates_are_explained() {
         first_error(&deploy(&gateway).var("CA_CERT", gateway.ca_pem()).run().exits(4))
     });
     insta::assert_snapshot!(errors.join("\n"), @"
-    ERROR: POST /oauth/token at `https://[GATEWAY]`: the certificate's issuer is not trusted
-      hint: if a private CA issued it, set `CA_CERT` to the CA's certificate; otherwise check that the server sends the intermediate certificates
+    ERROR: POST /oauth/token at `https://[GATEWAY]`: the certificate's issuer is not trusted: it is none of `CA_CERT`
+      hint: set `CA_CERT` to the certificate of the CA that issued the server's, or let the server send the intermediate certificates; this command shows what it sends: `openssl s_client -connect [GATEWAY] -servername 127.0.0.1 -showcerts`
     ✖ nothing was deployed
 
     ERROR: POST /oauth/token at `https://[GATEWAY]`: the certificate is not for this host name, but for `elsewhere.example.com`
@@ -104,8 +104,8 @@ fn web_page_instead_of_a_gateway_is_reported() {
         first_error(&deploy(&gateway).run().exits(4))
     });
     insta::assert_snapshot!(errors.join("\n"), @"
-    ERROR: POST /oauth/token: the answer is not what a gateway returns: it is a web page
-      hint: check that `OPENFAAS_URL` is the gateway's URL, with its base path if it has one
+    ERROR: POST /oauth/token: 200 OK, a web page (`Welcome to nginx!`)
+      hint: a web page answered at `http://[GATEWAY]`, not the gateway: a proxy or an ingress in front of it requires its own sign-in, or admits only some addresses; let `/oauth/token` and `/system/` pass there
     ✖ nothing was deployed
 
     ERROR: POST /oauth/token: 404 Not Found, a web page (`Welcome to nginx!`)
@@ -124,8 +124,8 @@ fn web_page_from_a_proxy_is_reported() {
     let page = "<html><head><title>502 Bad Gateway</title></head><center>nginx</center></html>";
     gateway.fault(Fault::any().status(502).header("Content-Type", "text/html").body(page));
     insta::assert_snapshot!(first_error(&deploy(&gateway).run().exits(4)), @"
-    ERROR: POST /oauth/token: 502 Bad Gateway, a web page from a proxy before the gateway
-      hint: a proxy before the gateway did not get an answer from it: check whether the gateway runs, or raise `RETRIES`
+    ERROR: POST /oauth/token: 502 Bad Gateway, a web page from a proxy in front of the gateway
+      hint: a proxy in front of the gateway did not get a response from it: check whether the gateway runs, or raise `RETRIES`
     ✖ nothing was deployed
     ");
 }
@@ -148,7 +148,7 @@ fn missing_base_path_is_reported() {
     let ran = deploy(&gateway).var("OPENFAAS_URL", gateway.url().replace("/openfaas", "")).run().exits(3);
     insta::assert_snapshot!(first_error(&ran), @"
     ERROR: the gateway `http://[GATEWAY]` refused the step's ID token with status 404: `404 page not found`
-      hint: the gateway has no token exchange: OpenFaaS CE and Standard have no IAM, so set `OPENFAAS_PASSWORD` (an empty value counts as not set); otherwise check whether a base path is missing in `OPENFAAS_URL`
+      hint: no token exchange at `http://[GATEWAY]/oauth/token`: the base path in `OPENFAAS_URL` is wrong or missing, or it is OpenFaaS CE or Standard, which have no IAM (set `OPENFAAS_PASSWORD`), or Enterprise without `iam.enabled`
     ✖ nothing was deployed
     ");
 }
@@ -165,5 +165,6 @@ fn redirect_to_https_is_explained() {
     ");
     gateway.clear_faults();
     gateway.fault(Fault::any().redirect(302, "https://login.example.com/?next=%2F"));
-    deploy(&gateway).run().exits(1).says("a redirect to `https://login.example.com/?next=%2F`");
+    let ran = deploy(&gateway).run().exits(4).says("a redirect to `https://login.example.com/?next=%2F`");
+    ran.says("probably to its own sign-in: let `/oauth/token` and `/system/` pass there");
 }

@@ -93,16 +93,35 @@ fn almost_matching_audience_is_explained() {
 }
 
 #[test]
-fn expired_token_is_sent_with_a_warning() {
+fn expired_token_is_sent_and_explained_once() {
     let gateway = guide(&issuer());
     let ran = with_token(&gateway, &token(&gateway).expires_in(-120).mint());
-    assert_eq!(ran.log.matches("WARNING: the ID token").count(), 1, "{}", ran.log);
-    let ran =
-        ran.says("WARNING: the ID token expired 2 min ").says("  hint: the step ran longer than the token is valid: ");
+    assert_eq!(ran.log.matches("the ID token expired 2 min ").count(), 1, "{}", ran.log);
+    let ran = ran.says("; the step ran longer than the token is valid: ").does_not_say("WARNING");
     ran.says("refused the step's ID token with status 400: `invalid_request`, ").says("token is expired");
     let old = with_token(&gateway, &token(&gateway).expires_in(-100_000).mint());
     old.says("delete the repository, workspace or deployment variable `BITBUCKET_STEP_OIDC_TOKEN`");
     assert_eq!(gateway.requests().len(), 2);
+}
+
+#[test]
+fn expired_token_that_the_gateway_accepts_is_a_warning() {
+    let gateway = open();
+    let expired = token(&gateway).expires_in(-120).mint();
+    let answer = r#"{"access_token":"anything","token_type":"Bearer"}"#;
+    gateway
+        .fault(Fault::on("POST", "/oauth/token").status(200).header("Content-Type", "application/json").body(answer));
+    gateway.fault(Fault::on("PUT", "/system/functions").status(200));
+    let ran = deploy(&gateway).var("BITBUCKET_STEP_OIDC_TOKEN", expired).run().exits(0);
+    assert_eq!(ran.log.matches("WARNING: the ID token expired 2 min ").count(), 1, "{}", ran.log);
+}
+
+#[test]
+fn build_of_a_pull_request_is_not_told_to_open_the_role_to_its_branch() {
+    let gateway = guide(&issuer());
+    let branch = token(&gateway).claim("branchName", "feature/x").mint();
+    let ran = deploy(&gateway).var("BITBUCKET_STEP_OIDC_TOKEN", branch).var("BITBUCKET_PR_ID", "12").run().exits(3);
+    ran.says("hint: this is the build of pull request `12`: take the step out of `pull-requests`, or give it a Role of its own");
 }
 
 #[test]
@@ -252,10 +271,10 @@ fn sign_in_page_of_a_proxy_is_not_mistaken_for_iam() {
         gateway.fault(Fault::any().status(status).header("Content-Type", "text/html").body(page));
         let ran = deploy(&gateway).run().exits(4);
         let ran = ran.says("hint: a web page answered at `http://127.0.0.1:");
-        ran.says("not the gateway's IAM: a proxy or an ingress before it requires its own sign-in");
+        ran.says("not the gateway: a proxy or an ingress in front of it requires its own sign-in");
         gateway.clear_faults();
         gateway.fault(Fault::on("PUT", "/system/").status(status).header("Content-Type", "text/html").body(page));
-        deploy(&gateway).run().exits(3).says("not the gateway's IAM").does_not_say("the Policy lacks");
+        deploy(&gateway).run().exits(3).says("not the gateway: a proxy").does_not_say("the Policy lacks");
     }
 }
 
@@ -440,7 +459,11 @@ fn error_of_the_function_itself_is_not_blamed_on_policies() {
     for status in [401, 403] {
         gateway.clear_faults();
         gateway.fault(Fault::on("POST", "/function/").status(status).body("not you"));
-        let ran = pipe.run().exits(3).says("\nnot you\n").says("hint: this is not OpenFaaS' IAM: the function, or ");
+        let ran = pipe
+            .run()
+            .exits(3)
+            .says("INFO: the response of `echo`:\n  not you\n")
+            .says("hint: this is not OpenFaaS' IAM: the function, or ");
         ran.says("send them with `HEADERS`").does_not_say("Function:Invoke");
         gateway.clear_faults();
         let page = Fault::on("POST", "/function/").status(status).header("Content-Type", "text/html");

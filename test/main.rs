@@ -14,6 +14,7 @@ mod failures;
 mod faults;
 mod gateway_headers;
 mod images;
+mod instead;
 mod invoke;
 mod leak;
 mod login;

@@ -66,7 +66,9 @@ fn functions_are_called_when_they_are_ready() {
 fn failed_call_prints_the_response_and_exits_with_5() {
     for gateway in gateways() {
         let ran = deploy(&gateway, &["a", "b"], &["a?status=500&body=no%20database", "b"]).run().exits(5);
-        let ran = ran.says("no database\n").says("VERIFY a?status=500&body=no%20database");
+        let ran = ran
+            .says("INFO: the response of `a?status=500&body=no%20database`:\n  no database\n")
+            .says("VERIFY a?status=500&body=no%20database");
         let ran =
             ran.says("`a` answered 500 Internal Server Error to GET /function/a, call id `").says("`b` answered 200");
         ran.says("✖ deployed 2 functions, 1 `VERIFY` call failed");
@@ -106,6 +108,17 @@ fn transient_call_failures_are_retried() {
         deploy(&gateway, &["a"], &["a"]).run().exits(0).says("`a` answered 200");
         assert_eq!(calls(&gateway).len(), 3);
     }
+}
+
+#[test]
+fn response_of_the_provider_itself_is_retried() {
+    let gateway = start(permissive());
+    for (nth, status, part) in [(1, 500, "proxy"), (2, 503, "proxy"), (3, 429, "of-watchdog")] {
+        let fault = Fault::on("GET", "/function/a").nth(nth).status(status).header("X-OpenFaaS-Internal", part);
+        gateway.fault(fault.body("Can't reach service for: a.\n"));
+    }
+    deploy(&gateway, &["a"], &["a"]).run().exits(0).says("`a` answered 200");
+    assert_eq!(calls(&gateway).len(), 4);
 }
 
 #[test]

@@ -41,6 +41,18 @@ const RESERVED: [&str; 12] = [
     "upgrade",
 ];
 
+/// Short names that are written for media types.
+const MEDIA_TYPES: [(&str, &str); 8] = [
+    ("json", "application/json"),
+    ("csv", "text/csv"),
+    ("text", "text/plain"),
+    ("plain", "text/plain"),
+    ("html", "text/html"),
+    ("xml", "application/xml"),
+    ("yaml", "application/yaml"),
+    ("form", "application/x-www-form-urlencoded"),
+];
+
 impl Reader<'_> {
     pub(super) fn invoke(&mut self) -> Invoke {
         let variables = self.variables;
@@ -109,6 +121,11 @@ impl Reader<'_> {
         let content_type = content_type.map(HeaderValue::from_str);
         if let Some(Err(_)) = content_type {
             problems.add("CONTENT_TYPE", "has a character that is not allowed in a header");
+        }
+        if let Some(name) = variables.content_type().text().filter(|text| !text.contains('/')) {
+            let meant = MEDIA_TYPES.iter().find(|(short, _)| name.eq_ignore_ascii_case(short)).map(|(_, whole)| *whole);
+            let meant = meant.map_or("a type such as `application/json`".to_owned(), |whole| format!("`{whole}`"));
+            problems.add("CONTENT_TYPE", format!("`{}` is not a media type: write {meant}", whole_or_length(name)));
         }
         let methods = METHODS.each_ref().map(|(name, method)| (*name, method));
         let method = if has_body { variables.method().choice(&methods, problems) } else { &Method::GET };

@@ -5,7 +5,7 @@ use url::Url;
 use super::lints::not_expanded;
 use crate::console::log::whole_or_length;
 use crate::diagnostic::Diagnostic;
-use crate::http::client::is_local;
+use crate::http::client::{is_cluster_name, is_local};
 use crate::text::variable_name;
 
 /// Reads a gateway's URL; a base path is kept, a slash at its end is not.
@@ -31,6 +31,15 @@ pub(crate) fn gateway_url(text: &str, allow_http: bool) -> Result<Url, Diagnosti
     if url.query().is_some() || url.fragment().is_some() {
         return wrong(format!("`{shown}` has a query or a fragment: write the gateway's address only"));
     }
+    if let Some((own, what, base)) = api_path(&url) {
+        return wrong(format!("`{own}` is {what}: write `{base}`"));
+    }
+    if url.scheme() == "http" && !allow_http && is_cluster_name(&url) {
+        return wrong(format!(
+            "`{shown}` is an address inside a cluster, which only a runner there reaches (`runs-on: self.hosted`): use the \
+             gateway's public `https://` URL, or on such a runner set `ALLOW_HTTP: 'true'`"
+        ));
+    }
     if url.scheme() == "http" && !allow_http && !is_local(&url) {
         return wrong(format!(
             "`{shown}` is not encrypted, and would send the token in the clear: write `https://…`, or set \
@@ -40,6 +49,32 @@ pub(crate) fn gateway_url(text: &str, allow_http: bool) -> Result<Url, Diagnosti
     let path = url.path().trim_end_matches('/').to_owned();
     url.set_path(&path);
     Ok(url)
+}
+
+/// Paths of the gateway, which people copy along with its address.
+const API_PATHS: [(&str, &str); 7] = [
+    ("/ui", "the gateway's dashboard"),
+    ("/system", "the gateway's API"),
+    ("/oauth/token", "the gateway's token exchange"),
+    ("/oauth", "the gateway's token exchange"),
+    ("/function", "where functions are called"),
+    ("/async-function", "where functions are called"),
+    ("/.well-known", "the gateway's metadata"),
+];
+
+/// A path of the gateway in its URL, what it is, and the URL without it.
+fn api_path(url: &Url) -> Option<(String, &'static str, String)> {
+    let path = url.path().trim_end_matches('/');
+    let found = API_PATHS.iter().find_map(|(own, what)| {
+        let at =
+            path.match_indices(own).find(|(at, _)| matches!(path.as_bytes().get(at + own.len()), None | Some(b'/')))?;
+        Some((at.0, *what))
+    });
+    let (at, what) = found?;
+    let mut base = url.clone();
+    base.set_path(&path[..at]);
+    let base = base.as_str().trim_end_matches('/');
+    Some((whole_or_length(&path[at..]), what, whole_or_length(base)))
 }
 
 #[cfg(test)]
@@ -69,6 +104,20 @@ mod tests {
     }
 
     #[test]
+    fn paths_of_the_gateway_are_not_part_of_its_address() {
+        let refused = |text| gateway_url(text, false).expect_err(text).to_string();
+        insta::assert_snapshot!(refused("https://gw.example.com/ui/"), @"`/ui` is the gateway's dashboard: write `https://gw.example.com`");
+        insta::assert_snapshot!(refused("https://gw.example.com/system/functions"), @"`/system/functions` is the gateway's API: write `https://gw.example.com`");
+        insta::assert_snapshot!(refused("https://gw.example.com/oauth/token"), @"`/oauth/token` is the gateway's token exchange: write `https://gw.example.com`");
+        insta::assert_snapshot!(refused("https://gw.example.com/base/function/f"), @"`/function/f` is where functions are called: write `https://gw.example.com/base`");
+        for text in
+            ["https://gw.example.com/uikit", "https://gw.example.com/my-system", "https://ui.example.com/systems"]
+        {
+            assert!(gateway_url(text, false).is_ok(), "{text}");
+        }
+    }
+
+    #[test]
     fn what_is_not_a_url_is_refused_with_what_to_write() {
         let refused = |text| gateway_url(text, false).expect_err(text).to_string();
         insta::assert_snapshot!(refused("gw.example.com"), @"`gw.example.com` is not a URL: write `https://gw.example.com`");
@@ -76,7 +125,14 @@ mod tests {
         insta::assert_snapshot!(refused("ftp://gw"), @"`ftp` is not a scheme of a gateway: write `https://…`");
         insta::assert_snapshot!(refused("https://"), @"`https://` is not a URL: write for example `https://gw.example.com`");
         insta::assert_snapshot!(refused("https://gw?x=1"), @"`https://gw?x=1` has a query or a fragment: write the gateway's address only");
-        insta::assert_snapshot!(refused("http://gateway.openfaas:8080"), @"`http://gateway.openfaas:8080` is not encrypted, and would send the token in the clear: write `https://…`, or set `ALLOW_HTTP: 'true'` if the network to the gateway is trusted");
+        insta::assert_snapshot!(refused("http://gw.example.com"), @"`http://gw.example.com` is not encrypted, and would send the token in the clear: write `https://…`, or set `ALLOW_HTTP: 'true'` if the network to the gateway is trusted");
+        for text in ["http://gateway.openfaas:8080", "http://gateway:8080", "http://gateway.openfaas.svc.cluster.local"]
+        {
+            assert!(
+                refused(text).contains("is an address inside a cluster, which only a runner there reaches"),
+                "{text}"
+            );
+        }
         insta::assert_snapshot!(refused("$GW"), @"contains the text `$GW`, not the variable's value: define `GW` as a repository or deployment variable, and write `$GW` without quotes or a backslash");
         for text in ["https://admin:pw@gw", "admin:pw@gw", "https://admin:pw@gw:99999", "https://admin:p/w@gw"] {
             insta::allow_duplicates! {

@@ -1,5 +1,7 @@
 //! `VERIFY`: the calls that show whether a deploy works.
 
+use percent_encoding::percent_decode_str;
+
 use super::CallOptions;
 use crate::console::log::whole_or_length;
 use crate::diagnostic::Diagnostic;
@@ -59,6 +61,22 @@ pub(super) fn is_a_url(text: &str) -> Option<Diagnostic> {
     is_url.then(|| Diagnostic::error(format!("is a URL or a path: write `{}`", whole_or_length(call))))
 }
 
+/// Whether some server on the way may take a path for one that goes up: with backslashes for slashes, encoded once or more often,
+/// or with parameters behind the dots.
+fn leaves(path: &str) -> bool {
+    let mut decoded = path.to_owned();
+    loop {
+        let up = |segment: &str| segment.split(';').next() == Some("..");
+        if decoded.split(['/', '\\']).any(up) {
+            return true;
+        }
+        match percent_decode_str(&decoded).decode_utf8_lossy().into_owned() {
+            more if more == decoded => return false,
+            more => decoded = more,
+        }
+    }
+}
+
 impl VerifyCall {
     pub(super) fn parse(text: &str, default_namespace: Option<String>) -> Result<Self, Diagnostic> {
         let text = text.trim();
@@ -76,9 +94,13 @@ impl VerifyCall {
         };
         let (called, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
         let (name, namespace) = full_name(called, FORM)?;
-        // A URL's parser resolves both spellings.
-        if path.to_ascii_lowercase().replace("%2e", ".").split('/').any(|segment| segment == "..") {
+        if leaves(path) {
             return Err(Diagnostic::error("the path contains `..`, which would leave the function"));
+        }
+        if path.contains('\\') {
+            return Err(Diagnostic::error(
+                "the path contains `\\`, which URLs take for `/`: write `/`, or encode it as `%5C`",
+            ));
         }
         Ok(Self {
             text: text.to_owned(),
@@ -127,8 +149,25 @@ mod tests {
             assert_eq!(refused(text), FORM, "{text}");
         }
         assert_eq!(refused("f:1"), "`:` is not allowed in a function name");
-        for text in ["f/..", "f/../system/functions", "f/a/%2E%2e/b"] {
+        for text in [
+            "f/..",
+            "f/../system/functions",
+            "f/a/%2E%2e/b",
+            r"f/a\..\..\..\system\functions",
+            "f/..%2fsystem",
+            "f/a/..%5C..%5csystem",
+            "f/%252e%252e/x",
+            "f/.%25252e/x",
+            "f/..;a=b/system",
+        ] {
             assert_eq!(refused(text), "the path contains `..`, which would leave the function", "{text}");
+        }
+        assert_eq!(
+            refused(r"f/a\b"),
+            r"the path contains `\`, which URLs take for `/`: write `/`, or encode it as `%5C`"
+        );
+        for text in ["f/...", "f/a..b", "f/a/..b/c", "f/%2e", "f/100%", "f/%5Cx", "f/a;b/c"] {
+            assert!(parse(text).is_ok(), "{text}");
         }
         assert!(refused("f/a b").contains("a space"));
         for text in ["https://gw.example.com/base/function/resize/healthz?x", "/function/resize/healthz?x"] {

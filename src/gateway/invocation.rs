@@ -1,12 +1,15 @@
 //! Invocations: retried only if that does no harm; their answers are passed on as they arrive.
 
+use std::time::{Duration, Instant};
+
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, PROXY_AUTHORIZATION, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderName, Method};
+use http::{HeaderMap, HeaderName, Method, StatusCode};
 use url::Url;
 
 use super::{AccessToken, Error, Gateway, error};
 use crate::function::FunctionName;
+use crate::http::responder::{Responder, status_name};
 use crate::http::retry::{self, Attempt, is_transient_response, wait_after};
 
 /// One invocation, as it is sent.
@@ -21,6 +24,48 @@ pub(crate) struct Invocation<'a> {
     pub idempotent: bool,
     /// How many times to retry after a transient failure.
     pub retries: u32,
+}
+
+/// The response to an invocation, of which only the head was read.
+pub(crate) struct Invoked {
+    pub response: reqwest::Response,
+    /// How long the last attempt took.
+    pub took: Duration,
+}
+
+/// The part of OpenFaaS that responded in place of the function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Internal {
+    /// The provider's proxy, which did not reach the function.
+    Proxy,
+    /// The function's watchdog, which did not run the function.
+    Watchdog,
+}
+
+impl Internal {
+    pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
+        let value = headers.get("x-openfaas-internal")?;
+        Some(if value.as_bytes().eq_ignore_ascii_case(b"proxy") { Self::Proxy } else { Self::Watchdog })
+    }
+}
+
+/// Whether a function that has just been started may respond otherwise soon.
+pub(crate) fn may_recover(status: StatusCode, headers: &HeaderMap) -> bool {
+    match (status.as_u16(), Internal::of(headers)) {
+        (502..=504, _) | (500, Some(Internal::Proxy)) | (429, Some(Internal::Watchdog)) => true,
+        _ => Responder::of(status, headers, b"") == Responder::Cloudflare,
+    }
+}
+
+impl Invocation<'_> {
+    /// Whether a response is worth a retry. A watchdog with too many requests under way did not run the function.
+    fn may_retry(&self, response: &reqwest::Response) -> bool {
+        match (response.status(), Internal::of(response.headers())) {
+            (StatusCode::TOO_MANY_REQUESTS, Some(Internal::Watchdog)) => true,
+            (StatusCode::INTERNAL_SERVER_ERROR, Some(Internal::Proxy)) => self.idempotent,
+            _ => self.idempotent && is_transient_response(response),
+        }
+    }
 }
 
 /// Why an invocation has no answer to pass on.
@@ -45,7 +90,7 @@ impl Gateway {
         invocation: &Invocation<'_>,
         mut token: Option<AccessToken>,
         body: B,
-    ) -> Result<reqwest::Response, Unanswered>
+    ) -> Result<Invoked, Unanswered>
     where
         B: Fn() -> F,
         F: Future<Output = Result<reqwest::Body, Error>>,
@@ -63,9 +108,10 @@ impl Gateway {
                     let wait = (harmless && transport.source.is_transient()).then(|| retry::backoff(number));
                     wait.map(|wait| (wait, transport.to_string()))
                 }
-                Ok(response) => (invocation.idempotent && is_transient_response(response)).then(|| {
+                Ok(Invoked { response, .. }) => invocation.may_retry(response).then(|| {
                     let name = error::request_name(invocation.method, url);
-                    (wait_after(response.headers(), number), format!("{name}: {}", response.status()))
+                    let status = status_name(response.status());
+                    (wait_after(response.headers(), number), format!("{name}: {status}"))
                 }),
                 Err(_) => None,
             };
@@ -79,7 +125,7 @@ impl Gateway {
         invocation: &Invocation<'_>,
         token: &mut Option<AccessToken>,
         body: impl Fn() -> F,
-    ) -> Result<reqwest::Response, Unanswered>
+    ) -> Result<Invoked, Unanswered>
     where
         F: Future<Output = Result<reqwest::Body, Error>>,
     {
@@ -93,11 +139,14 @@ impl Gateway {
         }
         let request = self.http.request(invocation.method.clone(), invocation.url.clone());
         let request = request.headers(headers).body(body().await?);
-        let response = self.once(invocation.method, &invocation.url, request).await;
-        response.map_err(|error| {
-            let sent = !matches!(&error, Error::Transport(transport) if transport.unsent);
-            Unanswered { error, sent }
-        })
+        let started = Instant::now();
+        match self.once(invocation.method, &invocation.url, request).await {
+            Ok(response) => Ok(Invoked { response, took: started.elapsed() }),
+            Err(error) => {
+                let sent = !matches!(&error, Error::Transport(transport) if transport.unsent);
+                Err(Unanswered { error, sent })
+            }
+        }
     }
 
     /// The next piece of a body.

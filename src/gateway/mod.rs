@@ -15,15 +15,15 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderName, Method};
 use serde::Deserialize;
 use tokio::sync::OnceCell;
 use url::Url;
 
 use array_filter::ELEMENT_LIMIT;
 use error::ShapeError;
-pub(crate) use error::{Error, NotSent};
-pub(crate) use invocation::{Invocation, Unanswered, may_be_set};
+pub(crate) use error::{Destination, Error, NotSent, Redirect, body_limit};
+pub(crate) use invocation::{Internal, Invocation, Invoked, Unanswered, may_be_set, may_recover};
 use provider::Provider;
 use send::{Answer, Call};
 pub(crate) use token::{AccessToken, Authenticator, Granted};
@@ -42,6 +42,9 @@ const FUNCTIONS: [&str; 2] = ["system", "functions"];
 const ANSWER_LIMIT: usize = 64 * 1024;
 /// The longest list of functions that is read, in bytes: many ten thousands of them.
 const LIST_LIMIT: usize = 64 * 1024 * 1024;
+
+/// The gateway's id of a call, which it sets on every response of a function.
+pub(crate) const CALL_ID: HeaderName = HeaderName::from_static("x-call-id");
 
 /// Where a gateway is, and how requests to it are made.
 pub(crate) struct Settings {
@@ -162,7 +165,7 @@ impl Gateway {
             // Community Edition answers 202 to an update; what it refuses it only logs, and answers with an empty 200.
             200 if self.provider().await == Provider::CommunityEdition => Err(Error::Ignored { request: call.name() }),
             200..=202 => Ok(Update::Accepted),
-            404 if !answer.is_web_page() => Ok(Update::NotFound { answer_lost: answer.answer_lost }),
+            404 if answer.is_not_found() => Ok(Update::NotFound { answer_lost: answer.answer_lost }),
             _ => Err(self.refused(&call, &answer)),
         }
     }
@@ -200,7 +203,7 @@ impl Gateway {
             200..=202 => Ok(Deletion::Accepted),
             // The try whose answer was lost may be what deleted it.
             404 if answer_lost => Ok(Deletion::Accepted),
-            404 if !answer.is_web_page() => Ok(Deletion::NotFound),
+            404 if answer.is_not_found() => Ok(Deletion::NotFound),
             _ if answer_lost || answer.status.is_server_error() => Ok(Deletion::Unknown(self.refused(&call, &answer))),
             _ => Err(self.refused(&call, &answer)),
         }
@@ -225,7 +228,7 @@ impl Gateway {
         let answer = self.send(&call).await?;
         match answer.status.as_u16() {
             200 => parse(&call, &answer).map(Some),
-            404 if !answer.is_web_page() => Ok(None),
+            404 if answer.is_not_found() => Ok(None),
             _ => Err(self.refused(&call, &answer)),
         }
     }
@@ -273,11 +276,7 @@ fn says_exists(body: &[u8]) -> bool {
 
 fn parse<T: for<'a> Deserialize<'a>>(call: &Call<'_>, answer: &Answer) -> Result<T, Error> {
     serde_json::from_slice(&answer.body).map_err(|error| {
-        call.shape(if answer.is_web_page() {
-            ShapeError::WebPage
-        } else {
-            // Without the library's words, which may quote a token.
-            ShapeError::NotJson { line: error.line(), column: error.column() }
-        })
+        // Without the library's words, which may quote a token.
+        call.shape(ShapeError::NotJson { line: error.line(), column: error.column() })
     })
 }

@@ -33,7 +33,7 @@ impl Gateway {
         let answer = self.send(&call).await?;
         match answer.status.as_u16() {
             200 => parse(&call, &answer).map(Some),
-            404 if !answer.is_web_page() && !self.lacks_namespaces(&answer) => Ok(None),
+            404 if answer.is_not_found() => Ok(None),
             _ => Err(self.refused(&call, &answer)),
         }
     }
@@ -73,7 +73,7 @@ impl Gateway {
         match answer.status.as_u16() {
             200..=202 => Ok(Deletion::Accepted),
             404 if answer.answer_lost => Ok(Deletion::Accepted),
-            404 if !answer.is_web_page() => Ok(Deletion::NotFound),
+            404 if answer.is_not_found() => Ok(Deletion::NotFound),
             // A namespace is deleted after all that it contains: a retry can find it on its way out.
             409 if answer.answer_lost => Ok(Deletion::Accepted),
             _ if answer.status.is_server_error() && matches!(self.namespace(name).await, Ok(None)) => {
@@ -94,10 +94,5 @@ impl Gateway {
         let call = self.change(method, &["system", "namespace", name], action, target, body.to_string().into());
         let answer = self.send(&call).await?;
         Ok((call, answer))
-    }
-
-    /// Whether a 404 is about the path: a gateway with a password may be one without namespaces.
-    fn lacks_namespaces(&self, answer: &Answer) -> bool {
-        self.settings.authenticator.is_password() && answer.body.trim_ascii() == b"404 page not found"
     }
 }

@@ -45,7 +45,7 @@ impl Gateway {
                 // faasd creates the secret too.
                 200..=202 if self.provider().await == Provider::Faasd => return Ok(ResourceAction::Written),
                 200..=202 => return Ok(ResourceAction::Updated),
-                404 if !answer.is_web_page() => {}
+                404 if answer.is_not_found() => {}
                 _ => return Err(self.refused(&call, &answer)),
             }
         }

@@ -9,15 +9,19 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use url::Url;
 
 use super::array_filter::{ArrayFilter, Wanted};
-use super::error::{self, Error, Refused, ShapeError, Transport};
-use super::{ANSWER_LIMIT, Gateway, LIST_LIMIT};
+use super::error::{self, Error, Redirect, Refused, ShapeError, Transport};
+use super::{ANSWER_LIMIT, CALL_ID, Gateway, LIST_LIMIT};
 use crate::console::log::{self, quote};
 use crate::function::FunctionName;
 use crate::function::api::Status;
 use crate::http::cause::Cause;
 use crate::http::client;
+use crate::http::responder::{Responder, status_name};
 use crate::http::retry::{self, Attempt, wait_after};
 use crate::oidc::IamAction;
+
+/// The 404 of Go's HTTP server for a path that it does not have.
+const NO_SUCH_PATH: &[u8] = b"404 page not found";
 
 /// How long a server may take to show whether it speaks TLS.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -53,9 +57,16 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// Whether the body is a page for people, which no gateway's API returns.
-    pub(super) fn is_web_page(&self) -> bool {
-        retry::is_web_page(&self.headers, &self.body)
+    /// Who sent it, as far as it shows.
+    pub(super) fn responder(&self) -> Responder {
+        Responder::of(self.status, &self.headers, &self.body)
+    }
+
+    /// Whether it is the provider's 404. Something else that answers, or a gateway without the path, knows of no function.
+    pub(super) fn is_not_found(&self) -> bool {
+        self.status == StatusCode::NOT_FOUND
+            && self.responder() == Responder::Server
+            && self.body.trim_ascii() != NO_SUCH_PATH
     }
 
     pub(super) fn is_transient(&self) -> bool {
@@ -81,7 +92,7 @@ impl Gateway {
             let (wait, said) = match &result {
                 Ok(answer) if answer.is_transient() => {
                     // A proxy may have passed the request on and lost the answer.
-                    *answer_lost |= matches!(answer.status.as_u16(), 500 | 502 | 504);
+                    *answer_lost |= matches!(answer.status.as_u16(), 500 | 502 | 504 | 520..=530);
                     (Some(wait_after(&answer.headers, number)), self.refused(call, answer).to_string())
                 }
                 Err(error @ Error::Transport(transport)) => {
@@ -140,10 +151,15 @@ impl Gateway {
         if cut && status.is_success() && call.whole {
             return Err(call.shape(ShapeError::TooLong(call.limit)));
         }
-        match self.wants_tls(&call.method, &call.url, status, &body) {
-            Some(error) => Err(error),
-            None => Ok(Answer { status, headers, body, functions: Vec::new(), answer_lost: false }),
+        if let Some(error) = self.connection_fault(&call.method, &call.url, status, &body) {
+            return Err(error);
         }
+        let answer = Answer { status, headers, body, functions: Vec::new(), answer_lost: false };
+        // A sign-in page with 200 would pass for a deployment that succeeded.
+        if status.is_success() && answer.responder() != Responder::Server {
+            return Err(self.refused(call, &answer));
+        }
+        Ok(answer)
     }
 
     /// One request, up to the head of its answer.
@@ -166,7 +182,7 @@ impl Gateway {
             Ok(response) => tracing::debug!(
                 "{method} {}: {} in {took} ({:?})",
                 quote(url.as_str()),
-                response.status(),
+                status_name(response.status()),
                 response.version()
             ),
             Err(error) => tracing::debug!("{method} {}: {error} after {took}", quote(url.as_str())),
@@ -174,12 +190,14 @@ impl Gateway {
         let response = result?;
         self.has_answered.store(true, Ordering::Relaxed);
         if response.status().is_redirection() {
-            return Err(Error::Redirect {
+            return Err(Error::Redirect(Box::new(Redirect {
                 request: error::request_name(method, url),
-                gateway: Box::new(self.settings.url.clone()),
+                url: url.clone(),
+                gateway: self.settings.url.clone(),
                 status: response.status(),
                 location: client::location(response.headers()),
-            });
+                has_call_id: response.headers().contains_key(CALL_ID),
+            })));
         }
         Ok(response)
     }
@@ -203,7 +221,9 @@ impl Gateway {
         let mut size = 0;
         while let Some(chunk) = self.chunk(&call.method, response).await? {
             if size == 0 && retry::is_web_page(headers, &chunk) {
-                return Err(call.shape(ShapeError::WebPage));
+                let (status, headers) = (StatusCode::OK, headers.clone());
+                let page = Answer { status, headers, body: chunk, functions: Vec::new(), answer_lost: false };
+                return Err(self.refused(call, &page));
             }
             size += chunk.len();
             let read = if size > LIST_LIMIT { Err(ShapeError::TooMuch) } else { filter.push(&chunk) };
@@ -251,29 +271,43 @@ impl Gateway {
         self.shutdown.requested().map_or(Ok(()), |failure| Err(Error::Stopped(failure)))
     }
 
-    /// The error of an answer that says that plain HTTP was sent to a port that speaks TLS.
-    pub(crate) fn wants_tls(&self, method: &Method, url: &Url, status: StatusCode, body: &[u8]) -> Option<Error> {
-        let wants_tls = url.scheme() == "http" && error::wants_tls(status, body);
-        wants_tls.then(|| self.unanswered(method, url, Cause::SpeaksTls, true))
+    /// The error of a response that is about the connection, such as plain HTTP to a port that requires TLS.
+    pub(crate) fn connection_fault(
+        &self,
+        method: &Method,
+        url: &Url,
+        status: StatusCode,
+        body: &[u8],
+    ) -> Option<Error> {
+        let fault = error::connection_fault(status, body)?;
+        let fits = match fault {
+            Cause::SpeaksTls => url.scheme() == "http",
+            _ => url.scheme() == "https",
+        };
+        fits.then(|| self.unanswered(method, url, fault, true))
     }
 
     pub(super) fn refused(&self, call: &Call<'_>, answer: &Answer) -> Error {
-        let is_web_page = answer.is_web_page();
-        let text = match is_web_page {
+        let responder = answer.responder();
+        let text = match responder {
             // Its title says the same once more.
-            true if answer.status.is_server_error() => "a web page from a proxy before the gateway".to_owned(),
-            true => retry::web_page(&answer.body),
-            false => quote(&String::from_utf8_lossy(&answer.body)),
+            Responder::WebPage if answer.status.is_server_error() => {
+                "a web page from a proxy in front of the gateway".to_owned()
+            }
+            Responder::WebPage => retry::web_page(&answer.body),
+            // Cloudflare's pages say what its status says; a text may have a further number.
+            Responder::Cloudflare if retry::is_web_page(&answer.headers, &answer.body) => String::new(),
+            _ => quote(&String::from_utf8_lossy(&answer.body)),
         };
         Error::Refused(Box::new(Refused {
             request: call.name(),
             status: answer.status,
             text,
-            is_web_page,
+            responder,
             is_transient: answer.is_transient(),
             action: call.action,
             target: call.target.cloned(),
-            password: self.settings.authenticator.is_password(),
+            password: self.settings.authenticator.password_remedy(&answer.headers),
             is_exchange: !call.authenticated,
             gateway: self.settings.url.clone(),
         }))
@@ -304,6 +338,6 @@ impl Call<'_> {
 
     /// The error of an answer that is not what a gateway returns.
     pub(super) fn shape(&self, source: ShapeError) -> Error {
-        Error::Shape { request: self.name(), is_exchange: !self.authenticated, source }
+        Error::Shape { request: self.name(), source }
     }
 }

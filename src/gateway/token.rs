@@ -7,7 +7,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::{HeaderValue, Method};
+use http::header::WWW_AUTHENTICATE;
+use http::{HeaderMap, HeaderValue, Method};
 use tokio::sync::Mutex;
 
 use super::error::ShapeError;
@@ -17,6 +18,7 @@ use crate::console::redact::Secret;
 use crate::diagnostic::{Diagnostic, Failure, Severity};
 use crate::function::FunctionName;
 use crate::http::client::secret_header;
+use crate::http::responder::Responder;
 use crate::oidc::{self, Claims, ExchangeRefused, Exchanged, IdToken, Subject, TokenError};
 
 /// A token is not used within this time before it expires, so that it is still valid when the request arrives.
@@ -27,7 +29,11 @@ const LONGEST_TOKEN: usize = 16 * 1024;
 
 /// How requests to the gateway are authenticated.
 pub(crate) enum Authenticator {
-    Password(AccessToken),
+    Password {
+        token: AccessToken,
+        /// What is known of the password and the step, if it is refused.
+        facts: PasswordFacts,
+    },
     IdToken {
         id_token: Arc<IdToken>,
         /// What the gateway issued for it.
@@ -36,6 +42,15 @@ pub(crate) enum Authenticator {
         warned: AtomicBool,
     },
     Unusable(TokenError),
+}
+
+/// What explains the refusal of a password.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PasswordFacts {
+    /// Whether the password is a token.
+    is_jwt: bool,
+    /// Whether the step has an ID token, which a password takes precedence over.
+    pub(crate) has_id_token: bool,
 }
 
 /// The `Authorization` header for the gateway's own API, or for one function.
@@ -62,10 +77,12 @@ pub(crate) struct Granted {
 }
 
 impl Authenticator {
-    pub(crate) fn password(username: &str, password: &Secret) -> Self {
+    pub(crate) fn password(username: &str, password: &Secret, has_id_token: bool) -> Self {
+        let is_jwt = password.reveal().starts_with("eyJ") && password.reveal().split('.').count() == 3;
+        let facts = PasswordFacts { is_jwt, has_id_token };
         let encoded = STANDARD.encode(format!("{username}:{}", password.reveal()));
         let header = secret_header(&format!("Basic {encoded}")).expect("base64 is visible ASCII");
-        Self::Password(AccessToken { header, good_until: None })
+        Self::Password { token: AccessToken { header, good_until: None }, facts }
     }
 
     /// With the step's ID token, or the error that explains why it is missing.
@@ -81,7 +98,25 @@ impl Authenticator {
     }
 
     pub(super) fn is_password(&self) -> bool {
-        matches!(self, Self::Password(_))
+        matches!(self, Self::Password { .. })
+    }
+
+    /// What to do if the password is refused with these headers; `None` if no password is used.
+    pub(super) fn password_remedy(&self, headers: &HeaderMap) -> Option<&'static str> {
+        let Self::Password { facts: PasswordFacts { is_jwt, has_id_token }, .. } = self else { return None };
+        let mut wanted = headers.get_all(WWW_AUTHENTICATE).iter().map(|value| value.as_bytes().to_ascii_lowercase());
+        let wants_bearer = wanted.any(|value| value.starts_with(b"bearer"));
+        Some(match (is_jwt, wants_bearer, has_id_token) {
+            (true, _, true) => "`OPENFAAS_PASSWORD` is a token: remove it, and the pipe exchanges the step's own token",
+            (true, _, false) => {
+                "`OPENFAAS_PASSWORD` is a token: remove it, and add an `oidc` block to the step, whose token the pipe exchanges"
+            }
+            (false, true, true) => "the gateway requires a token: remove `OPENFAAS_PASSWORD`, the step has one",
+            (false, true, false) => {
+                "the gateway requires a token: remove `OPENFAAS_PASSWORD`, and add an `oidc` block to the step"
+            }
+            (false, false, _) => "check `OPENFAAS_USERNAME` and `OPENFAAS_PASSWORD`",
+        })
     }
 }
 
@@ -109,7 +144,7 @@ impl Gateway {
         let id_token = match &self.settings.authenticator {
             Authenticator::IdToken { id_token, .. } => id_token,
             Authenticator::Unusable(error) => return Err(self.unusable(error)),
-            Authenticator::Password(_) => {
+            Authenticator::Password { .. } => {
                 let message = format!(
                     "`{}` requires a function token, which is not available with `OPENFAAS_PASSWORD`",
                     target.name
@@ -128,7 +163,7 @@ impl Gateway {
     /// What to authenticate with; exchanged again if it is about to expire.
     pub(super) async fn authorization(&self) -> Result<AccessToken, Error> {
         match &self.settings.authenticator {
-            Authenticator::Password(token) => Ok(token.clone()),
+            Authenticator::Password { token, .. } => Ok(token.clone()),
             Authenticator::Unusable(error) => Err(self.unusable(error)),
             Authenticator::IdToken { id_token, system, .. } => {
                 // Held while exchanging, so that many requests at once lead to one exchange.
@@ -158,9 +193,13 @@ impl Gateway {
 
     /// Exchanges a token, unless every gateway would refuse it.
     async fn access_token(&self, id_token: &IdToken, narrowed: &[(&str, &str)]) -> Result<AccessToken, Error> {
-        self.check(id_token)?;
+        let doubt = self.check(id_token)?;
         let sent = Instant::now();
-        let Granted { header, lifetime, .. } = self.exchange(id_token, narrowed).await?;
+        let exchanged = self.exchange(id_token, narrowed).await;
+        if let Some(doubt) = doubt {
+            self.warn_unless_explained(doubt, exchanged.as_ref().err());
+        }
+        let Granted { header, lifetime, .. } = exchanged?;
         let valid = lifetime.map(|lifetime| format!(", valid for {}", log::duration(lifetime))).unwrap_or_default();
         let purpose = if narrowed.is_empty() { "the step's token" } else { "the step's token for a function's" };
         tracing::info!("exchanged {purpose} at `{}`{valid}", self.address());
@@ -168,21 +207,32 @@ impl Gateway {
         Ok(AccessToken { header, good_until })
     }
 
-    /// Refuses a token that every gateway refuses. One that has expired by this machine's clock is sent: the clock may be wrong.
-    fn check(&self, id_token: &IdToken) -> Result<(), Error> {
+    /// Refuses a token that every gateway refuses. One that has expired by this machine's clock is sent, since the clock may be
+    /// wrong, and the finding returned.
+    fn check(&self, id_token: &IdToken) -> Result<Option<Diagnostic>, Error> {
         let claims = id_token.claims().map_err(|error| self.unusable(&error))?;
+        let mut doubt = None;
         for (subject, finding) in oidc::findings(&claims, &self.address(), seconds_since_1970(), &self.settings.build) {
             if finding.severity == Severity::Error {
                 return Err(NotSent::because(finding));
             }
-            if subject == Subject::Lifetime
-                && let Authenticator::IdToken { warned, .. } = &self.settings.authenticator
-                && !warned.swap(true, Ordering::Relaxed)
-            {
-                finding.log();
+            if subject == Subject::Lifetime {
+                doubt = Some(finding);
             }
         }
-        Ok(())
+        Ok(doubt)
+    }
+
+    /// Warns once of what is wrong with the token, unless the error of the exchange says the same.
+    fn warn_unless_explained(&self, doubt: Diagnostic, error: Option<&Error>) {
+        let is_explained =
+            error.and_then(|error| error.problem().hint).is_some_and(|hint| hint.contains(&doubt.message));
+        if let Authenticator::IdToken { warned, .. } = &self.settings.authenticator
+            && !is_explained
+            && !warned.swap(true, Ordering::Relaxed)
+        {
+            doubt.log();
+        }
     }
 
     /// `POST /oauth/token` (RFC 8693, section 2.1).
@@ -216,7 +266,7 @@ impl Gateway {
     }
 
     fn exchange_refused(&self, id_token: &IdToken, call: &Call<'_>, answer: &Answer) -> Error {
-        if answer.is_transient() || answer.status.is_server_error() || answer.is_web_page() {
+        if answer.is_transient() || answer.status.is_server_error() || answer.responder() != Responder::Server {
             return self.refused(call, answer);
         }
         let claims = match id_token.claims() {

@@ -18,11 +18,16 @@ use crate::text::is_loopback;
 const USER_AGENT: &str = concat!("openfaas-pipe/", env!("CARGO_PKG_VERSION"));
 
 /// A host that accepts connections accepts one within this time.
-pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The interval of HTTP/2 pings on a connection with requests under way, and the timeout of their answers. Without them, a
 /// connection that was lost without notice would take every retry with it.
 const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(15), Duration::from_secs(10));
+
+/// The timeout of a connection, below that of the request: then it is certain that a request which timed out had one.
+pub(crate) fn connect_timeout(request: Duration) -> Duration {
+    CONNECT_TIMEOUT.min(request * 9 / 10)
+}
 
 /// A client that trusts the built-in roots and `CA_CERT`. `timeout` bounds one request.
 pub(crate) fn verifying(ca_cert: Option<&CaCert>, timeout: Duration) -> reqwest::ClientBuilder {
@@ -42,7 +47,7 @@ fn builder(ca_cert: Option<&CaCert>, accept_any: bool, timeout: Duration) -> req
         // A URL's query may hold a secret.
         .referer(false)
         .redirect(Policy::none())
-        .connect_timeout(CONNECT_TIMEOUT.min(timeout))
+        .connect_timeout(connect_timeout(timeout))
         .timeout(timeout)
         .http2_keep_alive_interval(interval)
         .http2_keep_alive_timeout(limit)
@@ -86,6 +91,13 @@ pub(crate) fn secret_header(text: &str) -> Result<HeaderValue, InvalidHeaderValu
     let mut value = HeaderValue::from_str(text)?;
     value.set_sensitive(true);
     Ok(value)
+}
+
+/// Whether a URL's host is a name that only a cluster's own DNS knows, such as `gateway.openfaas`.
+pub(crate) fn is_cluster_name(url: &Url) -> bool {
+    let Some(Host::Domain(name)) = url.host() else { return false };
+    let suffixes = [".svc", ".cluster.local", ".openfaas"];
+    suffixes.iter().any(|suffix| name.ends_with(suffix)) || (!name.contains('.') && name != "localhost")
 }
 
 /// Whether a URL names this machine.

@@ -4,6 +4,7 @@ pub(crate) mod ca_cert;
 pub(crate) mod cause;
 pub(crate) mod client;
 pub(crate) mod fetch;
+pub(crate) mod responder;
 pub(crate) mod retry;
 pub(crate) mod service;
 mod tls;

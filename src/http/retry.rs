@@ -23,7 +23,8 @@ const LONGEST_ASKED: Duration = Duration::from_secs(60);
 /// from a proxy before it.
 pub(crate) fn is_transient(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> bool {
     match status.as_u16() {
-        408 | 425 | 429 | 502 | 503 | 504 => true,
+        // From 520 on they are Cloudflare's: it got no usable response.
+        408 | 425 | 429 | 502 | 503 | 504 | 520..=530 => true,
         500 => body.trim_ascii().is_empty() || is_web_page(headers, body),
         _ => false,
     }
@@ -174,7 +175,7 @@ mod tests {
         let transient = |status: u16, body: &str| {
             is_transient(StatusCode::from_u16(status).unwrap(), &HeaderMap::new(), body.as_bytes())
         };
-        for status in [408, 425, 429, 502, 503, 504] {
+        for status in [408, 425, 429, 502, 503, 504, 522, 530] {
             assert!(transient(status, "text"), "{status}");
         }
         for status in [400, 401, 403, 404, 409, 501] {

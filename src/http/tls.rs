@@ -6,7 +6,9 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme,
+};
 
 use super::ca_cert::CaCert;
 
@@ -32,6 +34,15 @@ pub(super) fn config(ca_cert: Option<&CaCert>, accept_any: bool) -> ClientConfig
 pub(super) fn is_ca_used_as_server(error: &CertificateError) -> bool {
     // The type is webpki's, which is not public here.
     matches!(error, CertificateError::Other(error) if error.0.to_string() == "CaUsedAsEndEntity")
+}
+
+/// No certificate of `CA_CERT` issued the server's.
+#[derive(Debug, thiserror::Error)]
+#[error("not issued by CA_CERT")]
+struct NotIssuedByCaCert;
+
+pub(super) fn is_not_issued_by_ca_cert(error: &CertificateError) -> bool {
+    matches!(error, CertificateError::Other(error) if error.0.is::<NotIssuedByCaCert>())
 }
 
 /// Verifies a server's certificate by its chain, or because it is itself in `CA_CERT`.
@@ -62,6 +73,9 @@ impl ServerCertVerifier for CertificateVerifier {
             Err(Error::InvalidCertificate(error)) if is_ca_used_as_server(error) && self.own.contains(end_entity) => {
                 verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
                 Ok(ServerCertVerified::assertion())
+            }
+            Err(Error::InvalidCertificate(CertificateError::UnknownIssuer)) if !self.own.is_empty() => {
+                Err(CertificateError::Other(OtherError(Arc::new(NotIssuedByCaCert))).into())
             }
             _ => verified,
         }

@@ -69,9 +69,24 @@ impl Reason {
             known.into_iter().filter(|(subject, finding)| subjects.contains(subject) && finding.severity >= severity);
         let mut known = known.map(|(_, finding)| format!("{}; {}", finding.message, finding.hint.unwrap_or_default()));
         let remedy = match self {
-            Self::NoIam => NO_IAM,
+            Self::NoIam => {
+                return format!(
+                    "no token exchange at `{}/oauth/token`: the base path in `OPENFAAS_URL` is wrong or missing, or it is \
+                     OpenFaaS CE or Standard, which have no IAM (set `OPENFAAS_PASSWORD`), or Enterprise without \
+                     `iam.enabled`",
+                    quote(gateway)
+                );
+            }
             Self::NoRole => {
-                let mut remedy = NO_ROLE.to_owned();
+                // The condition below would open deploys to whoever can push to the branch of a pull request.
+                let mut remedy = match &build.pull_request {
+                    Some(id) => format!(
+                        "this is the build of pull request `{}`: take the step out of `pull-requests`, or give it a Role of its \
+                         own, with another Policy\n{NO_ROLE}",
+                        quote(id)
+                    ),
+                    None => NO_ROLE.to_owned(),
+                };
                 known.for_each(|finding| remedy.push_str(&format!("\n{finding}")));
                 return match resources::condition(claims) {
                     Ok(condition) => {
@@ -97,15 +112,13 @@ impl Reason {
     }
 }
 
-const NO_IAM: &str = "the gateway has no token exchange: OpenFaaS CE and Standard have no IAM, so set `OPENFAAS_PASSWORD` \
-    (an empty value counts as not set); otherwise check whether a base path is missing in `OPENFAAS_URL`";
 const NO_ROLE: &str = "the gateway trusts the issuer, but no Role matches the token: all conditions of one Role must match, \
     and UUIDs in them have braces";
 const UNKNOWN_ISSUER: &str = "the gateway does not know the issuer: apply a JwtIssuer whose `spec.iss` is exactly the token's \
     `iss`; each Bitbucket workspace needs its own";
 const OTHER_AUDIENCE: &str = "the token is meant for this gateway, but its JwtIssuer lists another `spec.aud`: write the \
     gateway's URL there exactly as in the token's `aud`";
-const NOT_THE_GATEWAY: &str = "IAM refuses tokens with status 400, so this answer is from a proxy before the gateway, or from \
+const NOT_THE_GATEWAY: &str = "IAM refuses tokens with status 400, so this answer is from a proxy in front of the gateway, or from \
     an OpenFaaS without IAM: exempt `POST /oauth/token` from the proxy's own authentication, or set `OPENFAAS_PASSWORD`";
 const STALE_KEYS: &str = "the gateway has not fetched the issuer's current keys yet: retry in a few minutes; if that does not \
     help, restart the gateway, and check that it can reach the token's `iss`";

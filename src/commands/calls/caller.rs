@@ -1,5 +1,7 @@
 //! One call of a function: its request, and a function token if the function asks for one.
 
+use std::time::Duration;
+
 use http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName};
 use url::Url;
@@ -9,10 +11,9 @@ use crate::config::{Auth, CallOptions};
 use crate::console::log::quote;
 use crate::diagnostic::Failure;
 use crate::function::FunctionName;
-use crate::gateway::{self, AccessToken, Error, Gateway, Unanswered};
+use crate::gateway::{self, AccessToken, CALL_ID, Error, Gateway, Invoked, Unanswered};
+use crate::http::retry::is_web_page;
 
-/// The gateway's id of a call.
-const CALL_ID: HeaderName = HeaderName::from_static("x-call-id");
 const DURATION: HeaderName = HeaderName::from_static("x-duration-seconds");
 
 /// The realm by which a function's watchdog asks for a function token.
@@ -36,11 +37,23 @@ pub(crate) struct Call<'a> {
 
 pub(crate) struct Answered {
     pub(crate) response: reqwest::Response,
+    /// How long the last attempt took.
+    pub(crate) took: Duration,
     /// Whether a function token went with the call.
     pub(crate) with_token: bool,
 }
 
 impl Answered {
+    fn of(Invoked { response, took }: Invoked, with_token: bool) -> Self {
+        Self { response, took, with_token }
+    }
+
+    /// Whether a proxy's sign-in page may have been taken for the function's response.
+    pub(crate) fn is_doubtful(&self, body: &[u8]) -> bool {
+        let is_success = self.response.status().is_success();
+        is_success && self.call_id().is_none() && is_web_page(self.response.headers(), body)
+    }
+
     pub(crate) fn call_id(&self) -> Option<String> {
         text(self.response.headers(), &CALL_ID)
     }
@@ -56,20 +69,21 @@ impl Caller<'_> {
         if self.options.auth == Auth::Auto && call.asynchronous {
             let token = self.token_of_queued_call(call.function).await?;
             let with_token = token.is_some();
-            return Ok(Answered { response: self.once(call, token).await?, with_token });
+            return Ok(Answered::of(self.once(call, token).await?, with_token));
         }
         if self.options.auth != Auth::Always {
-            let response = self.once(call, None).await?;
+            let invoked = self.once(call, None).await?;
+            let response = &invoked.response;
             let wanted = response.status().as_u16() == 401 && asks_for_function_token(response.headers());
             if self.options.auth == Auth::Never || !wanted {
-                return Ok(Answered { response, with_token: false });
+                return Ok(Answered::of(invoked, false));
             }
             tracing::info!("`{}` requires a function token", quote(&call.function.to_string()));
             // Its connection is free for the next request.
-            drop(response);
+            drop(invoked);
         }
         let token = self.gateway.function_token(call.function).await?;
-        Ok(Answered { response: self.once(call, Some(token)).await?, with_token: true })
+        Ok(Answered::of(self.once(call, Some(token)).await?, true))
     }
 
     /// The queue accepts every call, and the 401 of a guarded function would be lost: the token is sent with the call.
@@ -90,7 +104,7 @@ impl Caller<'_> {
         }
     }
 
-    async fn once(&self, call: &Call<'_>, token: Option<AccessToken>) -> Result<reqwest::Response, Unanswered> {
+    async fn once(&self, call: &Call<'_>, token: Option<AccessToken>) -> Result<Invoked, Unanswered> {
         let mut headers = HeaderMap::new();
         if let Some(content_type) = &self.options.content_type {
             headers.insert(CONTENT_TYPE, content_type.clone());

@@ -3,6 +3,7 @@
 mod caller;
 mod payload;
 mod refusal;
+mod shown;
 
 use crate::commands::prepare::Preparation;
 use crate::config::CallOptions;
@@ -10,6 +11,7 @@ use crate::gateway::may_be_set;
 pub(crate) use caller::{Answered, Call, Caller};
 pub(crate) use payload::Payload;
 pub(crate) use refusal::{RefusedCall, unanswered};
+pub(crate) use shown::show_refusal;
 
 /// Checks what every call sends, and opens its body.
 pub(crate) fn open_payload(preparation: &mut Preparation<'_>, options: &CallOptions) -> Option<Payload> {

@@ -42,6 +42,23 @@ impl Payload {
         }
     }
 
+    /// The length in bytes.
+    pub(crate) fn size(&self) -> u64 {
+        match self {
+            Self::Text(text) => text.len() as u64,
+            Self::File { size, .. } => *size,
+        }
+    }
+
+    /// ` of 12 MB`; empty if the size does not matter.
+    pub(super) fn size_in_words(&self) -> String {
+        match self.size() {
+            0..1_000 => String::new(),
+            size @ 1_000..1_000_000 => format!(" of {} KB", size / 1_000),
+            size => format!(" of {} MB", size / 1_000_000),
+        }
+    }
+
     /// The body for one request.
     pub(crate) async fn body(&self) -> Result<reqwest::Body, Error> {
         match self {

@@ -5,14 +5,14 @@ use futures_util::stream;
 use tokio::time::{Duration, Instant, sleep, timeout_at};
 
 use super::wait::show_log;
-use crate::commands::calls::{Answered, Call, Caller, Payload, RefusedCall, unanswered};
+use crate::commands::calls::{Answered, Call, Caller, Payload, RefusedCall, show_refusal, unanswered};
 use crate::commands::concurrent::Session;
 use crate::config::{Verify, VerifyCall};
-use crate::console::{log, redact};
+use crate::console::log;
 use crate::diagnostic::{Diagnostic, Failure};
 use crate::function::FunctionName;
 use crate::function::outcome::CallOutcome;
-use crate::gateway::{Error, Unanswered};
+use crate::gateway::{Error, Unanswered, may_recover};
 use crate::text::count;
 
 /// The pause before a function that just started is called again; it grows to [`PAUSE_MOST`].
@@ -79,10 +79,10 @@ impl Verifier<'_> {
     }
 
     /// Calls until there is a verdict, or until the deadline.
-    async fn call(&self, call: &VerifyCall, outcome: &mut CallOutcome, deadline: Instant) -> Result<(), Diagnostic> {
+    async fn call(&self, written: &VerifyCall, outcome: &mut CallOutcome, deadline: Instant) -> Result<(), Diagnostic> {
         let Session { gateway, shutdown, .. } = self.session;
         let function = outcome.function.clone();
-        let url = self.url(call, &function);
+        let url = self.url(written, &function);
         let caller = Caller { gateway, options: &self.verify.options, payload: self.payload };
         // All retries are made here, so that they end at the deadline.
         let call = Call { function: &function, url, asynchronous: false, idempotent: true, retries: 0 };
@@ -95,13 +95,21 @@ impl Verifier<'_> {
                     outcome.status = Some(status.as_u16());
                     outcome.call_id = answered.call_id();
                     match status.as_u16() {
-                        _ if status.is_success() => return Ok(()),
-                        502..=504 if may_retry() => {}
-                        _ => return Err(refused(&caller, &call, answered, deadline).await),
+                        _ if status.is_success() => {
+                            if answered.is_doubtful(b"") {
+                                tracing::warn!(
+                                    "`{}`: the response is a web page without the gateway's call id: it may not be from the function",
+                                    log::quote(&written.text)
+                                );
+                            }
+                            return Ok(());
+                        }
+                        _ if may_recover(status, answered.response.headers()) && may_retry() => {}
+                        _ => return Err(refused(&caller, &call, &written.text, answered, deadline).await),
                     }
                 }
                 Ok(Err(Unanswered { error, .. })) if may_retry() && is_connection_failure(&error) => {}
-                Ok(Err(Unanswered { error, .. })) => return Err(failed(unanswered(&function, &call.url, &error))),
+                Ok(Err(Unanswered { error, .. })) => return Err(failed(unanswered(&caller, &call, &error))),
                 Err(_) => return Err(no_verdict(outcome, self.limit)),
             }
             tracing::debug!("`{function}` is not available yet; retrying in {}", log::duration(pause));
@@ -122,8 +130,14 @@ impl Verifier<'_> {
     }
 }
 
-/// The problem of a final answer other than 2xx; logs the beginning of the body as lines.
-async fn refused(caller: &Caller<'_>, call: &Call<'_>, mut answered: Answered, deadline: Instant) -> Diagnostic {
+/// The problem of a final answer other than 2xx; logs the beginning of the body.
+async fn refused(
+    caller: &Caller<'_>,
+    call: &Call<'_>,
+    name: &str,
+    mut answered: Answered,
+    deadline: Instant,
+) -> Diagnostic {
     let mut start = Vec::new();
     // If the answer breaks off, its status is known anyway.
     while let Ok(Ok(Some(chunk))) =
@@ -135,19 +149,12 @@ async fn refused(caller: &Caller<'_>, call: &Call<'_>, mut answered: Answered, d
         }
     }
     let text = String::from_utf8_lossy(&start);
-    let problem = RefusedCall { caller, call, answered: &answered, start: &text }.problem().await;
-    show(&start);
-    failed(problem)
-}
-
-/// Masked before it is cut, so that no part of a secret is left at the end.
-fn show(body: &[u8]) {
-    let masked = redact::redact_bytes(body);
-    let visible = log::visible(&masked[..masked.len().min(SHOWN)]);
-    let visible = visible.trim_end();
-    if !visible.is_empty() {
-        log::plain(visible);
+    let refused = RefusedCall { caller, call, answered: &answered, start: &text };
+    let problem = refused.problem().await;
+    if !refused.is_body_told() {
+        show_refusal(name, &start, start.len() as u64, SHOWN);
     }
+    failed(problem)
 }
 
 /// A deploy whose calls fail is one that is not ready; what is not permitted stays so.

@@ -3,6 +3,7 @@
 use std::io::{self, Write as _};
 use std::path::Path;
 
+use crate::commands::calls::show_refusal;
 use crate::console::log::{self, quote};
 use crate::console::redact::{self, RedactStream};
 use crate::diagnostic::{Diagnostic, Failure};
@@ -57,6 +58,11 @@ impl<'a> Answer<'a> {
 
     pub(super) fn start(&self) -> String {
         String::from_utf8_lossy(&self.start).into_owned()
+    }
+
+    /// Shows a response other than 2xx, as the function's.
+    pub(super) fn show_refusal(&self, name: &str) {
+        show_refusal(name, &self.start, self.size, SHOWN);
     }
 
     /// Completes the file, or shows the answer.

@@ -10,7 +10,7 @@ use crate::commands::calls::{Call, Caller, RefusedCall, open_payload, unanswered
 use crate::commands::prepare::{Preparation, Rejected};
 use crate::config::Invoke;
 use crate::console::log::{self, quote};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Failure};
 use crate::files::atomic::{self, Attributes};
 use crate::function::outcome::{InvocationOutcome, Outcome};
 use crate::gateway::{Error, Unanswered};
@@ -50,6 +50,9 @@ pub(crate) async fn run(mut preparation: Preparation<'_>, invoke: &Invoke) -> Re
     let attributes = Attributes::inherited_from(preparation.config.places.clone_dir.as_deref());
     if let Err(problem) = answer(&caller, &call, invoke, attributes, &mut invocation).await {
         problem.log();
+        if let Some(path) = &invoke.output_file {
+            tracing::info!("nothing was written to `{}`", quote(&path.to_string_lossy()));
+        }
         invocation.problem = Some(problem);
     }
     invocation.duration = started.elapsed();
@@ -70,10 +73,10 @@ async fn answer(
         Ok(answered) => answered,
         Err(Unanswered { error, sent }) => {
             invocation.sent = sent;
-            if let Error::Redirect { status, .. } = &error {
-                invocation.status = sent.then_some(status.as_u16());
+            if let Error::Redirect(redirect) = &error {
+                invocation.status = sent.then_some(redirect.status.as_u16());
             }
-            return Err(unanswered(call.function, &call.url, &error));
+            return Err(unanswered(caller, call, &error));
         }
     };
     let status = answered.response.status();
@@ -94,15 +97,26 @@ async fn answer(
         answer.push(&chunk)?;
     }
     invocation.response_bytes = answer.size();
+    let start = answer.start();
     if status.is_success() {
+        if answered.is_doubtful(start.as_bytes()) {
+            Diagnostic::warning(format!(
+                "the response is a web page without the gateway's call id: it may not be from `{}`",
+                quote(&call.function.to_string())
+            ))
+            .with_hint("check that it is not the sign-in page of a proxy in front of the gateway")
+            .log();
+        }
         return answer.finish();
     }
-    let start = answer.start();
-    if let Some(error) = caller.gateway.wants_tls(method, &call.url, status, start.as_bytes()) {
+    if let Some(error) = caller.gateway.connection_fault(method, &call.url, status, start.as_bytes()) {
         return Err(error.problem());
     }
-    let problem = RefusedCall { caller, call, answered: &answered, start: &start }.problem().await;
-    answer.finish()?;
+    let refused = RefusedCall { caller, call, answered: &answered, start: &start };
+    let problem = refused.problem().await;
+    if !refused.is_body_told() {
+        answer.show_refusal(&call.function.to_string());
+    }
     Err(problem)
 }
 
@@ -122,6 +136,7 @@ pub(crate) fn summary(outcome: &Outcome) -> String {
         (None, _) if invocation.asynchronous => format!("`{name}` is queued"),
         (None, _) => format!("`{name}` answered in {took}"),
         (Some(_), Some(200..=299)) => format!("the answer of `{name}` was not received or stored whole"),
+        (Some(problem), Some(_)) if problem.failure == Failure::Unreachable => format!("`{name}` was not reached"),
         (Some(_), Some(status)) => format!("`{name}` answered with status {status}"),
         (Some(_), None) if invocation.sent => format!("no answer from `{name}`"),
         (Some(_), None) => format!("`{name}` was not invoked"),

@@ -37,7 +37,9 @@ impl Preparation<'_> {
             ca_cert,
             accept_any_certificate: config.tls_no_verify,
             authenticator: match &config.credentials {
-                Credentials::Password { username, password } => Authenticator::password(username, password),
+                Credentials::Password { username, password } => {
+                    Authenticator::password(username, password, config.id_token.is_ok())
+                }
                 Credentials::IdToken => Authenticator::id_token(&config.id_token),
             },
             timeout: config.timeout,

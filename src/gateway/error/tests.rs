@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::http::cause::BodyError;
+use crate::http::cause::{BodyError, Cause};
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -20,6 +20,7 @@ fn every_cause_says_what_to_change() {
         Cause::Proxy { variable: "HTTPS_PROXY", reason: "connection refused".into(), is_transient: true },
         Cause::Tls("received fatal alert: ProtocolVersion".into()),
         Cause::SpeaksTls,
+        Cause::ClientCertificate,
         Cause::Body(BodyError("`payload` changed while it was sent".into())),
     ];
     let told = causes.map(|cause| {
@@ -38,7 +39,7 @@ fn every_cause_says_what_to_change() {
     PUT /system/functions at `http://gw.example.com:8080/base`: no route to the host
     hint: a Bitbucket runner in the cloud cannot reach a private address: use the gateway's public one instead of `http://gw.example.com:8080/base`, or a self-hosted runner
     PUT /system/functions at `http://gw.example.com:8080/base`: timeout: no complete answer within 1 min
-    hint: check whether a firewall admits Bitbucket's addresses to `gw.example.com`, or raise `TIMEOUT`
+    hint: the connection was made, so no firewall is in the way: raise `TIMEOUT`
     PUT /system/functions at `http://gw.example.com:8080/base`: the answer is not HTTP: invalid HTTP version parsed
     hint: check whether the gateway answers at `http://gw.example.com:8080/base`
     PUT /system/functions at `http://gw.example.com:8080/base`: timeout: no connection within 10 s
@@ -49,20 +50,43 @@ fn every_cause_says_what_to_change() {
     hint: the pipe supports TLS 1.2 and 1.3; this command shows what the server supports: `openssl s_client -connect gw.example.com:8080`
     PUT /system/functions at `http://gw.example.com:8080/base`: plain HTTP was sent to a port that requires TLS
     hint: write `OPENFAAS_URL: 'https://gw.example.com:8080/base'`
+    PUT /system/functions at `http://gw.example.com:8080/base`: the server requires a client certificate
+    hint: the pipe has no client certificate: let `/oauth/token`, `/system/` and `/function/` of `gw.example.com` pass without one; the step's token authenticates these requests
     PUT /system/functions at `http://gw.example.com:8080/base`: `payload` changed while it was sent
     hint: find out what changes the file during the run
     ");
 }
 
 #[test]
-fn servers_that_require_tls_are_recognised_by_their_words() {
-    for words in [
-        "Client sent an HTTP request to an HTTPS server.\n",
-        "<html><head><title>400 The plain HTTP request was sent to HTTPS port</title></head>",
-        "Reason: You're speaking plain HTTP to an SSL-enabled server port.<br />",
+fn servers_are_recognised_by_what_they_say_about_the_connection() {
+    for (words, cause) in [
+        ("Client sent an HTTP request to an HTTPS server.\n", Cause::SpeaksTls),
+        ("<html><head><title>400 The plain HTTP request was sent to HTTPS port</title></head>", Cause::SpeaksTls),
+        ("Reason: You're speaking plain HTTP to an SSL-enabled server port.<br />", Cause::SpeaksTls),
+        ("<html><head><title>400 No required SSL certificate was sent</title></head>", Cause::ClientCertificate),
     ] {
-        assert!(wants_tls(StatusCode::BAD_REQUEST, words.as_bytes()), "{words}");
-        assert!(!wants_tls(StatusCode::OK, words.as_bytes()), "{words}");
+        assert_eq!(connection_fault(StatusCode::BAD_REQUEST, words.as_bytes()), Some(cause), "{words}");
+        assert_eq!(connection_fault(StatusCode::OK, words.as_bytes()), None, "{words}");
     }
-    assert!(!wants_tls(StatusCode::BAD_REQUEST, b"no such secret"));
+    assert_eq!(connection_fault(StatusCode::BAD_REQUEST, b"no such secret"), None);
+}
+
+#[test]
+fn name_inside_a_cluster_is_recognised() {
+    for (url, is_cluster) in [
+        ("http://gateway.openfaas:8080", true),
+        ("http://gateway:8080", true),
+        ("http://gateway.openfaas.svc.cluster.local:8080", true),
+        ("https://gw.example.com", false),
+        ("https://10.0.0.1", false),
+    ] {
+        let gateway = Url::parse(url).unwrap();
+        let transport = Transport { request: String::new(), gateway, source: Cause::UnknownName, unsent: true };
+        let hint = transport.problem().hint.unwrap();
+        assert_eq!(
+            hint.contains("is a name inside a cluster, which only a runner there can reach"),
+            is_cluster,
+            "{hint}"
+        );
+    }
 }

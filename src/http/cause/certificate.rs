@@ -32,6 +32,12 @@ impl Certificate {
                 "if a private CA issued it, set `CA_CERT` to the CA's certificate; otherwise check that the server sends the \
                  intermediate certificates",
             ),
+            error if tls::is_not_issued_by_ca_cert(error) => (
+                "the certificate's issuer is not trusted: it is none of `CA_CERT`".to_owned(),
+                "set `CA_CERT` to the certificate of the CA that issued the server's, or let the server send the intermediate \
+                 certificates; this command shows what it sends: \
+                 `openssl s_client -connect HOST:PORT -servername HOST -showcerts`",
+            ),
             error if tls::is_ca_used_as_server(error) => (
                 "the certificate is self-signed and not trusted".to_owned(),
                 "to trust this very certificate, set `CA_CERT` to it; this command shows it: \

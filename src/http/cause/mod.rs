@@ -7,8 +7,9 @@ use std::io;
 use std::time::Duration;
 
 use hyper_util::client::proxy::matcher::Matcher;
+use rustls::AlertDescription;
 
-use super::client::{CONNECT_TIMEOUT, is_local};
+use super::client::{connect_timeout, is_local};
 use crate::console::log::{self, quote};
 use certificate::Certificate;
 
@@ -40,6 +41,11 @@ pub(crate) enum Cause {
     NotTls,
     #[error("TLS handshake failed: {0}")]
     Tls(String),
+    #[error("the server requires a client certificate")]
+    ClientCertificate,
+    /// The HTTP library cannot do TLS with one through a tunnel.
+    #[error("a proxy cannot be used for an IPv6 address")]
+    Ipv6ThroughProxy,
     #[error("the answer is not HTTP: {0}")]
     NotHttp(String),
     #[error("plain HTTP was sent to a port that requires TLS")]
@@ -82,8 +88,11 @@ impl Cause {
             found = Some(Self::TimedOut(timeout));
         }
         let text = chain.join(": ");
+        if text.contains("Invalid Server Name") {
+            return Self::Ipv6ThroughProxy;
+        }
         let found = found.or_else(|| Self::of_lookup(&text)).map(|found| match found {
-            Self::TimedOut(_) if error.is_connect() => Self::ConnectTimedOut(CONNECT_TIMEOUT.min(timeout)),
+            Self::TimedOut(_) if error.is_connect() => Self::ConnectTimedOut(connect_timeout(timeout)),
             found => found,
         });
         // What goes wrong on the way to a proxy, or in it, is reported within an error of the tunnel through it.
@@ -135,6 +144,10 @@ impl Cause {
         match error {
             rustls::Error::InvalidCertificate(error) => Self::Certificate(Certificate::of(error)),
             rustls::Error::InvalidMessage(_) => Self::NotTls,
+            // In TLS 1.3 a server says so after the handshake; before that version it sends the general alert.
+            rustls::Error::AlertReceived(AlertDescription::CertificateRequired) => Self::ClientCertificate,
+            // The library's words are two names in one: `received fatal alert: the server …`.
+            rustls::Error::AlertReceived(alert) => Self::Tls(format!("the server sent the alert `{alert:?}`")),
             error => Self::Tls(quote(&error.to_string())),
         }
     }
@@ -207,6 +220,9 @@ impl Cause {
             Self::Proxy { variable, .. } => {
                 let host = host.trim_matches(['[', ']']);
                 Some(format!("check the proxy that `{variable}` names, or add `{host}` to `NO_PROXY`"))
+            }
+            Self::Ipv6ThroughProxy => {
+                Some(format!("use a host name instead of `{host}`, or add `{host}` to `NO_PROXY`"))
             }
             Self::Tls(_) => Some(format!(
                 "the pipe supports TLS 1.2 and 1.3; this command shows what the server supports: \

@@ -19,6 +19,16 @@ fn unknown_name_is_distinguished_from_a_name_service_that_does_not_answer() {
 }
 
 #[test]
+fn alert_for_a_missing_client_certificate_is_distinguished_from_others() {
+    let alert = |alert| Cause::of_tls(&rustls::Error::AlertReceived(alert));
+    assert_eq!(alert(AlertDescription::CertificateRequired), Cause::ClientCertificate);
+    assert_eq!(
+        alert(AlertDescription::ProtocolVersion).to_string(),
+        "TLS handshake failed: the server sent the alert `ProtocolVersion`"
+    );
+}
+
+#[test]
 fn unreachable_address_is_recognised() {
     for kind in [io::ErrorKind::HostUnreachable, io::ErrorKind::NetworkUnreachable, io::ErrorKind::NetworkDown] {
         assert_eq!(Cause::of_io(&kind.into(), TIMEOUT), Some(Cause::NoRoute), "{kind}");
@@ -34,6 +44,6 @@ fn connect_timeout_is_distinguished_from_the_request_timeout() {
     let client = builder.connect_timeout(Duration::from_millis(50)).build().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let cause = Cause::of(&runtime.block_on(async { client.get(url).send().await }).unwrap_err(), TIMEOUT);
-    assert_eq!(cause, Cause::ConnectTimedOut(CONNECT_TIMEOUT));
+    assert_eq!(cause, Cause::ConnectTimedOut(connect_timeout(TIMEOUT)));
     assert!(cause.is_transient());
 }

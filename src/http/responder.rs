@@ -1,0 +1,117 @@
+//! Who answered a request: the server that was asked, or something else in its place.
+
+use http::{HeaderMap, StatusCode};
+use serde_json::Value;
+
+use super::retry::is_web_page;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Responder {
+    /// The server that was asked, as far as the response shows.
+    Server,
+    /// A page for people: a proxy, an ingress or a web server.
+    WebPage,
+    /// Cloudflare, which got no response from the server.
+    Cloudflare,
+    KubernetesApi,
+    /// An ingress controller that has no route for the host.
+    UnroutedIngress,
+}
+
+/// Statuses that Cloudflare uses for its own errors, and what they mean.
+const CLOUDFLARE: [(u16, &str); 9] = [
+    (520, "invalid response from the gateway"),
+    (521, "the gateway refused the connection"),
+    (522, "no connection to the gateway"),
+    (523, "no route to the gateway"),
+    (524, "no response from the gateway in time"),
+    (525, "TLS handshake with the gateway failed"),
+    (526, "invalid certificate of the gateway"),
+    (527, "no connection to the gateway"),
+    (530, "the gateway's tunnel or host name does not exist"),
+];
+
+/// How the default backends of ingress controllers begin their 404: ingress-nginx and Google's load balancer.
+const DEFAULT_BACKENDS: [&[u8]; 2] = [b"default backend - 404", b"response 404 (backend NotFound)"];
+
+impl Responder {
+    pub(crate) fn of(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Self {
+        let text = body.trim_ascii();
+        if cloudflare(status).is_some() {
+            Self::Cloudflare
+        } else if is_web_page(headers, body) && !(status.is_success() && text.is_empty()) {
+            Self::WebPage
+        } else if status == StatusCode::NOT_FOUND && DEFAULT_BACKENDS.iter().any(|start| text.starts_with(start)) {
+            Self::UnroutedIngress
+        } else if !status.is_success() && is_kubernetes(text) {
+            Self::KubernetesApi
+        } else {
+            Self::Server
+        }
+    }
+}
+
+/// A failure of the Kubernetes API is a `Status`; without a resource in the path it lists its paths.
+fn is_kubernetes(body: &[u8]) -> bool {
+    let Ok(Value::Object(fields)) = serde_json::from_slice(body) else { return false };
+    let is_status = fields.get("kind").is_some_and(|kind| kind == "Status") && fields.contains_key("apiVersion");
+    is_status || fields.get("paths").is_some_and(Value::is_array)
+}
+
+fn cloudflare(status: StatusCode) -> Option<&'static str> {
+    CLOUDFLARE.iter().find(|(code, _)| *code == status.as_u16()).map(|(_, meaning)| *meaning)
+}
+
+/// A status with its name, as in `502 Bad Gateway`; one without a standard name is shown by its number.
+pub(crate) fn status_name(status: StatusCode) -> String {
+    match (cloudflare(status), status.canonical_reason()) {
+        (Some(meaning), _) => format!("{} (Cloudflare: {meaning})", status.as_u16()),
+        (None, Some(_)) => status.to_string(),
+        (None, None) => status.as_str().to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn responder(status: u16, content_type: &str, body: &str) -> Responder {
+        let headers = HeaderMap::from_iter([(http::header::CONTENT_TYPE, content_type.parse().unwrap())]);
+        Responder::of(StatusCode::from_u16(status).unwrap(), &headers, body.as_bytes())
+    }
+
+    #[test]
+    fn what_answers_instead_of_a_gateway_is_recognised() {
+        use Responder::*;
+        for (status, body, expected) in [
+            (404, "default backend - 404\n", UnroutedIngress),
+            (404, "response 404 (backend NotFound), service rules for the path non-existent \n", UnroutedIngress),
+            (404, "404 page not found\n", Server),
+            (404, "deployments.apps \"default backend - 404\" not found", Server),
+            (403, r#"{"kind":"Status","apiVersion":"v1","status":"Failure","code":403}"#, KubernetesApi),
+            (404, r#"{"paths": ["/api", "/apis"]}"#, KubernetesApi),
+            (400, r#"{"error": "invalid_request"}"#, Server),
+            (200, r#"{"kind":"Status","apiVersion":"v1"}"#, Server),
+            (522, "error code: 522", Cloudflare),
+            (530, "<html>Argo Tunnel error</html>", Cloudflare),
+            (529, "overloaded", Server),
+            (200, "<!DOCTYPE html><title>Sign in</title>", WebPage),
+            (401, "<html>", WebPage),
+            (200, "", Server),
+            (200, "updated", Server),
+        ] {
+            assert_eq!(responder(status, "text/plain", body), expected, "{status} {body}");
+        }
+        assert_eq!(responder(202, "text/html", ""), Server);
+        assert_eq!(responder(200, "text/html", "Signed out"), WebPage);
+        assert_eq!(responder(502, "text/html", ""), WebPage);
+    }
+
+    #[test]
+    fn statuses_have_names() {
+        let name = |status: u16| status_name(StatusCode::from_u16(status).unwrap());
+        assert_eq!(name(502), "502 Bad Gateway");
+        assert_eq!(name(522), "522 (Cloudflare: no connection to the gateway)");
+        assert_eq!(name(529), "529");
+    }
+}
