@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -117,6 +118,21 @@ fn image_that_would_contain_the_login_causes_a_warning() {
     let pipe = pipe.file(".dockerignore", ".git\n");
     pipe.run().exits(0).says(says);
     pipe.file(".dockerignore", ".git\n.docker\n").run().exits(0).does_not_say("WARNING");
+}
+
+#[test]
+fn config_that_git_tracks_causes_a_warning() {
+    let (_cloud, pipe) = login();
+    let pipe = pipe.list("REGISTRIES", &[ECR]).file(".docker/config.json", "{}");
+    let git = |words: &[&str]| {
+        let status = Command::new("git").args(words).current_dir(pipe.dir()).status().expect("cannot run git");
+        assert!(status.success());
+    };
+    git(&["init", "--quiet"]);
+    let says = "WARNING: git tracks `.docker/config.json`, so that a commit would contain the logins";
+    pipe.run().exits(0).does_not_say("git tracks");
+    git(&["add", "--force", ".docker/config.json"]);
+    pipe.run().exits(0).says(says);
 }
 
 #[test]

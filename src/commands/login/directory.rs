@@ -17,6 +17,9 @@ const CONFIG: &str = "config.json";
 /// Docker's own files are far shorter, and so are lists of names to ignore.
 const LIMIT: usize = 1024 * 1024;
 
+/// Larger indexes of git are not looked into.
+const INDEX_LIMIT: usize = 16 * 1024 * 1024;
+
 /// How many things that were there already are named.
 const MOST_NAMES: usize = 10;
 
@@ -89,7 +92,21 @@ impl Directory {
 
     /// Warns about what the new logins will be next to.
     pub(super) fn warn(&self) {
-        self.warning_of_contents().into_iter().chain(self.warning_of_context()).for_each(|warning| warning.log());
+        let warnings = [self.warning_of_contents(), self.warning_of_git(), self.warning_of_context()];
+        warnings.into_iter().flatten().for_each(|warning| warning.log());
+    }
+
+    /// Git does not ignore what it tracks.
+    fn warning_of_git(&self) -> Option<Diagnostic> {
+        let file = self.relative.join(CONFIG);
+        // Each path in an index ends with a zero (gitformat-index).
+        let index = input::read(&self.clone_dir.join(".git/index"), INDEX_LIMIT).unwrap_or_default();
+        let path = [file.as_os_str().as_encoded_bytes(), b"\0".as_slice()].concat();
+        let file = file.display();
+        index.windows(path.len()).any(|part| part == path).then(|| {
+            Diagnostic::warning(format!("git tracks `{file}`, so that a commit would contain the logins"))
+                .with_hint(format!("remove it from the repository: `git rm --cached {file}`"))
+        })
     }
 
     /// What else docker will follow once the script points it here; whoever filled the clone may have put it there.
