@@ -12,6 +12,7 @@ use super::exchange::Session;
 use super::sigv4::Signer;
 use super::{Aws, EcrHost};
 use crate::cloud::clock;
+use crate::cloud::fault;
 use crate::cloud::login::RegistryLogin;
 use crate::console::redact::Secret;
 use crate::diagnostic::Diagnostic;
@@ -24,6 +25,7 @@ impl Aws<'_> {
         host: &EcrHost,
         session: &Session,
     ) -> Result<Arc<RegistryLogin>, Diagnostic> {
+        const SERVICE: &str = "AWS ECR";
         const BODY: &str = "{}";
         let endpoint = host.api();
         let date = clock::basic(session.now());
@@ -47,12 +49,12 @@ impl Aws<'_> {
             let value = secret_header(value).map_err(|_| incomplete("AWS STS", "valid credentials"))?;
             request = request.header(name, value);
         }
-        let answer = self.send("AWS ECR", request).await?;
+        let answer = fault::send(self.http, SERVICE, request).await?;
         if !answer.status.is_success() {
-            let what = "returned no authorization token";
-            return Err(self.refused(host, "AWS ECR", what, &answer, |context, fault| context.of_ecr(fault)));
+            let what = format!("returned no authorization token for role `{}`", self.role);
+            return Err(fault::refused(SERVICE, &what, &answer, |fault| self.context(host).of_ecr(fault)));
         }
-        ecr_login(&answer).ok_or_else(|| incomplete("AWS ECR", "credentials"))
+        ecr_login(&answer).ok_or_else(|| incomplete(SERVICE, "credentials"))
     }
 }
 

@@ -5,8 +5,8 @@ use std::time::{Instant, SystemTime};
 use http::Method;
 use http::header::{ACCEPT, DATE};
 
-use super::fault::Body;
 use super::{Aws, EcrHost};
+use crate::cloud::fault::{self, Body};
 use crate::cloud::login::SHORTEST_TOKEN;
 use crate::console::log::quote;
 use crate::console::redact::Secret;
@@ -18,6 +18,7 @@ const SESSION_SECONDS: &str = "3600";
 
 impl Aws<'_> {
     pub(super) async fn assume_role(&self, host: &EcrHost) -> Result<Session, Diagnostic> {
+        const SERVICE: &str = "AWS STS";
         let form = [
             ("Action", "AssumeRoleWithWebIdentity"),
             ("Version", "2011-06-15"),
@@ -27,13 +28,13 @@ impl Aws<'_> {
             ("DurationSeconds", SESSION_SECONDS),
         ];
         let request = self.http.request(Method::POST, format!("https://{}/", host.sts()));
-        let answer = self.send("AWS STS", request.header(ACCEPT, "application/json").form(&form)).await?;
+        let request = request.header(ACCEPT, "application/json").form(&form);
+        let answer = fault::send(self.http, SERVICE, request).await?;
         if !answer.status.is_success() {
-            return Err(self.refused(host, "AWS STS", "refused the step's token", &answer, |context, fault| {
-                context.of_sts(fault)
-            }));
+            let what = format!("refused the step's token for role `{}`", self.role);
+            return Err(fault::refused(SERVICE, &what, &answer, |fault| self.context(host).of_sts(fault)));
         }
-        let session = Session::read(&answer).ok_or_else(|| incomplete("AWS STS", "credentials"))?;
+        let session = Session::read(&answer).ok_or_else(|| incomplete(SERVICE, "credentials"))?;
         tracing::info!("AWS: role `{}` assumed", quote(&self.role.to_string()));
         Ok(session)
     }

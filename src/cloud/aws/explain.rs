@@ -1,7 +1,7 @@
 //! What to change at AWS if it refuses (STS and ECR API references, *Errors*; IAM guide, *OIDC federation*).
 
-use super::fault::Fault;
 use super::{EcrHost, RoleArn, setup};
+use crate::cloud::fault::Fault;
 use crate::cloud::step::{EXPIRED, Step};
 use crate::console::log::quote;
 
@@ -143,6 +143,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::cloud::fault::Fault;
     use crate::cloud::step::tests::{BUILD, token};
     use crate::function::image::Host;
 

@@ -3,7 +3,6 @@
 mod credentials;
 mod exchange;
 mod explain;
-mod fault;
 mod names;
 mod setup;
 mod sigv4;
@@ -15,12 +14,10 @@ use tokio::sync::OnceCell;
 
 use super::login::RegistryLogin;
 use super::step::Step;
-use crate::console::log::quote;
 use crate::diagnostic::Diagnostic;
-use crate::http::service::{Answer, Http, SHORT, about, denied, is_transient, unavailable};
+use crate::http::service::{Http, denied};
 use exchange::Session;
 use explain::Context;
-use fault::Fault;
 
 pub(crate) use explain::explicit_deny;
 pub(crate) use names::{EcrHost, RoleArn};
@@ -67,27 +64,7 @@ impl<'a> Aws<'a> {
         self.authorization_token(host, session).await
     }
 
-    async fn send(&self, service: &str, request: reqwest::RequestBuilder) -> Result<Answer, Diagnostic> {
-        let is_transient = |answer: &Answer| is_transient(answer.status) || Fault::of(answer).is_transient();
-        let answer = self.http.send_until(request, SHORT, is_transient).await;
-        answer.map_err(|error| about(format!("{service} could not be reached"), error))
-    }
-
-    fn refused(
-        &self,
-        host: &EcrHost,
-        service: &str,
-        what: &str,
-        answer: &Answer,
-        hint: impl Fn(&Context<'_>, &Fault) -> String,
-    ) -> Diagnostic {
-        let fault = Fault::of(answer);
-        let hint = hint(&Context { role: self.role, host, step: self.step }, &fault);
-        let (status, said) = (answer.status.as_u16(), quote(&fault.to_string()));
-        if is_transient(answer.status) || fault.is_transient() {
-            let hint = fault.code.starts_with("IDP").then_some(hint);
-            return unavailable(format!("{service} answered {status}: {said}"), hint);
-        }
-        denied(format!("{service} {what} for role `{}`: {status} {said}", self.role), hint)
+    fn context<'h>(&'h self, host: &'h EcrHost) -> Context<'h> {
+        Context { role: self.role, host, step: self.step }
     }
 }

@@ -7,14 +7,13 @@ use std::time::{Duration, SystemTime};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::Method;
-use serde_json::Value;
 
-use super::{Google, SCOPE, ServiceAccount, json, text, token};
+use super::{Google, SCOPE, ServiceAccount, token};
+use crate::cloud::fault::{self, Body};
 use crate::cloud::login::RegistryLogin;
-use crate::console::log::quote;
 use crate::console::redact::Secret;
 use crate::diagnostic::Diagnostic;
-use crate::http::service::{denied, incomplete};
+use crate::http::service::incomplete;
 
 /// The user under which Google's registries take an access token as the password.
 const USER: &str = "oauth2accesstoken";
@@ -46,20 +45,12 @@ impl Google<'_> {
         let request = self.http.request(Method::POST, url).bearer_auth(federated.reveal());
         let request =
             request.json(&serde_json::json!({"scope": [SCOPE], "lifetime": format!("{}s", LIFETIME.as_secs())}));
-        let answer = self.send(SERVICE, request).await?;
+        let answer = fault::send(self.http, SERVICE, request).await?;
         if !answer.status.is_success() {
-            let json = json(&answer);
-            let message = json.pointer("/error/message").and_then(Value::as_str);
-            let message = message.map_or_else(|| text(&answer), str::to_owned);
-            let details = json.pointer("/error/details").and_then(Value::as_array).into_iter().flatten();
-            let reason = details.filter_map(|detail| detail.get("reason")?.as_str()).next().unwrap_or_default();
-            return Err(denied(
-                format!("{SERVICE} refused a token of `{account}`: {} {}", answer.status.as_u16(), quote(&message)),
-                self.context().of_account(account, reason, &message),
-            ));
+            let what = format!("refused a token of `{account}`");
+            return Err(fault::refused(SERVICE, &what, &answer, |fault| self.context().of_account(account, fault)));
         }
-        let json = json(&answer);
-        let text = json.get("accessToken").and_then(Value::as_str).map(str::to_owned);
+        let text = Body::of(&answer).text("accessToken");
         let token = text.and_then(token).ok_or_else(|| incomplete(SERVICE, "a token"))?;
         tracing::info!("Google: token of service account `{account}` received");
         Ok(token)

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use http::Method;
 
-use super::{Google, SCOPE, text, token};
-use crate::console::log::quote;
+use super::{Google, SCOPE, token};
+use crate::cloud::fault;
 use crate::console::redact::Secret;
 use crate::diagnostic::Diagnostic;
-use crate::http::service::{denied, incomplete};
-use crate::oidc::{ExchangeRefused, Exchanged};
+use crate::http::service::incomplete;
+use crate::oidc::Exchanged;
 
 const STS: &str = "https://sts.googleapis.com/v1/token";
 
@@ -26,23 +26,10 @@ impl Google<'_> {
                 ("requested_token_type", "urn:ietf:params:oauth:token-type:access_token"),
             ],
         );
-        let answer = self.send(SERVICE, self.http.request(Method::POST, STS).form(&form)).await?;
+        let answer = fault::send(self.http, SERVICE, self.http.request(Method::POST, STS).form(&form)).await?;
         if !answer.status.is_success() {
-            let refused: ExchangeRefused = serde_json::from_slice(&answer.body).unwrap_or_default();
-            let code = refused.error.unwrap_or_default();
-            let said = match refused.error_description {
-                Some(description) if !code.is_empty() => format!("{code}: {description}"),
-                _ => text(&answer),
-            };
-            return Err(denied(
-                format!(
-                    "{SERVICE} refused the step's token for provider `{}`: {} {}",
-                    self.provider,
-                    answer.status.as_u16(),
-                    quote(&said)
-                ),
-                self.context().of_sts(&code, &said),
-            ));
+            let what = format!("refused the step's token for provider `{}`", self.provider);
+            return Err(fault::refused(SERVICE, &what, &answer, |fault| self.context().of_sts(fault)));
         }
         let exchanged: Option<Exchanged> = serde_json::from_slice(&answer.body).ok();
         let exchanged = exchanged.ok_or_else(|| incomplete(SERVICE, "a token"))?;

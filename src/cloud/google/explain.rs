@@ -1,6 +1,7 @@
 //! What to change at Google Cloud if it refuses (Security Token Service, *v1.token*; IAM credentials API).
 
 use super::{ServiceAccount, WorkloadIdentityProvider, setup};
+use crate::cloud::fault::Fault;
 use crate::cloud::step::{EXPIRED, Step, shell_word};
 
 const DELAY: &str = "changes of IAM take up to 5 minutes";
@@ -13,11 +14,11 @@ pub(super) struct Context<'a> {
 
 impl Context<'_> {
     /// The remedy if the token is refused.
-    pub(super) fn of_sts(&self, code: &str, description: &str) -> String {
+    pub(super) fn of_sts(&self, fault: &Fault) -> String {
         let Self { provider, step } = self;
-        let words = description.to_ascii_lowercase();
+        let words = fault.message.to_ascii_lowercase();
         let says = |text: &str| words.contains(text);
-        match code {
+        match fault.code.as_str() {
             "invalid_grant" if says("audience") => self.with_audiences(format!(
                 "the provider `{}` does not allow the token's audience; this command allows it:\n{}\nthe token has\n{}",
                 provider.id,
@@ -78,9 +79,10 @@ impl Context<'_> {
     }
 
     /// The remedy if the service account may not be used.
-    pub(super) fn of_account(&self, account: &ServiceAccount, reason: &str, message: &str) -> String {
+    pub(super) fn of_account(&self, account: &ServiceAccount, fault: &Fault) -> String {
         let Self { provider, step } = self;
-        if reason == "SERVICE_DISABLED" || message.contains("has not been used in project") {
+        let message = &fault.message;
+        if fault.code == "SERVICE_DISABLED" || message.contains("has not been used in project") {
             let project = account.project();
             return format!(
                 "the IAM Service Account Credentials API is not enabled; this command enables it:\n\
@@ -122,8 +124,12 @@ mod tests {
         use_it(&Context { provider: &provider, step: &step })
     }
 
+    fn fault(code: &str, message: &str) -> Fault {
+        Fault { code: code.to_owned(), message: message.to_owned() }
+    }
+
     fn sts(code: &str, description: &str) -> String {
-        with_context(json!({}), |context| context.of_sts(code, description))
+        with_context(json!({}), |context| context.of_sts(&fault(code, description)))
     }
 
     /// A text without the command that creates the provider, which `setup` has a test of.
@@ -150,7 +156,7 @@ mod tests {
     fn several_audiences_are_named_as_a_possible_cause() {
         let claims = json!({"aud": ["ari:cloud:bitbucket::workspace/8d1c", "https://gw.example.com"]});
         let text = with_context(claims, |context| {
-            context.of_sts("invalid_grant", "The audience in ID Token does not match the expected audience.")
+            context.of_sts(&fault("invalid_grant", "The audience in ID Token does not match the expected audience."))
         });
         assert!(text.contains("the token has 2 audiences"), "{text}");
     }
@@ -219,7 +225,7 @@ mod tests {
     fn service_account_needs_a_binding_or_its_api() {
         let account = ServiceAccount::parse("ci@proj.iam.gserviceaccount.com").unwrap();
         let text = |reason: &str, message: &str| {
-            with_context(json!({}), |context| context.of_account(&account, reason, message))
+            with_context(json!({}), |context| context.of_account(&account, &fault(reason, message)))
         };
         let denied = "Permission 'iam.serviceAccounts.getAccessToken' denied on resource (or it may not exist).";
         insta::assert_snapshot!(text("IAM_PERMISSION_DENIED", denied), @r"

@@ -1,12 +1,14 @@
-//! Errors of STS and ECR, and their bodies: JSON, or XML from an endpoint that knows nothing else.
+//! Requests to clouds, and what they say if they refuse: JSON, or XML from an endpoint of AWS that knows nothing else.
 
 use std::fmt;
 
 use serde_json::Value;
 
-use crate::http::service::Answer;
+use crate::console::log::quote;
+use crate::diagnostic::Diagnostic;
+use crate::http::service::{Answer, Http, SHORT, about, denied, is_transient, unavailable};
 
-/// An error of AWS.
+/// An error of a cloud.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Fault {
     pub(super) code: String,
@@ -14,14 +16,15 @@ pub(super) struct Fault {
 }
 
 impl Fault {
-    /// Reads an error in any of the forms that STS and ECR use.
+    /// Reads an error in any of the forms in use: of AWS's STS and ECR, of token exchanges (RFC 6749, section 5.2), of Google's APIs.
     pub(super) fn of(answer: &Answer) -> Self {
         let body = Body::of(answer);
         let header = || answer.headers.get("x-amzn-errortype").and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let code = body.text("Code").or_else(|| body.text("__type")).or_else(header).unwrap_or_default();
+        let code = ["Code", "__type", "error", "reason"].into_iter().find_map(|name| body.text(name));
+        let code = code.or_else(header).unwrap_or_default();
         // `com.amazonaws.ecr#AccessDeniedException`, `AccessDeniedException:http://…`
         let code = code.rsplit('#').next().unwrap_or_default().split(':').next().unwrap_or_default();
-        let message = body.text("Message").or_else(|| body.text("message"));
+        let message = ["Message", "message", "error_description"].into_iter().find_map(|name| body.text(name));
         let whole = || if code.is_empty() { String::from_utf8_lossy(&answer.body).into_owned() } else { String::new() };
         Self { code: code.to_owned(), message: message.unwrap_or_else(whole) }
     }
@@ -88,8 +91,33 @@ impl Body {
 
 /// serde_json bounds the depth.
 fn find<'a>(json: &'a Value, name: &str) -> Option<&'a str> {
-    let fields = json.as_object()?;
-    fields.get(name).and_then(Value::as_str).or_else(|| fields.values().find_map(|field| find(field, name)))
+    match json {
+        Value::Object(fields) => {
+            let own = fields.get(name).and_then(Value::as_str);
+            own.or_else(|| fields.values().find_map(|field| find(field, name)))
+        }
+        Value::Array(items) => items.iter().find_map(|item| find(item, name)),
+        _ => None,
+    }
+}
+
+/// Sends a request to a service of a cloud.
+pub(super) async fn send(http: &Http, service: &str, request: reqwest::RequestBuilder) -> Result<Answer, Diagnostic> {
+    let is_transient = |answer: &Answer| is_transient(answer.status) || Fault::of(answer).is_transient();
+    let answer = http.send_until(request, SHORT, is_transient).await;
+    answer.map_err(|error| about(format!("{service} could not be reached"), error))
+}
+
+/// What a service refused, with what to change.
+pub(super) fn refused(service: &str, what: &str, answer: &Answer, remedy: impl FnOnce(&Fault) -> String) -> Diagnostic {
+    let fault = Fault::of(answer);
+    let (status, said) = (answer.status.as_u16(), quote(&fault.to_string()));
+    if is_transient(answer.status) || fault.is_transient() {
+        // Of these, only trouble of the token's issuer has a remedy.
+        let remedy = fault.code.starts_with("IDP").then(|| remedy(&fault));
+        return unavailable(format!("{service} answered {status}: {said}"), remedy);
+    }
+    denied(format!("{service} {what}: {status} {said}"), remedy(&fault))
 }
 
 #[cfg(test)]
@@ -116,6 +144,13 @@ mod tests {
             assert_eq!(fault(body), expected, "{body}");
         }
         assert_eq!(fault("Bad gateway"), (String::new(), "Bad gateway".to_owned()));
+        let google = [
+            r#"{"error":"invalid_grant","error_description":"no"}"#,
+            r#"{"error":{"code":403,"message":"no","status":"PERMISSION_DENIED","details":[{"@type":"x","reason":"IAM_PERMISSION_DENIED"}]}}"#,
+            r#"{"error":{"code":403,"message":"no"}}"#,
+        ]
+        .map(|body| Fault::of(&answer(body)).to_string());
+        assert_eq!(google, ["invalid_grant: no", "IAM_PERMISSION_DENIED: no", "no"]);
         let mut answer = answer("{}");
         answer.headers.insert("x-amzn-errortype", "AccessDeniedException:http://x/".parse().unwrap());
         assert_eq!(Fault::of(&answer).code, "AccessDeniedException");
