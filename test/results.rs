@@ -11,7 +11,7 @@ fn deploy(gateway: &Gateway, count: usize) -> Pipe {
 }
 
 /// The result of the last run, validated against the published schema.
-fn result(pipe: &Pipe) -> Value {
+pub(crate) fn result(pipe: &Pipe) -> Value {
     let text = std::fs::read(pipe.dir().join("storage/openfaas-pipe.json")).expect("cannot read file");
     let result = serde_json::from_slice(&text).expect("invalid JSON");
     let schema = serde_json::from_str(include_str!("../docs/result.schema.json")).expect("invalid schema");

@@ -1,6 +1,7 @@
 //! Runs the same action for several functions concurrently.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use futures_util::StreamExt as _;
@@ -86,24 +87,31 @@ pub(crate) async fn each<T>(
     outcomes
 }
 
-/// Deletes functions concurrently, each with its place in the stack file; the outcomes are in the same order.
+/// Deletes functions concurrently, each with its place in the stack file; the outcomes are in the same order. Those of
+/// namespaces that do not exist are not there either: a provider refuses requests for them.
 pub(crate) async fn remove(
     session: &Session<'_>,
+    gone: &BTreeSet<String>,
     targets: Vec<(FunctionName, Option<Location>)>,
 ) -> Vec<FunctionOutcome> {
     let gateway = session.gateway;
     let begun = targets.into_iter().map(|(target, place)| (FunctionOutcome { place, ..begun(gateway, target) }, ()));
-    each(session, begun, async |target, ()| match gateway.delete(target).await {
-        Ok(Deletion::Accepted) => Ok(Action::Removed),
-        Ok(Deletion::NotFound) => Ok(Action::Absent),
-        // If the function no longer exists, only the answer was lost.
-        Ok(Deletion::Unknown(error)) if error.status().is_none() || error.is_transient() => {
-            match gateway.get(target).await {
-                Ok(None) => Ok(Action::Removed),
-                _ => Err(error.into()),
-            }
+    each(session, begun, async |target, ()| {
+        if target.namespace.as_ref().is_some_and(|namespace| gone.contains(namespace)) {
+            return Ok(Action::Absent);
         }
-        Ok(Deletion::Unknown(error)) | Err(error) => Err(error.into()),
+        match gateway.delete(target).await {
+            Ok(Deletion::Accepted) => Ok(Action::Removed),
+            Ok(Deletion::NotFound) => Ok(Action::Absent),
+            // If the function no longer exists, only the answer was lost.
+            Ok(Deletion::Unknown(error)) if error.status().is_none() || error.is_transient() => {
+                match gateway.get(target).await {
+                    Ok(None) => Ok(Action::Removed),
+                    _ => Err(error.into()),
+                }
+            }
+            Ok(Deletion::Unknown(error)) | Err(error) => Err(error.into()),
+        }
     })
     .await
 }

@@ -16,7 +16,7 @@ use crate::function::FunctionName;
 use crate::function::compare::{Change, changes, fields_of};
 use crate::function::outcome::Outcome;
 use crate::gateway::Error;
-use crate::gateway::statuses::Statuses;
+use crate::gateway::statuses::{Reading, Statuses};
 use crate::text::count;
 
 /// Shows what a deploy with the same variables would change.
@@ -40,9 +40,13 @@ pub(crate) async fn run(mut preparation: Preparation<'_>, deploy: &Deploy) -> Re
     checked.apply(&mut loaded.functions, deploy.images.pin);
     let refused = signed_in.err().map(|error| reporter.run_failed(&error));
     let session = preparation.session(&gateway, reporter);
+    let created = loaded.namespaces().into_iter().filter(|_| deploy.creator.is_some()).collect();
     let differences = match Diagnostic::worst(refused.into_iter().chain(checked.worst())) {
         Some(problem) => Err(problem),
-        None => differences(&session, &loaded, deploy).await.map_err(|error| reporter.run_failed(&error)),
+        None => {
+            let found = resources::find_namespaces(&session, created).await;
+            differences(&session, &loaded, deploy, found).await.map_err(|error| reporter.run_failed(&error))
+        }
     };
     match differences {
         Ok(differences) => {
@@ -50,7 +54,6 @@ pub(crate) async fn run(mut preparation: Preparation<'_>, deploy: &Deploy) -> Re
             if !shown.is_empty() {
                 log::plain(shown);
             }
-            resources::planned(&loaded, deploy);
             outcome.problem = verdict(&differences);
         }
         Err(problem) => outcome.problem = Some(problem),
@@ -72,12 +75,25 @@ async fn differences(
     session: &Session<'_>,
     loaded: &Loaded,
     deploy: &Deploy,
+    found: resources::Found,
 ) -> Result<Vec<(String, Difference)>, Error> {
     let Session { gateway, parallel, reporter, .. } = *session;
+    if let Some(error) = reporter.first(found.values().filter_map(|found| found.as_ref().err())) {
+        return Err(error.clone());
+    }
+    let missing = resources::missing(&found);
     let functions = &loaded.functions;
     let targets: Vec<_> = functions.iter().map(|function| FunctionName::from(&function.deployment)).collect();
     let targets: Vec<_> = targets.iter().collect();
-    let readings = Statuses::new(gateway, parallel).read(&targets).await;
+    // A provider refuses requests for a namespace that does not exist.
+    let is_missing = |target: &FunctionName| target.namespace.as_ref().is_some_and(|name| missing.contains(name));
+    let asked: Vec<_> = targets.iter().copied().filter(|target| !is_missing(target)).collect();
+    let mut read = Statuses::new(gateway, parallel).read(&asked).await.into_iter();
+    let readings = targets.iter().map(|target| match is_missing(target) {
+        true => Ok(None),
+        false => read.next().expect("each function that is asked for has a reading"),
+    });
+    let readings: Vec<Reading> = readings.collect();
     if let Some(error) = reporter.first(readings.iter().filter_map(|reading| reading.as_ref().err())) {
         return Err(error.clone());
     }
@@ -108,6 +124,7 @@ async fn differences(
         let pruned = left_over.iter().map(|target| target.to_string());
         differences.extend(pruned.map(|name| (name, Difference::Pruned)));
     }
+    resources::planned(missing, "", &loaded.secrets);
     Ok(differences)
 }
 

@@ -35,9 +35,8 @@ pub(crate) fn of_deploy(
         // Functions without a guard need it as little as the pipe can know which have one.
         Grant { actions: vec![IamAction::FunctionInvoke], functions: called }
     });
-    let named = functions.iter().filter_map(|function| function.namespace.clone());
-    let named: BTreeSet<_> = named.filter(|_| deploy.creator.is_some()).map(Some).collect();
-    let created = on_all_of(&named, &[IamAction::NamespaceGet, IamAction::NamespaceCreate]);
+    let created =
+        on_named(deploy.creator.is_some(), &functions, &[IamAction::NamespaceGet, IamAction::NamespaceCreate]);
     let written = on_all_of(secrets, &[IamAction::SecretUpdate, IamAction::SecretCreate]);
     let deployed = Grant { actions, functions };
     created.into_iter().chain(written).chain([deployed]).chain(pruned).chain(calls).collect()
@@ -45,11 +44,15 @@ pub(crate) fn of_deploy(
 
 /// For the removal of these functions, and of their namespaces.
 pub(crate) fn of_remove(deletes_namespaces: bool, functions: Vec<FunctionName>) -> Vec<Grant> {
-    let named = functions.iter().filter_map(|function| function.namespace.clone());
-    let named: BTreeSet<_> = named.filter(|_| deletes_namespaces).map(Some).collect();
     let actions = [IamAction::NamespaceGet, IamAction::NamespaceDelete, IamAction::FunctionList];
-    let removed = of_all(IamAction::FunctionDelete, functions);
-    removed.into_iter().chain(on_all_of(&named, &actions)).collect()
+    let deleted = on_named(deletes_namespaces, &functions, &actions);
+    of_all(IamAction::FunctionDelete, functions).into_iter().chain(deleted).collect()
+}
+
+/// On the namespaces that functions name, if that is asked for.
+fn on_named(is_asked: bool, functions: &[FunctionName], actions: &[IamAction]) -> Option<Grant> {
+    let named = functions.iter().filter_map(|function| function.namespace.clone()).map(Some).collect();
+    on_all_of(&named, actions).filter(|_| is_asked)
 }
 
 fn on_all_of(namespaces: &BTreeSet<Option<String>>, actions: &[IamAction]) -> Option<Grant> {
@@ -60,6 +63,8 @@ fn on_all_of(namespaces: &BTreeSet<Option<String>>, actions: &[IamAction]) -> Op
 /// For a `diff` of these functions.
 pub(crate) fn of_diff(deploy: &Deploy, functions: Vec<FunctionName>) -> Vec<Grant> {
     let pruned = of_namespaces(deploy, &functions, &[IamAction::FunctionList]);
+    let found = on_named(deploy.creator.is_some(), &functions, &[IamAction::NamespaceGet]);
+    let pruned = found.into_iter().chain(pruned);
     of_all(IamAction::FunctionGet, functions).into_iter().chain(pruned).collect()
 }
 

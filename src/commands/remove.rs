@@ -38,10 +38,12 @@ pub(crate) async fn run(mut preparation: Preparation<'_>, options: &Remove) -> R
                 outcome.problem = Some(reporter.run_failed(&error));
                 return Ok(outcome);
             }
-            outcome.functions = remove(&session, targets.collect()).await;
+            let named = loaded.namespaces().into_iter().filter(|_| options.creator.is_some());
+            let found = resources::find_namespaces(&session, named.collect()).await;
+            outcome.functions = remove(&session, &resources::missing(&found), targets.collect()).await;
             if let Some(repository) = &options.creator {
-                let (names, functions) = (loaded.namespaces(), &outcome.functions);
-                outcome.namespaces = resources::delete_namespaces(&session, names, repository, functions).await;
+                outcome.namespaces =
+                    resources::delete_namespaces(&session, found, repository, &outcome.functions).await;
             }
             reporter.lacking(loaded.names());
             progress::table(&outcome.functions);

@@ -1,18 +1,18 @@
 //! Secrets and namespaces of a run: written before the functions are deployed, and deleted after they are removed.
 
 use std::cell::Cell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
 
 use crate::commands::concurrent::Session;
-use crate::commands::prepare::{Loaded, WantedSecret};
-use crate::config::Deploy;
+use crate::commands::prepare::WantedSecret;
 use crate::console::log::quote;
 use crate::diagnostic::{Diagnostic, Failure};
 use crate::function::outcome::FunctionOutcome;
 use crate::function::resource::{Resource, ResourceAction, ResourceOutcome};
+use crate::gateway::namespaces::Namespace;
 use crate::gateway::provider::Provider;
 use crate::gateway::{Deletion, Error, Gateway, NotSent};
 use crate::stack::owner_label;
@@ -72,19 +72,18 @@ pub(crate) async fn write_secrets(
     .await
 }
 
-/// Logs what a deploy would create and write, for commands that send nothing.
-pub(crate) fn planned(loaded: &Loaded, deploy: &Deploy) {
+/// Logs what a deploy would create and write, for commands that change nothing.
+pub(crate) fn planned(namespaces: BTreeSet<String>, condition: &str, secrets: &[WantedSecret]) {
     let lines = |resources: &mut dyn Iterator<Item = Resource>| {
         resources.map(|resource| format!("\n{resource}")).collect::<String>()
     };
-    let namespaces = loaded.namespaces().into_iter().filter(|_| deploy.creator.is_some());
-    let namespaces = lines(&mut namespaces.map(Resource::Namespace));
+    let namespaces = lines(&mut namespaces.into_iter().map(Resource::Namespace));
     if !namespaces.is_empty() {
-        tracing::info!("a deploy would create these namespaces, unless they exist:{namespaces}");
+        tracing::info!("a deploy would create these namespaces{condition}:{namespaces}");
     }
-    let secrets = lines(&mut loaded.secrets.iter().map(resource));
+    let secrets = lines(&mut secrets.iter().map(resource));
     if !secrets.is_empty() {
-        tracing::info!("a deploy would write these secrets, whose present values cannot be compared:{secrets}");
+        tracing::info!("a deploy would write these secrets, which cannot be compared with the present ones:{secrets}");
     }
 }
 
@@ -93,23 +92,40 @@ fn resource(secret: &WantedSecret) -> Resource {
     Resource::Secret { namespace: secret.namespace.clone(), name: secret.name.clone() }
 }
 
+/// The namespaces as they were found, by name.
+pub(crate) type Found = BTreeMap<String, Result<Option<Namespace>, Error>>;
+
+/// Looks namespaces up.
+pub(crate) async fn find_namespaces(session: &Session<'_>, names: BTreeSet<String>) -> Found {
+    let find = async |name: String| {
+        let found = session.gateway.namespace(&name).await;
+        (name, found)
+    };
+    stream::iter(names).map(find).buffer_unordered(session.parallel).collect().await
+}
+
+/// Those that do not exist.
+pub(crate) fn missing(found: &Found) -> BTreeSet<String> {
+    found.iter().filter(|(_, found)| matches!(found, Ok(None))).map(|(name, _)| name.clone()).collect()
+}
+
 /// Deletes those of the namespaces that a run of this repository created and that have no function any more.
 pub(crate) async fn delete_namespaces(
     session: &Session<'_>,
-    names: BTreeSet<String>,
+    found: Found,
     repository: &str,
     functions: &[FunctionOutcome],
 ) -> Vec<ResourceOutcome> {
     let label = creator(repository);
-    let names = names.into_iter().map(|name| (Resource::Namespace(name.clone()), name));
-    each(session, names, async |name| {
+    let found = found.into_iter().map(|(name, found)| (Resource::Namespace(name.clone()), (name, found)));
+    each(session, found, async |(name, found)| {
+        let Some(namespace) = found? else { return Ok(ResourceAction::Absent) };
         let is_left = |function: &FunctionOutcome| {
             function.problem.is_some() && function.function.namespace.as_deref() == Some(name.as_str())
         };
         if functions.iter().any(is_left) {
             return Err(Undone::Kept("not all of its functions were removed".to_owned()));
         }
-        let Some(namespace) = session.gateway.namespace(&name).await? else { return Ok(ResourceAction::Absent) };
         match namespace.labels.get(CREATOR) {
             Some(value) if *value == label => {}
             Some(value) => {

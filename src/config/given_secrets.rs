@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use super::parse::Reader;
-use super::secrets::is_unexpanded;
 use crate::console::log::whole_or_length;
 use crate::console::redact::Secret;
 use crate::stack::git_labels::GitLabels;
@@ -35,16 +34,16 @@ impl GivenSecret {
 
 impl Reader<'_> {
     pub(super) fn given_secrets(&mut self) -> Vec<GivenSecret> {
-        let values = self.variables.secret_values().pairs('=', &mut self.problems);
-        let files = self.variables.secret_files().pairs('=', &mut self.problems);
-        let values = values.into_iter().enumerate().filter_map(|(index, (name, value))| {
+        let values = self.variables.secret_values().numbered_pairs('=', &mut self.problems);
+        let files = self.variables.secret_files().numbered_pairs('=', &mut self.problems);
+        let values = values.into_iter().filter_map(|(number, (name, value))| {
             let source = SecretSource::Value(Secret::of_lines(&value));
-            self.given_secret(index, GivenSecret { name, source }, &value)
+            self.given_secret(number, GivenSecret { name, source }, &value)
         });
         let mut given: Vec<_> = values.collect();
-        let files = files.into_iter().enumerate().filter_map(|(index, (name, path))| {
+        let files = files.into_iter().filter_map(|(number, (name, path))| {
             let path = path.trim();
-            self.given_secret(index, GivenSecret { name, source: SecretSource::File(path.to_owned()) }, path)
+            self.given_secret(number, GivenSecret { name, source: SecretSource::File(path.to_owned()) }, path)
         });
         given.extend(files);
         let mut names = BTreeSet::new();
@@ -56,18 +55,13 @@ impl Reader<'_> {
     }
 
     /// Checks an item.
-    fn given_secret(&mut self, index: usize, secret: GivenSecret, value: &str) -> Option<GivenSecret> {
+    fn given_secret(&mut self, number: usize, secret: GivenSecret, value: &str) -> Option<GivenSecret> {
         let name = whole_or_length(&secret.name);
         let message = if let Some(fault) = secret_name_fault(&secret.name) {
             // The name is not shown: it may be a line of a value that was split at its line breaks.
-            format!("item {index} has an invalid name: {fault}")
+            format!("item {number} has an invalid name: {fault}")
         } else if value.trim().is_empty() {
             format!("`{name}` {}", super::missing(true))
-        } else if is_unexpanded(value) {
-            format!(
-                "`{name}` is the name of a variable, not its value: define that variable for this deployment environment, or \
-                 pass a value that is meant to begin with `$` with `SECRET_FILES`"
-            )
         } else {
             return Some(secret);
         };

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use saphyr_parser::{Event, Parser};
 
 use super::lints::not_expanded;
-use super::variables::Entry;
+use super::secrets::is_unexpanded;
+use super::variables::{Entry, Kind};
 use super::{Environment, NOT_UTF8, Problems};
 use crate::console::log::whole_or_length;
 use crate::stack::slips;
@@ -31,7 +32,7 @@ impl Entry<'_> {
             }),
         };
         for (index, item) in items.iter().enumerate() {
-            if let Some(wrong) = wrong_item(item) {
+            if let Some(wrong) = wrong_item(item, self.variable.kind) {
                 local.add(name, format!("item {} {wrong}", index + 1));
             }
         }
@@ -69,13 +70,18 @@ impl Entry<'_> {
 
     /// A list of keys and values, each item split at its first separator: `=`, or `:` for headers.
     pub(super) fn pairs(&self, separator: char, problems: &mut Problems) -> Vec<(String, String)> {
+        self.numbered_pairs(separator, problems).into_iter().map(|(_, pair)| pair).collect()
+    }
+
+    /// The same with the numbers of the items, from 1.
+    pub(super) fn numbered_pairs(&self, separator: char, problems: &mut Problems) -> Vec<(usize, (String, String))> {
         let name = self.variable.name;
         let mut pairs = Vec::new();
         let items = self.list(problems);
         self.check_one_line(separator, &items, problems);
         for (index, item) in items.iter().enumerate() {
             match pair(item, separator) {
-                Ok(pair) => pairs.push(pair),
+                Ok(pair) => pairs.push((index + 1, pair)),
                 Err(wrong) => problems.add(name, format!("item {} {wrong}", index + 1)),
             }
         }
@@ -99,6 +105,13 @@ impl Entry<'_> {
         let Some(line) = items.first().filter(|_| self.is_one_line(items)) else { return };
         let names = names_in_line(line, separator);
         if names.len() < 2 {
+            return;
+        }
+        if self.variable.kind == Kind::SecretList {
+            // The names may be parts of a value.
+            let message =
+                "is one line that looks like several items: write a list, ['first', 'second'], also if it is one item";
+            problems.add(self.variable.name, message);
             return;
         }
         let item = |name: &&str| if separator == '=' { format!("{name}=…") } else { format!("{name}: …") };
@@ -164,14 +177,19 @@ pub(super) fn value_of(item: &str) -> &str {
 }
 
 /// What is wrong with an item, whatever the list is of.
-fn wrong_item(item: &str) -> Option<String> {
+fn wrong_item(item: &str, kind: Kind) -> Option<String> {
     if item.trim().is_empty() {
         return Some(
             "is empty: check that the variable it refers to is defined for this deployment environment".into(),
         );
     }
     let (key, value) = item.split_once(['=', ':']).unwrap_or((item, ""));
-    if let Some(text) = [item, value].into_iter().find(|text| variable_name(text).is_some()) {
+    // A secret may begin with `$`: only what is written as a variable's name usually is counts as one.
+    let is_name = |text: &&str| match kind {
+        Kind::SecretList => is_unexpanded(text),
+        _ => variable_name(text).is_some(),
+    };
+    if let Some(text) = [item, value].into_iter().find(is_name) {
         return Some(not_expanded(text));
     }
     // A value may have any character, but not both quotes around it.

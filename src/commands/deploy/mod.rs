@@ -7,6 +7,8 @@ mod strategy;
 mod verify;
 mod wait;
 
+use std::collections::BTreeSet;
+
 use crate::commands::calls::{Payload, open_payload};
 use crate::commands::concurrent::{self, Failed, Session, each, remove};
 use crate::commands::deploy::rollback::Rollback;
@@ -108,7 +110,8 @@ pub(crate) async fn dry_run(mut preparation: Preparation<'_>, deploy: &Deploy) -
     let deployments: Vec<_> = loaded.functions.iter().map(|function| &function.deployment).collect();
     let json = serde_json::to_string_pretty(&deployments).expect("maps of texts are JSON");
     log::plain(log::json(&json));
-    resources::planned(&loaded, deploy);
+    let namespaces = loaded.namespaces().into_iter().filter(|_| deploy.creator.is_some());
+    resources::planned(namespaces.collect(), ", unless they exist", &loaded.secrets);
     if let Some(verify) = &deploy.verify {
         let deployed: Vec<_> = loaded.names().collect();
         let calls = verify.calls.iter().map(|call| {
@@ -256,7 +259,7 @@ impl Deployer<'_> {
         }
         tracing::info!("pruning {} that {} no longer names", count(left_over.len(), "function"), loaded.shown());
         let targets = left_over.into_iter().map(|target| (target, None)).collect();
-        outcome.functions.append(&mut remove(&self.session, targets).await);
+        outcome.functions.append(&mut remove(&self.session, &BTreeSet::new(), targets).await);
         Ok(())
     }
 

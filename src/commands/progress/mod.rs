@@ -153,9 +153,14 @@ fn counts(outcome: &Outcome, done: &str) -> String {
     };
     let calls_failed = if calls == 1 { "`VERIFY` call failed" } else { "`VERIFY` calls failed" };
     let more = [(unready, readiness), (restored, "rolled back"), (left, "not removed")];
-    let resources = outcome.resources().filter(|resource| resource.problem.is_some());
+    let failed = |resources: &[ResourceOutcome]| resources.iter().filter(|failed| failed.problem.is_some()).count();
+    let resources = [
+        (failed(&outcome.namespaces), "namespace", if done == "removed" { "deleted" } else { "created" }),
+        (failed(&outcome.secrets), "secret", "written"),
+    ];
+    let resources = resources.iter().filter(|(number, ..)| *number > 0);
     let resources: String =
-        resources.map(|failed| format!(", {} {}", failed.resource, failed.action.as_str())).collect();
+        resources.map(|(number, what, done)| format!(", {} not {done}", count(*number, what))).collect();
     head + &also(&more[mentioned..]) + &also(&[(calls, calls_failed)]) + &resources
 }
 
