@@ -7,7 +7,8 @@
 //! The bound of a row is a lower limit for any client: the round trips of its protocol plus the CPU time of the
 //! gateway's thread. The round trips are one for TCP, one for TLS 1.3, one for the token exchange, and one per batch of
 //! `PARALLEL` functions for each method (`PUT`, and `POST` for a new function). A hostile stack file may take one
-//! second. Up to the first request, the bound is the time to start an empty program.
+//! second. Up to the first request, the bound is the time to start an empty program. With `WAIT`, it includes the time until
+//! the new version is available.
 
 #![expect(clippy::print_stdout, reason = "a program for people")]
 
@@ -15,6 +16,7 @@ mod build;
 mod measure;
 mod site;
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -22,6 +24,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use base64::Engine as _;
+use local_gateway::{Ready, Request};
 use measure::{Job, median, peak_memory_of, thread_time};
 use serde_json::json;
 use site::{GATEWAY_THREAD, PASSWORD, Protocol, Site, USER};
@@ -35,6 +38,14 @@ const STACK_LIMIT: usize = 1024 * 1024;
 const RUNS: usize = 11;
 /// … or has taken this long.
 const TIME: Duration = Duration::from_millis(1500);
+
+/// How long the new version of a function takes to become available.
+const ROLLOUT: Duration = Duration::from_secs(2);
+/// How long a rolling update shows one available replica more than wanted.
+const SURPLUS: Duration = Duration::from_millis(40);
+
+/// The `PARALLEL` of rows that do not vary it: the pipe's default.
+const PARALLEL: usize = 16;
 
 /// What a run does.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -53,6 +64,15 @@ enum Work {
     },
     /// A deploy of new functions with `WAIT`, and one `VERIFY` call for each.
     Verified {
+        functions: usize,
+        parallel: usize,
+    },
+    /// An update of existing functions with `WAIT`. A new replica is available after [`ROLLOUT`], and both for [`SURPLUS`].
+    Waited {
+        functions: usize,
+    },
+    /// A deploy of new functions into a namespace that does not exist, with two secrets.
+    First {
         functions: usize,
         parallel: usize,
     },
@@ -99,6 +119,8 @@ impl Row {
             }
             Work::Checked { functions, parallel } => format!("deploy/{functions}/checked/p{parallel}"),
             Work::Verified { functions, parallel } => format!("deploy/{functions}/verified/p{parallel}"),
+            Work::Waited { functions } => format!("deploy/{functions}/waited/p{PARALLEL}"),
+            Work::First { functions, parallel } => format!("deploy/{functions}/first/p{parallel}"),
             Work::Guarded => "invoke/guarded".to_owned(),
             Work::Upload => "payload/1GB-in".to_owned(),
             Work::Download => "payload/1GB-out".to_owned(),
@@ -127,6 +149,10 @@ impl Row {
                 let batches = functions.div_ceil(parallel);
                 (connect + exchange).max(2 + batches) + batches
             }
+            // The status before the deploy, and when the functions are ready.
+            Work::Waited { functions } => connect + exchange + 2 + functions.div_ceil(PARALLEL),
+            // Three for the namespace and the secrets.
+            Work::First { functions, parallel } => connect + exchange + 3 + 2 * functions.div_ceil(parallel),
             Work::Guarded => connect + exchange + 1,
             Work::Upload | Work::Download => connect + 1,
         }
@@ -138,7 +164,9 @@ impl Row {
             Work::Start => start,
             Work::Hostile(_) => Duration::from_secs(1),
             _ => {
-                Duration::from_millis(self.rtt.into()) * u32::try_from(self.round_trips()).unwrap_or(u32::MAX) + gateway
+                let rollout = if let Work::Waited { .. } = self.work { ROLLOUT } else { Duration::ZERO };
+                let round_trips = u32::try_from(self.round_trips()).unwrap_or(u32::MAX);
+                Duration::from_millis(self.rtt.into()) * round_trips + gateway + rollout
             }
         }
     }
@@ -160,6 +188,10 @@ fn rows() -> Vec<Row> {
             rows.push(Row::new(protocol, rtt, Work::Guarded));
             rows.push(Row::new(protocol, rtt, Work::Checked { functions: 50, parallel: 16 }));
             rows.push(Row::new(protocol, rtt, Work::Verified { functions: 50, parallel: 16 }));
+            rows.push(Row::new(protocol, rtt, Work::First { functions: 50, parallel: 16 }));
+            for functions in [1, 50] {
+                rows.push(Row::new(protocol, rtt, Work::Waited { functions }));
+            }
         }
         rows.push(Row::new(protocol, 0, deploy(1000, true, 16)));
         rows.push(Row::new(protocol, 0, Work::Upload));
@@ -179,6 +211,8 @@ fn prepare(site: &Site, row: &Row, run: usize, dir: &TempDir) -> anyhow::Result<
             site.deployable(functions, &format!("f{run}"), false, dir)?;
         }
         Work::Deploy { functions, new: false, .. } => site.deployable(functions, "f", run == 0, dir)?,
+        Work::Waited { functions } => site.deployable(functions, "f", run == 0, dir)?,
+        Work::First { functions, .. } => site.deployable(functions, "f", false, dir)?,
         Work::Verified { functions, .. } => {
             site.deployable(functions, &format!("v{run}"), false, dir)?;
             site.gateway.put_function(&json!({
@@ -211,7 +245,7 @@ fn prepare(site: &Site, row: &Row, run: usize, dir: &TempDir) -> anyhow::Result<
     Ok(())
 }
 
-fn by_pipe<'a>(site: &Site, program: &'a Path, row: &Row, dir: &'a TempDir) -> Job<'a> {
+fn by_pipe<'a>(site: &Site, program: &'a Path, row: &Row, run: usize, dir: &'a TempDir) -> Job<'a> {
     let mut variables = site.variables(dir);
     let mut set = |name: &str, value: &str| variables.push((name.to_owned(), value.to_owned()));
     let mut invoke = |function: &str, more: &[(&str, &str)]| {
@@ -223,6 +257,18 @@ fn by_pipe<'a>(site: &Site, program: &'a Path, row: &Row, dir: &'a TempDir) -> J
     match row.work {
         Work::Start => {}
         Work::Deploy { parallel, .. } => set("PARALLEL", &parallel.to_string()),
+        Work::Waited { .. } => {
+            // Otherwise nothing changes, and no new version starts.
+            set("ENV_VARS", &format!("RUN={run}"));
+            set("WAIT", "true");
+        }
+        Work::First { parallel, .. } => {
+            set("PARALLEL", &parallel.to_string());
+            set("OPENFAAS_NAMESPACE", &format!("first-{run}"));
+            set("CREATE_NAMESPACE", "true");
+            set("SECRETS", "api-key");
+            set("SECRET_VALUES", "database=postgres://db\napi-key=5up3r");
+        }
         Work::Verified { functions, parallel } => {
             set("PARALLEL", &parallel.to_string());
             let calls: Vec<_> = (0..functions).map(|number| format!("echo.etl/{number}")).collect();
@@ -276,11 +322,24 @@ struct Measured {
     log: usize,
     memory: Option<u64>,
     instructions: Option<u64>,
-    connections: Option<(usize, usize)>,
+    /// What a run sent.
+    sent: Option<Sent>,
+}
+
+/// The requests of a run.
+struct Sent {
+    requests: usize,
+    /// Those for the status of functions.
+    looks: usize,
+    connections: usize,
 }
 
 fn measure(row: &Row, pipe: &Path, faas_cli: Option<&Path>) -> anyhow::Result<Measured> {
-    let site = Site::new(row.protocol, row.rtt)?;
+    let site = Site::new(row.protocol, row.rtt, |builder| match row.work {
+        Work::Waited { .. } => builder.ready(Ready::After(ROLLOUT)).surplus(SURPLUS),
+        Work::First { .. } => builder.namespaces(&["etl"]).secrets(&[]),
+        _ => builder,
+    })?;
     let dir = tempfile::tempdir()?;
     let (mut took, mut gateway, mut start, mut theirs, mut log) = (Vec::new(), Vec::new(), Vec::new(), Vec::new(), 0);
     let nothing = std::env::current_exe()?;
@@ -298,7 +357,7 @@ fn measure(row: &Row, pipe: &Path, faas_cli: Option<&Path>) -> anyhow::Result<Me
         prepare(&site, row, 2 * run, &dir)?;
         site.gateway.clear_requests();
         let before = thread_time(GATEWAY_THREAD);
-        let ran = by_pipe(&site, pipe, row, &dir).run().with_context(|| row.name.clone())?;
+        let ran = by_pipe(&site, pipe, row, run, &dir).run().with_context(|| row.name.clone())?;
         gateway.push(thread_time(GATEWAY_THREAD) - before);
         log = log.max(ran.log);
         took.push(match row.work {
@@ -313,21 +372,22 @@ fn measure(row: &Row, pipe: &Path, faas_cli: Option<&Path>) -> anyhow::Result<Me
         run += 1;
     }
     // Separate runs, because these measurements take time themselves.
-    let (mut memory, mut instructions, mut connections) = (None, None, None);
+    let (mut memory, mut instructions, mut sent) = (None, None, None);
     if row.rtt == 0 {
         prepare(&site, row, 2 * run, &dir)?;
-        memory = Some(by_pipe(&site, pipe, row, &dir).peak_memory()?);
+        memory = Some(by_pipe(&site, pipe, row, run, &dir).peak_memory()?);
         prepare(&site, row, 2 * run + 1, &dir)?;
-        instructions = by_pipe(&site, pipe, row, &dir).instructions();
+        instructions = by_pipe(&site, pipe, row, run + 1, &dir).instructions();
     }
-    if row.work == Work::Guarded {
+    if matches!(row.work, Work::Guarded | Work::Waited { .. } | Work::First { .. }) {
         site.gateway.clear_requests();
         site.gateway.record(true);
-        by_pipe(&site, pipe, row, &dir).run()?;
+        by_pipe(&site, pipe, row, run + 2, &dir).run()?;
         let requests = site.gateway.requests();
-        let mut used: Vec<_> = requests.iter().map(|request| request.connection).collect();
-        used.dedup();
-        connections = Some((requests.len(), used.len()));
+        let is_look = |request: &&Request| request.method == "GET" && request.path.starts_with("/system/function");
+        let connections: BTreeSet<_> = requests.iter().map(|request| request.connection).collect();
+        let looks = requests.iter().filter(is_look).count();
+        sent = Some(Sent { requests: requests.len(), looks, connections: connections.len() });
     }
     let gateway = median(&mut gateway).unwrap_or_default();
     Ok(Measured {
@@ -339,7 +399,7 @@ fn measure(row: &Row, pipe: &Path, faas_cli: Option<&Path>) -> anyhow::Result<Me
         log,
         memory,
         instructions,
-        connections,
+        sent,
     })
 }
 
@@ -363,8 +423,9 @@ fn print(row: &Row, measured: &Measured) {
     let memory = measured.memory.map_or("-".to_owned(), mb);
     let instructions = measured.instructions.map_or("-".to_owned(), mb);
     let log = format!("{:.1}", measured.log as f64 / 1000.0);
-    let note = measured.connections.map_or(String::new(), |(requests, connections)| {
-        format!("  {requests} requests, {connections} connection{}", if connections == 1 { "" } else { "s" })
+    let note = measured.sent.as_ref().map_or(String::new(), |Sent { requests, looks, connections }| {
+        let looks = if *looks > 0 { format!(" ({looks} for the status)") } else { String::new() };
+        format!("  {requests} requests{looks}, {connections} connection{}", if *connections == 1 { "" } else { "s" })
     });
     println!(
         "{:38} {:>4} {:>9} {:>9} {:>9} {:>6} {theirs:>9} {of_theirs:>6} {memory:>7} {instructions:>8} {log:>8}{note}",

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use local_cloud::{Cloud, Image};
 use local_gateway::relay::{self, Relay};
-use local_gateway::{Gateway, Issuer};
+use local_gateway::{Builder, Gateway, Issuer};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -49,7 +49,8 @@ pub(crate) struct Site {
 }
 
 impl Site {
-    pub(crate) fn new(protocol: Protocol, rtt: u32) -> anyhow::Result<Self> {
+    /// `set` adds to the options of the gateway.
+    pub(crate) fn new(protocol: Protocol, rtt: u32, set: impl FnOnce(Builder) -> Builder) -> anyhow::Result<Self> {
         let issuer = Issuer::bitbucket("acme");
         let iam = include_str!("iam/everything.yaml");
         let mut builder = Gateway::builder().iam_yaml(iam).public_url("https://gw.example.com").issuer(&issuer);
@@ -60,7 +61,7 @@ impl Site {
         if protocol != Protocol::Tls2 {
             builder = builder.http1_only();
         }
-        let gateway = builder.start()?;
+        let gateway = set(builder).start()?;
         let delay = Duration::from_millis(rtt.into());
         let relay = (rtt > 0).then(|| relay::start(gateway.address(), delay)).transpose()?;
         let address = relay.as_ref().map_or(gateway.address(), Relay::address);

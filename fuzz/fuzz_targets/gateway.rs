@@ -24,7 +24,11 @@ struct Scenario {
     wait: bool,
     rollback: bool,
     prune: bool,
+    verify: bool,
     removes: bool,
+    has_prometheus: bool,
+    /// Whether a rolling update shows more available replicas than wanted for a moment.
+    has_surplus: bool,
     one_at_a_time: bool,
     retries: bool,
     deletion: Deletion,
@@ -76,6 +80,7 @@ enum Request {
     List,
     Info,
     Token,
+    Call,
 }
 
 #[derive(Arbitrary, Debug)]
@@ -89,7 +94,26 @@ enum Effect {
     Slow,
     Endless,
     Delay,
-    Answer { status: u16, body: Body, retry_after: Option<u8>, is_html: bool },
+    /// The page of a proxy that requires a sign-in, with 200. The request does not reach the gateway.
+    Page,
+    /// Community Edition's answer to an update that it did not do.
+    Nothing,
+    /// Success, although nothing is done.
+    Lie(u8),
+    /// An error of a proxy, although the request is processed.
+    AfterTheFact(u8),
+    /// The provider's proxy does not reach a function.
+    Unreachable,
+    Overloaded,
+    /// faasd cannot start, or end, the process of a container.
+    DoesNotStart,
+    DoesNotEnd,
+    Answer {
+        status: u16,
+        body: Body,
+        retry_after: Option<u8>,
+        is_html: bool,
+    },
 }
 
 #[derive(Arbitrary, Debug)]
@@ -101,6 +125,22 @@ enum Body {
 }
 
 impl Break {
+    fn changes(&self) -> bool {
+        matches!(self.request, Request::Put | Request::Post | Request::Delete)
+    }
+
+    /// Whether a request is said to be done that is not, and no request afterwards has to show that.
+    fn lies(&self, edition: Edition) -> bool {
+        match self.effect {
+            Effect::Lie(_) => self.changes(),
+            // Only this provider is known to answer so.
+            Effect::Nothing => {
+                !(matches!(edition, Edition::Ce) && matches!(self.request, Request::Put)) && self.changes()
+            }
+            _ => false,
+        }
+    }
+
     fn fault(&self) -> Fault {
         let (method, path) = match self.request {
             Request::Put => ("PUT", "/system/functions"),
@@ -110,8 +150,9 @@ impl Break {
             Request::List => ("GET", "/system/functions"),
             Request::Info => ("GET", "/system/info"),
             Request::Token => ("POST", "/oauth/token"),
+            Request::Call => ("GET", "/function/"),
         };
-        let changes = matches!(self.request, Request::Put | Request::Post | Request::Delete);
+        let changes = self.changes();
         let fault = Fault::on(method, path).after(u64::from(self.nth % 4)).times(u64::from(self.times % 8) + 1);
         let delay = Duration::from_millis(u64::from(self.milliseconds));
         let mut processed = self.processed;
@@ -135,6 +176,20 @@ impl Break {
                 fault.status(if changes { 202 } else { 503 }).body("endless").endless_body()
             }
             Effect::Delay => return fault.delay(delay),
+            Effect::Page => return fault.web_page(200),
+            Effect::Nothing | Effect::Lie(_) if !changes => return fault.status(500),
+            Effect::Nothing => return fault.conflict(),
+            Effect::Lie(status) => return fault.status(200 + u16::from(status % 7)).body("{}"),
+            Effect::AfterTheFact(number) => {
+                processed = true;
+                let status = [500, 502, 503, 504][usize::from(number % 4)];
+                let fault = fault.header("Retry-After", "0");
+                if self.milliseconds % 2 == 0 { fault.web_page(status) } else { fault.status(status) }
+            }
+            Effect::Unreachable => return fault.unreachable("f0"),
+            Effect::Overloaded => return fault.overloaded(),
+            Effect::DoesNotStart => return fault.task_does_not_start(),
+            Effect::DoesNotEnd => return fault.task_does_not_end(),
             Effect::Answer { status, body, retry_after, is_html } => {
                 let mut status = 200 + status % 400;
                 // A gateway that reports success without processing the request, or functions that do not exist, is not tested.
@@ -242,7 +297,10 @@ fuzz_target!(|scenario: Scenario| {
         Edition::Standard => builder.basic_auth("admin", PASSWORD),
     };
     let names = ["f0", "f1", "f2"];
-    let mut builder = builder;
+    let mut builder = if scenario.has_prometheus { builder } else { builder.without_prometheus() };
+    if scenario.has_surplus {
+        builder = builder.surplus(Duration::from_millis(40));
+    }
     for (name, (_, gets_ready)) in names.iter().zip(scenario.functions) {
         if !gets_ready {
             builder = builder.ready_of(&format!("example/{name}:2"), Ready::Never);
@@ -298,6 +356,9 @@ fuzz_target!(|scenario: Scenario| {
             ("PRUNE", yes(scenario.prune)),
             ("BITBUCKET_REPO_FULL_NAME", "acme/shop".to_owned()),
         ]);
+        if scenario.verify {
+            variables.push(("VERIFY", names.join("\n")));
+        }
     }
     let (code, log) = run(variables);
 
@@ -305,12 +366,14 @@ fuzz_target!(|scenario: Scenario| {
     let last = log.trim_end().lines().last().unwrap_or_default();
     assert_eq!(code == 0, last.starts_with('✔'), "{log}");
     assert!(code == 0 || last.starts_with('✖'), "{log}");
+    let is_lied_to = scenario.breaks.iter().take(6).any(|broken| broken.lies(scenario.flavour));
     for old in &before {
         let name = old["service"].as_str().unwrap_or_default();
         let is_requested = name == "pruned" && scenario.prune && !removes || removes && names.contains(&name);
         let now = gateway.function("openfaas-fn", name).filter(|function| !function.terminating);
         let Some(now) = now else {
             let is_reported = last.contains("gone") && last.contains(&format!("`{name}`"));
+            let is_reported = is_reported || is_lied_to && names.contains(&name);
             assert!(is_requested || is_reported, "`{name}` is gone\n{log}\n{:?}", gateway.requests());
             continue;
         };
@@ -323,9 +386,15 @@ fuzz_target!(|scenario: Scenario| {
             assert_eq!(now.deployment[field], *value, "`{field}` of `{name}`\n{log}");
         }
     }
-    if code == 0 && !removes {
-        for name in names {
-            let image = gateway.function("openfaas-fn", name).map(|function| function.deployment["image"].clone());
+    if code != 0 || is_lied_to {
+        return;
+    }
+    for name in names {
+        let function = gateway.function("openfaas-fn", name);
+        if removes {
+            assert!(function.is_none_or(|function| function.terminating), "`{name}` is left\n{log}");
+        } else {
+            let image = function.map(|function| function.deployment["image"].clone());
             assert_eq!(image, Some(json!(format!("example/{name}:2"))), "{log}");
         }
     }
