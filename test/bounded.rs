@@ -26,18 +26,18 @@ fn invoke(pipe: Pipe) -> Pipe {
 fn exchange_ends_at_its_limits() {
     for (what, behaviour, code, says) in [
         ("endless body", Behaviour::endless_body(), 1, "it is longer than 64 KiB"),
-        ("endless headers", Behaviour::endless_headers(), 4, "the answer is not HTTP"),
+        ("endless headers", Behaviour::endless_headers(), 4, "the response is not HTTP"),
         (
             "one byte a second",
             Behaviour::one_byte_per_interval(Duration::from_secs(1)),
             4,
-            "no complete answer within 2 s",
+            "no complete response within 2 s",
         ),
         ("gzip bomb", Behaviour::gzip_bomb(), 1, "it is longer than 64 KiB"),
         ("invalid UTF-8", Behaviour::invalid_utf8(), 3, "caf\u{fffd}"),
         ("a web page", Behaviour::html(), 4, "web page"),
-        ("JSON of another shape", Behaviour::strange_json(), 1, "the answer is not what a gateway returns"),
-        ("no response", Behaviour::NeverAnswer, 4, "no complete answer within 2 s"),
+        ("JSON of another shape", Behaviour::strange_json(), 1, "the response is not what a gateway returns"),
+        ("no response", Behaviour::NeverAnswer, 4, "no complete response within 2 s"),
         ("closed connection", Behaviour::Close, 4, "the connection was closed"),
     ] {
         let server = raw::serve(behaviour).expect("cannot start server");
@@ -235,7 +235,7 @@ fn full_disk_is_reported_and_leaves_no_partial_file() {
     let gateway = open();
     put(&gateway, "openfaas-fn", "echo");
     let pipe = invoke(Pipe::at(&gateway)).var("PAYLOAD", "x".repeat(100_000)).var("OUTPUT_FILE", "answer");
-    on_a_full_disk(&pipe).exits(1).says("the answer could not be written to `answer`: File too large");
+    on_a_full_disk(&pipe).exits(1).says("the response could not be written to `answer`: File too large");
     assert_eq!(fs::read_dir(pipe.dir()).expect("cannot read directory").count(), 0);
 }
 
@@ -262,5 +262,5 @@ fn unwritable_output_file_is_an_error() {
     let gateway = open();
     put(&gateway, "openfaas-fn", "echo");
     let ran = invoke(Pipe::at(&gateway)).var("PAYLOAD", "x").var("OUTPUT_FILE", "/proc/answer").run();
-    ran.exits(1).says("the answer could not be written to `/proc/answer`: ");
+    ran.exits(1).says("the response could not be written to `/proc/answer`: ");
 }

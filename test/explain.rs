@@ -472,7 +472,7 @@ fn error_of_the_function_itself_is_not_blamed_on_policies() {
     }
     gateway.clear_faults();
     gateway.fault(Fault::on("POST", "/function/").status(404).body("no such order"));
-    pipe.run().exits(1).says("hint: the function exists, so this is its own answer");
+    pipe.run().exits(1).says("hint: the function exists, so this is its own response");
 }
 
 #[test]

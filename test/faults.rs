@@ -64,7 +64,7 @@ fn rows() -> Vec<Row> {
         ("The connection is refused", Cause::ConnectionRefused, Retried(4), Retried(4), Retried(4), "connection refused"),
         ("The connection is reset before a response", F(|f| f.reset()), Retried(4), Fails(4), Retried(4), "the connection was closed before"),
         ("The response is lost after the gateway processed the request", F(|f| f.lose()), Retried(4), Fails(4), Retried(4), "the connection was closed before"),
-        ("No response within `TIMEOUT`", F(|f| f.hang()), Retried(4), Fails(4), Retried(4), "no complete answer within"),
+        ("No response within `TIMEOUT`", F(|f| f.hang()), Retried(4), Fails(4), Retried(4), "no complete response within"),
         ("The response body is cut off", F(|f| f.cut_off(2)), Retried(4), Fails(4), Fails(4), "the connection was closed before"),
         ("408 Request Timeout", F(|f| busy(f, 408)), Retried(1), Fails(1), Retried(1), "408 Request Timeout"),
         ("425 Too Early", F(|f| busy(f, 425)), Retried(1), Fails(1), Retried(1), "425 Too Early"),
@@ -84,7 +84,7 @@ fn rows() -> Vec<Row> {
         ("409 Conflict", F(|f| f.status(409)), Fails(1), Fails(1), Fails(1), "409 Conflict"),
         ("522 of Cloudflare", F(|f| f.status(522)), Retried(4), Fails(4), Retried(4), "522 (Cloudflare: no connection to the gateway)"),
         ("A redirect to a sign-in", F(|f| f.redirect(302, "https://elsewhere.example.com/")), Fails(4), Fails(4), Fails(4), "a redirect to `https://elsewhere.example.com/`"),
-        ("The gateway answers with something that is not HTTP", F(|f| f.raw("SSH-2.0-OpenSSH_9.2\r\n")), Fails(4), Fails(4), Fails(4), "the answer is not HTTP"),
+        ("The gateway answers with something that is not HTTP", F(|f| f.raw("SSH-2.0-OpenSSH_9.2\r\n")), Fails(4), Fails(4), Fails(4), "the response is not HTTP"),
         ("The certificate authority is unknown", Cause::Certificate(Certificate::UnknownAuthority), Fails(4), Fails(4), Fails(4), "the certificate's issuer is not trusted"),
         ("The certificate is for another host name", Cause::Certificate(Certificate::WrongHost), Fails(4), Fails(4), Fails(4), "the certificate is not for this host name"),
         ("The certificate has expired", Cause::Certificate(Certificate::Expired), Fails(4), Fails(4), Fails(4), "the certificate expired on"),
@@ -310,7 +310,7 @@ fn transient_failures_to_fetch_a_stack_file_are_retried() {
     let pipe = Pipe::at(&gateway).var("CA_CERT", gateway.ca_pem()).var("STACK_FILE", &url);
     let ran = pipe.run().exits(0);
     ran.says(&format!("`{url}` could not be fetched: the server answered 503 Service Unavailable; retrying in 0 ms"))
-        .says("could not be fetched: the connection was closed before the answer was complete; retrying in ")
+        .says("could not be fetched: the connection was closed before the response was complete; retrying in ")
         .says(" (3 of 4)");
     gateway.clear_faults();
     gateway.fault(Fault::on("GET", "/stack.yml").status(503).header("Retry-After", "0"));

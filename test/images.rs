@@ -158,7 +158,7 @@ fn unreachable_registry_fails_only_a_pinned_deploy() {
 fn registry_lookup_times_out() {
     let (cloud, gateway, pipe) = ghcr();
     cloud.fault(Fault::on("HEAD", "/v2/").hang());
-    pipe.var("CHECK_IMAGES", "true").var("TIMEOUT", "5m").run().exits(0).says("no complete answer within 20 s");
+    pipe.var("CHECK_IMAGES", "true").var("TIMEOUT", "5m").run().exits(0).says("no complete response within 20 s");
     assert_eq!(deployed(&gateway)[0], GHCR);
 }
 

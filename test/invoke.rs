@@ -268,7 +268,7 @@ fn payload_file_deleted_before_a_retry_is_reported() {
 fn response_is_written_to_a_file() {
     let gateway = open();
     let pipe = invoke(&gateway, "echo").var("PAYLOAD", "for the file").var("OUTPUT_FILE", "out.txt");
-    pipe.run().exits(0).says("the answer is in `out.txt` (12 bytes)").does_not_say("for the file\n");
+    pipe.run().exits(0).says("the response is in `out.txt` (12 bytes)").does_not_say("for the file\n");
     assert_eq!(std::fs::read_to_string(pipe.dir().join("out.txt")).unwrap(), "for the file");
     let left: Vec<_> = std::fs::read_dir(pipe.dir()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, ["out.txt"]);
@@ -304,7 +304,7 @@ fn output_file_is_verbatim_except_for_tokens() {
     let pipe = invoke(&gateway, "echo").var("PAYLOAD", &sent).var("OUTPUT_FILE", "out");
     let pipe = pipe.var("OPENFAAS_PASSWORD", "hello").var("BITBUCKET_STEP_OIDC_TOKEN", &token);
     let ran = pipe.run().exits(0);
-    ran.says("WARNING: the answer contained an access token of this step: it is masked as `***` in 1 place of `out`");
+    ran.says("WARNING: the response contained an access token of this step: it is masked as `***` in 1 place of `out`");
     assert_eq!(std::fs::read_to_string(pipe.dir().join("out")).unwrap(), sent.replace(&token, "***"));
     let pipe = pipe.var("PAYLOAD", "hello");
     pipe.run().exits(0).does_not_say("masked");
@@ -319,7 +319,7 @@ fn output_file_is_written_only_on_success() {
         let ran = pipe.run().says("INFO: nothing was written to `out`\n");
         assert_ne!(ran.code, 0, "{}", ran.log);
         assert_eq!(std::fs::read_to_string(pipe.dir().join("out")).unwrap(), "of an earlier run");
-        pipe.var("OUTPUT_FILE", "build/out").run().does_not_say("the answer is in");
+        pipe.var("OUTPUT_FILE", "build/out").run().does_not_say("the response is in");
     }
     let gateway = open();
     gateway.fault(Fault::on("POST", "/function/echo").raw("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe"));
@@ -332,7 +332,7 @@ fn output_file_is_written_only_on_success() {
 fn log_is_truncated_after_64_kib_of_response() {
     let gateway = open();
     let ran = invoke(&gateway, "source").list("QUERY", &["bytes=100000"]).run();
-    let ran = ran.exits(0).says("the answer has 34464 more bytes, which are not shown");
+    let ran = ran.exits(0).says("the response has 34464 more bytes, which are not shown");
     assert!(ran.log.len() < 70_000 * 4, "{}", ran.log.len());
 }
 
@@ -389,13 +389,13 @@ fn last_line_reports_the_outcome_of_an_invocation() {
         let status = serde_json::from_str::<serde_json::Value>(&result).unwrap()["invocation"]["status"].clone();
         format!("{} {status} {}", ran.code, ran.log.lines().last().unwrap_or_default())
     };
-    assert_eq!(last_line(&pipe, |fault| fault.reset()), "4 null ✖ no answer from `echo`");
+    assert_eq!(last_line(&pipe, |fault| fault.reset()), "4 null ✖ no response from `echo`");
     assert_eq!(last_line(&pipe, |fault| fault.redirect(302, "/elsewhere")), "4 302 ✖ `echo` was not reached");
     let cut = |fault: Fault| fault.raw("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe");
-    assert_eq!(last_line(&pipe, cut), "4 200 ✖ the answer of `echo` was not received or stored whole");
+    assert_eq!(last_line(&pipe, cut), "4 200 ✖ the response of `echo` was not received or stored whole");
     // The name of its temporary file is too long.
     let pipe = pipe.var("OUTPUT_FILE", "x".repeat(250)).var("PAYLOAD", "x");
-    assert_eq!(last_line(&pipe, |fault| fault), "1 200 ✖ the answer of `echo` was not received or stored whole");
+    assert_eq!(last_line(&pipe, |fault| fault), "1 200 ✖ the response of `echo` was not received or stored whole");
     // A call that the watchdog rejects does not reach the function.
     let pipe = pipe.without("OUTPUT_FILE").var("BITBUCKET_STEP_OIDC_TOKEN", "none");
     let guarded = |fault: Fault| fault.status(401).header("WWW-Authenticate", "Bearer realm=IAM function invoke");

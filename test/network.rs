@@ -157,7 +157,7 @@ fn payload_file_changed_after_signing_is_an_error() {
             insta::assert_snapshot!(first_error(&running.end().exits(1)), @"
             ERROR: the request was not sent: `payload` changed after its length was read
               hint: find out what changes `PAYLOAD_FILE` during the run
-            ✖ no answer from `echo`
+            ✖ no response from `echo`
             ");
         }
         assert_eq!(gateway.requests().iter().filter(|request| request.path == "/function/echo").count(), 1);

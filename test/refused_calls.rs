@@ -61,7 +61,7 @@ fn users_token_that_is_not_one_is_named_as_the_cause() {
     }
 }
 
-/// An answer of a function's watchdog.
+/// A response of a function's watchdog.
 fn watchdog(fault: Fault, status: u16, text: &str) -> Fault {
     let fault = fault.status(status).header("X-Openfaas-Internal", "faas-middleware").body(text.to_owned());
     fault.header("WWW-Authenticate", "Bearer realm=IAM function invoke")

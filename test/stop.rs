@@ -125,7 +125,7 @@ fn hanging_request_is_aborted_after_five_seconds() {
     running.signal("TERM");
     let log = running.end().exits(143).log;
     let took = running.since_signal();
-    assert!(log.contains("`a`: stopped before the answer arrived"), "{log}");
+    assert!(log.contains("`a`: stopped before the response arrived"), "{log}");
     assert!(took >= GRACE && took < GRACE * 2, "{took:?}");
 }
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::console::log::quote;
 use crate::diagnostic::Diagnostic;
-use crate::http::service::{Answer, Http, SHORT, about, denied, is_transient, unavailable};
+use crate::http::service::{SHORT, ServiceClient, ServiceResponse, about, denied, is_transient, unavailable};
 
 /// An error of a cloud.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -17,15 +17,17 @@ pub(super) struct Fault {
 
 impl Fault {
     /// Reads an error in any of the forms in use: of AWS's STS and ECR, of token exchanges (RFC 6749, section 5.2), of Google's APIs.
-    pub(super) fn of(answer: &Answer) -> Self {
-        let body = Body::of(answer);
-        let header = || answer.headers.get("x-amzn-errortype").and_then(|value| value.to_str().ok()).map(str::to_owned);
+    pub(super) fn of(response: &ServiceResponse) -> Self {
+        let body = Body::of(response);
+        let header =
+            || response.headers.get("x-amzn-errortype").and_then(|value| value.to_str().ok()).map(str::to_owned);
         let code = ["Code", "__type", "error", "reason"].into_iter().find_map(|name| body.text(name));
         let code = code.or_else(header).unwrap_or_default();
         // `com.amazonaws.ecr#AccessDeniedException`, `AccessDeniedException:http://…`
         let code = code.rsplit('#').next().unwrap_or_default().split(':').next().unwrap_or_default();
         let message = ["Message", "message", "error_description"].into_iter().find_map(|name| body.text(name));
-        let whole = || if code.is_empty() { String::from_utf8_lossy(&answer.body).into_owned() } else { String::new() };
+        let whole =
+            || if code.is_empty() { String::from_utf8_lossy(&response.body).into_owned() } else { String::new() };
         Self { code: code.to_owned(), message: message.unwrap_or_else(whole) }
     }
 
@@ -59,17 +61,17 @@ impl fmt::Display for Fault {
     }
 }
 
-/// An answer's body, in which names are unique.
+/// A response's body, in which names are unique.
 pub(super) enum Body {
     Json(Value),
     Xml(String),
 }
 
 impl Body {
-    pub(super) fn of(answer: &Answer) -> Self {
-        match serde_json::from_slice(&answer.body) {
+    pub(super) fn of(response: &ServiceResponse) -> Self {
+        match serde_json::from_slice(&response.body) {
             Ok(json) => Self::Json(json),
-            Err(_) => Self::Xml(String::from_utf8_lossy(&answer.body).into_owned()),
+            Err(_) => Self::Xml(String::from_utf8_lossy(&response.body).into_owned()),
         }
     }
 
@@ -102,17 +104,26 @@ fn find<'a>(json: &'a Value, name: &str) -> Option<&'a str> {
 }
 
 /// Sends a request to a service of a cloud.
-pub(super) async fn send(http: &Http, service: &str, request: reqwest::RequestBuilder) -> Result<Answer, Diagnostic> {
-    let is_transient = |answer: &Answer| is_transient(answer.status) || Fault::of(answer).is_transient();
-    let answer = http.send_until(request, SHORT, is_transient).await;
-    answer.map_err(|error| about(format!("{service} could not be reached"), error))
+pub(super) async fn send(
+    http: &ServiceClient,
+    service: &str,
+    request: reqwest::RequestBuilder,
+) -> Result<ServiceResponse, Diagnostic> {
+    let is_transient = |response: &ServiceResponse| is_transient(response.status) || Fault::of(response).is_transient();
+    let response = http.send_until(request, SHORT, is_transient).await;
+    response.map_err(|error| about(format!("{service} could not be reached"), error))
 }
 
 /// What a service refused, with what to change.
-pub(super) fn refused(service: &str, what: &str, answer: &Answer, remedy: impl FnOnce(&Fault) -> String) -> Diagnostic {
-    let fault = Fault::of(answer);
-    let (status, said) = (answer.status.as_u16(), quote(&fault.to_string()));
-    if is_transient(answer.status) || fault.is_transient() {
+pub(super) fn refused(
+    service: &str,
+    what: &str,
+    response: &ServiceResponse,
+    remedy: impl FnOnce(&Fault) -> String,
+) -> Diagnostic {
+    let fault = Fault::of(response);
+    let (status, said) = (response.status.as_u16(), quote(&fault.to_string()));
+    if is_transient(response.status) || fault.is_transient() {
         // Of these, only trouble of the token's issuer has a remedy.
         let remedy = fault.code.starts_with("IDP").then(|| remedy(&fault));
         return unavailable(format!("{service} answered {status}: {said}"), remedy);
@@ -124,14 +135,14 @@ pub(super) fn refused(service: &str, what: &str, answer: &Answer, remedy: impl F
 mod tests {
     use super::*;
 
-    fn answer(body: &str) -> Answer {
-        Answer::success(body.as_bytes())
+    fn response(body: &str) -> ServiceResponse {
+        ServiceResponse::success(body.as_bytes())
     }
 
     #[test]
     fn faults_are_read_in_all_their_forms() {
         let fault = |body: &str| {
-            let fault = Fault::of(&answer(body));
+            let fault = Fault::of(&response(body));
             (fault.code, fault.message)
         };
         let expected = ("AccessDenied".to_owned(), "Not <authorized>".to_owned());
@@ -149,11 +160,11 @@ mod tests {
             r#"{"error":{"code":403,"message":"no","status":"PERMISSION_DENIED","details":[{"@type":"x","reason":"IAM_PERMISSION_DENIED"}]}}"#,
             r#"{"error":{"code":403,"message":"no"}}"#,
         ]
-        .map(|body| Fault::of(&answer(body)).to_string());
+        .map(|body| Fault::of(&response(body)).to_string());
         assert_eq!(google, ["invalid_grant: no", "IAM_PERMISSION_DENIED: no", "no"]);
-        let mut answer = answer("{}");
-        answer.headers.insert("x-amzn-errortype", "AccessDeniedException:http://x/".parse().unwrap());
-        assert_eq!(Fault::of(&answer).code, "AccessDeniedException");
+        let mut response = response("{}");
+        response.headers.insert("x-amzn-errortype", "AccessDeniedException:http://x/".parse().unwrap());
+        assert_eq!(Fault::of(&response).code, "AccessDeniedException");
     }
 
     #[test]

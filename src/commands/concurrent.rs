@@ -103,7 +103,7 @@ pub(crate) async fn remove(
         match gateway.delete(target).await {
             Ok(Deletion::Accepted) => Ok(Action::Removed),
             Ok(Deletion::NotFound) => Ok(Action::Absent),
-            // If the function no longer exists, only the answer was lost.
+            // If the function no longer exists, only the response was lost.
             Ok(Deletion::Unknown(error)) if error.status().is_none() || error.is_transient() => {
                 match gateway.get(target).await {
                     Ok(None) => Ok(Action::Removed),

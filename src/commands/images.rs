@@ -13,7 +13,7 @@ use crate::config::{Config, ImageChecks};
 use crate::console::log;
 use crate::diagnostic::{Diagnostic, Failure, Severity};
 use crate::function::image::Reference;
-use crate::http::service::Http;
+use crate::http::service::ServiceClient;
 use crate::registry::{Found, Platform, Registries, RegistryCredentials, platform_list};
 use crate::stack::Function;
 use crate::text::count;
@@ -33,7 +33,7 @@ type Notes = BTreeMap<Diagnostic, BTreeSet<(Arc<str>, usize)>>;
 /// Looks up every image once. What is wrong is logged here, and kept if it forbids the deploy.
 pub(crate) async fn check(
     preparation: &Preparation<'_>,
-    http: Option<&Http>,
+    http: Option<&ServiceClient>,
     checks: &ImageChecks,
     loaded: &Loaded,
 ) -> Checked {
@@ -45,7 +45,12 @@ pub(crate) async fn check(
     }
 }
 
-async fn check_all(preparation: &Preparation<'_>, http: &Http, checks: &ImageChecks, loaded: &Loaded) -> Checked {
+async fn check_all(
+    preparation: &Preparation<'_>,
+    http: &ServiceClient,
+    checks: &ImageChecks,
+    loaded: &Loaded,
+) -> Checked {
     let started = Instant::now();
     let credentials = &preparation.config.registries;
     let step = step(preparation.config);
@@ -68,7 +73,7 @@ async fn check_all(preparation: &Preparation<'_>, http: &Http, checks: &ImageChe
         }
     }
     let number = images.len();
-    let mut answers = stream::iter(images.into_values())
+    let mut responses = stream::iter(images.into_values())
         .map(|(reference, functions)| {
             let registries = &registries;
             async move {
@@ -78,7 +83,7 @@ async fn check_all(preparation: &Preparation<'_>, http: &Http, checks: &ImageChe
             }
         })
         .buffer_unordered(preparation.config.parallel);
-    while let Some((reference, functions, found)) = answers.next().await {
+    while let Some((reference, functions, found)) = responses.next().await {
         match found {
             Ok(found) => {
                 tracing::debug!("image `{reference}` is {}", found.digest);

@@ -17,7 +17,7 @@ use crate::console::redact;
 
 /// The target of the last line, which says how it ended.
 const END: &str = "end";
-/// The target of lines that are output rather than log: tables, JSON, a function's answer.
+/// The target of lines that are output rather than log: tables, JSON, a function's response.
 const PLAIN: &str = "plain";
 
 /// How much of a foreign text is quoted, in bytes.
@@ -66,7 +66,7 @@ pub(crate) fn failure(message: impl fmt::Display) {
     tracing::error!(target: END, "{message}");
 }
 
-/// Output as it is, without a level: a table, JSON, a function's answer.
+/// Output as it is, without a level: a table, JSON, a function's response.
 pub(crate) fn plain(text: impl fmt::Display) {
     tracing::info!(target: PLAIN, "{text}");
 }

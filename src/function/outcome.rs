@@ -99,7 +99,7 @@ pub(crate) struct FunctionOutcome {
     pub(crate) digest: Option<String>,
     pub(crate) action: Action,
     pub(crate) problem: Option<Diagnostic>,
-    /// From the first request about it to the last answer.
+    /// From the first request about it to the last response.
     pub(crate) duration: Duration,
     /// Where it can be invoked.
     pub(crate) url: String,
@@ -139,13 +139,13 @@ pub(crate) struct InvocationOutcome {
     pub(crate) function: FunctionName,
     /// Whether the function may have received it.
     pub(crate) sent: bool,
-    /// The HTTP status of the answer, if there was one.
+    /// The HTTP status of the response, if there was one.
     pub(crate) status: Option<u16>,
     /// The gateway's id of the call (`X-Call-Id`).
     pub(crate) call_id: Option<String>,
     /// Whether it was queued rather than answered.
     pub(crate) asynchronous: bool,
-    /// Size of the answer's body in bytes.
+    /// Size of the response's body in bytes.
     pub(crate) response_bytes: u64,
     /// How long the function ran, if the gateway reports it (`X-Duration-Seconds`).
     pub(crate) function_seconds: Option<f64>,

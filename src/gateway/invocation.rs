@@ -1,4 +1,4 @@
-//! Invocations: retried only if that does no harm; their answers are passed on as they arrive.
+//! Invocations: retried only if that does no harm; their responses are passed on as they arrive.
 
 use std::time::{Duration, Instant};
 
@@ -68,15 +68,15 @@ impl Invocation<'_> {
     }
 }
 
-/// Why an invocation has no answer to pass on.
-pub(crate) struct Unanswered {
+/// Why an invocation has no response to pass on.
+pub(crate) struct NoResponse {
     pub error: Error,
     /// Whether the function may have received it.
     pub sent: bool,
 }
 
 /// An error from before anything is sent.
-impl From<Error> for Unanswered {
+impl From<Error> for NoResponse {
     fn from(error: Error) -> Self {
         Self { error, sent: false }
     }
@@ -90,7 +90,7 @@ impl Gateway {
         invocation: &Invocation<'_>,
         mut token: Option<AccessToken>,
         body: B,
-    ) -> Result<Invoked, Unanswered>
+    ) -> Result<Invoked, NoResponse>
     where
         B: Fn() -> F,
         F: Future<Output = Result<reqwest::Body, Error>>,
@@ -101,9 +101,9 @@ impl Gateway {
         let result = self.retries.run(async |number| {
             let result = self.try_to_invoke(invocation, &mut token, &body).await;
             // An error from before the request says nothing new about the earlier ones.
-            sent |= result.as_ref().map_or_else(|unanswered| unanswered.sent, |_| true);
+            sent |= result.as_ref().map_or_else(|no_response| no_response.sent, |_| true);
             let retry = match &result {
-                Err(Unanswered { error: Error::Transport(transport), .. }) => {
+                Err(NoResponse { error: Error::Transport(transport), .. }) => {
                     let harmless = invocation.idempotent || transport.unsent;
                     let wait = (harmless && transport.source.is_transient()).then(|| retry::backoff(number));
                     wait.map(|wait| (wait, transport.to_string()))
@@ -117,7 +117,7 @@ impl Gateway {
             };
             Attempt { result, retry: retry.filter(|_| number <= invocation.retries) }
         });
-        result.await.map_err(|Unanswered { error, .. }| Unanswered { error, sent })
+        result.await.map_err(|NoResponse { error, .. }| NoResponse { error, sent })
     }
 
     async fn try_to_invoke<F>(
@@ -125,7 +125,7 @@ impl Gateway {
         invocation: &Invocation<'_>,
         token: &mut Option<AccessToken>,
         body: impl Fn() -> F,
-    ) -> Result<Invoked, Unanswered>
+    ) -> Result<Invoked, NoResponse>
     where
         F: Future<Output = Result<reqwest::Body, Error>>,
     {
@@ -144,7 +144,7 @@ impl Gateway {
             Ok(response) => Ok(Invoked { response, took: started.elapsed() }),
             Err(error) => {
                 let sent = !matches!(&error, Error::Transport(transport) if transport.unsent);
-                Err(Unanswered { error, sent })
+                Err(NoResponse { error, sent })
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{ANSWER_LIMIT, Call, Error, Gateway, in_namespace};
+use super::{Call, Error, Gateway, RESPONSE_LIMIT, in_namespace};
 use crate::function::FunctionName;
 use crate::oidc::IamAction;
 
@@ -23,11 +23,11 @@ impl Gateway {
             .append_pair("follow", "false");
         let url = in_namespace(url, target.namespace.as_deref());
         let call =
-            Call { whole: false, ..self.question(url, Some(IamAction::FunctionLogs), Some(target), ANSWER_LIMIT) };
-        let answer = self.send(&call).await?;
-        match answer.status.as_u16() {
-            200 => Ok(last_lines(&answer.body, count)),
-            _ => Err(self.refused(&call, &answer)),
+            Call { whole: false, ..self.question(url, Some(IamAction::FunctionLogs), Some(target), RESPONSE_LIMIT) };
+        let response = self.send(&call).await?;
+        match response.status.as_u16() {
+            200 => Ok(last_lines(&response.body, count)),
+            _ => Err(self.refused(&call, &response)),
         }
     }
 }

@@ -23,9 +23,9 @@ use url::Url;
 use array_filter::ELEMENT_LIMIT;
 use error::ShapeError;
 pub(crate) use error::{Destination, Error, NotSent, Redirect, body_limit};
-pub(crate) use invocation::{Internal, Invocation, Invoked, Unanswered, may_be_set, may_recover};
+pub(crate) use invocation::{Internal, Invocation, Invoked, NoResponse, may_be_set, may_recover};
 use provider::Provider;
-use send::{Answer, Call};
+use send::{Call, Response};
 pub(crate) use token::{AccessToken, Authenticator, Granted};
 
 use crate::function::FunctionName;
@@ -38,8 +38,8 @@ use crate::shutdown::Shutdown;
 
 /// The path of functions in the API.
 const FUNCTIONS: [&str; 2] = ["system", "functions"];
-/// How much of an answer is read if only its beginning is of use, in bytes.
-const ANSWER_LIMIT: usize = 64 * 1024;
+/// How much of a response is read if only its beginning is of use, in bytes.
+const RESPONSE_LIMIT: usize = 64 * 1024;
 /// The longest list of functions that is read, in bytes: many ten thousands of them.
 const LIST_LIMIT: usize = 64 * 1024 * 1024;
 
@@ -73,7 +73,7 @@ pub(crate) struct Gateway {
     retries: Retries,
     shutdown: Shutdown,
     /// Whether the server at the URL has ever answered in HTTP.
-    has_answered: AtomicBool,
+    has_responded: AtomicBool,
     speaks_tls: OnceCell<bool>,
     provider: OnceCell<Provider>,
 }
@@ -84,8 +84,8 @@ pub(crate) enum Update {
     Accepted,
     /// There is no function of this name.
     NotFound {
-        /// An earlier try got no answer, and may be what removed it.
-        answer_lost: bool,
+        /// An earlier try got no response, and may be what removed it.
+        response_lost: bool,
     },
 }
 
@@ -95,7 +95,7 @@ pub(crate) enum Deletion {
     Accepted,
     /// There is no function of this name.
     NotFound,
-    /// It may have been carried out: no answer came, or one that a proxy may have made.
+    /// It may have been carried out: no response came, or one that a proxy may have made.
     Unknown(Error),
 }
 
@@ -105,9 +105,9 @@ pub(crate) enum Creation {
     Accepted,
     /// There is one of this name already.
     Exists {
-        /// An earlier try got no answer, and may be what created it.
-        answer_lost: bool,
-        /// The answer, if this is an error.
+        /// An earlier try got no response, and may be what created it.
+        response_lost: bool,
+        /// The response, if this is an error.
         error: Error,
     },
 }
@@ -127,7 +127,7 @@ impl Gateway {
             http: client::build(builder),
             retries: Retries::new(settings.retries, shutdown),
             shutdown: shutdown.clone(),
-            has_answered: AtomicBool::new(false),
+            has_responded: AtomicBool::new(false),
             speaks_tls: OnceCell::new(),
             provider: OnceCell::new(),
             settings,
@@ -160,26 +160,26 @@ impl Gateway {
     /// `PUT /system/functions` with a deployment as JSON.
     pub(crate) async fn update(&self, target: &FunctionName, body: Bytes) -> Result<Update, Error> {
         let call = self.change(Method::PUT, &FUNCTIONS, IamAction::FunctionUpdate, target, body);
-        let answer = self.send(&call).await?;
-        match answer.status.as_u16() {
+        let response = self.send(&call).await?;
+        match response.status.as_u16() {
             // Community Edition answers 202 to an update; what it refuses it only logs, and answers with an empty 200.
             200 if self.provider().await == Provider::CommunityEdition => Err(Error::Ignored { request: call.name() }),
             200..=202 => Ok(Update::Accepted),
-            404 if answer.is_not_found() => Ok(Update::NotFound { answer_lost: answer.answer_lost }),
-            _ => Err(self.refused(&call, &answer)),
+            404 if response.is_not_found() => Ok(Update::NotFound { response_lost: response.response_lost }),
+            _ => Err(self.refused(&call, &response)),
         }
     }
 
     /// `POST /system/functions` with a deployment as JSON.
     pub(crate) async fn create(&self, target: &FunctionName, body: Bytes) -> Result<Creation, Error> {
         let call = self.change(Method::POST, &FUNCTIONS, IamAction::FunctionCreate, target, body);
-        let answer = self.send(&call).await?;
-        match answer.status.as_u16() {
+        let response = self.send(&call).await?;
+        match response.status.as_u16() {
             200..=202 => Ok(Creation::Accepted),
-            status if status == 409 || matches!(status, 400 | 500) && says_exists(&answer.body) => {
-                Ok(Creation::Exists { answer_lost: answer.answer_lost, error: self.refused(&call, &answer) })
+            status if status == 409 || matches!(status, 400 | 500) && says_exists(&response.body) => {
+                Ok(Creation::Exists { response_lost: response.response_lost, error: self.refused(&call, &response) })
             }
-            _ => Err(self.refused(&call, &answer)),
+            _ => Err(self.refused(&call, &response)),
         }
     }
 
@@ -193,19 +193,21 @@ impl Gateway {
             self.change(Method::DELETE, &FUNCTIONS, IamAction::FunctionDelete, target, body.to_string().into());
         // Community Edition reads it there only.
         call.url = in_namespace(call.url, target.namespace.as_deref());
-        let mut answer_lost = false;
-        let answer = match self.send_noting(&call, &mut answer_lost).await {
-            Ok(answer) => answer,
-            Err(error) if answer_lost => return Ok(Deletion::Unknown(error)),
+        let mut response_lost = false;
+        let response = match self.send_noting(&call, &mut response_lost).await {
+            Ok(response) => response,
+            Err(error) if response_lost => return Ok(Deletion::Unknown(error)),
             Err(error) => return Err(error),
         };
-        match answer.status.as_u16() {
+        match response.status.as_u16() {
             200..=202 => Ok(Deletion::Accepted),
-            // The try whose answer was lost may be what deleted it.
-            404 if answer_lost => Ok(Deletion::Accepted),
-            404 if answer.is_not_found() => Ok(Deletion::NotFound),
-            _ if answer_lost || answer.status.is_server_error() => Ok(Deletion::Unknown(self.refused(&call, &answer))),
-            _ => Err(self.refused(&call, &answer)),
+            // The try whose response was lost may be what deleted it.
+            404 if response_lost => Ok(Deletion::Accepted),
+            404 if response.is_not_found() => Ok(Deletion::NotFound),
+            _ if response_lost || response.status.is_server_error() => {
+                Ok(Deletion::Unknown(self.refused(&call, &response)))
+            }
+            _ => Err(self.refused(&call, &response)),
         }
     }
 
@@ -225,11 +227,11 @@ impl Gateway {
     pub(crate) async fn get(&self, target: &FunctionName) -> Result<Option<Status>, Error> {
         let url = in_namespace(self.path(&["system", "function", &target.name]), target.namespace.as_deref());
         let call = self.question(url, Some(IamAction::FunctionGet), Some(target), ELEMENT_LIMIT);
-        let answer = self.send(&call).await?;
-        match answer.status.as_u16() {
-            200 => parse(&call, &answer).map(Some),
-            404 if answer.is_not_found() => Ok(None),
-            _ => Err(self.refused(&call, &answer)),
+        let response = self.send(&call).await?;
+        match response.status.as_u16() {
+            200 => parse(&call, &response).map(Some),
+            404 if response.is_not_found() => Ok(None),
+            _ => Err(self.refused(&call, &response)),
         }
     }
 
@@ -242,12 +244,12 @@ impl Gateway {
         let url = in_namespace(self.path(&["system", "functions"]), namespace);
         // A listing is permitted on a whole namespace.
         let target = FunctionName::all_of(namespace.map(str::to_owned));
-        let question = self.question(url, Some(IamAction::FunctionList), Some(&target), ANSWER_LIMIT);
+        let question = self.question(url, Some(IamAction::FunctionList), Some(&target), RESPONSE_LIMIT);
         let call = Call { wanted: Some(&wanted), ..question };
-        let answer = self.send(&call).await?;
-        match answer.status.as_u16() {
-            200 => Ok(answer.functions),
-            _ => Err(self.refused(&call, &answer)),
+        let response = self.send(&call).await?;
+        match response.status.as_u16() {
+            200 => Ok(response.functions),
+            _ => Err(self.refused(&call, &response)),
         }
     }
 
@@ -274,8 +276,8 @@ fn says_exists(body: &[u8]) -> bool {
     String::from_utf8_lossy(body).contains("already exists")
 }
 
-fn parse<T: for<'a> Deserialize<'a>>(call: &Call<'_>, answer: &Answer) -> Result<T, Error> {
-    serde_json::from_slice(&answer.body).map_err(|error| {
+fn parse<T: for<'a> Deserialize<'a>>(call: &Call<'_>, response: &Response) -> Result<T, Error> {
+    serde_json::from_slice(&response.body).map_err(|error| {
         // Without the library's words, which may quote a token.
         call.shape(ShapeError::NotJson { line: error.line(), column: error.column() })
     })

@@ -6,8 +6,8 @@ use http::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::send::{Answer, Call};
-use super::{ANSWER_LIMIT, Deletion, Error, Gateway, parse};
+use super::send::{Call, Response};
+use super::{Deletion, Error, Gateway, RESPONSE_LIMIT, parse};
 use crate::function::FunctionName;
 use crate::function::api::or_default;
 use crate::function::resource::ResourceAction;
@@ -29,12 +29,12 @@ impl Gateway {
     pub(crate) async fn namespace(&self, name: &str) -> Result<Option<Namespace>, Error> {
         let target = FunctionName::all_of(Some(name.to_owned()));
         let url = self.path(&["system", "namespace", name]);
-        let call = self.question(url, Some(IamAction::NamespaceGet), Some(&target), ANSWER_LIMIT);
-        let answer = self.send(&call).await?;
-        match answer.status.as_u16() {
-            200 => parse(&call, &answer).map(Some),
-            404 if answer.is_not_found() => Ok(None),
-            _ => Err(self.refused(&call, &answer)),
+        let call = self.question(url, Some(IamAction::NamespaceGet), Some(&target), RESPONSE_LIMIT);
+        let response = self.send(&call).await?;
+        match response.status.as_u16() {
+            200 => parse(&call, &response).map(Some),
+            404 if response.is_not_found() => Ok(None),
+            _ => Err(self.refused(&call, &response)),
         }
     }
 
@@ -46,10 +46,11 @@ impl Gateway {
         let target = FunctionName::all_of(Some(name.to_owned()));
         let body = json!({"name": name, "labels": {MARK.0: MARK.1, label.0: label.1}, "annotations": {MARK.0: MARK.1}});
         // With a slash at the end, as go-sdk has it.
-        let (call, answer) = self.send_namespace(Method::POST, "", IamAction::NamespaceCreate, &target, &body).await?;
-        match answer.status.as_u16() {
+        let (call, response) =
+            self.send_namespace(Method::POST, "", IamAction::NamespaceCreate, &target, &body).await?;
+        match response.status.as_u16() {
             200..=202 => return Ok(ResourceAction::Created),
-            401 | 403 => return Err(self.refused(&call, &answer)),
+            401 | 403 => return Err(self.refused(&call, &response)),
             _ => {}
         }
         // faasd may report an error although it created the namespace, and a retry finds what a lost request created.
@@ -59,8 +60,8 @@ impl Gateway {
             }
             Ok(Some(_)) => Ok(ResourceAction::Unchanged),
             // faasd returns none without a label of OpenFaaS. The functions will be refused with the reason.
-            _ if answer.status == StatusCode::CONFLICT => Ok(ResourceAction::Unchanged),
-            _ => Err(self.refused(&call, &answer)),
+            _ if response.status == StatusCode::CONFLICT => Ok(ResourceAction::Unchanged),
+            _ => Err(self.refused(&call, &response)),
         }
     }
 
@@ -68,18 +69,18 @@ impl Gateway {
     pub(crate) async fn delete_namespace(&self, name: &str) -> Result<Deletion, Error> {
         let target = FunctionName::all_of(Some(name.to_owned()));
         let body = json!({"name": name, "labels": {MARK.0: MARK.1}});
-        let (call, answer) =
+        let (call, response) =
             self.send_namespace(Method::DELETE, name, IamAction::NamespaceDelete, &target, &body).await?;
-        match answer.status.as_u16() {
+        match response.status.as_u16() {
             200..=202 => Ok(Deletion::Accepted),
-            404 if answer.answer_lost => Ok(Deletion::Accepted),
-            404 if answer.is_not_found() => Ok(Deletion::NotFound),
+            404 if response.response_lost => Ok(Deletion::Accepted),
+            404 if response.is_not_found() => Ok(Deletion::NotFound),
             // A namespace is deleted after all that it contains: a retry can find it on its way out.
-            409 if answer.answer_lost => Ok(Deletion::Accepted),
-            _ if answer.status.is_server_error() && matches!(self.namespace(name).await, Ok(None)) => {
+            409 if response.response_lost => Ok(Deletion::Accepted),
+            _ if response.status.is_server_error() && matches!(self.namespace(name).await, Ok(None)) => {
                 Ok(Deletion::Accepted)
             }
-            _ => Err(self.refused(&call, &answer)),
+            _ => Err(self.refused(&call, &response)),
         }
     }
 
@@ -90,9 +91,9 @@ impl Gateway {
         action: IamAction,
         target: &'a FunctionName,
         body: &Value,
-    ) -> Result<(Call<'a>, Answer), Error> {
+    ) -> Result<(Call<'a>, Response), Error> {
         let call = self.change(method, &["system", "namespace", name], action, target, body.to_string().into());
-        let answer = self.send(&call).await?;
-        Ok((call, answer))
+        let response = self.send(&call).await?;
+        Ok((call, response))
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use http::StatusCode;
 use serde_json::Value;
 
-use super::{ANSWER_LIMIT, Error, Gateway, parse};
+use super::{Error, Gateway, RESPONSE_LIMIT, parse};
 use crate::function::api::{Deployment, Status};
 
 /// What runs the functions.
@@ -83,12 +83,12 @@ impl Reported {
 impl Gateway {
     /// `GET /system/info`, also the cheapest way to see whether a password is accepted.
     pub(crate) async fn info(&self) -> Result<Provider, Error> {
-        let call = self.question(self.path(&["system", "info"]), None, None, ANSWER_LIMIT);
-        let answer = self.send(&call).await?;
-        if answer.status != StatusCode::OK {
-            return Err(self.refused(&call, &answer));
+        let call = self.question(self.path(&["system", "info"]), None, None, RESPONSE_LIMIT);
+        let response = self.send(&call).await?;
+        if response.status != StatusCode::OK {
+            return Err(self.refused(&call, &response));
         }
-        let info: Value = parse(&call, &answer)?;
+        let info: Value = parse(&call, &response)?;
         Ok(match info.pointer("/provider/provider").and_then(Value::as_str) {
             Some("faas-netes-ce") => Provider::CommunityEdition,
             Some("faasd" | "faasd-ce") => Provider::Faasd,

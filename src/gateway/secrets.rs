@@ -5,7 +5,7 @@ use http::Method;
 use serde_json::json;
 
 use super::provider::Provider;
-use super::send::{Answer, Call};
+use super::send::{Call, Response};
 use super::{Error, Gateway};
 use crate::console::redact::Secret;
 use crate::function::FunctionName;
@@ -40,26 +40,26 @@ impl Gateway {
         }
         let body = Bytes::from(body.to_string());
         if !is_new {
-            let (call, answer) = self.send_secret(Method::PUT, &target, &body).await?;
-            match answer.status.as_u16() {
+            let (call, response) = self.send_secret(Method::PUT, &target, &body).await?;
+            match response.status.as_u16() {
                 // faasd creates the secret too.
                 200..=202 if self.provider().await == Provider::Faasd => return Ok(ResourceAction::Written),
                 200..=202 => return Ok(ResourceAction::Updated),
-                404 if answer.is_not_found() => {}
-                _ => return Err(self.refused(&call, &answer)),
+                404 if response.is_not_found() => {}
+                _ => return Err(self.refused(&call, &response)),
             }
         }
-        let (call, answer) = self.send_secret(Method::POST, &target, &body).await?;
-        let was_created = match answer.status.as_u16() {
+        let (call, response) = self.send_secret(Method::POST, &target, &body).await?;
+        let was_created = match response.status.as_u16() {
             200..=202 => return Ok(ResourceAction::Created),
-            409 => answer.answer_lost,
-            _ => return Err(self.refused(&call, &answer)),
+            409 => response.response_lost,
+            _ => return Err(self.refused(&call, &response)),
         };
-        let (call, answer) = self.send_secret(Method::PUT, &target, &body).await?;
-        match answer.status.as_u16() {
+        let (call, response) = self.send_secret(Method::PUT, &target, &body).await?;
+        match response.status.as_u16() {
             200..=202 if was_created => Ok(ResourceAction::Created),
             200..=202 => Ok(ResourceAction::Updated),
-            _ => Err(self.refused(&call, &answer)),
+            _ => Err(self.refused(&call, &response)),
         }
     }
 
@@ -68,10 +68,10 @@ impl Gateway {
         method: Method,
         target: &'a FunctionName,
         body: &Bytes,
-    ) -> Result<(Call<'a>, Answer), Error> {
+    ) -> Result<(Call<'a>, Response), Error> {
         let action = if method == Method::PUT { IamAction::SecretUpdate } else { IamAction::SecretCreate };
         let call = self.change(method, &["system", "secrets"], action, target, body.clone());
-        let answer = self.send(&call).await?;
-        Ok((call, answer))
+        let response = self.send(&call).await?;
+        Ok((call, response))
     }
 }

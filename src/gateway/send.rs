@@ -1,4 +1,4 @@
-//! One request: sent, its answer read up to a limit, and retried after a transient failure.
+//! One request: sent, its response read up to a limit, and retried after a transient failure.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use url::Url;
 
 use super::array_filter::{ArrayFilter, Wanted};
 use super::error::{self, Error, Redirect, Refused, ShapeError, Transport};
-use super::{ANSWER_LIMIT, CALL_ID, Gateway, LIST_LIMIT};
+use super::{CALL_ID, Gateway, LIST_LIMIT, RESPONSE_LIMIT};
 use crate::console::log::{self, quote};
 use crate::function::FunctionName;
 use crate::function::api::Status;
@@ -34,29 +34,29 @@ pub(super) struct Call<'a> {
     pub(super) body: Bytes,
     /// Whether it carries the system token; the exchange does not.
     pub(super) authenticated: bool,
-    /// How much of the answer is kept, in bytes.
+    /// How much of the response is kept, in bytes.
     pub(super) limit: usize,
-    /// If the answer is a list of functions: which of them are kept.
+    /// If the response is a list of functions: which of them are kept.
     pub(super) wanted: Option<Wanted<'a>>,
-    /// Whether a part of an answer is useless.
+    /// Whether a part of a response is useless.
     pub(super) whole: bool,
     /// What the Policy has to permit for it.
     pub(super) action: Option<IamAction>,
     pub(super) target: Option<&'a FunctionName>,
 }
 
-/// An answer with as much of its body as is of use.
-pub(super) struct Answer {
+/// A response with as much of its body as is of use.
+pub(super) struct Response {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
     /// The wanted functions of a list, which has no `body`.
     pub(super) functions: Vec<Status>,
-    /// An earlier try got no answer.
-    pub(super) answer_lost: bool,
+    /// An earlier try got no response.
+    pub(super) response_lost: bool,
 }
 
-impl Answer {
+impl Response {
     /// Who sent it, as far as it shows.
     pub(super) fn responder(&self) -> Responder {
         Responder::of(self.status, &self.headers, &self.body)
@@ -75,13 +75,13 @@ impl Answer {
 }
 
 impl Gateway {
-    /// Sends a request until its answer is final or the retries are used up.
-    pub(super) async fn send(&self, call: &Call<'_>) -> Result<Answer, Error> {
+    /// Sends a request until its response is final or the retries are used up.
+    pub(super) async fn send(&self, call: &Call<'_>) -> Result<Response, Error> {
         self.send_noting(call, &mut false).await
     }
 
-    /// The same; `answer_lost` is set if some try may have been carried out although no answer says so.
-    pub(super) async fn send_noting(&self, call: &Call<'_>, answer_lost: &mut bool) -> Result<Answer, Error> {
+    /// The same; `response_lost` is set if some try may have been carried out although no response says so.
+    pub(super) async fn send_noting(&self, call: &Call<'_>, response_lost: &mut bool) -> Result<Response, Error> {
         let mut renewed = false;
         let result = self.retries.run(async |number| {
             let result = match self.authorized(call, &mut renewed).await {
@@ -90,17 +90,17 @@ impl Gateway {
                 Err(error) => return Attempt { result: Err(error), retry: None },
             };
             let (wait, said) = match &result {
-                Ok(answer) if answer.is_transient() => {
-                    // A proxy may have passed the request on and lost the answer.
-                    *answer_lost |= matches!(answer.status.as_u16(), 500 | 502 | 504 | 520..=530);
-                    (Some(wait_after(&answer.headers, number)), self.refused(call, answer).to_string())
+                Ok(response) if response.is_transient() => {
+                    // A proxy may have passed the request on and lost the response.
+                    *response_lost |= matches!(response.status.as_u16(), 500 | 502 | 504 | 520..=530);
+                    (Some(wait_after(&response.headers, number)), self.refused(call, response).to_string())
                 }
                 Err(error @ Error::Transport(transport)) => {
-                    *answer_lost |= !transport.unsent;
+                    *response_lost |= !transport.unsent;
                     (transport.source.is_transient().then(|| retry::backoff(number)), error.to_string())
                 }
                 Err(Error::Stopped(_)) => {
-                    *answer_lost = true;
+                    *response_lost = true;
                     (None, String::new())
                 }
                 _ => (None, String::new()),
@@ -108,21 +108,21 @@ impl Gateway {
             Attempt { result: Ok(result), retry: wait.map(|wait| (wait, said)) }
         });
         match result.await? {
-            Ok(answer) => Ok(Answer { answer_lost: *answer_lost, ..answer }),
+            Ok(response) => Ok(Response { response_lost: *response_lost, ..response }),
             // Of all tries, not of the last one.
             Err(Error::Transport(transport)) => {
-                Err(Error::Transport(Box::new(Transport { unsent: !*answer_lost, ..*transport })))
+                Err(Error::Transport(Box::new(Transport { unsent: !*response_lost, ..*transport })))
             }
             Err(error) => Err(error),
         }
     }
 
     /// One attempt with the system token; after a 401 once more, with another. The outer error is that there is no token.
-    async fn authorized(&self, call: &Call<'_>, renewed: &mut bool) -> Result<Result<Answer, Error>, Error> {
+    async fn authorized(&self, call: &Call<'_>, renewed: &mut bool) -> Result<Result<Response, Error>, Error> {
         loop {
             let token = if call.authenticated { Some(self.authorization().await?) } else { None };
             let result = self.attempt(call, token.as_ref().map(|token| &token.header)).await;
-            let is_refused = result.as_ref().is_ok_and(|answer| answer.status == StatusCode::UNAUTHORIZED);
+            let is_refused = result.as_ref().is_ok_and(|response| response.status == StatusCode::UNAUTHORIZED);
             match token {
                 Some(token) if is_refused && !*renewed && self.forget(&token).await => {
                     *renewed = true;
@@ -133,7 +133,7 @@ impl Gateway {
         }
     }
 
-    async fn attempt(&self, call: &Call<'_>, authorization: Option<&HeaderValue>) -> Result<Answer, Error> {
+    async fn attempt(&self, call: &Call<'_>, authorization: Option<&HeaderValue>) -> Result<Response, Error> {
         let mut request = self.http.request(call.method.clone(), call.url.clone());
         if !call.content_type.is_empty() {
             request = request.header(CONTENT_TYPE, call.content_type).body(call.body.clone());
@@ -145,7 +145,7 @@ impl Gateway {
         let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
         if let Some(wanted) = call.wanted.filter(|_| status.is_success()) {
             let functions = self.read_list(call, &headers, &mut response, wanted).await?;
-            return Ok(Answer { status, headers, body: Bytes::new(), functions, answer_lost: false });
+            return Ok(Response { status, headers, body: Bytes::new(), functions, response_lost: false });
         }
         let (body, cut) = self.read(call, &mut response).await?;
         if cut && status.is_success() && call.whole {
@@ -154,15 +154,15 @@ impl Gateway {
         if let Some(error) = self.connection_fault(&call.method, &call.url, status, &body) {
             return Err(error);
         }
-        let answer = Answer { status, headers, body, functions: Vec::new(), answer_lost: false };
+        let response = Response { status, headers, body, functions: Vec::new(), response_lost: false };
         // A sign-in page with 200 would pass for a deployment that succeeded.
-        if status.is_success() && answer.responder() != Responder::Server {
-            return Err(self.refused(call, &answer));
+        if status.is_success() && response.responder() != Responder::Server {
+            return Err(self.refused(call, &response));
         }
-        Ok(answer)
+        Ok(response)
     }
 
-    /// One request, up to the head of its answer.
+    /// One request, up to the head of its response.
     pub(super) async fn once(
         &self,
         method: &Method,
@@ -188,7 +188,7 @@ impl Gateway {
             Err(error) => tracing::debug!("{method} {}: {error} after {took}", quote(url.as_str())),
         }
         let response = result?;
-        self.has_answered.store(true, Ordering::Relaxed);
+        self.has_responded.store(true, Ordering::Relaxed);
         if response.status().is_redirection() {
             return Err(Error::Redirect(Box::new(Redirect {
                 request: error::request_name(method, url),
@@ -222,7 +222,7 @@ impl Gateway {
         while let Some(chunk) = self.chunk(&call.method, response).await? {
             if size == 0 && retry::is_web_page(headers, &chunk) {
                 let (status, headers) = (StatusCode::OK, headers.clone());
-                let page = Answer { status, headers, body: chunk, functions: Vec::new(), answer_lost: false };
+                let page = Response { status, headers, body: chunk, functions: Vec::new(), response_lost: false };
                 return Err(self.refused(call, &page));
             }
             size += chunk.len();
@@ -235,13 +235,13 @@ impl Gateway {
     pub(super) async fn transport(&self, method: &Method, url: &Url, error: &reqwest::Error) -> Error {
         match Cause::of(error, self.settings.timeout) {
             Cause::Closed | Cause::NotHttp(_) if self.speaks_tls().await => {
-                self.unanswered(method, url, Cause::SpeaksTls, true)
+                self.no_response(method, url, Cause::SpeaksTls, true)
             }
-            cause => self.unanswered(method, url, cause, error.is_connect()),
+            cause => self.no_response(method, url, cause, error.is_connect()),
         }
     }
 
-    fn unanswered(&self, method: &Method, url: &Url, source: Cause, unsent: bool) -> Error {
+    fn no_response(&self, method: &Method, url: &Url, source: Cause, unsent: bool) -> Error {
         let (request, gateway) = (error::request_name(method, url), self.settings.url.clone());
         Error::Transport(Box::new(Transport { request, gateway, source, unsent }))
     }
@@ -249,16 +249,16 @@ impl Gateway {
     /// Whether TLS is spoken at an `http://` URL. Servers say so in many ways: some send a text, some a TLS alert, some just
     /// close the connection.
     async fn speaks_tls(&self) -> bool {
-        if self.settings.url.scheme() != "http" || self.has_answered.load(Ordering::Relaxed) {
+        if self.settings.url.scheme() != "http" || self.has_responded.load(Ordering::Relaxed) {
             return false;
         }
         let probe = || async {
             let url = error::with_https(&self.settings.url);
-            let answer = tokio::select! {
-                answer = self.http.get(url).timeout(PROBE_TIMEOUT).send() => answer,
+            let response = tokio::select! {
+                response = self.http.get(url).timeout(PROBE_TIMEOUT).send() => response,
                 _ = self.shutdown.grace_over() => return false,
             };
-            answer.map_or_else(
+            response.map_or_else(
                 |error| matches!(Cause::of(&error, PROBE_TIMEOUT), Cause::Certificate(_) | Cause::Tls(_)),
                 |_| true,
             )
@@ -284,30 +284,30 @@ impl Gateway {
             Cause::SpeaksTls => url.scheme() == "http",
             _ => url.scheme() == "https",
         };
-        fits.then(|| self.unanswered(method, url, fault, true))
+        fits.then(|| self.no_response(method, url, fault, true))
     }
 
-    pub(super) fn refused(&self, call: &Call<'_>, answer: &Answer) -> Error {
-        let responder = answer.responder();
+    pub(super) fn refused(&self, call: &Call<'_>, response: &Response) -> Error {
+        let responder = response.responder();
         let text = match responder {
             // Its title says the same once more.
-            Responder::WebPage if answer.status.is_server_error() => {
+            Responder::WebPage if response.status.is_server_error() => {
                 "a web page from a proxy in front of the gateway".to_owned()
             }
-            Responder::WebPage => retry::web_page(&answer.body),
+            Responder::WebPage => retry::web_page(&response.body),
             // Cloudflare's pages say what its status says; a text may have a further number.
-            Responder::Cloudflare if retry::is_web_page(&answer.headers, &answer.body) => String::new(),
-            _ => quote(&String::from_utf8_lossy(&answer.body)),
+            Responder::Cloudflare if retry::is_web_page(&response.headers, &response.body) => String::new(),
+            _ => quote(&String::from_utf8_lossy(&response.body)),
         };
         Error::Refused(Box::new(Refused {
             request: call.name(),
-            status: answer.status,
+            status: response.status,
             text,
             responder,
-            is_transient: answer.is_transient(),
+            is_transient: response.is_transient(),
             action: call.action,
             target: call.target.cloned(),
-            password: self.settings.authenticator.password_remedy(&answer.headers),
+            password: self.settings.authenticator.password_remedy(&response.headers),
             is_exchange: !call.authenticated,
             gateway: self.settings.url.clone(),
         }))
@@ -323,7 +323,7 @@ impl Call<'_> {
             content_type: "",
             body: Bytes::new(),
             authenticated: true,
-            limit: ANSWER_LIMIT,
+            limit: RESPONSE_LIMIT,
             wanted: None,
             whole: false,
             action: None,
@@ -336,7 +336,7 @@ impl Call<'_> {
         error::request_name(&self.method, &self.url)
     }
 
-    /// The error of an answer that is not what a gateway returns.
+    /// The error of a response that is not what a gateway returns.
     pub(super) fn shape(&self, source: ShapeError) -> Error {
         Error::Shape { request: self.name(), source }
     }

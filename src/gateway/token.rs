@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderValue, Method};
 use tokio::sync::Mutex;
 
 use super::error::ShapeError;
-use super::{Answer, Call, Error, Gateway, NotSent};
+use super::{Call, Error, Gateway, NotSent, Response};
 use crate::console::log;
 use crate::console::redact::Secret;
 use crate::diagnostic::{Diagnostic, Failure, Severity};
@@ -247,11 +247,11 @@ impl Gateway {
             ..Call::new(Method::POST, self.path(&["oauth", "token"]))
         };
         // Boxed: a request that needs a token comes here, and this is a request.
-        let answer = Box::pin(self.send(&call)).await?;
-        if !answer.status.is_success() {
-            return Err(self.exchange_refused(id_token, &call, &answer));
+        let response = Box::pin(self.send(&call)).await?;
+        if !response.status.is_success() {
+            return Err(self.exchange_refused(id_token, &call, &response));
         }
-        let exchanged: Exchanged = super::parse(&call, &answer)?;
+        let exchanged: Exchanged = super::parse(&call, &response)?;
         match exchanged.access_token.trim().len() {
             0 => return Err(call.shape(ShapeError::NoToken)),
             1..=LONGEST_TOKEN => {}
@@ -265,21 +265,21 @@ impl Gateway {
         Ok(Granted { header, lifetime, claims })
     }
 
-    fn exchange_refused(&self, id_token: &IdToken, call: &Call<'_>, answer: &Answer) -> Error {
-        if answer.is_transient() || answer.status.is_server_error() || answer.responder() != Responder::Server {
-            return self.refused(call, answer);
+    fn exchange_refused(&self, id_token: &IdToken, call: &Call<'_>, response: &Response) -> Error {
+        if response.is_transient() || response.status.is_server_error() || response.responder() != Responder::Server {
+            return self.refused(call, response);
         }
         let claims = match id_token.claims() {
             Ok(claims) => claims,
             Err(error) => return self.unusable(&error),
         };
-        let refusal: Option<ExchangeRefused> = serde_json::from_slice(&answer.body).ok();
-        let text = String::from_utf8_lossy(&answer.body);
+        let refusal: Option<ExchangeRefused> = serde_json::from_slice(&response.body).ok();
+        let text = String::from_utf8_lossy(&response.body);
         let (error, description) = match &refusal {
             Some(refusal) => (refusal.error.as_deref(), refusal.error_description.as_deref()),
             None => (None, Some(text.as_ref())),
         };
-        let refused = oidc::Refusal { status: answer.status.as_u16(), error, description };
+        let refused = oidc::Refusal { status: response.status.as_u16(), error, description };
         let now = seconds_since_1970();
         let problem = oidc::explain_refusal(refused, &claims, &self.address(), now, &self.settings.build);
         NotSent::because(problem)

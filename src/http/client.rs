@@ -20,7 +20,7 @@ const USER_AGENT: &str = concat!("openfaas-pipe/", env!("CARGO_PKG_VERSION"));
 /// A host that accepts connections accepts one within this time.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The interval of HTTP/2 pings on a connection with requests under way, and the timeout of their answers. Without them, a
+/// The interval of HTTP/2 pings on a connection with requests under way, and the timeout of their responses. Without them, a
 /// connection that was lost without notice would take every retry with it.
 const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(15), Duration::from_secs(10));
 

@@ -20,7 +20,7 @@ const LONGEST_ASKED: Duration = Duration::from_secs(60);
 /// Whether the same request may succeed later.
 ///
 /// A 500 with a text of its own comes from the gateway or the function, and would come again; an empty one or a web page comes
-/// from a proxy before it.
+/// from a proxy in front of it.
 pub(crate) fn is_transient(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> bool {
     match status.as_u16() {
         // From 520 on they are Cloudflare's: it got no usable response.
@@ -30,7 +30,7 @@ pub(crate) fn is_transient(status: StatusCode, headers: &HeaderMap, body: &[u8])
     }
 }
 
-/// Whether an answer is a page for people, which no gateway's API returns.
+/// Whether a response is a page for people, which no gateway's API returns.
 pub(crate) fn is_web_page(headers: &HeaderMap, body: &[u8]) -> bool {
     let html = headers
         .get(http::header::CONTENT_TYPE)
@@ -49,7 +49,7 @@ pub(crate) fn title(body: &[u8]) -> String {
     title.unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// A web page in the place of an API's answer, in words.
+/// A web page in the place of an API's response, in words.
 pub(crate) fn web_page(body: &[u8]) -> String {
     match title(body).as_str() {
         "" => "a web page".to_owned(),
@@ -75,13 +75,13 @@ pub(crate) fn backoff(number: u32) -> Duration {
     half + half.mul_f64(jitter as f64 / 1000.0)
 }
 
-/// [`is_transient`] for an answer whose body is not read yet.
+/// [`is_transient`] for a response whose body is not read yet.
 pub(crate) fn is_transient_response(response: &reqwest::Response) -> bool {
     let body: &[u8] = if response.content_length() == Some(0) { b"" } else { b"unread" };
     is_transient(response.status(), response.headers(), body)
 }
 
-/// How long to wait after an answer before retry `number` (from 1).
+/// How long to wait after a response before retry `number` (from 1).
 pub(crate) fn wait_after(headers: &HeaderMap, number: u32) -> Duration {
     retry_after(headers, SystemTime::now()).unwrap_or_else(|| backoff(number))
 }

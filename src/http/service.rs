@@ -42,7 +42,7 @@ const STREAM_WINDOW: u32 = 64 * 1024;
 const MOST_REDIRECTS: usize = 3;
 
 /// The client for registries and clouds.
-pub(crate) struct Http {
+pub(crate) struct ServiceClient {
     client: reqwest::Client,
     retries: Retries,
     /// For this machine, whose registries get passwords over plain HTTP: never through a proxy.
@@ -52,10 +52,10 @@ pub(crate) struct Http {
     deadline: OnceLock<Instant>,
 }
 
-/// An answer with its body, of which no more than the limit was read. It must not be kept while another request is sent: if its
+/// A response with its body, of which no more than the limit was read. It must not be kept while another request is sent: if its
 /// body is long, that one may wait for its end.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct ServiceResponse {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Vec<u8>,
@@ -65,13 +65,13 @@ pub(crate) struct Answer {
 }
 
 #[cfg(test)]
-impl Answer {
+impl ServiceResponse {
     pub(crate) fn success(body: &[u8]) -> Self {
         Self { status: StatusCode::OK, headers: HeaderMap::new(), body: body.to_vec(), cut: false, room: None }
     }
 }
 
-impl Http {
+impl ServiceClient {
     /// A client whose time begins with its first request. Certificates are always verified, also with `TLS_NO_VERIFY`.
     pub(crate) fn new(ca_cert: Option<&CaCert>, parallel: usize, shutdown: &Shutdown) -> Self {
         let builder = || {
@@ -96,32 +96,32 @@ impl Http {
     }
 
     /// Sends a request, and retries a transient failure if the time allows it. Of a body at most [`SHORT`] bytes are read.
-    pub(crate) async fn send(&self, request: reqwest::RequestBuilder) -> Result<Answer, Diagnostic> {
+    pub(crate) async fn send(&self, request: reqwest::RequestBuilder) -> Result<ServiceResponse, Diagnostic> {
         self.send_up_to(SHORT, request).await
     }
 
-    /// [`Http::send`] with another limit.
+    /// [`ServiceClient::send`] with another limit.
     pub(crate) async fn send_up_to(
         &self,
         limit: usize,
         request: reqwest::RequestBuilder,
-    ) -> Result<Answer, Diagnostic> {
-        self.send_until(request, limit, |answer| is_transient(answer.status)).await
+    ) -> Result<ServiceResponse, Diagnostic> {
+        self.send_until(request, limit, |response| is_transient(response.status)).await
     }
 
-    /// [`Http::send`] with another limit, and another test of what is transient.
+    /// [`ServiceClient::send`] with another limit, and another test of what is transient.
     pub(crate) async fn send_until(
         &self,
         request: reqwest::RequestBuilder,
         limit: usize,
-        is_transient: impl Fn(&Answer) -> bool,
-    ) -> Result<Answer, Diagnostic> {
+        is_transient: impl Fn(&ServiceResponse) -> bool,
+    ) -> Result<ServiceResponse, Diagnostic> {
         let request = request.build().map_err(|error| unavailable(Cause::of(&error, TIME_LIMIT).to_string(), None))?;
         let result = self.retries.run(async |number| {
             let result = self.once(request.try_clone().expect("forms and JSON can be cloned"), limit).await;
             let (wait, said) = match &result {
-                Ok(answer) if is_transient(answer) => {
-                    (Some(retry::wait_after(&answer.headers, number)), answer.status.to_string())
+                Ok(response) if is_transient(response) => {
+                    (Some(retry::wait_after(&response.headers, number)), response.status.to_string())
                 }
                 Err(cause) => (cause.is_transient().then(|| retry::backoff(number)), cause.to_string()),
                 Ok(_) => (None, String::new()),
@@ -129,27 +129,31 @@ impl Http {
             let wait = wait.filter(|wait| Instant::now() + *wait < self.deadline());
             Attempt { retry: wait.map(|wait| (wait, format!("`{}`: {said}", host(request.url())))), result }
         });
-        result.await.map_err(|cause| unanswered(request.url(), &cause))
+        result.await.map_err(|cause| no_response(request.url(), &cause))
     }
 
     /// Follows the redirects of a blob to where it is stored, without its credentials.
-    pub(crate) async fn follow(&self, mut answer: Answer, registry: &Url) -> Result<Answer, Diagnostic> {
+    pub(crate) async fn follow(
+        &self,
+        mut response: ServiceResponse,
+        registry: &Url,
+    ) -> Result<ServiceResponse, Diagnostic> {
         let mut url = registry.clone();
         for _ in 0..MOST_REDIRECTS {
-            if !answer.status.is_redirection() {
+            if !response.status.is_redirection() {
                 break;
             }
-            let to = client::location(&answer.headers);
+            let to = client::location(&response.headers);
             url = url.join(&to).ok().filter(|url| may_follow(url, registry)).ok_or_else(|| {
                 let (host, to) = (host(registry), whole_or_length(&to));
                 denied(format!("`{host}` redirects to `{to}`, which is not followed"), None)
             })?;
-            answer = self.send_up_to(LONG, self.request(Method::GET, url.clone())).await?;
+            response = self.send_up_to(LONG, self.request(Method::GET, url.clone())).await?;
         }
-        Ok(answer)
+        Ok(response)
     }
 
-    async fn once(&self, request: reqwest::Request, limit: usize) -> Result<Answer, Cause> {
+    async fn once(&self, request: reqwest::Request, limit: usize) -> Result<ServiceResponse, Cause> {
         let started = Instant::now();
         // Without the query: redirects to storage carry signatures there.
         let name =
@@ -157,30 +161,30 @@ impl Http {
         let exchange = async {
             let is_local = request.url().host().is_some_and(|host| is_loopback(&host));
             let client = if is_local { &self.direct } else { &self.client };
-            let mut response = client.execute(request).await?;
-            let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
-            let mut answer = Answer { status, headers, body: Vec::new(), cut: false, room: None };
+            let mut received = client.execute(request).await?;
+            let (status, headers) = (received.status(), std::mem::take(received.headers_mut()));
+            let mut response = ServiceResponse { status, headers, body: Vec::new(), cut: false, room: None };
             // The words of an error are cut far earlier.
             let limit = if status.is_success() { limit } else { limit.min(SHORT) };
-            while let Some(chunk) = response.chunk().await? {
-                if answer.body.len() + chunk.len() > SHORT && limit > SHORT && answer.room.is_none() {
-                    answer.room = Arc::clone(&self.long_bodies).acquire_owned().await.ok();
+            while let Some(chunk) = received.chunk().await? {
+                if response.body.len() + chunk.len() > SHORT && limit > SHORT && response.room.is_none() {
+                    response.room = Arc::clone(&self.long_bodies).acquire_owned().await.ok();
                 }
-                let room = limit - answer.body.len();
-                answer.body.extend_from_slice(&chunk[..chunk.len().min(room)]);
-                answer.cut = chunk.len() > room;
-                if answer.cut {
+                let room = limit - response.body.len();
+                response.body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+                response.cut = chunk.len() > room;
+                if response.cut {
                     break;
                 }
             }
-            Ok(answer)
+            Ok(response)
         };
         let result = match tokio::time::timeout_at(self.deadline(), exchange).await {
             Ok(result) => result.map_err(|error: reqwest::Error| Cause::of(&error, TIME_LIMIT)),
             Err(_) => Err(Cause::TimedOut(TIME_LIMIT)),
         };
         let said: &dyn fmt::Display = match &result {
-            Ok(answer) => &answer.status,
+            Ok(response) => &response.status,
             Err(cause) => cause,
         };
         tracing::debug!("{}: {said} in {}", quote(&name), log::duration(started.elapsed()));
@@ -188,7 +192,7 @@ impl Http {
     }
 }
 
-fn unanswered(url: &Url, cause: &Cause) -> Diagnostic {
+fn no_response(url: &Url, cause: &Cause) -> Diagnostic {
     let hint = match cause {
         Cause::TimedOut(_) => Some("this is the limit of all requests to registries and clouds together".to_owned()),
         cause => cause.hint(host(url), url.port_or_known_default().unwrap_or(443)),
@@ -212,12 +216,12 @@ fn may_follow(url: &Url, registry: &Url) -> bool {
         && url.host().is_some_and(|host| !is_private(&host) || is_own(&host))
 }
 
-/// No access, or an answer that decides nothing.
+/// No access, or a response that decides nothing.
 pub(crate) fn denied(message: String, hint: impl Into<Option<String>>) -> Diagnostic {
     Diagnostic { hint: hint.into(), ..Diagnostic::new(Failure::Permission, message) }
 }
 
-/// No answer, or one that may be another later.
+/// No response, or one that may be another later.
 pub(crate) fn unavailable(message: String, hint: impl Into<Option<String>>) -> Diagnostic {
     Diagnostic { hint: hint.into(), ..Diagnostic::new(Failure::Unreachable, message) }
 }
@@ -225,7 +229,7 @@ pub(crate) fn unavailable(message: String, hint: impl Into<Option<String>>) -> D
 /// A success of `service` without what was asked for.
 pub(crate) fn incomplete(service: &str, missing: &str) -> Diagnostic {
     let hint = "look for a proxy that answers in its place".to_owned();
-    denied(format!("{service} returned an answer without {missing}"), hint)
+    denied(format!("{service} returned a response without {missing}"), hint)
 }
 
 /// A problem with what it is about.

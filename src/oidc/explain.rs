@@ -36,7 +36,7 @@ enum Reason {
 }
 
 impl Reason {
-    /// By the words of the gateway's answer; they are documented for few causes, so single words decide.
+    /// By the words of the gateway's response; they are documented for few causes, so single words decide.
     fn of(status: u16, words: &str) -> Self {
         let words = words.to_lowercase();
         let says = |any: &[&str]| any.iter().any(|word| words.contains(word));
@@ -118,7 +118,7 @@ const UNKNOWN_ISSUER: &str = "the gateway does not know the issuer: apply a JwtI
     `iss`; each Bitbucket workspace needs its own";
 const OTHER_AUDIENCE: &str = "the token is meant for this gateway, but its JwtIssuer lists another `spec.aud`: write the \
     gateway's URL there exactly as in the token's `aud`";
-const NOT_THE_GATEWAY: &str = "IAM refuses tokens with status 400, so this answer is from a proxy in front of the gateway, or from \
+const NOT_THE_GATEWAY: &str = "IAM refuses tokens with status 400, so this response is from a proxy in front of the gateway, or from \
     an OpenFaaS without IAM: exempt `POST /oauth/token` from the proxy's own authentication, or set `OPENFAAS_PASSWORD`";
 const STALE_KEYS: &str = "the gateway has not fetched the issuer's current keys yet: retry in a few minutes; if that does not \
     help, restart the gateway, and check that it can reach the token's `iss`";
@@ -129,7 +129,7 @@ const SIGNATURE: &str = "the token was changed, or another issuer made it: remov
 const UNKNOWN: &str = "check that a JwtIssuer has the token's `iss` and one of its `aud`, and that all conditions of a Role \
     match";
 
-/// A gateway's answer to an exchange that it refused (RFC 6749, section 5.2).
+/// A gateway's response to an exchange that it refused (RFC 6749, section 5.2).
 #[derive(Clone, Copy, Debug)]
 pub struct Refusal<'a> {
     pub status: u16,
@@ -138,7 +138,7 @@ pub struct Refusal<'a> {
     pub description: Option<&'a str>,
 }
 
-/// The problem of a token that the gateway did not exchange: its answer, the likely cause, and beside it the claims that
+/// The problem of a token that the gateway did not exchange: its response, the likely cause, and beside it the claims that
 /// must match. `now` is in seconds since 1970.
 pub fn explain_refusal(
     refusal: Refusal<'_>,
@@ -150,7 +150,7 @@ pub fn explain_refusal(
     let Refusal { status, error, description } = refusal;
     let said: Vec<&str> = error.into_iter().chain(description).filter(|text| !text.trim().is_empty()).collect();
     let reason = Reason::of(status, &said.join(" "));
-    let answer = if said.is_empty() { String::new() } else { format!(": {}", list(&said)) };
+    let response = if said.is_empty() { String::new() } else { format!(": {}", list(&said)) };
     let mut hint = reason.remedy(claims, gateway, now, build);
     if !matches!(reason, Reason::NoIam | Reason::NotTheGateway) {
         let rows = claims_table(claims, gateway, now);
@@ -165,7 +165,8 @@ pub fn explain_refusal(
         }
         hint.push_str("\n`COMMAND: whoami` prints the JwtIssuer, Policy and Role that give this step access");
     }
-    let message = format!("the gateway `{}` refused the step's ID token with status {status}{answer}", quote(gateway));
+    let message =
+        format!("the gateway `{}` refused the step's ID token with status {status}{response}", quote(gateway));
     Diagnostic::new(Failure::Permission, message).with_hint(hint)
 }
 

@@ -13,7 +13,7 @@ use crate::diagnostic::{Diagnostic, Failure};
 use crate::function::image::{Host, Reference};
 use crate::http::client::location;
 use crate::http::retry;
-use crate::http::service::{Answer, SHORT, denied, is_transient, unavailable};
+use crate::http::service::{SHORT, ServiceResponse, denied, is_transient, unavailable};
 
 const ANOTHER_SERVER: &str = "look for a proxy or a sign-in page that answers in the registry's place";
 
@@ -34,8 +34,8 @@ pub(super) struct Said {
 }
 
 impl Said {
-    pub(super) fn of(answer: &Answer) -> Self {
-        let json: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    pub(super) fn of(response: &ServiceResponse) -> Self {
+        let json: Value = serde_json::from_slice(&response.body).unwrap_or_default();
         let errors = json.get("errors").and_then(Value::as_array).into_iter().flatten();
         let (mut codes, mut words) = (Vec::new(), Vec::new());
         for error in errors {
@@ -45,10 +45,10 @@ impl Said {
         }
         let text = if !words.is_empty() {
             words.join("; ")
-        } else if retry::is_web_page(&answer.headers, &answer.body) {
-            retry::web_page(&answer.body)
+        } else if retry::is_web_page(&response.headers, &response.body) {
+            retry::web_page(&response.body)
         } else {
-            String::from_utf8_lossy(&answer.body).into_owned()
+            String::from_utf8_lossy(&response.body).into_owned()
         };
         Self { codes, text: quote(&text) }
     }
@@ -103,10 +103,10 @@ fn near<'t>(version: &str, tags: &'t [String]) -> Vec<&'t str> {
     near.into_iter().take(MOST_TAGS).map(|(_, tag)| tag).collect()
 }
 
-/// An answer other than success and 404.
-pub(super) fn refused(image: &Reference, answer: &Answer, context: Context<'_>) -> Diagnostic {
-    let status = answer.status;
-    let said = Said::of(answer).end();
+/// A response other than success and 404.
+pub(super) fn refused(image: &Reference, response: &ServiceResponse, context: Context<'_>) -> Diagnostic {
+    let status = response.status;
+    let said = Said::of(response).end();
     let host = &image.host;
     if is_transient(status) {
         let message = format!("image `{image}`: `{host}` answered {}{said}", status.as_u16());
@@ -125,7 +125,7 @@ pub(super) fn refused(image: &Reference, answer: &Answer, context: Context<'_>) 
         401 | 403 => no_access(image, &said, context),
         300..400 => format!(
             "it redirects to `{}`: write the image with that registry's name",
-            whole_or_length(&location(&answer.headers))
+            whole_or_length(&location(&response.headers))
         ),
         400 => "compare the image's name with what the registry allows".to_owned(),
         _ => format!("check that `{host}` is a registry (OCI distribution, `/v2/`)"),
@@ -159,8 +159,8 @@ fn no_access(image: &Reference, said: &str, context: Context<'_>) -> String {
 }
 
 /// A registry or its token endpoint refused the credentials, or requires some.
-pub(super) fn login_refused(host: &Host, answer: &Answer, context: Context<'_>) -> Diagnostic {
-    let said = Said::of(answer).end();
+pub(super) fn login_refused(host: &Host, response: &ServiceResponse, context: Context<'_>) -> Diagnostic {
+    let said = Said::of(response).end();
     let (what, hint) = match context.credentials.of(host) {
         CredentialSource::DockerAuthConfig(login) => (
             "refused the login in `DOCKER_AUTH_CONFIG`",
@@ -183,7 +183,7 @@ pub(super) fn login_refused(host: &Host, answer: &Answer, context: Context<'_>) 
             ("requires credentials", format!("for a private image set {}", credentials::wanted(host)))
         }
     };
-    denied(format!("registry `{host}` {what}: {}{said}", answer.status.as_u16()), hint)
+    denied(format!("registry `{host}` {what}: {}{said}", response.status.as_u16()), hint)
 }
 
 /// The remedy for a login, and for a user name that may lack what a shell took for a variable.
@@ -221,10 +221,10 @@ pub(super) fn unreadable(image: &Reference, error: &Unreadable) -> Diagnostic {
 }
 
 /// A success that no registry returns.
-pub(super) fn not_registry(host: &Host, answer: &Answer) -> Diagnostic {
-    let status = answer.status.as_u16();
-    let said = if retry::is_web_page(&answer.headers, &answer.body) {
-        let start = &answer.body[..answer.body.len().min(SHORT)];
+pub(super) fn not_registry(host: &Host, response: &ServiceResponse) -> Diagnostic {
+    let status = response.status.as_u16();
+    let said = if retry::is_web_page(&response.headers, &response.body) {
+        let start = &response.body[..response.body.len().min(SHORT)];
         format!("{status} with {}", retry::web_page(start))
     } else {
         status.to_string()

@@ -125,7 +125,7 @@ fn endless_responses_are_cut_off() {
     setup.cloud.fault(Fault::on("GET", "/token").host(GHCR).body("{\"token\": \"").endless_body());
     let (error, _) = refused(&setup, IMAGE, 3);
     insta::assert_snapshot!(error, @"
-    ERROR: stack.yml:5: image `ghcr.io/acme/etl:1.0`: the token endpoint of registry `ghcr.io` returned an answer without a token
+    ERROR: stack.yml:5: image `ghcr.io/acme/etl:1.0`: the token endpoint of registry `ghcr.io` returned a response without a token
       hint: look for a proxy that answers in its place
     ");
 }

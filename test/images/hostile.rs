@@ -91,5 +91,5 @@ fn endless_tokens_are_not_used() {
             .body(Bytes::new())
             .expect("valid")
     });
-    ran.exits(3).says("returned an answer without a token");
+    ran.exits(3).says("returned a response without a token");
 }

@@ -17,7 +17,7 @@ use crate::cloud::login::RegistryLogin;
 use crate::console::redact::Secret;
 use crate::diagnostic::Diagnostic;
 use crate::http::client::secret_header;
-use crate::http::service::{Answer, incomplete};
+use crate::http::service::{ServiceResponse, incomplete};
 
 impl Aws<'_> {
     pub(super) async fn authorization_token(
@@ -49,18 +49,18 @@ impl Aws<'_> {
             let value = secret_header(value).map_err(|_| incomplete("AWS STS", "valid credentials"))?;
             request = request.header(name, value);
         }
-        let answer = fault::send(self.http, SERVICE, request).await?;
-        if !answer.status.is_success() {
+        let response = fault::send(self.http, SERVICE, request).await?;
+        if !response.status.is_success() {
             let what = format!("returned no authorization token for role `{}`", self.role);
-            return Err(fault::refused(SERVICE, &what, &answer, |fault| self.context(host).of_ecr(fault)));
+            return Err(fault::refused(SERVICE, &what, &response, |fault| self.context(host).of_ecr(fault)));
         }
-        ecr_login(&answer).ok_or_else(|| incomplete(SERVICE, "credentials"))
+        ecr_login(&response).ok_or_else(|| incomplete(SERVICE, "credentials"))
     }
 }
 
 /// What ECR accepts from docker: the base64 of `AWS:PASSWORD`, which is used as it is.
-fn ecr_login(answer: &Answer) -> Option<Arc<RegistryLogin>> {
-    let json: Value = serde_json::from_slice(&answer.body).ok()?;
+fn ecr_login(response: &ServiceResponse) -> Option<Arc<RegistryLogin>> {
+    let json: Value = serde_json::from_slice(&response.body).ok()?;
     let data = json.pointer("/authorizationData/0")?;
     let basic = data.get("authorizationToken")?.as_str()?;
     let decoded = String::from_utf8(STANDARD.decode(basic).ok()?).ok()?;
@@ -75,18 +75,18 @@ fn ecr_login(answer: &Answer) -> Option<Arc<RegistryLogin>> {
 mod tests {
     use super::*;
 
-    fn answer(body: &str) -> Answer {
-        Answer::success(body.as_bytes())
+    fn response(body: &str) -> ServiceResponse {
+        ServiceResponse::success(body.as_bytes())
     }
 
     #[test]
     fn password_of_ecr_is_used_as_it_is() {
         let body = r#"{"authorizationData":[{"authorizationToken":"QVdTOmVjci1wYXNzd29yZA==","expiresAt":1893456000.123,"proxyEndpoint":"https://1.dkr.ecr.r.amazonaws.com"}]}"#;
-        let login = ecr_login(&answer(body)).unwrap();
+        let login = ecr_login(&response(body)).unwrap();
         assert_eq!(login.basic.reveal(), "QVdTOmVjci1wYXNzd29yZA==");
         assert_eq!(login.expires.map(clock::readable).as_deref(), Some("2030-01-01 00:00 UTC"));
         for body in ["", "{}", r#"{"authorizationData":[]}"#, r#"{"authorizationData":[{"authorizationToken":"!"}]}"#] {
-            assert!(ecr_login(&answer(body)).is_none(), "{body}");
+            assert!(ecr_login(&response(body)).is_none(), "{body}");
         }
     }
 }

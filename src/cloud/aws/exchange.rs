@@ -11,7 +11,7 @@ use crate::cloud::login::SHORTEST_TOKEN;
 use crate::console::log::quote;
 use crate::console::redact::Secret;
 use crate::diagnostic::Diagnostic;
-use crate::http::service::{Answer, incomplete};
+use crate::http::service::{ServiceResponse, incomplete};
 
 /// Every role may be assumed for an hour.
 const SESSION_SECONDS: &str = "3600";
@@ -29,12 +29,12 @@ impl Aws<'_> {
         ];
         let request = self.http.request(Method::POST, format!("https://{}/", host.sts()));
         let request = request.header(ACCEPT, "application/json").form(&form);
-        let answer = fault::send(self.http, SERVICE, request).await?;
-        if !answer.status.is_success() {
+        let response = fault::send(self.http, SERVICE, request).await?;
+        if !response.status.is_success() {
             let what = format!("refused the step's token for role `{}`", self.role);
-            return Err(fault::refused(SERVICE, &what, &answer, |fault| self.context(host).of_sts(fault)));
+            return Err(fault::refused(SERVICE, &what, &response, |fault| self.context(host).of_sts(fault)));
         }
-        let session = Session::read(&answer).ok_or_else(|| incomplete(SERVICE, "credentials"))?;
+        let session = Session::read(&response).ok_or_else(|| incomplete(SERVICE, "credentials"))?;
         tracing::info!("AWS: role `{}` assumed", quote(&self.role.to_string()));
         Ok(session)
     }
@@ -51,14 +51,14 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn read(answer: &Answer) -> Option<Self> {
-        let body = Body::of(answer);
+    pub(super) fn read(response: &ServiceResponse) -> Option<Self> {
+        let body = Body::of(response);
         let [id, secret, token] = ["AccessKeyId", "SecretAccessKey", "SessionToken"]
             .map(|name| body.text(name).filter(|text| !text.is_empty()));
         let access_key_id = id?;
         // Useless without the key, but it is masked as well.
         let _ = Secret::new(access_key_id.clone());
-        let date = answer.headers.get(DATE).and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
+        let date = response.headers.get(DATE).and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
         let time = (date.unwrap_or_else(SystemTime::now), Instant::now());
         let [secret_access_key, token] =
             [secret, token].map(|text| text.filter(|text| text.len() >= SHORTEST_TOKEN).map(Secret::token));
@@ -77,8 +77,8 @@ mod tests {
     use super::*;
     use crate::cloud::clock;
 
-    fn answer(body: &str) -> Answer {
-        Answer::success(body.as_bytes())
+    fn response(body: &str) -> ServiceResponse {
+        ServiceResponse::success(body.as_bytes())
     }
 
     #[test]
@@ -92,7 +92,7 @@ mod tests {
             "AccessKeyId":"ASIAEXAMPLE","SecretAccessKey":"secret&key/of+xml","SessionToken":"session-token-of-xml==",
             "Expiration":1893456000.0}}}}"#;
         for body in [xml, json] {
-            let session = Session::read(&answer(body)).unwrap();
+            let session = Session::read(&response(body)).unwrap();
             assert_eq!(session.access_key_id, "ASIAEXAMPLE");
             assert_eq!(session.secret_access_key.reveal(), "secret&key/of+xml");
             assert_eq!(session.token.reveal(), "session-token-of-xml==");
@@ -106,17 +106,17 @@ mod tests {
             // It would be masked wherever the word occurs.
             &json.replace("session-token-of-xml==", "deployed"),
         ] {
-            assert!(Session::read(&answer(body)).is_none(), "{body}");
+            assert!(Session::read(&response(body)).is_none(), "{body}");
         }
     }
 
     #[test]
     fn requests_are_signed_with_the_servers_time() {
-        let mut answer = answer(
+        let mut response = response(
             "<Credentials><AccessKeyId>a</AccessKeyId><SecretAccessKey>some-secret-key</SecretAccessKey>\
              <SessionToken>some-session-token</SessionToken></Credentials>",
         );
-        answer.headers.insert("date", "Tue, 01 Jan 2030 00:00:00 GMT".parse().unwrap());
-        assert_eq!(clock::basic(Session::read(&answer).unwrap().now())[..8], *"20300101");
+        response.headers.insert("date", "Tue, 01 Jan 2030 00:00:00 GMT".parse().unwrap());
+        assert_eq!(clock::basic(Session::read(&response).unwrap().now())[..8], *"20300101");
     }
 }

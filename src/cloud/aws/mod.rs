@@ -15,7 +15,7 @@ use tokio::sync::OnceCell;
 use super::login::RegistryLogin;
 use super::step::Step;
 use crate::diagnostic::Diagnostic;
-use crate::http::service::{Http, denied};
+use crate::http::service::{ServiceClient, denied};
 use exchange::Session;
 use explain::Context;
 
@@ -27,7 +27,7 @@ type LoginCell = Arc<OnceCell<Result<Arc<RegistryLogin>, Diagnostic>>>;
 
 /// What AWS returns for the step's token, each requested once.
 pub(crate) struct Aws<'a> {
-    http: &'a Http,
+    http: &'a ServiceClient,
     role: &'a RoleArn,
     step: &'a Step<'a>,
     session: OnceCell<Result<Session, Diagnostic>>,
@@ -36,7 +36,7 @@ pub(crate) struct Aws<'a> {
 }
 
 impl<'a> Aws<'a> {
-    pub(crate) fn new(http: &'a Http, role: &'a RoleArn, step: &'a Step<'a>) -> Self {
+    pub(crate) fn new(http: &'a ServiceClient, role: &'a RoleArn, step: &'a Step<'a>) -> Self {
         Self { http, role, step, session: OnceCell::new(), logins: Mutex::default() }
     }
 

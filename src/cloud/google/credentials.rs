@@ -45,12 +45,12 @@ impl Google<'_> {
         let request = self.http.request(Method::POST, url).bearer_auth(federated.reveal());
         let request =
             request.json(&serde_json::json!({"scope": [SCOPE], "lifetime": format!("{}s", LIFETIME.as_secs())}));
-        let answer = fault::send(self.http, SERVICE, request).await?;
-        if !answer.status.is_success() {
+        let response = fault::send(self.http, SERVICE, request).await?;
+        if !response.status.is_success() {
             let what = format!("refused a token of `{account}`");
-            return Err(fault::refused(SERVICE, &what, &answer, |fault| self.context().of_account(account, fault)));
+            return Err(fault::refused(SERVICE, &what, &response, |fault| self.context().of_account(account, fault)));
         }
-        let text = Body::of(&answer).text("accessToken");
+        let text = Body::of(&response).text("accessToken");
         let token = text.and_then(token).ok_or_else(|| incomplete(SERVICE, "a token"))?;
         tracing::info!("Google: token of service account `{account}` received");
         Ok(token)

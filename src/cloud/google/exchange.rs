@@ -26,12 +26,12 @@ impl Google<'_> {
                 ("requested_token_type", "urn:ietf:params:oauth:token-type:access_token"),
             ],
         );
-        let answer = fault::send(self.http, SERVICE, self.http.request(Method::POST, STS).form(&form)).await?;
-        if !answer.status.is_success() {
+        let response = fault::send(self.http, SERVICE, self.http.request(Method::POST, STS).form(&form)).await?;
+        if !response.status.is_success() {
             let what = format!("refused the step's token for provider `{}`", self.provider);
-            return Err(fault::refused(SERVICE, &what, &answer, |fault| self.context().of_sts(fault)));
+            return Err(fault::refused(SERVICE, &what, &response, |fault| self.context().of_sts(fault)));
         }
-        let exchanged: Option<Exchanged> = serde_json::from_slice(&answer.body).ok();
+        let exchanged: Option<Exchanged> = serde_json::from_slice(&response.body).ok();
         let exchanged = exchanged.ok_or_else(|| incomplete(SERVICE, "a token"))?;
         let lifetime = exchanged.lifetime();
         let token = token(exchanged.access_token).ok_or_else(|| incomplete(SERVICE, "a token"))?;

@@ -14,7 +14,7 @@ use super::login::{RegistryLogin, SHORTEST_TOKEN};
 use super::step::Step;
 use crate::console::redact::Secret;
 use crate::diagnostic::Diagnostic;
-use crate::http::service::Http;
+use crate::http::service::ServiceClient;
 use explain::Context;
 
 pub(crate) use names::{ServiceAccount, WorkloadIdentityProvider, is_google};
@@ -24,7 +24,7 @@ const SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
 
 /// What Google returns for the step's token, requested once.
 pub(crate) struct Google<'a> {
-    http: &'a Http,
+    http: &'a ServiceClient,
     provider: &'a WorkloadIdentityProvider,
     account: Option<&'a ServiceAccount>,
     step: &'a Step<'a>,
@@ -33,7 +33,7 @@ pub(crate) struct Google<'a> {
 
 impl<'a> Google<'a> {
     pub(crate) fn new(
-        http: &'a Http,
+        http: &'a ServiceClient,
         provider: &'a WorkloadIdentityProvider,
         account: Option<&'a ServiceAccount>,
         step: &'a Step<'a>,

@@ -11,7 +11,7 @@ use crate::config::{Auth, CallOptions};
 use crate::console::log::quote;
 use crate::diagnostic::Failure;
 use crate::function::FunctionName;
-use crate::gateway::{self, AccessToken, CALL_ID, Error, Gateway, Invoked, Unanswered};
+use crate::gateway::{self, AccessToken, CALL_ID, Error, Gateway, Invoked, NoResponse};
 use crate::http::retry::is_web_page;
 
 const DURATION: HeaderName = HeaderName::from_static("x-duration-seconds");
@@ -35,7 +35,7 @@ pub(crate) struct Call<'a> {
     pub(crate) retries: u32,
 }
 
-pub(crate) struct Answered {
+pub(crate) struct CallResponse {
     pub(crate) response: reqwest::Response,
     /// How long the last attempt took.
     pub(crate) took: Duration,
@@ -43,7 +43,7 @@ pub(crate) struct Answered {
     pub(crate) with_token: bool,
 }
 
-impl Answered {
+impl CallResponse {
     fn of(Invoked { response, took }: Invoked, with_token: bool) -> Self {
         Self { response, took, with_token }
     }
@@ -64,26 +64,26 @@ impl Answered {
 }
 
 impl Caller<'_> {
-    /// The answer, with a function token if the function wants one.
-    pub(crate) async fn call(&self, call: &Call<'_>) -> Result<Answered, Unanswered> {
+    /// The response, with a function token if the function wants one.
+    pub(crate) async fn call(&self, call: &Call<'_>) -> Result<CallResponse, NoResponse> {
         if self.options.auth == Auth::Auto && call.asynchronous {
             let token = self.token_of_queued_call(call.function).await?;
             let with_token = token.is_some();
-            return Ok(Answered::of(self.once(call, token).await?, with_token));
+            return Ok(CallResponse::of(self.once(call, token).await?, with_token));
         }
         if self.options.auth != Auth::Always {
             let invoked = self.once(call, None).await?;
             let response = &invoked.response;
             let wanted = response.status().as_u16() == 401 && asks_for_function_token(response.headers());
             if self.options.auth == Auth::Never || !wanted {
-                return Ok(Answered::of(invoked, false));
+                return Ok(CallResponse::of(invoked, false));
             }
             tracing::info!("`{}` requires a function token", quote(&call.function.to_string()));
             // Its connection is free for the next request.
             drop(invoked);
         }
         let token = self.gateway.function_token(call.function).await?;
-        Ok(Answered::of(self.once(call, Some(token)).await?, true))
+        Ok(CallResponse::of(self.once(call, Some(token)).await?, true))
     }
 
     /// The queue accepts every call, and the 401 of a guarded function would be lost: the token is sent with the call.
@@ -104,7 +104,7 @@ impl Caller<'_> {
         }
     }
 
-    async fn once(&self, call: &Call<'_>, token: Option<AccessToken>) -> Result<Invoked, Unanswered> {
+    async fn once(&self, call: &Call<'_>, token: Option<AccessToken>) -> Result<Invoked, NoResponse> {
         let mut headers = HeaderMap::new();
         if let Some(content_type) = &self.options.content_type {
             headers.insert(CONTENT_TYPE, content_type.clone());

@@ -8,9 +8,9 @@ mod shown;
 use crate::commands::prepare::Preparation;
 use crate::config::CallOptions;
 use crate::gateway::may_be_set;
-pub(crate) use caller::{Answered, Call, Caller};
+pub(crate) use caller::{Call, CallResponse, Caller};
 pub(crate) use payload::Payload;
-pub(crate) use refusal::{RefusedCall, unanswered};
+pub(crate) use refusal::{RefusedCall, no_response};
 pub(crate) use shown::show_refusal;
 
 /// Checks what every call sends, and opens its body.

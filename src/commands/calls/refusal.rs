@@ -3,7 +3,7 @@
 use http::StatusCode;
 use http::header::AUTHORIZATION;
 
-use super::caller::{Answered, Call, Caller, asks_for_function_token};
+use super::caller::{Call, CallResponse, Caller, asks_for_function_token};
 use crate::config::Auth;
 use crate::console::log::{self, quote};
 use crate::diagnostic::{Diagnostic, Failure};
@@ -24,7 +24,7 @@ const LONG: std::time::Duration = std::time::Duration::from_secs(1);
 pub(crate) struct RefusedCall<'a> {
     pub(crate) caller: &'a Caller<'a>,
     pub(crate) call: &'a Call<'a>,
-    pub(crate) answered: &'a Answered,
+    pub(crate) answered: &'a CallResponse,
     /// The beginning of the body.
     pub(crate) start: &'a str,
 }
@@ -243,7 +243,7 @@ impl RefusedCall<'_> {
                 .to_owned();
         };
         if functions.iter().any(|function| function.name == *wanted) {
-            return "the function exists, so this is its own answer: check the path".to_owned();
+            return "the function exists, so this is its own response: check the path".to_owned();
         }
         let mut near: Vec<_> = functions.iter().map(|function| (distance(function), &function.name)).collect();
         near.sort_unstable();
@@ -255,7 +255,7 @@ impl RefusedCall<'_> {
 }
 
 /// The problem of a call without a response that can be passed on.
-pub(crate) fn unanswered(caller: &Caller<'_>, call: &Call<'_>, error: &Error) -> Diagnostic {
+pub(crate) fn no_response(caller: &Caller<'_>, call: &Call<'_>, error: &Error) -> Diagnostic {
     match error {
         Error::Redirect(redirect) if !matches!(redirect.destination(), Destination::Https(_)) => {
             redirected(call.function, redirect)

@@ -61,11 +61,11 @@ impl FunctionDeployer<'_> {
         let updated = async {
             match self.session.gateway.update(target, body.clone()).await? {
                 Update::Accepted => return Ok(Action::Updated),
-                Update::NotFound { answer_lost } => was_there = answer_lost,
+                Update::NotFound { response_lost } => was_there = response_lost,
             }
             match self.session.gateway.create(target, body.clone()).await? {
                 Creation::Accepted => Ok(Action::Created),
-                Creation::Exists { answer_lost: true, .. } if self.is_as_sent(wanted).await => Ok(Action::Created),
+                Creation::Exists { response_lost: true, .. } if self.is_as_sent(wanted).await => Ok(Action::Created),
                 // Created meanwhile, by an earlier attempt or by another pipeline: this deployment has priority.
                 Creation::Exists { error, .. } => match self.session.gateway.update(target, body.clone()).await? {
                     Update::Accepted => Ok(Action::Updated),
@@ -105,12 +105,12 @@ impl FunctionDeployer<'_> {
     async fn create(&self, wanted: &Wanted<'_>) -> Result<Action, Error> {
         match self.session.gateway.create(wanted.target, wanted.body.clone()).await? {
             Creation::Accepted => Ok(Action::Created),
-            Creation::Exists { answer_lost: true, .. } if self.is_as_sent(wanted).await => Ok(Action::Created),
+            Creation::Exists { response_lost: true, .. } if self.is_as_sent(wanted).await => Ok(Action::Created),
             Creation::Exists { error, .. } => Err(error),
         }
     }
 
-    /// Whether the gateway reports the function exactly as it was sent: then the attempt whose answer was lost created it.
+    /// Whether the gateway reports the function exactly as it was sent: then the attempt whose response was lost created it.
     async fn is_as_sent(&self, wanted: &Wanted<'_>) -> bool {
         match self.session.gateway.get(wanted.target).await {
             Ok(Some(status)) => {
@@ -189,8 +189,9 @@ impl FunctionDeployer<'_> {
             if !is_there || is_last {
                 match self.session.gateway.create(wanted.target, wanted.body.clone()).await {
                     Ok(Creation::Accepted) => return Ok(()),
-                    Ok(Creation::Exists { answer_lost, error }) => {
-                        if answer_lost && (self.is_as_sent(wanted).await || self.is_taken_over(wanted, &error).await) {
+                    Ok(Creation::Exists { response_lost, error }) => {
+                        if response_lost && (self.is_as_sent(wanted).await || self.is_taken_over(wanted, &error).await)
+                        {
                             return Ok(());
                         }
                         last = Some(Uncreated::Exists(error));

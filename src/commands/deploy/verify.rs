@@ -5,27 +5,27 @@ use futures_util::stream;
 use tokio::time::{Duration, Instant, sleep, timeout_at};
 
 use super::wait::show_log;
-use crate::commands::calls::{Answered, Call, Caller, Payload, RefusedCall, show_refusal, unanswered};
+use crate::commands::calls::{Call, CallResponse, Caller, Payload, RefusedCall, no_response, show_refusal};
 use crate::commands::concurrent::Session;
 use crate::config::{Verify, VerifyCall};
 use crate::console::log;
 use crate::diagnostic::{Diagnostic, Failure};
 use crate::function::FunctionName;
 use crate::function::outcome::CallOutcome;
-use crate::gateway::{Error, Unanswered, may_recover};
+use crate::gateway::{Error, NoResponse, may_recover};
 use crate::text::count;
 
 /// The pause before a function that just started is called again; it grows to [`PAUSE_MOST`].
 const PAUSE: Duration = Duration::from_millis(200);
 const PAUSE_MOST: Duration = Duration::from_secs(2);
-/// How much of the answer of a failed call is logged, in bytes.
+/// How much of the response of a failed call is logged, in bytes.
 const SHOWN: usize = 2048;
 
 pub(super) struct Verifier<'a> {
     pub(super) session: Session<'a>,
     pub(super) verify: &'a Verify,
     pub(super) payload: &'a Payload,
-    /// `WAIT_TIMEOUT`: how long transient answers are retried, from the first call on.
+    /// `WAIT_TIMEOUT`: how long transient responses are retried, from the first call on.
     pub(super) limit: Duration,
 }
 
@@ -108,8 +108,8 @@ impl Verifier<'_> {
                         _ => return Err(refused(&caller, &call, &written.text, answered, deadline).await),
                     }
                 }
-                Ok(Err(Unanswered { error, .. })) if may_retry() && is_connection_failure(&error) => {}
-                Ok(Err(Unanswered { error, .. })) => return Err(failed(unanswered(&caller, &call, &error))),
+                Ok(Err(NoResponse { error, .. })) if may_retry() && is_connection_failure(&error) => {}
+                Ok(Err(NoResponse { error, .. })) => return Err(failed(no_response(&caller, &call, &error))),
                 Err(_) => return Err(no_verdict(outcome, self.limit)),
             }
             tracing::debug!("`{function}` is not available yet; retrying in {}", log::duration(pause));
@@ -130,16 +130,16 @@ impl Verifier<'_> {
     }
 }
 
-/// The problem of a final answer other than 2xx; logs the beginning of the body.
+/// The problem of a final response other than 2xx; logs the beginning of the body.
 async fn refused(
     caller: &Caller<'_>,
     call: &Call<'_>,
     name: &str,
-    mut answered: Answered,
+    mut answered: CallResponse,
     deadline: Instant,
 ) -> Diagnostic {
     let mut start = Vec::new();
-    // If the answer breaks off, its status is known anyway.
+    // If the response breaks off, its status is known anyway.
     while let Ok(Ok(Some(chunk))) =
         timeout_at(deadline, caller.gateway.chunk(&caller.options.method, &mut answered.response)).await
     {
@@ -166,7 +166,7 @@ fn failed(problem: Diagnostic) -> Diagnostic {
     Diagnostic { failure, ..problem }
 }
 
-/// The time was up, after no answer or after transient ones.
+/// The time was up, after no response or after transient ones.
 fn no_verdict(outcome: &CallOutcome, limit: Duration) -> Diagnostic {
     let (name, limit) = (log::quote(&outcome.function.to_string()), log::duration(limit));
     let message = match outcome.status {

@@ -1,24 +1,24 @@
-//! `COMMAND: invoke`: calls one function, and shows or stores its answer.
+//! `COMMAND: invoke`: calls one function, and shows or stores its response.
 
-mod answer;
+mod response;
 
 use std::time::Instant;
 
 use http::StatusCode;
 
-use crate::commands::calls::{Call, Caller, RefusedCall, open_payload, unanswered};
+use crate::commands::calls::{Call, Caller, RefusedCall, no_response, open_payload};
 use crate::commands::prepare::{Preparation, Rejected};
 use crate::config::Invoke;
 use crate::console::log::{self, quote};
 use crate::diagnostic::{Diagnostic, Failure};
 use crate::files::atomic::{self, Attributes};
 use crate::function::outcome::{InvocationOutcome, Outcome};
-use crate::gateway::{Error, Unanswered};
-use answer::Answer;
+use crate::gateway::{Error, NoResponse};
+use response::ResponseBody;
 
 pub(crate) async fn run(mut preparation: Preparation<'_>, invoke: &Invoke) -> Result<Outcome, Rejected> {
     let payload = open_payload(&mut preparation, &invoke.options);
-    // Before the function runs: its answer would be lost.
+    // Before the function runs: its response would be lost.
     if let Some(Err(error)) = invoke.output_file.as_deref().map(atomic::check_path) {
         preparation.problem("OUTPUT_FILE", error);
     }
@@ -48,7 +48,7 @@ pub(crate) async fn run(mut preparation: Preparation<'_>, invoke: &Invoke) -> Re
     let call = Call { function: &target, url, asynchronous, idempotent, retries };
     let caller = Caller { gateway: &gateway, options: &invoke.options, payload: &payload };
     let attributes = Attributes::inherited_from(preparation.config.places.clone_dir.as_deref());
-    if let Err(problem) = answer(&caller, &call, invoke, attributes, &mut invocation).await {
+    if let Err(problem) = response(&caller, &call, invoke, attributes, &mut invocation).await {
         problem.log();
         if let Some(path) = &invoke.output_file {
             tracing::info!("nothing was written to `{}`", quote(&path.to_string_lossy()));
@@ -62,7 +62,7 @@ pub(crate) async fn run(mut preparation: Preparation<'_>, invoke: &Invoke) -> Re
 }
 
 /// Calls the function, and shows or stores what it answers.
-async fn answer(
+async fn response(
     caller: &Caller<'_>,
     call: &Call<'_>,
     invoke: &Invoke,
@@ -71,12 +71,12 @@ async fn answer(
 ) -> Result<(), Diagnostic> {
     let mut answered = match caller.call(call).await {
         Ok(answered) => answered,
-        Err(Unanswered { error, sent }) => {
+        Err(NoResponse { error, sent }) => {
             invocation.sent = sent;
             if let Error::Redirect(redirect) = &error {
                 invocation.status = sent.then_some(redirect.status.as_u16());
             }
-            return Err(unanswered(caller, call, &error));
+            return Err(no_response(caller, call, &error));
         }
     };
     let status = answered.response.status();
@@ -85,19 +85,19 @@ async fn answer(
     invocation.call_id = answered.call_id();
     invocation.function_seconds = answered.function_seconds();
     if status.is_success() {
-        tracing::info!("{}", answer_line(status, invocation));
+        tracing::info!("{}", response_line(status, invocation));
     }
     // An error's text is not the data that a later step expects in the file.
     let output_file = invoke.output_file.as_deref().filter(|_| status.is_success());
-    let mut answer = Answer::new(output_file, attributes)?;
+    let mut response = ResponseBody::new(output_file, attributes)?;
     let method = &caller.options.method;
     while let Some(chunk) =
         caller.gateway.chunk(method, &mut answered.response).await.map_err(|error| error.problem())?
     {
-        answer.push(&chunk)?;
+        response.push(&chunk)?;
     }
-    invocation.response_bytes = answer.size();
-    let start = answer.start();
+    invocation.response_bytes = response.size();
+    let start = response.start();
     if status.is_success() {
         if answered.is_doubtful(start.as_bytes()) {
             Diagnostic::warning(format!(
@@ -107,7 +107,7 @@ async fn answer(
             .with_hint("check that it is not the sign-in page of a proxy in front of the gateway")
             .log();
         }
-        return answer.finish();
+        return response.finish();
     }
     if let Some(error) = caller.gateway.connection_fault(method, &call.url, status, start.as_bytes()) {
         return Err(error.problem());
@@ -115,12 +115,12 @@ async fn answer(
     let refused = RefusedCall { caller, call, answered: &answered, start: &start };
     let problem = refused.problem().await;
     if !refused.is_body_told() {
-        answer.show_refusal(&call.function.to_string());
+        response.show_refusal(&call.function.to_string());
     }
     Err(problem)
 }
 
-fn answer_line(status: StatusCode, invocation: &InvocationOutcome) -> String {
+fn response_line(status: StatusCode, invocation: &InvocationOutcome) -> String {
     let call = invocation.call_id.as_deref().map(|id| format!(", call id `{}`", quote(id))).unwrap_or_default();
     // `after 0.000 s` would look like a fault.
     let seconds = invocation.function_seconds.filter(|seconds| (0.001..1e6).contains(seconds));
@@ -135,10 +135,10 @@ pub(crate) fn summary(outcome: &Outcome) -> String {
     match (&invocation.problem, invocation.status) {
         (None, _) if invocation.asynchronous => format!("`{name}` is queued"),
         (None, _) => format!("`{name}` answered in {took}"),
-        (Some(_), Some(200..=299)) => format!("the answer of `{name}` was not received or stored whole"),
+        (Some(_), Some(200..=299)) => format!("the response of `{name}` was not received or stored whole"),
         (Some(problem), Some(_)) if problem.failure == Failure::Unreachable => format!("`{name}` was not reached"),
         (Some(_), Some(status)) => format!("`{name}` answered with status {status}"),
-        (Some(_), None) if invocation.sent => format!("no answer from `{name}`"),
+        (Some(_), None) if invocation.sent => format!("no response from `{name}`"),
         (Some(_), None) => format!("`{name}` was not invoked"),
     }
 }
@@ -164,7 +164,7 @@ mod tests {
                 problem: None,
                 duration: Duration::ZERO,
             };
-            answer_line(StatusCode::OK, &invocation)
+            response_line(StatusCode::OK, &invocation)
         };
         assert_eq!(line(Some(0.0004)), "answered: 200 OK");
         assert_eq!(line(Some(0.0126)), "answered: 200 OK after 0.013 s");

@@ -10,7 +10,7 @@ use crate::diagnostic::Diagnostic;
 use crate::files::input;
 use crate::gateway::{self, Authenticator, Gateway};
 use crate::http::ca_cert::CaCert;
-use crate::http::service::Http;
+use crate::http::service::ServiceClient;
 
 /// The gateway that faas-cli writes into every new stack file. No pipeline has one there.
 const PLACEHOLDER: &str = "http://127.0.0.1:8080";
@@ -52,9 +52,9 @@ impl Preparation<'_> {
     }
 
     /// The client for registries and clouds; `None` if `CA_CERT` is wrong.
-    pub(crate) fn registry_client(&mut self) -> Option<Http> {
+    pub(crate) fn registry_client(&mut self) -> Option<ServiceClient> {
         let ca_cert = self.checked_ca_cert()?;
-        Some(Http::new(ca_cert.as_ref(), self.config.parallel, self.shutdown))
+        Some(ServiceClient::new(ca_cert.as_ref(), self.config.parallel, self.shutdown))
     }
 
     /// The URL of the gateway: `OPENFAAS_URL`, else the one in the stack file.

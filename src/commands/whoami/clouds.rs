@@ -11,13 +11,13 @@ use crate::console::log;
 use crate::console::table;
 use crate::diagnostic::{Diagnostic, Failure};
 use crate::function::image::Reference;
-use crate::http::service::Http;
+use crate::http::service::ServiceClient;
 use crate::registry::Registries;
 
 /// Asks the clouds whose variables are set; returns the worst refusal.
 pub(super) async fn explain(
     preparation: &Preparation<'_>,
-    http: Option<&Http>,
+    http: Option<&ServiceClient>,
     loaded: Option<&Loaded>,
 ) -> Option<Diagnostic> {
     let credentials = &preparation.config.registries;

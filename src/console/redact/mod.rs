@@ -41,7 +41,7 @@ impl Secret {
         Self::known(value, false)
     }
 
-    /// Takes a token. It is masked even in the answer of a function that goes into a file.
+    /// Takes a token. It is masked even in the response of a function that goes into a file.
     pub(crate) fn token(value: String) -> Self {
         Self::known(value, true)
     }

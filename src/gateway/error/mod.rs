@@ -20,10 +20,10 @@ pub(super) use transport::{connection_fault, with_https};
 /// Why a request failed.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum Error {
-    /// No answer, or only a part of one.
+    /// No response, or only a part of one.
     #[error(transparent)]
     Transport(Box<Transport>),
-    /// An answer other than success.
+    /// A response other than success.
     #[error("{}", .0.message())]
     Refused(Box<Refused>),
     /// Not followed, so that no token goes to an address that the user did not write.
@@ -31,8 +31,8 @@ pub(crate) enum Error {
     Redirect(Box<Redirect>),
     #[error(transparent)]
     NotSent(Box<NotSent>),
-    /// A successful answer that the gateway's API does not have.
-    #[error("{request}: the answer is not what a gateway returns: {source}")]
+    /// A successful response that the gateway's API does not have.
+    #[error("{request}: the response is not what a gateway returns: {source}")]
     Shape {
         /// Method and path.
         request: String,
@@ -45,7 +45,7 @@ pub(crate) enum Error {
         request: String,
     },
     /// The run was stopped while the request was under way.
-    #[error("stopped before the answer arrived")]
+    #[error("stopped before the response arrived")]
     Stopped(Failure),
 }
 
@@ -60,7 +60,7 @@ impl NotSent {
     }
 }
 
-/// Why a successful answer is useless.
+/// Why a successful response is useless.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ShapeError {
     #[error("it is longer than {} KiB", .0 / 1024)]
@@ -136,7 +136,7 @@ impl Error {
         }
     }
 
-    /// Whether the gateway is not available: no connection, a connection that was closed, no answer in time, 503 or 429.
+    /// Whether the gateway is not available: no connection, a connection that was closed, no response in time, 503 or 429.
     pub(crate) fn is_unavailable(&self) -> bool {
         match self {
             Self::Transport(_) => true,
@@ -160,7 +160,7 @@ impl Error {
         self.status() == Some(StatusCode::FORBIDDEN)
     }
 
-    /// The status of the answer, if there was one.
+    /// The status of the response, if there was one.
     pub(crate) fn status(&self) -> Option<StatusCode> {
         match self {
             Self::Refused(refused) => Some(refused.status),

@@ -11,7 +11,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 fn every_cause_says_what_to_change() {
     let causes = [
         Cause::UnknownName,
-        Cause::NameLookup("no answer".into()),
+        Cause::NameLookup("no response".into()),
         Cause::ConnectionRefused,
         Cause::NoRoute,
         Cause::TimedOut(TIMEOUT),
@@ -32,15 +32,15 @@ fn every_cause_says_what_to_change() {
     insta::assert_snapshot!(told.join("\n"), @"
     PUT /system/functions at `http://gw.example.com:8080/base`: the host name cannot be resolved
     hint: check the host name `gw.example.com` in `OPENFAAS_URL` (`http://gw.example.com:8080/base`)
-    PUT /system/functions at `http://gw.example.com:8080/base`: the host name could not be resolved: no answer
+    PUT /system/functions at `http://gw.example.com:8080/base`: the host name could not be resolved: no response
     hint: the name service did not answer: run the step again
     PUT /system/functions at `http://gw.example.com:8080/base`: connection refused
     hint: nothing listens on port 8080 of `gw.example.com`: check `OPENFAAS_URL` (`http://gw.example.com:8080/base`), and whether the gateway runs
     PUT /system/functions at `http://gw.example.com:8080/base`: no route to the host
     hint: a Bitbucket runner in the cloud cannot reach a private address: use the gateway's public one instead of `http://gw.example.com:8080/base`, or a self-hosted runner
-    PUT /system/functions at `http://gw.example.com:8080/base`: timeout: no complete answer within 1 min
+    PUT /system/functions at `http://gw.example.com:8080/base`: timeout: no complete response within 1 min
     hint: the connection was made, so no firewall is in the way: raise `TIMEOUT`
-    PUT /system/functions at `http://gw.example.com:8080/base`: the answer is not HTTP: invalid HTTP version parsed
+    PUT /system/functions at `http://gw.example.com:8080/base`: the response is not HTTP: invalid HTTP version parsed
     hint: check whether the gateway answers at `http://gw.example.com:8080/base`
     PUT /system/functions at `http://gw.example.com:8080/base`: timeout: no connection within 10 s
     hint: check whether a firewall admits Bitbucket's addresses to `gw.example.com`

@@ -1,4 +1,4 @@
-//! Why a request got no complete answer, found out from what the HTTP library reports.
+//! Why a request got no complete response, found out from what the HTTP library reports.
 
 mod certificate;
 
@@ -16,7 +16,7 @@ use certificate::Certificate;
 /// What the HTTP library says of an IPv6 address in the place of a name, in TLS through a proxy.
 const NO_SERVER_NAME: &str = "Invalid Server Name";
 
-/// Why there is no complete answer.
+/// Why there is no complete response.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Cause {
     /// It does not exist, or has no address.
@@ -27,11 +27,11 @@ pub(crate) enum Cause {
     NameLookup(String),
     #[error("connection refused")]
     ConnectionRefused,
-    #[error("the connection was closed before the answer was complete")]
+    #[error("the connection was closed before the response was complete")]
     Closed,
     #[error("no route to the host")]
     NoRoute,
-    #[error("timeout: no complete answer within {}", log::duration(*.0))]
+    #[error("timeout: no complete response within {}", log::duration(*.0))]
     TimedOut(Duration),
     #[error("timeout: no connection within {}", log::duration(*.0))]
     ConnectTimedOut(Duration),
@@ -46,7 +46,7 @@ pub(crate) enum Cause {
     /// The HTTP library cannot do TLS with one through a tunnel.
     #[error("a proxy cannot be used for an IPv6 address")]
     Ipv6ThroughProxy,
-    #[error("the answer is not HTTP: {0}")]
+    #[error("the response is not HTTP: {0}")]
     NotHttp(String),
     #[error("plain HTTP was sent to a port that requires TLS")]
     SpeaksTls,

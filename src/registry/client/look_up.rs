@@ -8,7 +8,7 @@ use super::{Access, Registries, challenge};
 use crate::diagnostic::Diagnostic;
 use crate::function::image::{Reference, is_digest};
 use crate::http::retry;
-use crate::http::service::{Answer, LONG, about};
+use crate::http::service::{LONG, ServiceResponse, about};
 use crate::registry::challenge::Challenge;
 use crate::registry::explain;
 use crate::registry::manifest::{self, Manifest, Platform};
@@ -52,16 +52,16 @@ impl LookUp<'_, '_> {
         {
             return Ok((digest, None));
         }
-        // An answer to `HEAD` has no words, some registries name no digest in it, and some do not know it.
+        // A response to `HEAD` has no words, some registries name no digest in it, and some do not know it.
         let may_be_absent = matches!(head.status.as_u16(), 404 | 405 | 501);
         if !may_be_absent && !matches!(head.status.as_u16(), 200 | 401 | 403) {
             return Err(self.refused(&head));
         }
-        let answer = self.manifest(Method::GET, image.version()).await?;
-        if may_be_absent && answer.status == StatusCode::NOT_FOUND {
-            return Err(explain::not_found(image, &explain::Said::of(&answer), &self.tags().await));
+        let response = self.manifest(Method::GET, image.version()).await?;
+        if may_be_absent && response.status == StatusCode::NOT_FOUND {
+            return Err(explain::not_found(image, &explain::Said::of(&response), &self.tags().await));
         }
-        let body = self.whole(answer)?;
+        let body = self.whole(response)?;
         if let Some(digest) = &image.digest {
             self.verify(&body, digest)?;
         }
@@ -102,32 +102,32 @@ impl LookUp<'_, '_> {
             tags: Option<Vec<String>>,
         }
         let Ok(url) = self.url(&format!("tags/list?n={MOST_TAGS}")) else { return Vec::new() };
-        let answer = self.ask(Method::GET, &url, TAGS_LIMIT).await;
-        let list: Option<TagList> = answer.ok().and_then(|answer| serde_json::from_slice(&answer.body).ok());
+        let response = self.ask(Method::GET, &url, TAGS_LIMIT).await;
+        let list: Option<TagList> = response.ok().and_then(|response| serde_json::from_slice(&response.body).ok());
         let mut tags = list.and_then(|list| list.tags).unwrap_or_default();
         // Some registries list all.
         tags.truncate(MOST_TAGS);
         tags
     }
 
-    async fn manifest(&self, method: Method, version: &str) -> Result<Answer, Diagnostic> {
+    async fn manifest(&self, method: Method, version: &str) -> Result<ServiceResponse, Diagnostic> {
         self.ask(method, &self.url(&format!("manifests/{version}"))?, LONG).await
     }
 
     /// A blob, which registries redirect to storage.
-    async fn blob(&self, digest: &str) -> Result<Answer, Diagnostic> {
+    async fn blob(&self, digest: &str) -> Result<ServiceResponse, Diagnostic> {
         let url = self.url(&format!("blobs/{digest}"))?;
-        let answer = self.ask(Method::GET, &url, LONG).await?;
-        self.access.registries.http.follow(answer, &url).await.map_err(|error| self.about(error))
+        let response = self.ask(Method::GET, &url, LONG).await?;
+        self.access.registries.http.follow(response, &url).await.map_err(|error| self.about(error))
     }
 
     fn url(&self, path: &str) -> Result<Url, Diagnostic> {
         self.access.url(&format!("{}/{path}", self.image.repository))
     }
 
-    async fn ask(&self, method: Method, url: &Url, limit: usize) -> Result<Answer, Diagnostic> {
+    async fn ask(&self, method: Method, url: &Url, limit: usize) -> Result<ServiceResponse, Diagnostic> {
         let asked = self.access.ask(method, url, limit, Some(&self.image.repository)).await;
-        asked.map(|asked| asked.answer).map_err(|error| self.about(error))
+        asked.map(|asked| asked.response).map_err(|error| self.about(error))
     }
 
     fn about(&self, problem: Diagnostic) -> Diagnostic {
@@ -135,8 +135,8 @@ impl LookUp<'_, '_> {
     }
 
     /// The digest that the registry names; none if it names none.
-    fn digest_of(&self, answer: &Answer) -> Result<Option<String>, Diagnostic> {
-        let Some(value) = answer.headers.get("docker-content-digest") else { return Ok(None) };
+    fn digest_of(&self, response: &ServiceResponse) -> Result<Option<String>, Diagnostic> {
+        let Some(value) = response.headers.get("docker-content-digest") else { return Ok(None) };
         let digest = String::from_utf8_lossy(value.as_bytes()).trim().to_owned();
         match &self.image.digest {
             _ if digest.is_empty() => Ok(None),
@@ -151,26 +151,26 @@ impl LookUp<'_, '_> {
     }
 
     /// The body of a success, if it was read to its end.
-    fn whole(&self, answer: Answer) -> Result<Vec<u8>, Diagnostic> {
-        match answer.status {
-            StatusCode::OK if answer.cut => Err(explain::too_long(self.image, LONG)),
-            StatusCode::OK if retry::is_web_page(&answer.headers, &answer.body) => {
-                Err(self.about(explain::not_registry(&self.image.host, &answer)))
+    fn whole(&self, response: ServiceResponse) -> Result<Vec<u8>, Diagnostic> {
+        match response.status {
+            StatusCode::OK if response.cut => Err(explain::too_long(self.image, LONG)),
+            StatusCode::OK if retry::is_web_page(&response.headers, &response.body) => {
+                Err(self.about(explain::not_registry(&self.image.host, &response)))
             }
-            StatusCode::OK => Ok(answer.body),
-            _ => Err(self.refused(&answer)),
+            StatusCode::OK => Ok(response.body),
+            _ => Err(self.refused(&response)),
         }
     }
 
-    fn refused(&self, answer: &Answer) -> Diagnostic {
+    fn refused(&self, response: &ServiceResponse) -> Diagnostic {
         let context = self.access.registries.context();
         // A token endpoint has refused the login before; without one the registry itself does.
-        if answer.status == StatusCode::UNAUTHORIZED
+        if response.status == StatusCode::UNAUTHORIZED
             && self.access.login.is_some()
-            && challenge(&answer.headers) == Some(Challenge::Basic)
+            && challenge(&response.headers) == Some(Challenge::Basic)
         {
-            return self.about(explain::login_refused(&self.image.host, answer, context));
+            return self.about(explain::login_refused(&self.image.host, response, context));
         }
-        explain::refused(self.image, answer, context)
+        explain::refused(self.image, response, context)
     }
 }

@@ -25,7 +25,9 @@ use crate::console::redact::Secret;
 use crate::diagnostic::Diagnostic;
 use crate::function::image::Host;
 use crate::http::client::secret_header;
-use crate::http::service::{Answer, Http, SHORT, about, denied, incomplete, is_transient, unavailable};
+use crate::http::service::{
+    SHORT, ServiceClient, ServiceResponse, about, denied, incomplete, is_transient, unavailable,
+};
 
 pub(crate) use look_up::Found;
 pub(crate) use sign_in::SignedIn;
@@ -38,7 +40,7 @@ const LONGEST_TOKEN: usize = 8 * 1024;
 
 /// The registries of a run, with what it knows of them so far.
 pub(crate) struct Registries<'a> {
-    http: &'a Http,
+    http: &'a ServiceClient,
     credentials: &'a RegistryCredentials,
     step: Option<&'a Step<'a>>,
     aws: Option<Aws<'a>>,
@@ -53,7 +55,11 @@ type TokenCell = Arc<OnceCell<Result<HeaderValue, Diagnostic>>>;
 
 impl<'a> Registries<'a> {
     /// `step` is shown to clouds, and only if their variables are set.
-    pub(crate) fn new(http: &'a Http, credentials: &'a RegistryCredentials, step: Option<&'a Step<'a>>) -> Self {
+    pub(crate) fn new(
+        http: &'a ServiceClient,
+        credentials: &'a RegistryCredentials,
+        step: Option<&'a Step<'a>>,
+    ) -> Self {
         let aws = credentials.aws.as_ref().zip(step).map(|(role, step)| Aws::new(http, role, step));
         let google = credentials.google.as_ref().zip(step);
         let google = google.map(|((provider, account), step)| Google::new(http, provider, account.as_ref(), step));
@@ -96,9 +102,9 @@ struct Access<'r, 'a> {
     login: Option<Arc<RegistryLogin>>,
 }
 
-/// An answer, and whether its request was authorized.
+/// A response, and whether its request was authorized.
 struct Asked {
-    answer: Answer,
+    response: ServiceResponse,
     is_authorized: bool,
 }
 
@@ -133,10 +139,10 @@ impl Access<'_, '_> {
             None => None,
         };
         let asked = send(sent.clone()).await?;
-        if !matches!(asked.answer.status.as_u16(), 401 | 403 | 404) {
+        if !matches!(asked.response.status.as_u16(), 401 | 403 | 404) {
             return Ok(asked);
         }
-        let challenge = match challenge(&asked.answer.headers) {
+        let challenge = match challenge(&asked.response.headers) {
             // Some registries hide private images from those that show no login, and ask for one only at the base.
             None if sent.is_none() && self.login.is_some() => Some(self.challenge_of_base().await?),
             challenge => challenge,
@@ -162,16 +168,16 @@ impl Access<'_, '_> {
         let request = http.request(method, url.clone()).header(ACCEPT, accept);
         let is_authorized = authorization.is_some();
         let request = authorization.into_iter().fold(request, |request, value| request.header(AUTHORIZATION, value));
-        Ok(Asked { answer: http.send_up_to(limit, request).await?, is_authorized })
+        Ok(Asked { response: http.send_up_to(limit, request).await?, is_authorized })
     }
 
     /// What the registry asks for at its base, which docker asks before anything else; a password if it asks for nothing.
     async fn challenge_of_base(&self) -> Result<Challenge, Diagnostic> {
-        let Asked { answer, .. } = self.send(Method::GET, &self.url("")?, SHORT, None).await?;
-        if is_transient(answer.status) {
-            return Err(unavailable(format!("registry `{}` answered {}", self.host, answer.status.as_u16()), None));
+        let Asked { response, .. } = self.send(Method::GET, &self.url("")?, SHORT, None).await?;
+        if is_transient(response.status) {
+            return Err(unavailable(format!("registry `{}` answered {}", self.host, response.status.as_u16()), None));
         }
-        Ok(challenge(&answer.headers).unwrap_or(Challenge::Basic))
+        Ok(challenge(&response.headers).unwrap_or(Challenge::Basic))
     }
 
     async fn authorization(
@@ -205,7 +211,7 @@ impl Access<'_, '_> {
         let cell = Arc::clone(lock(&self.registries.tokens).entry(format!("{host} {endpoint}")).or_default());
         let token = cell.get_or_init(|| async {
             let http = self.registries.http;
-            let unanswered = |error| about(format!("token endpoint of registry `{host}`"), error);
+            let no_response = |error| about(format!("token endpoint of registry `{host}`"), error);
             if let Some(refresh) = self.login.as_ref().and_then(|login| login.identity_token.as_ref()) {
                 let fields = [
                     ("grant_type", "refresh_token"),
@@ -215,28 +221,28 @@ impl Access<'_, '_> {
                 ];
                 let form: Vec<_> = fields.into_iter().chain(service).collect();
                 let request = http.request(Method::POST, form_endpoint).form(&form);
-                let answer = http.send(request).await.map_err(unanswered)?;
-                if !matches!(answer.status.as_u16(), 404 | 405) {
-                    return self.read_token(&answer);
+                let response = http.send(request).await.map_err(no_response)?;
+                if !matches!(response.status.as_u16(), 404 | 405) {
+                    return self.read_token(&response);
                 }
             }
             let request = http.request(Method::GET, endpoint);
             let request = self.basic().into_iter().fold(request, |request, value| request.header(AUTHORIZATION, value));
-            self.read_token(&http.send(request).await.map_err(unanswered)?)
+            self.read_token(&http.send(request).await.map_err(no_response)?)
         });
         token.await.clone()
     }
 
-    fn read_token(&self, answer: &Answer) -> Result<HeaderValue, Diagnostic> {
+    fn read_token(&self, response: &ServiceResponse) -> Result<HeaderValue, Diagnostic> {
         let host = self.host;
-        if is_transient(answer.status) {
-            let status = answer.status.as_u16();
+        if is_transient(response.status) {
+            let status = response.status.as_u16();
             return Err(unavailable(format!("token endpoint of registry `{host}` answered {status}"), None));
         }
-        if !answer.status.is_success() {
-            return Err(explain::login_refused(host, answer, self.registries.context()));
+        if !response.status.is_success() {
+            return Err(explain::login_refused(host, response, self.registries.context()));
         }
-        let json: Option<TokenJson> = serde_json::from_slice(&answer.body).ok();
+        let json: Option<TokenJson> = serde_json::from_slice(&response.body).ok();
         let mut tokens = json.into_iter().flat_map(|json| [json.token, json.access_token]).flatten();
         let token = tokens.find(|token| (1..=LONGEST_TOKEN).contains(&token.len()));
         // What anybody gets may be a word, such as `anonymous`, that would be masked everywhere.

@@ -35,20 +35,20 @@ impl Registries<'_> {
         }
         let base = access.url("")?;
         let mut asked = access.ask(Method::GET, &base, SHORT, None).await?;
-        let is_optional = asked.answer.status.is_success() && !asked.is_authorized;
+        let is_optional = asked.response.status.is_success() && !asked.is_authorized;
         if is_optional {
             asked = access.send(Method::GET, &base, SHORT, access.basic()).await?;
         }
-        let answer = &asked.answer;
-        match answer.status {
-            StatusCode::OK if !retry::is_web_page(&answer.headers, &answer.body) => signed_in(is_optional),
+        let response = &asked.response;
+        match response.status {
+            StatusCode::OK if !retry::is_web_page(&response.headers, &response.body) => signed_in(is_optional),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                Err(explain::login_refused(host, answer, self.context()))
+                Err(explain::login_refused(host, response, self.context()))
             }
             status if is_transient(status) => {
                 Err(unavailable(format!("registry `{host}` answered {}", status.as_u16()), None))
             }
-            _ => Err(explain::not_registry(host, answer)),
+            _ => Err(explain::not_registry(host, response)),
         }
     }
 }

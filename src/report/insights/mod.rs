@@ -118,7 +118,7 @@ fn details(outcome: &Outcome) -> String {
         }
     }
     for call in outcome.calls.iter().filter(|call| call.verdict() == Verdict::Failed).take(MOST_CALLS) {
-        let status = call.status.map_or_else(|| "no answer".to_owned(), |status| status.to_string());
+        let status = call.status.map_or_else(|| "no response".to_owned(), |status| status.to_string());
         sentences.push(format!("VERIFY {} failed: {status}.", call.call));
     }
     if let Some(status) = outcome.invocation.as_ref().and_then(|invocation| invocation.status) {

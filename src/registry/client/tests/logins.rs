@@ -52,7 +52,7 @@ fn challenge_of_the_base_is_requested_once_for_all_images() {
     let docker = DockerAuthConfig::parse(&format!(r#"{{"auths":{{"{}":{LOGIN}}}}}"#, registry.host)).unwrap();
     let credentials = RegistryCredentials { docker, ..RegistryCredentials::default() };
     run(async {
-        let http = Http::new(None, 4, &Shutdown::none());
+        let http = ServiceClient::new(None, 4, &Shutdown::none());
         let registries = Registries::new(&http, &credentials, None);
         for version in [":1", "/b:1", "/c:1"] {
             registries.look_up(&registry.image(version), false).await.unwrap();
@@ -80,7 +80,7 @@ fn sign_in(registry: &Registry, login: &str) -> Result<(String, bool), Diagnosti
     let docker = DockerAuthConfig::parse(&format!(r#"{{"auths":{{"{}":{login}}}}}"#, registry.host)).unwrap();
     let credentials = RegistryCredentials { docker, ..RegistryCredentials::default() };
     run(async {
-        let http = Http::new(None, 4, &Shutdown::none());
+        let http = ServiceClient::new(None, 4, &Shutdown::none());
         let host = Host::parse(&registry.host).unwrap();
         let signed_in = Registries::new(&http, &credentials, None).sign_in(&host).await?;
         Ok((signed_in.login.basic.reveal().to_owned(), signed_in.is_optional))

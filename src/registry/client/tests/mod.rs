@@ -27,7 +27,7 @@ struct Request {
     body: String,
 }
 
-/// Status, headers and body of an answer.
+/// Status, headers and body of a response.
 type Reply = (u16, Vec<(&'static str, String)>, Vec<u8>);
 
 struct Registry {
@@ -36,19 +36,19 @@ struct Registry {
 }
 
 impl Registry {
-    fn start(answer: impl Fn(&Request, &str) -> Reply + Send + Sync + 'static) -> Self {
+    fn start(response: impl Fn(&Request, &str) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let host = listener.local_addr().unwrap().to_string();
         let requests = Arc::<Mutex<Vec<Request>>>::default();
-        let (seen, own, answer) = (Arc::clone(&requests), host.clone(), Arc::new(answer));
+        let (seen, own, response) = (Arc::clone(&requests), host.clone(), Arc::new(response));
         thread::spawn(move || {
             for stream in listener.incoming() {
-                let (mut stream, seen, own, answer) =
-                    (stream.unwrap(), Arc::clone(&seen), own.clone(), Arc::clone(&answer));
+                let (mut stream, seen, own, response) =
+                    (stream.unwrap(), Arc::clone(&seen), own.clone(), Arc::clone(&response));
                 thread::spawn(move || {
                     let Some(request) = read(&mut BufReader::new(&stream)) else { return };
                     seen.lock().unwrap().push(request.clone());
-                    let (status, headers, body) = answer(&request, &own);
+                    let (status, headers, body) = response(&request, &own);
                     let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
                     let length = body.len();
                     let _ = write!(
@@ -85,7 +85,7 @@ impl Registry {
                 DockerAuthConfig::parse(&format!(r#"{{"auths":{{"{}":{login}}}}}"#, self.host)).unwrap();
         }
         run(async {
-            let http = Http::new(None, 4, &Shutdown::none());
+            let http = ServiceClient::new(None, 4, &Shutdown::none());
             Registries::new(&http, &credentials, None).look_up(&self.image(version), platforms).await
         })
     }
@@ -344,7 +344,7 @@ fn token_is_the_first_that_is_not_empty() {
     }
     for token in [String::new(), "x".repeat(LONGEST_TOKEN + 1)] {
         let registry = with_tokens(move |_| (200, Vec::new(), format!(r#"{{"token":"{token}"}}"#).into_bytes()));
-        assert!(registry.look_up(":1", None, false).unwrap_err().message.ends_with("an answer without a token"));
+        assert!(registry.look_up(":1", None, false).unwrap_err().message.ends_with("a response without a token"));
     }
 }
 
@@ -367,7 +367,7 @@ fn token_is_requested_once_for_all_images_of_a_repository() {
     let registry = with_tokens(|_| granted());
     let credentials = RegistryCredentials::default();
     run(async {
-        let http = Http::new(None, 4, &Shutdown::none());
+        let http = ServiceClient::new(None, 4, &Shutdown::none());
         let registries = Registries::new(&http, &credentials, None);
         for version in [":1", ":2", ":3"] {
             registries.look_up(&registry.image(version), false).await.unwrap();

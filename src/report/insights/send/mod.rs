@@ -16,7 +16,7 @@ use crate::report::insights::{self, Context, Request};
 const TIME_LIMIT: Duration = Duration::from_secs(2);
 
 /// How much of a refusal is read, in bytes.
-const ANSWER_LIMIT: usize = 2048;
+const RESPONSE_LIMIT: usize = 2048;
 
 /// Sends the report, without retries. If that fails, there is a warning, and the run goes on.
 pub(crate) async fn send(outcome: &Outcome, context: &Context) {
@@ -48,15 +48,14 @@ async fn post_all(requests: &[Request], proxy: &str) -> Result<(), Diagnostic> {
             None => builder,
         };
         let begin = Instant::now();
-        let mut response = builder
-            .send()
-            .await
-            .map_err(|error| Diagnostic::error(format!("no answer through proxy `{proxy}`: {}", innermost(&error))))?;
+        let mut response = builder.send().await.map_err(|error| {
+            Diagnostic::error(format!("no response through proxy `{proxy}`: {}", innermost(&error)))
+        })?;
         let status = response.status();
         tracing::debug!("{method} {}: {status} in {:?}", request.url, begin.elapsed());
         let mut body = Vec::new();
         // Read, so that the connection can be used again. If it breaks off, the status says enough.
-        let _ = client::read_up_to(&mut body, ANSWER_LIMIT, async || response.chunk().await).await;
+        let _ = client::read_up_to(&mut body, RESPONSE_LIMIT, async || response.chunk().await).await;
         if !status.is_success() && request.method != http::Method::DELETE {
             let body = log::quote(&String::from_utf8_lossy(&body));
             return Err(Diagnostic::error(format!("proxy `{proxy}` answered {method} with {status}: `{body}`")));

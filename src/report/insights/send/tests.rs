@@ -18,8 +18,8 @@ fn proxy(statuses: &'static [u16]) -> (String, JoinHandle<Vec<String>>) {
             let mut stream = BufReader::new(listener.accept().unwrap().0);
             while let Some(head) = head(&mut stream) {
                 let status = statuses.next().unwrap();
-                let answer = format!("HTTP/1.1 {status} x\r\ncontent-length: 4\r\n\r\nbusy");
-                stream.get_mut().write_all(answer.as_bytes()).unwrap();
+                let response = format!("HTTP/1.1 {status} x\r\ncontent-length: 4\r\n\r\nbusy");
+                stream.get_mut().write_all(response.as_bytes()).unwrap();
                 heads.push(head);
                 if statuses.len() == 0 {
                     break;
@@ -102,7 +102,7 @@ fn proxy_needs_no_scheme() {
 #[test]
 fn proxy_that_refuses_connections_is_named() {
     let error = post("http://127.0.0.1:1").unwrap_err();
-    assert_eq!(error.to_string(), "no answer through proxy `127.0.0.1:1`: Connection refused (os error 111)");
+    assert_eq!(error.to_string(), "no response through proxy `127.0.0.1:1`: Connection refused (os error 111)");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! A function's answer: written to a file as it arrives, or shown in the log up to a limit.
+//! A function's response: written to a file as it arrives, or shown in the log up to a limit.
 
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -10,23 +10,23 @@ use crate::diagnostic::{Diagnostic, Failure};
 use crate::files::atomic::{self, AtomicFile, Attributes};
 use crate::text::count;
 
-/// How much of an answer the log shows, in bytes.
+/// How much of a response the log shows, in bytes.
 const SHOWN: usize = 64 * 1024;
 
-pub(super) struct Answer<'a> {
+pub(super) struct ResponseBody<'a> {
     start: Vec<u8>,
     size: u64,
     output: Option<Output<'a>>,
 }
 
-/// The file of a successful answer.
+/// The file of a successful response.
 struct Output<'a> {
     path: &'a Path,
     file: AtomicFile,
     redact: RedactStream,
 }
 
-impl<'a> Answer<'a> {
+impl<'a> ResponseBody<'a> {
     /// Goes to the file if there is one, else to the log.
     pub(super) fn new(file: Option<&'a Path>, attributes: Attributes) -> Result<Self, Diagnostic> {
         let create = |path: &Path| {
@@ -65,7 +65,7 @@ impl<'a> Answer<'a> {
         show_refusal(name, &self.start, self.size, SHOWN);
     }
 
-    /// Completes the file, or shows the answer.
+    /// Completes the file, or shows the response.
     pub(super) fn finish(self) -> Result<(), Diagnostic> {
         match self.output {
             Some(output) => output.finish(self.size),
@@ -83,11 +83,11 @@ impl Output<'_> {
         let (rest, tokens) = redact.finish();
         file.write_all(&rest).and_then(|()| file.commit()).map_err(|error| unwritable(path, &error))?;
         let path = quote(&path.to_string_lossy());
-        tracing::info!("the answer is in `{path}` ({size} bytes)");
+        tracing::info!("the response is in `{path}` ({size} bytes)");
         if tokens > 0 {
             let places = count(tokens, "place");
             tracing::warn!(
-                "the answer contained an access token of this step: it is masked as `***` in {places} of `{path}`\n\
+                "the response contained an access token of this step: it is masked as `***` in {places} of `{path}`\n\
                  hint: the function returns a token that it was sent; all other bytes are unchanged"
             );
         }
@@ -104,12 +104,12 @@ fn show(start: &[u8], size: u64) {
     log::plain(visible.strip_suffix('\n').unwrap_or(&visible));
     let left = size - start.len() as u64;
     if left > 0 {
-        tracing::info!("the answer has {left} more bytes, which are not shown; set `OUTPUT_FILE` to get all of it");
+        tracing::info!("the response has {left} more bytes, which are not shown; set `OUTPUT_FILE` to get all of it");
     }
 }
 
 fn unwritable(path: &Path, error: &io::Error) -> Diagnostic {
     let path = quote(&path.to_string_lossy());
-    Diagnostic::new(Failure::Failed, format!("the answer could not be written to `{path}`: {error}"))
+    Diagnostic::new(Failure::Failed, format!("the response could not be written to `{path}`: {error}"))
         .with_hint("check that the directory of `OUTPUT_FILE` is writable and not full")
 }
