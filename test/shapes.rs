@@ -192,7 +192,7 @@ fn texts_that_are_not_what_was_typed_are_named() {
         ("STRATEGY", "“replace”", "contains the typographic quote `“`: write `'` or `\"`"),
         ("FILTER", "‘f’", "contains the typographic quote `‘`"),
         ("OPENFAAS_NAMESPACE", "e\u{200b}tl", "contains an invisible character (U+200B)"),
-        ("STACK_FILE", "my\u{a0}stack.yml", "contains a no-break space (U+00A0)"),
+        ("STACK_FILE", "my\u{a0}stack.yml", "item 1 contains a no-break space (U+00A0)"),
         (
             "OPENFAAS_URL",
             "${{OPENFAAS_URL}}",

@@ -132,7 +132,10 @@ impl Preparation<'_> {
                 Err(error) => problems.push(error),
             }
         }
-        problems.into_iter().for_each(|problem| self.problem("STACK_FILE", problem));
+        // All of them, unless the variable itself is wrong.
+        if !self.variables.concerns("STACK_FILE") {
+            problems.into_iter().for_each(|problem| self.variables.add("STACK_FILE", problem));
+        }
         sources
     }
 
