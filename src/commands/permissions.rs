@@ -20,7 +20,7 @@ pub(crate) fn of_deploy(
         }
         Strategy::Create => {}
     }
-    if deploy.wait.is_some() {
+    if deploy.wait.is_some() || deploy.only_changed {
         actions.push(IamAction::FunctionGet);
     }
     if deploy.rollback {

@@ -159,6 +159,9 @@ pub(crate) struct Deploy {
     pub(crate) verify: Option<Arc<Verify>>,
     pub(crate) show_values: bool,
     pub(crate) rollback: bool,
+    /// What equals what runs is not sent.
+    pub(crate) only_changed: bool,
+    pub(crate) images_from: Option<ImagesFrom>,
     /// The repository that functions are labelled with (`OWNER_LABEL`).
     pub(crate) owner: Option<String>,
     pub(crate) images: ImageChecks,
@@ -189,6 +192,15 @@ pub(crate) struct Login {
     pub(crate) registries: Option<Vec<Host>>,
     pub(crate) directory: PathBuf,
     pub(crate) selection: Selection,
+}
+
+/// `IMAGES_FROM`: the run whose images are deployed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ImagesFrom {
+    /// The last successful deploy of this pipeline.
+    Pipeline,
+    /// The result file of a run.
+    File(String),
 }
 
 /// How a function that exists already is deployed.

@@ -8,8 +8,8 @@ use url::Url;
 
 use super::variables::{VARIABLES, Values, Variables};
 use super::{
-    Config, Credentials, Deploy, Environment, GatewayUrl, Invalid, Login, NOT_UTF8, Problems, Remove, Selection,
-    Strategy, TagFormat, Task, Whoami, gateway_url, missing, scalars, secrets,
+    Config, Credentials, Deploy, Environment, GatewayUrl, ImagesFrom, Invalid, Login, NOT_UTF8, Problems, Remove,
+    Selection, Strategy, TagFormat, Task, Whoami, gateway_url, missing, scalars, secrets,
 };
 use crate::console::log::whole_or_length;
 use crate::console::redact::Secret;
@@ -248,6 +248,13 @@ impl Reader<'_> {
         let variables = self.variables;
         let strategies = [("update", Strategy::Update), ("replace", Strategy::Replace), ("create", Strategy::Create)];
         let mut selection = self.selection();
+        let images_from = variables.images_from().value.map(|text| match text {
+            "pipeline" => ImagesFrom::Pipeline,
+            path => ImagesFrom::File(path.to_owned()),
+        });
+        if images_from.is_some() {
+            selection.tag_format = TagFormat::Latest;
+        }
         let owner = self.owner();
         let creator = self.create_namespace();
         let given_secrets = self.given_secrets().into();
@@ -285,6 +292,8 @@ impl Reader<'_> {
             verify,
             show_values: variables.show_values().boolean(problems),
             rollback,
+            only_changed: variables.only_changed().boolean(problems),
+            images_from,
             owner,
             given_secrets,
             creator,

@@ -224,6 +224,7 @@ variables! {
     regex "REGEX" Text "" STACK;
     envsubst "ENVSUBST" Boolean "true" STACK;
     strategy "STRATEGY" Text "update" DEPLOY;
+    only_changed "ONLY_CHANGED" Boolean "false" DEPLOY;
     env_vars "ENV_VARS" List "" SEND;
     labels "LABELS" List "" SEND;
     annotations "ANNOTATIONS" List "" SEND;
@@ -242,6 +243,7 @@ variables! {
     rollback "ROLLBACK" Boolean "false" DEPLOY;
     owner_label "OWNER_LABEL" Boolean "false" SEND;
     prune "PRUNE" Boolean "false" SEND;
+    images_from "IMAGES_FROM" Text "" SEND;
     check_images "CHECK_IMAGES" Boolean "false" SEND;
     pin_images "PIN_IMAGES" Boolean "false" SEND;
     image_platforms "IMAGE_PLATFORMS" List "" SEND;

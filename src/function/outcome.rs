@@ -17,6 +17,8 @@ pub(crate) enum Action {
     Updated,
     /// It was deleted and created again.
     Replaced,
+    /// What runs equals what would have been sent (`ONLY_CHANGED`).
+    Unchanged,
     Removed,
     /// It was to be deleted and did not exist.
     Absent,
@@ -35,12 +37,18 @@ impl Action {
         matches!(self, Self::Created | Self::Updated | Self::Replaced)
     }
 
+    /// Whether the version of the stack file runs, deployed by this run or before it.
+    pub(crate) fn is_current(self) -> bool {
+        self.is_deployed() || self == Self::Unchanged
+    }
+
     /// The word for it in table and JSON.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Created => "created",
             Self::Updated => "updated",
             Self::Replaced => "replaced",
+            Self::Unchanged => "unchanged",
             Self::Removed => "removed",
             Self::Absent => "absent",
             Self::RolledBack => "rolled back",

@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use crate::diagnostic::Diagnostic;
 use crate::files::atomic;
+use crate::function::command::Command;
 use crate::function::outcome::Outcome;
 
+mod deployed;
 pub(crate) mod insights;
 mod json;
 mod junit;
@@ -18,10 +20,14 @@ mod output_variables;
 mod sample;
 mod shared_variables;
 
+pub(crate) use deployed::{DeployedFunction, read as read_deployed};
 pub(crate) use output_variables::NAMES as OUTPUT_VARIABLES;
 
 /// The result's name in the storage directories.
 const RESULT_FILE: &str = "openfaas-pipe.json";
+
+/// The result of the last deploy that succeeded, in the shared storage directory: results of later runs do not replace it.
+pub(crate) const DEPLOYED_FILE: &str = "openfaas-pipe-deploy.json";
 
 /// How long to wait for other pipes that write the shared variables; each needs a few milliseconds.
 const LOCK_WAIT: Duration = Duration::from_secs(5);
@@ -49,9 +55,12 @@ pub(crate) fn write(outcome: &Outcome, places: &Places) {
     let attributes = atomic::Attributes::inherited_from(places.clone_dir.as_deref());
     let document = json::document(outcome);
     for dir in [&places.storage_dir, &places.shared_storage_dir].into_iter().flatten() {
-        log_result(json::write(dir, &document, attributes));
+        log_result(json::write(dir, RESULT_FILE, &document, attributes));
     }
     if let Some(dir) = &places.shared_storage_dir {
+        if outcome.command == Command::Deploy && !outcome.functions.is_empty() && outcome.worst().is_none() {
+            log_result(json::write(dir, DEPLOYED_FILE, &document, attributes));
+        }
         log_result(shared_variables::merge(dir, shared_variables::KEY, &document, attributes, LOCK_WAIT));
     }
     output_variables::write(places.variables_path.as_deref(), outcome, &places.output_variables);

@@ -74,7 +74,7 @@ fn variables(outcome: &Outcome) -> Vec<(&'static str, String)> {
         }
     }
     if outcome.command == Command::Deploy {
-        let deployed: Vec<_> = outcome.functions.iter().filter(|function| function.action.is_deployed()).collect();
+        let deployed: Vec<_> = outcome.functions.iter().filter(|function| function.action.is_current()).collect();
         let names: Vec<_> = deployed.iter().map(|function| function.function.name.as_str()).collect();
         let images: Vec<_> = deployed.iter().filter_map(|function| function.image.as_deref()).collect();
         variables.push(("OPENFAAS_FUNCTIONS", names.join(",")));

@@ -25,6 +25,7 @@ use crate::config::Deploy;
 use crate::console::log;
 use crate::diagnostic::{Diagnostic, Failure};
 use crate::function::FunctionName;
+use crate::function::compare::changes;
 use crate::function::outcome::{Action, FunctionOutcome, Outcome, Verdict};
 use crate::gateway::provider::Provider;
 use crate::gateway::statuses::{Reading, Statuses};
@@ -146,7 +147,8 @@ impl Deployer<'_> {
             outcome.functions = self.not_started(functions);
             return Ok(());
         }
-        outcome.functions = self.each(functions, &before).await;
+        let unchanged = self.unchanged(functions, &before).await;
+        outcome.functions = self.each(functions, &before, &unchanged).await;
         if let Some(limit) = self.deploy.wait {
             Waiter { session: self.session, limit }.wait(&mut outcome.functions, &before).await;
         }
@@ -188,7 +190,8 @@ impl Deployer<'_> {
     /// What runs before anything is deployed, if it is needed later; in the order of the functions. An error if a rollback needs
     /// it and it cannot be read.
     async fn before(&self, functions: &[Function]) -> Result<Vec<Reading>, Error> {
-        if self.deploy.wait.is_none() || self.session.shutdown.requested().is_some() {
+        let only_changed = self.deploy.only_changed;
+        if self.deploy.wait.is_none() && !only_changed || self.session.shutdown.requested().is_some() {
             return Ok(Vec::new());
         }
         let targets: Vec<_> = functions.iter().map(|function| FunctionName::from(&function.deployment)).collect();
@@ -198,15 +201,40 @@ impl Deployer<'_> {
         let statuses =
             if self.session.gateway.provider().await == Provider::Faasd { statuses.listed() } else { statuses };
         let before = statuses.read(&targets).await;
-        if self.deploy.rollback {
+        if self.deploy.rollback || only_changed {
             let errors = before.iter().filter_map(|reading| reading.as_ref().err());
             if let Some(error) = self.session.reporter.first(errors) {
-                tracing::error!("nothing is deployed: `ROLLBACK` needs the previous version, which could not be read");
+                let variable = if only_changed { "ONLY_CHANGED" } else { "ROLLBACK" };
+                tracing::error!(
+                    "nothing is deployed: `{variable}` needs the previous version, which could not be read"
+                );
                 return Err(error.clone());
             }
+        }
+        if self.deploy.rollback {
             self.can_roll_back(&targets, &before).await?;
         }
         Ok(before)
+    }
+
+    /// Which functions run already as they would be sent (`ONLY_CHANGED`); another commit in the labels alone is no change.
+    async fn unchanged(&self, functions: &[Function], before: &[Reading]) -> Vec<bool> {
+        let same = |(function, before): (&Function, &Reading)| matches!(before, Ok(Some(status)) if changes(&status.deployment(), &function.deployment).is_empty());
+        let mut unchanged: Vec<_> = functions.iter().zip(before).map(same).collect();
+        unchanged.resize(functions.len(), false);
+        if !self.deploy.only_changed || !unchanged.contains(&true) {
+            return vec![false; functions.len()];
+        }
+        let namespaces = functions.iter().map(|function| function.deployment.namespace.as_deref()).collect();
+        let reported = self.session.gateway.reported(&namespaces).await;
+        if !reported.is_complete() {
+            tracing::info!(
+                "`ONLY_CHANGED`: all functions are sent, since the gateway does not report: {}",
+                reported.missing()
+            );
+            return vec![false; functions.len()];
+        }
+        unchanged
     }
 
     /// A function of which the gateway does not report all cannot be redeployed as it was.
@@ -239,7 +267,7 @@ impl Deployer<'_> {
         if !failed || !self.deploy.rollback || self.session.shutdown.requested().is_some() {
             return;
         }
-        for function in &mut outcome.functions {
+        for function in outcome.functions.iter_mut().filter(|function| function.action.is_deployed()) {
             function.ready = Some(false);
             let message = "deployed and ready, but a `VERIFY` call of this run failed";
             function.problem = Some(Diagnostic::new(Failure::NotReady, message));
@@ -263,13 +291,17 @@ impl Deployer<'_> {
         Ok(())
     }
 
-    async fn each(&self, functions: &[Function], before: &[Reading]) -> Vec<FunctionOutcome> {
+    async fn each(&self, functions: &[Function], before: &[Reading], unchanged: &[bool]) -> Vec<FunctionOutcome> {
         let gateway = self.session.gateway;
         let functions = functions.iter().enumerate();
-        let functions = functions.map(|(index, function)| (begun(gateway, function), (function, before.get(index))));
+        let functions = functions
+            .map(|(index, function)| (begun(gateway, function), (function, before.get(index), unchanged[index])));
         let deployer =
             FunctionDeployer { session: self.session, strategy: self.deploy.strategy, limit: self.deploy.wait_timeout };
-        each(&self.session, functions, async |target, (function, before)| {
+        each(&self.session, functions, async |target, (function, before, is_unchanged)| {
+            if is_unchanged {
+                return Ok(Action::Unchanged);
+            }
             let deployment = &function.deployment;
             let deployed = deployer.deploy(&Wanted { target, deployment, body: deployment.to_json(), before }).await;
             deployed.map_err(|failed| Failed {

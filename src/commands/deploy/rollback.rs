@@ -150,6 +150,7 @@ impl Rollback<'_> {
 /// How to roll a function back, else why that is not possible.
 fn way(action: Action, before: &Reading) -> Result<Way<'_>, &'static str> {
     match (action, before) {
+        (Action::Unchanged, _) => Err("this run did not change it"),
         (_, Ok(Some(status))) => Ok(Way::Redeploy(status)),
         (Action::Created, Ok(None)) => Ok(Way::Delete),
         (_, Ok(None)) => {

@@ -247,7 +247,7 @@ fn watched<'a>(outcomes: &'a mut [FunctionOutcome], before: &[Reading]) -> Vec<W
     let deployed = outcomes.iter_mut().enumerate().filter(|(_, outcome)| outcome.problem.is_none());
     let watched = deployed.map(|(index, outcome)| {
         let old = match (outcome.action, before.get(index)) {
-            (Action::Created | Action::Replaced, _) => Old::NONE,
+            (Action::Created | Action::Replaced | Action::Unchanged, _) => Old::NONE,
             (_, Some(Ok(Some(status)))) => Old::from(status),
             _ => Old::UNKNOWN,
         };

@@ -1,6 +1,7 @@
 //! What every command begins with: it reads the stack file, finds the gateway, and reports every problem before it sends anything.
 
 mod gateway;
+mod promotion;
 mod secrets;
 mod stack_file;
 mod stack_paths;
@@ -128,6 +129,9 @@ impl<'a> Preparation<'a> {
                 let secrets = self.secrets(deploy, loaded.as_ref());
                 if let Some(loaded) = &mut loaded {
                     loaded.secrets = secrets;
+                    if let Some(from) = &deploy.images_from {
+                        self.promote(from, loaded);
+                    }
                 }
                 loaded
             }

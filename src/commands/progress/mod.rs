@@ -128,7 +128,7 @@ fn counts(outcome: &Outcome, done: &str) -> String {
     let missing = number(|function| matches!(function.action, Action::Failed | Action::NotStarted));
     let restored = number(|function| function.action == Action::RolledBack);
     let left = pruned.iter().filter(|function| function.problem.is_some()).count();
-    let unready = asked.iter().filter(|function| function.action.is_deployed() && function.problem.is_some());
+    let unready = asked.iter().filter(|function| function.action.is_current() && function.problem.is_some());
     let is_known = unready.clone().all(|function| function.ready == Some(false));
     let (unready, readiness) = (unready.count(), if is_known { "not ready" } else { "not known to be ready" });
     let of = count(asked.len(), "function");
@@ -136,12 +136,10 @@ fn counts(outcome: &Outcome, done: &str) -> String {
     let (head, mentioned) = match outcome.worst() {
         None => {
             let absent = number(|function| function.action == Action::Absent);
-            let more = also(&[(absent, "not found"), (pruned.len(), "removed")]);
-            return format!(
-                "{done} {}{more} in {}",
-                count(asked.len() - absent, "function"),
-                log::duration(outcome.duration)
-            );
+            let unchanged = number(|function| function.action == Action::Unchanged);
+            let more = also(&[(unchanged, "unchanged"), (absent, "not found"), (pruned.len(), "removed")]);
+            let number = count(asked.len() - absent - unchanged, "function");
+            return format!("{done} {number}{more} in {}", log::duration(outcome.duration));
         }
         Some(_) if outcome.functions.is_empty() => return format!("nothing was {done}"),
         Some(Failure::Terminated | Failure::Interrupted) => (format!("{} of {of} {done}", asked.len() - missing), 0),
@@ -206,11 +204,13 @@ mod tests {
         let late = (Created, Some(NotReady), Some(false));
         let unseen = (Updated, Some(Permission), None);
         let restored = (RolledBack, Some(NotReady), Some(false));
+        let same = (Unchanged, None, Some(true));
         let not_started = (NotStarted, Some(Terminated), None);
         let stopped = (Updated, Some(Terminated), None);
         for (functions, pruned, expected) in [
             (&[fine, fine][..], &[][..], "deployed 2 functions in 0 ms"),
             (&[fine], &[None, None], "deployed 1 function, 2 removed in 0 ms"),
+            (&[fine, same, same], &[], "deployed 1 function, 2 unchanged in 0 ms"),
             (&[], &[], "deployed 0 functions in 0 ms"),
             (&[refused, fine], &[], "1 of 2 functions not deployed"),
             (&[refused, late, restored], &[], "1 of 3 functions not deployed, 1 not ready, 1 rolled back"),

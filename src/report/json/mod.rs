@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{RESULT_FILE, not_written};
+use super::not_written;
 use crate::console::redact;
 use crate::diagnostic::{Diagnostic, Failure};
 use crate::files::atomic::{self, Attributes};
@@ -16,7 +16,7 @@ use crate::function::outcome::{CallOutcome, FunctionOutcome, InvocationOutcome, 
 use crate::function::resource::{Resource, ResourceOutcome};
 
 /// The version of the document's form.
-const SCHEMA: u32 = 1;
+pub(super) const SCHEMA: u32 = 1;
 
 pub(super) fn document(outcome: &Outcome) -> Value {
     present(json!({
@@ -126,8 +126,8 @@ pub(super) fn present(value: Value) -> Value {
 }
 
 /// Writes the document into a storage directory, which is created if it does not exist; returns the file's path.
-pub(super) fn write(dir: &Path, document: &Value, attributes: Attributes) -> Result<PathBuf, Diagnostic> {
-    let path = dir.join(RESULT_FILE);
+pub(super) fn write(dir: &Path, name: &str, document: &Value, attributes: Attributes) -> Result<PathBuf, Diagnostic> {
+    let path = dir.join(name);
     fs::create_dir_all(dir)
         .and_then(|()| atomic::write(&path, format!("{document:#}\n").as_bytes(), attributes))
         .map_err(not_written(&path))?;
