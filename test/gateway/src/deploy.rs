@@ -171,6 +171,16 @@ fn faasd_creates(state: &State, request: DeployRequest, incident: Option<Inciden
     Ok(answer::empty(StatusCode::OK))
 }
 
+/// Removes the old version of a function that faasd is about to update. Returns whether there was one.
+pub(crate) fn removes_first(state: &State, body: &[u8]) -> bool {
+    let Ok(deployment) = serde_json::from_slice::<Deployment>(body) else { return false };
+    let namespace = Functions::namespace_of(&deployment);
+    let mut functions = state.functions();
+    let exists = functions.status(&namespace, &deployment.service).is_some();
+    functions.remove(&namespace, &deployment.service);
+    exists
+}
+
 /// faasd deletes a function before it creates the new version, even if it has found a problem already.
 fn faasd_updates(state: &State, request: DeployRequest, incident: Option<Incident>) -> Result {
     let (name, namespace) = (request.name.clone(), request.namespace.clone());

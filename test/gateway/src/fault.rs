@@ -39,6 +39,7 @@ pub struct Fault {
     pub(crate) body: Bytes,
     pub(crate) orderly: bool,
     pub(crate) processed: bool,
+    pub(crate) continues: bool,
     pub(crate) dies: bool,
     pub(crate) effect: Effect,
     pub(crate) incident: Option<Incident>,
@@ -51,6 +52,8 @@ pub(crate) enum Incident {
     TaskDoesNotStart,
     /// The process of the old container does not end in time.
     TaskDoesNotEnd,
+    /// The old container is removed, and the new one is created after this time.
+    Gap(Duration),
 }
 
 #[derive(Clone, Debug)]
@@ -99,6 +102,7 @@ impl Fault {
             body: Bytes::new(),
             orderly: false,
             processed: false,
+            continues: false,
             dies: false,
             effect: Effect::Answer,
             incident: None,
@@ -207,6 +211,12 @@ impl Fault {
         self
     }
 
+    /// Continues with the request if the client leaves, such as during [`Fault::delay`]. Otherwise that ends it.
+    pub fn continues(mut self) -> Self {
+        self.continues = true;
+        self
+    }
+
     /// The gateway dies instead of responding: it closes all connections and accepts no new ones.
     pub fn dies(mut self) -> Self {
         self.dies = true;
@@ -298,6 +308,12 @@ impl Fault {
     /// The function exists, but does not run. Other editions process the request as usual.
     pub fn task_does_not_end(self) -> Self {
         self.incident(Incident::TaskDoesNotEnd)
+    }
+
+    /// faasd removes the function at the start of a `PUT`, and creates the new version after this time, even if the client
+    /// leaves. Other editions process the request as usual.
+    pub fn gap(self, gap: Duration) -> Self {
+        self.continues().incident(Incident::Gap(gap))
     }
 
     fn incident(mut self, incident: Incident) -> Self {

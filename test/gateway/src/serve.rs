@@ -11,6 +11,7 @@ use hyper::header::CONTENT_TYPE;
 use serde_json::json;
 
 use crate::answer::{self, Answer};
+use crate::deploy;
 use crate::effect::{self, NoAnswer, Usual};
 use crate::fault::{Faults, Incident};
 use crate::flavour::Flavour;
@@ -90,10 +91,16 @@ pub(crate) async fn request(
     };
     let known: &[u8] = if let Input::Whole(bytes) = &input { bytes } else { &[] };
     let fault = state.faults.find(&head.host(), &head.method, &head.path, known);
-    let usual = |usual| serve(&state, &head, input, usual);
     let answer = match fault {
-        Some(fault) => effect::apply(fault, &breaker, &state.life, usual).await?,
-        None => usual(Usual::Route(None)).await,
+        Some(fault) => {
+            let (state, head, continues) = (Arc::clone(&state), head.clone(), fault.continues);
+            let work = async move {
+                let usual = |usual| serve(&state, &head, input, usual);
+                effect::apply(fault, &breaker, &state.life, usual).await
+            };
+            if continues { tokio::spawn(work).await.map_err(|_| NoAnswer)?? } else { work.await? }
+        }
+        None => serve(&state, &head, input, Usual::Route(None)).await,
     };
     if !state.has_prometheus && is_list(&head, &answer) && !state.functions().states().is_empty() {
         return Err(NoAnswer);
@@ -136,6 +143,13 @@ async fn route(state: &Arc<State>, head: &Request, input: Input, incident: Optio
         Input::Streamed(input) => return invoke::answer(state, head, input).await,
         Input::Whole(bytes) => bytes,
     };
+    if let (Some(Incident::Gap(gap)), Flavour::Faasd, "PUT") = (incident, state.flavour, head.method.as_str())
+        && deploy::removes_first(state, &body)
+    {
+        tokio::time::sleep(gap).await;
+        let head = Request { method: "POST".to_owned(), ..head.clone() };
+        return rest::answer(state, &head, &body, None);
+    }
     let not_found = || answer::error(StatusCode::NOT_FOUND, "404 page not found");
     match (head.method.as_str(), head.path.as_str()) {
         (_, path) if path.starts_with("/system/") => rest::answer(state, head, &body, incident),

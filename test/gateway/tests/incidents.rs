@@ -49,7 +49,7 @@ async fn counts(gateway: &Gateway, last: u64, states: usize) -> Vec<u64> {
     counts
 }
 
-const SOON: Duration = Duration::from_millis(100);
+const SOON: Duration = Duration::from_millis(400);
 
 #[tokio::test]
 async fn rolling_update_shows_a_surplus_for_each_replica() {
@@ -152,4 +152,42 @@ async fn conflicting_update_changes_nothing() {
     assert_eq!(status(&gateway).await["image"], "acme/f:1");
     assert_eq!(deploy(&gateway, "PUT", 2).await.0, 202);
     assert_eq!(status(&gateway).await["image"], "acme/f:2");
+}
+
+#[tokio::test]
+async fn faasd_has_no_function_between_two_versions_and_does_not_notice_that_the_client_leaves() {
+    let gateway = with(Flavour::Faasd, |builder| builder);
+    gateway.put_function(&function(1));
+    gateway.fault(Fault::on("PUT", "/system/functions").times(1).gap(3 * SOON));
+    let url = format!("{}/system/functions", gateway.url());
+    let update = client(&gateway).put(url).json(&function(2)).timeout(SOON).send();
+    assert!(update.await.unwrap_err().is_timeout());
+    assert!(gateway.functions().is_empty());
+    assert_eq!(deploy(&gateway, "PUT", 3).await.0, 404);
+    while gateway.functions().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(status(&gateway).await["image"], "docker.io/acme/f:2");
+}
+
+#[tokio::test]
+async fn request_ends_with_its_client_unless_it_continues() {
+    let update = |fault: Fault| async move {
+        let gateway = with(Flavour::Enterprise, |builder| builder);
+        gateway.put_function(&function(1));
+        gateway.fault(fault.delay(3 * SOON));
+        let url = format!("{}/system/functions", gateway.url());
+        let error = client(&gateway).put(url).json(&function(2)).timeout(SOON).send().await.unwrap_err();
+        assert!(error.is_timeout());
+        gateway
+    };
+    let put = || Fault::on("PUT", "/system/functions").times(1);
+    let gateway = update(put().continues()).await;
+    while gateway.function("openfaas-fn", "f").unwrap().deployment["image"] != "acme/f:2" {
+        tokio::task::yield_now().await;
+    }
+    let gateway = update(put()).await;
+    // The connection has been closed, and with it the request: a later one is processed first.
+    assert_eq!(deploy(&gateway, "PUT", 3).await.0, 202);
+    assert_eq!(gateway.function("openfaas-fn", "f").unwrap().deployment["image"], "acme/f:3");
 }
