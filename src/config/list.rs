@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use saphyr_parser::{Event, Parser};
+use granit_parser::{Event, Parser};
 
 use super::lints::not_expanded;
 use super::secrets::is_unexpanded;

@@ -38,15 +38,9 @@ const DESCRIBE: &str =
 /// Reads the variables. From here on, all output hides the secrets among them.
 pub fn read(environment: &Environment) -> Result<Config, Box<Invalid>> {
     secrets::hide(environment);
-    let (values, wrong) = match Values::collect(environment) {
-        Ok(values) => (values, None),
-        Err(error) => (Values::default(), Some(error)),
-    };
+    let values = Values::collect(environment);
     let variables = Variables { environment, values: &values };
     let mut reader = Reader { variables, problems: Problems::default() };
-    if let Some(error) = wrong {
-        reader.problems.add("COMMAND", format!("the variables cannot be read: {error}"));
-    }
     for variable in VARIABLES.iter().filter(|variable| environment.is_garbled(variable.name)) {
         reader.problems.add(variable.name, NOT_UTF8);
     }

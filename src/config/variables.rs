@@ -1,6 +1,6 @@
 //! The table of the pipe's variables: the only place that names them all.
 
-use serde::Deserialize;
+use std::collections::BTreeMap;
 
 use super::Environment;
 use crate::function::command::Command;
@@ -159,10 +159,14 @@ pub(super) struct Variables<'a> {
     pub(super) values: &'a Values,
 }
 
+/// The values of the variables that are set, by their names in lower case.
+#[derive(Default)]
+pub(super) struct Values(BTreeMap<String, String>);
+
 impl Values {
     /// Collects what is set and not blank: `X: $UNSET` arrives as an empty value.
-    pub(super) fn collect(environment: &Environment) -> Result<Self, envy::Error> {
-        envy::from_iter(VARIABLES.iter().filter_map(|variable| {
+    pub(super) fn collect(environment: &Environment) -> Self {
+        let values = envy::from_iter(VARIABLES.iter().filter_map(|variable| {
             let value = environment.get(variable.name).filter(|value| !value.trim().is_empty())?;
             let value = match variable.kind {
                 Kind::Verbatim => value,
@@ -170,7 +174,15 @@ impl Values {
                 _ => value.trim(),
             };
             Some((variable.name.to_owned(), value.to_owned()))
-        }))
+        }));
+        Self(values.expect("a map takes any name and text"))
+    }
+}
+
+impl<'a> Variables<'a> {
+    fn entry(self, variable: &'static Variable) -> Entry<'a> {
+        let value = self.values.0.get(&variable.name.to_ascii_lowercase()).map(String::as_str);
+        Entry { variable, environment: self.environment, value }
     }
 }
 
@@ -181,17 +193,11 @@ macro_rules! variables {
             $(Variable { name: $name, kind: Kind::$kind, default: $default, used_by: $used_by },)*
         ];
 
-        /// The values of the variables that are set.
-        #[derive(Default, Deserialize)]
-        pub(super) struct Values {
-            $($field: Option<String>,)*
-        }
-
         impl<'a> Variables<'a> {
             $(pub(super) fn $field(self) -> Entry<'a> {
                 const VARIABLE: &Variable =
                     &Variable { name: $name, kind: Kind::$kind, default: $default, used_by: $used_by };
-                Entry { variable: VARIABLE, environment: self.environment, value: self.values.$field.as_deref() }
+                self.entry(VARIABLE)
             })*
         }
     };

@@ -1,8 +1,8 @@
 //! The gateway over HTTP: token exchange, functions, invocations; retries transient failures. Knows nothing of variables.
 
-mod array_filter;
 mod error;
 mod invocation;
+mod list;
 mod logs;
 pub(crate) mod namespaces;
 pub(crate) mod provider;
@@ -20,7 +20,6 @@ use serde::Deserialize;
 use tokio::sync::OnceCell;
 use url::Url;
 
-use array_filter::ELEMENT_LIMIT;
 use error::ShapeError;
 pub(crate) use error::{Destination, Error, NotSent, Redirect, body_limit};
 pub(crate) use invocation::{Internal, Invocation, Invoked, NoResponse, may_be_set, may_recover};
@@ -226,7 +225,7 @@ impl Gateway {
     /// `GET /system/function/NAME`: its status; `None` if it does not exist.
     pub(crate) async fn get(&self, target: &FunctionName) -> Result<Option<Status>, Error> {
         let url = in_namespace(self.path(&["system", "function", &target.name]), target.namespace.as_deref());
-        let call = self.question(url, Some(IamAction::FunctionGet), Some(target), ELEMENT_LIMIT);
+        let call = self.question(url, Some(IamAction::FunctionGet), Some(target), list::ELEMENT_LIMIT);
         let response = self.send(&call).await?;
         match response.status.as_u16() {
             200 => parse(&call, &response).map(Some),
@@ -235,7 +234,7 @@ impl Gateway {
         }
     }
 
-    /// `GET /system/functions`: the functions of a namespace that are wanted. The others are not held in memory.
+    /// `GET /system/functions`: the functions of a namespace that are wanted.
     pub(crate) async fn list(
         &self,
         namespace: Option<&str>,
@@ -244,11 +243,10 @@ impl Gateway {
         let url = in_namespace(self.path(&["system", "functions"]), namespace);
         // A listing is permitted on a whole namespace.
         let target = FunctionName::all_of(namespace.map(str::to_owned));
-        let question = self.question(url, Some(IamAction::FunctionList), Some(&target), RESPONSE_LIMIT);
-        let call = Call { wanted: Some(&wanted), ..question };
+        let call = self.question(url, Some(IamAction::FunctionList), Some(&target), LIST_LIMIT);
         let response = self.send(&call).await?;
         match response.status.as_u16() {
-            200 => Ok(response.functions),
+            200 => list::read(&response.body, &wanted).map_err(|error| call.shape(error)),
             _ => Err(self.refused(&call, &response)),
         }
     }
@@ -277,8 +275,5 @@ fn says_exists(body: &[u8]) -> bool {
 }
 
 fn parse<T: for<'a> Deserialize<'a>>(call: &Call<'_>, response: &Response) -> Result<T, Error> {
-    serde_json::from_slice(&response.body).map_err(|error| {
-        // Without the library's words, which may quote a token.
-        call.shape(ShapeError::NotJson { line: error.line(), column: error.column() })
-    })
+    serde_json::from_slice(&response.body).map_err(|error| call.shape(ShapeError::not_json(&error)))
 }

@@ -8,12 +8,10 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use url::Url;
 
-use super::array_filter::{ArrayFilter, Wanted};
 use super::error::{self, Error, Redirect, Refused, ShapeError, Transport};
-use super::{CALL_ID, Gateway, LIST_LIMIT, RESPONSE_LIMIT};
+use super::{CALL_ID, Gateway, RESPONSE_LIMIT};
 use crate::console::log::{self, quote};
 use crate::function::FunctionName;
-use crate::function::api::Status;
 use crate::http::cause::Cause;
 use crate::http::client;
 use crate::http::responder::{Responder, status_name};
@@ -36,8 +34,6 @@ pub(super) struct Call<'a> {
     pub(super) authenticated: bool,
     /// How much of the response is kept, in bytes.
     pub(super) limit: usize,
-    /// If the response is a list of functions: which of them are kept.
-    pub(super) wanted: Option<Wanted<'a>>,
     /// Whether a part of a response is useless.
     pub(super) whole: bool,
     /// What the Policy has to permit for it.
@@ -50,8 +46,6 @@ pub(super) struct Response {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
-    /// The wanted functions of a list, which has no `body`.
-    pub(super) functions: Vec<Status>,
     /// An earlier try got no response.
     pub(super) response_lost: bool,
 }
@@ -143,18 +137,16 @@ impl Gateway {
         }
         let mut response = self.once(&call.method, &call.url, request).await?;
         let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
-        if let Some(wanted) = call.wanted.filter(|_| status.is_success()) {
-            let functions = self.read_list(call, &headers, &mut response, wanted).await?;
-            return Ok(Response { status, headers, body: Bytes::new(), functions, response_lost: false });
-        }
-        let (body, cut) = self.read(call, &mut response).await?;
+        // A refusal is short.
+        let limit = if status.is_success() { call.limit } else { call.limit.min(RESPONSE_LIMIT) };
+        let (body, cut) = self.read(&call.method, &mut response, limit).await?;
         if cut && status.is_success() && call.whole {
             return Err(call.shape(ShapeError::TooLong(call.limit)));
         }
         if let Some(error) = self.connection_fault(&call.method, &call.url, status, &body) {
             return Err(error);
         }
-        let response = Response { status, headers, body, functions: Vec::new(), response_lost: false };
+        let response = Response { status, headers, body, response_lost: false };
         // A sign-in page with 200 would pass for a deployment that succeeded.
         if status.is_success() && response.responder() != Responder::Server {
             return Err(self.refused(call, &response));
@@ -203,33 +195,15 @@ impl Gateway {
     }
 
     /// The beginning of the body, and whether there was more than the limit allows.
-    async fn read(&self, call: &Call<'_>, response: &mut reqwest::Response) -> Result<(Bytes, bool), Error> {
-        let mut body = Vec::new();
-        let cut = client::read_up_to(&mut body, call.limit, async || self.chunk(&call.method, response).await).await?;
-        Ok((body.into(), cut))
-    }
-
-    /// The wanted functions of a list.
-    async fn read_list(
+    async fn read(
         &self,
-        call: &Call<'_>,
-        headers: &HeaderMap,
+        method: &Method,
         response: &mut reqwest::Response,
-        wanted: Wanted<'_>,
-    ) -> Result<Vec<Status>, Error> {
-        let mut filter = ArrayFilter::new(wanted);
-        let mut size = 0;
-        while let Some(chunk) = self.chunk(&call.method, response).await? {
-            if size == 0 && retry::is_web_page(headers, &chunk) {
-                let (status, headers) = (StatusCode::OK, headers.clone());
-                let page = Response { status, headers, body: chunk, functions: Vec::new(), response_lost: false };
-                return Err(self.refused(call, &page));
-            }
-            size += chunk.len();
-            let read = if size > LIST_LIMIT { Err(ShapeError::TooMuch) } else { filter.push(&chunk) };
-            read.map_err(|error| call.shape(error))?;
-        }
-        filter.finish().map_err(|error| call.shape(error))
+        limit: usize,
+    ) -> Result<(Bytes, bool), Error> {
+        let mut body = Vec::new();
+        let cut = client::read_up_to(&mut body, limit, async || self.chunk(method, response).await).await?;
+        Ok((body.into(), cut))
     }
 
     pub(super) async fn transport(&self, method: &Method, url: &Url, error: &reqwest::Error) -> Error {
@@ -324,7 +298,6 @@ impl Call<'_> {
             body: Bytes::new(),
             authenticated: true,
             limit: RESPONSE_LIMIT,
-            wanted: None,
             whole: false,
             action: None,
             target: None,

@@ -67,10 +67,6 @@ pub(crate) enum ShapeError {
     TooLong(usize),
     #[error("it is not the expected JSON (line {line}, column {column})")]
     NotJson { line: usize, column: usize },
-    #[error("it is not the expected JSON array (byte {0})")]
-    NotArray(usize),
-    #[error("it ends early")]
-    Incomplete,
     #[error("it contains more than the pipe can hold")]
     TooMuch,
     #[error("it contains no access token")]
@@ -79,6 +75,13 @@ pub(crate) enum ShapeError {
     TokenTooLong,
     #[error("its access token cannot be sent in a header")]
     InvalidToken,
+}
+
+impl ShapeError {
+    /// Without the library's words, which may quote a token.
+    pub(super) fn not_json(error: &serde_json::Error) -> Self {
+        Self::NotJson { line: error.line(), column: error.column() }
+    }
 }
 
 impl Error {

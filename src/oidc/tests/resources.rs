@@ -1,6 +1,6 @@
 //! The proposed resources: which steps they accept, and that they are valid YAML for any claims.
 
-use saphyr_parser::{Event, Parser};
+use granit_parser::{Event, Parser};
 
 use super::*;
 

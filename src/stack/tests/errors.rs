@@ -43,9 +43,9 @@ fn value_with_several_lines_is_one_problem() {
     let problems = run.read(format!("{HEAD}    environment:\n      A: ${{CERT}}\n      B: c\n")).expect_err("problems");
     assert_eq!(problems.warnings, []);
     insta::assert_snapshot!(problems, @r"
-    stack.yml:9:8: missing `:` after the key before this
-        9 |       B: c
-          |        ^
+    stack.yml:8:10: missing `:` after this key
+        8 |       A: ${CERT}
+          |          ^^^^^^^
           = `${CERT}` is replaced with `<7 characters>`
     hint: pass a value with line breaks with `ENV_VARS`, or as an OpenFaaS secret
     ");

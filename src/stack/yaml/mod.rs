@@ -1,10 +1,9 @@
 //! YAML text to a tree of nodes that keep their source text, and what a scalar means to Go's yaml.v3.
 //!
-//! The parser is saphyr's; the tree is flat, so that neither deep nesting nor aliases cost more than the text they take.
-//! What yaml.v3 reads and YAML 1.2 refuses is made readable; what the two read differently is refused.
+//! The tree is flat, so that neither deep nesting nor aliases cost more than the text they take. What yaml.v3 and YAML 1.2
+//! read differently is refused.
 
 mod read;
-mod repair;
 #[cfg(test)]
 mod tests;
 

@@ -3,10 +3,9 @@
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 
-use saphyr_parser::{Event, Input, Parser, ScalarStyle, ScanError, Tag};
+use granit_parser::{BorrowedInput, ErrorKind, Event, Marker, Options, Parser, ScalarStyle, ScanError, Tag};
 
 use super::super::MAX_DEPTH;
-use super::repair::Repair;
 use super::{Document, Kind, Node, NodeId, SyntaxError};
 
 /// Finds characters that yaml.v3 does not take.
@@ -23,96 +22,70 @@ fn check_characters(text: &str) -> Result<(), SyntaxError> {
     Ok(())
 }
 
-/// Reads the first document, with lines indented that YAML 1.2 wants indented and yaml.v3 does not.
+/// Reads the first document.
 pub(super) fn document(text: &str) -> Result<Document, SyntaxError> {
     check_characters(text)?;
-    let mut repair = Repair::new(text);
-    loop {
-        match read(&repair) {
-            Ok(document) => return Ok(document),
-            Err(ReadError::Ours(error)) => return Err(error),
-            Err(ReadError::Parser(error)) if repair.apply(&error) => {}
-            Err(ReadError::Parser(error)) => {
-                let mut at = repair.original(Offsets::new(repair.text()).byte(error.marker().index()));
-                let line = text[..at].rfind('\n').map_or(0, |end| end + 1);
-                // The parser reports a tab below a text at the start of the text.
-                if error.info().contains("tab") && !text[line..at].contains('\t') {
-                    at = text[at..].find("\n\t").map_or(at, |end| at + end + 1);
-                }
-                // The last line with something on it says more than the end of the file.
-                if text[at..].trim().is_empty() {
-                    at = text.trim_end().len();
-                }
-                let (message, hint) = explain(error.info(), &text[line.min(at)..at]);
-                return Err(SyntaxError { at, message, hint });
-            }
-        }
-    }
-}
-
-enum ReadError {
-    Parser(ScanError),
-    Ours(SyntaxError),
-}
-
-fn read(repair: &Repair<'_>) -> Result<Document, ReadError> {
     let mut builder = Builder {
-        repair,
-        offsets: Offsets::new(repair.text()),
+        text,
         nodes: Vec::new(),
         open: Vec::new(),
         anchors: HashMap::new(),
-        separators: repair.text().match_indices(['\u{85}', '\u{2028}', '\u{2029}']).map(|(at, _)| at).collect(),
+        separators: text.match_indices(['\u{85}', '\u{2028}', '\u{2029}']).map(|(at, _)| at).collect(),
     };
-    let mut parser = Parser::new_from_str(repair.text());
+    let mut options = Options::default();
+    options.set_emit_comments(false);
+    let mut parser = Parser::new_from_str_with_options(text, options);
     for event in parser.by_ref() {
-        let (event, span) = event.map_err(ReadError::Parser)?;
+        let (event, span) = event.map_err(|error| syntax_error(text, &error))?;
         if matches!(event, Event::DocumentEnd | Event::StreamEnd) {
             break;
         }
-        builder.event(event, span.start.index(), span.end.index()).map_err(ReadError::Ours)?;
+        builder.event(event, place(text, &span.start)..place(text, &span.end))?;
     }
-    let rest = rest(parser).map(|character| builder.offsets.byte(character));
-    builder.check_separators(rest).map_err(ReadError::Ours)?;
+    let rest = rest(parser).map(|marker| place(text, &marker));
+    builder.check_separators(rest)?;
     let mut nodes = builder.nodes;
     if nodes.is_empty() {
         nodes.push(Node { kind: Kind::Scalar(String::new()), is_plain: true, tag: None, written: 0..0, end: 1 });
     }
-    Ok(Document { nodes, rest: rest.map(|at| repair.original(at)) })
+    Ok(Document { nodes, rest })
 }
 
-/// Where something follows in further documents, in characters.
-fn rest(mut parser: Parser<'_, impl Input>) -> Option<usize> {
+/// In bytes of the text.
+fn place(text: &str, marker: &Marker) -> usize {
+    marker.byte_offset().map_or(text.len(), |at| at.min(text.len()))
+}
+
+/// Where something follows in further documents.
+fn rest<'t>(mut parser: Parser<'t, impl BorrowedInput<'t>>) -> Option<Marker> {
     parser.find_map(|event| match event {
-        Ok((Event::DocumentStart(_) | Event::DocumentEnd | Event::StreamEnd, _)) => None,
-        Ok((Event::Scalar(value, ..), _)) if value.is_empty() => None,
-        Ok((_, span)) => Some(span.start.index()),
-        Err(error) => Some(error.marker().index()),
+        Ok((Event::DocumentStart(..) | Event::DocumentEnd | Event::StreamEnd, _)) => None,
+        Ok((Event::Scalar(..), span)) if span.is_empty() => None,
+        Ok((_, span)) => Some(span.start),
+        Err(error) => Some(*error.marker()),
     })
 }
 
-/// Leads from characters, which the parser counts, to bytes.
-struct Offsets {
-    /// Where each character begins; empty if each takes one byte.
-    starts: Vec<usize>,
-    length: usize,
+fn syntax_error(text: &str, error: &ScanError) -> SyntaxError {
+    let mut at = place(text, error.marker());
+    // The parser reports a tab below a value at the start of the value.
+    let is_tab =
+        matches!(error.kind(), ErrorKind::TabInIndentation | ErrorKind::TabInPlainScalar | ErrorKind::TabNotAllowed);
+    let line = text[..at].rfind('\n').map_or(0, |end| end + 1);
+    if is_tab && !text[line..at].contains('\t') && !text[at..].starts_with('\t') {
+        at = text[at..].find("\n\t").map_or(at, |end| at + end + 1);
+    }
+    // The last line with something on it says more than the end of the file.
+    if text[at..].trim().is_empty() {
+        at = text.trim_end().len();
+    }
+    let line = text[..at].rfind('\n').map_or(0, |end| end + 1);
+    let (message, hint) = explain(error.kind(), &text[line..at]);
+    SyntaxError { at, message: message.to_owned(), hint: Some(hint) }
 }
 
-impl Offsets {
-    fn new(text: &str) -> Self {
-        let starts = if text.is_ascii() { Vec::new() } else { text.char_indices().map(|(at, _)| at).collect() };
-        Self { starts, length: text.len() }
-    }
-
-    fn byte(&self, character: usize) -> usize {
-        let byte = if self.starts.is_empty() { Some(&character) } else { self.starts.get(character) };
-        byte.map_or(self.length, |byte| *byte.min(&self.length))
-    }
-}
-
-struct Builder<'r> {
-    repair: &'r Repair<'r>,
-    offsets: Offsets,
+struct Builder<'t> {
+    text: &'t str,
     nodes: Vec<Node>,
     /// The collections that are not ended yet.
     open: Vec<NodeId>,
@@ -124,19 +97,21 @@ struct Builder<'r> {
 }
 
 impl Builder<'_> {
-    fn event(&mut self, event: Event<'_>, start: usize, end: usize) -> Result<(), SyntaxError> {
+    fn event(&mut self, event: Event<'_>, written: Range<usize>) -> Result<(), SyntaxError> {
         match event {
             Event::Scalar(value, style, anchor, tag) => {
+                // The parser writes a missing value as `~`.
+                let value = if written.is_empty() { String::new() } else { value.into_owned() };
                 match style {
-                    ScalarStyle::Plain if !value.is_empty() => self.check_colon(end)?,
-                    ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted => self.pass_separators(start, end),
+                    ScalarStyle::Plain if !value.is_empty() => self.check_colon(written.end)?,
+                    ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted => self.pass_separators(written.clone()),
                     _ => {}
                 }
-                let id = self.push(Kind::Scalar(value.into_owned()), start..end, anchor, tag.as_deref());
+                let id = self.push(Kind::Scalar(value), written, anchor, tag.as_deref());
                 self.nodes[id].is_plain = style == ScalarStyle::Plain;
             }
-            Event::SequenceStart(anchor, tag) => self.open(Kind::Sequence, start, anchor, tag.as_deref())?,
-            Event::MappingStart(anchor, tag) => self.open(Kind::Mapping, start, anchor, tag.as_deref())?,
+            Event::SequenceStart(_, anchor, tag) => self.open(Kind::Sequence, written.start, anchor, tag.as_deref())?,
+            Event::MappingStart(_, anchor, tag) => self.open(Kind::Mapping, written.start, anchor, tag.as_deref())?,
             Event::SequenceEnd | Event::MappingEnd => {
                 let end = self.nodes.len();
                 if let Some(node) = self.open.pop().and_then(|id| self.nodes.get_mut(id)) {
@@ -145,7 +120,7 @@ impl Builder<'_> {
             }
             Event::Alias(anchor) => {
                 let target = self.anchors.get(&anchor).copied().unwrap_or_default();
-                self.push(Kind::Alias(target), start..end, 0, None);
+                self.push(Kind::Alias(target), written, 0, None);
             }
             _ => {}
         }
@@ -154,7 +129,7 @@ impl Builder<'_> {
 
     fn open(&mut self, kind: Kind, at: usize, anchor: usize, tag: Option<&Tag>) -> Result<(), SyntaxError> {
         if self.open.len() >= MAX_DEPTH {
-            return Err(self.error(self.offsets.byte(at), format!("nested more than {MAX_DEPTH} levels deep"), None));
+            return Err(error(at, format!("nested more than {MAX_DEPTH} levels deep"), None));
         }
         let id = self.push(kind, at..at, anchor, tag);
         self.open.push(id);
@@ -163,12 +138,11 @@ impl Builder<'_> {
 
     fn push(&mut self, kind: Kind, written: Range<usize>, anchor: usize, tag: Option<&Tag>) -> NodeId {
         let id = self.nodes.len();
-        let [start, end] = [written.start, written.end].map(|at| self.repair.original(self.offsets.byte(at)));
         let tag = tag.map(|tag| {
-            let name = format!("{}{}", tag.handle, tag.suffix);
+            let name = format!("{}{}", tag.handle(), tag.suffix());
             name.strip_prefix("tag:yaml.org,2002:").map_or(name.clone(), |short| format!("!!{short}"))
         });
-        self.nodes.push(Node { kind, is_plain: false, tag, written: start..end, end: id + 1 });
+        self.nodes.push(Node { kind, is_plain: false, tag, written, end: id + 1 });
         if anchor > 0 {
             self.anchors.insert(anchor, id);
         }
@@ -176,25 +150,23 @@ impl Builder<'_> {
     }
 
     /// In `{a:, b}` YAML 1.2 ends `a` before the colon, and yaml.v3 after it.
-    fn check_colon(&self, end: usize) -> Result<(), SyntaxError> {
-        let at = self.offsets.byte(end);
-        match self.repair.text().as_bytes().get(at..at + 2) {
+    fn check_colon(&self, at: usize) -> Result<(), SyntaxError> {
+        match self.text.as_bytes().get(at..at + 2) {
             Some([b':', b',' | b'[' | b']' | b'{' | b'}']) => {
                 let hint = "write a space after the colon, or quote the text";
-                Err(self.error(at, "missing space after `:`".to_owned(), Some(hint)))
+                Err(error(at, "missing space after `:`".to_owned(), Some(hint)))
             }
             _ => Ok(()),
         }
     }
 
     /// In quotes yaml.v3 keeps U+2028 and U+2029 as they are, but drops blanks and line ends beside them.
-    fn pass_separators(&mut self, start: usize, end: usize) {
+    fn pass_separators(&mut self, quoted: Range<usize>) {
         if self.separators.is_empty() {
             return;
         }
-        let text = self.repair.text();
+        let text = self.text;
         let is_blank = |found: Option<char>| found.is_some_and(|found| matches!(found, ' ' | '\t' | '\n' | '\r'));
-        let quoted = self.offsets.byte(start)..self.offsets.byte(end);
         let inside: Vec<usize> = self.separators.range(quoted).copied().collect();
         for at in inside {
             let mut after = text[at..].chars();
@@ -207,77 +179,92 @@ impl Builder<'_> {
 
     fn check_separators(&self, rest: Option<usize>) -> Result<(), SyntaxError> {
         let Some(at) = self.separators.iter().find(|at| rest.is_none_or(|rest| **at < rest)) else { return Ok(()) };
-        let character = self.repair.text()[*at..].chars().next().unwrap_or_default();
+        let character = self.text[*at..].chars().next().unwrap_or_default();
         let hint = match character {
             '\u{85}' => "write it as `\\N` in double quotes",
             '\u{2028}' => "write it as `\\L` in double quotes",
             _ => "write it as `\\P` in double quotes",
         };
         let message = format!("invalid character `{}`: faas-cli ends the line at it", character.escape_default());
-        Err(self.error(*at, message, Some(hint)))
+        Err(error(*at, message, Some(hint)))
     }
+}
 
-    fn error(&self, at: usize, message: String, hint: Option<&'static str>) -> SyntaxError {
-        SyntaxError { at: self.repair.original(at), message, hint }
-    }
+fn error(at: usize, message: String, hint: Option<&'static str>) -> SyntaxError {
+    SyntaxError { at, message, hint }
 }
 
 const CLOSE: &str = "close the bracket that was opened before, or write `,` between its items";
 const QUOTES: &str = "in single quotes write `''` for `'`, in double quotes `\\\"` for `\"`";
 
-/// The parser's message in the words of someone who writes a stack file; `before` is the line up to the place.
-fn explain(info: &str, before: &str) -> (String, Option<&'static str>) {
-    let (message, hint) = match info {
-        "mapping values are not allowed in this context" if !before.contains(": ") => (
+/// The parser's error in the words of someone who writes a stack file; `before` is the line up to the place.
+fn explain(kind: &ErrorKind, before: &str) -> (&'static str, &'static str) {
+    use ErrorKind::*;
+    match kind {
+        MappingValueNotAllowed if !before.contains(": ") => (
             "the line above has no `: `, or has both a value and keys below it",
             "write `key: value` there, or remove its value",
         ),
-        "mapping values are not allowed in this context" => {
+        MappingValueNotAllowed | MappingKeyNotAllowed | InvalidMappingValueWhitespace => {
             ("a second `:` on this line", "quote a value that contains `: ` or ends with `:`")
         }
-        "while parsing node, found unknown anchor" => {
+        UnknownAnchor => {
             ("undefined alias: no anchor of this name is defined above", "quote a value that begins with `*`")
         }
-        "while scanning an anchor or alias, did not find expected alphabetic or numeric character" => {
-            ("invalid anchor or alias", "quote a value that begins with `*` or `&`")
-        }
-        "while parsing a block mapping, did not find expected key" => {
+        MissingAnchorOrAliasName => ("invalid anchor or alias", "quote a value that begins with `*` or `&`"),
+        ExpectedBlockMappingKey | InvalidIndentation | UnexpectedEofBlockMapping => {
             ("wrong indentation: not aligned with the keys above", "align it, and check for quotes that are not closed")
         }
-        "simple key expect ':'" | "simple key expected" | "unexpected end of plain scalar" => {
-            ("missing `:` after the key before this", "write `key: value`, with a space after the colon")
+        SimpleKeyExpected | InvalidSimpleKey | UnexpectedEndOfPlainScalar => {
+            ("missing `:` after this key", "write `key: value`, with a space after the colon")
         }
-        "while parsing a block collection, did not find expected '-' indicator" => {
+        ExpectedBlockSequenceEntry | UnexpectedEofBlockSequence => {
             ("wrong indentation: not aligned with the `-` above", "align it")
         }
-        "while scanning a quoted scalar, found unexpected end of stream"
-        | "while scanning a quoted scalar, found unexpected document indicator" => {
-            ("this quote is never closed", QUOTES)
+        UnclosedQuotedScalar | DocumentIndicatorInQuotedScalar => ("this quote is never closed", QUOTES),
+        InvalidTrailingSingleQuotedScalar | InvalidTrailingDoubleQuotedScalar => {
+            ("unexpected text after the closing quote", QUOTES)
         }
-        "invalid trailing content after double-quoted scalar" => ("unexpected text after the closing quote", QUOTES),
-        "while parsing a quoted scalar, found unknown escape character" => {
-            ("unknown escape in double quotes", "write `\\\\` for `\\`, or use single quotes")
+        UnknownQuotedScalarEscape => ("unknown escape in double quotes", "write `\\\\` for `\\`, or use single quotes"),
+        InvalidQuotedScalarHexEscape
+        | InvalidLowSurrogateHexEscape
+        | InvalidLowSurrogate
+        | MissingLowSurrogate
+        | UnpairedLowSurrogate
+        | InvalidUnicodeEscape => {
+            ("an escape in double quotes is not a character", "write the character itself, or `\\\\` for `\\`")
         }
-        "while parsing a flow mapping, did not find expected ',' or '}'" => ("missing `,` or `}` before this", CLOSE),
-        "while parsing a flow sequence, expected ',' or ']'" => ("missing `,` or `]` before this", CLOSE),
-        "illegal placement of ':' indicator" => ("missing `]` or `}` before this", CLOSE),
-        "misplaced bracket" => ("unexpected closing bracket", "remove it, or quote the value"),
-        "block sequence entries are not allowed in this context" => {
+        UnclosedFlowCollection { .. } => ("this bracket is never closed", CLOSE),
+        ExpectedFlowMappingSeparator | UnexpectedEofFlowMapping => ("missing `,` or `}` before this", CLOSE),
+        ExpectedFlowSequenceSeparator | UnexpectedEofFlowSequence => ("missing `,` or `]` before this", CLOSE),
+        InvalidColonPlacement => ("missing `]` or `}` before this", CLOSE),
+        MisplacedFlowCollectionEnd | MismatchedFlowCollectionEnd { .. } => {
+            ("unexpected closing bracket", "remove it, or quote the value")
+        }
+        BlockSequenceEntryNotAllowed | BlockEntryInFlowCollection => {
             ("a list cannot begin on this line", "write each `- item` on a line of its own below the key")
         }
-        "comment intercepting the multiline text" => {
+        CommentInterceptedScalar => {
             ("the value before this comment continues below it", "check the indentation of the line below")
         }
-        "while parsing a node, did not find expected node content" => ("missing value before this", "quote the value"),
-        "recursion limit exceeded" => ("nested too deeply", "use fewer levels"),
-        "invalid indentation" | "invalid indentation in flow construct" | "invalid indentation in quoted scalar" => {
-            ("too many lines that are not indented, from here", "indent the lines within quotes and brackets")
+        CommentNotSeparated => ("missing space before `#`", "write a space before a comment, or quote the value"),
+        ExpectedNodeContent => ("missing value before this", "quote the value"),
+        RecursionLimitExceeded => ("nested too deeply", "use fewer levels"),
+        TabNotAllowed | TabInBlockIndentation | TabInIndentation | TabAtBlockScalarStart | TabInPlainScalar => {
+            ("indented with a tab", "indent with spaces")
         }
-        _ if info.contains("tab") => ("indented with a tab", "indent with spaces"),
-        _ if info.starts_with("unexpected character") => {
+        UnexpectedCharacter { .. } | PlainScalarStartsWithDashFlowIndicator => {
             ("a value cannot begin with this character", "quote the value")
         }
-        _ => return (format!("invalid YAML: {info}"), None),
-    };
-    (message.to_owned(), Some(hint))
+        InvalidFlowScalarIndent | InvalidQuotedScalarIndent | InvalidBlockScalarIndent => {
+            ("wrong indentation", "indent the lines of the value more than its key")
+        }
+        ZeroBlockScalarIndent | InvalidBlockScalarHeader => {
+            ("unexpected text after `|` or `>`", "write the text on the lines below")
+        }
+        UndeclaredTagHandle | ExpectedTagBang | InvalidTagTerminator | MissingTagUri | UnclosedVerbatimTag => {
+            ("invalid tag", "quote a value that begins with `!`")
+        }
+        _ => ("invalid YAML", "check this line and the one above; quote values with special characters"),
+    }
 }
