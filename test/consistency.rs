@@ -1,8 +1,8 @@
-//! Variables, defaults and versions are the same everywhere in the repository.
+//! Lookup, defaults and versions are the same everywhere in the repository.
 
 use std::collections::BTreeSet;
 
-use openfaas_pipe::config::{Kind, VARIABLES};
+use openfaas_pipe::config::{VARIABLES, ValueKind};
 use serde_json::Value;
 
 use crate::support::Pipe;
@@ -72,11 +72,11 @@ fn yaml_definition_lists_known_variables_and_the_current_version() {
         let name = line.trim_start_matches([' ', '#']).split(':').next().expect("missing name");
         let variable = VARIABLES.iter().find(|variable| variable.name == name).expect(name);
         let value = match variable.kind {
-            Kind::Boolean => "'<boolean>'",
-            Kind::Duration => "'<duration>'",
-            Kind::Number => "'<number>'",
-            Kind::List | Kind::Headers | Kind::SecretList => "['<string>']",
-            Kind::Text | Kind::Verbatim | Kind::Secret => "'<string>'",
+            ValueKind::Boolean => "'<boolean>'",
+            ValueKind::Duration => "'<duration>'",
+            ValueKind::Number => "'<number>'",
+            ValueKind::List | ValueKind::Headers | ValueKind::SecretList => "['<string>']",
+            ValueKind::Text | ValueKind::Verbatim | ValueKind::Secret => "'<string>'",
         };
         let default = match variable.default {
             "" => String::new(),
@@ -185,7 +185,7 @@ const NO_SECRETS: [&str; 2] = ["SECRETS", "SECRET_FILES"];
 
 /// The variables that hold secrets as their kind says, and those that their names tell; the two must be the same.
 fn secrets() -> Vec<&'static str> {
-    let is_secret = |kind| matches!(kind, Kind::Secret | Kind::Headers | Kind::SecretList);
+    let is_secret = |kind| matches!(kind, ValueKind::Secret | ValueKind::Headers | ValueKind::SecretList);
     let secrets = VARIABLES.iter().filter(|variable| is_secret(variable.kind)).map(|variable| variable.name);
     let by_name = VARIABLES
         .iter()
@@ -202,7 +202,7 @@ fn every_secret_variable_is_masked_and_never_substituted() {
     let known = secrets().into_iter().map(|name| {
         let kind = VARIABLES.iter().find(|variable| variable.name == name).expect(name).kind;
         match kind {
-            Kind::Secret => (name.to_owned(), VALUE.to_owned()),
+            ValueKind::Secret => (name.to_owned(), VALUE.to_owned()),
             _ => (format!("{name}_0"), format!("x-api-key: {VALUE}")),
         }
     });

@@ -1,6 +1,6 @@
-//! Variables in another shape than the one that is read: an error before any request, never a part of what was written.
+//! Lookup in another shape than the one that is read: an error before any request, never a part of what was written.
 
-use openfaas_pipe::config::{Kind, VARIABLES};
+use openfaas_pipe::config::{VARIABLES, ValueKind};
 
 use crate::support::{Pipe, open, put, stack};
 
@@ -64,7 +64,7 @@ fn list_of_commands_or_switches_changes_nothing() {
 
 #[test]
 fn list_of_secrets_is_not_printed() {
-    for variable in VARIABLES.iter().filter(|variable| variable.kind == Kind::Secret) {
+    for variable in VARIABLES.iter().filter(|variable| variable.kind == ValueKind::Secret) {
         let ran = Pipe::new().stack(&stack(&["f"], "1")).list(variable.name, &["s3cr3t-value"]).run().exits(2);
         ran.does_not_say("s3cr3t").says(&format!("write `{}: $VARIABLE`", variable.name));
     }
@@ -144,7 +144,7 @@ fn empty_and_unexpanded_items_are_errors_in_every_list() {
             let pipe = pipe().var("COMMAND", command).var("FUNCTION", "f");
             if name == "HEADERS" { pipe.list("VERIFY", &["f"]) } else { pipe }
         };
-        let first = if variable.kind == Kind::Headers || name == "GATEWAY_HEADERS" { "A: 1" } else { "a=1" };
+        let first = if variable.kind == ValueKind::Headers || name == "GATEWAY_HEADERS" { "A: 1" } else { "a=1" };
         let empty = format!("{name}:\n- item 2 is empty: check that the variable it refers to is defined for this ");
         pipe().list(name, &[first, ""]).run().exits(2).says(&empty);
         pipe().list(name, &[first, " "]).run().exits(2).says(&empty);

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use openfaas_pipe::stack::envsubst::{Variables, substitute};
+use openfaas_pipe::stack::envsubst::{Lookup, substitute};
 
 fuzz_target!(|input: (&str, &str, &str)| {
     let (source, first, second) = input;
@@ -12,7 +12,7 @@ fuzz_target!(|input: (&str, &str, &str)| {
         2 => Some(second.to_owned()),
         _ => None,
     };
-    match substitute(source, Variables { value: &value, is_secret: &|name| name.len() == 3 }) {
+    match substitute(source, Lookup { value: &value, is_secret: &|name| name.len() == 3 }) {
         Ok(result) => {
             let mut last = 0;
             for at in 0..=result.text.len() {

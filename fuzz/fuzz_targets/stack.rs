@@ -3,8 +3,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use openfaas_pipe::stack::envsubst::Variables;
-use openfaas_pipe::stack::{Options, Source, Surroundings, Tag, read};
+use openfaas_pipe::stack::envsubst::Lookup;
+use openfaas_pipe::stack::{Options, Source, Context, Tag, read};
 
 fuzz_target!(|input: (bool, bool, &[u8])| {
     let (envsubst, hashed, text) = input;
@@ -12,12 +12,12 @@ fuzz_target!(|input: (bool, bool, &[u8])| {
     let tag = if hashed { Tag::Digest } else { Tag::Latest };
     let options = Options { is_literal: !envsubst, tag, ..Options::default() };
     let value = |name: &str| (name.len() % 2 == 0).then(|| name.repeat(2));
-    let variables = Variables { value: &value, is_secret: &|name| name.len() == 3 };
+    let variables = Lookup { value: &value, is_secret: &|name| name.len() == 3 };
     let folder_digest = |_: &std::path::Path| Ok("0".repeat(32));
     let lines = text.iter().filter(|byte| **byte == b'\n').count() + 1;
     let token_fault = |text: &str| text.contains("token").then(|| "holds a token".to_owned());
-    let surroundings = Surroundings { variables, folder_digest: &folder_digest, token_fault: &token_fault };
-    match read(&source, &options, &surroundings) {
+    let context = Context { variables, folder_digest: &folder_digest, token_fault: &token_fault };
+    match read(&source, &options, &context) {
         Ok(stack) => {
             assert!(!stack.functions.is_empty());
             for function in &stack.functions {

@@ -7,14 +7,14 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 
 use libfuzzer_sys::fuzz_target;
-use openfaas_pipe::config::{Environment, Kind, Problems, VARIABLES, read, warnings};
+use openfaas_pipe::config::{Environment, ValueKind, Problems, VARIABLES, read, warnings};
 use openfaas_pipe::function::command::Command;
 
 fuzz_target!(|input: Vec<(u8, Option<u8>, Vec<u8>)>| {
     let pairs = input.into_iter().filter_map(|(which, item, value)| {
         let name = match VARIABLES.get(usize::from(which)) {
             // Registered secrets are kept for the lifetime of the process, so the fuzzer would run out of memory.
-            Some(variable) if matches!(variable.kind, Kind::Secret | Kind::Headers | Kind::SecretList) => return None,
+            Some(variable) if matches!(variable.kind, ValueKind::Secret | ValueKind::Headers | ValueKind::SecretList) => return None,
             Some(variable) => match item {
                 None => variable.name.to_owned(),
                 Some(255) => format!("{}_COUNT", variable.name),

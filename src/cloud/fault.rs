@@ -10,12 +10,12 @@ use crate::http::service::{SHORT, ServiceClient, ServiceResponse, about, denied,
 
 /// An error of a cloud.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Fault {
+pub(super) struct CloudError {
     pub(super) code: String,
     pub(super) message: String,
 }
 
-impl Fault {
+impl CloudError {
     /// Reads an error in any of the forms in use: of AWS's STS and ECR, of token exchanges (RFC 6749, section 5.2), of Google's APIs.
     pub(super) fn of(response: &ServiceResponse) -> Self {
         let body = Body::of(response);
@@ -52,7 +52,7 @@ impl Fault {
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for CloudError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.code.as_str(), self.message.as_str()) {
             ("", text) | (text, "") => f.write_str(text),
@@ -109,7 +109,8 @@ pub(super) async fn send(
     service: &str,
     request: reqwest::RequestBuilder,
 ) -> Result<ServiceResponse, Diagnostic> {
-    let is_transient = |response: &ServiceResponse| is_transient(response.status) || Fault::of(response).is_transient();
+    let is_transient =
+        |response: &ServiceResponse| is_transient(response.status) || CloudError::of(response).is_transient();
     let response = http.send_until(request, SHORT, is_transient).await;
     response.map_err(|error| about(format!("{service} could not be reached"), error))
 }
@@ -119,9 +120,9 @@ pub(super) fn refused(
     service: &str,
     what: &str,
     response: &ServiceResponse,
-    remedy: impl FnOnce(&Fault) -> String,
+    remedy: impl FnOnce(&CloudError) -> String,
 ) -> Diagnostic {
-    let fault = Fault::of(response);
+    let fault = CloudError::of(response);
     let (status, said) = (response.status.as_u16(), quote(&fault.to_string()));
     if is_transient(response.status) || fault.is_transient() {
         // Of these, only trouble of the token's issuer has a remedy.
@@ -142,7 +143,7 @@ mod tests {
     #[test]
     fn faults_are_read_in_all_their_forms() {
         let fault = |body: &str| {
-            let fault = Fault::of(&response(body));
+            let fault = CloudError::of(&response(body));
             (fault.code, fault.message)
         };
         let expected = ("AccessDenied".to_owned(), "Not <authorized>".to_owned());
@@ -160,16 +161,16 @@ mod tests {
             r#"{"error":{"code":403,"message":"no","status":"PERMISSION_DENIED","details":[{"@type":"x","reason":"IAM_PERMISSION_DENIED"}]}}"#,
             r#"{"error":{"code":403,"message":"no"}}"#,
         ]
-        .map(|body| Fault::of(&response(body)).to_string());
+        .map(|body| CloudError::of(&response(body)).to_string());
         assert_eq!(google, ["invalid_grant: no", "IAM_PERMISSION_DENIED: no", "no"]);
         let mut response = response("{}");
         response.headers.insert("x-amzn-errortype", "AccessDeniedException:http://x/".parse().unwrap());
-        assert_eq!(Fault::of(&response).code, "AccessDeniedException");
+        assert_eq!(CloudError::of(&response).code, "AccessDeniedException");
     }
 
     #[test]
     fn transient_faults_are_known_by_their_code() {
-        let transient = |code: &str| Fault { code: code.to_owned(), message: String::new() }.is_transient();
+        let transient = |code: &str| CloudError { code: code.to_owned(), message: String::new() }.is_transient();
         for code in ["IDPCommunicationError", "ThrottlingException", "Throttling", "ServerException"] {
             assert!(transient(code), "{code}");
         }

@@ -53,25 +53,26 @@ pub(crate) async fn each<T>(
     act: impl AsyncFn(&FunctionName, T) -> Result<Action, Failed>,
 ) -> Vec<FunctionOutcome> {
     let Session { shutdown, parallel, reporter, .. } = *session;
-    let row = Row { longest: parallel, failed: Cell::new(0), failure: Cell::new(Failure::Unreachable) };
+    let breaker =
+        CircuitBreaker { threshold: parallel, failed: Cell::new(0), failure: Cell::new(Failure::Unreachable) };
     let (mut outcomes, given): (Vec<_>, Vec<_>) = functions.into_iter().unzip();
     stream::iter(outcomes.iter_mut().zip(given))
         .for_each_concurrent(parallel, async |(outcome, given)| {
             let started = Instant::now();
             if let Some(failure) = shutdown.requested() {
                 outcome.problem = Some(Diagnostic::new(failure, "the run was stopped"));
-            } else if row.is_full() {
-                outcome.problem = Some(row.problem());
+            } else if breaker.is_open() {
+                outcome.problem = Some(breaker.problem());
             } else {
                 match act(&outcome.function, given).await {
                     Ok(action) => {
-                        row.failed.set(0);
+                        breaker.failed.set(0);
                         outcome.action = action;
                     }
                     Err(Failed { error, hint, left }) => {
                         let mut problem = reporter.failed(&error);
                         problem.hint = problem.hint.or(hint);
-                        row.add(error.is_unavailable(), problem.failure);
+                        breaker.add(error.is_unavailable(), problem.failure);
                         outcome.fail(problem, left);
                     }
                 }
@@ -80,9 +81,9 @@ pub(crate) async fn each<T>(
             reporter.ended(outcome);
         })
         .await;
-    if row.is_full() {
+    if breaker.is_open() {
         let left = outcomes.iter().filter(|outcome| outcome.action == Action::NotStarted).count();
-        tracing::error!("{}; {} not started", row.problem().message, count(left, "function"));
+        tracing::error!("{}; {} not started", breaker.problem().message, count(left, "function"));
     }
     outcomes
 }
@@ -116,14 +117,14 @@ pub(crate) async fn remove(
     .await
 }
 
-/// Functions that failed one after the other because the gateway is not available, none succeeding in between.
-struct Row {
-    longest: usize,
+/// Stops a run once this many functions in a row failed because the gateway is not available.
+struct CircuitBreaker {
+    threshold: usize,
     failed: Cell<usize>,
     failure: Cell<Failure>,
 }
 
-impl Row {
+impl CircuitBreaker {
     /// Only if the gateway is not available, the next functions would fail too.
     fn add(&self, is_unavailable: bool, failure: Failure) {
         if is_unavailable {
@@ -132,12 +133,12 @@ impl Row {
         }
     }
 
-    fn is_full(&self) -> bool {
-        self.failed.get() >= self.longest
+    fn is_open(&self) -> bool {
+        self.failed.get() >= self.threshold
     }
 
     fn problem(&self) -> Diagnostic {
-        let message = format!("the gateway is not available: {} in a row failed", count(self.longest, "function"));
+        let message = format!("the gateway is not available: {} in a row failed", count(self.threshold, "function"));
         Diagnostic::new(self.failure.get(), message)
     }
 }
@@ -167,14 +168,14 @@ mod tests {
 
     #[test]
     fn only_failures_in_a_row_because_the_gateway_is_not_available_count() {
-        let row = Row { longest: 2, failed: Cell::new(0), failure: Cell::new(Failure::Unreachable) };
-        row.add(true, Failure::Failed);
-        row.failed.set(0);
-        row.add(true, Failure::Failed);
-        row.add(false, Failure::Permission);
-        assert!(!row.is_full());
-        row.add(true, Failure::Failed);
-        assert!(row.is_full());
-        assert_eq!(row.problem().failure, Failure::Failed);
+        let breaker = CircuitBreaker { threshold: 2, failed: Cell::new(0), failure: Cell::new(Failure::Unreachable) };
+        breaker.add(true, Failure::Failed);
+        breaker.failed.set(0);
+        breaker.add(true, Failure::Failed);
+        breaker.add(false, Failure::Permission);
+        assert!(!breaker.is_open());
+        breaker.add(true, Failure::Failed);
+        assert!(breaker.is_open());
+        assert_eq!(breaker.problem().failure, Failure::Failed);
     }
 }

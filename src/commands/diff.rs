@@ -16,7 +16,7 @@ use crate::function::FunctionName;
 use crate::function::compare::{Change, changes, fields_of};
 use crate::function::outcome::Outcome;
 use crate::gateway::Error;
-use crate::gateway::statuses::{Reading, Statuses};
+use crate::gateway::statuses::{StatusResult, Statuses};
 use crate::text::count;
 
 /// Shows what a deploy with the same variables would change.
@@ -93,7 +93,7 @@ async fn differences(
         true => Ok(None),
         false => read.next().expect("each function that is asked for has a reading"),
     });
-    let readings: Vec<Reading> = readings.collect();
+    let readings: Vec<StatusResult> = readings.collect();
     if let Some(error) = reporter.first(readings.iter().filter_map(|reading| reading.as_ref().err())) {
         return Err(error.clone());
     }

@@ -14,7 +14,7 @@ use crate::console::log;
 use crate::diagnostic::{Diagnostic, Failure, Severity};
 use crate::function::image::Reference;
 use crate::http::service::ServiceClient;
-use crate::registry::{Found, Platform, Registries, RegistryCredentials, platform_list};
+use crate::registry::{FoundImage, Platform, Registries, RegistryCredentials, platform_list};
 use crate::stack::Function;
 use crate::text::count;
 
@@ -123,7 +123,7 @@ pub(crate) fn warn_of_helpers(credentials: &RegistryCredentials) {
     }
 }
 
-fn has_platforms(image: &Reference, found: Found, wanted: &[Platform]) -> Result<Found, Diagnostic> {
+fn has_platforms(image: &Reference, found: FoundImage, wanted: &[Platform]) -> Result<FoundImage, Diagnostic> {
     let lacks = |wanted: &&Platform| !found.platforms.iter().any(|platform| platform.satisfies(wanted));
     let missing: Vec<_> = wanted.iter().filter(lacks).collect();
     if missing.is_empty() {
@@ -208,7 +208,7 @@ mod tests {
     fn platforms_that_an_image_lacks_are_named_with_those_that_it_has() {
         let image = Reference::parse("ghcr.io/acme/fn:1").unwrap();
         let platforms = |list: &[&str]| list.iter().map(|text| text.parse().unwrap()).collect::<Vec<Platform>>();
-        let found = |list: &[&str]| Found { digest: String::new(), platforms: platforms(list) };
+        let found = |list: &[&str]| FoundImage { digest: String::new(), platforms: platforms(list) };
         let wanted = platforms(&["linux/amd64", "linux/arm64"]);
         assert!(has_platforms(&image, found(&["linux/arm64/v8", "linux/amd64"]), &wanted).is_ok());
         let error = has_platforms(&image, found(&["linux/amd64", "linux/arm/v7"]), &wanted).unwrap_err();

@@ -23,13 +23,13 @@ const CREATOR: &str = "com.openfaas-pipe.created-by";
 const MOST_NAMED: usize = 5;
 
 /// Why nothing was done with a resource.
-enum Undone {
+enum NotDone {
     Error(Error),
     /// A namespace must not be deleted: the reason.
     Kept(String),
 }
 
-impl From<Error> for Undone {
+impl From<Error> for NotDone {
     fn from(error: Error) -> Self {
         Self::Error(error)
     }
@@ -124,21 +124,23 @@ pub(crate) async fn delete_namespaces(
             function.problem.is_some() && function.function.namespace.as_deref() == Some(name.as_str())
         };
         if functions.iter().any(is_left) {
-            return Err(Undone::Kept("not all of its functions were removed".to_owned()));
+            return Err(NotDone::Kept("not all of its functions were removed".to_owned()));
         }
         match namespace.labels.get(CREATOR) {
             Some(value) if *value == label => {}
             Some(value) => {
-                return Err(Undone::Kept(format!("another repository created it: its label is `{}`", quote(value))));
+                return Err(NotDone::Kept(format!("another repository created it: its label is `{}`", quote(value))));
             }
-            None => return Err(Undone::Kept(format!("it has no label `{CREATOR}`, so no run of the pipe created it"))),
+            None => {
+                return Err(NotDone::Kept(format!("it has no label `{CREATOR}`, so no run of the pipe created it")));
+            }
         }
         let left = session.gateway.list(Some(&name), |_| true).await?;
         if !left.is_empty() {
             let named = left.iter().take(MOST_NAMED).map(|status| format!("`{}`", quote(&status.name)));
             let named = named.collect::<Vec<_>>().join(", ");
             let more = if left.len() > MOST_NAMED { ", …" } else { "" };
-            return Err(Undone::Kept(format!("it still has functions: {named}{more}")));
+            return Err(NotDone::Kept(format!("it still has functions: {named}{more}")));
         }
         match session.gateway.delete_namespace(&name).await? {
             Deletion::Accepted => Ok(ResourceAction::Deleted),
@@ -159,7 +161,7 @@ fn creator(repository: &str) -> String {
 async fn each<T>(
     session: &Session<'_>,
     resources: impl IntoIterator<Item = (Resource, T)>,
-    act: impl AsyncFn(T) -> Result<ResourceAction, Undone>,
+    act: impl AsyncFn(T) -> Result<ResourceAction, NotDone>,
 ) -> Vec<ResourceOutcome> {
     let is_unavailable = Cell::new(false);
     let run = async |(resource, given): (Resource, T)| {
@@ -173,11 +175,11 @@ async fn each<T>(
         }
         match act(given).await {
             Ok(action) => outcome.action = action,
-            Err(Undone::Kept(reason)) => {
+            Err(NotDone::Kept(reason)) => {
                 outcome.action = ResourceAction::Kept;
                 outcome.problem = Some(Diagnostic::new(Failure::Failed, format!("not deleted: {reason}")));
             }
-            Err(Undone::Error(error)) => {
+            Err(NotDone::Error(error)) => {
                 is_unavailable.set(is_unavailable.get() || error.is_unavailable());
                 outcome.action = ResourceAction::Failed;
                 outcome.problem = Some(session.reporter.failed(&error));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::variables::{CALL, Kind, VARIABLES, Variable};
+use super::variables::{CALL, VARIABLES, ValueKind, Variable};
 use super::{Environment, Problems, list};
 use crate::console::redact;
 use crate::function::command::Command;
@@ -60,10 +60,10 @@ pub fn warnings(
         if is_set && is_for_verify && !substituted.contains(name) && list::items(environment, "VERIFY").is_empty() {
             warnings.push(format!("`{name}` is used by `COMMAND: deploy` only with `VERIFY`, which is not set"));
         }
-        if variable.kind == Kind::Secret && value.is_some_and(|value| value.trim().len() < redact::SHORTEST) {
+        if variable.kind == ValueKind::Secret && value.is_some_and(|value| value.trim().len() < redact::SHORTEST) {
             warnings.push(too_short(&format!("`{name}`")));
         }
-        if variable.kind == Kind::SecretList {
+        if variable.kind == ValueKind::SecretList {
             let values = list::items(environment, name).into_iter().map(|item| list::value_of(&item).trim().len());
             let short = values.enumerate().filter(|(_, length)| (1..redact::SHORTEST).contains(length));
             warnings.extend(short.map(|(index, _)| too_short(&format!("the value of item {} of `{name}`", index + 1))));

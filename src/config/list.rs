@@ -6,7 +6,7 @@ use granit_parser::{Event, Parser};
 
 use super::lints::not_expanded;
 use super::secrets::is_unexpanded;
-use super::variables::{Entry, Kind};
+use super::variables::{Entry, ValueKind};
 use super::{Environment, NOT_UTF8, Problems};
 use crate::console::log::whole_or_length;
 use crate::stack::slips;
@@ -107,7 +107,7 @@ impl Entry<'_> {
         if names.len() < 2 {
             return;
         }
-        if self.variable.kind == Kind::SecretList {
+        if self.variable.kind == ValueKind::SecretList {
             // The names may be parts of a value.
             let message =
                 "is one line that looks like several items: write a list, ['first', 'second'], also if it is one item";
@@ -177,7 +177,7 @@ pub(super) fn value_of(item: &str) -> &str {
 }
 
 /// What is wrong with an item, whatever the list is of.
-fn wrong_item(item: &str, kind: Kind) -> Option<String> {
+fn wrong_item(item: &str, kind: ValueKind) -> Option<String> {
     if item.trim().is_empty() {
         return Some(
             "is empty: check that the variable it refers to is defined for this deployment environment".into(),
@@ -186,7 +186,7 @@ fn wrong_item(item: &str, kind: Kind) -> Option<String> {
     let (key, value) = item.split_once(['=', ':']).unwrap_or((item, ""));
     // A secret may begin with `$`: only what is written as a variable's name usually is counts as one.
     let is_name = |text: &&str| match kind {
-        Kind::SecretList => is_unexpanded(text),
+        ValueKind::SecretList => is_unexpanded(text),
         _ => variable_name(text).is_some(),
     };
     if let Some(text) = [item, value].into_iter().find(is_name) {

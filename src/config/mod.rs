@@ -32,7 +32,7 @@ pub use problems::Problems;
 pub(crate) use registries::ImageChecks;
 pub(crate) use secrets::is_secret;
 pub(crate) use variables::TOKENS;
-pub use variables::{Kind, VARIABLES, Variable};
+pub use variables::{VARIABLES, ValueKind, Variable};
 pub(crate) use verify::{Verify, VerifyCall};
 
 use crate::console::redact::Secret;

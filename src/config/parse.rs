@@ -148,7 +148,7 @@ impl Reader<'_> {
     }
 
     /// The commit to report on; `None` outside of a pipeline.
-    fn insights(&mut self) -> Option<insights::Context> {
+    fn insights(&mut self) -> Option<insights::ReportContext> {
         let environment = self.variables.environment;
         let proxy = self.variables.report_proxy().text()?;
         if Url::parse(proxy).ok().is_none_or(|url| !url.has_host()) {
@@ -160,7 +160,7 @@ impl Reader<'_> {
         // Its problems are reported with those of the selection.
         let files = self.variables.stack_file().list(&mut Problems::default());
         let selection: Vec<String> = texts.into_iter().chain(files).collect();
-        Some(insights::Context {
+        Some(insights::ReportContext {
             workspace: environment.owned("BITBUCKET_WORKSPACE")?,
             repository: environment.owned("BITBUCKET_REPO_SLUG")?,
             commit: environment.owned("BITBUCKET_COMMIT")?,

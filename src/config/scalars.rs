@@ -1,7 +1,7 @@
 //! Variables that take one text: a list in place of it, a name in place of a value, and characters that nobody typed on purpose.
 
 use super::lints::not_expanded;
-use super::variables::{Kind, VARIABLES, Variable};
+use super::variables::{VARIABLES, ValueKind, Variable};
 use super::{Environment, Problems};
 use crate::console::log::whole_or_length;
 use crate::function::command::Command;
@@ -51,7 +51,7 @@ fn is_a_list(variable: &Variable, environment: &Environment) -> String {
 fn write_instead(variable: &Variable, items: &[&str]) -> String {
     let name = variable.name;
     let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
-    if variable.kind == Kind::Secret {
+    if variable.kind == ValueKind::Secret {
         return format!("write `{name}: $VARIABLE`, with the name of a secured variable");
     }
     let text = match (name, items) {

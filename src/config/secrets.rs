@@ -2,7 +2,7 @@
 
 use super::list;
 use super::variables::Sensitive;
-use super::{Environment, Kind, VARIABLES};
+use super::{Environment, VARIABLES, ValueKind};
 use crate::console::redact::Secret;
 use crate::function::compare;
 use crate::text::variable_name;
@@ -12,7 +12,7 @@ pub(super) fn hide(environment: &Environment) {
     for name in environment.names() {
         let Some(text) = environment.text(name) else { continue };
         // Any variable may be shown in an error about it, and people write URLs with passwords where a host is wanted.
-        if VARIABLES.iter().any(|variable| variable.kind != Kind::Verbatim && variable.owns(name)) {
+        if VARIABLES.iter().any(|variable| variable.kind != ValueKind::Verbatim && variable.owns(name)) {
             urls(text).for_each(hide_password);
         }
         let Some(sensitive) = Sensitive::of(name) else { continue };

@@ -24,7 +24,7 @@ const REGISTRY: &[Command] = &[Command::Deploy, Command::Diff, Command::Whoami, 
 
 /// How a value is read, and how the documentation shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ValueKind {
     /// Trimmed.
     Text,
     /// Not trimmed.
@@ -42,7 +42,7 @@ pub enum Kind {
     SecretList,
 }
 
-impl Kind {
+impl ValueKind {
     pub fn is_list(self) -> bool {
         matches!(self, Self::List | Self::Headers | Self::SecretList)
     }
@@ -91,16 +91,16 @@ impl Sensitive {
                 return Some(Self::Url);
             }
             match VARIABLES.iter().find(|variable| variable.name == name)?.kind {
-                Kind::Secret => Some(Self::Secret),
-                Kind::SecretList => Some(Self::Values),
-                Kind::Headers => Some(Self::Headers),
+                ValueKind::Secret => Some(Self::Secret),
+                ValueKind::SecretList => Some(Self::Values),
+                ValueKind::Headers => Some(Self::Headers),
                 _ => None,
             }
         })
     }
 }
 
-impl Kind {
+impl ValueKind {
     /// Whether any text may be meant, also one that looks like a mistake.
     pub(super) fn is_free(self) -> bool {
         matches!(self, Self::Verbatim | Self::Secret)
@@ -110,7 +110,7 @@ impl Kind {
 #[derive(Clone, Copy, Debug)]
 pub struct Variable {
     pub name: &'static str,
-    pub kind: Kind,
+    pub kind: ValueKind,
     /// Empty if the variable has no default.
     pub default: &'static str,
     pub(crate) used_by: &'static [Command],
@@ -169,7 +169,7 @@ impl Values {
         let values = envy::from_iter(VARIABLES.iter().filter_map(|variable| {
             let value = environment.get(variable.name).filter(|value| !value.trim().is_empty())?;
             let value = match variable.kind {
-                Kind::Verbatim => value,
+                ValueKind::Verbatim => value,
                 kind if kind.is_list() => value,
                 _ => value.trim(),
             };
@@ -190,13 +190,13 @@ macro_rules! variables {
     ($($field:ident $name:literal $kind:ident $default:literal $used_by:expr;)*) => {
         /// In the order of the documentation.
         pub const VARIABLES: &[Variable] = &[
-            $(Variable { name: $name, kind: Kind::$kind, default: $default, used_by: $used_by },)*
+            $(Variable { name: $name, kind: ValueKind::$kind, default: $default, used_by: $used_by },)*
         ];
 
         impl<'a> Variables<'a> {
             $(pub(super) fn $field(self) -> Entry<'a> {
                 const VARIABLE: &Variable =
-                    &Variable { name: $name, kind: Kind::$kind, default: $default, used_by: $used_by };
+                    &Variable { name: $name, kind: ValueKind::$kind, default: $default, used_by: $used_by };
                 self.entry(VARIABLE)
             })*
         }

@@ -35,8 +35,8 @@ pub(crate) struct Style {
 pub(crate) fn init(style: Style) {
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(if style.debug { Level::DEBUG } else { Level::INFO })
-        .with_writer(|| Output)
-        .event_format(Format { colour: style.colour })
+        .with_writer(|| Stdout)
+        .event_format(LineFormat { colour: style.colour })
         .finish();
     // A second call, as unit tests may make it, leaves the first in place.
     let _ = tracing::subscriber::set_global_default(subscriber);
@@ -44,9 +44,9 @@ pub(crate) fn init(style: Style) {
 
 /// Standard output. If it is closed or full, nothing can be reported: the work goes on, and the exit code shows how
 /// it ended.
-struct Output;
+struct Stdout;
 
-impl io::Write for Output {
+impl io::Write for Stdout {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let _ = io::stdout().write_all(bytes);
         Ok(bytes.len())
@@ -162,11 +162,11 @@ fn is_invisible(character: char) -> bool {
     matches!(character, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
-struct Format {
+struct LineFormat {
     colour: bool,
 }
 
-impl<S, N> FormatEvent<S, N> for Format
+impl<S, N> FormatEvent<S, N> for LineFormat
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,

@@ -2,13 +2,13 @@
 
 use serde::Deserialize;
 
-use super::{Call, Error, Gateway, RESPONSE_LIMIT, in_namespace};
+use super::{ApiCall, Error, Gateway, RESPONSE_LIMIT, in_namespace};
 use crate::function::FunctionName;
 use crate::oidc::IamAction;
 
 /// One line of `GET /system/logs` (faas-provider, `logs.Message`).
 #[derive(Deserialize)]
-struct Message {
+struct LogLine {
     #[serde(default)]
     text: String,
 }
@@ -23,7 +23,7 @@ impl Gateway {
             .append_pair("follow", "false");
         let url = in_namespace(url, target.namespace.as_deref());
         let call =
-            Call { whole: false, ..self.question(url, Some(IamAction::FunctionLogs), Some(target), RESPONSE_LIMIT) };
+            ApiCall { whole: false, ..self.question(url, Some(IamAction::FunctionLogs), Some(target), RESPONSE_LIMIT) };
         let response = self.send(&call).await?;
         match response.status.as_u16() {
             200 => Ok(last_lines(&response.body, count)),
@@ -34,7 +34,7 @@ impl Gateway {
 
 /// The texts of the last messages. What is not a message, such as one that was cut off, is skipped.
 fn last_lines(body: &[u8], count: usize) -> Vec<String> {
-    let messages = body.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Message>(line).ok());
+    let messages = body.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<LogLine>(line).ok());
     let mut lines: Vec<String> = messages.map(|message| message.text.trim_end().to_owned()).collect();
     // A provider returns so many lines of each replica.
     lines.drain(..lines.len().saturating_sub(count));

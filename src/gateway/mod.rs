@@ -24,7 +24,7 @@ use error::ShapeError;
 pub(crate) use error::{Destination, Error, NotSent, Redirect, body_limit};
 pub(crate) use invocation::{Internal, Invocation, Invoked, NoResponse, may_be_set, may_recover};
 use provider::Provider;
-use send::{Call, Response};
+use send::{ApiCall, Response};
 pub(crate) use token::{AccessToken, Authenticator, Granted};
 
 use crate::function::FunctionName;
@@ -217,9 +217,9 @@ impl Gateway {
         action: IamAction,
         target: &'a FunctionName,
         body: Bytes,
-    ) -> Call<'a> {
-        let call = Call::new(method, self.path(path));
-        Call { content_type: "application/json", body, action: Some(action), target: Some(target), ..call }
+    ) -> ApiCall<'a> {
+        let call = ApiCall::new(method, self.path(path));
+        ApiCall { content_type: "application/json", body, action: Some(action), target: Some(target), ..call }
     }
 
     /// `GET /system/function/NAME`: its status; `None` if it does not exist.
@@ -257,8 +257,8 @@ impl Gateway {
         action: Option<IamAction>,
         target: Option<&'a FunctionName>,
         limit: usize,
-    ) -> Call<'a> {
-        Call { action, target, limit, whole: true, ..Call::new(Method::GET, url) }
+    ) -> ApiCall<'a> {
+        ApiCall { action, target, limit, whole: true, ..ApiCall::new(Method::GET, url) }
     }
 }
 
@@ -274,6 +274,6 @@ fn says_exists(body: &[u8]) -> bool {
     String::from_utf8_lossy(body).contains("already exists")
 }
 
-fn parse<T: for<'a> Deserialize<'a>>(call: &Call<'_>, response: &Response) -> Result<T, Error> {
+fn parse<T: for<'a> Deserialize<'a>>(call: &ApiCall<'_>, response: &Response) -> Result<T, Error> {
     serde_json::from_slice(&response.body).map_err(|error| call.shape(ShapeError::not_json(&error)))
 }

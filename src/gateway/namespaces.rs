@@ -6,7 +6,7 @@ use http::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::send::{Call, Response};
+use super::send::{ApiCall, Response};
 use super::{Deletion, Error, Gateway, RESPONSE_LIMIT, parse};
 use crate::function::FunctionName;
 use crate::function::api::or_default;
@@ -91,7 +91,7 @@ impl Gateway {
         action: IamAction,
         target: &'a FunctionName,
         body: &Value,
-    ) -> Result<(Call<'a>, Response), Error> {
+    ) -> Result<(ApiCall<'a>, Response), Error> {
         let call = self.change(method, &["system", "namespace", name], action, target, body.to_string().into());
         let response = self.send(&call).await?;
         Ok((call, response))

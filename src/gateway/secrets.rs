@@ -5,7 +5,7 @@ use http::Method;
 use serde_json::json;
 
 use super::provider::Provider;
-use super::send::{Call, Response};
+use super::send::{ApiCall, Response};
 use super::{Error, Gateway};
 use crate::console::redact::Secret;
 use crate::function::FunctionName;
@@ -68,7 +68,7 @@ impl Gateway {
         method: Method,
         target: &'a FunctionName,
         body: &Bytes,
-    ) -> Result<(Call<'a>, Response), Error> {
+    ) -> Result<(ApiCall<'a>, Response), Error> {
         let action = if method == Method::PUT { IamAction::SecretUpdate } else { IamAction::SecretCreate };
         let call = self.change(method, &["system", "secrets"], action, target, body.clone());
         let response = self.send(&call).await?;

@@ -25,7 +25,7 @@ const NO_SUCH_PATH: &[u8] = b"404 page not found";
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// One request to the gateway's own API.
-pub(super) struct Call<'a> {
+pub(super) struct ApiCall<'a> {
     pub(super) method: Method,
     pub(super) url: Url,
     pub(super) content_type: &'static str,
@@ -70,12 +70,12 @@ impl Response {
 
 impl Gateway {
     /// Sends a request until its response is final or the retries are used up.
-    pub(super) async fn send(&self, call: &Call<'_>) -> Result<Response, Error> {
+    pub(super) async fn send(&self, call: &ApiCall<'_>) -> Result<Response, Error> {
         self.send_noting(call, &mut false).await
     }
 
     /// The same; `response_lost` is set if some try may have been carried out although no response says so.
-    pub(super) async fn send_noting(&self, call: &Call<'_>, response_lost: &mut bool) -> Result<Response, Error> {
+    pub(super) async fn send_noting(&self, call: &ApiCall<'_>, response_lost: &mut bool) -> Result<Response, Error> {
         let mut renewed = false;
         let result = self.retries.run(async |number| {
             let result = match self.authorized(call, &mut renewed).await {
@@ -112,7 +112,7 @@ impl Gateway {
     }
 
     /// One attempt with the system token; after a 401 once more, with another. The outer error is that there is no token.
-    async fn authorized(&self, call: &Call<'_>, renewed: &mut bool) -> Result<Result<Response, Error>, Error> {
+    async fn authorized(&self, call: &ApiCall<'_>, renewed: &mut bool) -> Result<Result<Response, Error>, Error> {
         loop {
             let token = if call.authenticated { Some(self.authorization().await?) } else { None };
             let result = self.attempt(call, token.as_ref().map(|token| &token.header)).await;
@@ -127,7 +127,7 @@ impl Gateway {
         }
     }
 
-    async fn attempt(&self, call: &Call<'_>, authorization: Option<&HeaderValue>) -> Result<Response, Error> {
+    async fn attempt(&self, call: &ApiCall<'_>, authorization: Option<&HeaderValue>) -> Result<Response, Error> {
         let mut request = self.http.request(call.method.clone(), call.url.clone());
         if !call.content_type.is_empty() {
             request = request.header(CONTENT_TYPE, call.content_type).body(call.body.clone());
@@ -261,7 +261,7 @@ impl Gateway {
         fits.then(|| self.no_response(method, url, fault, true))
     }
 
-    pub(super) fn refused(&self, call: &Call<'_>, response: &Response) -> Error {
+    pub(super) fn refused(&self, call: &ApiCall<'_>, response: &Response) -> Error {
         let responder = response.responder();
         let text = match responder {
             // Its title says the same once more.
@@ -288,7 +288,7 @@ impl Gateway {
     }
 }
 
-impl Call<'_> {
+impl ApiCall<'_> {
     /// A request to the gateway's own API, without a body.
     pub(super) fn new(method: Method, url: Url) -> Self {
         Self {

@@ -13,14 +13,14 @@ use crate::function::api::Status;
 use crate::gateway::{Error, Gateway};
 
 /// One function: its status, `None` if it does not exist, or why it could not be read.
-pub(crate) type Reading = Result<Option<Status>, Error>;
+pub(crate) type StatusResult = Result<Option<Status>, Error>;
 
 /// Reads statuses from a gateway, and remembers what it permits.
 pub(crate) struct Statuses<'a> {
     gateway: &'a Gateway,
     /// Requests under way at once.
     room: Semaphore,
-    pace: Option<Pace>,
+    pace: Option<RateLimiter>,
     /// What turned out to be permitted in a namespace if the preferred request was refused: lists (`Function:List`), or else
     /// single functions (`Function:Get`).
     permits_lists: RefCell<BTreeMap<Option<String>, bool>>,
@@ -50,14 +50,14 @@ impl<'a> Statuses<'a> {
 
     /// Begins requests with at least this time between two of them.
     pub(crate) fn paced(self, gap: Duration) -> Self {
-        Self { pace: Some(Pace { gap, next: Mutex::new(Instant::now()) }), ..self }
+        Self { pace: Some(RateLimiter { gap, next: Mutex::new(Instant::now()) }), ..self }
     }
 
     /// Reads the functions' statuses, in their order.
     ///
     /// One function of a namespace is read by itself, several by a list; if that is refused, the other way. If neither is
     /// permitted, the error is that of a single function.
-    pub(crate) async fn read(&self, targets: &[&FunctionName]) -> Vec<Reading> {
+    pub(crate) async fn read(&self, targets: &[&FunctionName]) -> Vec<StatusResult> {
         let mut namespaces: BTreeMap<Option<&str>, Vec<usize>> = BTreeMap::new();
         for (index, target) in targets.iter().enumerate() {
             namespaces.entry(target.namespace.as_deref()).or_default().push(index);
@@ -67,12 +67,12 @@ impl<'a> Statuses<'a> {
             let readings = self.of_namespace(namespace, &targets).await;
             indices.into_iter().zip(readings)
         }));
-        let mut readings: Vec<(usize, Reading)> = of_namespaces.await.into_iter().flatten().collect();
+        let mut readings: Vec<(usize, StatusResult)> = of_namespaces.await.into_iter().flatten().collect();
         readings.sort_unstable_by_key(|(index, _)| *index);
         readings.into_iter().map(|(_, reading)| reading).collect()
     }
 
-    async fn of_namespace(&self, namespace: Option<&str>, targets: &[&FunctionName]) -> Vec<Reading> {
+    async fn of_namespace(&self, namespace: Option<&str>, targets: &[&FunctionName]) -> Vec<StatusResult> {
         let known = self.permits_lists.borrow().get(&namespace.map(str::to_owned)).copied();
         let remember = |lists| self.permits_lists.borrow_mut().insert(namespace.map(str::to_owned), lists);
         if known.unwrap_or(self.listed || targets.len() > 1) {
@@ -98,7 +98,7 @@ impl<'a> Statuses<'a> {
         readings
     }
 
-    async fn list(&self, namespace: Option<&str>, targets: &[&FunctionName]) -> Result<Vec<Reading>, Error> {
+    async fn list(&self, namespace: Option<&str>, targets: &[&FunctionName]) -> Result<Vec<StatusResult>, Error> {
         let permit = self.turn().await;
         let names: BTreeSet<&str> = targets.iter().map(|target| target.name.as_str()).collect();
         let wanted = |status: &Status| {
@@ -115,7 +115,7 @@ impl<'a> Statuses<'a> {
 
     /// The status from a list. One without available replicas is read again by itself, unless lists are known to have them:
     /// faasd leaves them out.
-    async fn with_replicas(&self, target: &FunctionName, status: Option<Status>) -> Reading {
+    async fn with_replicas(&self, target: &FunctionName, status: Option<Status>) -> StatusResult {
         let Some(listed) = status else { return Ok(None) };
         if listed.available_replicas > 0 || listed.replicas == 0 || self.lists_replicas.get() {
             return Ok(Some(listed));
@@ -132,7 +132,7 @@ impl<'a> Statuses<'a> {
         }
     }
 
-    async fn each(&self, targets: &[&FunctionName]) -> Vec<Reading> {
+    async fn each(&self, targets: &[&FunctionName]) -> Vec<StatusResult> {
         join_all(targets.iter().map(|target| async {
             let _permit = self.turn().await;
             self.gateway.get(target).await
@@ -152,12 +152,12 @@ impl<'a> Statuses<'a> {
 }
 
 /// Keeps the starts of requests apart, also after the machine was suspended.
-struct Pace {
+struct RateLimiter {
     gap: Duration,
     next: Mutex<Instant>,
 }
 
-impl Pace {
+impl RateLimiter {
     async fn turn(&self) {
         let mut next = self.next.lock().await;
         sleep_until(*next).await;

@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderValue, Method};
 use tokio::sync::Mutex;
 
 use super::error::ShapeError;
-use super::{Call, Error, Gateway, NotSent, Response};
+use super::{ApiCall, Error, Gateway, NotSent, Response};
 use crate::console::log;
 use crate::console::redact::Secret;
 use crate::diagnostic::{Diagnostic, Failure, Severity};
@@ -239,12 +239,12 @@ impl Gateway {
     async fn exchange(&self, id_token: &IdToken, narrowed: &[(&str, &str)]) -> Result<Granted, Error> {
         let form = id_token.exchange_form("urn:ietf:params:oauth:token-type:id_token", narrowed);
         let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
-        let call = Call {
+        let call = ApiCall {
             content_type: "application/x-www-form-urlencoded",
             body: Bytes::from(form),
             authenticated: false,
             whole: true,
-            ..Call::new(Method::POST, self.path(&["oauth", "token"]))
+            ..ApiCall::new(Method::POST, self.path(&["oauth", "token"]))
         };
         // Boxed: a request that needs a token comes here, and this is a request.
         let response = Box::pin(self.send(&call)).await?;
@@ -265,7 +265,7 @@ impl Gateway {
         Ok(Granted { header, lifetime, claims })
     }
 
-    fn exchange_refused(&self, id_token: &IdToken, call: &Call<'_>, response: &Response) -> Error {
+    fn exchange_refused(&self, id_token: &IdToken, call: &ApiCall<'_>, response: &Response) -> Error {
         if response.is_transient() || response.status.is_server_error() || response.responder() != Responder::Server {
             return self.refused(call, response);
         }

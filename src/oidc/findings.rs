@@ -44,7 +44,7 @@ pub enum Subject {
 }
 
 /// Severity, message and hint of a finding.
-type Found = Option<(Severity, String, String)>;
+type Noticed = Option<(Severity, String, String)>;
 
 /// What a person should know of a token, by comparing its claims with the gateway's URL, the time (seconds since 1970) and
 /// what else is known about the build.
@@ -60,7 +60,7 @@ pub fn findings(claims: &Claims, gateway: &str, now: u64, build: &BuildContext) 
         (Subject::Branch, branch(claims, build)),
         (Subject::Environment, environment(claims, build)),
     ];
-    let finding = |(subject, found): (Subject, Found)| {
+    let finding = |(subject, found): (Subject, Noticed)| {
         let (severity, message, hint) = found?;
         let finding = Diagnostic::new(Failure::Permission, message).with_hint(hint);
         Some((subject, Diagnostic { severity, ..finding }))
@@ -68,7 +68,7 @@ pub fn findings(claims: &Claims, gateway: &str, now: u64, build: &BuildContext) 
     found.into_iter().filter_map(finding).collect()
 }
 
-fn lifetime(claims: &Claims, now: u64) -> Found {
+fn lifetime(claims: &Claims, now: u64) -> Noticed {
     // No more than a warning: this machine's clock may be wrong.
     let begins = claims.time("nbf").max(claims.time("iat")).unwrap_or(0);
     if begins > now.saturating_add(LEEWAY) {
@@ -97,7 +97,7 @@ fn lifetime(claims: &Claims, now: u64) -> Found {
     Some((Severity::Warning, format!("the ID token expired {} ago{lived}", span(since)), hint))
 }
 
-fn issuer(claims: &Claims, build: &BuildContext) -> Found {
+fn issuer(claims: &Claims, build: &BuildContext) -> Noticed {
     let own = own_token();
     if let Some(original) = claims.text("fed:iss") {
         let original = quote(original);
@@ -133,7 +133,7 @@ fn plain_uuid(text: &str) -> &str {
     text.strip_suffix("%7D").unwrap_or(text)
 }
 
-fn repository(claims: &Claims, build: &BuildContext) -> Found {
+fn repository(claims: &Claims, build: &BuildContext) -> Noticed {
     let (is, expected) = (claims.repository()?, build.repository_uuid.as_deref()?);
     (plain_uuid(is) != plain_uuid(expected)).then(|| {
         let (is, expected) = (quote(is), quote(expected));
@@ -142,7 +142,7 @@ fn repository(claims: &Claims, build: &BuildContext) -> Found {
     })
 }
 
-fn audience(claims: &Claims, gateway: &str, build: &BuildContext) -> Found {
+fn audience(claims: &Claims, gateway: &str, build: &BuildContext) -> Noticed {
     let wanted = audience::wanted(gateway);
     let url = quote(wanted);
     let custom = audience::custom(claims);
@@ -194,7 +194,7 @@ fn audience(claims: &Claims, gateway: &str, build: &BuildContext) -> Found {
     Some((severity, message, hint))
 }
 
-fn branch(claims: &Claims, build: &BuildContext) -> Found {
+fn branch(claims: &Claims, build: &BuildContext) -> Noticed {
     if claims.branch().is_some() {
         return None;
     }
@@ -208,7 +208,7 @@ fn branch(claims: &Claims, build: &BuildContext) -> Found {
     Some((Severity::Note, format!("the ID token has no `branchName`{why}"), hint.to_owned()))
 }
 
-fn environment(claims: &Claims, build: &BuildContext) -> Found {
+fn environment(claims: &Claims, build: &BuildContext) -> Noticed {
     if claims.environment().is_some() {
         return None;
     }

@@ -20,7 +20,7 @@ pub use claims::{Claims, decode_unverified};
 pub(crate) use exchange::{ExchangeRefused, Exchanged};
 pub use explain::{Refusal, claims_table, explain_refusal};
 pub use findings::{BuildContext, Subject, findings};
-pub(crate) use resources::{Grant, IamAction, Lacking, issuer, missing, missing_action, resources};
+pub(crate) use resources::{Grant, IamAction, MissingPermissions, issuer, missing, missing_action, resources};
 
 /// Longer tokens are not read: one of Bitbucket's has about 2 KiB, and proxies refuse headers far below this.
 const LONGEST_TOKEN: usize = 64 * 1024;

@@ -74,7 +74,7 @@ impl fmt::Display for IamAction {
 }
 
 /// The actions that the gateway refused, and on which functions.
-pub(crate) type Lacking = BTreeMap<IamAction, BTreeSet<FunctionName>>;
+pub(crate) type MissingPermissions = BTreeMap<IamAction, BTreeSet<FunctionName>>;
 
 /// What to add to a Policy if the gateway answered 403.
 ///
@@ -85,7 +85,7 @@ pub(crate) fn missing_action(action: IamAction, function: &FunctionName) -> Stri
 
 /// What to add to a Policy if the gateway answered 403 and the run needs these grants: also what it did not refuse yet, so that
 /// one change is enough.
-pub(crate) fn missing(lacking: &Lacking, grants: &[Grant]) -> String {
+pub(crate) fn missing(lacking: &MissingPermissions, grants: &[Grant]) -> String {
     let names: Vec<_> = lacking.keys().map(|action| format!("`{action}`")).collect();
     let each = lacking.iter().flat_map(|(action, functions)| functions.iter().map(|function| (*action, function)));
     let on: BTreeSet<_> = each.map(|(action, function)| resource(action, function)).collect();

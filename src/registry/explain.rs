@@ -22,7 +22,7 @@ const MOST_TAGS: usize = 5;
 
 /// What is known of the pipe's own side.
 #[derive(Clone, Copy)]
-pub(super) struct Context<'a> {
+pub(super) struct RefusalContext<'a> {
     pub(super) credentials: &'a RegistryCredentials,
     pub(super) step: Option<&'a Step<'a>>,
 }
@@ -104,7 +104,7 @@ fn near<'t>(version: &str, tags: &'t [String]) -> Vec<&'t str> {
 }
 
 /// A response other than success and 404.
-pub(super) fn refused(image: &Reference, response: &ServiceResponse, context: Context<'_>) -> Diagnostic {
+pub(super) fn refused(image: &Reference, response: &ServiceResponse, context: RefusalContext<'_>) -> Diagnostic {
     let status = response.status;
     let said = Said::of(response).end();
     let host = &image.host;
@@ -134,7 +134,7 @@ pub(super) fn refused(image: &Reference, response: &ServiceResponse, context: Co
 }
 
 /// The hint that says how to give the pipe access.
-fn no_access(image: &Reference, said: &str, context: Context<'_>) -> String {
+fn no_access(image: &Reference, said: &str, context: RefusalContext<'_>) -> String {
     let host = &image.host;
     match context.credentials.of(host) {
         CredentialSource::Aws(..) if let Some(hint) = aws::explicit_deny(said) => hint.to_owned(),
@@ -159,7 +159,7 @@ fn no_access(image: &Reference, said: &str, context: Context<'_>) -> String {
 }
 
 /// A registry or its token endpoint refused the credentials, or requires some.
-pub(super) fn login_refused(host: &Host, response: &ServiceResponse, context: Context<'_>) -> Diagnostic {
+pub(super) fn login_refused(host: &Host, response: &ServiceResponse, context: RefusalContext<'_>) -> Diagnostic {
     let said = Said::of(response).end();
     let (what, hint) = match context.credentials.of(host) {
         CredentialSource::DockerAuthConfig(login) => (

@@ -52,12 +52,12 @@ const NOT_CONFIG: Unreadable = Unreadable("an image configuration that names its
 
 #[derive(Deserialize)]
 struct ManifestJson {
-    manifests: Option<Vec<Entry>>,
+    manifests: Option<Vec<ManifestEntry>>,
     config: Option<Descriptor>,
 }
 
 #[derive(Deserialize)]
-struct Entry {
+struct ManifestEntry {
     digest: String,
     platform: Option<Platform>,
 }

@@ -6,6 +6,6 @@ mod credentials;
 mod explain;
 mod manifest;
 
-pub(crate) use client::{Found, Registries, SignedIn};
+pub(crate) use client::{FoundImage, Registries, SignedIn};
 pub(crate) use credentials::{CredentialSource, DockerAuthConfig, RegistryCredentials, wanted as wanted_credentials};
 pub(crate) use manifest::{Platform, list as platform_list};

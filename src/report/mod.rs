@@ -47,7 +47,7 @@ pub(crate) struct Places {
     /// The names that go into `variables_path` (`OUTPUT_VARIABLES`): a step fails on those that its own list lacks.
     pub(crate) output_variables: Vec<String>,
     /// The commit that the Code Insights report is about (`REPORT`), for [`crate::report::insights::send::send`].
-    pub(crate) insights: Option<insights::Context>,
+    pub(crate) insights: Option<insights::ReportContext>,
 }
 
 /// Writes all files; each that cannot be written is a warning.

@@ -34,7 +34,7 @@ const SIZE_LIMIT: u64 = 16 << 20;
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// The other pipes' values stay as they are, byte by byte.
-type Variables = BTreeMap<String, Box<RawValue>>;
+type SharedVariables = BTreeMap<String, Box<RawValue>>;
 
 /// Sets a key and keeps all others; returns the file's path.
 pub(super) fn merge(
@@ -100,7 +100,7 @@ fn open_lock(path: &Path, attributes: Attributes) -> io::Result<File> {
     }
 }
 
-fn read(path: &Path) -> Result<Variables, Diagnostic> {
+fn read(path: &Path) -> Result<SharedVariables, Diagnostic> {
     let foreign = |reason: &dyn Display| {
         Diagnostic::warning(format!("`{}` was left as it is: {reason}", path.display()))
             .with_hint("another program wrote that file; the result itself is in `openfaas-pipe.json` beside it")
@@ -109,12 +109,12 @@ fn read(path: &Path) -> Result<Variables, Diagnostic> {
         Ok(metadata) if !metadata.is_file() => return Err(foreign(&"it is not a file")),
         Ok(metadata) if metadata.len() > SIZE_LIMIT => return Err(foreign(&"it is larger than 16 MiB")),
         Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Variables::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(SharedVariables::new()),
         Err(error) => return Err(foreign(&error)),
     }
     let text = fs::read(path).map_err(|error| foreign(&error))?;
     if text.trim_ascii().is_empty() {
-        return Ok(Variables::new());
+        return Ok(SharedVariables::new());
     }
     serde_json::from_slice(&text).map_err(|error| {
         // The error's own text may quote another pipe's value.

@@ -101,7 +101,7 @@ impl FileProblems {
 }
 
 /// The text of a file, by lines.
-pub(super) struct Page<'a> {
+pub(super) struct SourceFile<'a> {
     pub(super) name: String,
     pub(super) source: &'a str,
     /// Where each line begins, in bytes.
@@ -110,7 +110,7 @@ pub(super) struct Page<'a> {
     is_shown: bool,
 }
 
-impl<'a> Page<'a> {
+impl<'a> SourceFile<'a> {
     pub(super) fn new(name: &str, source: &'a str, is_shown: bool) -> Self {
         let starts = source.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(offset, _)| offset + 1);
         Self { name: quote(name), source, lines: std::iter::once(0).chain(starts).collect(), is_shown }
@@ -159,14 +159,14 @@ impl<'a> Page<'a> {
 
 /// A file and what substitution made of it.
 #[derive(Clone, Copy)]
-pub(super) struct Place<'a> {
-    pub(super) page: &'a Page<'a>,
+pub(super) struct SourceMap<'a> {
+    pub(super) file: &'a SourceFile<'a>,
     pub(super) substituted: &'a Substituted,
 }
 
-impl Place<'_> {
+impl SourceMap<'_> {
     pub(super) fn line(&self, text: usize) -> usize {
-        self.page.line(self.substituted.source_range(text).start)
+        self.file.line(self.substituted.source_range(text).start)
     }
 
     /// A problem at a part of the substituted text, shown in the source, with the values of the expressions in that part.
@@ -190,7 +190,7 @@ impl Place<'_> {
     /// Bitbucket masks the value of a secured variable only if it is printed whole, on one line.
     fn without_values(&self, message: &str) -> String {
         let hide = |(index, part): (usize, &str)| {
-            let is_known = index % 2 == 0 || part.starts_with('<') || self.page.source.contains(part);
+            let is_known = index % 2 == 0 || part.starts_with('<') || self.file.source.contains(part);
             if is_known { part.to_owned() } else { format!("<{} characters>", part.chars().count()) }
         };
         message.split('`').enumerate().map(hide).collect::<Vec<_>>().join("`")
@@ -208,9 +208,9 @@ impl Place<'_> {
     /// A problem of what is not YAML, which may be noticed only on the line below its cause.
     pub(super) fn syntax_problem(&self, text: usize, message: &str, hint: Option<&str>) -> FileProblem {
         let at = self.substituted.source_range(text);
-        let line = self.page.line(at.start);
+        let line = self.file.line(at.start);
         let on_line = |line: usize| -> Vec<Replacement<'_>> {
-            let range = self.page.line_range(line);
+            let range = self.file.line_range(line);
             let all = self.substituted.replacements(0..usize::MAX);
             all.filter(|change| range.contains(&change.source.start)).take(MAX_NOTES).collect()
         };
@@ -225,7 +225,7 @@ impl Place<'_> {
     pub(super) fn unset_variables(&self) -> impl Iterator<Item = FileProblem> {
         self.substituted.missing.iter().map(|(name, &at)| {
             let message = format!("`{}` is not set or empty: it is replaced with an empty text", whole_or_length(name));
-            let problem = self.page.problem(at..at + name.len(), &message, Some(pass_variables(&[name])));
+            let problem = self.file.problem(at..at + name.len(), &message, Some(pass_variables(&[name])));
             FileProblem { causes: vec![name.clone()], ..problem }
         })
     }
@@ -234,10 +234,10 @@ impl Place<'_> {
     pub(super) fn several_lines(&self) -> impl Iterator<Item = FileProblem> {
         let broken = self.substituted.replacements(0..usize::MAX).filter(Replacement::has_several_lines);
         broken.map(|change| {
-            let expression = &self.page.source[change.source.clone()];
+            let expression = &self.file.source[change.source.clone()];
             let message = format!("`{}` has several lines, and YAML does not keep its line breaks", quote(expression));
             let causes = vec![expression.to_owned()];
-            FileProblem { causes, ..self.page.problem(change.source, &message, Some(SEVERAL_LINES.to_owned())) }
+            FileProblem { causes, ..self.file.problem(change.source, &message, Some(SEVERAL_LINES.to_owned())) }
         })
     }
 
@@ -251,21 +251,21 @@ impl Place<'_> {
     ) -> FileProblem {
         let mut unset: Vec<&str> = Vec::new();
         for name in inside.iter().flat_map(|change| change.missing) {
-            unset.extend(Some(&self.page.source[name.clone()]).filter(|name| !unset.contains(name)));
+            unset.extend(Some(&self.file.source[name.clone()]).filter(|name| !unset.contains(name)));
         }
         let mut causes: Vec<String> = unset.iter().map(|name| (*name).to_owned()).collect();
         let mut problem = if unset.is_empty() {
             let broken = inside.iter().filter(|change| change.has_several_lines());
-            causes = broken.map(|change| self.page.source[change.source.clone()].to_owned()).collect();
-            self.page.problem(at, message, if causes.is_empty() { hint } else { Some(SEVERAL_LINES.to_owned()) })
+            causes = broken.map(|change| self.file.source[change.source.clone()].to_owned()).collect();
+            self.file.problem(at, message, if causes.is_empty() { hint } else { Some(SEVERAL_LINES.to_owned()) })
         } else {
             let names: Vec<String> = unset.iter().map(|name| format!("`{}`", whole_or_length(name))).collect();
             let are = if names.len() == 1 { "is" } else { "are" };
             let message = format!("{} {are} not set or empty: {message}", names.join(" and "));
-            self.page.problem(at, &message, Some(pass_variables(&unset)))
+            self.file.problem(at, &message, Some(pass_variables(&unset)))
         };
-        for change in inside.iter().filter(|change| change.missing.is_empty() && self.page.is_shown) {
-            let expression = quote(&self.page.source[change.source.clone()]);
+        for change in inside.iter().filter(|change| change.missing.is_empty() && self.file.is_shown) {
+            let expression = quote(&self.file.source[change.source.clone()]);
             let value = whole_or_length(change.value);
             problem.diagnostic.message += &format!("\n{:GUTTER$} = `{expression}` is replaced with `{value}`", "");
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::decode::{Decoder, Entry};
-use super::diagnostics::{FileProblem, Page, Place};
+use super::diagnostics::{FileProblem, SourceFile, SourceMap};
 use super::envsubst::Substituted;
 use super::yaml::{Document, NodeId};
 use super::{MAX_FILE, Source};
@@ -58,11 +58,13 @@ fn read(
     let bytes = input::read(&path, MAX_FILE).map_err(FileFault::Open)?;
     let is_shown = source.shows(&path);
     let text = super::decode_text(name, &bytes, is_shown).map_err(|problem| FileFault::Content(vec![problem]))?;
-    let place = Place { page: &Page::new(name, text, is_shown), substituted: &Substituted::unchanged(text) };
+    let source_map =
+        SourceMap { file: &SourceFile::new(name, text, is_shown), substituted: &Substituted::unchanged(text) };
     let document = Document::parse(text)
-        .map_err(|error| FileFault::Content(vec![place.syntax_problem(error.at, &error.message, error.hint)]))?;
+        .map_err(|error| FileFault::Content(vec![source_map.syntax_problem(error.at, &error.message, error.hint)]))?;
     let mut decoder = Decoder::new(&document);
     let values = values(&mut decoder, document.root());
-    let problems: Vec<FileProblem> = decoder.findings.iter().map(|finding| place.finding(&document, finding)).collect();
+    let problems: Vec<FileProblem> =
+        decoder.findings.iter().map(|finding| source_map.finding(&document, finding)).collect();
     if problems.is_empty() { Ok(LocalFile { values, is_shown }) } else { Err(FileFault::Content(problems)) }
 }

@@ -33,10 +33,10 @@ pub use crate::function::image::Tag;
 use crate::function::outcome::Location;
 use decode::{Decoder, Text};
 pub use diagnostics::{FileProblem, FileProblems};
-use diagnostics::{Page, Place};
-use envsubst::{Substituted, Variables};
+use diagnostics::{SourceFile, SourceMap};
+use envsubst::{Lookup, Substituted};
 pub(crate) use kubernetes::secret_name_fault;
-use resolve::Assembly;
+use resolve::Resolver;
 use schema::Root;
 use yaml::Document;
 
@@ -111,8 +111,8 @@ impl Source {
 pub type FolderDigest<'a> = dyn Fn(&Path) -> Result<String, Box<dyn Error>> + 'a;
 
 /// What a stack file needs from outside of it.
-pub struct Surroundings<'a> {
-    pub variables: Variables<'a>,
+pub struct Context<'a> {
+    pub variables: Lookup<'a>,
     pub folder_digest: &'a FolderDigest<'a>,
     /// What is wrong with a text that holds one of the step's tokens.
     pub token_fault: &'a dyn Fn(&str) -> Option<String>,
@@ -158,34 +158,34 @@ impl Function {
 }
 
 /// Reads a stack file. The error is all problems that can be found at once; nothing may be sent then.
-pub fn read(source: &Source, options: &Options, surroundings: &Surroundings<'_>) -> Result<Stack, FileProblems> {
+pub fn read(source: &Source, options: &Options, context: &Context<'_>) -> Result<Stack, FileProblems> {
     let is_shown = source.is_remote || source.shows(Path::new(&source.name));
     let text = decode_text(&source.name, &source.text, is_shown)?;
-    let page = Page::new(&source.name, text, is_shown);
+    let file = SourceFile::new(&source.name, text, is_shown);
     let start = text.trim_start();
     if start.starts_with('<') && !start.starts_with("<<") {
         let hint = "use the URL of the raw file";
-        return Err(page.problem_of_all(format!("`{}` is a web page, not a stack file", page.name), hint).into());
+        return Err(file.problem_of_all(format!("`{}` is a web page, not a stack file", file.name), hint).into());
     }
     let substituted = if options.is_literal {
         Substituted::unchanged(text)
     } else {
-        envsubst::substitute(text, surroundings.variables).map_err(|faults| {
+        envsubst::substitute(text, context.variables).map_err(|faults| {
             let problems = faults
                 .into_iter()
-                .map(|fault| page.problem(fault.at, &fault.kind.to_string(), Some(fault.kind.hint())));
+                .map(|fault| file.problem(fault.at, &fault.kind.to_string(), Some(fault.kind.hint())));
             FileProblems { problems: problems.collect(), warnings: Vec::new() }
         })?
     };
-    let place = Place { page: &page, substituted: &substituted };
-    let mut warnings: Vec<FileProblem> = place.unset_variables().take(MAX_PROBLEMS).collect();
-    warnings.extend(place.several_lines().take(MAX_PROBLEMS));
+    let source_map = SourceMap { file: &file, substituted: &substituted };
+    let mut warnings: Vec<FileProblem> = source_map.unset_variables().take(MAX_PROBLEMS).collect();
+    warnings.extend(source_map.several_lines().take(MAX_PROBLEMS));
     let document = match Document::parse(&substituted.text) {
         Ok(document) => document,
         Err(error) => {
-            let mut problems = unset_images(place);
+            let mut problems = unset_images(source_map);
             if problems.is_empty() {
-                problems.push(place.syntax_problem(error.at, &error.message, error.hint));
+                problems.push(source_map.syntax_problem(error.at, &error.message, error.hint));
             }
             return Err(FileProblems { problems, warnings }.sorted());
         }
@@ -193,14 +193,14 @@ pub fn read(source: &Source, options: &Options, surroundings: &Surroundings<'_>)
     if let Some(at) = document.rest() {
         let message = "faas-cli reads only the first document: what follows is ignored";
         let hint = "move it into the first document, or into a file of its own".to_owned();
-        warnings.push(place.problem(at..at, message, Some(hint)));
+        warnings.push(source_map.problem(at..at, message, Some(hint)));
     }
-    let mut assembly = Assembly::new(source, options, surroundings, place, &document);
-    let (root, functions) = assembly.functions();
-    let Assembly { mut found, named, .. } = assembly;
+    let mut resolver = Resolver::new(source, options, context, source_map, &document);
+    let (root, functions) = resolver.functions();
+    let Resolver { mut found, named, .. } = resolver;
     found.warnings.append(&mut warnings);
     if options.prune {
-        found.problems.extend(varying_names(place, &document, &root));
+        found.problems.extend(varying_names(source_map, &document, &root));
     }
     let found = found.sorted();
     if !found.problems.is_empty() {
@@ -229,39 +229,39 @@ fn decode_text<'a>(name: &str, bytes: &'a [u8], is_shown: bool) -> Result<&'a st
     std::str::from_utf8(bytes).map_err(|error| {
         let before = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
         let at = before.len()..before.len();
-        Page::new(name, &before, is_shown).problem(at, "invalid UTF-8", Some("save the file as UTF-8".to_owned()))
+        SourceFile::new(name, &before, is_shown).problem(at, "invalid UTF-8", Some("save the file as UTF-8".to_owned()))
     })
 }
 
 /// The images that lack the value of a variable, in a text that is no YAML for that lack: `image: app:${TAG}` becomes
 /// `image: app:`, and the parser stops at the first. With the values filled in it finds all.
-fn unset_images(place: Place<'_>) -> Vec<FileProblem> {
-    let filled = place.substituted.with_placeholder(PLACEHOLDER, true);
+fn unset_images(source_map: SourceMap<'_>) -> Vec<FileProblem> {
+    let filled = source_map.substituted.with_placeholder(PLACEHOLDER, true);
     let Ok(document) = Document::parse(&filled.text) else {
         return Vec::new();
     };
-    let place = Place { substituted: &filled, ..place };
+    let source_map = SourceMap { substituted: &filled, ..source_map };
     let mut decoder = Decoder::new(&document);
     let root = schema::root(&mut decoder, document.root());
     let images = root.functions.iter().filter_map(|pair| schema::function(&mut decoder, pair.value, &pair.name).image);
     let problem = |image: Text| {
         let name = image.value.replace(PLACEHOLDER, "");
         let fault = image::fault(&name).filter(|_| image.value.contains(PLACEHOLDER))?;
-        Some(place.problem(document.written(image.node), &resolve::invalid_image(&name, fault), None))
+        Some(source_map.problem(document.written(image.node), &resolve::invalid_image(&name, fault), None))
     };
     images.filter_map(problem).take(MAX_PROBLEMS).collect()
 }
 
 /// Whether other values of the variables may make other functions, which `PRUNE` would take for each other's remains: so it is
 /// if the names are not the same once every expression has another value.
-fn varying_names(place: Place<'_>, document: &Document, root: &Root) -> Option<FileProblem> {
-    let filled = place.substituted.with_placeholder(PLACEHOLDER, false);
+fn varying_names(source_map: SourceMap<'_>, document: &Document, root: &Root) -> Option<FileProblem> {
+    let filled = source_map.substituted.with_placeholder(PLACEHOLDER, false);
     let at = match Document::parse(&filled.text) {
         Ok(other) => {
             let other = schema::root(&mut Decoder::new(&other), other.root()).functions;
             let names: BTreeSet<&str> = other.iter().map(|pair| pair.name.as_str()).collect();
             let varying = root.functions.iter().find(|pair| !names.contains(pair.name.as_str()))?;
-            place.substituted.source_range(document.written(varying.key).start)
+            source_map.substituted.source_range(document.written(varying.key).start)
         }
         // An expression that is no value, such as one on a line of its own.
         Err(error) => filled.source_range(error.at),
@@ -269,5 +269,5 @@ fn varying_names(place: Place<'_>, document: &Document, root: &Root) -> Option<F
     let message =
         "the names of functions depend on variables: with other values, `PRUNE` would remove what is deployed now";
     let hint = "write `${…}` only in values, not in names or in place of whole functions, or remove `PRUNE`";
-    Some(place.page.problem(at, message, Some(hint.to_owned())))
+    Some(source_map.file.problem(at, message, Some(hint.to_owned())))
 }

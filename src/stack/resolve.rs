@@ -5,14 +5,14 @@ use std::error::Error;
 use std::io::ErrorKind;
 
 use super::decode::{Decoder, Entry, Pair, Text};
-use super::diagnostics::{FileProblem, FileProblems, Place};
+use super::diagnostics::{FileProblem, FileProblems, SourceMap};
 use super::envsubst::OWN_SECRET;
 use super::files::{FileFault, Files};
 use super::filter::is_selected;
 use super::kubernetes::Rule;
 use super::schema::{self, Amounts, Fields, Root, Unknown};
 use super::yaml::{Document, NodeId};
-use super::{Function, MAX_PROBLEMS, Options, Source, Surroundings, Tag};
+use super::{Context, Function, MAX_PROBLEMS, Options, Source, Tag};
 use crate::console::log::{WholeOrLength, quote, whole_or_length};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::files::input;
@@ -24,11 +24,11 @@ use crate::function::image;
 const TYPO: usize = 2;
 const WRITE_IMAGE: &str = "write `image: registry.example.com/name:tag`";
 
-pub(super) struct Assembly<'a> {
+pub(super) struct Resolver<'a> {
     source: &'a Source,
     options: &'a Options,
-    surroundings: &'a Surroundings<'a>,
-    place: Place<'a>,
+    context: &'a Context<'a>,
+    source_map: SourceMap<'a>,
     document: &'a Document,
     environments: Files,
     templates: Files,
@@ -39,19 +39,19 @@ pub(super) struct Assembly<'a> {
     pub(super) named: Vec<FunctionName>,
 }
 
-impl<'a> Assembly<'a> {
+impl<'a> Resolver<'a> {
     pub(super) fn new(
         source: &'a Source,
         options: &'a Options,
-        surroundings: &'a Surroundings<'a>,
-        place: Place<'a>,
+        context: &'a Context<'a>,
+        source_map: SourceMap<'a>,
         document: &'a Document,
     ) -> Self {
         Self {
             source,
             options,
-            surroundings,
-            place,
+            context,
+            source_map,
             document,
             environments: Files::default(),
             templates: Files::default(),
@@ -86,14 +86,14 @@ impl<'a> Assembly<'a> {
             }
         }
         for finding in &decoder.findings {
-            self.add(self.place.finding(self.document, finding));
+            self.add(self.source_map.finding(self.document, finding));
         }
         if is_root_whole {
             self.check_root(&root);
             if root.functions.is_empty() {
-                let message = format!("`{}` has no functions", self.place.page.name);
+                let message = format!("`{}` has no functions", self.source_map.file.name);
                 let hint = "write `functions:` with the name of a function and its `image:` below it";
-                self.add(self.place.page.problem_of_all(message, hint));
+                self.add(self.source_map.file.problem_of_all(message, hint));
             }
         }
         (root, functions)
@@ -119,7 +119,7 @@ impl<'a> Assembly<'a> {
 
     fn report(&mut self, node: NodeId, severity: Severity, message: &str, hint: Option<String>) {
         if self.list(severity).len() < MAX_PROBLEMS && self.reported.insert((node, message.to_owned())) {
-            let problem = self.place.problem(self.document.written(node), message, hint);
+            let problem = self.source_map.problem(self.document.written(node), message, hint);
             self.list(severity).push(problem);
         }
     }
@@ -132,8 +132,8 @@ impl<'a> Assembly<'a> {
                 self.problem(name.node, &message, "write `name: openfaas`");
             }
             None => {
-                let message = format!("{}: `provider.name` is missing", self.place.page.name);
-                self.add(self.place.page.problem_of_all(message, "write\nprovider:\n  name: openfaas"));
+                let message = format!("{}: `provider.name` is missing", self.source_map.file.name);
+                self.add(self.source_map.file.problem_of_all(message, "write\nprovider:\n  name: openfaas"));
             }
         }
         if let Some(version) = &root.version
@@ -176,7 +176,7 @@ impl<'a> Assembly<'a> {
             read_only_root_filesystem: fields.read_only || self.options.read_only,
         };
         let lines = fields.keys.iter().map(|(name, key)| (name.clone(), self.line(*key))).collect();
-        Function { deployment, file: self.place.page.name.as_str().into(), line: self.line(pair.key), lines }
+        Function { deployment, file: self.source_map.file.name.as_str().into(), line: self.line(pair.key), lines }
     }
 
     fn namespace(&self, fields: &Fields) -> Option<String> {
@@ -185,7 +185,7 @@ impl<'a> Assembly<'a> {
     }
 
     fn line(&self, node: NodeId) -> usize {
-        self.place.line(self.document.written(node).start)
+        self.source_map.line(self.document.written(node).start)
     }
 
     fn image(&mut self, pair: &Pair, fields: &Fields, is_whole: bool) -> String {
@@ -231,7 +231,7 @@ impl<'a> Assembly<'a> {
         if self.source.is_remote {
             return Err("a stack file from a URL cannot name local folders".into());
         }
-        (self.surroundings.folder_digest)(&self.source.path(&handler))
+        (self.context.folder_digest)(&self.source.path(&handler))
     }
 
     /// Inline, then environment files in order, then the option.
@@ -374,7 +374,7 @@ impl<'a> Assembly<'a> {
 
     /// Refuses a text that contains one of the step's tokens, whatever name it came in under.
     fn check_token(&mut self, node: NodeId, what: &str, text: &str) {
-        if let Some(fault) = (self.surroundings.token_fault)(text) {
+        if let Some(fault) = (self.context.token_fault)(text) {
             self.problem(node, &format!("{what} {fault}"), OWN_SECRET);
         }
     }

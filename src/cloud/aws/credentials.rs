@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::Method;
 use serde_json::Value;
 
-use super::exchange::Session;
+use super::exchange::RoleSession;
 use super::sigv4::Signer;
 use super::{Aws, EcrHost};
 use crate::cloud::clock;
@@ -23,7 +23,7 @@ impl Aws<'_> {
     pub(super) async fn authorization_token(
         &self,
         host: &EcrHost,
-        session: &Session,
+        session: &RoleSession,
     ) -> Result<Arc<RegistryLogin>, Diagnostic> {
         const SERVICE: &str = "AWS ECR";
         const BODY: &str = "{}";

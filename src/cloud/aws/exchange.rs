@@ -17,7 +17,7 @@ use crate::http::service::{ServiceResponse, incomplete};
 const SESSION_SECONDS: &str = "3600";
 
 impl Aws<'_> {
-    pub(super) async fn assume_role(&self, host: &EcrHost) -> Result<Session, Diagnostic> {
+    pub(super) async fn assume_role(&self, host: &EcrHost) -> Result<RoleSession, Diagnostic> {
         const SERVICE: &str = "AWS STS";
         let form = [
             ("Action", "AssumeRoleWithWebIdentity"),
@@ -34,14 +34,14 @@ impl Aws<'_> {
             let what = format!("refused the step's token for role `{}`", self.role);
             return Err(fault::refused(SERVICE, &what, &response, |fault| self.context(host).of_sts(fault)));
         }
-        let session = Session::read(&response).ok_or_else(|| incomplete(SERVICE, "credentials"))?;
+        let session = RoleSession::read(&response).ok_or_else(|| incomplete(SERVICE, "credentials"))?;
         tracing::info!("AWS: role `{}` assumed", quote(&self.role.to_string()));
         Ok(session)
     }
 }
 
 /// The temporary credentials of a role.
-pub(super) struct Session {
+pub(super) struct RoleSession {
     pub(super) access_key_id: String,
     pub(super) secret_access_key: Secret,
     pub(super) token: Secret,
@@ -50,7 +50,7 @@ pub(super) struct Session {
     time: (SystemTime, Instant),
 }
 
-impl Session {
+impl RoleSession {
     pub(super) fn read(response: &ServiceResponse) -> Option<Self> {
         let body = Body::of(response);
         let [id, secret, token] = ["AccessKeyId", "SecretAccessKey", "SessionToken"]
@@ -92,7 +92,7 @@ mod tests {
             "AccessKeyId":"ASIAEXAMPLE","SecretAccessKey":"secret&key/of+xml","SessionToken":"session-token-of-xml==",
             "Expiration":1893456000.0}}}}"#;
         for body in [xml, json] {
-            let session = Session::read(&response(body)).unwrap();
+            let session = RoleSession::read(&response(body)).unwrap();
             assert_eq!(session.access_key_id, "ASIAEXAMPLE");
             assert_eq!(session.secret_access_key.reveal(), "secret&key/of+xml");
             assert_eq!(session.token.reveal(), "session-token-of-xml==");
@@ -106,7 +106,7 @@ mod tests {
             // It would be masked wherever the word occurs.
             &json.replace("session-token-of-xml==", "deployed"),
         ] {
-            assert!(Session::read(&response(body)).is_none(), "{body}");
+            assert!(RoleSession::read(&response(body)).is_none(), "{body}");
         }
     }
 
@@ -117,6 +117,6 @@ mod tests {
              <SessionToken>some-session-token</SessionToken></Credentials>",
         );
         response.headers.insert("date", "Tue, 01 Jan 2030 00:00:00 GMT".parse().unwrap());
-        assert_eq!(clock::basic(Session::read(&response).unwrap().now())[..8], *"20300101");
+        assert_eq!(clock::basic(RoleSession::read(&response).unwrap().now())[..8], *"20300101");
     }
 }

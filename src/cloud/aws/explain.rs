@@ -1,20 +1,20 @@
 //! What to change at AWS if it refuses (STS and ECR API references, *Errors*; IAM guide, *OIDC federation*).
 
 use super::{EcrHost, RoleArn, setup};
-use crate::cloud::fault::Fault;
+use crate::cloud::fault::CloudError;
 use crate::cloud::step::{EXPIRED, Step};
 use crate::console::log::quote;
 
 /// What a refusal is about.
-pub(super) struct Context<'a> {
+pub(super) struct AwsRefusal<'a> {
     pub(super) role: &'a RoleArn,
     pub(super) host: &'a EcrHost,
     pub(super) step: &'a Step<'a>,
 }
 
-impl Context<'_> {
+impl AwsRefusal<'_> {
     /// The remedy if STS refuses the token.
-    pub(super) fn of_sts(&self, fault: &Fault) -> String {
+    pub(super) fn of_sts(&self, fault: &CloudError) -> String {
         let Self { role, host, step } = self;
         let message = fault.message.to_ascii_lowercase();
         let says = |text: &str| message.contains(text);
@@ -105,7 +105,7 @@ impl Context<'_> {
     }
 
     /// The remedy if ECR returns no password to the role.
-    pub(super) fn of_ecr(&self, fault: &Fault) -> String {
+    pub(super) fn of_ecr(&self, fault: &CloudError) -> String {
         let Self { role, host, .. } = self;
         match fault.kind() {
             "AccessDenied" if let Some(hint) = explicit_deny(&fault.message) => hint.to_owned(),
@@ -143,7 +143,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::cloud::fault::Fault;
+    use crate::cloud::fault::CloudError;
     use crate::cloud::step::tests::{BUILD, token};
     use crate::function::image::Host;
 
@@ -152,8 +152,8 @@ mod tests {
         let role = RoleArn::parse("arn:aws:iam::123456789012:role/ci/pipe").unwrap();
         let host = EcrHost::of(&Host::parse("123456789012.dkr.ecr.eu-west-1.amazonaws.com").unwrap()).unwrap();
         let step = Step::new(&token, &BUILD);
-        let fault = Fault { code: code.to_owned(), message: message.to_owned() };
-        Context { role: &role, host: &host, step: &step }.of_sts(&fault)
+        let fault = CloudError { code: code.to_owned(), message: message.to_owned() };
+        AwsRefusal { role: &role, host: &host, step: &step }.of_sts(&fault)
     }
 
     fn ecr(code: &str) -> String {
@@ -165,8 +165,8 @@ mod tests {
         let role = RoleArn::parse("arn:aws:iam::123456789012:role/ci/pipe").unwrap();
         let host = EcrHost::of(&Host::parse("123456789012.dkr.ecr.eu-west-1.amazonaws.com").unwrap()).unwrap();
         let step = Step::new(&token, &BUILD);
-        let fault = Fault { code: code.to_owned(), message: message.to_owned() };
-        Context { role: &role, host: &host, step: &step }.of_ecr(&fault)
+        let fault = CloudError { code: code.to_owned(), message: message.to_owned() };
+        AwsRefusal { role: &role, host: &host, step: &step }.of_ecr(&fault)
     }
 
     #[test]

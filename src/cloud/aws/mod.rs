@@ -16,8 +16,8 @@ use super::login::RegistryLogin;
 use super::step::Step;
 use crate::diagnostic::Diagnostic;
 use crate::http::service::{ServiceClient, denied};
-use exchange::Session;
-use explain::Context;
+use exchange::RoleSession;
+use explain::AwsRefusal;
 
 pub(crate) use explain::explicit_deny;
 pub(crate) use names::{EcrHost, RoleArn};
@@ -30,7 +30,7 @@ pub(crate) struct Aws<'a> {
     http: &'a ServiceClient,
     role: &'a RoleArn,
     step: &'a Step<'a>,
-    session: OnceCell<Result<Session, Diagnostic>>,
+    session: OnceCell<Result<RoleSession, Diagnostic>>,
     /// By region.
     logins: Mutex<BTreeMap<String, LoginCell>>,
 }
@@ -64,7 +64,7 @@ impl<'a> Aws<'a> {
         self.authorization_token(host, session).await
     }
 
-    fn context<'h>(&'h self, host: &'h EcrHost) -> Context<'h> {
-        Context { role: self.role, host, step: self.step }
+    fn context<'h>(&'h self, host: &'h EcrHost) -> AwsRefusal<'h> {
+        AwsRefusal { role: self.role, host, step: self.step }
     }
 }

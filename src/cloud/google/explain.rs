@@ -1,20 +1,20 @@
 //! What to change at Google Cloud if it refuses (Security Token Service, *v1.token*; IAM credentials API).
 
 use super::{ServiceAccount, WorkloadIdentityProvider, setup};
-use crate::cloud::fault::Fault;
+use crate::cloud::fault::CloudError;
 use crate::cloud::step::{EXPIRED, Step, shell_word};
 
 const DELAY: &str = "changes of IAM take up to 5 minutes";
 
 /// What a refusal is about.
-pub(super) struct Context<'a> {
+pub(super) struct GoogleRefusal<'a> {
     pub(super) provider: &'a WorkloadIdentityProvider,
     pub(super) step: &'a Step<'a>,
 }
 
-impl Context<'_> {
+impl GoogleRefusal<'_> {
     /// The remedy if the token is refused.
-    pub(super) fn of_sts(&self, fault: &Fault) -> String {
+    pub(super) fn of_sts(&self, fault: &CloudError) -> String {
         let Self { provider, step } = self;
         let words = fault.message.to_ascii_lowercase();
         let says = |text: &str| words.contains(text);
@@ -79,7 +79,7 @@ impl Context<'_> {
     }
 
     /// The remedy if the service account may not be used.
-    pub(super) fn of_account(&self, account: &ServiceAccount, fault: &Fault) -> String {
+    pub(super) fn of_account(&self, account: &ServiceAccount, fault: &CloudError) -> String {
         let Self { provider, step } = self;
         let message = &fault.message;
         if fault.code == "SERVICE_DISABLED" || message.contains("has not been used in project") {
@@ -114,18 +114,18 @@ mod tests {
     use super::*;
     use crate::cloud::step::tests::{BUILD, token};
 
-    fn with_context<T>(claims: Value, use_it: impl FnOnce(&Context<'_>) -> T) -> T {
+    fn with_context<T>(claims: Value, use_it: impl FnOnce(&GoogleRefusal<'_>) -> T) -> T {
         let token = token(claims);
         let step = Step::new(&token, &BUILD);
         let provider = WorkloadIdentityProvider::parse(
             "projects/123456/locations/global/workloadIdentityPools/bitbucket/providers/acme",
         )
         .unwrap();
-        use_it(&Context { provider: &provider, step: &step })
+        use_it(&GoogleRefusal { provider: &provider, step: &step })
     }
 
-    fn fault(code: &str, message: &str) -> Fault {
-        Fault { code: code.to_owned(), message: message.to_owned() }
+    fn fault(code: &str, message: &str) -> CloudError {
+        CloudError { code: code.to_owned(), message: message.to_owned() }
     }
 
     fn sts(code: &str, description: &str) -> String {

@@ -15,7 +15,7 @@ use super::step::Step;
 use crate::console::redact::Secret;
 use crate::diagnostic::Diagnostic;
 use crate::http::service::ServiceClient;
-use explain::Context;
+use explain::GoogleRefusal;
 
 pub(crate) use names::{ServiceAccount, WorkloadIdentityProvider, is_google};
 pub(crate) use setup::{ArtifactRepository, bind_reader, claims_table, commands};
@@ -50,8 +50,8 @@ impl<'a> Google<'a> {
         login.await.clone()
     }
 
-    fn context(&self) -> Context<'_> {
-        Context { provider: self.provider, step: self.step }
+    fn context(&self) -> GoogleRefusal<'_> {
+        GoogleRefusal { provider: self.provider, step: self.step }
     }
 }
 

@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use crate::commands::calls::{Payload, open_payload};
 use crate::commands::concurrent::{self, Failed, Session, each, remove};
 use crate::commands::deploy::rollback::Rollback;
-use crate::commands::deploy::strategy::{FunctionDeployer, Wanted};
+use crate::commands::deploy::strategy::{FunctionDeployer, WantedFunction};
 use crate::commands::deploy::verify::Verifier;
 use crate::commands::deploy::wait::Waiter;
 use crate::commands::images::{self, Checked};
@@ -28,7 +28,7 @@ use crate::function::FunctionName;
 use crate::function::compare::changes;
 use crate::function::outcome::{Action, FunctionOutcome, Outcome, Verdict};
 use crate::gateway::provider::Provider;
-use crate::gateway::statuses::{Reading, Statuses};
+use crate::gateway::statuses::{StatusResult, Statuses};
 use crate::gateway::{Error, Gateway, NotSent};
 use crate::stack::Function;
 use crate::text::count;
@@ -189,7 +189,7 @@ impl Deployer<'_> {
 
     /// What runs before anything is deployed, if it is needed later; in the order of the functions. An error if a rollback needs
     /// it and it cannot be read.
-    async fn before(&self, functions: &[Function]) -> Result<Vec<Reading>, Error> {
+    async fn before(&self, functions: &[Function]) -> Result<Vec<StatusResult>, Error> {
         let only_changed = self.deploy.only_changed;
         if self.deploy.wait.is_none() && !only_changed || self.session.shutdown.requested().is_some() {
             return Ok(Vec::new());
@@ -218,8 +218,8 @@ impl Deployer<'_> {
     }
 
     /// Which functions run already as they would be sent (`ONLY_CHANGED`); another commit in the labels alone is no change.
-    async fn unchanged(&self, functions: &[Function], before: &[Reading]) -> Vec<bool> {
-        let same = |(function, before): (&Function, &Reading)| matches!(before, Ok(Some(status)) if changes(&status.deployment(), &function.deployment).is_empty());
+    async fn unchanged(&self, functions: &[Function], before: &[StatusResult]) -> Vec<bool> {
+        let same = |(function, before): (&Function, &StatusResult)| matches!(before, Ok(Some(status)) if changes(&status.deployment(), &function.deployment).is_empty());
         let mut unchanged: Vec<_> = functions.iter().zip(before).map(same).collect();
         unchanged.resize(functions.len(), false);
         if !self.deploy.only_changed || !unchanged.contains(&true) {
@@ -238,7 +238,7 @@ impl Deployer<'_> {
     }
 
     /// A function of which the gateway does not report all cannot be redeployed as it was.
-    async fn can_roll_back(&self, targets: &[&FunctionName], before: &[Reading]) -> Result<(), Error> {
+    async fn can_roll_back(&self, targets: &[&FunctionName], before: &[StatusResult]) -> Result<(), Error> {
         let running = before.iter().filter(|reading| matches!(reading, Ok(Some(_)))).count();
         let namespaces = targets.iter().map(|target| target.namespace.as_deref()).collect();
         let reported = self.session.gateway.reported(&namespaces).await;
@@ -291,7 +291,7 @@ impl Deployer<'_> {
         Ok(())
     }
 
-    async fn each(&self, functions: &[Function], before: &[Reading], unchanged: &[bool]) -> Vec<FunctionOutcome> {
+    async fn each(&self, functions: &[Function], before: &[StatusResult], unchanged: &[bool]) -> Vec<FunctionOutcome> {
         let gateway = self.session.gateway;
         let functions = functions.iter().enumerate();
         let functions = functions
@@ -303,7 +303,8 @@ impl Deployer<'_> {
                 return Ok(Action::Unchanged);
             }
             let deployment = &function.deployment;
-            let deployed = deployer.deploy(&Wanted { target, deployment, body: deployment.to_json(), before }).await;
+            let deployed =
+                deployer.deploy(&WantedFunction { target, deployment, body: deployment.to_json(), before }).await;
             deployed.map_err(|failed| Failed {
                 hint: failed.error.provider_says().map(|text| provider_hints::advice(text, function, &function.file)),
                 ..failed

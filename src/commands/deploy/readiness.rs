@@ -8,19 +8,19 @@ use crate::function::outcome::Replicas;
 
 /// The replicas of the version before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Old {
+pub(crate) struct Baseline {
     available: u64,
     desired: u64,
 }
 
-impl Old {
+impl Baseline {
     /// There was none: every available replica is new.
     pub(crate) const NONE: Self = Self { available: 0, desired: 0 };
     /// There may have been any number.
     pub(crate) const UNKNOWN: Self = Self { available: u64::MAX, desired: u64::MAX };
 }
 
-impl From<&Status> for Old {
+impl From<&Status> for Baseline {
     fn from(status: &Status) -> Self {
         Self { available: status.available_replicas, desired: status.replicas }
     }
@@ -28,29 +28,29 @@ impl From<&Status> for Old {
 
 /// One function that is watched until it is ready.
 #[derive(Debug)]
-pub(crate) struct Watch {
+pub(crate) struct ReadinessTracker {
     image: String,
-    old: Old,
+    baseline: Baseline,
     /// The most replicas that were desired at any time: the old version had no more of them.
     most: u64,
     /// The fewest available replicas since the deploy.
     fewest: u64,
     /// Since when as many replicas as desired have been available.
-    steady: Option<Instant>,
+    stable_since: Option<Instant>,
     /// It is assumed to be ready only because nothing changed for a while.
-    pub(super) guessed: bool,
+    pub(super) assumed: bool,
     pub(super) seen: Option<(Replicas, String)>,
 }
 
-impl Watch {
-    pub(crate) fn new(image: &str, old: Old) -> Self {
+impl ReadinessTracker {
+    pub(crate) fn new(image: &str, baseline: Baseline) -> Self {
         Self {
             image: image.to_owned(),
-            old,
-            most: old.desired,
+            baseline,
+            most: baseline.desired,
             fewest: u64::MAX,
-            steady: None,
-            guessed: false,
+            stable_since: None,
+            assumed: false,
             seen: None,
         }
     }
@@ -61,25 +61,25 @@ impl Watch {
         let replicas = |status: &Status| Replicas { desired: status.replicas, available: status.available_replicas };
         self.seen = status.map(|status| (replicas(status), status.image.clone()));
         let Some(status) = status.filter(|status| is_same_image(&status.image, &self.image)) else {
-            self.steady = None;
+            self.stable_since = None;
             return false;
         };
         let Replicas { desired, available } = replicas(status);
         self.most = self.most.max(desired);
         self.fewest = self.fewest.min(available);
         let none_is_wanted = desired == 0;
-        let all_are_new = self.old.available == 0 && available > 0;
+        let all_are_new = self.baseline.available == 0 && available > 0;
         let more_than_old_ones = available > self.most;
-        let came_after_old_ones_went = self.fewest < self.old.available.min(desired) && available > self.fewest;
+        let came_after_old_ones_went = self.fewest < self.baseline.available.min(desired) && available > self.fewest;
         if available >= desired {
-            self.steady.get_or_insert(now);
+            self.stable_since.get_or_insert(now);
         } else {
-            self.steady = None;
+            self.stable_since = None;
         }
-        let steady = self.steady.is_some_and(|since| now.duration_since(since) >= settle);
+        let is_stable = self.stable_since.is_some_and(|since| now.duration_since(since) >= settle);
         let certain = none_is_wanted || all_are_new || more_than_old_ones || came_after_old_ones_went;
-        self.guessed = steady && !certain;
-        certain || steady
+        self.assumed = is_stable && !certain;
+        certain || is_stable
     }
 }
 
@@ -90,9 +90,9 @@ mod tests {
     const SETTLE: Duration = Duration::from_secs(10);
 
     /// The second at which the watch is over, for statuses (second, image, desired, available) seen one after the other.
-    fn ready_at(old: Old, seen: &[(u64, &str, u64, u64)]) -> Option<u64> {
+    fn ready_at(baseline: Baseline, seen: &[(u64, &str, u64, u64)]) -> Option<u64> {
         let start = Instant::now();
-        let mut watch = Watch::new("acme/f:2", old);
+        let mut tracker = ReadinessTracker::new("acme/f:2", baseline);
         seen.iter().find_map(|(second, image, replicas, available_replicas)| {
             let status = Status {
                 image: (*image).to_owned(),
@@ -101,21 +101,21 @@ mod tests {
                 ..Status::default()
             };
             let now = start + Duration::from_secs(*second);
-            watch.is_ready(Some(&status), now, SETTLE).then_some(*second)
+            tracker.is_ready(Some(&status), now, SETTLE).then_some(*second)
         })
     }
 
-    fn old(desired: u64, available: u64) -> Old {
-        Old { available, desired }
+    fn old(desired: u64, available: u64) -> Baseline {
+        Baseline { available, desired }
     }
 
     const NEW: &str = "acme/f:2";
 
     #[test]
     fn of_a_function_without_old_replicas_one_available_is_enough() {
-        assert_eq!(ready_at(Old::NONE, &[(0, NEW, 3, 0), (1, NEW, 3, 1)]), Some(1));
+        assert_eq!(ready_at(Baseline::NONE, &[(0, NEW, 3, 0), (1, NEW, 3, 1)]), Some(1));
         assert_eq!(ready_at(old(1, 0), &[(0, NEW, 1, 0), (1, NEW, 1, 1)]), Some(1));
-        assert_eq!(ready_at(Old::NONE, &[(0, NEW, 1, 0), (600, NEW, 1, 0)]), None);
+        assert_eq!(ready_at(Baseline::NONE, &[(0, NEW, 1, 0), (600, NEW, 1, 0)]), None);
     }
 
     #[test]
@@ -126,7 +126,10 @@ mod tests {
 
     #[test]
     fn another_image_is_never_ready() {
-        assert_eq!(ready_at(Old::NONE, &[(0, "acme/f:1", 1, 1), (60, "acme/f:1", 1, 1), (61, NEW, 1, 1)]), Some(61));
+        assert_eq!(
+            ready_at(Baseline::NONE, &[(0, "acme/f:1", 1, 1), (60, "acme/f:1", 1, 1), (61, NEW, 1, 1)]),
+            Some(61)
+        );
     }
 
     #[test]
@@ -147,14 +150,14 @@ mod tests {
     #[test]
     fn where_nothing_tells_them_apart_all_have_to_stay_available_for_a_while() {
         assert_eq!(ready_at(old(1, 1), &[(0, NEW, 1, 1), (9, NEW, 1, 1), (10, NEW, 1, 1)]), Some(10));
-        assert_eq!(ready_at(Old::UNKNOWN, &[(0, NEW, 1, 1), (9, NEW, 1, 1), (10, NEW, 1, 1)]), Some(10));
+        assert_eq!(ready_at(Baseline::UNKNOWN, &[(0, NEW, 1, 1), (9, NEW, 1, 1), (10, NEW, 1, 1)]), Some(10));
         assert_eq!(ready_at(old(1, 1), &[(0, NEW, 2, 1), (100, NEW, 2, 1), (200, NEW, 2, 1)]), None);
     }
 
     #[test]
     fn function_that_is_not_there_is_not_ready() {
-        let mut watch = Watch::new(NEW, Old::NONE);
-        assert!(!watch.is_ready(None, Instant::now(), SETTLE));
-        assert!(watch.seen.is_none());
+        let mut tracker = ReadinessTracker::new(NEW, Baseline::NONE);
+        assert!(!tracker.is_ready(None, Instant::now(), SETTLE));
+        assert!(tracker.seen.is_none());
     }
 }

@@ -11,19 +11,19 @@ use crate::function::FunctionName;
 use crate::function::api::{Deployment, Status};
 use crate::function::image::is_same_image;
 use crate::function::outcome::{Action, FunctionOutcome, Left};
-use crate::gateway::statuses::Reading;
+use crate::gateway::statuses::StatusResult;
 use crate::gateway::{Creation, Deletion, Error, Update};
 
 pub(super) struct Rollback<'a>(pub(super) Session<'a>);
 
-enum Way<'a> {
+enum RollbackPlan<'a> {
     /// What ran before is redeployed.
     Redeploy(&'a Status),
     /// This run created it.
     Delete,
 }
 
-enum Undone {
+enum RollbackResult {
     /// The version of this image was redeployed.
     Redeployed(String),
     Deleted,
@@ -41,44 +41,46 @@ pub(super) fn redeployment(target: &FunctionName, status: &Status) -> Bytes {
 
 impl Rollback<'_> {
     /// Rolls back the functions that are not ready. `before` is what ran before the deploy, in the same order.
-    pub(super) async fn run(&self, outcomes: &mut [FunctionOutcome], before: &[Reading]) {
+    pub(super) async fn run(&self, outcomes: &mut [FunctionOutcome], before: &[StatusResult]) {
         let unready = outcomes.iter_mut().zip(before).filter(|(outcome, _)| outcome.ready == Some(false));
         stream::iter(unready)
             .for_each_concurrent(self.0.parallel, async |(outcome, before)| {
                 if self.0.shutdown.requested().is_some() {
                     return;
                 }
-                let undone = match way(outcome.action, before) {
-                    Ok(way) => self.undo(outcome, way).await,
-                    Err(reason) => Undone::Left(reason.to_owned()),
+                let result = match plan(outcome.action, before) {
+                    Ok(plan) => self.undo(outcome, plan).await,
+                    Err(reason) => RollbackResult::Left(reason.to_owned()),
                 };
-                self.note(outcome, undone);
+                self.note(outcome, result);
             })
             .await;
     }
 
     /// Undoes a deploy, unless something else deployed since.
-    async fn undo(&self, outcome: &FunctionOutcome, way: Way<'_>) -> Undone {
+    async fn undo(&self, outcome: &FunctionOutcome, plan: RollbackPlan<'_>) -> RollbackResult {
         let target = &outcome.function;
         let is_deployed =
             |status: &Status| outcome.image.as_ref().is_some_and(|image| is_same_image(&status.image, image));
-        match (self.0.gateway.get(target).await, way) {
-            (Ok(Some(status)), _) if !is_deployed(&status) => {
-                Undone::Left(format!("it now runs image `{}`, which this run did not deploy", quote(&status.image)))
-            }
-            (Ok(_), Way::Redeploy(status)) => self.redeploy(target, status).await,
-            (Ok(None), Way::Delete) => Undone::Deleted,
-            (Ok(Some(_)), Way::Delete) => match self.0.gateway.delete(target).await {
-                Ok(Deletion::Accepted | Deletion::NotFound) => Undone::Deleted,
-                Ok(Deletion::Unknown(error)) | Err(error) => Undone::Failed(error, Left::Untouched),
+        match (self.0.gateway.get(target).await, plan) {
+            (Ok(Some(status)), _) if !is_deployed(&status) => RollbackResult::Left(format!(
+                "it now runs image `{}`, which this run did not deploy",
+                quote(&status.image)
+            )),
+            (Ok(_), RollbackPlan::Redeploy(status)) => self.redeploy(target, status).await,
+            (Ok(None), RollbackPlan::Delete) => RollbackResult::Deleted,
+            (Ok(Some(_)), RollbackPlan::Delete) => match self.0.gateway.delete(target).await {
+                Ok(Deletion::Accepted | Deletion::NotFound) => RollbackResult::Deleted,
+                Ok(Deletion::Unknown(error)) | Err(error) => RollbackResult::Failed(error, Left::Untouched),
             },
-            (Err(error), _) => {
-                Undone::Left(format!("its current version is not known: {}", self.0.reporter.failed(&error).message))
-            }
+            (Err(error), _) => RollbackResult::Left(format!(
+                "its current version is not known: {}",
+                self.0.reporter.failed(&error).message
+            )),
         }
     }
 
-    async fn redeploy(&self, target: &FunctionName, status: &Status) -> Undone {
+    async fn redeploy(&self, target: &FunctionName, status: &Status) -> RollbackResult {
         let sent = async {
             let body = redeployment(target, status);
             if let Update::NotFound { .. } = self.0.gateway.update(target, body.clone()).await?
@@ -89,36 +91,36 @@ impl Rollback<'_> {
             Ok(())
         };
         match sent.await {
-            Ok(()) => Undone::Redeployed(status.image.clone()),
+            Ok(()) => RollbackResult::Redeployed(status.image.clone()),
             Err(error) => match self.0.gateway.get(target).await {
                 // faasd removes a function before it creates its new version.
-                Ok(None) => Undone::Failed(error, Left::Gone),
-                Err(_) if self.0.gateway.provider().await.may_remove() => Undone::Failed(error, Left::Unknown),
-                _ => Undone::Failed(error, Left::Untouched),
+                Ok(None) => RollbackResult::Failed(error, Left::Gone),
+                Err(_) if self.0.gateway.provider().await.may_remove() => RollbackResult::Failed(error, Left::Unknown),
+                _ => RollbackResult::Failed(error, Left::Untouched),
             },
         }
     }
 
-    fn note(&self, outcome: &mut FunctionOutcome, undone: Undone) {
+    fn note(&self, outcome: &mut FunctionOutcome, result: RollbackResult) {
         let name = outcome.function.clone();
         let Some(mut problem) = outcome.problem.take() else { return };
-        match undone {
-            Undone::Redeployed(image) => {
+        match result {
+            RollbackResult::Redeployed(image) => {
                 let image = quote(&image);
                 tracing::warn!("`{name}` is rolled back: image `{image}`, which ran before, is redeployed");
                 problem.message.push_str(&format!("; rolled back to image `{image}`"));
                 outcome.action = Action::RolledBack;
             }
-            Undone::Deleted => {
+            RollbackResult::Deleted => {
                 tracing::warn!("`{name}` is rolled back: it was new, and is deleted");
                 problem.message.push_str("; deleted again, since it was new");
                 outcome.action = Action::RolledBack;
             }
-            Undone::Left(reason) => {
+            RollbackResult::Left(reason) => {
                 tracing::warn!("`{name}` is not rolled back: {reason}");
                 problem.message.push_str(&format!("; not rolled back: {reason}"));
             }
-            Undone::Failed(error, _) if outcome.action == Action::Created && error.is_forbidden() => {
+            RollbackResult::Failed(error, _) if outcome.action == Action::Created && error.is_forbidden() => {
                 let Diagnostic { message, hint, .. } = self.0.reporter.failed(&error);
                 let left = format!("new, but not deleted: {message}");
                 let left = Diagnostic { hint: hint.clone(), ..Diagnostic::new(Failure::NotReady, left) };
@@ -126,7 +128,7 @@ impl Rollback<'_> {
                 problem.message.push_str("; not deleted");
                 problem.hint = hint;
             }
-            Undone::Failed(error, left) => {
+            RollbackResult::Failed(error, left) => {
                 let Diagnostic { failure, message, hint, .. } = self.0.reporter.failed(&error);
                 let gone = match left {
                     Left::Gone => "; it is gone",
@@ -148,11 +150,11 @@ impl Rollback<'_> {
 }
 
 /// How to roll a function back, else why that is not possible.
-fn way(action: Action, before: &Reading) -> Result<Way<'_>, &'static str> {
+fn plan(action: Action, before: &StatusResult) -> Result<RollbackPlan<'_>, &'static str> {
     match (action, before) {
         (Action::Unchanged, _) => Err("this run did not change it"),
-        (_, Ok(Some(status))) => Ok(Way::Redeploy(status)),
-        (Action::Created, Ok(None)) => Ok(Way::Delete),
+        (_, Ok(Some(status))) => Ok(RollbackPlan::Redeploy(status)),
+        (Action::Created, Ok(None)) => Ok(RollbackPlan::Delete),
         (_, Ok(None)) => {
             Err("something else created it after this run read its status, so its previous version is not known")
         }

@@ -13,7 +13,7 @@ use crate::function::compare::compare;
 use crate::function::image::is_same_image;
 use crate::function::outcome::{Action, Left};
 use crate::gateway::provider::Provider;
-use crate::gateway::statuses::Reading;
+use crate::gateway::statuses::StatusResult;
 use crate::gateway::{Creation, Deletion, Error, Update};
 
 /// The pause between two attempts to create a function that is being deleted; it grows to [`PAUSE_MOST`].
@@ -27,13 +27,13 @@ pub(super) struct FunctionDeployer<'a> {
     pub(super) limit: Duration,
 }
 
-pub(super) struct Wanted<'a> {
+pub(super) struct WantedFunction<'a> {
     pub(super) target: &'a FunctionName,
     pub(super) deployment: &'a Deployment,
     /// The deployment as JSON.
     pub(super) body: Bytes,
     /// What ran before, if it was read.
-    pub(super) before: Option<&'a Reading>,
+    pub(super) before: Option<&'a StatusResult>,
 }
 
 /// Why a function that was deleted was not created again.
@@ -46,7 +46,7 @@ enum Uncreated {
 }
 
 impl FunctionDeployer<'_> {
-    pub(super) async fn deploy(&self, wanted: &Wanted<'_>) -> Result<Action, Failed> {
+    pub(super) async fn deploy(&self, wanted: &WantedFunction<'_>) -> Result<Action, Failed> {
         match self.strategy {
             Strategy::Update => self.update(wanted).await,
             Strategy::Create => Ok(self.create(wanted).await?),
@@ -55,8 +55,8 @@ impl FunctionDeployer<'_> {
     }
 
     /// As faas-cli does: update, and create only if there is nothing to update.
-    async fn update(&self, wanted: &Wanted<'_>) -> Result<Action, Failed> {
-        let Wanted { target, body, .. } = wanted;
+    async fn update(&self, wanted: &WantedFunction<'_>) -> Result<Action, Failed> {
+        let WantedFunction { target, body, .. } = wanted;
         let mut was_there = true;
         let updated = async {
             match self.session.gateway.update(target, body.clone()).await? {
@@ -93,7 +93,7 @@ impl FunctionDeployer<'_> {
     }
 
     /// What is left after an update that may have removed the function.
-    async fn left_by_update(&self, wanted: &Wanted<'_>) -> Left {
+    async fn left_by_update(&self, wanted: &WantedFunction<'_>) -> Left {
         match self.session.gateway.get(wanted.target).await {
             Ok(Some(_)) => Left::Untouched,
             Ok(None) => self.restore(wanted).await,
@@ -102,7 +102,7 @@ impl FunctionDeployer<'_> {
     }
 
     /// Never changes a function that exists.
-    async fn create(&self, wanted: &Wanted<'_>) -> Result<Action, Error> {
+    async fn create(&self, wanted: &WantedFunction<'_>) -> Result<Action, Error> {
         match self.session.gateway.create(wanted.target, wanted.body.clone()).await? {
             Creation::Accepted => Ok(Action::Created),
             Creation::Exists { response_lost: true, .. } if self.is_as_sent(wanted).await => Ok(Action::Created),
@@ -111,7 +111,7 @@ impl FunctionDeployer<'_> {
     }
 
     /// Whether the gateway reports the function exactly as it was sent: then the attempt whose response was lost created it.
-    async fn is_as_sent(&self, wanted: &Wanted<'_>) -> bool {
+    async fn is_as_sent(&self, wanted: &WantedFunction<'_>) -> bool {
         match self.session.gateway.get(wanted.target).await {
             Ok(Some(status)) => {
                 self.knows_all(wanted.target).await && compare(&status.deployment(), wanted.deployment).is_empty()
@@ -121,7 +121,7 @@ impl FunctionDeployer<'_> {
     }
 
     /// What is left after a deletion that may have been carried out, and a creation that failed.
-    async fn left_by_deletion(&self, wanted: &Wanted<'_>) -> Left {
+    async fn left_by_deletion(&self, wanted: &WantedFunction<'_>) -> Left {
         match self.session.gateway.get(wanted.target).await {
             Ok(None) => self.restore(wanted).await,
             // What is reported may be an old one that is still being deleted.
@@ -134,7 +134,7 @@ impl FunctionDeployer<'_> {
         }
     }
 
-    fn is_image_of(&self, wanted: &Wanted<'_>, status: &Status) -> bool {
+    fn is_image_of(&self, wanted: &WantedFunction<'_>, status: &Status) -> bool {
         let was_other = !matches!(wanted.before, Some(Ok(Some(before))) if is_same_image(&before.image, &status.image));
         was_other && is_same_image(&wanted.deployment.image, &status.image)
     }
@@ -144,7 +144,7 @@ impl FunctionDeployer<'_> {
         self.session.gateway.reported(&[target.namespace.as_deref()].into()).await.is_complete()
     }
 
-    async fn replace(&self, wanted: &Wanted<'_>) -> Result<Action, Failed> {
+    async fn replace(&self, wanted: &WantedFunction<'_>) -> Result<Action, Failed> {
         let unsure = match self.session.gateway.delete(wanted.target).await? {
             Deletion::NotFound => match self.create(wanted).await {
                 // Community Edition does not find what something else deletes, nor what has lost its service.
@@ -170,7 +170,7 @@ impl FunctionDeployer<'_> {
     }
 
     /// Creates a function that is being deleted as soon as it is gone, even if its status cannot be read in between.
-    async fn create_again(&self, wanted: &Wanted<'_>) -> Result<(), Uncreated> {
+    async fn create_again(&self, wanted: &WantedFunction<'_>) -> Result<(), Uncreated> {
         let deadline = Instant::now() + self.limit;
         let mut pause = PAUSE;
         let mut last = None;
@@ -215,14 +215,14 @@ impl FunctionDeployer<'_> {
 
     /// Updates a function that an earlier attempt may have created. Only if the provider distinguishes a new one from an old
     /// one that is still being deleted: the update of an old one would be lost with it.
-    async fn is_taken_over(&self, wanted: &Wanted<'_>, exists: &Error) -> bool {
+    async fn is_taken_over(&self, wanted: &WantedFunction<'_>, exists: &Error) -> bool {
         let is_new = !exists.says_being_deleted()
             && matches!(self.session.gateway.provider().await, Provider::CommunityEdition | Provider::Faasd);
         is_new && matches!(self.session.gateway.update(wanted.target, wanted.body.clone()).await, Ok(Update::Accepted))
     }
 
     /// Deploys what ran before a function was removed, if all of it is known.
-    async fn restore(&self, wanted: &Wanted<'_>) -> Left {
+    async fn restore(&self, wanted: &WantedFunction<'_>) -> Left {
         let Some(Ok(Some(status))) = wanted.before else { return Left::Gone };
         if !self.knows_all(wanted.target).await {
             return Left::Gone;

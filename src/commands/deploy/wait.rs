@@ -3,7 +3,7 @@
 //! The gateway reports a function's image, and how many replicas are desired and available, but not which image the
 //! available ones run: the image is that of the newest version, while old replicas count until they are gone. faas-netes
 //! rolls with `maxUnavailable: 0` and `maxSurge: 1`, so the count of a version that never starts is the same as that of one
-//! that runs. Once the gateway reports the new image, [`Watch`] therefore counts as new:
+//! that runs. Once the gateway reports the new image, [`ReadinessTracker`] therefore counts as new:
 //!
 //! - any available replica if there was none before the deploy (new, replaced, or not ready before);
 //! - one more than were desired at any time: the surge of a rolling update;
@@ -16,7 +16,7 @@
 use futures_util::future::join_all;
 use tokio::time::{Duration, Instant, Interval, interval_at, sleep, sleep_until};
 
-use super::readiness::{Old, Watch};
+use super::readiness::{Baseline, ReadinessTracker};
 use crate::commands::concurrent::Session;
 use crate::commands::progress::Reporter;
 use crate::console::log::{self, quote};
@@ -24,7 +24,7 @@ use crate::diagnostic::{Diagnostic, Failure};
 use crate::function::FunctionName;
 use crate::function::outcome::{Action, FunctionOutcome, Replicas};
 use crate::gateway::Error;
-use crate::gateway::statuses::{Reading, Statuses};
+use crate::gateway::statuses::{StatusResult, Statuses};
 use crate::text::count;
 
 /// How long replicas have to stay available if nothing else shows that they are new; at most half of `WAIT_TIMEOUT`.
@@ -52,13 +52,13 @@ pub(super) struct Waiter<'a> {
 
 struct Waiting<'a> {
     outcome: &'a mut FunctionOutcome,
-    watch: Watch,
+    tracker: ReadinessTracker,
     /// Why its status could not be read last.
     error: Option<Error>,
 }
 
 enum Round {
-    Readings(Vec<Reading>),
+    Read(Vec<StatusResult>),
     TimeIsUp,
     Stopped(Failure),
 }
@@ -66,14 +66,14 @@ enum Round {
 impl Waiter<'_> {
     /// Waits for all functions that were deployed, and sets the result in their outcomes. `before` is what ran before the
     /// deploy, in the same order.
-    pub(super) async fn wait(&self, outcomes: &mut [FunctionOutcome], before: &[Reading]) {
+    pub(super) async fn wait(&self, outcomes: &mut [FunctionOutcome], before: &[StatusResult]) {
         let started = Instant::now();
         let settle = SETTLE.min(self.limit / 2);
         let statuses = Statuses::new(self.session.gateway, self.session.parallel).paced(GAP);
         let mut waiting = watched(outcomes, before);
         let mut ticks = interval_at(started + PROGRESS, PROGRESS);
         let mut pause = Duration::ZERO;
-        let mut guessed = 0;
+        let mut assumed = 0;
         if !waiting.is_empty() {
             tracing::info!(
                 "waiting until {} {} ready, at most {}",
@@ -84,12 +84,12 @@ impl Waiter<'_> {
         }
         while !waiting.is_empty() {
             match self.round(&statuses, &waiting, pause, &mut ticks, started).await {
-                Round::Readings(readings) => {
+                Round::Read(readings) => {
                     let mut readings = readings.into_iter();
                     waiting.retain_mut(|function| {
                         let Some(reading) = readings.next() else { return true };
                         let goes_on = function.update(reading, settle, started, self.session.reporter);
-                        guessed += usize::from(function.watch.guessed);
+                        assumed += usize::from(function.tracker.assumed);
                         goes_on
                     });
                 }
@@ -110,11 +110,11 @@ impl Waiter<'_> {
             let left = self.limit.saturating_sub(started.elapsed()).saturating_sub(PAUSE);
             pause = (pause * 3 / 2).clamp(PAUSE, PAUSE_MOST).min(left);
         }
-        if guessed > 0 {
+        if assumed > 0 {
             tracing::info!(
                 "assuming {} ready: all replicas stayed available for {} (the gateway does not distinguish old replicas \
                  from new ones)",
-                if guessed == 1 { "1 function is".to_owned() } else { format!("{guessed} functions are") },
+                if assumed == 1 { "1 function is".to_owned() } else { format!("{assumed} functions are") },
                 log::duration(settle)
             );
         }
@@ -137,7 +137,7 @@ impl Waiter<'_> {
         tokio::pin!(look);
         loop {
             tokio::select! {
-                readings = &mut look => return Round::Readings(readings),
+                readings = &mut look => return Round::Read(readings),
                 _ = ticks.tick() => tracing::info!("{}", progress(waiting, started.elapsed(), self.limit)),
                 () = sleep_until(started + self.limit) => return Round::TimeIsUp,
                 failure = self.session.shutdown.wait() => return Round::Stopped(failure),
@@ -162,11 +162,11 @@ impl Waiter<'_> {
 
 impl Waiting<'_> {
     /// Evaluates a status; returns whether to continue waiting.
-    fn update(&mut self, reading: Reading, settle: Duration, started: Instant, reporter: &Reporter<'_>) -> bool {
+    fn update(&mut self, reading: StatusResult, settle: Duration, started: Instant, reporter: &Reporter<'_>) -> bool {
         match reading {
             Ok(status) => {
                 self.error = None;
-                if !self.watch.is_ready(status.as_ref(), Instant::now(), settle) {
+                if !self.tracker.is_ready(status.as_ref(), Instant::now(), settle) {
                     return true;
                 }
                 self.set(Some(true), started);
@@ -193,13 +193,13 @@ impl Waiting<'_> {
 
     fn set(&mut self, ready: Option<bool>, started: Instant) {
         self.outcome.ready = ready;
-        self.outcome.replicas = self.watch.seen.as_ref().map(|(replicas, _)| *replicas);
+        self.outcome.replicas = self.tracker.seen.as_ref().map(|(replicas, _)| *replicas);
         self.outcome.duration += started.elapsed();
     }
 
     /// Available of desired replicas.
     fn count(&self) -> String {
-        match &self.watch.seen {
+        match &self.tracker.seen {
             Some((Replicas { desired: 0, .. }, _)) => "scaled to zero, no replica".to_owned(),
             Some((Replicas { desired, available }, _)) => format!("{available}/{desired}"),
             None => "-".to_owned(),
@@ -210,7 +210,7 @@ impl Waiting<'_> {
         let limit = log::duration(limit);
         let not_ready =
             |seen: &str| Diagnostic::new(Failure::NotReady, format!("deployed, but not ready within {limit}: {seen}"));
-        match (&self.error, &self.watch.seen) {
+        match (&self.error, &self.tracker.seen) {
             (Some(error), _) => {
                 let problem = error.problem();
                 let message = format!("deployed, but not known to be ready within {limit}: {}", problem.message);
@@ -243,16 +243,16 @@ pub(super) async fn show_log(session: &Session<'_>, target: &FunctionName) {
 }
 
 /// The functions that were deployed, with the replicas of the previous version.
-fn watched<'a>(outcomes: &'a mut [FunctionOutcome], before: &[Reading]) -> Vec<Waiting<'a>> {
+fn watched<'a>(outcomes: &'a mut [FunctionOutcome], before: &[StatusResult]) -> Vec<Waiting<'a>> {
     let deployed = outcomes.iter_mut().enumerate().filter(|(_, outcome)| outcome.problem.is_none());
     let watched = deployed.map(|(index, outcome)| {
-        let old = match (outcome.action, before.get(index)) {
-            (Action::Created | Action::Replaced | Action::Unchanged, _) => Old::NONE,
-            (_, Some(Ok(Some(status)))) => Old::from(status),
-            _ => Old::UNKNOWN,
+        let baseline = match (outcome.action, before.get(index)) {
+            (Action::Created | Action::Replaced | Action::Unchanged, _) => Baseline::NONE,
+            (_, Some(Ok(Some(status)))) => Baseline::from(status),
+            _ => Baseline::UNKNOWN,
         };
-        let watch = Watch::new(outcome.image.as_deref().unwrap_or_default(), old);
-        Waiting { outcome, watch, error: None }
+        let tracker = ReadinessTracker::new(outcome.image.as_deref().unwrap_or_default(), baseline);
+        Waiting { outcome, tracker, error: None }
     });
     watched.collect()
 }
@@ -282,15 +282,15 @@ mod tests {
         let outcome = |name: &str| FunctionOutcome::new(FunctionName::new(name, None::<String>), String::new());
         let mut outcomes: Vec<_> = functions.iter().map(|(name, _)| outcome(name)).collect();
         let waiting = outcomes.iter_mut().zip(functions).map(|(outcome, (_, seen))| {
-            let mut watch = Watch::new("acme/f:2", Old::UNKNOWN);
+            let mut tracker = ReadinessTracker::new("acme/f:2", Baseline::UNKNOWN);
             let status = seen.map(|(available_replicas, replicas)| Status {
                 image: "acme/f:2".to_owned(),
                 available_replicas,
                 replicas,
                 ..Status::default()
             });
-            watch.is_ready(status.as_ref(), Instant::now(), SETTLE);
-            Waiting { outcome, watch, error: None }
+            tracker.is_ready(status.as_ref(), Instant::now(), SETTLE);
+            Waiting { outcome, tracker, error: None }
         });
         progress(&waiting.collect::<Vec<_>>(), elapsed, Duration::from_secs(300))
     }

@@ -16,11 +16,11 @@ const SHOWN: usize = 64 * 1024;
 pub(super) struct ResponseBody<'a> {
     start: Vec<u8>,
     size: u64,
-    output: Option<Output<'a>>,
+    output: Option<OutputFile<'a>>,
 }
 
 /// The file of a successful response.
-struct Output<'a> {
+struct OutputFile<'a> {
     path: &'a Path,
     file: AtomicFile,
     redact: RedactStream,
@@ -36,7 +36,7 @@ impl<'a> ResponseBody<'a> {
         let output = match file {
             Some(path) => {
                 let file = create(path).map_err(|error| unwritable(path, &error))?;
-                Some(Output { path, file, redact: RedactStream::default() })
+                Some(OutputFile { path, file, redact: RedactStream::default() })
             }
             None => None,
         };
@@ -77,7 +77,7 @@ impl<'a> ResponseBody<'a> {
     }
 }
 
-impl Output<'_> {
+impl OutputFile<'_> {
     fn finish(self, size: u64) -> Result<(), Diagnostic> {
         let Self { path, mut file, redact } = self;
         let (rest, tokens) = redact.finish();

@@ -21,8 +21,8 @@ use crate::http::client::SafeUrl;
 use crate::http::fetch::{self, fetch};
 use crate::image_tag::git::{self, Warning};
 use crate::image_tag::handler_digest;
-use crate::stack::envsubst::Variables;
-use crate::stack::{self, Function, Stack, Surroundings, Tag, filter, owner_label};
+use crate::stack::envsubst::Lookup;
+use crate::stack::{self, Context, Function, Stack, Tag, filter, owner_label};
 
 /// The default names, as in faas-cli.
 pub(crate) const STACK_FILES: [&str; 2] = ["stack.yaml", "stack.yml"];
@@ -78,8 +78,8 @@ impl Preparation<'_> {
     ) -> Result<Stack, stack::FileProblems> {
         let names = RefCell::new(substituted);
         let tokens = Tokens::new(self.environment);
-        let surroundings = Surroundings {
-            variables: Variables {
+        let context = Context {
+            variables: Lookup {
                 value: &|name| {
                     names.borrow_mut().insert(name.to_owned());
                     self.environment.get(name).map(str::to_owned)
@@ -91,7 +91,7 @@ impl Preparation<'_> {
             },
             token_fault: &|text| is_deployed.then(|| tokens.fault(text)).flatten(),
         };
-        stack::read(source, options, &surroundings)
+        stack::read(source, options, &context)
     }
 
     /// [`Preparation::stack`] for a command that can do without one: if it is wrong, there are only warnings.

@@ -11,7 +11,7 @@ use crate::function::FunctionName;
 use crate::function::outcome::{Action, FunctionOutcome, Left, Outcome, Verdict};
 use crate::function::resource::{ResourceAction, ResourceOutcome};
 use crate::gateway::Error;
-use crate::oidc::{self, Grant, Lacking};
+use crate::oidc::{self, Grant, MissingPermissions};
 use crate::text::count;
 pub(crate) use table::{calls as calls_table, print as table};
 
@@ -20,7 +20,7 @@ pub(crate) struct Reporter<'a> {
     /// The kinds of problems whose hints were logged.
     hinted: RefCell<BTreeSet<(u8, String)>>,
     /// What the Policy lacks.
-    lacking: RefCell<Lacking>,
+    lacking: RefCell<MissingPermissions>,
     /// What it has to permit for the whole run, if that is about these functions.
     needs: &'a dyn Fn(Vec<FunctionName>) -> Vec<Grant>,
 }
@@ -35,7 +35,7 @@ impl<'a> Reporter<'a> {
         let mut problem = error.problem();
         if let Some((action, function)) = error.lacks() {
             if !action.is_of_namespace() {
-                let lacking = Lacking::from([(action, BTreeSet::from([function.clone()]))]);
+                let lacking = MissingPermissions::from([(action, BTreeSet::from([function.clone()]))]);
                 problem.hint = Some(oidc::missing(&lacking, &(self.needs)(vec![function.clone()])));
             }
             self.lacking.borrow_mut().entry(action).or_default().insert(function.clone());

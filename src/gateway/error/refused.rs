@@ -138,7 +138,7 @@ impl Refused {
             (401 | 403, _) if let Some(password) = self.password => Some(password.to_owned()),
             (401, Some(_)) => Some(
                 "the gateway exchanged the step's token, but does not accept the token that it issued: check whether \
-                 several gateways with different keys response at this URL, and whether their clocks are right"
+                 several gateways with different keys answer at this URL, and whether their clocks are right"
                     .to_owned(),
             ),
             (413, _) => Some(body_limit(" of this size")),

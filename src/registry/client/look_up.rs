@@ -20,7 +20,7 @@ const TAGS_LIMIT: usize = 256 * 1024;
 
 /// An image that a registry has.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Found {
+pub(crate) struct FoundImage {
     /// Of what the tag means: the index, if there is one.
     pub(crate) digest: String,
     /// Empty unless they were asked for.
@@ -29,11 +29,11 @@ pub(crate) struct Found {
 
 impl Registries<'_> {
     /// Looks an image up; its platforms only if they matter, since they cost further requests.
-    pub(crate) async fn look_up(&self, image: &Reference, platforms: bool) -> Result<Found, Diagnostic> {
+    pub(crate) async fn look_up(&self, image: &Reference, platforms: bool) -> Result<FoundImage, Diagnostic> {
         let look_up = LookUp { access: self.access(&image.host).await?, image };
         let (digest, manifest) = look_up.digest().await?;
         let platforms = if platforms { look_up.platforms(&digest, manifest).await? } else { Vec::new() };
-        Ok(Found { digest, platforms })
+        Ok(FoundImage { digest, platforms })
     }
 }
 

@@ -16,7 +16,7 @@ use url::Url;
 
 use super::challenge::{Bearer, Challenge, RefusedRealm};
 use super::credentials::{CredentialSource, RegistryCredentials};
-use super::explain::{self, Context};
+use super::explain::{self, RefusalContext};
 use super::manifest;
 use crate::cloud::aws::Aws;
 use crate::cloud::google::Google;
@@ -29,7 +29,7 @@ use crate::http::service::{
     SHORT, ServiceClient, ServiceResponse, about, denied, incomplete, is_transient, unavailable,
 };
 
-pub(crate) use look_up::Found;
+pub(crate) use look_up::FoundImage;
 pub(crate) use sign_in::SignedIn;
 
 /// Who this client says it is when it refreshes a token.
@@ -74,8 +74,8 @@ impl<'a> Registries<'a> {
         self.google.as_ref()
     }
 
-    fn context(&self) -> Context<'a> {
-        Context { credentials: self.credentials, step: self.step }
+    fn context(&self) -> RefusalContext<'a> {
+        RefusalContext { credentials: self.credentials, step: self.step }
     }
 
     /// Access to a host, with the login that a cloud returns for the step's token if that is what applies.

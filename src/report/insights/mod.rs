@@ -29,7 +29,7 @@ const DETAILS_LIMIT: usize = 2000;
 
 /// The commit and the pipeline that a report belongs to, and the way there.
 #[derive(Clone, Debug)]
-pub(crate) struct Context {
+pub(crate) struct ReportContext {
     /// `BITBUCKET_WORKSPACE`.
     pub(crate) workspace: String,
     /// `BITBUCKET_REPO_SLUG`.
@@ -48,7 +48,7 @@ pub(crate) struct Context {
 
 /// One request, to be sent after those before it.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Request {
+pub(crate) struct ReportRequest {
     pub(crate) method: Method,
     pub(crate) url: String,
     /// The JSON body.
@@ -58,7 +58,7 @@ pub(crate) struct Request {
 /// The requests that replace the report of an earlier run of the same step.
 ///
 /// The old report is deleted first: otherwise its annotations would stay, even if nothing fails any more.
-pub(crate) fn requests(outcome: &Outcome, context: &Context) -> Vec<Request> {
+pub(crate) fn requests(outcome: &Outcome, context: &ReportContext) -> Vec<ReportRequest> {
     let id = report_id(outcome, context);
     let url = format!(
         "{API}/repositories/{}/{}/commit/{}/reports/{id}",
@@ -66,7 +66,7 @@ pub(crate) fn requests(outcome: &Outcome, context: &Context) -> Vec<Request> {
         segment(&context.repository),
         segment(&context.commit),
     );
-    let request = |method, url, body| Request { method, url, body };
+    let request = |method, url, body| ReportRequest { method, url, body };
     let mut requests = vec![
         request(Method::DELETE, url.clone(), None),
         request(Method::PUT, url.clone(), Some(report(outcome, context, &id))),
@@ -77,7 +77,7 @@ pub(crate) fn requests(outcome: &Outcome, context: &Context) -> Vec<Request> {
     requests
 }
 
-fn report(outcome: &Outcome, context: &Context, id: &str) -> Value {
+fn report(outcome: &Outcome, context: &ReportContext, id: &str) -> Value {
     let subject = outcome.invocation.as_ref().map(|invocation| invocation.function.to_string());
     let files = || match &outcome.stack_files[..] {
         [] => None,
@@ -142,7 +142,7 @@ fn details(outcome: &Outcome) -> String {
 }
 
 /// At most ten, which is what Bitbucket accepts.
-fn data(outcome: &Outcome, context: &Context) -> Vec<Value> {
+fn data(outcome: &Outcome, context: &ReportContext) -> Vec<Value> {
     let mut data = Vec::new();
     let mut add =
         |title: &str, kind: &str, value: Value| data.push(json!({"title": title, "type": kind, "value": value}));
@@ -215,7 +215,7 @@ fn path_in_clone(path: &str) -> Option<&str> {
 /// The same for each run of the same step, another for what else may run on the commit.
 ///
 /// It is made of what was configured, which a run that was rejected knows as well as the one that takes its place.
-fn report_id(outcome: &Outcome, context: &Context) -> String {
+fn report_id(outcome: &Outcome, context: &ReportContext) -> String {
     let parts = [context.environment.as_deref().unwrap_or_default(), &context.selection];
     let bytes = parts.iter().flat_map(|part| part.bytes().chain([0]));
     format!("openfaas-pipe-{}-{:016x}", outcome.command, fnv1a(bytes))

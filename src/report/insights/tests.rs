@@ -3,8 +3,8 @@ use super::*;
 use crate::console::redact::Secret;
 use crate::function::command::Command;
 
-fn context() -> Context {
-    Context {
+fn context() -> ReportContext {
+    ReportContext {
         workspace: "{acme}".to_owned(),
         repository: "shop".to_owned(),
         commit: "8d081548cabb".to_owned(),
@@ -15,7 +15,7 @@ fn context() -> Context {
     }
 }
 
-fn show(requests: &[Request]) -> String {
+fn show(requests: &[ReportRequest]) -> String {
     requests
         .iter()
         .map(|request| {
@@ -206,9 +206,9 @@ fn what_else_runs_on_the_commit_has_another_report() {
     }
     let mut others = vec![report_id(&sample::invoke(), &context())];
     for change in [
-        |outcome: &mut Outcome, _: &mut Context| outcome.command = Command::Remove,
-        |_: &mut Outcome, context: &mut Context| context.environment = None,
-        |_: &mut Outcome, context: &mut Context| context.selection = "shop-*".to_owned(),
+        |outcome: &mut Outcome, _: &mut ReportContext| outcome.command = Command::Remove,
+        |_: &mut Outcome, context: &mut ReportContext| context.environment = None,
+        |_: &mut Outcome, context: &mut ReportContext| context.selection = "shop-*".to_owned(),
     ] {
         let (mut outcome, mut context) = (sample::deploy(), context());
         change(&mut outcome, &mut context);

@@ -207,7 +207,7 @@ impl Substituted {
 
 /// What variables hold, by their names.
 #[derive(Clone, Copy)]
-pub struct Variables<'a> {
+pub struct Lookup<'a> {
     /// The value of a variable that is set.
     pub value: &'a dyn Fn(&str) -> Option<String>,
     /// Whether it holds a secret of the pipe. Only the name counts: a function of the same team may rightly have the same value
@@ -216,7 +216,7 @@ pub struct Variables<'a> {
 }
 
 /// Substitutes the variables of `source`. The error is all expressions that are wrong, up to a limit.
-pub fn substitute(source: &str, variables: Variables<'_>) -> Result<Substituted, Vec<Fault>> {
+pub fn substitute(source: &str, variables: Lookup<'_>) -> Result<Substituted, Vec<Fault>> {
     let mut parser = Parser::new(source, variables);
     let mut run = Run { source, line: (0, is_comment(source)), out: Substituted::default() };
     let mut faults = Vec::new();

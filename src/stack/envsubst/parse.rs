@@ -4,13 +4,13 @@ use std::ops::Range;
 
 use super::super::{MAX_DEPTH, MAX_FILE};
 use super::functions::{self, Operator};
-use super::{Fault, FaultKind, Variables};
+use super::{Fault, FaultKind, Lookup};
 use crate::console::log::whole_or_length;
 
 /// Reads expressions, and evaluates them on the way.
 pub(super) struct Parser<'a> {
     source: &'a str,
-    variables: Variables<'a>,
+    variables: Lookup<'a>,
     /// The next byte to read.
     pub(super) at: usize,
     depth: usize,
@@ -19,7 +19,7 @@ pub(super) struct Parser<'a> {
 }
 
 impl<'a> Parser<'a> {
-    pub(super) fn new(source: &'a str, variables: Variables<'a>) -> Self {
+    pub(super) fn new(source: &'a str, variables: Lookup<'a>) -> Self {
         Self { source, variables, at: 0, depth: 0, missing: Vec::new() }
     }
 

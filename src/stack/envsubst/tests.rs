@@ -20,7 +20,7 @@ fn variable(name: &str) -> Option<String> {
     Some(value.to_owned())
 }
 
-const VARIABLES: Variables<'_> = Variables { value: &variable, is_secret: &|name| name == "KEY" };
+const VARIABLES: Lookup<'_> = Lookup { value: &variable, is_secret: &|name| name == "KEY" };
 
 fn becomes(source: &str) -> String {
     substitute(source, VARIABLES).expect(source).text
@@ -263,7 +263,7 @@ fn replacements_are_the_values_of_expressions() {
 fn deep_nesting_and_long_output_end() {
     let big = |_: &str| Some("v".repeat(100_000));
     let kind =
-        |source: &str| substitute(source, Variables { value: &big, ..VARIABLES }).expect_err("fault")[0].kind.clone();
+        |source: &str| substitute(source, Lookup { value: &big, ..VARIABLES }).expect_err("fault")[0].kind.clone();
     assert_eq!(kind(&"${A:-".repeat(100_000)), FaultKind::TooDeep);
     assert_eq!(kind(&"${A}".repeat(1000)), FaultKind::TooLong);
     assert_eq!(kind("${A//v/${A}}"), FaultKind::TooLong);

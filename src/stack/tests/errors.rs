@@ -416,11 +416,11 @@ fn content_of_files_outside_the_clone_is_not_shown() {
         is_remote: false,
         clone_dir: Some(clone.clone()),
     };
-    let variables = Variables { value: &|_| None, is_secret: &|_| false };
-    let surroundings = Surroundings { variables, folder_digest: &|_| Ok(String::new()), token_fault: &|_| None };
-    let problems = read(&source, &Options::default(), &surroundings).expect_err("problems");
+    let variables = Lookup { value: &|_| None, is_secret: &|_| false };
+    let context = Context { variables, folder_digest: &|_| Ok(String::new()), token_fault: &|_| None };
+    let problems = read(&source, &Options::default(), &context).expect_err("problems");
     assert!(!format!("{problems:?}").contains("hunter2"), "{problems}");
     let filter = Options { filter: Some("x".to_owned()), ..Options::default() };
     let source = Source { text: b"provider: {name: openfaas}\nfunctions: {hunter2: {}}".to_vec(), ..source };
-    assert!(!read(&source, &filter, &surroundings).expect("valid").is_shown);
+    assert!(!read(&source, &filter, &context).expect("valid").is_shown);
 }

@@ -50,14 +50,14 @@ impl Run<'_> {
             let found = self.variables.iter().find(|(known, _)| *known == name);
             found.map(|(_, value)| (*value).to_owned())
         };
-        let variables = Variables { value: &variable, is_secret: &|_| false };
+        let variables = Lookup { value: &variable, is_secret: &|_| false };
         let folder_digest = |path: &Path| match path.file_name() {
             Some(name) if name == "missing" => Err(format!("no such folder at {}", path.display()).into()),
             name => Ok(format!("hash-of-{}", name.unwrap_or_default().to_string_lossy())),
         };
         let token_fault = |text: &str| text.contains(TOKEN).then(|| "holds a token".to_owned());
-        let surroundings = Surroundings { variables, folder_digest: &folder_digest, token_fault: &token_fault };
-        read(&source, &self.options, &surroundings)
+        let context = Context { variables, folder_digest: &folder_digest, token_fault: &token_fault };
+        read(&source, &self.options, &context)
     }
 
     /// The bodies that would be sent.

@@ -78,7 +78,7 @@ impl Registry {
     }
 
     /// Looks an image up with a login in `DOCKER_AUTH_CONFIG`, if one is given.
-    fn look_up(&self, version: &str, login: Option<&str>, platforms: bool) -> Result<Found, Diagnostic> {
+    fn look_up(&self, version: &str, login: Option<&str>, platforms: bool) -> Result<FoundImage, Diagnostic> {
         let mut credentials = RegistryCredentials::default();
         if let Some(login) = login {
             credentials.docker =

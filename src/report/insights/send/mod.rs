@@ -10,7 +10,7 @@ use crate::console::log;
 use crate::diagnostic::Diagnostic;
 use crate::function::outcome::Outcome;
 use crate::http::client::{self, SafeUrl};
-use crate::report::insights::{self, Context, Request};
+use crate::report::insights::{self, ReportContext, ReportRequest};
 
 /// For all requests together: a report is not worth more of a step's time.
 const TIME_LIMIT: Duration = Duration::from_secs(2);
@@ -19,7 +19,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(2);
 const RESPONSE_LIMIT: usize = 2048;
 
 /// Sends the report, without retries. If that fails, there is a warning, and the run goes on.
-pub(crate) async fn send(outcome: &Outcome, context: &Context) {
+pub(crate) async fn send(outcome: &Outcome, context: &ReportContext) {
     let requests = insights::requests(outcome, context);
     match post_within(TIME_LIMIT, &requests, &context.proxy).await {
         Ok(()) => tracing::debug!("the report is on commit `{}`", log::quote(&context.commit)),
@@ -29,7 +29,7 @@ pub(crate) async fn send(outcome: &Outcome, context: &Context) {
     }
 }
 
-async fn post_within(limit: Duration, requests: &[Request], proxy: &str) -> Result<(), Diagnostic> {
+async fn post_within(limit: Duration, requests: &[ReportRequest], proxy: &str) -> Result<(), Diagnostic> {
     let sent = tokio::time::timeout(limit, post_all(requests, proxy)).await;
     let proxy = shown(proxy);
     sent.unwrap_or_else(|_| Err(Diagnostic::error(format!("proxy `{proxy}` took longer than {limit:?}"))))
@@ -37,7 +37,7 @@ async fn post_within(limit: Duration, requests: &[Request], proxy: &str) -> Resu
 
 /// Sends the requests one after the other: `PUT` creates the report, `POST` adds annotations to it. `DELETE` comes first, since
 /// a `PUT` to a report that exists keeps the annotations of an earlier run of the step.
-async fn post_all(requests: &[Request], proxy: &str) -> Result<(), Diagnostic> {
+async fn post_all(requests: &[ReportRequest], proxy: &str) -> Result<(), Diagnostic> {
     let client = client_of(proxy)?;
     let proxy = shown(proxy);
     for request in requests {

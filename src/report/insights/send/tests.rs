@@ -44,8 +44,8 @@ fn head(stream: &mut impl std::io::BufRead) -> Option<String> {
     Some(head)
 }
 
-fn requests() -> Vec<Request> {
-    let request = |method, body| Request { method, url: "http://api.bitbucket.org/2.0/report".to_owned(), body };
+fn requests() -> Vec<ReportRequest> {
+    let request = |method, body| ReportRequest { method, url: "http://api.bitbucket.org/2.0/report".to_owned(), body };
     vec![
         request(Method::DELETE, None),
         request(Method::PUT, Some(json!({"a": 1}))),
