@@ -18,6 +18,14 @@ use crate::support::{ECHO_STACK, Pipe, Ran, binary, issuer, open, permissive, pu
 const PASSWORD: &str = "c4nary-pass%word/with+all=kinds&of\"them";
 const SIGN_KEY: &str = "c4nary-key-for-signatures-0123456789";
 
+/// The value of a function's secret, which has several lines.
+const SECRET_VALUE: &str =
+    "c4nary-secret:_first_line/of+the=value\nc4nary_\"second\"_line_with_&_and_%41\n--_c4nary:_the_last_of_them";
+/// The file of another one.
+const SECRET_FILE: &str = "c4nary_=_{file}:_a_line_of_it\r\n\r\n\t_c4nary:_one_more,_with_white_space_around_it\t\n";
+/// A file that is not text.
+const SECRET_BYTES: &[u8] = b"\xff\xfe c4nary \0 in a binary file \x80 that is longer than this \xc3";
+
 /// This many consecutive characters of a secret are a leak.
 const WINDOW: usize = 20;
 
@@ -137,8 +145,23 @@ type Work = (&'static str, &'static [(&'static str, &'static str)]);
 const INVOKE: (&str, &str) = ("COMMAND", "invoke");
 const FUNCTION: (&str, &str) = ("FUNCTION", "echo");
 
-const WORK: [Work; 12] = [
+const WORK: [Work; 14] = [
     ("deploy", &[]),
+    (
+        "namespaces and labels",
+        &[
+            ("CREATE_NAMESPACE", "true"),
+            ("OPENFAAS_NAMESPACE", "preview-1"),
+            ("GIT_LABELS", "true"),
+            ("WAIT", "true"),
+            ("ROLLBACK", "true"),
+            ("WAIT_TIMEOUT", "1s"),
+        ],
+    ),
+    (
+        "remove with the namespace",
+        &[("COMMAND", "remove"), ("DELETE_NAMESPACE", "true"), ("OPENFAAS_NAMESPACE", "preview-1")],
+    ),
     // Without the limit, the creation is retried for five minutes.
     ("replace", &[("STRATEGY", "replace"), ("WAIT_TIMEOUT", "1s")]),
     ("wait", &[("WAIT", "true"), ("WAIT_TIMEOUT", "1s"), ("ROLLBACK", "true")]),
@@ -171,6 +194,13 @@ fn check(work: &Work, hostile: &Hostile, exchange_too: bool, password: bool) -> 
     for token in [&token, &other] {
         secrets.extend(token.split('.').skip(1).map(str::to_owned));
     }
+    // Files are read only where they are sent.
+    let reads_files = work.1.iter().all(|variable| variable.0 != "COMMAND" || variable.1 == "diff");
+    for value in [SECRET_VALUE, SECRET_FILE].into_iter().take(if reads_files { 2 } else { 1 }) {
+        secrets.extend(value.lines().chain([value]).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()));
+    }
+    let bytes = STANDARD.encode(SECRET_BYTES);
+    secrets.extend(reads_files.then(|| bytes.clone()));
     let mut echoed: Vec<String> = secrets.iter().flat_map(|secret| forms(secret)).collect();
     // Some of the responses are JSON. Text that is escaped twice is not searched for.
     echoed.retain(|form| !form.contains('\\'));
@@ -180,7 +210,11 @@ fn check(work: &Work, hostile: &Hostile, exchange_too: bool, password: bool) -> 
         gateway.fault(fault(Fault::any().path_prefix(path), &echoed.join(" ")));
     }
     let mut pipe = Pipe::at(&gateway)
-        .stack(ECHO_STACK)
+        .stack(&format!("{ECHO_STACK}    secrets: [value, file, bytes]\n"))
+        .list("SECRET_VALUES", &[&format!("value={SECRET_VALUE}")])
+        .list("SECRET_FILES", &["file=secrets/file", "bytes=secrets/bytes"])
+        .file("secrets/file", SECRET_FILE)
+        .file("secrets/bytes", SECRET_BYTES)
         .var("BITBUCKET_STEP_OIDC_TOKEN", token)
         .var("PIPELINES_JWT_TOKEN", other)
         .var("SIGN_KEY", SIGN_KEY)
@@ -221,10 +255,11 @@ fn check(work: &Work, hostile: &Hostile, exchange_too: bool, password: bool) -> 
     let search = Search::new(&secrets);
     // The response of a function is the user's data. It is stored unchanged except for tokens.
     let tokens: Vec<String> =
-        secrets.into_iter().filter(|secret| ![PASSWORD, SIGN_KEY].contains(&secret.as_str())).collect();
+        secrets.into_iter().filter(|secret| !secret.contains("c4nary") && *secret != bytes).collect();
     let tokens = Search::new(&tokens);
     let mut places = vec![("the log".to_owned(), ran.log.into_bytes()), ("the arguments".to_owned(), arguments)];
     read_all(&dir, &mut places);
+    places.retain(|(place, _)| !place.contains("/secrets/"));
     for (place, text) in places {
         let search = if Path::new(&place).ends_with("answer") { &tokens } else { &search };
         if let Some(found) = search.find(&text) {

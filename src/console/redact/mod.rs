@@ -29,7 +29,7 @@ pub(crate) const SHORTEST: usize = 4;
 const SHORTEST_TEXT: usize = 12;
 
 /// Lines of one value beyond these are masked only where all of it is found.
-const MOST_LINES: usize = 2000;
+const MOST_LINES: usize = 500;
 
 /// A value that is masked in everything that is written, from its creation to the end of the process.
 #[derive(Clone)]
@@ -56,8 +56,10 @@ impl Secret {
     /// Takes the content of a file, which may be binary, and holds it as base64.
     pub(crate) fn of_file(content: &[u8]) -> Self {
         hide_lines(content);
+        // Before the content, of which it is an encoding already: it is sent, and may be encoded again.
+        let encoded = Self::new(STANDARD.encode(content));
         hide(content, false);
-        Self::new(STANDARD.encode(content))
+        encoded
     }
 
     fn known(value: String, is_token: bool) -> Self {

@@ -264,3 +264,22 @@ proptest! {
         prop_assert_eq!(&masked_in_pieces(&needles, &text, &lengths), &text);
     }
 }
+
+#[test]
+fn each_line_of_a_value_is_hidden_by_itself() {
+    let _ = Secret::of_lines("  first line of it\n\tsecond, with spaces  \r\nabc\n");
+    assert_eq!(redact("<first line of it> <second, with spaces> <abc>"), "<***> <***> <abc>");
+    assert_eq!(redact(&STANDARD.encode("second, with spaces")), "***cw==");
+}
+
+#[test]
+fn file_that_is_not_text_is_hidden_in_base64_and_hex() {
+    let content = b"\xff\xfe\0 a key that is binary, and a text of it \x80";
+    let held = Secret::of_file(content);
+    assert_eq!(held.reveal(), STANDARD.encode(content));
+    let hexadecimal: String = content.iter().map(|byte| format!("{byte:02X}")).collect();
+    for text in [STANDARD.encode(content), hex(&STANDARD.encode(content)), hexadecimal] {
+        assert_eq!(redact(&format!("<{text}>")), "<***>");
+    }
+    assert_eq!(redact("a key that is binary, and a text of it"), "***");
+}
