@@ -499,9 +499,9 @@ functions:
       hint: have the pipe create it in namespace `openfaas-fn` from a secured variable, or correct `secrets` at stack.yml:6
         SECRET_VALUES: ['unknown=$UNKNOWN']
     ERROR: `elsewhere.nowhere`: PUT /system/functions: 400 Bad Request: `namespace: nowhere not found or not annotated for use by OpenFaaS`
-      hint: set `CREATE_NAMESPACE: 'true'` to have it created, or correct `namespace` at stack.yml:11, which `OPENFAAS_NAMESPACE` overrides
+      hint: set `CREATE_NAMESPACE: 'true'` to have it created, or correct `namespace` at stack.yml:11
     ERROR: `labelled`: PUT /system/functions: 400 Bad Request: `Deployment.apps "labelled" is invalid: spec.template.labels: Invalid value: "two words": a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')`
-      hint: correct `labels` at stack.yml:14, or `LABELS`
+      hint: correct `labels` at stack.yml:14
     FUNCTION  NAMESPACE  IMAGE  RESULT  TIME  URL
     with-secret  -  example/f:1  failed: PUT /system/functions: 400 Bad Request: …  [TIME]  http://[GATEWAY]/function/with-secret
     elsewhere  nowhere  example/f:1  failed: PUT /system/functions: 400 Bad Request: …  [TIME]  http://[GATEWAY]/function/elsewhere.nowhere

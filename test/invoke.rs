@@ -289,6 +289,35 @@ fn invalid_output_file_is_rejected_before_the_invocation() {
 }
 
 #[test]
+fn output_file_outside_of_the_clone_is_rejected_before_the_invocation() {
+    let gateway = open();
+    let outside = tempfile::tempdir().unwrap();
+    let absolute = outside.path().join("answer.txt").display().to_string();
+    for path in [absolute.as_str(), "../answer.txt", "link/answer.txt", "link/new/answer.txt"] {
+        let pipe = invoke(&gateway, "echo").var("PAYLOAD", "x").var("OUTPUT_FILE", path);
+        std::os::unix::fs::symlink(outside.path(), pipe.dir().join("link")).unwrap();
+        let ran = pipe.run().exits(2);
+        ran.says(&format!("OUTPUT_FILE:\n- `{path}` is outside of the clone directory, and lost when the pipe ends"));
+    }
+    assert!(gateway.requests().is_empty());
+    // The absolute path of a file in the clone.
+    let pipe = invoke(&gateway, "echo").var("PAYLOAD", "x");
+    let inside = pipe.dir().join("new/answer.txt");
+    pipe.var("OUTPUT_FILE", inside.display().to_string()).run().exits(0);
+    assert!(!outside.path().join("answer.txt").exists());
+}
+
+#[test]
+fn media_type_is_checked() {
+    let gateway = open();
+    let refused = |value: &str| invoke(&gateway, "echo").var("CONTENT_TYPE", value).run().exits(2);
+    refused("json").says("CONTENT_TYPE:\n- `json` is not a media type: write `application/json`");
+    refused("binary").says("- `binary` is not a media type: write a type such as `application/json`");
+    assert!(gateway.requests().is_empty());
+    invoke(&gateway, "echo").var("CONTENT_TYPE", "application/json; charset=utf-8").run().exits(0);
+}
+
+#[test]
 fn missing_directories_of_the_output_file_are_created() {
     let gateway = open();
     let pipe = invoke(&gateway, "echo").var("PAYLOAD", "x").var("OUTPUT_FILE", "build/answers/out.txt");

@@ -4,7 +4,7 @@ use boon::{Compiler, Schemas};
 use local_gateway::{Fault, Gateway, proxy};
 use serde_json::{Value, json};
 
-use crate::support::{Pipe, guide, issuer, names, open, put, stack};
+use crate::support::{ECHO_STACK, Pipe, guide, issuer, names, open, permissive, put, stack, start};
 
 fn deploy(gateway: &Gateway, count: usize) -> Pipe {
     Pipe::at(gateway).stack(&stack(&names(count), "1")).var("BITBUCKET_PIPE_STORAGE_DIR", "storage")
@@ -157,7 +157,7 @@ fn rejected_report_is_a_warning() {
     reporting(deploy(&gateway, 1), &proxy)
         .run()
         .exits(0)
-        .says("WARNING: the Code Insights report was not sent in full");
+        .says("WARNING: the Code Insights report was not sent: proxy `127.0.0.1:");
 }
 
 #[test]
@@ -205,4 +205,21 @@ fn parallel_pipes_keep_each_others_shared_variables() {
     assert!(text.contains("1.10"), "{text}");
     assert_eq!(variables["openfaas-pipe"]["command"], "deploy");
     assert_eq!(variables.as_object().expect("not an object").len(), 2);
+}
+
+#[test]
+fn value_that_contains_a_secret_is_left_out_with_a_warning() {
+    let gateway = start(permissive().basic_auth("admin", "example"));
+    let pipe = Pipe::at(&gateway).stack(ECHO_STACK).var("OPENFAAS_PASSWORD", "example");
+    let variables = pipe.dir().join("variables");
+    std::fs::write(&variables, "").expect("cannot write file");
+    let pipe = pipe.var("BITBUCKET_PIPELINES_VARIABLES_PATH", variables.display().to_string());
+    let pipe = pipe.list("OUTPUT_VARIABLES", &["OPENFAAS_IMAGES", "OPENFAAS_FUNCTIONS"]);
+    let pipe = pipe.var("BITBUCKET_PIPE_STORAGE_DIR", "storage");
+    let ran = pipe.run().exits(0);
+    let ran =
+        ran.says("WARNING: the output variable `OPENFAAS_IMAGES` was not set: a part of it is the value of a secret");
+    ran.says("WARNING: 1 image or URL is left out of the result: a part of it is the value of a secret");
+    assert_eq!(std::fs::read_to_string(&variables).expect("cannot read file"), "OPENFAAS_FUNCTIONS=echo\n");
+    assert_eq!(result(&pipe)["functions"][0].get("image"), None);
 }

@@ -85,6 +85,37 @@ fn failed_call_prints_the_end_of_the_function_log() {
 }
 
 #[test]
+fn log_that_may_not_be_read_is_named_once() {
+    let gateway = start(permitting(&["Function:Create", "Function:Update", "Function:Get"]));
+    let ran = deploy(&gateway, &["a", "b"], &["a?status=500", "b?status=500"]).run().exits(5);
+    assert_eq!(ran.log.matches("to see the end of a function's log here, grant `Function:Logs` on `").count(), 1);
+}
+
+#[test]
+fn image_for_another_platform_is_recognised_in_the_log() {
+    let gateway = start(permissive());
+    run_version_1(&gateway, "a");
+    assert!(gateway.log("openfaas-fn", "a", "exec ./handler: exec format error"));
+    let ran = deploy(&gateway, &["a"], &["a?status=500"]).run().exits(5);
+    ran.says("the image of `a` is for another platform than the node; `IMAGE_PLATFORMS` checks this before a deploy");
+}
+
+#[test]
+fn log_that_cannot_be_read_is_not_called_empty() {
+    for (content_type, body) in [
+        ("text/html", "<html><title>Sign in</title></html>".to_owned()),
+        ("application/x-ndjson", format!("{{\"text\":\"{}\"}}", "x".repeat(100_000))),
+        ("application/x-ndjson", "not a log".to_owned()),
+    ] {
+        let gateway = start(permissive());
+        let fault = Fault::on("GET", "/system/logs").status(200).header("Content-Type", content_type);
+        gateway.fault(fault.body(body));
+        let ran = deploy(&gateway, &["a"], &["a?status=500"]).run().exits(5);
+        ran.says("the log of `a` cannot be read: GET /system/logs").does_not_say("has written nothing");
+    }
+}
+
+#[test]
 fn all_functions_are_rolled_back_together() {
     for gateway in gateways() {
         run_version_1(&gateway, "a");

@@ -5,7 +5,7 @@ use std::fs::{self, File, OpenOptions, Permissions};
 use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::input;
@@ -136,6 +136,28 @@ pub(crate) fn check_path(path: &Path) -> Result<(), input::Error> {
     }
 }
 
+/// Whether a file at this path would be in none of these directories, links followed.
+pub(crate) fn is_outside(path: &Path, directories: &[&Path]) -> bool {
+    // A link in place of the file itself is replaced.
+    let Some(parent) = resolved(path.parent().unwrap_or(Path::new(""))) else { return true };
+    !directories.iter().filter_map(|directory| fs::canonicalize(directory).ok()).any(|root| parent.starts_with(root))
+}
+
+/// A directory's path without links and `..`; its last parts may not exist yet.
+fn resolved(directory: &Path) -> Option<PathBuf> {
+    let current = std::env::current_dir().ok()?;
+    let absolute = current.join(directory);
+    let (existing, mut resolved) =
+        absolute.ancestors().find_map(|ancestor| Some((ancestor, fs::canonicalize(ancestor).ok()?)))?;
+    for part in absolute.strip_prefix(existing).ok()?.components() {
+        match part {
+            Component::ParentDir => _ = resolved.pop(),
+            part => resolved.push(part),
+        }
+    }
+    Some(resolved)
+}
+
 /// Writes a file, see [`AtomicFile`].
 pub(crate) fn write(path: &Path, contents: &[u8], attributes: Attributes) -> io::Result<()> {
     let mut file = AtomicFile::create(path, attributes)?;
@@ -189,6 +211,24 @@ mod tests {
         fs::write(dir.path().join("file"), "").unwrap();
         let error = check_path(&dir.path().join("file/a/b")).unwrap_err().to_string();
         assert!(error.ends_with("/file` is not a directory"), "{error}");
+    }
+
+    #[test]
+    fn path_that_leaves_a_directory_is_told_also_through_links() {
+        let (clone, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let at = |path: &str| clone.path().join(path);
+        fs::create_dir(at("inner")).unwrap();
+        std::os::unix::fs::symlink(other.path(), at("out")).unwrap();
+        std::os::unix::fs::symlink(at("inner"), at("in")).unwrap();
+        std::os::unix::fs::symlink(other.path().join("x"), at("file")).unwrap();
+        let is_outside = |path: &Path| is_outside(path, &[clone.path()]);
+        for path in ["x", "new/x", "inner/x", "in/x", "new/../x", "inner/../x", "file", "in/new/x"] {
+            assert!(!is_outside(&at(path)), "{path}");
+        }
+        for path in ["../x", "out/x", "out/new/x", "new/../../x", "inner/../../x", "in/../../x", "out/../x"] {
+            assert!(is_outside(&at(path)), "{path}");
+        }
+        assert!(is_outside(Path::new("/answer.txt")));
     }
 
     #[test]

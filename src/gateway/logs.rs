@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::error::ShapeError;
 use super::{ApiCall, Error, Gateway, RESPONSE_LIMIT, in_namespace};
 use crate::function::FunctionName;
 use crate::oidc::IamAction;
@@ -26,7 +27,16 @@ impl Gateway {
             ApiCall { whole: false, ..self.question(url, Some(IamAction::FunctionLogs), Some(target), RESPONSE_LIMIT) };
         let response = self.send(&call).await?;
         match response.status.as_u16() {
-            200 => Ok(last_lines(&response.body, count)),
+            200 => match last_lines(&response.body, count) {
+                // Not a log without lines: one long line, which was cut off, or something else.
+                lines if lines.is_empty() && response.body.len() >= call.limit => {
+                    Err(call.shape(ShapeError::TooLong(call.limit)))
+                }
+                lines if lines.is_empty() && !response.body.trim_ascii().is_empty() => {
+                    Err(call.shape(ShapeError::NotJson { line: 1, column: 1 }))
+                }
+                lines => Ok(lines),
+            },
             _ => Err(self.refused(&call, &response)),
         }
     }

@@ -13,6 +13,9 @@ use crate::function::outcome::Outcome;
 /// Bitbucket's limit for all variables of a step.
 const MOST_BYTES: usize = 100_000;
 
+/// Why a variable is left out whose value would be changed.
+const MASKED: &str = "a part of it is the value of a secret, and masked it would be wrong";
+
 pub(crate) const NAMES: [&str; 5] =
     ["OPENFAAS_URL", "OPENFAAS_FUNCTIONS", "OPENFAAS_IMAGES", "OPENFAAS_STATUS", "OPENFAAS_CALL_ID"];
 
@@ -28,6 +31,7 @@ pub(super) fn write(path: Option<&Path>, outcome: &Outcome, wanted: &[String]) {
     match path.ok_or_else(|| io::Error::other("`BITBUCKET_PIPELINES_VARIABLES_PATH` is not set")).and_then(open) {
         Ok((file, before)) => append(file, &before, &variables),
         Err(error) => {
+            variables.retain(|(_, value)| redact::redact(value) == *value);
             let values: String = variables.iter().map(|(name, value)| format!("\n{name}={}", quote(value))).collect();
             let error = quote(&error.to_string());
             tracing::warn!("no output variables were set: the file of the step cannot be written: {error}{values}");
@@ -38,9 +42,11 @@ pub(super) fn write(path: Option<&Path>, outcome: &Outcome, wanted: &[String]) {
 fn append(mut file: File, before: &[u8], variables: &[(&'static str, String)]) {
     let (lines, left_out) = lines(before, variables);
     for (name, reason) in left_out {
-        Diagnostic::warning(format!("the output variable `{name}` was not set: {reason}"))
-            .with_hint("`openfaas-pipe.json` in the storage directories has all values")
-            .log();
+        let hint = match reason {
+            MASKED => "choose a longer secret, which is no part of names and addresses",
+            _ => "`openfaas-pipe.json` in the storage directories has all values",
+        };
+        Diagnostic::warning(format!("the output variable `{name}` was not set: {reason}")).with_hint(hint).log();
     }
     match file.write_all(lines.as_bytes()) {
         Ok(()) => tracing::debug!("output variables were set"),
@@ -91,8 +97,10 @@ fn lines(before: &[u8], variables: &[(&'static str, String)]) -> (String, Vec<(&
     }
     let mut left_out = Vec::new();
     for (name, value) in variables {
-        let line = format!("{name}={}\n", redact::redact(value));
-        if !is_plain(value) {
+        let line = format!("{name}={value}\n");
+        if redact::redact(value) != *value {
+            left_out.push((*name, MASKED));
+        } else if !is_plain(value) {
             left_out.push((*name, "its value contains characters that a shell may interpret"));
         } else if before.len() + lines.len() + line.len() > MOST_BYTES {
             left_out.push((*name, "the limit of 100 KB for all variables of a step would be exceeded"));
@@ -159,6 +167,17 @@ mod tests {
             outcome.invocation.as_mut().unwrap().call_id = Some(id.to_owned());
             assert_eq!(appended("", &outcome), "OPENFAAS_URL=https://gateway.example.com\nOPENFAAS_STATUS=200\n");
         }
+    }
+
+    #[test]
+    fn value_that_contains_a_secret_is_left_out_and_not_changed() {
+        let _password = redact::Secret::new("output-s3cret".to_owned());
+        let mut outcome = sample::deploy();
+        outcome.functions[0].image = Some("ghcr.io/output-s3cret/hello:1".to_owned());
+        insta::assert_snapshot!(appended("", &outcome), @r"
+        OPENFAAS_URL=https://gateway.example.com
+        OPENFAAS_FUNCTIONS=hello,late
+        ");
     }
 
     #[test]

@@ -150,6 +150,11 @@ impl Function {
         Location { file: self.file.clone(), line: self.line }
     }
 
+    /// Whether the stack file has this field of the function.
+    pub fn sets(&self, field: &str) -> bool {
+        self.lines.iter().any(|(name, _)| *name == field)
+    }
+
     /// The line, from 1, of a field such as `image`, if the stack file has it; else the function's own.
     pub fn line_of(&self, field: &str) -> usize {
         let found = self.lines.iter().find(|(name, _)| *name == field);

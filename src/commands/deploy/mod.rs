@@ -1,5 +1,6 @@
 //! `COMMAND: deploy`: the functions of a stack file, side by side.
 
+mod function_log;
 mod provider_hints;
 mod readiness;
 mod rollback;
@@ -306,7 +307,10 @@ impl Deployer<'_> {
             let deployed =
                 deployer.deploy(&WantedFunction { target, deployment, body: deployment.to_json(), before }).await;
             deployed.map_err(|failed| Failed {
-                hint: failed.error.provider_says().map(|text| provider_hints::advice(text, function, &function.file)),
+                hint: failed
+                    .error
+                    .provider_says()
+                    .map(|text| provider_hints::advice(text, function, &self.deploy.selection.options)),
                 ..failed
             })
         })

@@ -4,7 +4,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream;
 use tokio::time::{Duration, Instant, sleep, timeout_at};
 
-use super::wait::show_log;
+use super::function_log::FunctionLogs;
 use crate::commands::calls::{Call, CallResponse, Caller, Payload, RefusedCall, no_response, show_refusal};
 use crate::commands::concurrent::Session;
 use crate::config::{Verify, VerifyCall};
@@ -48,14 +48,15 @@ impl Verifier<'_> {
     pub(super) async fn run(&self, calls: &mut [CallOutcome]) {
         let deadline = Instant::now() + self.limit;
         tracing::info!("verifying: {}", count(calls.len(), "call"));
+        let logs = &FunctionLogs::new(self.session);
         stream::iter(self.verify.calls.iter().zip(calls))
             .for_each_concurrent(self.session.parallel, async |(call, outcome)| {
-                self.verify(call, outcome, deadline).await
+                self.verify(call, outcome, deadline, logs).await
             })
             .await;
     }
 
-    async fn verify(&self, call: &VerifyCall, outcome: &mut CallOutcome, deadline: Instant) {
+    async fn verify(&self, call: &VerifyCall, outcome: &mut CallOutcome, deadline: Instant, logs: &FunctionLogs<'_>) {
         if self.session.shutdown.requested().is_some() {
             return;
         }
@@ -73,7 +74,7 @@ impl Verifier<'_> {
             Some(problem) => {
                 problem.clone().at(format!("`VERIFY {}`", log::quote(&call.text))).log();
                 outcome.problem = Some(problem);
-                show_log(&self.session, &outcome.function).await;
+                logs.show(&outcome.function).await;
             }
         }
     }

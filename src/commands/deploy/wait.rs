@@ -16,6 +16,7 @@
 use futures_util::future::join_all;
 use tokio::time::{Duration, Instant, Interval, interval_at, sleep, sleep_until};
 
+use super::function_log::FunctionLogs;
 use super::readiness::{Baseline, ReadinessTracker};
 use crate::commands::concurrent::Session;
 use crate::commands::progress::Reporter;
@@ -38,11 +39,8 @@ const GAP: Duration = Duration::from_millis(25);
 const PROGRESS: Duration = Duration::from_secs(10);
 /// More functions are not named in one line.
 const MOST_NAMED: usize = 10;
-/// How much of a function's log is shown, in lines, and of how many functions.
-const LOG_LINES: usize = 10;
+/// The log of so many functions is shown.
 const MOST_LOGS: usize = 10;
-/// A log that takes longer to read is not shown.
-const LOG_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) struct Waiter<'a> {
     pub(super) session: Session<'a>,
@@ -155,7 +153,8 @@ impl Waiter<'_> {
             self.session.reporter.problem(function.outcome, &problem);
             function.outcome.problem = Some(problem);
         }
-        let logs = waiting.iter().take(MOST_LOGS).map(|function| show_log(&self.session, &function.outcome.function));
+        let logs = FunctionLogs::new(self.session);
+        let logs = waiting.iter().take(MOST_LOGS).map(|function| logs.show(&function.outcome.function));
         join_all(logs).await;
     }
 }
@@ -225,20 +224,6 @@ impl Waiting<'_> {
                 )
             }
         }
-    }
-}
-
-/// Logs the last lines of a function's log, if they may be read.
-pub(super) async fn show_log(session: &Session<'_>, target: &FunctionName) {
-    let name = target;
-    match tokio::time::timeout(LOG_TIMEOUT, session.gateway.logs(target, LOG_LINES)).await {
-        Ok(Ok(lines)) if lines.is_empty() => tracing::info!("`{name}` has written nothing to its log"),
-        Ok(Ok(lines)) => {
-            let lines: String = lines.iter().map(|line| format!("\n{}", quote(line))).collect();
-            tracing::info!("the end of the log of `{name}`:{lines}");
-        }
-        Ok(Err(error)) => tracing::debug!("the log of `{name}` cannot be read: {}", error.problem().message),
-        Err(_) => tracing::debug!("the log of `{name}` could not be read in {}", log::duration(LOG_TIMEOUT)),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::commands::prepare::{Preparation, Rejected};
 use crate::config::Invoke;
 use crate::console::log::{self, quote};
 use crate::diagnostic::{Diagnostic, Failure};
-use crate::files::atomic::{self, Attributes};
+use crate::files::atomic::Attributes;
 use crate::function::outcome::{InvocationOutcome, Outcome};
 use crate::gateway::{Error, NoResponse};
 use response::ResponseBody;
@@ -19,9 +19,7 @@ use response::ResponseBody;
 pub(crate) async fn run(mut preparation: Preparation<'_>, invoke: &Invoke) -> Result<Outcome, Rejected> {
     let payload = open_payload(&mut preparation, &invoke.options);
     // Before the function runs: its response would be lost.
-    if let Some(Err(error)) = invoke.output_file.as_deref().map(atomic::check_path) {
-        preparation.problem("OUTPUT_FILE", error);
-    }
+    preparation.output_file(invoke.output_file.as_deref());
     let loaded = preparation.load().await;
     let gateway = preparation.gateway(loaded.as_ref());
     let (payload, gateway) = preparation.finish(payload.zip(gateway))?;

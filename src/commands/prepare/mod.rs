@@ -9,10 +9,13 @@ mod token_guard;
 mod trust;
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use crate::commands::concurrent::Session;
 use crate::commands::progress::Reporter;
 use crate::config::{self, Config, Environment, Problems, Task};
+use crate::console::log::quote;
+use crate::files::atomic;
 use crate::function::outcome::Outcome;
 use crate::gateway::Gateway;
 use crate::shutdown::Shutdown;
@@ -98,6 +101,23 @@ impl<'a> Preparation<'a> {
     pub(crate) fn problem(&mut self, name: &str, message: impl ToString) {
         if !self.variables.concerns(name) {
             self.variables.add(name, message);
+        }
+    }
+
+    /// Checks `OUTPUT_FILE` before anything is sent: what it is to hold would be lost.
+    pub(crate) fn output_file(&mut self, path: Option<&Path>) {
+        let Some(path) = path else { return };
+        let places = &self.config.places;
+        let directories = [&places.clone_dir, &places.storage_dir, &places.shared_storage_dir];
+        let directories: Vec<_> = directories.into_iter().flatten().map(PathBuf::as_path).collect();
+        if let Err(error) = atomic::check_path(path) {
+            self.problem("OUTPUT_FILE", error);
+        } else if places.clone_dir.is_some() && atomic::is_outside(path, &directories) {
+            let path = quote(&path.to_string_lossy());
+            let message = format!(
+                "`{path}` is outside of the clone directory, and lost when the pipe ends: write a relative path"
+            );
+            self.problem("OUTPUT_FILE", message);
         }
     }
 

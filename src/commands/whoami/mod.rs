@@ -23,9 +23,7 @@ use crate::oidc::{self, BuildContext, Claims, Grant, IamAction, IdToken};
 /// Explains the step's token; changes nothing. Returns the last line too.
 pub(crate) async fn run(mut preparation: Preparation<'_>, whoami: &Whoami) -> Result<(Outcome, String), Rejected> {
     let loaded = preparation.load().await;
-    if let Some(Err(error)) = whoami.output_file.as_deref().map(atomic::check_path) {
-        preparation.problem("OUTPUT_FILE", error);
-    }
+    preparation.output_file(whoami.output_file.as_deref());
     let gateway = preparation.gateway(loaded.as_ref());
     let credentials = &preparation.config.registries;
     let http =

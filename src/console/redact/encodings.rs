@@ -12,7 +12,9 @@ use crate::text::hex;
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Libraries differ in the punctuation that they percent-encode.
-const PERCENT: [&AsciiSet; 6] = [
+const PERCENT: [&AsciiSet; 7] = [
+    // Everything but letters and digits.
+    NON_ALPHANUMERIC,
     // Go's `url.QueryEscape`, Python's `quote_plus`.
     UNRESERVED,
     // Forms (WHATWG URL, `application/x-www-form-urlencoded`).
@@ -39,6 +41,10 @@ pub(super) fn all(secret: &[u8]) -> BTreeSet<String> {
     let texts = base64.chain(str::from_utf8(secret).map(str::to_owned));
     let mut texts: BTreeSet<_> = texts.flat_map(|text| escaped(&text)).collect();
     let hex = hex(secret);
+    // Every byte percent-encoded, as few programs do.
+    let percent =
+        |hex: &str| hex.as_bytes().chunks(2).map(|pair| format!("%{}", String::from_utf8_lossy(pair))).collect();
+    texts.extend::<[String; 2]>([percent(&hex.to_uppercase()), percent(&hex)]);
     texts.extend([hex.to_uppercase(), hex]);
     texts
 }
@@ -56,7 +62,7 @@ fn within_base64(secret: &[u8], before: usize) -> [String; 2] {
 /// The text as it is and in all escapings. Most escapings agree on the few special characters that a text has, and a token is
 /// long: what becomes of the characters is compared first.
 fn escaped(text: &str) -> Vec<String> {
-    let is_special = |character: &char| !character.is_ascii_alphanumeric() && !"-._".contains(*character);
+    let is_special = |character: &char| !character.is_ascii_alphanumeric();
     let special: BTreeSet<_> = text.chars().filter(is_special).collect();
     if special.is_empty() || text.len() > LONGEST_ESCAPED {
         return vec![text.to_owned()];

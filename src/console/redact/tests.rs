@@ -58,6 +58,21 @@ fn plain_secret_is_hidden() {
 }
 
 #[test]
+fn secret_with_every_byte_percent_encoded_is_hidden() {
+    let token = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.c2lnbmF0dXJl-c2lnbmF0_XJl";
+    let every = |byte: u8| format!("%{byte:02x}");
+    for encoded in [
+        token.bytes().map(every).collect::<String>(),
+        token.bytes().map(every).collect::<String>().to_uppercase(),
+        // Only what is neither a letter nor a digit.
+        token.replace('.', "%2E").replace('-', "%2D").replace('_', "%5F"),
+        token.replace('.', "%2e").replace('-', "%2d").replace('_', "%5f"),
+    ] {
+        assert_eq!(hide(token, &format!("<{encoded}>")), "<***>", "{encoded}");
+    }
+}
+
+#[test]
 fn escaped_secret_is_hidden() {
     let secret = "p@ss w/rd\"+é%\\🔑";
     for escaped in [

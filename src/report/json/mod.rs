@@ -19,7 +19,7 @@ use crate::function::resource::{Resource, ResourceOutcome};
 pub(super) const SCHEMA: u32 = 1;
 
 pub(super) fn document(outcome: &Outcome) -> Value {
-    present(json!({
+    let mut document = json!({
         "schema": SCHEMA,
         "version": env!("CARGO_PKG_VERSION"),
         "command": outcome.command.name(),
@@ -35,7 +35,36 @@ pub(super) fn document(outcome: &Outcome) -> Value {
         "functions": outcome.functions.iter().map(function).collect::<Vec<_>>(),
         "calls": some(outcome.calls.iter().map(call).collect()),
         "invocation": outcome.invocation.as_ref().map(invocation),
-    }))
+    });
+    let withheld = withhold(&mut document);
+    if withheld > 0 {
+        Diagnostic::warning(format!(
+            "{} left out of the result: a part of it is the value of a secret, and masked it would be wrong",
+            if withheld == 1 { "1 image or URL is".to_owned() } else { format!("{withheld} images and URLs are") }
+        ))
+        .with_hint("choose a longer secret, which is no part of names and addresses")
+        .log();
+    }
+    present(document)
+}
+
+/// Removes images and URLs with a secret in them: later steps would pull and call what does not exist. Returns how many.
+fn withhold(value: &mut Value) -> usize {
+    match value {
+        Value::Object(fields) => {
+            let mut count = 0;
+            for name in ["gateway", "url", "image", "digest"] {
+                if fields.get(name).and_then(Value::as_str).is_some_and(|text| redact::redact(text) != text) {
+                    // The gateway is always there, and empty if it is not known.
+                    fields.insert(name.to_owned(), if name == "gateway" { "".into() } else { Value::Null });
+                    count += 1;
+                }
+            }
+            count + fields.values_mut().map(withhold).sum::<usize>()
+        }
+        Value::Array(items) => items.iter_mut().map(withhold).sum(),
+        _ => 0,
+    }
 }
 
 /// A list that is absent if it is empty.

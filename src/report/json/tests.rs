@@ -192,6 +192,19 @@ fn secret_with_quotes_is_masked_and_the_json_stays_whole() {
 }
 
 #[test]
+fn image_or_url_with_a_secret_is_left_out_and_not_changed() {
+    let _known = Secret::new("json-path-s3cret".to_owned());
+    let mut outcome = sample::deploy();
+    outcome.gateway = "https://json-path-s3cret.example.com".to_owned();
+    outcome.functions[0].image = Some("ghcr.io/json-path-s3cret/hello:1".to_owned());
+    outcome.functions[1].url = "https://gw.example.com/function/json-path-s3cret".to_owned();
+    let value = value(&outcome);
+    assert_eq!(value["gateway"], "");
+    assert_eq!((value["functions"][0].get("image"), value["functions"][1].get("url")), (None, None));
+    assert!(value["functions"][0].get("url").is_some() && value["functions"][1].get("image").is_some());
+}
+
+#[test]
 fn duration_that_is_no_number_is_left_out() {
     for seconds in [f64::NAN, f64::INFINITY, -1.0] {
         let mut outcome = sample::invoke();

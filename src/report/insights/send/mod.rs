@@ -2,6 +2,7 @@
 //!
 //! The client is one of its own, so that no token for the gateway can travel with it.
 
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use reqwest::{Client, Proxy, Url};
@@ -9,6 +10,7 @@ use reqwest::{Client, Proxy, Url};
 use crate::console::log;
 use crate::diagnostic::Diagnostic;
 use crate::function::outcome::Outcome;
+use crate::http::cause::Cause;
 use crate::http::client::{self, SafeUrl};
 use crate::report::insights::{self, ReportContext, ReportRequest};
 
@@ -21,23 +23,36 @@ const RESPONSE_LIMIT: usize = 2048;
 /// Sends the report, without retries. If that fails, there is a warning, and the run goes on.
 pub(crate) async fn send(outcome: &Outcome, context: &ReportContext) {
     let requests = insights::requests(outcome, context);
-    match post_within(TIME_LIMIT, &requests, &context.proxy).await {
+    let sent = Cell::new(0);
+    match post_within(TIME_LIMIT, &requests, &context.proxy, &sent).await {
         Ok(()) => tracing::debug!("the report is on commit `{}`", log::quote(&context.commit)),
-        Err(error) => Diagnostic::warning(format!("the Code Insights report was not sent in full: {error}"))
-            .with_hint("the run is not affected; the report needs Bitbucket's proxy, or one that `REPORT_PROXY` names")
-            .log(),
+        Err(error) => {
+            let how = if sent.get() == 0 { "was not sent" } else { "was not sent in full" };
+            Diagnostic::warning(format!("the Code Insights report {how}: {error}"))
+                .with_hint(
+                    "the run is not affected; the report needs Bitbucket's proxy, or one that `REPORT_PROXY` names",
+                )
+                .log();
+        }
     }
 }
 
-async fn post_within(limit: Duration, requests: &[ReportRequest], proxy: &str) -> Result<(), Diagnostic> {
-    let sent = tokio::time::timeout(limit, post_all(requests, proxy)).await;
+async fn post_within(
+    limit: Duration,
+    requests: &[ReportRequest],
+    proxy: &str,
+    sent: &Cell<usize>,
+) -> Result<(), Diagnostic> {
+    let posted = tokio::time::timeout(limit, post_all(requests, proxy, sent)).await;
     let proxy = shown(proxy);
-    sent.unwrap_or_else(|_| Err(Diagnostic::error(format!("proxy `{proxy}` took longer than {limit:?}"))))
+    posted.unwrap_or_else(|_| {
+        Err(Diagnostic::error(format!("proxy `{proxy}` took longer than {}", log::duration(limit))))
+    })
 }
 
 /// Sends the requests one after the other: `PUT` creates the report, `POST` adds annotations to it. `DELETE` comes first, since
 /// a `PUT` to a report that exists keeps the annotations of an earlier run of the step.
-async fn post_all(requests: &[ReportRequest], proxy: &str) -> Result<(), Diagnostic> {
+async fn post_all(requests: &[ReportRequest], proxy: &str, sent: &Cell<usize>) -> Result<(), Diagnostic> {
     let client = client_of(proxy)?;
     let proxy = shown(proxy);
     for request in requests {
@@ -49,7 +64,7 @@ async fn post_all(requests: &[ReportRequest], proxy: &str) -> Result<(), Diagnos
         };
         let begin = Instant::now();
         let mut response = builder.send().await.map_err(|error| {
-            Diagnostic::error(format!("no response through proxy `{proxy}`: {}", innermost(&error)))
+            Diagnostic::error(format!("no response through proxy `{proxy}`: {}", Cause::of(&error, TIME_LIMIT)))
         })?;
         let status = response.status();
         tracing::debug!("{method} {}: {status} in {:?}", request.url, begin.elapsed());
@@ -60,6 +75,7 @@ async fn post_all(requests: &[ReportRequest], proxy: &str) -> Result<(), Diagnos
             let body = log::quote(&String::from_utf8_lossy(&body));
             return Err(Diagnostic::error(format!("proxy `{proxy}` answered {method} with {status}: `{body}`")));
         }
+        sent.set(sent.get() + usize::from(request.method != http::Method::DELETE));
     }
     Ok(())
 }
