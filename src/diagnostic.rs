@@ -67,11 +67,11 @@ pub struct Diagnostic {
     pub severity: Severity,
     /// A function in backticks, or file and line; empty for the run as a whole, and where the reader names it.
     pub place: String,
-    /// What happened: one line, or the list of what is wrong with the variables.
+    /// One line, or the list of all problems with the variables.
     pub message: String,
-    /// What to change; may have several lines.
+    /// The remedy; may have several lines.
     pub hint: Option<String>,
-    /// What it counts as if it is an error.
+    /// The kind of failure that it counts as if it is an error.
     pub failure: Failure,
 }
 

@@ -27,7 +27,7 @@ struct Signal {
     is_repeated: bool,
 }
 
-/// Whether the run was asked to shut down.
+/// The request to shut down, once there is one.
 #[derive(Clone)]
 pub(crate) struct Shutdown(watch::Receiver<Option<Signal>>);
 

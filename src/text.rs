@@ -22,7 +22,7 @@ pub(crate) fn variable_name(text: &str) -> Option<&str> {
     (is_name && !name.is_empty()).then_some(name)
 }
 
-/// Whether a host is this machine. Names below `localhost` are not: some resolvers look them up elsewhere.
+/// True if a host is this machine. Names below `localhost` are not: some resolvers look them up elsewhere.
 pub(crate) fn is_loopback(host: &Host<&str>) -> bool {
     match host {
         Host::Domain(name) => *name == "localhost",

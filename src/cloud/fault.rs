@@ -36,7 +36,7 @@ impl CloudError {
         self.code.strip_suffix("Exception").unwrap_or(&self.code)
     }
 
-    /// Whether the same request may succeed later, which AWS does not say by the status alone.
+    /// True if the same request may succeed later, which AWS does not say by the status alone.
     pub(super) fn is_transient(&self) -> bool {
         [
             "IDPCommunicationError",
@@ -115,7 +115,7 @@ pub(super) async fn send(
     response.map_err(|error| about(format!("{service} could not be reached"), error))
 }
 
-/// What a service refused, with what to change.
+/// A refusal of a service, with its remedy.
 pub(super) fn refused(
     service: &str,
     what: &str,

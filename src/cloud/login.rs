@@ -1,4 +1,4 @@
-//! What a registry accepts: a user and a password, or a token in their place.
+//! Logins for registries: a user and a password, or a token in their place.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -14,12 +14,12 @@ pub(crate) const SHORTEST_TOKEN: usize = 12;
 /// The user under which docker stores an identity token.
 pub(crate) const TOKEN_USER: &str = "<token>";
 
-/// What a registry accepts, from a variable or from a cloud.
+/// A login for a registry, from a variable or from a cloud.
 #[derive(Debug)]
 pub(crate) struct RegistryLogin {
     /// The base64 of `USERNAME:PASSWORD`.
     pub(crate) basic: Secret,
-    /// What docker calls an identity token: a refresh token (distribution, *OAuth2 Token Authentication*).
+    /// Docker's identity token: a refresh token (distribution, *OAuth2 Token Authentication*).
     pub(crate) identity_token: Option<Secret>,
     /// `None` if it does not expire by itself.
     pub(crate) expires: Option<SystemTime>,
@@ -42,7 +42,7 @@ impl RegistryLogin {
         Self { identity_token: Some(Secret::new(token.to_owned())), ..Self::new(TOKEN_USER, token) }
     }
 
-    /// Whether a shell may have taken a part of the user name: Harbor's robots are called `robot$NAME`, those of a project
+    /// True if a shell may have taken a part of the user name: Harbor's robots are called `robot$NAME`, those of a project
     /// `robot$PROJECT+NAME`.
     pub(crate) fn lacks_part_of_name(&self) -> bool {
         let decoded = BASE64.decode(self.basic.reveal()).unwrap_or_default();

@@ -46,7 +46,7 @@ impl<'a> Step<'a> {
         oidc::workspace_audience(&self.claims)
     }
 
-    /// What the token says of whom it is for and from, a line each.
+    /// Issuer, audiences and subject of the token, a line each.
     pub(super) fn claims(&self) -> String {
         let audiences = self.claims.audiences();
         let audiences = if audiences.is_empty() { "none".to_owned() } else { audiences.join(", ") };
@@ -68,7 +68,7 @@ impl<'a> Step<'a> {
         })
     }
 
-    /// What a cloud makes of the claims: claim, value, meaning.
+    /// The claims as a cloud reads them: claim, value, meaning.
     pub(super) fn table<const N: usize>(&self, rows: [(&str, String); N]) -> Vec<[String; 3]> {
         let value = |claim: &str| match claim {
             "aud" => self.claims.audiences().join(", "),

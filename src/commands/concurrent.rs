@@ -16,7 +16,7 @@ use crate::gateway::{Deletion, Error, Gateway};
 use crate::shutdown::Shutdown;
 use crate::text::count;
 
-/// What all requests for functions need once everything is checked.
+/// The session of a run, once everything is checked.
 #[derive(Clone, Copy)]
 pub(crate) struct Session<'a> {
     pub(crate) gateway: &'a Gateway,
@@ -34,7 +34,7 @@ pub(crate) fn begun(gateway: &Gateway, target: FunctionName) -> FunctionOutcome 
 /// Why an action failed.
 pub(crate) struct Failed {
     pub(crate) error: Error,
-    /// What to change, if the error does not say it.
+    /// The remedy, if the error has none.
     pub(crate) hint: Option<String>,
     pub(crate) left: Left,
 }

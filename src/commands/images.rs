@@ -18,7 +18,7 @@ use crate::registry::{FoundImage, Platform, Registries, RegistryCredentials, pla
 use crate::stack::Function;
 use crate::text::count;
 
-/// What the registries said about the images of a stack file.
+/// The result of the checks of a stack file's images.
 #[derive(Debug, Default)]
 pub(crate) struct Checked {
     /// By the image as the stack file names it.
@@ -27,7 +27,7 @@ pub(crate) struct Checked {
     problems: BTreeMap<String, Diagnostic>,
 }
 
-/// What was found, and the lines of the stack files that each is about.
+/// Problems, and the lines of the stack files that each is about.
 type Notes = BTreeMap<Diagnostic, BTreeSet<(Arc<str>, usize)>>;
 
 /// Looks up every image once. What is wrong is logged here, and kept if it forbids the deploy.

@@ -1,4 +1,4 @@
-//! What a user asks for: one module per `COMMAND`, and beside them what they share. No command imports another.
+//! The commands: one module per `COMMAND`, and beside them what they share. No command imports another.
 
 pub(crate) mod deploy;
 pub(crate) mod diff;

@@ -27,7 +27,7 @@ pub(crate) async fn left_over(gateway: &Gateway, loaded: &Loaded) -> Result<Vec<
     Ok(found.into_iter().map(|(namespace, name)| FunctionName { name, namespace }).collect())
 }
 
-/// Whether a function that was listed in `namespace` is one to remove.
+/// True if a function that was listed in `namespace` is one to remove.
 ///
 /// If the stack file has no namespace, a function of the same name in any namespace counts as the one that it names: it is
 /// safer to keep one too many.

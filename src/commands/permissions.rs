@@ -1,4 +1,4 @@
-//! What a Policy has to permit for what the variables ask for.
+//! The actions that a Policy has to permit for a run with these variables.
 
 use std::collections::BTreeSet;
 
@@ -73,7 +73,7 @@ pub(crate) fn of_all(action: IamAction, functions: Vec<FunctionName>) -> Vec<Gra
     vec![Grant { actions: vec![action], functions }]
 }
 
-/// What `PRUNE` needs in the namespaces of these functions.
+/// The actions that `PRUNE` needs in the namespaces of these functions.
 fn of_namespaces(deploy: &Deploy, functions: &[FunctionName], actions: &[IamAction]) -> Option<Grant> {
     let namespaces: BTreeSet<_> = functions.iter().map(|function| function.namespace.clone()).collect();
     on_all_of(&namespaces, actions).filter(|_| deploy.selection.options.prune)

@@ -191,7 +191,7 @@ async fn each<T>(
     stream::iter(resources).map(run).buffered(session.parallel).collect().await
 }
 
-/// Whether all of them are as they should be.
+/// True if all of them are as they should be.
 pub(crate) fn are_done(outcomes: &[ResourceOutcome]) -> bool {
     outcomes.iter().all(|outcome| outcome.problem.is_none() && outcome.action != ResourceAction::NotStarted)
 }

@@ -236,7 +236,7 @@ fn header_map(entry: Entry<'_>, problems: &mut Problems) -> HeaderMap {
     headers
 }
 
-/// Whether a content type is JSON, such as `application/json` or `application/problem+json`.
+/// True if a content type is JSON, such as `application/json` or `application/problem+json`.
 fn is_json(content_type: &str) -> bool {
     let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     media_type.ends_with("/json") || media_type.ends_with("+json")

@@ -40,7 +40,7 @@ impl Environment {
         self.text(name).map(str::to_owned)
     }
 
-    /// Whether the variable is set to a value that is not UTF-8.
+    /// True if the variable is set to a value that is not UTF-8.
     pub(crate) fn is_garbled(&self, name: &str) -> bool {
         self.garbled.contains(name)
     }

@@ -104,7 +104,7 @@ pub(crate) fn check_names(environment: &Environment, substituted: &BTreeSet<Stri
     }
 }
 
-/// What is wrong with `$NAME` in place of the variable's value.
+/// The problem with `$NAME` in place of the variable's value.
 pub(super) fn not_expanded(reference: &str) -> String {
     let reference = reference.trim();
     let name = variable_name(reference).unwrap_or_default();

@@ -95,7 +95,7 @@ impl Entry<'_> {
         items
     }
 
-    /// Whether the list is one line of text, without the brackets of a list.
+    /// True if the list is one line of text, without the brackets of a list.
     pub(super) fn is_one_line(&self, items: &[String]) -> bool {
         items.len() == 1 && self.value.is_some_and(|text| !is_yaml(text))
     }
@@ -176,7 +176,7 @@ pub(super) fn value_of(item: &str) -> &str {
     item.split_once(['=', ':']).map_or(item, |(_, value)| value)
 }
 
-/// What is wrong with an item, whatever the list is of.
+/// The problem with an item, whatever the list is of.
 fn wrong_item(item: &str, kind: ValueKind) -> Option<String> {
     if item.trim().is_empty() {
         return Some(
@@ -220,7 +220,7 @@ fn pair(item: &str, separator: char) -> Result<(String, String), String> {
     Ok((before.trim().to_owned(), after.to_owned()))
 }
 
-/// Whether a text looks like the name of a variable, a label or a header.
+/// True if a text looks like the name of a variable, a label or a header.
 fn is_key(text: &str) -> bool {
     let text = text.trim();
     text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
@@ -252,7 +252,7 @@ fn names_in_line(line: &str, separator: char) -> Vec<&str> {
     })
 }
 
-/// What to write for these items.
+/// The text to write for these items.
 pub(super) fn write_list(items: &[&str]) -> String {
     let items = items.iter().map(|item| format!("'{}'", item.replace('\'', "''"))).collect::<Vec<_>>().join(", ");
     let shown = whole_or_length(&items);

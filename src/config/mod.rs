@@ -46,7 +46,7 @@ use crate::report::Places;
 use crate::stack;
 use crate::stack::git_labels::GitLabels;
 
-/// What the variables say, all of it valid.
+/// The configuration: all of it is valid.
 #[derive(Debug)]
 pub struct Config {
     pub(crate) task: Task,
@@ -58,7 +58,7 @@ pub struct Config {
     /// The step's ID token, or why it is missing: clouds get it also if `OPENFAAS_PASSWORD` is what the gateway gets.
     pub(crate) id_token: Result<Arc<IdToken>, TokenError>,
     pub(crate) registries: RegistryCredentials,
-    /// What Bitbucket says about the build, to be compared with the token.
+    /// The build as Bitbucket's variables have it, to be compared with the token.
     pub(crate) build: BuildContext,
     /// PEM text, or the path of a PEM file.
     pub(crate) ca_cert: Option<String>,
@@ -73,7 +73,7 @@ pub struct Config {
 #[derive(Debug)]
 pub struct Invalid {
     pub problems: Problems,
-    /// What is valid, with defaults in place of what is not: the problems of the files that it names are reported in the
+    /// The valid part, with defaults in place of the rest: the problems of the files that it names are reported in the
     /// same run.
     pub(crate) config: Config,
 }
@@ -159,7 +159,7 @@ pub(crate) struct Deploy {
     pub(crate) verify: Option<Arc<Verify>>,
     pub(crate) show_values: bool,
     pub(crate) rollback: bool,
-    /// What equals what runs is not sent.
+    /// Functions that equal what runs are not sent.
     pub(crate) only_changed: bool,
     pub(crate) images_from: Option<ImagesFrom>,
     /// The repository that functions are labelled with (`OWNER_LABEL`).
@@ -249,17 +249,17 @@ pub(crate) enum Auth {
     Never,
 }
 
-/// Whether debug lines are shown; read before anything else, for the log.
+/// True if debug lines are shown; read before anything else, for the log.
 pub(crate) fn debug(environment: &Environment) -> bool {
     environment.text("DEBUG").and_then(value::boolean).unwrap_or(false)
 }
 
-/// Whether lines are coloured (<https://no-color.org>).
+/// True if lines are coloured (<https://no-color.org>).
 pub(crate) fn colour(environment: &Environment) -> bool {
     environment.get("NO_COLOR").is_none_or(str::is_empty) && !environment.is_garbled("NO_COLOR")
 }
 
-/// What is wrong with a variable that is required and has no value.
+/// The problem with a required variable that has no value.
 pub(crate) fn missing(blank: bool) -> &'static str {
     if blank {
         "is set but empty: check that the variable it refers to is defined for this deployment environment"

@@ -391,7 +391,7 @@ fn addressable(namespace: &str) -> Result<String, Diagnostic> {
     }
 }
 
-/// What Bitbucket's own variables say about the build.
+/// The build as Bitbucket's own variables have it.
 fn build(environment: &Environment) -> BuildContext {
     BuildContext {
         number: environment.owned("BITBUCKET_BUILD_NUMBER"),

@@ -19,7 +19,7 @@ impl Problems {
         self.0.is_empty()
     }
 
-    /// Whether something is wrong with this variable.
+    /// True if something is wrong with this variable.
     pub(crate) fn concerns(&self, name: &str) -> bool {
         self.0.iter().any(|(wrong, _)| wrong == name)
     }

@@ -9,14 +9,14 @@ use crate::cloud::google::{ServiceAccount, WorkloadIdentityProvider};
 use crate::function::image::Host;
 use crate::registry::{DockerAuthConfig, Platform, RegistryCredentials};
 
-/// What is asked of registries before a deploy (`CHECK_IMAGES`, `PIN_IMAGES`, `IMAGE_PLATFORMS`).
+/// Checks of images before a deploy (`CHECK_IMAGES`, `PIN_IMAGES`, `IMAGE_PLATFORMS`).
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ImageChecks {
-    /// Whether registries are asked at all.
+    /// True if registries are asked at all.
     pub(crate) check: bool,
-    /// Whether each image is deployed by its digest.
+    /// True if each image is deployed by its digest.
     pub(crate) pin: bool,
-    /// What each image must exist for.
+    /// The platforms that each image must exist for.
     pub(crate) platforms: Vec<Platform>,
 }
 

@@ -24,7 +24,7 @@ pub(super) fn check(environment: &Environment, command: Command, problems: &mut 
     }
 }
 
-/// What is wrong with the value of a scalar that no variable of the pipe can have.
+/// The problem with a scalar that no variable of the pipe can have.
 fn wrong(name: &str, value: &str) -> Option<String> {
     if let Some(text) = unexpanded(value) {
         return Some(text);
@@ -33,7 +33,7 @@ fn wrong(name: &str, value: &str) -> Option<String> {
     slips::odd_character(value).map(|odd| format!("contains {odd}")).filter(|_| name != "CA_CERT")
 }
 
-/// What is wrong with a value that is or contains a variable's name in place of its value.
+/// The problem with a value that is or contains a variable's name in place of its value.
 pub(super) fn unexpanded(value: &str) -> Option<String> {
     let is_whole = variable_name(value).is_some();
     let reference = if is_whole { value.trim() } else { slips::braced_reference(value)? };

@@ -31,7 +31,7 @@ pub(super) fn hide(environment: &Environment) {
     }
 }
 
-/// Whether a variable holds a secret, which the stack file must not pass to a function.
+/// True if a variable holds a secret, which the stack file must not pass to a function.
 pub(crate) fn is_secret(environment: &Environment, name: &str) -> bool {
     match Sensitive::of(name) {
         // The query of a stack file's URL is often a token.
@@ -65,7 +65,7 @@ fn hide_value(item: &str, is_header: bool) {
     }
 }
 
-/// Whether an item is the name of a variable that was not expanded: the error about it shows the name.
+/// True if an item is the name of a variable that was not expanded: the error about it shows the name.
 pub(super) fn is_unexpanded(value: &str) -> bool {
     variable_name(value).is_some_and(|name| !name.bytes().any(|byte| byte.is_ascii_lowercase()))
 }

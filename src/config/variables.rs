@@ -65,7 +65,7 @@ const URLS: [&str; 10] = [
     "STACK_FILE",
 ];
 
-/// What must be hidden of a variable's value.
+/// The part of a variable's value that must be hidden.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sensitive {
     /// All of it, and no function gets it under any name.
@@ -80,7 +80,7 @@ pub(super) enum Sensitive {
 }
 
 impl Sensitive {
-    /// What is sensitive about a variable, or about `NAME_0` of a list: redaction and substitution both follow from it.
+    /// The sensitive part of a variable, or of `NAME_0` of a list: redaction and substitution both follow from it.
     pub(super) fn of(name: &str) -> Option<Self> {
         let item_of = name.rsplit_once('_').filter(|(_, index)| index.bytes().all(|byte| byte.is_ascii_digit()));
         [Some(name), item_of.map(|(list, _)| list)].into_iter().flatten().find_map(|name| {
@@ -101,7 +101,7 @@ impl Sensitive {
 }
 
 impl ValueKind {
-    /// Whether any text may be meant, also one that looks like a mistake.
+    /// True if any text may be meant, also one that looks like a mistake.
     pub(super) fn is_free(self) -> bool {
         matches!(self, Self::Verbatim | Self::Secret)
     }
@@ -117,7 +117,7 @@ pub struct Variable {
 }
 
 impl Variable {
-    /// Whether a name is this variable's, or that of a part of the list that was written for it.
+    /// True if a name is this variable's, or that of a part of the list that was written for it.
     pub(super) fn owns(&self, name: &str) -> bool {
         name.strip_prefix(self.name).is_some_and(|rest| rest.is_empty() || is_list_suffix(rest))
     }
@@ -128,7 +128,7 @@ impl Variable {
     }
 }
 
-/// Whether a text is what Bitbucket appends to the name of a list: `_COUNT`, `_0`, `_1`, …
+/// True if a text is what Bitbucket appends to the name of a list: `_COUNT`, `_0`, `_1`, …
 pub(super) fn is_list_suffix(text: &str) -> bool {
     let Some(rest) = text.strip_prefix('_') else { return false };
     rest == "COUNT" || !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit())
@@ -144,7 +144,7 @@ pub(super) struct Entry<'a> {
 }
 
 impl Entry<'_> {
-    /// Whether it is set and blank, as `X: $UNSET` arrives.
+    /// True if it is set and blank, as `X: $UNSET` arrives.
     pub(super) fn is_blank(&self) -> bool {
         // These reach the pipe blank if they are not set at all (`pipe.yml`).
         let is_always_set = self.variable.name.starts_with("OPENFAAS_");

@@ -49,7 +49,7 @@ pub(super) fn full_name<'a>(text: &'a str, form: &'static str) -> Result<(&'a st
     }
 }
 
-/// What is wrong with a function's URL, or with its path, in place of the function's name.
+/// The problem with a function's URL, or with its path, in place of the function's name.
 pub(super) fn is_a_url(text: &str) -> Option<Diagnostic> {
     let path = match text.split_once("://") {
         Some((_, rest)) => &rest[rest.find('/')?..],
@@ -61,7 +61,7 @@ pub(super) fn is_a_url(text: &str) -> Option<Diagnostic> {
     is_url.then(|| Diagnostic::error(format!("is a URL or a path: write `{}`", whole_or_length(call))))
 }
 
-/// Whether some server on the way may take a path for one that goes up: with backslashes for slashes, encoded once or more often,
+/// True if some server on the way may take a path for one that goes up: with backslashes for slashes, encoded once or more often,
 /// or with parameters behind the dots.
 fn leaves(path: &str) -> bool {
     let mut decoded = path.to_owned();

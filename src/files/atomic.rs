@@ -136,7 +136,7 @@ pub(crate) fn check_path(path: &Path) -> Result<(), input::Error> {
     }
 }
 
-/// Whether a file at this path would be in none of these directories, links followed.
+/// True if a file at this path would be in none of these directories, links followed.
 pub(crate) fn is_outside(path: &Path, directories: &[&Path]) -> bool {
     // A link in place of the file itself is replaced.
     let Some(parent) = resolved(path.parent().unwrap_or(Path::new(""))) else { return true };

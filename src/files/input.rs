@@ -39,7 +39,7 @@ pub(crate) fn open(path: &Path) -> Result<(File, u64), Error> {
     Ok((file, metadata.len()))
 }
 
-/// Whether a path is a regular file, and no directory, pipe or device.
+/// True if a path is a regular file, and no directory, pipe or device.
 pub(super) fn check_regular(path: &Path, metadata: &Metadata) -> Result<(), Error> {
     let kind = if metadata.is_dir() { "a directory" } else { "a pipe or a device" };
     if metadata.is_file() { Ok(()) } else { Err(Error::NotAFile { path: path.to_owned(), kind }) }

@@ -32,7 +32,7 @@ pub struct Deployment {
     /// The most a replica may use.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limits: Option<Resources>,
-    /// What a replica is promised.
+    /// The resources reserved for a replica.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requests: Option<Resources>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -86,7 +86,7 @@ pub(crate) struct Status {
     pub(crate) annotations: BTreeMap<String, String>,
     /// The most a replica may use.
     pub(crate) limits: Option<Resources>,
-    /// What a replica is promised.
+    /// The resources reserved for a replica.
     pub(crate) requests: Option<Resources>,
     #[serde(deserialize_with = "or_default")]
     pub(crate) read_only_root_filesystem: bool,
@@ -99,7 +99,7 @@ pub(crate) struct Status {
 }
 
 impl Status {
-    /// What would have to be sent to get this function: what the provider itself adds is left out.
+    /// The deployment that results in this function, without what the provider itself adds.
     ///
     /// Known of faas-netes, as controller and as operator: labels `faas_function`, `app`, `controller` and `uid`;
     /// annotations `prometheus.io.scrape` and `com.openfaas.function.spec`; `fprocess` among the environment variables; a

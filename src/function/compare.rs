@@ -18,7 +18,7 @@ pub(crate) struct Change {
 }
 
 impl Change {
-    /// Whether it is about the commit that the function is deployed from.
+    /// True if it is about the commit that the function is deployed from.
     fn is_of_commit(&self) -> bool {
         match self.field.split_once(' ') {
             Some(("label", key)) => GIT_LABELS.contains(&key),
@@ -27,7 +27,7 @@ impl Change {
         }
     }
 
-    /// Whether it is about an environment variable.
+    /// True if it is about an environment variable.
     pub(crate) fn is_environment(&self) -> bool {
         self.field.starts_with("env ")
     }
@@ -39,7 +39,7 @@ pub(crate) const GIT_LABELS: [&str; 4] =
 /// The annotation beside them.
 pub(crate) const GIT_URL: &str = "com.openfaas.git-repo-url";
 
-/// What has to be in a name for its value not to be shown.
+/// Parts of names whose values are not shown.
 const SECRET_WORDS: [&str; 12] = [
     "PASS",
     "PWD",
@@ -136,7 +136,7 @@ impl Changes {
     }
 }
 
-/// Whether a value should not be shown, by its name or because it has a password in it.
+/// True if a value should not be shown, by its name or because it has a password in it.
 pub(crate) fn is_secret(name: &str, value: &str) -> bool {
     // A switch such as `jwt_auth: 'true'` is not a secret, although its name looks like one.
     let is_switch = ["", "true", "false", "0", "1"].contains(&value.to_ascii_lowercase().as_str());
@@ -148,7 +148,7 @@ fn looks_secret(name: &str) -> bool {
     SECRET_WORDS.iter().any(|word| name.contains(word))
 }
 
-/// Whether a value is or holds a URL with a password: `postgres://user:password@host`.
+/// True if a value is or holds a URL with a password: `postgres://user:password@host`.
 fn has_password(value: &str) -> bool {
     value.split("://").skip(1).any(|rest| {
         let authority = rest.split(['/', '?', '#', ' ']).next().unwrap_or_default();

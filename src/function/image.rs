@@ -42,7 +42,7 @@ pub(crate) struct Reference {
     pub(crate) digest: Option<String>,
 }
 
-/// What `TAG_FORMAT` makes of image names.
+/// The tag that `TAG_FORMAT` gives image names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Tag {
     /// The name as it is, with `:latest` if it has no tag.
@@ -166,7 +166,7 @@ impl Reference {
         Ok(Self { text: text.to_owned(), host, repository, tag, digest })
     }
 
-    /// What the registry is asked for: the digest if there is one, since the tag beside it does not count.
+    /// The version to request: the digest if there is one, since the tag beside it does not count.
     pub(crate) fn version(&self) -> &str {
         self.digest.as_deref().or(self.tag.as_deref()).unwrap_or("latest")
     }
@@ -184,7 +184,7 @@ impl fmt::Display for Reference {
     }
 }
 
-/// Whether the first part of a name is a registry rather than a user of Docker Hub.
+/// True if the first part of a name is a registry rather than a user of Docker Hub.
 fn names_host(first: &str) -> bool {
     first.contains(['.', ':']) || first == "localhost" || first.contains(char::is_uppercase)
 }
@@ -194,12 +194,12 @@ fn is_host(host: &str) -> bool {
     HOST.is_match(host) && Url::parse(&format!("https://{host}")).is_ok()
 }
 
-/// Whether a text is a digest of an algorithm that the OCI image specification registers (*Digests*).
+/// True if a text is a digest of an algorithm that the OCI image specification registers (*Digests*).
 pub(crate) fn is_digest(digest: &str) -> bool {
     DIGEST.is_match(digest)
 }
 
-/// Whether two names are those of one image: some providers write out what a name leaves to convention.
+/// True if two names are those of one image: some providers write out what a name leaves to convention.
 pub(crate) fn is_same_image(one: &str, other: &str) -> bool {
     let complete = |name| {
         let Reference { host, repository, tag, digest, .. } = Reference::parse(name).ok()?;

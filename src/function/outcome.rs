@@ -1,4 +1,4 @@
-//! What a run did: the source of the log's table, the exit code and the result files.
+//! The outcome of a run: the source of the log's table, the exit code and the result files.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use super::resource::ResourceOutcome;
 use crate::diagnostic::Diagnostic;
 pub use crate::diagnostic::{Diagnostic as Problem, Failure};
 
-/// What was done with a function.
+/// The action on a function.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Action {
     /// It did not exist before.
@@ -17,7 +17,7 @@ pub(crate) enum Action {
     Updated,
     /// It was deleted and created again.
     Replaced,
-    /// What runs equals what would have been sent (`ONLY_CHANGED`).
+    /// The running function equals the one to send (`ONLY_CHANGED`).
     Unchanged,
     Removed,
     /// It was to be deleted and did not exist.
@@ -32,12 +32,12 @@ pub(crate) enum Action {
 }
 
 impl Action {
-    /// Whether the new version was deployed, and was not rolled back.
+    /// True if the new version was deployed, and was not rolled back.
     pub(crate) fn is_deployed(self) -> bool {
         matches!(self, Self::Created | Self::Updated | Self::Replaced)
     }
 
-    /// Whether the version of the stack file runs, deployed by this run or before it.
+    /// True if the version of the stack file runs, deployed by this run or before it.
     pub(crate) fn is_current(self) -> bool {
         self.is_deployed() || self == Self::Unchanged
     }
@@ -65,10 +65,10 @@ pub(crate) struct Replicas {
     pub(crate) available: u64,
 }
 
-/// What a report says of one function.
+/// The verdict of a report on one function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// What was asked for was done.
+    /// It was done as asked.
     Passed,
     /// It was tried, and it failed.
     Failed,
@@ -85,13 +85,13 @@ pub(crate) struct Location {
     pub(crate) line: usize,
 }
 
-/// What is left of a function that was not deployed.
+/// The state of a function that was not deployed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Left {
-    /// What was there before.
+    /// The previous version.
     #[default]
     Untouched,
-    /// What ran before, deployed again; its image.
+    /// The previous version, redeployed; its image.
     Restored(String),
     Gone,
     /// It is not known: what runs, or nothing.
@@ -113,9 +113,9 @@ pub(crate) struct FunctionOutcome {
     pub(crate) url: String,
     /// Where a stack file names it; absent for a function that no stack file of the run names.
     pub(crate) place: Option<Location>,
-    /// Whether it became ready; absent if the run did not wait for it.
+    /// True if it became ready; absent if the run did not wait for it.
     pub(crate) ready: Option<bool>,
-    /// What is left of it, if it was not deployed or not rolled back.
+    /// Its state, if it was not deployed or not rolled back.
     pub(crate) left: Left,
     /// Its replicas as last reported, if they were requested.
     pub(crate) replicas: Option<Replicas>,
@@ -145,13 +145,13 @@ impl FunctionOutcome {
 #[derive(Clone, Debug)]
 pub(crate) struct InvocationOutcome {
     pub(crate) function: FunctionName,
-    /// Whether the function may have received it.
+    /// True if the function may have received it.
     pub(crate) sent: bool,
     /// The HTTP status of the response, if there was one.
     pub(crate) status: Option<u16>,
     /// The gateway's id of the call (`X-Call-Id`).
     pub(crate) call_id: Option<String>,
-    /// Whether it was queued rather than answered.
+    /// True if it was queued rather than answered.
     pub(crate) asynchronous: bool,
     /// Size of the response's body in bytes.
     pub(crate) response_bytes: u64,
@@ -162,7 +162,7 @@ pub(crate) struct InvocationOutcome {
     pub(crate) duration: Duration,
 }
 
-/// What became of a call of `VERIFY`.
+/// The result of a `VERIFY` call.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct CallOutcome {
     /// As it was written.
@@ -170,7 +170,7 @@ pub(crate) struct CallOutcome {
     pub(crate) function: FunctionName,
     pub(crate) method: String,
     pub(crate) url: String,
-    /// Whether it was made: it is not if a function of the run is not ready.
+    /// True if it was made: it is not if a function of the run is not ready.
     pub(crate) made: bool,
     pub(crate) status: Option<u16>,
     /// The gateway's id of the call (`X-Call-Id`).

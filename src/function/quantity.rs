@@ -3,7 +3,7 @@
 
 const BILLION: u128 = 1_000_000_000;
 
-/// Whether two quantities are equal; what is not a quantity is equal only to the same text.
+/// True if two quantities are equal; what is not a quantity is equal only to the same text.
 pub(crate) fn is_equal(one: &str, other: &str) -> bool {
     one == other || nanos(one).is_some_and(|value| Some(value) == nanos(other))
 }

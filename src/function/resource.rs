@@ -29,7 +29,7 @@ impl fmt::Display for Resource {
     }
 }
 
-/// What was done with a secret or a namespace.
+/// The action on a secret or a namespace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum ResourceAction {
     Created,

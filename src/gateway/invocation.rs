@@ -20,7 +20,7 @@ pub(crate) struct Invocation<'a> {
     pub url: Url,
     /// All headers but the token's.
     pub headers: &'a HeaderMap,
-    /// Whether it may be sent twice.
+    /// True if it may be sent twice.
     pub idempotent: bool,
     /// How many times to retry after a transient failure.
     pub retries: u32,
@@ -49,7 +49,7 @@ impl Internal {
     }
 }
 
-/// Whether a function that has just been started may respond otherwise soon.
+/// True if a function that has just been started may respond otherwise soon.
 pub(crate) fn may_recover(status: StatusCode, headers: &HeaderMap) -> bool {
     match (status.as_u16(), Internal::of(headers)) {
         (502..=504, _) | (500, Some(Internal::Proxy)) | (429, Some(Internal::Watchdog)) => true,
@@ -58,7 +58,7 @@ pub(crate) fn may_recover(status: StatusCode, headers: &HeaderMap) -> bool {
 }
 
 impl Invocation<'_> {
-    /// Whether a response is worth a retry. A watchdog with too many requests under way did not run the function.
+    /// True if a response is worth a retry. A watchdog with too many requests under way did not run the function.
     fn may_retry(&self, response: &reqwest::Response) -> bool {
         match (response.status(), Internal::of(response.headers())) {
             (StatusCode::TOO_MANY_REQUESTS, Some(Internal::Watchdog)) => true,
@@ -71,7 +71,7 @@ impl Invocation<'_> {
 /// Why an invocation has no response to pass on.
 pub(crate) struct NoResponse {
     pub error: Error,
-    /// Whether the function may have received it.
+    /// True if the function may have received it.
     pub sent: bool,
 }
 
@@ -166,7 +166,7 @@ impl Gateway {
     }
 }
 
-/// Whether a user may set this header on an invocation; the HTTP client sets the others.
+/// True if a user may set this header on an invocation; the HTTP client sets the others.
 pub(crate) fn may_be_set(name: &HeaderName) -> bool {
     ![HOST, CONTENT_LENGTH, TRANSFER_ENCODING, PROXY_AUTHORIZATION].contains(name)
 }

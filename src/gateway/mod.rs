@@ -50,7 +50,7 @@ pub(crate) struct Settings {
     pub(crate) url: Url,
     /// Trusted beside the built-in roots.
     pub(crate) ca_cert: Option<CaCert>,
-    /// Whether its certificate may be any.
+    /// Accept any certificate.
     pub(crate) accept_any_certificate: bool,
     pub(crate) authenticator: Authenticator,
     /// Sent with every request.
@@ -61,7 +61,7 @@ pub(crate) struct Settings {
     pub(crate) retries: u32,
     /// Requests under way at once.
     pub(crate) parallel: usize,
-    /// What is known of the build, to be compared with the token.
+    /// The build, to be compared with the token.
     pub(crate) build: BuildContext,
 }
 
@@ -71,13 +71,13 @@ pub(crate) struct Gateway {
     http: reqwest::Client,
     retries: Retries,
     shutdown: Shutdown,
-    /// Whether the server at the URL has ever answered in HTTP.
+    /// True if the server at the URL has ever answered in HTTP.
     has_responded: AtomicBool,
     speaks_tls: OnceCell<bool>,
     provider: OnceCell<Provider>,
 }
 
-/// What came of a request to update a function.
+/// The result of a request to update a function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Update {
     Accepted,
@@ -88,7 +88,7 @@ pub(crate) enum Update {
     },
 }
 
-/// What came of a request to delete a function.
+/// The result of a request to delete a function.
 #[derive(Clone, Debug)]
 pub(crate) enum Deletion {
     Accepted,
@@ -98,7 +98,7 @@ pub(crate) enum Deletion {
     Unknown(Error),
 }
 
-/// What came of a request to create a function.
+/// The result of a request to create a function.
 #[derive(Clone, Debug)]
 pub(crate) enum Creation {
     Accepted,

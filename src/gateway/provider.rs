@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{Error, Gateway, RESPONSE_LIMIT, parse};
 use crate::function::api::{Deployment, Status};
 
-/// What runs the functions.
+/// The provider behind a gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Provider {
     /// OpenFaaS for Enterprises: a gateway that exchanges tokens has IAM.
@@ -24,7 +24,7 @@ pub(crate) enum Provider {
 }
 
 impl Provider {
-    /// Whether an update that fails may have removed the function: faasd removes it before it creates its new version.
+    /// True if an update that fails may have removed the function: faasd removes it before it creates its new version.
     pub(crate) fn may_remove(self) -> bool {
         matches!(self, Self::Faasd | Self::Unknown)
     }
@@ -46,7 +46,7 @@ impl Reported {
         self == Self::ALL
     }
 
-    /// What is not reported, in words.
+    /// The fields that are not reported, in words.
     pub(crate) fn missing(self) -> String {
         let fields = [
             (self.environment, "environment variables"),
@@ -104,7 +104,7 @@ impl Gateway {
         *self.provider.get_or_try_init(|| self.info()).await.unwrap_or(&Provider::Unknown)
     }
 
-    /// What the gateway reports of functions. Of a provider that is not known, what some function of these namespaces shows.
+    /// The fields that the gateway reports. Of an unknown provider, those that some function of these namespaces shows.
     pub(crate) async fn reported(&self, namespaces: &BTreeSet<Option<&str>>) -> Reported {
         match self.provider().await {
             // faasd knows neither constraints nor a read-only root, so that nothing of them is lost.

@@ -30,13 +30,13 @@ pub(super) struct ApiCall<'a> {
     pub(super) url: Url,
     pub(super) content_type: &'static str,
     pub(super) body: Bytes,
-    /// Whether it carries the system token; the exchange does not.
+    /// True if it carries the system token; the exchange does not.
     pub(super) authenticated: bool,
     /// How much of the response is kept, in bytes.
     pub(super) limit: usize,
-    /// Whether a part of a response is useless.
+    /// True if a part of a response is useless.
     pub(super) whole: bool,
-    /// What the Policy has to permit for it.
+    /// The action that the Policy has to permit for it.
     pub(super) action: Option<IamAction>,
     pub(super) target: Option<&'a FunctionName>,
 }
@@ -56,7 +56,7 @@ impl Response {
         Responder::of(self.status, &self.headers, &self.body)
     }
 
-    /// Whether it is the provider's 404. Something else that answers, or a gateway without the path, knows of no function.
+    /// True if it is the provider's 404. Something else that answers, or a gateway without the path, knows of no function.
     pub(super) fn is_not_found(&self) -> bool {
         self.status == StatusCode::NOT_FOUND
             && self.responder() == Responder::Server
@@ -220,7 +220,7 @@ impl Gateway {
         Error::Transport(Box::new(Transport { request, gateway, source, unsent }))
     }
 
-    /// Whether TLS is spoken at an `http://` URL. Servers say so in many ways: some send a text, some a TLS alert, some just
+    /// True if TLS is spoken at an `http://` URL. Servers say so in many ways: some send a text, some a TLS alert, some just
     /// close the connection.
     async fn speaks_tls(&self) -> bool {
         if self.settings.url.scheme() != "http" || self.has_responded.load(Ordering::Relaxed) {
@@ -240,7 +240,7 @@ impl Gateway {
         *self.speaks_tls.get_or_init(probe).await
     }
 
-    /// To be checked before something new is begun.
+    /// Fails if shutdown was requested.
     pub(super) fn not_stopped(&self) -> Result<(), Error> {
         self.shutdown.requested().map_or(Ok(()), |failure| Err(Error::Stopped(failure)))
     }

@@ -21,7 +21,7 @@ pub(crate) struct Statuses<'a> {
     /// Requests under way at once.
     room: Semaphore,
     pace: Option<RateLimiter>,
-    /// What turned out to be permitted in a namespace if the preferred request was refused: lists (`Function:List`), or else
+    /// The way that turned out to be permitted in a namespace if the preferred request was refused: lists (`Function:List`), or else
     /// single functions (`Function:Get`).
     permits_lists: RefCell<BTreeMap<Option<String>, bool>>,
     /// Lists, also for a single function.

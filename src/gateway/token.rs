@@ -31,25 +31,25 @@ const LONGEST_TOKEN: usize = 16 * 1024;
 pub(crate) enum Authenticator {
     Password {
         token: AccessToken,
-        /// What is known of the password and the step, if it is refused.
+        /// The explanation if the password is refused.
         facts: PasswordFacts,
     },
     IdToken {
         id_token: Arc<IdToken>,
-        /// What the gateway issued for it.
+        /// The token that the gateway issued for it.
         system: Mutex<Option<AccessToken>>,
-        /// Whether the log has a warning about the ID token.
+        /// True if the log has a warning about the ID token.
         warned: AtomicBool,
     },
     Unusable(TokenError),
 }
 
-/// What explains the refusal of a password.
+/// The facts that explain the refusal of a password.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PasswordFacts {
-    /// Whether the password is a token.
+    /// True if the password is a token.
     is_jwt: bool,
-    /// Whether the step has an ID token, which a password takes precedence over.
+    /// True if the step has an ID token, which a password takes precedence over.
     pub(crate) has_id_token: bool,
 }
 
@@ -67,7 +67,7 @@ impl AccessToken {
     }
 }
 
-/// What the gateway issued for the step's token.
+/// The token that the gateway issued for the step's.
 pub(crate) struct Granted {
     header: HeaderValue,
     /// How long it is valid, if the gateway says so.
@@ -101,7 +101,7 @@ impl Authenticator {
         matches!(self, Self::Password { .. })
     }
 
-    /// What to do if the password is refused with these headers; `None` if no password is used.
+    /// The remedy if the password is refused with these headers; `None` if no password is used.
     pub(super) fn password_remedy(&self, headers: &HeaderMap) -> Option<&'static str> {
         let Self::Password { facts: PasswordFacts { is_jwt, has_id_token }, .. } = self else { return None };
         let mut wanted = headers.get_all(WWW_AUTHENTICATE).iter().map(|value| value.as_bytes().to_ascii_lowercase());
@@ -121,7 +121,7 @@ impl Authenticator {
 }
 
 impl Gateway {
-    /// Whether there is a step's token that could be exchanged.
+    /// True if there is a step's token that could be exchanged.
     pub(crate) fn has_id_token(&self) -> bool {
         matches!(self.settings.authenticator, Authenticator::IdToken { .. })
     }
@@ -160,7 +160,7 @@ impl Gateway {
         NotSent::because(error.problem(&self.address()))
     }
 
-    /// What to authenticate with; exchanged again if it is about to expire.
+    /// The system token or the password; a token is exchanged again if it is about to expire.
     pub(super) async fn authorization(&self) -> Result<AccessToken, Error> {
         match &self.settings.authenticator {
             Authenticator::Password { token, .. } => Ok(token.clone()),

@@ -19,7 +19,7 @@ const SHORTEST: usize = 256;
 #[derive(Clone, Debug)]
 pub(crate) struct CaCert(pub(super) Vec<CertificateDer<'static>>);
 
-/// What is wrong with `CA_CERT`, as the sentence that follows its name.
+/// The problem with `CA_CERT`, as the sentence that follows its name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Error {
     #[error(
@@ -41,7 +41,7 @@ pub(crate) enum Error {
 }
 
 impl CaCert {
-    /// Whether a variable's value is certificates rather than the path of a file with them.
+    /// True if a variable's value is certificates rather than the path of a file with them.
     pub(crate) fn is_inline(value: &str) -> bool {
         value.contains("-----BEGIN") || value.len() >= SHORTEST
     }

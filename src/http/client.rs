@@ -93,19 +93,19 @@ pub(crate) fn secret_header(text: &str) -> Result<HeaderValue, InvalidHeaderValu
     Ok(value)
 }
 
-/// Whether a URL's host is a name that only a cluster's own DNS knows, such as `gateway.openfaas`.
+/// True if a URL's host is a name that only a cluster's own DNS knows, such as `gateway.openfaas`.
 pub(crate) fn is_cluster_name(url: &Url) -> bool {
     let Some(Host::Domain(name)) = url.host() else { return false };
     let suffixes = [".svc", ".cluster.local", ".openfaas"];
     suffixes.iter().any(|suffix| name.ends_with(suffix)) || (!name.contains('.') && name != "localhost")
 }
 
-/// Whether a URL names this machine.
+/// True if a URL names this machine.
 pub(crate) fn is_local(url: &Url) -> bool {
     url.host().is_some_and(|host| is_loopback(&host))
 }
 
-/// Whether a host is reachable only from this machine or its network.
+/// True if a host is reachable only from this machine or its network.
 pub(crate) fn is_private(host: &Host<&str>) -> bool {
     let address = match host {
         Host::Domain(name) => {

@@ -1,4 +1,4 @@
-//! What all HTTP clients share: how they are built, TLS, `CA_CERT`, retries, and why a request failed.
+//! Shared by all HTTP clients: how they are built, TLS, `CA_CERT`, retries, and why a request failed.
 
 pub(crate) mod ca_cert;
 pub(crate) mod cause;

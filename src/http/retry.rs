@@ -17,7 +17,7 @@ const LONGEST: Duration = Duration::from_secs(15);
 /// A longer `Retry-After` counts as this: a step's minutes cost money.
 const LONGEST_ASKED: Duration = Duration::from_secs(60);
 
-/// Whether the same request may succeed later.
+/// True if the same request may succeed later.
 ///
 /// A 500 with a text of its own comes from the gateway or the function, and would come again; an empty one or a web page comes
 /// from a proxy in front of it.
@@ -30,7 +30,7 @@ pub(crate) fn is_transient(status: StatusCode, headers: &HeaderMap, body: &[u8])
     }
 }
 
-/// Whether a response is a page for people, which no gateway's API returns.
+/// True if a response is a page for people, which no gateway's API returns.
 pub(crate) fn is_web_page(headers: &HeaderMap, body: &[u8]) -> bool {
     let html = headers
         .get(http::header::CONTENT_TYPE)
@@ -147,7 +147,7 @@ impl Budget {
         Self { left: limit, waiting_until: None }
     }
 
-    /// Whether there is time for a wait that begins now.
+    /// True if there is time for a wait that begins now.
     fn take(&mut self, now: Instant, wait: Duration) -> bool {
         let until = now + wait;
         let from = self.waiting_until.map_or(now, |already| already.max(now));

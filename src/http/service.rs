@@ -35,7 +35,7 @@ pub(crate) const LONG: usize = 4 * 1024 * 1024;
 /// side by side may each return one.
 const LONG_BODIES: usize = 4;
 
-/// What a server may send before it is read. 64 streams that wait for each other are within the window of their connection.
+/// The size of a stream's window: a server may send this much before it is read. 64 streams that wait for each other are within the window of their connection.
 const STREAM_WINDOW: u32 = 64 * 1024;
 
 /// Storage services redirect once.
@@ -209,7 +209,7 @@ pub(crate) fn is_transient(status: StatusCode) -> bool {
     matches!(status.as_u16(), 408 | 425 | 429) || status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED
 }
 
-/// Whether a blob may be fetched from there: encrypted, and not from a private address unless that is the registry's own.
+/// True if a blob may be fetched from there: encrypted, and not from a private address unless that is the registry's own.
 fn may_follow(url: &Url, registry: &Url) -> bool {
     let is_own = |host: &Host<&str>| registry.host().as_ref() == Some(host);
     (url.scheme() == "https" || url.scheme() == registry.scheme())

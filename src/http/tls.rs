@@ -30,7 +30,7 @@ pub(super) fn config(ca_cert: Option<&CaCert>, accept_any: bool) -> ClientConfig
     config
 }
 
-/// Whether a server showed a CA's certificate as its own, as a self-signed one of `openssl req -x509` is.
+/// True if a server showed a CA's certificate as its own, as a self-signed one of `openssl req -x509` is.
 pub(super) fn is_ca_used_as_server(error: &CertificateError) -> bool {
     // The type is webpki's, which is not public here.
     matches!(error, CertificateError::Other(error) if error.0.to_string() == "CaUsedAsEndEntity")
@@ -51,7 +51,7 @@ struct CertificateVerifier {
     chain: Arc<WebPkiServerVerifier>,
     /// The certificates of `CA_CERT`.
     own: Vec<CertificateDer<'static>>,
-    /// Whether any certificate is accepted; the server must still prove that it has the key.
+    /// True if any certificate is accepted; the server must still prove that it has the key.
     accept_any: bool,
 }
 

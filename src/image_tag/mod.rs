@@ -1,4 +1,4 @@
-//! What `TAG_FORMAT` needs: the git repository's state, and the digest of a handler's folder.
+//! Sources of `TAG_FORMAT`: the git repository's state, and the digest of a handler's folder.
 
 pub(crate) mod git;
 pub(crate) mod handler_digest;

@@ -55,7 +55,7 @@ pub(crate) fn workspace_audience(claims: &Claims) -> String {
     })
 }
 
-/// Whether the step asked for a token for this address: one of its own audiences has the same scheme, host, port and path, and
+/// True if the step asked for a token for this address: one of its own audiences has the same scheme, host, port and path, and
 /// nothing else. A slash at the end does not matter.
 pub(crate) fn is_meant_for(claims: &Claims, gateway: &Url) -> bool {
     let address = |url: &Url| url.as_str().trim_end_matches('/').to_owned();

@@ -53,7 +53,7 @@ impl Reason {
         }
     }
 
-    /// What to do about it, by the claims of the token if they explain the refusal.
+    /// The remedy, by the claims of the token if they explain the refusal.
     fn remedy(self, claims: &Claims, gateway: &str, now: u64, build: &BuildContext) -> String {
         let subjects: &[Subject] = match self {
             Self::NoIam | Self::StaleKeys | Self::NotTheGateway => &[],

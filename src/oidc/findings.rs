@@ -1,4 +1,4 @@
-//! What is known about a token before it is sent: which of its claims a gateway will or may refuse.
+//! Checks of a token before it is sent: which of its claims a gateway will or may refuse.
 
 use super::audience::{self, Audience};
 use super::{Claims, VARIABLE, own_token};
@@ -11,7 +11,7 @@ const LEEWAY: u64 = 60;
 /// No step runs longer than this, in seconds (Bitbucket's `max-time`: 720 minutes).
 const LONGEST_STEP: u64 = 720 * 60;
 
-/// What the variables say about the build, to be compared with the token; blank ones are absent.
+/// The build as Bitbucket's variables have it, to be compared with the token; blank ones are absent.
 #[derive(Clone, Debug, Default)]
 pub struct BuildContext {
     /// `BITBUCKET_BUILD_NUMBER`
@@ -28,7 +28,7 @@ pub struct BuildContext {
     pub pull_request: Option<String>,
     /// `BITBUCKET_DEPLOYMENT_ENVIRONMENT`
     pub environment: Option<String>,
-    /// Whether AWS or Google get the token too: then it has one audience for all, the workspace's.
+    /// True if AWS or Google get the token too: then it has one audience for all, the workspace's.
     pub clouds: bool,
 }
 
@@ -46,7 +46,7 @@ pub enum Subject {
 /// Severity, message and hint of a finding.
 type Noticed = Option<(Severity, String, String)>;
 
-/// What a person should know of a token, by comparing its claims with the gateway's URL, the time (seconds since 1970) and
+/// Checks a token by comparing its claims with the gateway's URL, the time (seconds since 1970) and
 /// what else is known about the build.
 ///
 /// An error: every gateway refuses the token, so it is not sent. A warning: a gateway that is set up as OpenFaaS' documentation

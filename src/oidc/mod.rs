@@ -28,7 +28,7 @@ const LONGEST_TOKEN: usize = 64 * 1024;
 /// The variable that the token comes in.
 const VARIABLE: &str = "BITBUCKET_STEP_OIDC_TOKEN";
 
-/// What to do about a token that is not the step's own.
+/// The remedy for a token that is not the step's own.
 fn own_token() -> String {
     format!("remove `{VARIABLE}` from all variables: Bitbucket passes the step's own token by itself")
 }

@@ -22,7 +22,7 @@ const MAX_LABEL: usize = 48;
 /// Characters of the hash in a label that could not be taken over as it is.
 const HASH: usize = 12;
 
-/// What a Policy can permit, as far as the pipe needs it.
+/// The actions of a Policy that the pipe needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum IamAction {
     FunctionCreate,
@@ -40,7 +40,7 @@ pub(crate) enum IamAction {
 }
 
 impl IamAction {
-    /// Whether it is permitted on whole namespaces only.
+    /// True if it is permitted on whole namespaces only.
     pub(crate) fn is_of_namespace(self) -> bool {
         !matches!(
             self,
@@ -76,14 +76,14 @@ impl fmt::Display for IamAction {
 /// The actions that the gateway refused, and on which functions.
 pub(crate) type MissingPermissions = BTreeMap<IamAction, BTreeSet<FunctionName>>;
 
-/// What to add to a Policy if the gateway answered 403.
+/// The statement that a Policy lacks if the gateway answered 403.
 ///
 /// A listing is permitted on a whole namespace, whatever the function.
 pub(crate) fn missing_action(action: IamAction, function: &FunctionName) -> String {
     missing(&BTreeMap::from([(action, BTreeSet::from([function.clone()]))]), &[])
 }
 
-/// What to add to a Policy if the gateway answered 403 and the run needs these grants: also what it did not refuse yet, so that
+/// The statements that a Policy lacks if the gateway answered 403 and the run needs these grants: also what it did not refuse yet, so that
 /// one change is enough.
 pub(crate) fn missing(lacking: &MissingPermissions, grants: &[Grant]) -> String {
     let names: Vec<_> = lacking.keys().map(|action| format!("`{action}`")).collect();
@@ -119,7 +119,7 @@ pub(crate) struct Grant {
     pub(crate) functions: Vec<FunctionName>,
 }
 
-/// What a Role cannot be written without.
+/// A claim without which no Role can be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unbound {
     #[error("no resources are proposed: the ID token has no `iss`")]

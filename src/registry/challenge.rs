@@ -1,4 +1,4 @@
-//! What a registry asks for in `WWW-Authenticate` (RFC 9110, section 11.6.1; distribution, *Token Authentication*).
+//! Challenges of registries in `WWW-Authenticate` (RFC 9110, section 11.6.1; distribution, *Token Authentication*).
 
 use std::collections::HashMap;
 use std::sync::LazyLock;

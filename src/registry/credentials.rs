@@ -165,7 +165,7 @@ impl DockerAuthConfig {
 }
 
 impl InvalidAuth {
-    /// What is wrong with JSON that cannot be read. The words of serde's errors quote values.
+    /// The problem with JSON that cannot be read. The words of serde's errors quote values.
     fn json(text: &[u8], error: &serde_json::Error) -> Self {
         let text = String::from_utf8_lossy(text);
         if text.contains(['“', '”', '„']) {

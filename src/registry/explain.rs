@@ -1,4 +1,4 @@
-//! What a registry's refusal means, and what to change.
+//! Explains a registry's refusal, with its remedy.
 
 use http::StatusCode;
 use serde_json::Value;
@@ -20,7 +20,7 @@ const ANOTHER_SERVER: &str = "look for a proxy or a sign-in page that answers in
 /// How many tags are suggested.
 const MOST_TAGS: usize = 5;
 
-/// What is known of the pipe's own side.
+/// The pipe's own side of a refusal.
 #[derive(Clone, Copy)]
 pub(super) struct RefusalContext<'a> {
     pub(super) credentials: &'a RegistryCredentials,

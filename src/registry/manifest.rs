@@ -97,7 +97,7 @@ impl Platform {
         ![&self.os, &self.architecture].iter().any(|text| text.is_empty() || *text == "unknown")
     }
 
-    /// Whether an image for this platform is one for `wanted`: a variant counts only if one is asked for, and `arm64` is
+    /// True if an image for this platform is one for `wanted`: a variant counts only if one is asked for, and `arm64` is
     /// `arm64/v8`.
     pub(crate) fn satisfies(&self, wanted: &Self) -> bool {
         let variant = wanted.significant_variant();
@@ -154,7 +154,7 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
     format!("sha256:{}", hex(ring::digest::digest(&ring::digest::SHA256, bytes)))
 }
 
-/// Whether bytes have a digest.
+/// True if bytes have a digest.
 pub(crate) fn has_digest(bytes: &[u8], digest: &str) -> bool {
     let algorithm = if digest.starts_with("sha512:") { &ring::digest::SHA512 } else { &ring::digest::SHA256 };
     digest.ends_with(&format!(":{}", hex(ring::digest::digest(algorithm, bytes))))

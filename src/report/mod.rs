@@ -1,4 +1,4 @@
-//! What a run leaves for later steps: its result as JSON, pipeline variables, and reports.
+//! Results of a run for later steps: JSON, pipeline variables, and reports.
 //!
 //! All of it is written after the deploy: an error here is logged as a warning and does not fail the step.
 

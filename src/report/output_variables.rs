@@ -111,7 +111,7 @@ fn lines(before: &[u8], variables: &[(&'static str, String)]) -> (String, Vec<(&
     (lines, left_out)
 }
 
-/// Whether a value means itself on one line, also to a shell that reads the file: a call id is a server's text.
+/// True if a value means itself on one line, also to a shell that reads the file: a call id is a server's text.
 fn is_plain(value: &str) -> bool {
     !value
         .chars()

@@ -13,10 +13,10 @@ use crate::console::log::{WholeOrLength, whole_or_length};
 
 /// How many bytes all decoded values may take together: aliases may make a small file as large as they like.
 const MAX_DECODED: usize = 8 * MAX_FILE;
-/// What a node takes beside its text.
+/// The memory overhead of a node.
 const NODE: usize = 8;
 
-/// What is wrong with a node.
+/// A problem with a node.
 pub(super) struct Finding {
     /// The node to mark.
     pub(super) node: NodeId,
@@ -54,7 +54,7 @@ pub(super) struct Decoder<'d> {
     /// All that was found so far.
     pub(super) findings: Vec<Finding>,
     decoded: usize,
-    /// Whether too much was decoded already; nothing more is.
+    /// True if too much was decoded already; nothing more is.
     pub(super) is_exhausted: bool,
 }
 
@@ -73,7 +73,7 @@ impl<'d> Decoder<'d> {
         }
     }
 
-    /// Whether more may be decoded; reports once that it may not.
+    /// True if more may be decoded; reports once that it may not.
     fn charge(&mut self, node: NodeId, bytes: usize) -> bool {
         self.decoded += bytes + NODE;
         if !self.is_exhausted && self.decoded > MAX_DECODED {

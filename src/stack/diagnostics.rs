@@ -26,7 +26,7 @@ pub struct FileProblem {
     pub diagnostic: Diagnostic,
     /// The line, from 1.
     pub line: Option<usize>,
-    /// What explains it: variables without a value, or expressions with several lines.
+    /// Its causes: variables without a value, or expressions with several lines.
     causes: Vec<String>,
 }
 
@@ -60,7 +60,7 @@ impl fmt::Display for FileProblem {
 #[error("{}", .problems.iter().map(FileProblem::to_string).collect::<Vec<_>>().join("\n"))]
 pub struct FileProblems {
     pub problems: Vec<FileProblem>,
-    /// What may explain them.
+    /// Possible causes.
     pub warnings: Vec<FileProblem>,
 }
 
@@ -106,7 +106,7 @@ pub(super) struct SourceFile<'a> {
     pub(super) source: &'a str,
     /// Where each line begins, in bytes.
     lines: Vec<usize>,
-    /// Whether messages may show what the file holds.
+    /// True if messages may show what the file holds.
     is_shown: bool,
 }
 
@@ -196,7 +196,7 @@ impl SourceMap<'_> {
         message.split('`').enumerate().map(hide).collect::<Vec<_>>().join("`")
     }
 
-    /// What is wrong with a node.
+    /// A problem with a node.
     pub(super) fn finding(&self, document: &Document, finding: &Finding) -> FileProblem {
         let message = match finding.first {
             Some(first) => format!("{}, first on line {}", finding.message, self.line(document.written(first).start)),

@@ -16,7 +16,7 @@ pub(super) struct Files(BTreeMap<String, Option<Rc<LocalFile>>>);
 
 pub(super) struct LocalFile {
     pub(super) values: BTreeMap<String, Entry>,
-    /// Whether messages may show what it holds.
+    /// True if messages may show what it holds.
     pub(super) is_shown: bool,
 }
 

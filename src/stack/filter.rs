@@ -4,7 +4,7 @@ use super::{FileProblem, Options};
 use crate::console::log::{quote, whole_or_length};
 use crate::function::FunctionName;
 
-/// Whether a run is about a function, which `FILTER` or `REGEX` select; at most one of the two is set.
+/// True if a run is about a function, which `FILTER` or `REGEX` select; at most one of the two is set.
 pub(super) fn is_selected(options: &Options, name: &str) -> bool {
     options.filter.as_ref().is_none_or(|pattern| matches_wildcard(pattern, name))
         && options.regex.as_ref().is_none_or(|regex| regex.is_match(name))

@@ -1,6 +1,6 @@
 //! Rules of Kubernetes that a function may violate: names, labels, quantities.
 //!
-//! What no provider can accept is an error. What only Kubernetes refuses is a warning: another provider may accept it.
+//! A text that no provider can accept is an error, one that only Kubernetes refuses a warning: another provider may accept it.
 
 use crate::console::log::whole_or_length;
 use crate::diagnostic::Diagnostic;
@@ -29,7 +29,7 @@ pub(crate) fn secret_name_fault(name: &str) -> Option<&'static str> {
     (!is_subdomain(name)).then_some(SUBDOMAIN)
 }
 
-/// What a text of a function is used as.
+/// The use of a text of a function.
 #[derive(Clone, Copy)]
 pub(super) enum Rule {
     Any,
@@ -45,7 +45,7 @@ pub(super) enum Rule {
 }
 
 impl Rule {
-    /// What is wrong with a text: an error if every provider refuses it.
+    /// The problem with a text: an error if every provider refuses it.
     pub(super) fn check(self, text: &str) -> Option<Diagnostic> {
         let error = |what: &str, fault: &str, hint: Option<&str>| {
             let error = Diagnostic::error(format!("invalid {what} `{}`: {fault}", whole_or_length(text)));
@@ -93,7 +93,7 @@ impl Rule {
     }
 }
 
-/// Whether a text has only ASCII letters, digits and `others`, and begins and ends with a letter or digit.
+/// True if a text has only ASCII letters, digits and `others`, and begins and ends with a letter or digit.
 fn is_word(text: &str, may_be_upper: bool, others: &str) -> bool {
     let is_inner = |c: char| c.is_ascii_digit() || c.is_ascii_lowercase() || may_be_upper && c.is_ascii_uppercase();
     text.chars().all(|c| is_inner(c) || others.contains(c)) && text.starts_with(is_inner) && text.ends_with(is_inner)

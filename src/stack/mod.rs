@@ -49,7 +49,7 @@ const MAX_PROBLEMS: usize = 100;
 /// The value of an expression whose own value must not matter: a private-use character, which no stack file has.
 const PLACEHOLDER: &str = "\u{e000}";
 
-/// What the pipe's variables ask of a stack file.
+/// The options of a deploy from the pipe's variables.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// `OPENFAAS_NAMESPACE`; overrides the file.
@@ -86,7 +86,7 @@ pub struct Source {
     pub text: Vec<u8>,
     /// The directory that environment files, handlers and templates are relative to.
     pub base: PathBuf,
-    /// Whether it comes from a URL: then it may not make the pipe read local files.
+    /// True if it comes from a URL: then it may not make the pipe read local files.
     pub is_remote: bool,
     /// No message shows what files outside of this directory hold.
     pub clone_dir: Option<PathBuf>,
@@ -99,7 +99,7 @@ impl Source {
         if self.base == Path::new(".") { name.into() } else { self.base.join(name) }
     }
 
-    /// Whether messages may show what a file holds. A link in the clone may lead out of it, to the step's own files.
+    /// True if messages may show what a file holds. A link in the clone may lead out of it, to the step's own files.
     fn shows(&self, path: &Path) -> bool {
         let is_inside =
             |clone_dir: &PathBuf| Some(path.canonicalize().ok()?.starts_with(clone_dir.canonicalize().ok()?));
@@ -110,15 +110,15 @@ impl Source {
 /// The hash of a handler's folder, for [`Tag::Digest`].
 pub type FolderDigest<'a> = dyn Fn(&Path) -> Result<String, Box<dyn Error>> + 'a;
 
-/// What a stack file needs from outside of it.
+/// The values and functions that a stack file needs from outside of it.
 pub struct Context<'a> {
     pub variables: Lookup<'a>,
     pub folder_digest: &'a FolderDigest<'a>,
-    /// What is wrong with a text that holds one of the step's tokens.
+    /// The problem with a text that holds one of the step's tokens.
     pub token_fault: &'a dyn Fn(&str) -> Option<String>,
 }
 
-/// What a stack file asks for.
+/// The functions of a stack file.
 #[derive(Clone, Debug, Default)]
 pub struct Stack {
     /// `provider.gateway`.
@@ -127,9 +127,9 @@ pub struct Stack {
     pub functions: Vec<Function>,
     /// All functions of the file, selected or not, in its order.
     pub named: Vec<FunctionName>,
-    /// Whether messages may show what the file holds.
+    /// True if messages may show what the file holds.
     pub is_shown: bool,
-    /// What may be wrong, although it can be deployed.
+    /// Warnings about a stack file that can be deployed.
     pub warnings: Vec<FileProblem>,
 }
 
@@ -150,7 +150,7 @@ impl Function {
         Location { file: self.file.clone(), line: self.line }
     }
 
-    /// Whether the stack file has this field of the function.
+    /// True if the stack file has this field of the function.
     pub fn sets(&self, field: &str) -> bool {
         self.lines.iter().any(|(name, _)| *name == field)
     }
@@ -257,7 +257,7 @@ fn unset_images(source_map: SourceMap<'_>) -> Vec<FileProblem> {
     images.filter_map(problem).take(MAX_PROBLEMS).collect()
 }
 
-/// Whether other values of the variables may make other functions, which `PRUNE` would take for each other's remains: so it is
+/// True if other values of the variables may make other functions, which `PRUNE` would take for each other's remains: so it is
 /// if the names are not the same once every expression has another value.
 fn varying_names(source_map: SourceMap<'_>, document: &Document, root: &Root) -> Option<FileProblem> {
     let filled = source_map.substituted.with_placeholder(PLACEHOLDER, false);

@@ -32,7 +32,7 @@ pub(crate) fn value(repository: &str, stack_file: &str) -> String {
     value + &hex(&hash.as_ref()[..HASHED])
 }
 
-/// What identifies a stack file: its path, or its URL without query and fragment, which may change with each run
+/// The identity of a stack file: its path, or its URL without query and fragment, which may change with each run
 /// as a signature does.
 pub(crate) fn identity(path_or_url: &str) -> &str {
     let is_url = path_or_url.starts_with("https://");

@@ -32,7 +32,7 @@ pub(super) struct Resolver<'a> {
     document: &'a Document,
     environments: Files,
     templates: Files,
-    /// What was reported of nodes that several functions may share.
+    /// The problems reported of nodes that several functions may share.
     reported: BTreeSet<(NodeId, String)>,
     pub(super) found: FileProblems,
     /// All functions, selected or not.

@@ -35,7 +35,7 @@ const ROOT: [&str; 4] = ["version", "provider", "functions", "configuration"];
 #[derive(Debug)]
 pub(super) struct Unknown {
     pub(super) name: Text,
-    /// What it is a field of, for messages.
+    /// The object that it is a field of, for messages.
     pub(super) owner: String,
     /// The fields that are known there.
     pub(super) known: &'static [&'static str],

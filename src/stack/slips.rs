@@ -4,7 +4,7 @@ use crate::text::variable_name;
 
 /// Quotes that word processors and chats put in place of `'` and `"`.
 const TYPOGRAPHIC_QUOTES: [char; 10] = ['‘', '’', '‚', '‛', '“', '”', '„', '‟', '«', '»'];
-/// What git writes around what it could not merge. The `=======` between them may be the text of a block scalar.
+/// The lines that git writes around a merge conflict. The `=======` between them may be the text of a block scalar.
 const CONFLICT_MARKERS: [&str; 2] = ["<<<<<<< ", ">>>>>>> "];
 
 /// The first `${NAME}` or `${{NAME}}` within a text.
@@ -73,7 +73,7 @@ pub(crate) fn conflict_marker(text: &str) -> Option<usize> {
     })
 }
 
-/// Whether a text is JSON without its quotes, such as `{name:x}`: a shell has taken them.
+/// True if a text is JSON without its quotes, such as `{name:x}`: a shell has taken them.
 pub(crate) fn is_unquoted_json(text: &str) -> bool {
     let text = text.trim();
     let inner = |open, close| text.strip_prefix(open)?.strip_suffix(close);

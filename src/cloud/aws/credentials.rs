@@ -1,4 +1,4 @@
-//! What ECR accepts from docker, for a role's session (ECR API reference, *GetAuthorizationToken*).
+//! The login that ECR accepts from docker, for a role's session (ECR API reference, *GetAuthorizationToken*).
 
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -58,7 +58,7 @@ impl Aws<'_> {
     }
 }
 
-/// What ECR accepts from docker: the base64 of `AWS:PASSWORD`, which is used as it is.
+/// The login that ECR accepts from docker: the base64 of `AWS:PASSWORD`, which is used as it is.
 fn ecr_login(response: &ServiceResponse) -> Option<Arc<RegistryLogin>> {
     let json: Value = serde_json::from_slice(&response.body).ok()?;
     let data = json.pointer("/authorizationData/0")?;

@@ -1,11 +1,11 @@
-//! What to change at AWS if it refuses (STS and ECR API references, *Errors*; IAM guide, *OIDC federation*).
+//! Remedies for refusals of AWS (STS and ECR API references, *Errors*; IAM guide, *OIDC federation*).
 
 use super::{EcrHost, RoleArn, setup};
 use crate::cloud::fault::CloudError;
 use crate::cloud::step::{EXPIRED, Step};
 use crate::console::log::quote;
 
-/// What a refusal is about.
+/// The subject of a refusal.
 pub(super) struct AwsRefusal<'a> {
     pub(super) role: &'a RoleArn,
     pub(super) host: &'a EcrHost,

@@ -25,7 +25,7 @@ pub(crate) use setup::{claims_table, create_provider, pull_policy, trust_policy,
 
 type LoginCell = Arc<OnceCell<Result<Arc<RegistryLogin>, Diagnostic>>>;
 
-/// What AWS returns for the step's token, each requested once.
+/// Session and logins that AWS returns for the step's token, each requested once.
 pub(crate) struct Aws<'a> {
     http: &'a ServiceClient,
     role: &'a RoleArn,

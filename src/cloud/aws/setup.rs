@@ -1,4 +1,4 @@
-//! What an AWS account needs for this step, ready to paste.
+//! Policies and commands that an AWS account needs for this step, ready to paste.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{EcrHost, RoleArn};
 use crate::cloud::step::{Step, shell_word};
 
-/// What AWS makes of the claims: claim, value, meaning.
+/// The claims as AWS reads them: claim, value, meaning.
 pub(crate) fn claims_table(role: &RoleArn, step: &Step<'_>) -> Vec<[String; 3]> {
     step.table([
         ("iss", format!("the URL of an identity provider in account `{}`", role.account)),

@@ -4,7 +4,7 @@ use ring::{digest, hmac};
 
 use crate::text::hex;
 
-/// What a signature is made with and for.
+/// Makes signatures.
 pub(super) struct Signer<'a> {
     pub(super) access_key_id: &'a str,
     pub(super) secret_access_key: &'a str,

@@ -1,4 +1,4 @@
-//! What Artifact Registry accepts from docker: the federated token, or a service account's (IAM Service Account Credentials API,
+//! The login that Artifact Registry accepts from docker: the federated token, or a service account's (IAM Service Account Credentials API,
 //! *generateAccessToken*).
 
 use std::sync::Arc;

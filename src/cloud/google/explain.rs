@@ -1,4 +1,4 @@
-//! What to change at Google Cloud if it refuses (Security Token Service, *v1.token*; IAM credentials API).
+//! Remedies for refusals of Google Cloud (Security Token Service, *v1.token*; IAM credentials API).
 
 use super::{ServiceAccount, WorkloadIdentityProvider, setup};
 use crate::cloud::fault::CloudError;
@@ -6,7 +6,7 @@ use crate::cloud::step::{EXPIRED, Step, shell_word};
 
 const DELAY: &str = "changes of IAM take up to 5 minutes";
 
-/// What a refusal is about.
+/// The subject of a refusal.
 pub(super) struct GoogleRefusal<'a> {
     pub(super) provider: &'a WorkloadIdentityProvider,
     pub(super) step: &'a Step<'a>,

@@ -22,7 +22,7 @@ pub(crate) use setup::{ArtifactRepository, bind_reader, claims_table, commands};
 
 const SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
 
-/// What Google returns for the step's token, requested once.
+/// The login that Google returns for the step's token, requested once.
 pub(crate) struct Google<'a> {
     http: &'a ServiceClient,
     provider: &'a WorkloadIdentityProvider,

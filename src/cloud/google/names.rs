@@ -13,7 +13,7 @@ use crate::function::image::{groups, whole};
 static REGISTRY: LazyLock<Regex> =
     LazyLock::new(|| whole(r"(?:(?:us|eu|asia)\.)?gcr\.io|[a-z]+(?:-[a-z]+[0-9]+)?-docker\.pkg\.dev"));
 
-/// Whether a registry takes Google's access tokens; it must match in full.
+/// True if a registry takes Google's access tokens; it must match in full.
 pub(crate) fn is_google(host: &Host) -> bool {
     REGISTRY.is_match(host.as_str())
 }
@@ -58,12 +58,12 @@ impl WorkloadIdentityProvider {
         Ok(Self { project, pool, id })
     }
 
-    /// What Google's STS knows it by.
+    /// Its name for Google's STS.
     pub(crate) fn audience(&self) -> String {
         format!("//iam.googleapis.com/{self}")
     }
 
-    /// Whom a repository's steps are to Google, whatever the step.
+    /// IAM principal set of a repository's steps.
     pub(crate) fn principal_set(&self, repository_uuid: &str) -> String {
         format!(
             "principalSet://iam.googleapis.com/projects/{}/locations/global/workloadIdentityPools/{}/attribute.repository_uuid/{repository_uuid}",

@@ -1,4 +1,4 @@
-//! What a Google Cloud project needs for this step, as commands to paste.
+//! Commands that set a Google Cloud project up for this step, ready to paste.
 
 use std::collections::BTreeSet;
 
@@ -34,7 +34,7 @@ fn pool(provider: &WorkloadIdentityProvider) -> String {
     format!("--workload-identity-pool={} --location=global --project={}", provider.pool, provider.project)
 }
 
-/// What Google makes of the claims: claim, value, meaning.
+/// The claims as Google reads them: claim, value, meaning.
 pub(crate) fn claims_table(provider: &WorkloadIdentityProvider, step: &Step<'_>) -> Vec<[String; 3]> {
     step.table([
         ("iss", format!("the issuer of provider `{}`", provider.id)),

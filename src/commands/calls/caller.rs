@@ -29,7 +29,7 @@ pub(crate) struct Call<'a> {
     pub(crate) function: &'a FunctionName,
     /// With path and query.
     pub(crate) url: Url,
-    /// Whether the gateway queues it.
+    /// True if the gateway queues it.
     pub(crate) asynchronous: bool,
     pub(crate) idempotent: bool,
     pub(crate) retries: u32,
@@ -39,7 +39,7 @@ pub(crate) struct CallResponse {
     pub(crate) response: reqwest::Response,
     /// How long the last attempt took.
     pub(crate) took: Duration,
-    /// Whether a function token went with the call.
+    /// True if a function token went with the call.
     pub(crate) with_token: bool,
 }
 
@@ -48,7 +48,7 @@ impl CallResponse {
         Self { response, took, with_token }
     }
 
-    /// Whether a proxy's sign-in page may have been taken for the function's response.
+    /// True if a proxy's sign-in page may have been taken for the function's response.
     pub(crate) fn is_doubtful(&self, body: &[u8]) -> bool {
         let is_success = self.response.status().is_success();
         is_success && self.call_id().is_none() && is_web_page(self.response.headers(), body)

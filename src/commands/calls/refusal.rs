@@ -63,7 +63,7 @@ impl RefusedCall<'_> {
         Diagnostic { hint, ..Diagnostic::new(self.failure(), message) }
     }
 
-    /// What to change if the provider or the gateway responded in place of the function.
+    /// The remedy if the provider or the gateway responded in place of the function.
     fn hint_of_openfaas(&self) -> Option<String> {
         let by_proxy = Internal::of(self.answered.response.headers()) == Some(Internal::Proxy);
         match self.status().as_u16() {
@@ -131,7 +131,7 @@ impl RefusedCall<'_> {
         }
     }
 
-    /// Whether the message says all that the body does.
+    /// True if the message says all that the body does.
     pub(crate) fn is_body_told(&self) -> bool {
         match self.responder() {
             Responder::Server => false,
@@ -146,12 +146,12 @@ impl RefusedCall<'_> {
         Internal::of(headers) == Some(Internal::Watchdog) || asks_for_function_token(headers)
     }
 
-    /// Whether the token that was refused is one that the user set in `HEADERS`.
+    /// True if the token that was refused is one that the user set in `HEADERS`.
     fn is_own_token(&self) -> bool {
         !self.answered.with_token && self.caller.options.headers.contains_key(AUTHORIZATION)
     }
 
-    /// What to change if the response is not OpenFaaS'.
+    /// The remedy if the response is not OpenFaaS'.
     fn instead(&self) -> String {
         let gateway = self.caller.gateway.address();
         match (self.responder(), self.status().as_u16()) {

@@ -15,7 +15,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// The logs of several functions, one after the other or side by side.
 pub(super) struct FunctionLogs<'a> {
     session: Session<'a>,
-    /// Whether the log says that they may not be read; once is enough.
+    /// True if the log says that they may not be read; once is enough.
     denied: Cell<bool>,
 }
 

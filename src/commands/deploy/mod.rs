@@ -188,7 +188,7 @@ impl Deployer<'_> {
         functions.iter().map(|function| begun(self.session.gateway, function)).collect()
     }
 
-    /// What runs before anything is deployed, if it is needed later; in the order of the functions. An error if a rollback needs
+    /// The statuses before the deploy, if they are needed later; in the order of the functions. An error if a rollback needs
     /// it and it cannot be read.
     async fn before(&self, functions: &[Function]) -> Result<Vec<StatusResult>, Error> {
         let only_changed = self.deploy.only_changed;

@@ -1,4 +1,4 @@
-//! What to change in the stack file if the provider behind the gateway refused a deployment.
+//! Remedies in the stack file for a deployment that the provider behind the gateway refused.
 
 use crate::function::name::DEFAULT_NAMESPACE;
 use crate::stack::{Function, Options};

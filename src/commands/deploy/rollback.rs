@@ -17,7 +17,7 @@ use crate::gateway::{Creation, Deletion, Error, Update};
 pub(super) struct Rollback<'a>(pub(super) Session<'a>);
 
 enum RollbackPlan<'a> {
-    /// What ran before is redeployed.
+    /// The previous version is redeployed.
     Redeploy(&'a Status),
     /// This run created it.
     Delete,
@@ -32,7 +32,7 @@ enum RollbackResult {
     Failed(Error, Left),
 }
 
-/// What to send for a function to run as this status reports it.
+/// The body of a deployment that restores the function as this status reports it.
 pub(super) fn redeployment(target: &FunctionName, status: &Status) -> Bytes {
     let deployment =
         Deployment { service: target.name.clone(), namespace: target.namespace.clone(), ..status.deployment() };

@@ -32,7 +32,7 @@ pub(super) struct WantedFunction<'a> {
     pub(super) deployment: &'a Deployment,
     /// The deployment as JSON.
     pub(super) body: Bytes,
-    /// What ran before, if it was read.
+    /// The previous version, if it was read.
     pub(super) before: Option<&'a StatusResult>,
 }
 
@@ -92,7 +92,7 @@ impl FunctionDeployer<'_> {
         }
     }
 
-    /// What is left after an update that may have removed the function.
+    /// The state after an update that may have removed the function.
     async fn left_by_update(&self, wanted: &WantedFunction<'_>) -> Left {
         match self.session.gateway.get(wanted.target).await {
             Ok(Some(_)) => Left::Untouched,
@@ -110,7 +110,7 @@ impl FunctionDeployer<'_> {
         }
     }
 
-    /// Whether the gateway reports the function exactly as it was sent: then the attempt whose response was lost created it.
+    /// True if the gateway reports the function exactly as it was sent: then the attempt whose response was lost created it.
     async fn is_as_sent(&self, wanted: &WantedFunction<'_>) -> bool {
         match self.session.gateway.get(wanted.target).await {
             Ok(Some(status)) => {
@@ -120,7 +120,7 @@ impl FunctionDeployer<'_> {
         }
     }
 
-    /// What is left after a deletion that may have been carried out, and a creation that failed.
+    /// The state after a deletion that may have been carried out, and a creation that failed.
     async fn left_by_deletion(&self, wanted: &WantedFunction<'_>) -> Left {
         match self.session.gateway.get(wanted.target).await {
             Ok(None) => self.restore(wanted).await,
@@ -139,7 +139,7 @@ impl FunctionDeployer<'_> {
         was_other && is_same_image(&wanted.deployment.image, &status.image)
     }
 
-    /// Whether the gateway reports all of a function.
+    /// True if the gateway reports all of a function.
     async fn knows_all(&self, target: &FunctionName) -> bool {
         self.session.gateway.reported(&[target.namespace.as_deref()].into()).await.is_complete()
     }

@@ -28,9 +28,9 @@ pub(super) struct Directory {
     clone_dir: PathBuf,
     /// From the clone directory, without `.` and `..`.
     relative: PathBuf,
-    /// What is in `config.json` now.
+    /// The current `config.json`.
     config: Map<String, Value>,
-    /// What `.gitignore` must be, unless it is that already.
+    /// The text that `.gitignore` must have, unless it has it already.
     ignore: Option<Vec<u8>>,
 }
 
@@ -109,7 +109,7 @@ impl Directory {
         })
     }
 
-    /// What else docker will follow once the script points it here; whoever filled the clone may have put it there.
+    /// Other settings that docker follows once the script points it here; whoever filled the clone may have put it there.
     fn warning_of_contents(&self) -> Option<Diagnostic> {
         let settings = self
             .config
@@ -189,12 +189,12 @@ fn interpreted(path: &str) -> Option<char> {
     path.chars().find(|character| !character.is_alphanumeric() && !" ./_-+=@,:%".contains(*character))
 }
 
-/// Whether `login` itself writes the setting.
+/// True if `login` itself writes the setting.
 fn is_login(key: &str) -> bool {
     ["auths", "credHelpers"].contains(&key)
 }
 
-/// What a `.gitignore` must be so that git ignores the whole directory; `None` if it does. The last pattern that matches decides.
+/// The `.gitignore` with which git ignores the whole directory; `None` if it does already. The last pattern that matches decides.
 fn mended(mut ignore: Vec<u8>) -> Option<Vec<u8>> {
     let text = String::from_utf8_lossy(&ignore);
     let decisive = text.lines().map(str::trim_end).rfind(|line| *line == "*" || line.starts_with('!'));
@@ -208,7 +208,7 @@ fn mended(mut ignore: Vec<u8>) -> Option<Vec<u8>> {
     Some(ignore)
 }
 
-/// Whether a `.dockerignore` leaves a directory out (Dockerfile reference, *.dockerignore file*).
+/// True if a `.dockerignore` leaves a directory out (Dockerfile reference, *.dockerignore file*).
 fn is_ignored(directory: &Path, ignored: &str) -> bool {
     let paths: Vec<_> =
         directory.ancestors().filter(|path| !path.as_os_str().is_empty()).map(|path| path.to_string_lossy()).collect();

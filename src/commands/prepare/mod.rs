@@ -1,4 +1,4 @@
-//! What every command begins with: it reads the stack file, finds the gateway, and reports every problem before it sends anything.
+//! The preparation of every command: reads the stack file, finds the gateway, and reports every problem before anything is sent.
 
 mod gateway;
 mod promotion;
@@ -29,7 +29,7 @@ pub(crate) struct Preparation<'a> {
     pub(crate) config: &'a Config,
     pub(crate) shutdown: &'a Shutdown,
     environment: &'a Environment,
-    /// Whether variables are wrong: then not even a stack file is fetched.
+    /// True if variables are wrong: then not even a stack file is fetched.
     is_rejected: bool,
     variables: Problems,
     /// Names that are not a variable; kept apart, since they are errors also if all else about the stack file is a warning.
@@ -39,7 +39,7 @@ pub(crate) struct Preparation<'a> {
     files: usize,
 }
 
-/// What is wrong with variables and stack file; nothing was sent.
+/// Problems with variables and stack file; nothing was sent.
 pub(crate) struct Rejected {
     variables: Problems,
     stack: Vec<stack::FileProblem>,

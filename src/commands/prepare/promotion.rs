@@ -38,7 +38,7 @@ impl Preparation<'_> {
         }
     }
 
-    /// What the earlier run deployed.
+    /// The images that the earlier run deployed.
     fn deployed(&self, from: &ImagesFrom) -> Result<Vec<DeployedFunction>, Diagnostic> {
         let places = &self.config.places;
         match from {

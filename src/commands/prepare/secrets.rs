@@ -89,7 +89,7 @@ impl Loaded {
     }
 }
 
-/// What is wrong with a secret that no function uses.
+/// The problem with a secret that no function uses.
 fn unused(name: &str, loaded: &Loaded) -> String {
     let functions = loaded.functions.iter();
     let known: BTreeSet<_> = functions.flat_map(|function| &function.deployment.secrets).collect();

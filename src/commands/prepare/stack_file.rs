@@ -156,7 +156,7 @@ impl Preparation<'_> {
         Ok(Some(stack::Source { name, text, base: ".".into(), is_remote: true, clone_dir: None }))
     }
 
-    /// What `TAG_FORMAT` makes of image names.
+    /// The tag that `TAG_FORMAT` gives image names.
     fn tag(&mut self, format: TagFormat, base: &Path) -> Tag {
         let format = match format {
             TagFormat::Described(text) => return Tag::Version(text),
@@ -218,7 +218,7 @@ pub(crate) struct Loaded {
     pub(crate) files: Vec<StackFile>,
     /// The selected functions of all files.
     pub(crate) functions: Vec<Function>,
-    /// What `SECRET_VALUES` and `SECRET_FILES` write.
+    /// The secrets that `SECRET_VALUES` and `SECRET_FILES` write.
     pub(crate) secrets: Vec<WantedSecret>,
 }
 

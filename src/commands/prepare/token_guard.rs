@@ -18,7 +18,7 @@ impl<'a> Tokens<'a> {
         Self(found.filter(|(_, token)| token.len() >= SHORTEST).collect())
     }
 
-    /// What is wrong with a text that holds one.
+    /// The problem with a text that holds one.
     pub(crate) fn fault(&self, text: &str) -> Option<String> {
         let (name, _) = self.0.iter().find(|(_, token)| text.contains(token))?;
         Some(format!("holds the step's `{name}`, which is never deployed as part of a function"))

@@ -19,9 +19,9 @@ pub(crate) use table::{calls as calls_table, print as table};
 pub(crate) struct Reporter<'a> {
     /// The kinds of problems whose hints were logged.
     hinted: RefCell<BTreeSet<(u8, String)>>,
-    /// What the Policy lacks.
+    /// The actions that the Policy lacks.
     lacking: RefCell<MissingPermissions>,
-    /// What it has to permit for the whole run, if that is about these functions.
+    /// The actions that it has to permit for the whole run, if that is about these functions.
     needs: &'a dyn Fn(Vec<FunctionName>) -> Vec<Grant>,
 }
 
@@ -92,7 +92,7 @@ impl<'a> Reporter<'a> {
         Diagnostic { place: resource.to_string(), hint, ..problem.clone() }.log();
     }
 
-    /// What is wrong about a function.
+    /// Logs a problem of a function.
     pub(crate) fn problem(&self, outcome: &FunctionOutcome, problem: &Diagnostic) {
         let mut problem = problem.clone();
         let kind = problem.message.replace(&outcome.function.name, "");
@@ -162,7 +162,7 @@ fn counts(outcome: &Outcome, done: &str) -> String {
     head + &also(&more[mentioned..]) + &also(&[(calls, calls_failed)]) + &resources
 }
 
-/// What else is counted, as far as there is any.
+/// The other counts that are not zero.
 fn also(counts: &[(usize, &str)]) -> String {
     let some = counts.iter().filter(|(number, _)| *number > 0);
     some.map(|(number, what)| format!(", {number} {what}")).collect()

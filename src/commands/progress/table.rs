@@ -47,7 +47,7 @@ fn row(outcome: &FunctionOutcome) -> [String; 6] {
     ]
 }
 
-/// What is quoted is shown whole or not at all: Bitbucket does not mask a part of a secured variable's value.
+/// Values are shown whole or not at all: Bitbucket does not mask a part of a secured variable's value.
 fn cut(text: &str) -> String {
     if width(text) <= REASON_WIDTH {
         return text.to_owned();

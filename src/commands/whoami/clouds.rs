@@ -1,4 +1,4 @@
-//! What AWS and Google make of the step's token, and what they need to accept it.
+//! The step's token as AWS and Google read it, and what they need to accept it.
 
 use std::collections::BTreeSet;
 

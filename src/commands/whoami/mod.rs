@@ -72,9 +72,9 @@ async fn password(gateway: &Gateway, username: &str) -> Result<(), Diagnostic> {
     gateway.info().await.map(|_| ()).map_err(not_accepted)
 }
 
-/// What resources are proposed for.
+/// The subject of the proposed resources.
 struct Proposal<'a> {
-    /// What their names contain besides what a Role is bound to.
+    /// The part of their names beside what a Role is bound to.
     scope: Option<String>,
     grants: Vec<Grant>,
     /// The file that they are written to.
@@ -101,7 +101,7 @@ async fn explain(
     exchanged.map(|_| ()).map_err(not_accepted).and(proposed)
 }
 
-/// What is known about the gateway's own token.
+/// The gateway's own token, as far as it is known.
 fn accepted(granted: &Granted) -> String {
     let lifetime = granted.lifetime.map(|lifetime| format!(", valid for {}", log::duration(lifetime)));
     let policies = granted.claims.as_ref().and_then(|claims| claims.get("policy")).map(policies);
@@ -171,7 +171,7 @@ fn not_accepted(error: Error) -> Diagnostic {
     Diagnostic { hint, ..Diagnostic::new(failure, problem.message) }
 }
 
-/// What the names of the resources contain besides what a Role is bound to: a stack file other than the default one, or the
+/// The part of the resources' names beside what a Role is bound to: a stack file other than the default one, or the
 /// function to invoke. Without it, the resources of two steps could have the same name.
 fn scope_name(whoami: &Whoami, loaded: Option<&Loaded>) -> Option<String> {
     match (loaded, &whoami.function) {
@@ -184,7 +184,7 @@ fn scope_name(whoami: &Whoami, loaded: Option<&Loaded>) -> Option<String> {
     }
 }
 
-/// What the Policy has to permit for the command that this one is run in place of: a deploy, an invocation, or both.
+/// The actions that the Policy has to permit for the command that this one is run in place of: a deploy, an invocation, or both.
 fn needs(whoami: &Whoami, loaded: Option<&Loaded>) -> Vec<Grant> {
     let Whoami { deploy, function, deletes_namespaces, .. } = whoami;
     let mut grants = Vec::new();

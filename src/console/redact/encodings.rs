@@ -29,7 +29,7 @@ const PERCENT: [&AsciiSet; 7] = [
     &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>').add(b'\'').add(b'%'),
 ];
 
-/// What JSON libraries escape although they need not (RFC 8259, section 7): JavaScript and Python nothing; Go; Gson; .NET.
+/// Characters that JSON libraries escape although they need not (RFC 8259, section 7): JavaScript and Python nothing; Go; Gson; .NET.
 const JSON: [&str; 4] = ["", "<>&", "<>&='", "<>&'+\"`"];
 
 /// Of a longer secret the escaped forms would need some hundred times its size.
@@ -80,7 +80,7 @@ fn escaped(text: &str) -> Vec<String> {
     tables.iter().map(apply).chain([text.to_owned()]).collect()
 }
 
-/// What becomes of a special character.
+/// The escape of a special character.
 type Escape = Box<dyn Fn(char) -> String>;
 
 fn escapings() -> Vec<Escape> {

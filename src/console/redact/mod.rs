@@ -19,7 +19,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use needles::{Masked, Needles};
 
-/// What is written instead of a secret.
+/// The mask of a secret.
 const MASK: &[u8] = b"***";
 
 /// Shorter values are not masked: they occur everywhere by chance, and the masks would reveal them.

@@ -34,7 +34,7 @@ enum Match {
     Cut(usize),
 }
 
-/// What [`Needles::mask`] made of a text.
+/// The result of [`Needles::mask`].
 pub(super) struct Masked {
     pub(super) text: Vec<u8>,
     /// The rest of the text is not in it, from this byte on.

@@ -1,4 +1,4 @@
-//! What can go wrong between the pipe and the gateway, and what to change.
+//! Errors of requests to the gateway, and their remedies.
 
 mod redirect;
 mod refused;
@@ -17,7 +17,7 @@ pub(crate) use refused::{Refused, body_limit};
 pub(crate) use transport::Transport;
 pub(super) use transport::{connection_fault, with_https};
 
-/// Why a request failed.
+/// The cause of a failed request.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum Error {
     /// No response, or only a part of one.
@@ -110,7 +110,7 @@ impl Error {
         Diagnostic { hint, ..Diagnostic::new(failure, self.to_string()) }
     }
 
-    /// What the Policy lacks, and on which function, if that is why the request was refused.
+    /// The action that the Policy lacks, and the function, if that is why the request was refused.
     pub(crate) fn lacks(&self) -> Option<(IamAction, &FunctionName)> {
         match self {
             Self::Refused(refused) => refused.lacks(),
@@ -130,7 +130,7 @@ impl Error {
         }
     }
 
-    /// Whether the same request may succeed later.
+    /// True if the same request may succeed later.
     pub(crate) fn is_transient(&self) -> bool {
         match self {
             Self::Transport(_) => true,
@@ -139,7 +139,7 @@ impl Error {
         }
     }
 
-    /// Whether the gateway is not available: no connection, a connection that was closed, no response in time, 503 or 429.
+    /// True if the gateway is not available: no connection, a connection that was closed, no response in time, 503 or 429.
     pub(crate) fn is_unavailable(&self) -> bool {
         match self {
             Self::Transport(_) => true,
@@ -148,17 +148,17 @@ impl Error {
         }
     }
 
-    /// Whether nobody can have received the request.
+    /// True if nobody can have received the request.
     pub(crate) fn is_unsent(&self) -> bool {
         matches!(self, Self::Transport(transport) if transport.unsent)
     }
 
-    /// Whether Kubernetes says that the function is being deleted.
+    /// True if Kubernetes says that the function is being deleted.
     pub(crate) fn says_being_deleted(&self) -> bool {
         matches!(self, Self::Refused(refused) if refused.text.contains("being deleted"))
     }
 
-    /// Whether the Policy lacks an action (403).
+    /// True if the Policy lacks an action (403).
     pub(crate) fn is_forbidden(&self) -> bool {
         self.status() == Some(StatusCode::FORBIDDEN)
     }

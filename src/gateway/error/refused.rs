@@ -18,14 +18,14 @@ pub(crate) struct Refused {
     /// The start of the body, fit for the log; of a web page, which words it is reported in.
     pub(in crate::gateway) text: String,
     pub(in crate::gateway) responder: Responder,
-    /// Whether the same request may succeed later.
+    /// True if the same request may succeed later.
     pub(in crate::gateway) is_transient: bool,
-    /// Whether it is the token exchange.
+    /// True if it is the token exchange.
     pub(in crate::gateway) is_exchange: bool,
-    /// What the Policy has to permit for it.
+    /// The action that the Policy has to permit for it.
     pub(in crate::gateway) action: Option<IamAction>,
     pub(in crate::gateway) target: Option<FunctionName>,
-    /// What to do about a password that is refused; with basic auth, no Policy is involved.
+    /// The remedy for a refused password; with basic auth, no Policy is involved.
     pub(in crate::gateway) password: Option<&'static str>,
     /// The gateway's own address.
     pub(in crate::gateway) gateway: Url,
@@ -34,7 +34,7 @@ pub(crate) struct Refused {
 const NOT_PASSED_ON: &str = "a proxy in front of the gateway did not get a response from it: check whether the gateway \
     runs, or raise `RETRIES`";
 
-/// What to change if an ingress limits the size of requests; `size` is that of the body, in words.
+/// The remedy if an ingress limits the size of requests; `size` is that of the body, in words.
 pub(crate) fn body_limit(size: &str) -> String {
     format!(
         "an ingress in front of the gateway does not accept a body{size}: raise its limit (nginx: \
@@ -73,7 +73,7 @@ impl Refused {
         }
     }
 
-    /// Whether something else answered, which will answer the next request too.
+    /// True if something else answered, which will answer the next request too.
     pub(super) fn is_unavailable(&self) -> bool {
         matches!(self.status.as_u16(), 429 | 503) || self.failure() == Failure::Unreachable
     }

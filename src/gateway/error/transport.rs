@@ -16,7 +16,7 @@ pub(crate) struct Transport {
     /// The gateway's own URL.
     pub(in crate::gateway) gateway: Url,
     pub(crate) source: Cause,
-    /// Whether no connection was made, so that nobody can have received the request.
+    /// True if no connection was made, so that nobody can have received the request.
     pub(in crate::gateway) unsent: bool,
 }
 
@@ -71,7 +71,7 @@ pub(in crate::gateway) fn with_https(gateway: &Url) -> String {
     SafeUrl(gateway).to_string().replacen("http://", "https://", 1)
 }
 
-/// What a server says, in a 400, about the connection that the request came over: in the words of Go's server, nginx and Apache
+/// The words of servers, in a 400, about the connection that the request came over: in the words of Go's server, nginx and Apache
 /// httpd.
 pub(in crate::gateway) fn connection_fault(status: StatusCode, body: &[u8]) -> Option<Cause> {
     const FAULTS: [(&str, Cause); 4] = [

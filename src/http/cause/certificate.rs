@@ -1,4 +1,4 @@
-//! What is wrong with a server's certificate.
+//! Problems with a server's certificate.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -10,7 +10,7 @@ use rustls::pki_types::UnixTime;
 use crate::console::log::quote;
 use crate::http::tls;
 
-/// What is wrong, and what to change.
+/// The problem and its remedy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Certificate {
     message: String,

@@ -13,7 +13,7 @@ use super::client::{connect_timeout, is_local};
 use crate::console::log::{self, quote};
 use certificate::Certificate;
 
-/// What the HTTP library says of an IPv6 address in the place of a name, in TLS through a proxy.
+/// The HTTP library's error for an IPv6 address in the place of a name, in TLS through a proxy.
 const NO_SERVER_NAME: &str = "Invalid Server Name";
 
 /// Why there is no complete response.
@@ -212,7 +212,7 @@ impl Cause {
         error.is_remote().then_some(Self::Closed)
     }
 
-    /// What to change, if that is the same for all servers.
+    /// The remedy, if it is the same for all servers.
     pub(crate) fn hint(&self, host: &str, port: u16) -> Option<String> {
         match self {
             Self::Certificate(certificate) => Some(certificate.hint(host, port)),
@@ -232,7 +232,7 @@ impl Cause {
         }
     }
 
-    /// Whether the same request may succeed later.
+    /// True if the same request may succeed later.
     pub(crate) fn is_transient(&self) -> bool {
         match self {
             Self::Proxy { is_transient, .. } => *is_transient,
@@ -243,7 +243,7 @@ impl Cause {
     }
 }
 
-/// Whether a request to a URL is sent to the proxy that `HTTP_PROXY` names.
+/// True if a request to a URL is sent to the proxy that `HTTP_PROXY` names.
 fn goes_through_http_proxy(url: &url::Url) -> bool {
     let uri = url.as_str().parse::<http::Uri>();
     url.scheme() == "http" && !is_local(url) && uri.is_ok_and(|uri| Matcher::from_env().intercept(&uri).is_some())

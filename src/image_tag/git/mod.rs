@@ -32,7 +32,7 @@ pub(crate) enum Format {
     Branch,
 }
 
-/// What `faas-cli --tag` would ask git for in `directory`, as it becomes part of an image tag.
+/// The state that `faas-cli --tag` would ask git for in `directory`, as it becomes part of an image tag.
 ///
 /// `bitbucket_branch` is used if no branch is checked out (a build of a tag), and `bitbucket_commit` if there is no repository
 /// at all. Who owns the clone does not matter, unlike to git with its `safe.directory`.

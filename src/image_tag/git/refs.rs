@@ -12,7 +12,7 @@ const MAX_SYMBOLIC: usize = 5;
 /// A million references, about.
 const MAX_PACKED_REFS: usize = 64 << 20;
 
-/// What a reference leads to.
+/// The target of a reference.
 pub(super) struct Resolved {
     /// The last one, if references name one another.
     pub(super) name: Vec<u8>,
@@ -65,7 +65,7 @@ fn packed(path: &Path, name: &[u8]) -> Result<Option<Id>, Error> {
     line.map(id).transpose()
 }
 
-/// Whether git would write a reference of this name; keeps paths within the repository.
+/// True if git would write a reference of this name; keeps paths within the repository.
 fn is_valid(name: &[u8]) -> bool {
     let is_bad = |part: &[u8]| part.is_empty() || part.starts_with(b".") || part.ends_with(b".lock");
     !name.split(|&byte| byte == b'/').any(is_bad) && (name.starts_with(b"refs/") || !name.contains(&b'/'))

@@ -108,7 +108,7 @@ struct Asked {
     is_authorized: bool,
 }
 
-/// What a token endpoint returns (distribution, *Token Authentication*).
+/// The response of a token endpoint (distribution, *Token Authentication*).
 #[derive(Deserialize)]
 struct TokenJson {
     token: Option<String>,
@@ -171,7 +171,7 @@ impl Access<'_, '_> {
         Ok(Asked { response: http.send_up_to(limit, request).await?, is_authorized })
     }
 
-    /// What the registry asks for at its base, which docker asks before anything else; a password if it asks for nothing.
+    /// The challenge at the registry's base, which docker requests first; a password if there is none.
     async fn challenge_of_base(&self) -> Result<Challenge, Diagnostic> {
         let Asked { response, .. } = self.send(Method::GET, &self.url("")?, SHORT, None).await?;
         if is_transient(response.status) {

@@ -1,4 +1,4 @@
-//! What the operators of an expression do with a value.
+//! The operators of an expression.
 
 use super::super::MAX_FILE;
 use super::FaultKind;
@@ -7,7 +7,7 @@ use crate::console::log::whole_or_length;
 /// The longest value that a pattern is matched with, in bytes: trying each of its prefixes takes the square of the time.
 const MAX_MATCHED: usize = 4096;
 
-/// What an expression does with the value of its variable.
+/// The operator of an expression.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Operator {
     Value,
@@ -29,7 +29,7 @@ pub(super) enum Operator {
     Upper,
 }
 
-/// What an operator makes of the value of the variable `name`. Lengths and offsets count bytes, as they do in faas-cli.
+/// Applies an operator to the value of the variable `name`. Lengths and offsets count bytes, as they do in faas-cli.
 pub(super) fn apply(operator: Operator, name: &str, value: &str, arguments: &[String]) -> Result<String, FaultKind> {
     let first = arguments.first().map_or("", String::as_str);
     let second = arguments.get(1).map(String::as_str);
@@ -103,7 +103,7 @@ fn trim(value: &str, pattern: &str, suffix: bool, longest: bool) -> String {
     text.into_iter().collect()
 }
 
-/// Whether a pattern of `*`, `?`, `[a-z]`, `[^a-z]` and `\c` matches a whole text; `*` matches `/` too.
+/// True if a pattern of `*`, `?`, `[a-z]`, `[^a-z]` and `\c` matches a whole text; `*` matches `/` too.
 ///
 /// A pattern that is malformed matches nothing. Going back to the last `*` only is enough, and never takes long.
 fn matches(pattern: &[char], text: &[char]) -> bool {

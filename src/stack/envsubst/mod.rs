@@ -34,13 +34,13 @@ use thiserror::Error;
 use super::MAX_FILE;
 use parse::Parser;
 
-/// What to do in place of giving a function a secret of the pipe.
+/// The remedy for a function that would get a secret of the pipe.
 pub const OWN_SECRET: &str = "give the function an OpenFaaS secret (`secrets:`) of its own instead";
 
 /// After so many faults the rest is not looked at.
 const MAX_FAULTS: usize = 20;
 
-/// What is wrong with an expression, in bytes of the source.
+/// A problem with an expression, in bytes of the source.
 #[derive(Debug)]
 pub struct Fault {
     /// The place, for the marker.
@@ -75,7 +75,7 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
-    /// What to write instead.
+    /// The text to write instead.
     pub fn hint(&self) -> String {
         match self {
             Self::NoName | Self::Unclosed => {
@@ -126,7 +126,7 @@ impl Segment {
     }
 }
 
-/// What an expression became.
+/// The replacement of an expression.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Replacement<'a> {
     /// Where the expression is, in bytes of the source.
@@ -139,7 +139,7 @@ pub struct Replacement<'a> {
 }
 
 impl Replacement<'_> {
-    /// Whether the value has line breaks that are not at its ends.
+    /// True if the value has line breaks that are not at its ends.
     pub fn has_several_lines(&self) -> bool {
         self.value.trim_ascii().contains('\n')
     }
@@ -175,7 +175,7 @@ impl Substituted {
         }
     }
 
-    /// What the expressions became that made some of a part of the text, or that are at its edge.
+    /// The replacements in a part of the text, or at its edge.
     pub fn replacements(&self, text: Range<usize>) -> impl Iterator<Item = Replacement<'_>> {
         let first = self.segments.partition_point(|segment| segment.text < text.start).saturating_sub(1);
         let nexts = self.segments.iter().skip(first + 1);
@@ -205,12 +205,12 @@ impl Substituted {
     }
 }
 
-/// What variables hold, by their names.
+/// Looks variables up by their names.
 #[derive(Clone, Copy)]
 pub struct Lookup<'a> {
     /// The value of a variable that is set.
     pub value: &'a dyn Fn(&str) -> Option<String>,
-    /// Whether it holds a secret of the pipe. Only the name counts: a function of the same team may rightly have the same value
+    /// True if it holds a secret of the pipe. Only the name counts: a function of the same team may rightly have the same value
     /// under another name.
     pub is_secret: &'a dyn Fn(&str) -> bool,
 }
@@ -291,7 +291,7 @@ impl Run<'_> {
         self.out.text.push_str(value);
     }
 
-    /// Whether a place is on a line that is a comment as a whole. Places are asked for in order.
+    /// True if a place is on a line that is a comment as a whole. Places are asked for in order.
     fn in_comment(&mut self, at: usize) -> bool {
         let (known, mut verdict) = self.line;
         if let Some(end) = self.source[known..at].rfind('\n') {
@@ -302,7 +302,7 @@ impl Run<'_> {
     }
 }
 
-/// Whether the first line of a text is a comment.
+/// True if the first line of a text is a comment.
 fn is_comment(text: &str) -> bool {
     text.trim_start_matches([' ', '\t']).starts_with('#')
 }

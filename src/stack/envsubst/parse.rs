@@ -23,7 +23,7 @@ impl<'a> Parser<'a> {
         Self { source, variables, at: 0, depth: 0, missing: Vec::new() }
     }
 
-    /// What an expression becomes whose `${` is read already.
+    /// Parses an expression whose `${` is read already.
     pub(super) fn expression(&mut self) -> Result<String, Fault> {
         if self.depth >= MAX_DEPTH {
             self.depth = 0;

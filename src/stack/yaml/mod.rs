@@ -51,7 +51,7 @@ pub(super) enum Kind {
     Alias(NodeId),
 }
 
-/// What yaml.v3 makes of a scalar. Numbers and dates are texts: no field of a stack file wants one.
+/// The value that yaml.v3 gives a scalar. Numbers and dates are texts: no field of a stack file wants one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Meaning {
     /// `null`, `~` or no text.
@@ -115,7 +115,7 @@ impl Document {
         self.node(id).written.clone()
     }
 
-    /// What yaml.v3 makes of a scalar; [`Meaning::Text`] for other nodes.
+    /// The value that yaml.v3 gives a scalar; [`Meaning::Text`] for other nodes.
     pub(super) fn meaning(&self, id: NodeId) -> Meaning {
         let Node { kind: Kind::Scalar(text), is_plain, tag, .. } = self.node(id) else {
             return Meaning::Text;
@@ -133,7 +133,7 @@ impl Document {
     }
 }
 
-/// What a plain scalar without a tag means.
+/// The meaning of a plain scalar without a tag.
 fn implicit(text: &str) -> Meaning {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => Meaning::Null,
