@@ -79,10 +79,14 @@ fn hide(secret: &[u8], is_token: bool) {
 
 /// Hides the lines of a text, and of a file that is not text those parts that are.
 fn hide_lines(content: &[u8]) {
-    let is_text = str::from_utf8(content).is_ok();
-    let lines = content.utf8_chunks().flat_map(|chunk| chunk.valid().lines());
-    let lines = lines.filter(|line| is_text || line.len() >= SHORTEST_TEXT);
-    lines.take(MOST_LINES).for_each(|line| hide(line.as_bytes(), false));
+    match str::from_utf8(content) {
+        Ok(text) => text.lines().take(MOST_LINES).for_each(|line| hide(line.as_bytes(), false)),
+        Err(_) => {
+            let parts = content.utf8_chunks().flat_map(|chunk| chunk.valid().split(char::is_control));
+            let parts = parts.filter(|part| part.len() >= SHORTEST_TEXT);
+            parts.take(MOST_LINES).for_each(|part| hide(part.as_bytes(), false));
+        }
+    }
 }
 
 impl fmt::Debug for Secret {

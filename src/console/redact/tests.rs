@@ -284,7 +284,7 @@ proptest! {
 fn each_line_of_a_value_is_hidden_by_itself() {
     let _ = Secret::of_lines("  first line of it\n\tsecond, with spaces  \r\nabc\n");
     assert_eq!(redact("<first line of it> <second, with spaces> <abc>"), "<***> <***> <abc>");
-    assert_eq!(redact(&STANDARD.encode("second, with spaces")), "***cw==");
+    assert_eq!(redact(&STANDARD.encode("second, with spaces")), "***w==");
 }
 
 #[test]
