@@ -25,6 +25,7 @@ struct Scenario {
     rollback: bool,
     prune: bool,
     verify: bool,
+    writes_secrets: bool,
     removes: bool,
     has_prometheus: bool,
     /// Whether a rolling update shows more available replicas than wanted for a moment.
@@ -81,6 +82,8 @@ enum Request {
     Info,
     Token,
     Call,
+    SecretPut,
+    SecretPost,
 }
 
 #[derive(Arbitrary, Debug)]
@@ -126,7 +129,10 @@ enum Body {
 
 impl Break {
     fn changes(&self) -> bool {
-        matches!(self.request, Request::Put | Request::Post | Request::Delete)
+        matches!(
+            self.request,
+            Request::Put | Request::Post | Request::Delete | Request::SecretPut | Request::SecretPost
+        )
     }
 
     /// Whether a request is said to be done that is not, and no request afterwards has to show that.
@@ -151,6 +157,8 @@ impl Break {
             Request::Info => ("GET", "/system/info"),
             Request::Token => ("POST", "/oauth/token"),
             Request::Call => ("GET", "/function/"),
+            Request::SecretPut => ("PUT", "/system/secrets"),
+            Request::SecretPost => ("POST", "/system/secrets"),
         };
         let changes = self.changes();
         let fault = Fault::on(method, path).after(u64::from(self.nth % 4)).times(u64::from(self.times % 8) + 1);
@@ -197,7 +205,7 @@ impl Break {
                 if is_success && !changes {
                     status = 500;
                 }
-                if status == 409 && matches!(self.request, Request::Post) {
+                if status == 409 && matches!(self.request, Request::Post | Request::SecretPost) {
                     status = 503;
                 }
                 processed = is_success || processed && (status == 400 || status >= 500);
@@ -276,6 +284,7 @@ fn run(variables: Vec<(&str, String)>) -> (u8, String) {
 /// A Policy that permits everything.
 const EVERYTHING: &str = include_str!("../../test/iam/everything.yaml");
 const PASSWORD: &str = "the-gateways-password";
+const SECRET: &str = "the-value-of-a-secret";
 const OWNER: &str = "shop.63f64cafed7a4a86";
 
 fuzz_target!(|scenario: Scenario| {
@@ -322,16 +331,20 @@ fuzz_target!(|scenario: Scenario| {
             gateway.set_ready(function["service"].as_str().unwrap_or_default(), Ready::Never);
         }
     }
+    gateway.put_secret("openfaas-fn", "other", b"kept");
     for broken in scenario.breaks.iter().take(6) {
         gateway.fault(broken.fault());
     }
 
-    let functions: String = names.iter().map(|name| format!("  {name}: {{image: 'example/{name}:2'}}\n")).collect();
+    let removes = scenario.removes;
+    let writes_secrets = scenario.writes_secrets && !removes;
+    let secrets = if writes_secrets { ", secrets: [s]" } else { "" };
+    let function = |name| format!("  {name}: {{image: 'example/{name}:2'{secrets}}}\n");
+    let functions: String = names.iter().map(function).collect();
     std::fs::write(directory.join("stack.yml"), format!("provider: {{name: openfaas}}\nfunctions:\n{functions}"))
         .expect("cannot write file");
     let yes = |switch: bool| switch.to_string();
     let token = issuer.token().audience(gateway.public_url()).mint();
-    let removes = scenario.removes;
     let mut variables = vec![
         ("OPENFAAS_URL", gateway.url().to_owned()),
         ("STACK_FILE", directory.join("stack.yml").display().to_string()),
@@ -356,6 +369,9 @@ fuzz_target!(|scenario: Scenario| {
             ("PRUNE", yes(scenario.prune)),
             ("BITBUCKET_REPO_FULL_NAME", "acme/shop".to_owned()),
         ]);
+        if writes_secrets {
+            variables.push(("SECRET_VALUES", format!("s={SECRET}")));
+        }
         if scenario.verify {
             variables.push(("VERIFY", names.join("\n")));
         }
@@ -363,6 +379,8 @@ fuzz_target!(|scenario: Scenario| {
     let (code, log) = run(variables);
 
     assert!(!log.contains("internal error"), "{log}");
+    assert!(!log.contains(SECRET), "{log}");
+    assert_eq!(gateway.secret("openfaas-fn", "other").as_deref(), Some(&b"kept"[..]), "{log}");
     let last = log.trim_end().lines().last().unwrap_or_default();
     assert_eq!(code == 0, last.starts_with('✔'), "{log}");
     assert!(code == 0 || last.starts_with('✖'), "{log}");
@@ -388,6 +406,9 @@ fuzz_target!(|scenario: Scenario| {
     }
     if code != 0 || is_lied_to {
         return;
+    }
+    if writes_secrets {
+        assert_eq!(gateway.secret("openfaas-fn", "s").as_deref(), Some(SECRET.as_bytes()), "{log}");
     }
     for name in names {
         let function = gateway.function("openfaas-fn", name);
