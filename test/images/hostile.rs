@@ -20,12 +20,12 @@ fn array(start: &str, element: &str) -> Bytes {
 }
 
 /// Runs the pipe with limited memory for images of this many registries, side by side. No line of the log may be long.
-fn run(registries: usize, answers: impl Fn(&str, &str) -> Response<Bytes> + Clone + Send + Sync + 'static) -> Ran {
+fn run(registries: usize, answers: impl Fn(usize, &str) -> Response<Bytes> + Clone + Send + Sync + 'static) -> Ran {
     let setup = Setup::new();
     let hosts: Vec<String> = (0..registries).map(|number| format!("r{number}.example.com")).collect();
-    for host in &hosts {
+    for (number, host) in hosts.iter().enumerate() {
         let answers = answers.clone();
-        setup.cloud.serve(host, move |request| answers(request.method.as_str(), &request.path));
+        setup.cloud.serve(host, move |request| answers(number, &request.path));
     }
     let images: Vec<String> = hosts.iter().map(|host| format!("{host}/etl:1.0")).collect();
     let images: Vec<&str> = images.iter().map(String::as_str).collect();
@@ -76,6 +76,20 @@ fn large_bodies_of_many_registries_are_read_a_few_at_a_time() {
     // A slow machine has not read all of them in time.
     assert!([3, 4].contains(&ran.code), "{}", ran.log);
     ran.says("the registry returned something other than a manifest or an index");
+}
+
+#[test]
+fn longest_tokens_of_many_registries_fit() {
+    // With characters that most encodings escape, all of which are looked for in the log.
+    let ran = run(64, move |number, path| {
+        if path.ends_with("/token") {
+            let token = format!("{number}{}", "+/=\"\\<&>".repeat(8 * 1024 / 8 - 1));
+            return answer(200, serde_json::json!({"token": token}).to_string().into());
+        }
+        let realm = format!(r#"Bearer realm="https://r{number}.example.com/token""#);
+        Response::builder().status(401).header("www-authenticate", realm).body(Bytes::new()).expect("valid")
+    });
+    ran.exits(3).says("image `r63.example.com/etl:1.0` could not be looked up: `r63.example.com` answered 401");
 }
 
 #[test]
