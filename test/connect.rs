@@ -45,18 +45,6 @@ fn unreachable_proxy_is_reported() {
 }
 
 #[test]
-fn ipv6_address_behind_a_proxy_is_reported() {
-    let cloud = local_cloud::Cloud::start().expect("cannot start cloud");
-    let gateway = open();
-    let pipe = deploy(&gateway).var("OPENFAAS_URL", "https://[2001:db8::1]").var("HTTPS_PROXY", cloud.proxy_url());
-    insta::assert_snapshot!(first_error(&pipe.run().exits(4)), @"
-    ERROR: POST /oauth/token at `https://[2001:db8::1]`: the proxy did not forward the request: the HTTP library sends no HTTPS to an IPv6 address through a proxy
-      hint: check the proxy that `HTTPS_PROXY` names, or add `2001:db8::1` to `NO_PROXY`
-    ✖ nothing was deployed
-    ");
-}
-
-#[test]
 fn invalid_certificates_are_explained() {
     let errors = [Certificate::UnknownAuthority, Certificate::WrongHost, Certificate::Expired].map(|certificate| {
         let gateway = start(permissive().certificate(certificate));

@@ -155,7 +155,7 @@ fn no_function_is_deployed_if_a_secret_cannot_be_written() {
 #[test]
 fn policy_without_the_actions_is_named_with_the_statement_to_add() {
     let gateway = start(permitting(&["Function:Create", "Function:Update"]));
-    let ran = deploy(&gateway).run().exits(3);
+    let ran = deploy(&gateway).var("PARALLEL", "1").run().exits(3);
     insta::assert_snapshot!(ran.scrubbed(), @r#"
     INFO: openfaas-pipe [VERSION]: deploy
     INFO: deploying 4 functions of `stack.yml` to `http://[GATEWAY]`

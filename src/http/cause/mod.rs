@@ -13,9 +13,6 @@ use super::client::{connect_timeout, is_local};
 use crate::console::log::{self, quote};
 use certificate::Certificate;
 
-/// The HTTP library's error for an IPv6 address in the place of a name, in TLS through a proxy.
-const NO_SERVER_NAME: &str = "Invalid Server Name";
-
 /// Why there is no complete response.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Cause {
@@ -96,7 +93,7 @@ impl Cause {
             found => found,
         });
         // What goes wrong on the way to a proxy, or in it, is reported within an error of the tunnel through it.
-        if ["tunnel error", "proxy", NO_SERVER_NAME].iter().any(|word| text.contains(word)) {
+        if ["tunnel error", "proxy"].iter().any(|word| text.contains(word)) {
             return Self::of_tunnel(&text, found);
         }
         match found {
@@ -115,9 +112,6 @@ impl Cause {
             // The status is not known here; it is usually 502 or 504, and a retry after another one does no harm.
             None if text.contains("unsuccessful") => ("it answered CONNECT with an error".to_owned(), true),
             None if text.contains("unexpected end of file") => ("it closed the connection".to_owned(), true),
-            None if text.contains(NO_SERVER_NAME) => {
-                ("the HTTP library sends no HTTPS to an IPv6 address through a proxy".to_owned(), false)
-            }
             None if text.contains("authorization required") => {
                 ("it requires a user name and a password (407)".to_owned(), false)
             }
