@@ -12,6 +12,9 @@ use crate::diagnostic::{Diagnostic, Failure};
 /// How long requests in flight have to finish after the first signal.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// How long before the end of the grace period the last request is sent.
+const LAST_REQUEST: Duration = Duration::from_secs(1);
+
 /// How long everything else has after that, such as the result files. A container is killed ten seconds after the signal.
 const LEEWAY: Duration = Duration::from_secs(4);
 
@@ -89,6 +92,12 @@ impl Shutdown {
         let signal = self.received(|_| true).await;
         sleep_until(signal.deadline).await;
         signal.failure
+    }
+
+    /// Waits until there is time for one more request before the grace period after a signal is over.
+    pub(crate) async fn grace_ending(&self) {
+        let signal = self.received(|_| true).await;
+        sleep_until(signal.deadline - LAST_REQUEST).await;
     }
 
     /// Waits until the process has to exit, whatever it is doing: after a second signal, or long after the first one.

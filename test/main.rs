@@ -24,6 +24,7 @@ mod only_changed;
 mod pipe_binary;
 mod promotion;
 mod prune;
+mod readiness;
 mod readme;
 mod refused_calls;
 mod release;

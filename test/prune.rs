@@ -45,11 +45,17 @@ fn function_of_another_repository_or_stack_file_is_not_pruned() {
 }
 
 #[test]
-fn filtered_function_is_not_pruned() {
-    let gateway = open();
-    deploy(&gateway, &["a", "b", "gone"]).run().exits(0);
-    deploy(&gateway, &["a", "b"]).var("FILTER", "a").run().exits(0).says("`gone.openfaas-fn` removed");
-    assert_eq!(function_names(&gateway), ["a", "b"]);
+fn only_what_the_selection_matches_is_pruned() {
+    for (variable, value) in [("FILTER", "a*"), ("REGEX", "^a")] {
+        let gateway = open();
+        deploy(&gateway, &["a", "a-old", "b", "b-old"]).run().exits(0);
+        let pipe = deploy(&gateway, &["a", "b"]).var(variable, value);
+        let diff = pipe.run_with("COMMAND", "diff").exits(6);
+        diff.says("- a-old.openfaas-fn").does_not_say("b-old");
+        let ran = pipe.run().exits(0).says("`a-old.openfaas-fn` removed");
+        ran.says(&format!("only functions that match `{variable}` are pruned"));
+        assert_eq!(function_names(&gateway), ["a", "b", "b-old"]);
+    }
 }
 
 #[test]

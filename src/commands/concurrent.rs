@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
@@ -11,10 +11,17 @@ use crate::commands::progress::Reporter;
 use crate::console::log::quote;
 use crate::diagnostic::{Diagnostic, Failure};
 use crate::function::FunctionName;
+use crate::function::image::is_same_tag;
 use crate::function::outcome::{Action, FunctionOutcome, Left, Location};
-use crate::gateway::{Deletion, Error, Gateway};
+use crate::gateway::{Deletion, Error, Gateway, Repeat};
 use crate::shutdown::Shutdown;
 use crate::text::count;
+
+/// How long a removal may take. Kubernetes gives the processes of a function 30 s by default.
+const REMOVAL: Duration = Duration::from_secs(120);
+/// The pause between two looks at a function that is removed; it grows to [`PAUSE_MOST`].
+const PAUSE: Duration = Duration::from_millis(100);
+const PAUSE_MOST: Duration = Duration::from_secs(2);
 
 /// The session of a run, once everything is checked.
 #[derive(Clone, Copy)]
@@ -102,7 +109,7 @@ pub(crate) async fn remove(
             return Ok(Action::Absent);
         }
         match gateway.delete(target).await {
-            Ok(Deletion::Accepted) => Ok(Action::Removed),
+            Ok(Deletion::Accepted) => until_gone(session, target).await,
             Ok(Deletion::NotFound) => Ok(Action::Absent),
             // If the function no longer exists, only the response was lost.
             Ok(Deletion::Unknown(error)) if error.status().is_none() || error.is_transient() => {
@@ -115,6 +122,25 @@ pub(crate) async fn remove(
         }
     })
     .await
+}
+
+/// Waits until a function is gone: Kubernetes keeps it until its replicas have stopped, and what is deployed meanwhile is removed
+/// with it.
+async fn until_gone(session: &Session<'_>, target: &FunctionName) -> Result<Action, Failed> {
+    let started = Instant::now();
+    let mut pause = PAUSE;
+    // Without permission to look, or without a response, all that is known is that the deletion was accepted.
+    while let Ok(Some(_)) = session.gateway.look(target, Repeat::NotAfterTimeout).await {
+        if started.elapsed() >= REMOVAL {
+            return Err(Error::NotGone(REMOVAL).into());
+        }
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            _ = session.shutdown.wait() => break,
+        }
+        pause = (pause * 2).min(PAUSE_MOST);
+    }
+    Ok(Action::Removed)
 }
 
 /// Stops a run once this many functions in a row failed because the gateway is not available.
@@ -149,7 +175,13 @@ impl FunctionOutcome {
         match &left {
             Left::Untouched => {}
             Left::Gone => problem.message.push_str("; the previous version is gone"),
+            Left::Down => problem.message.push_str("; the previous version was replaced by one that does not run"),
             Left::Unknown => problem.message.push_str("; the previous version may be gone"),
+            Left::Restored(image) if self.image.as_ref().is_some_and(|new| is_same_tag(new, image)) => {
+                let image = quote(image);
+                tracing::warn!("`{}`: its previous configuration is redeployed, with image `{image}`", self.function);
+                problem.message.push_str(&format!("; its previous configuration is redeployed, with image `{image}`"));
+            }
             Left::Restored(image) => {
                 let image = quote(image);
                 tracing::warn!("`{}` is rolled back: image `{image}`, which ran before, is redeployed", self.function);

@@ -13,7 +13,7 @@ use crate::config::Deploy;
 use crate::console::log::{self, quote};
 use crate::diagnostic::{Diagnostic, Failure};
 use crate::function::FunctionName;
-use crate::function::compare::{Change, changes, fields_of};
+use crate::function::compare::{Change, fields_of};
 use crate::function::outcome::Outcome;
 use crate::gateway::Error;
 use crate::gateway::statuses::{StatusResult, Statuses};
@@ -88,7 +88,7 @@ async fn differences(
     // A provider refuses requests for a namespace that does not exist.
     let is_missing = |target: &FunctionName| target.namespace.as_ref().is_some_and(|name| missing.contains(name));
     let asked: Vec<_> = targets.iter().copied().filter(|target| !is_missing(target)).collect();
-    let mut read = Statuses::new(gateway, parallel).read(&asked).await.into_iter();
+    let mut read = Statuses::complete(gateway, parallel).await.read(&asked).await.into_iter();
     let readings = targets.iter().map(|target| match is_missing(target) {
         true => Ok(None),
         false => read.next().expect("each function that is asked for has a reading"),
@@ -109,18 +109,19 @@ async fn differences(
         };
         let difference = match reading? {
             None => Difference::New(seen(fields_of(deployment))),
-            Some(status) => match changes(&status.deployment(), &reported.part_of(deployment)) {
+            Some(status) => match reported.changes(&status, deployment) {
                 changes if changes.is_empty() => Difference::None,
                 changes => Difference::Changed(seen(changes)),
             },
         };
         differences.push((FunctionName::from(deployment).to_string(), difference));
     }
-    if !reported.is_complete() && differences.iter().any(|(_, difference)| !matches!(difference, Difference::New(_))) {
-        tracing::info!("not reported by the gateway, and not compared: {}", reported.missing());
+    let unreported = reported.missing();
+    if !unreported.is_empty() && differences.iter().any(|(_, difference)| !matches!(difference, Difference::New(_))) {
+        tracing::info!("not reported by the gateway, and not compared: {unreported}");
     }
     if deploy.selection.options.prune {
-        let left_over = left_over(gateway, loaded).await?;
+        let left_over = left_over(gateway, loaded, &deploy.selection.options).await?;
         let pruned = left_over.iter().map(|target| target.to_string());
         differences.extend(pruned.map(|name| (name, Difference::Pruned)));
     }

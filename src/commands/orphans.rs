@@ -6,11 +6,15 @@ use crate::commands::prepare::Loaded;
 use crate::function::FunctionName;
 use crate::function::api::Status;
 use crate::gateway::{Error, Gateway};
-use crate::stack::owner_label;
+use crate::stack::{self, owner_label};
 
 /// The functions that carry the owner label of a stack file, in the namespaces that it names, and that no stack file of the run
-/// names, whatever selection is deployed.
-pub(crate) async fn left_over(gateway: &Gateway, loaded: &Loaded) -> Result<Vec<FunctionName>, Error> {
+/// names, whatever selection is deployed; of those, the ones that the selection matches.
+pub(crate) async fn left_over(
+    gateway: &Gateway,
+    loaded: &Loaded,
+    options: &stack::Options,
+) -> Result<Vec<FunctionName>, Error> {
     let named: Vec<FunctionName> = loaded.files.iter().flat_map(|file| file.named.iter().cloned()).collect();
     let namespaces: BTreeSet<Option<&str>> = named.iter().map(|target| target.namespace.as_deref()).collect();
     let mut found = BTreeSet::new();
@@ -18,7 +22,10 @@ pub(crate) async fn left_over(gateway: &Gateway, loaded: &Loaded) -> Result<Vec<
         let is_in = |target: &FunctionName| target.namespace.as_deref() == namespace;
         let files = loaded.files.iter().filter(|file| file.named.iter().any(is_in));
         let owners: Vec<&str> = files.filter_map(|file| file.owner.as_deref()).collect();
-        let is_wanted = |status: &Status| owners.iter().any(|owner| is_left_over(status, namespace, owner, &named));
+        let is_wanted = |status: &Status| {
+            let is_left_over = owners.iter().any(|owner| is_left_over(status, namespace, owner, &named));
+            is_left_over && options.selects(&status.name) && is_name(&status.name)
+        };
         for status in gateway.list(namespace, is_wanted).await? {
             let reported = Some(status.namespace).filter(|reported| !reported.is_empty());
             found.insert((namespace.map(str::to_owned).or(reported), status.name));
@@ -37,6 +44,12 @@ fn is_left_over(status: &Status, namespace: Option<&str>, owner: &str, named: &[
         of_target.is_none() || of_target == namespace || of_target == Some(status.namespace.as_str())
     });
     status.labels.get(owner_label::LABEL).is_some_and(|value| value == owner) && !is_named
+}
+
+/// Whether a function can have this name. No request is sent for another one, whatever a gateway lists.
+fn is_name(name: &str) -> bool {
+    let is_inner = |character: char| character.is_ascii_alphanumeric() || "-_".contains(character);
+    !name.is_empty() && name.chars().all(is_inner)
 }
 
 #[cfg(test)]
@@ -65,6 +78,14 @@ mod tests {
         for label in [None, Some(""), Some("shop.2"), Some("shop.11"), Some("SHOP.1")] {
             assert!(!left_over("gone", label), "{label:?}");
         }
+    }
+
+    #[test]
+    fn names_that_no_function_can_have_are_not_removed() {
+        for name in ["", "../x", "f.ns", "a/b", "a b", "a\n", "é"] {
+            assert!(!is_name(name), "{name:?}");
+        }
+        assert!(is_name("a-1") && is_name("Rec_A"));
     }
 
     #[test]

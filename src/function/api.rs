@@ -96,6 +96,9 @@ pub(crate) struct Status {
     /// Replicas that can be invoked, old ones included.
     #[serde(deserialize_with = "or_default")]
     pub(crate) available_replicas: u64,
+    /// When it was created; with faasd also when it was updated last.
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) created_at: String,
 }
 
 impl Status {

@@ -209,6 +209,11 @@ pub(crate) fn is_same_image(one: &str, other: &str) -> bool {
     one == other || complete(one).is_some_and(|one| complete(other) == Some(one))
 }
 
+/// Whether two names are one name that may stand for another image each time, since it has no digest.
+pub(crate) fn is_same_tag(one: &str, other: &str) -> bool {
+    is_same_image(one, other) && !one.contains('@')
+}
+
 /// The image's name as `faas-cli --tag` makes it; `digest` is the handler's hash, which only [`Tag::Digest`] uses.
 pub(crate) fn tagged(image: &str, tag: &Tag, digest: &str) -> String {
     let last = image.rsplit('/').next().unwrap_or_default();

@@ -93,6 +93,8 @@ pub(crate) enum Left {
     Untouched,
     /// The previous version, redeployed; its image.
     Restored(String),
+    /// A version that does not run, in the place of one that ran.
+    Down,
     Gone,
     /// It is not known: what runs, or nothing.
     Unknown,

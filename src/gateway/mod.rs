@@ -11,7 +11,7 @@ mod send;
 pub(crate) mod statuses;
 mod token;
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -24,6 +24,7 @@ use error::ShapeError;
 pub(crate) use error::{Destination, Error, NotSent, Redirect, body_limit};
 pub(crate) use invocation::{Internal, Invocation, Invoked, NoResponse, may_be_set, may_recover};
 use provider::Provider;
+pub(crate) use send::Repeat;
 use send::{ApiCall, Response};
 pub(crate) use token::{AccessToken, Authenticator, Granted};
 
@@ -31,12 +32,14 @@ use crate::function::FunctionName;
 use crate::function::api::Status;
 use crate::http::ca_cert::CaCert;
 use crate::http::client::{self, SafeUrl, is_local};
-use crate::http::retry::Retries;
+use crate::http::retry::{self, Attempt, Retries};
 use crate::oidc::{BuildContext, IamAction};
 use crate::shutdown::Shutdown;
 
 /// The path of functions in the API.
 const FUNCTIONS: [&str; 2] = ["system", "functions"];
+/// How often an update is sent again that the provider refused for a reason that passes.
+const MOST_CONFLICTS: u32 = 2;
 /// How much of a response is read if only its beginning is of use, in bytes.
 const RESPONSE_LIMIT: usize = 64 * 1024;
 /// The longest list of functions that is read, in bytes: many ten thousands of them.
@@ -75,6 +78,8 @@ pub(crate) struct Gateway {
     has_responded: AtomicBool,
     speaks_tls: OnceCell<bool>,
     provider: OnceCell<Provider>,
+    /// The size of all response bodies so far, in bytes.
+    received: AtomicU64,
 }
 
 /// The result of a request to update a function.
@@ -82,10 +87,7 @@ pub(crate) struct Gateway {
 pub(crate) enum Update {
     Accepted,
     /// There is no function of this name.
-    NotFound {
-        /// An earlier try got no response, and may be what removed it.
-        response_lost: bool,
-    },
+    NotFound,
 }
 
 /// The result of a request to delete a function.
@@ -111,6 +113,13 @@ pub(crate) enum Creation {
     },
 }
 
+/// The functions of a list that were wanted.
+pub(crate) struct Listed {
+    pub(crate) functions: Vec<Status>,
+    /// How long the whole list was, in bytes.
+    pub(crate) size: u64,
+}
+
 impl Gateway {
     /// Sends nothing yet.
     pub(crate) fn new(settings: Settings, shutdown: &Shutdown) -> Self {
@@ -129,6 +138,7 @@ impl Gateway {
             has_responded: AtomicBool::new(false),
             speaks_tls: OnceCell::new(),
             provider: OnceCell::new(),
+            received: AtomicU64::new(0),
             settings,
         }
     }
@@ -156,16 +166,36 @@ impl Gateway {
         url
     }
 
-    /// `PUT /system/functions` with a deployment as JSON.
+    /// `PUT /system/functions` with a deployment as JSON. faasd goes on with an update whose client has left: after a timeout or a
+    /// connection that was closed it is not sent again here.
     pub(crate) async fn update(&self, target: &FunctionName, body: Bytes) -> Result<Update, Error> {
-        let call = self.change(Method::PUT, &FUNCTIONS, IamAction::FunctionUpdate, target, body);
-        let response = self.send(&call).await?;
+        let provider = self.provider().await;
+        let repeat = if provider.may_remove() { Repeat::NotIfUnderWay } else { Repeat::Always };
+        let call = ApiCall { repeat, ..self.change(Method::PUT, &FUNCTIONS, IamAction::FunctionUpdate, target, body) };
+        let attempt = async |number| {
+            let (result, passes) = self.update_once(&call, provider).await;
+            let said = result.as_ref().err().filter(|_| passes && number <= MOST_CONFLICTS).map(ToString::to_string);
+            Attempt { result, retry: said.map(|said| (retry::backoff(number), said)) }
+        };
+        self.retries.run(attempt).await
+    }
+
+    /// The result of one update, and whether it is a conflict that passes.
+    async fn update_once(&self, call: &ApiCall<'_>, provider: Provider) -> (Result<Update, Error>, bool) {
+        let response = match self.send(call).await {
+            Ok(response) => response,
+            Err(error) => return (Err(error), false),
+        };
         match response.status.as_u16() {
-            // Community Edition answers 202 to an update; what it refuses it only logs, and answers with an empty 200.
-            200 if self.provider().await == Provider::CommunityEdition => Err(Error::Ignored { request: call.name() }),
-            200..=202 => Ok(Update::Accepted),
-            404 if response.is_not_found() => Ok(Update::NotFound { response_lost: response.response_lost }),
-            _ => Err(self.refused(&call, &response)),
+            // Community Edition answers 202 to an update; what Kubernetes refuses it only logs, and answers with an empty 200.
+            200 if provider == Provider::CommunityEdition => (Err(Error::Ignored { request: call.name() }), true),
+            200..=202 => (Ok(Update::Accepted), false),
+            404 if response.is_not_found() => (Ok(Update::NotFound), false),
+            // The old process took longer to stop than faasd waits. It has stopped by the next try.
+            500 if provider == Provider::Faasd && says(&response.body, "cannot delete running task") => {
+                (Err(self.refused(call, &response)), true)
+            }
+            _ => (Err(self.refused(call, &response)), false),
         }
     }
 
@@ -175,7 +205,8 @@ impl Gateway {
         let response = self.send(&call).await?;
         match response.status.as_u16() {
             200..=202 => Ok(Creation::Accepted),
-            status if status == 409 || matches!(status, 400 | 500) && says_exists(&response.body) => {
+            // Community Edition passes the text of Kubernetes on with a 500, faasd that of containerd with a 400.
+            status if status == 409 || matches!(status, 400 | 500) && says(&response.body, "already exists") => {
                 Ok(Creation::Exists { response_lost: response.response_lost, error: self.refused(&call, &response) })
             }
             _ => Err(self.refused(&call, &response)),
@@ -203,9 +234,8 @@ impl Gateway {
             // The try whose response was lost may be what deleted it.
             404 if response_lost => Ok(Deletion::Accepted),
             404 if response.is_not_found() => Ok(Deletion::NotFound),
-            _ if response_lost || response.status.is_server_error() => {
-                Ok(Deletion::Unknown(self.refused(&call, &response)))
-            }
+            // Some proxies have statuses of their own above 599.
+            status if response_lost || status >= 500 => Ok(Deletion::Unknown(self.refused(&call, &response))),
             _ => Err(self.refused(&call, &response)),
         }
     }
@@ -224,8 +254,14 @@ impl Gateway {
 
     /// `GET /system/function/NAME`: its status; `None` if it does not exist.
     pub(crate) async fn get(&self, target: &FunctionName) -> Result<Option<Status>, Error> {
+        self.look(target, Repeat::Always).await
+    }
+
+    /// [`Gateway::get`], sent again after these failures.
+    pub(crate) async fn look(&self, target: &FunctionName, repeat: Repeat) -> Result<Option<Status>, Error> {
         let url = in_namespace(self.path(&["system", "function", &target.name]), target.namespace.as_deref());
-        let call = self.question(url, Some(IamAction::FunctionGet), Some(target), list::ELEMENT_LIMIT);
+        let question = self.question(url, Some(IamAction::FunctionGet), Some(target), list::ELEMENT_LIMIT);
+        let call = ApiCall { repeat, ..question };
         let response = self.send(&call).await?;
         match response.status.as_u16() {
             200 => parse(&call, &response).map(Some),
@@ -240,15 +276,40 @@ impl Gateway {
         namespace: Option<&str>,
         wanted: impl Fn(&Status) -> bool,
     ) -> Result<Vec<Status>, Error> {
+        Ok(self.list_with(namespace, wanted, Repeat::Always).await?.functions)
+    }
+
+    /// [`Gateway::list`], sent again after these failures.
+    pub(crate) async fn list_with(
+        &self,
+        namespace: Option<&str>,
+        wanted: impl Fn(&Status) -> bool,
+        repeat: Repeat,
+    ) -> Result<Listed, Error> {
         let url = in_namespace(self.path(&["system", "functions"]), namespace);
         // A listing is permitted on a whole namespace.
         let target = FunctionName::all_of(namespace.map(str::to_owned));
-        let call = self.question(url, Some(IamAction::FunctionList), Some(&target), LIST_LIMIT);
+        let question = self.question(url, Some(IamAction::FunctionList), Some(&target), LIST_LIMIT);
+        let call = ApiCall { repeat, ..question };
         let response = self.send(&call).await?;
         match response.status.as_u16() {
-            200 => list::read(&response.body, &wanted).map_err(|error| call.shape(error)),
+            200 => {
+                let size = response.body.len() as u64;
+                let functions = list::read(&response.body, &wanted).map_err(|error| call.shape(error))?;
+                Ok(Listed { functions, size })
+            }
             _ => Err(self.refused(&call, &response)),
         }
+    }
+
+    /// The retries of all requests to this gateway.
+    pub(crate) fn retries(&self) -> &Retries {
+        &self.retries
+    }
+
+    /// The size of all response bodies so far, in bytes.
+    pub(crate) fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
     }
 
     fn question<'a>(
@@ -269,9 +330,8 @@ fn in_namespace(mut url: Url, namespace: Option<&str>) -> Url {
     url
 }
 
-/// Community Edition passes the text of Kubernetes on with a 500, faasd that of containerd with a 400.
-fn says_exists(body: &[u8]) -> bool {
-    String::from_utf8_lossy(body).contains("already exists")
+fn says(body: &[u8], words: &str) -> bool {
+    String::from_utf8_lossy(body).contains(words)
 }
 
 fn parse<T: for<'a> Deserialize<'a>>(call: &ApiCall<'_>, response: &Response) -> Result<T, Error> {

@@ -6,8 +6,10 @@ use std::collections::BTreeSet;
 use http::StatusCode;
 use serde_json::Value;
 
+use super::send::{ApiCall, Repeat};
 use super::{Error, Gateway, RESPONSE_LIMIT, parse};
-use crate::function::api::{Deployment, Status};
+use crate::function::api::{Deployment, Resources, Status};
+use crate::function::compare::{Change, changes, compare};
 
 /// The provider behind a gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,41 +35,78 @@ impl Provider {
 /// Which fields of a function the gateway reports; all others always are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Reported {
-    pub(crate) environment: bool,
-    pub(crate) constraints: bool,
-    pub(crate) read_only_root: bool,
+    environment: bool,
+    constraints: bool,
+    read_only_root: bool,
+    /// As faasd does it: the image's own environment is among the function's, values end at their first `=`, and what faasd does
+    /// not support is left out.
+    as_faasd: bool,
 }
 
 impl Reported {
-    pub(crate) const ALL: Self = Self { environment: true, constraints: true, read_only_root: true };
-    const NONE: Self = Self { environment: false, constraints: false, read_only_root: false };
+    const ALL: Self = Self { environment: true, constraints: true, read_only_root: true, as_faasd: false };
+    pub(crate) const NONE: Self =
+        Self { environment: false, constraints: false, read_only_root: false, as_faasd: false };
+    const AS_FAASD: Self = Self { as_faasd: true, ..Self::ALL };
 
+    /// Whether a function can be deployed again as it was. faasd supports neither constraints nor a read-only root, so that
+    /// nothing of them is lost.
     pub(crate) fn is_complete(self) -> bool {
-        self == Self::ALL
+        self.environment && self.constraints && self.read_only_root
     }
 
     /// The fields that are not reported, in words.
     pub(crate) fn missing(self) -> String {
         let fields = [
             (self.environment, "environment variables"),
-            (self.constraints, "constraints"),
-            (self.read_only_root, "read-only root filesystem"),
+            (self.constraints && !self.as_faasd, "constraints"),
+            (self.read_only_root && !self.as_faasd, "read-only root filesystem"),
+            (!self.as_faasd, "requests"),
+            (!self.as_faasd, "CPU limits"),
+            (!self.as_faasd, "whether an environment variable was removed"),
         ];
         let missing: Vec<_> = fields.iter().filter(|(is_reported, _)| !is_reported).map(|(_, name)| *name).collect();
         missing.join(", ")
     }
 
-    /// A deployment without what is not reported.
-    pub(crate) fn part_of(self, deployment: &Deployment) -> Deployment {
-        let mut part = deployment.clone();
+    /// The differences between a function and a deployment, in what is reported.
+    pub(crate) fn differences(self, status: &Status, wanted: &Deployment) -> Vec<Change> {
+        let (old, new) = self.both(status, wanted);
+        compare(&old, &new)
+    }
+
+    /// The same without what is no change by itself.
+    pub(crate) fn changes(self, status: &Status, wanted: &Deployment) -> Vec<Change> {
+        let (old, new) = self.both(status, wanted);
+        changes(&old, &new)
+    }
+
+    /// What is reported of a function and of a deployment.
+    fn both(self, status: &Status, wanted: &Deployment) -> (Deployment, Deployment) {
+        let (mut old, mut new) = (status.deployment(), wanted.clone());
         if !self.environment {
-            part.env_vars.clear();
+            new.env_vars.clear();
         }
         if !self.constraints {
-            part.constraints.clear();
+            new.constraints.clear();
         }
-        part.read_only_root_filesystem &= self.read_only_root;
-        part
+        new.read_only_root_filesystem &= self.read_only_root;
+        if self.as_faasd {
+            old.env_vars.retain(|name, _| new.env_vars.contains_key(name));
+            for (name, value) in &mut old.env_vars {
+                let wanted = new.env_vars.get(name).filter(|wanted| wanted.split('=').next() == Some(value.as_str()));
+                if let Some(wanted) = wanted {
+                    value.clone_from(wanted);
+                }
+            }
+            if new.env_process.is_none() {
+                old.env_process = None;
+            }
+            let memory = new.limits.take().and_then(|limits| limits.memory);
+            new.limits = memory.map(|memory| Resources { memory: Some(memory), cpu: None });
+            new = Deployment { constraints: Vec::new(), requests: None, read_only_root_filesystem: false, ..new };
+        }
+        (old, new)
     }
 
     /// With the fields that this status shows.
@@ -76,39 +115,45 @@ impl Reported {
             environment: self.environment || !status.env_vars.is_empty(),
             constraints: self.constraints || !status.constraints.is_empty(),
             read_only_root: self.read_only_root || status.read_only_root_filesystem,
+            ..self
         }
     }
 }
 
 impl Gateway {
     /// `GET /system/info`, also the cheapest way to see whether a password is accepted.
-    pub(crate) async fn info(&self) -> Result<Provider, Error> {
-        let call = self.question(self.path(&["system", "info"]), None, None, RESPONSE_LIMIT);
+    pub(crate) async fn info(&self, repeat: Repeat) -> Result<Provider, Error> {
+        let question = self.question(self.path(&["system", "info"]), None, None, RESPONSE_LIMIT);
+        let call = ApiCall { repeat, ..question };
         let response = self.send(&call).await?;
         if response.status != StatusCode::OK {
             return Err(self.refused(&call, &response));
         }
         let info: Value = parse(&call, &response)?;
-        Ok(match info.pointer("/provider/provider").and_then(Value::as_str) {
+        // Some versions put the provider's own response in the place of the gateway's.
+        let name = info.pointer("/provider/provider").or(info.get("provider"));
+        Ok(match name.and_then(Value::as_str) {
             Some("faas-netes-ce") => Provider::CommunityEdition,
             Some("faasd" | "faasd-ce") => Provider::Faasd,
             _ => Provider::Other,
         })
     }
 
-    /// The provider, requested once, and only with a password: a gateway that exchanges tokens is Enterprise.
+    /// The provider, requested once whatever the response is, and only with a password: a gateway that exchanges tokens is
+    /// Enterprise.
     pub(crate) async fn provider(&self) -> Provider {
         if !self.settings.authenticator.is_password() {
             return Provider::Enterprise;
         }
-        *self.provider.get_or_try_init(|| self.info()).await.unwrap_or(&Provider::Unknown)
+        let info = async || self.info(Repeat::NotAfterTimeout).await.unwrap_or(Provider::Unknown);
+        *self.provider.get_or_init(info).await
     }
 
     /// The fields that the gateway reports. Of an unknown provider, those that some function of these namespaces shows.
     pub(crate) async fn reported(&self, namespaces: &BTreeSet<Option<&str>>) -> Reported {
         match self.provider().await {
-            // faasd knows neither constraints nor a read-only root, so that nothing of them is lost.
-            Provider::Enterprise | Provider::Faasd => return Reported::ALL,
+            Provider::Enterprise => return Reported::ALL,
+            Provider::Faasd => return Reported::AS_FAASD,
             Provider::CommunityEdition => return Reported::NONE,
             Provider::Other | Provider::Unknown => {}
         }
@@ -122,5 +167,51 @@ impl Gateway {
             let _ = self.list(*namespace, look).await;
         }
         seen.get()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(json: &str) -> Status {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn what_faasd_adds_cuts_or_does_not_support_is_no_difference() {
+        let wanted: Deployment = serde_json::from_str(
+            r#"{"service": "f", "image": "acme/f:1", "envVars": {"A": "1", "B": "x=y"}, "labels": {"t": "w"},
+                "constraints": ["zone=a"], "limits": {"memory": "64Mi", "cpu": "100m"}, "requests": {"memory": "32Mi"},
+                "readOnlyRootFilesystem": true}"#,
+        )
+        .unwrap();
+        let listed = r#"{"name": "f", "image": "docker.io/acme/f:1", "envProcess": "/usr/bin/handler.sh",
+            "envVars": {"A": "1", "B": "x", "mode": "streaming", "write_timeout": "20s"}, "labels": {"t": "w"},
+            "limits": {"memory": "67108864"}}"#;
+        assert_eq!(Reported::AS_FAASD.differences(&status(listed), &wanted), []);
+        // A real difference in each field that faasd does report.
+        for (old, new, field) in [
+            ("f:1", "f:2", "image"),
+            (r#""A": "1""#, r#""A": "2""#, "env A"),
+            (r#""B": "x""#, r#""B": "z""#, "env B"),
+            (r#""t": "w""#, r#""t": "v""#, "label t"),
+            ("67108864", "1", "limits memory"),
+        ] {
+            let changes = Reported::AS_FAASD.differences(&status(&listed.replace(old, new)), &wanted);
+            assert_eq!(changes.iter().map(|change| change.field.as_str()).collect::<Vec<_>>(), [field]);
+        }
+        let with_command = Deployment { env_process: Some("./f".to_owned()), ..wanted };
+        assert_eq!(Reported::AS_FAASD.differences(&status(listed), &with_command).len(), 1);
+    }
+
+    #[test]
+    fn missing_fields_are_named_for_each_provider() {
+        assert_eq!(Reported::ALL.missing(), "");
+        assert_eq!(Reported::NONE.missing(), "environment variables, constraints, read-only root filesystem");
+        let faasd =
+            "constraints, read-only root filesystem, requests, CPU limits, whether an environment variable was removed";
+        assert_eq!(Reported::AS_FAASD.missing(), faasd);
+        assert!(Reported::AS_FAASD.is_complete() && !Reported::NONE.is_complete());
     }
 }

@@ -24,6 +24,18 @@ const NO_SUCH_PATH: &[u8] = b"404 page not found";
 /// How long a server may take to show whether it speaks TLS.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// After which transient failures a request is sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Repeat {
+    /// After all of them.
+    Always,
+    /// Not after a timeout: a gateway that accepts requests and never responds would hold up the run for hours.
+    NotAfterTimeout,
+    /// Only if the gateway cannot be processing it any more.
+    NotIfUnderWay,
+    Never,
+}
+
 /// One request to the gateway's own API.
 pub(super) struct ApiCall<'a> {
     pub(super) method: Method,
@@ -39,6 +51,7 @@ pub(super) struct ApiCall<'a> {
     /// The action that the Policy has to permit for it.
     pub(super) action: Option<IamAction>,
     pub(super) target: Option<&'a FunctionName>,
+    pub(super) repeat: Repeat,
 }
 
 /// A response with as much of its body as is of use.
@@ -48,6 +61,18 @@ pub(super) struct Response {
     pub(super) body: Bytes,
     /// An earlier try got no response.
     pub(super) response_lost: bool,
+}
+
+impl Repeat {
+    /// Whether a request is sent again that may still be under way, or that got no response in time.
+    fn permits(self, under_way: bool, timed_out: bool) -> bool {
+        match self {
+            Self::Always => true,
+            Self::NotAfterTimeout => !timed_out,
+            Self::NotIfUnderWay => !under_way,
+            Self::Never => false,
+        }
+    }
 }
 
 impl Response {
@@ -85,13 +110,18 @@ impl Gateway {
             };
             let (wait, said) = match &result {
                 Ok(response) if response.is_transient() => {
-                    // A proxy may have passed the request on and lost the response.
-                    *response_lost |= matches!(response.status.as_u16(), 500 | 502 | 504 | 520..=530);
-                    (Some(wait_after(&response.headers, number)), self.refused(call, response).to_string())
+                    // A proxy may have passed the request on and lost the response. Envoy reports that as 503.
+                    *response_lost |= response.status.as_u16() >= 500;
+                    let under_way = matches!(response.status.as_u16(), 500 | 502 | 504 | 520..=530);
+                    let timed_out = matches!(response.status.as_u16(), 504 | 524);
+                    let again = call.repeat.permits(under_way, timed_out);
+                    (again.then(|| wait_after(&response.headers, number)), self.refused(call, response).to_string())
                 }
                 Err(error @ Error::Transport(transport)) => {
                     *response_lost |= !transport.unsent;
-                    (transport.source.is_transient().then(|| retry::backoff(number)), error.to_string())
+                    let timed_out = matches!(transport.source, Cause::TimedOut(_));
+                    let again = transport.source.is_transient() && call.repeat.permits(!transport.unsent, timed_out);
+                    (again.then(|| retry::backoff(number)), error.to_string())
                 }
                 Err(Error::Stopped(_)) => {
                     *response_lost = true;
@@ -203,6 +233,7 @@ impl Gateway {
     ) -> Result<(Bytes, bool), Error> {
         let mut body = Vec::new();
         let cut = client::read_up_to(&mut body, limit, async || self.chunk(method, response).await).await?;
+        self.received.fetch_add(body.len() as u64, Ordering::Relaxed);
         Ok((body.into(), cut))
     }
 
@@ -301,6 +332,7 @@ impl ApiCall<'_> {
             whole: false,
             action: None,
             target: None,
+            repeat: Repeat::Always,
         }
     }
 

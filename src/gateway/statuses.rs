@@ -10,24 +10,44 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::function::FunctionName;
 use crate::function::api::Status;
-use crate::gateway::{Error, Gateway};
+use crate::gateway::provider::Provider;
+use crate::gateway::{Error, Gateway, Repeat};
 
 /// One function: its status, `None` if it does not exist, or why it could not be read.
 pub(crate) type StatusResult = Result<Option<Status>, Error>;
 
+/// Requests under way at once while functions are watched: with a distant gateway they overlap.
+const MOST_AT_ONCE: usize = 16;
+/// Between two requests while functions are watched: 40 a second, which one gateway serves easily.
+const GAP: Duration = Duration::from_millis(25);
+/// So much time has to pass for each byte of a response: 1 MB a second.
+const PER_BYTE: Duration = Duration::from_micros(1);
+
 /// Reads statuses from a gateway, and remembers what it permits.
 pub(crate) struct Statuses<'a> {
     gateway: &'a Gateway,
+    repeat: Repeat,
     /// Requests under way at once.
     room: Semaphore,
     pace: Option<RateLimiter>,
-    /// The way that turned out to be permitted in a namespace if the preferred request was refused: lists (`Function:List`), or else
+    /// The way that turned out to be permitted in a namespace if the preferred request failed: lists (`Function:List`), or else
     /// single functions (`Function:Get`).
     permits_lists: RefCell<BTreeMap<Option<String>, bool>>,
-    /// Lists, also for a single function.
-    listed: bool,
+    /// True if to read lists, also for a single function; absent if their number decides.
+    listed: Option<bool>,
     /// Some list had a function with available replicas: a list of faasd never has.
     lists_replicas: Cell<bool>,
+    /// How long the list of a namespace was, in bytes.
+    sizes: RefCell<BTreeMap<Option<String>, u64>>,
+}
+
+/// What is to be read of one namespace.
+struct Part<'t> {
+    namespace: Option<&'t str>,
+    /// The places of its functions among all targets.
+    places: Vec<usize>,
+    targets: Vec<&'t FunctionName>,
+    as_list: bool,
 }
 
 impl<'a> Statuses<'a> {
@@ -35,62 +55,101 @@ impl<'a> Statuses<'a> {
     pub(crate) fn new(gateway: &'a Gateway, parallel: usize) -> Self {
         Self {
             gateway,
+            repeat: Repeat::Always,
             room: Semaphore::new(parallel),
             pace: None,
             permits_lists: RefCell::default(),
-            listed: false,
+            listed: None,
             lists_replicas: Cell::new(false),
+            sizes: RefCell::default(),
         }
     }
 
-    /// Prefers a list to single statuses, which have fewer fields with faasd.
-    pub(crate) fn listed(self) -> Self {
-        Self { listed: true, ..self }
+    /// With all fields that the gateway reports: a single status of faasd has no limits, which its list has.
+    pub(crate) async fn complete(gateway: &'a Gateway, parallel: usize) -> Self {
+        let listed = (gateway.provider().await == Provider::Faasd).then_some(true);
+        Self { listed, ..Self::new(gateway, parallel) }
     }
 
-    /// Begins requests with at least this time between two of them.
-    pub(crate) fn paced(self, gap: Duration) -> Self {
-        Self { pace: Some(RateLimiter { gap, next: Mutex::new(Instant::now()) }), ..self }
+    /// To be read again and again: no request is repeated, and they keep to a pace. A list of faasd is of no use here.
+    pub(crate) async fn watching(gateway: &'a Gateway) -> Self {
+        let listed = (gateway.provider().await == Provider::Faasd).then_some(false);
+        let pace = Some(RateLimiter::new(gateway.received()));
+        Self { repeat: Repeat::Never, pace, listed, ..Self::new(gateway, MOST_AT_ONCE) }
+    }
+
+    /// Sends requests again after these failures only.
+    pub(crate) fn repeating(self, repeat: Repeat) -> Self {
+        Self { repeat, ..self }
+    }
+
+    /// When the next request may be sent, after those that are planned already.
+    pub(crate) fn next_turn(&self) -> Instant {
+        self.pace.as_ref().map_or_else(Instant::now, RateLimiter::next_turn)
     }
 
     /// Reads the functions' statuses, in their order.
     ///
     /// One function of a namespace is read by itself, several by a list; if that is refused, the other way. If neither is
     /// permitted, the error is that of a single function.
-    pub(crate) async fn read(&self, targets: &[&FunctionName]) -> Vec<StatusResult> {
-        let mut namespaces: BTreeMap<Option<&str>, Vec<usize>> = BTreeMap::new();
-        for (index, target) in targets.iter().enumerate() {
-            namespaces.entry(target.namespace.as_deref()).or_default().push(index);
+    pub(crate) fn read<'s, 't>(
+        &'s self,
+        targets: &[&'t FunctionName],
+    ) -> impl Future<Output = Vec<StatusResult>> + use<'s, 'a, 't> {
+        let mut namespaces: BTreeMap<Option<&'t str>, (Vec<usize>, Vec<&'t FunctionName>)> = BTreeMap::new();
+        for (place, target) in targets.iter().enumerate() {
+            let (places, targets) = namespaces.entry(target.namespace.as_deref()).or_default();
+            places.push(place);
+            targets.push(target);
         }
-        let of_namespaces = join_all(namespaces.into_iter().map(|(namespace, indices)| async move {
-            let targets: Vec<&FunctionName> = indices.iter().filter_map(|index| targets.get(*index)).copied().collect();
-            let readings = self.of_namespace(namespace, &targets).await;
-            indices.into_iter().zip(readings)
-        }));
-        let mut readings: Vec<(usize, StatusResult)> = of_namespaces.await.into_iter().flatten().collect();
-        readings.sort_unstable_by_key(|(index, _)| *index);
-        readings.into_iter().map(|(_, reading)| reading).collect()
+        let parts: Vec<_> = namespaces
+            .into_iter()
+            .map(|(namespace, (places, targets))| {
+                let as_list = self.reads_list(namespace, targets.len());
+                self.plan(if as_list { 1 } else { targets.len() });
+                Part { namespace, places, targets, as_list }
+            })
+            .collect();
+        async move {
+            let parts = parts.into_iter().map(async |part| {
+                let readings = self.of_namespace(&part).await;
+                part.places.into_iter().zip(readings)
+            });
+            let mut readings: Vec<(usize, StatusResult)> = join_all(parts).await.into_iter().flatten().collect();
+            readings.sort_unstable_by_key(|(place, _)| *place);
+            readings.into_iter().map(|(_, reading)| reading).collect()
+        }
     }
 
-    async fn of_namespace(&self, namespace: Option<&str>, targets: &[&FunctionName]) -> Vec<StatusResult> {
+    /// True if so many functions of a namespace are read by a list: if that is permitted, and faster at this pace.
+    fn reads_list(&self, namespace: Option<&str>, number: usize) -> bool {
+        let namespace = namespace.map(str::to_owned);
+        let known = self.permits_lists.borrow().get(&namespace).copied();
+        let size = self.sizes.borrow().get(&namespace).copied().filter(|_| self.pace.is_some()).unwrap_or(0);
+        let is_long = duration_of(size) > GAP.saturating_mul(u32::try_from(number).unwrap_or(u32::MAX));
+        known.unwrap_or(self.listed.unwrap_or(number > 1 && !is_long))
+    }
+
+    async fn of_namespace(&self, part: &Part<'_>) -> Vec<StatusResult> {
+        let Part { namespace, targets, as_list, .. } = part;
         let known = self.permits_lists.borrow().get(&namespace.map(str::to_owned)).copied();
         let remember = |lists| self.permits_lists.borrow_mut().insert(namespace.map(str::to_owned), lists);
-        if known.unwrap_or(self.listed || targets.len() > 1) {
-            return match self.list(namespace, targets).await {
+        if *as_list {
+            return match self.list(*namespace, targets, Turn::Planned).await {
                 Ok(readings) => readings,
-                // Not permitted, or too long.
-                Err(error) if error.status().is_some() || matches!(error, Error::Shape { .. }) => {
+                // Not permitted, too long, or closed: without its Prometheus a gateway lists nothing.
+                Err(error) if error.has_reached_gateway() => {
                     remember(false);
-                    self.each(targets).await
+                    self.each(targets, Turn::Extra).await
                 }
                 Err(error) => targets.iter().map(|_| Err(error.clone())).collect(),
             };
         }
-        let readings = self.each(targets).await;
+        let readings = self.each(targets, Turn::Planned).await;
         let is_refused = readings.iter().any(|reading| reading.as_ref().is_err_and(Error::is_forbidden));
         if is_refused
             && known.is_none()
-            && let Ok(readings) = self.list(namespace, targets).await
+            && let Ok(readings) = self.list(*namespace, targets, Turn::Extra).await
         {
             remember(true);
             return readings;
@@ -98,17 +157,27 @@ impl<'a> Statuses<'a> {
         readings
     }
 
-    async fn list(&self, namespace: Option<&str>, targets: &[&FunctionName]) -> Result<Vec<StatusResult>, Error> {
-        let permit = self.turn().await;
+    async fn list(
+        &self,
+        namespace: Option<&str>,
+        targets: &[&FunctionName],
+        turn: Turn,
+    ) -> Result<Vec<StatusResult>, Error> {
+        let permit = self.turn(turn).await;
         let names: BTreeSet<&str> = targets.iter().map(|target| target.name.as_str()).collect();
         let wanted = |status: &Status| {
             self.lists_replicas.set(self.lists_replicas.get() || status.available_replicas > 0);
             names.contains(status.name.as_str())
         };
-        let statuses = self.gateway.list(namespace, wanted).await?;
+        // Single functions are requested instead.
+        let repeat = if self.repeat == Repeat::Always { Repeat::NotIfUnderWay } else { self.repeat };
+        let listed = self.gateway.list_with(namespace, wanted, repeat).await;
+        self.count_bytes();
         drop(permit);
+        let listed = listed?;
+        self.sizes.borrow_mut().insert(namespace.map(str::to_owned), listed.size);
         let mut statuses: BTreeMap<String, Status> =
-            statuses.into_iter().map(|status| (status.name.clone(), status)).collect();
+            listed.functions.into_iter().map(|status| (status.name.clone(), status)).collect();
         let listed = targets.iter().map(|target| (*target, statuses.remove(&target.name)));
         Ok(join_all(listed.map(|(target, status)| self.with_replicas(target, status))).await)
     }
@@ -120,8 +189,7 @@ impl<'a> Statuses<'a> {
         if listed.available_replicas > 0 || listed.replicas == 0 || self.lists_replicas.get() {
             return Ok(Some(listed));
         }
-        let _permit = self.turn().await;
-        match self.gateway.get(target).await {
+        match self.one(target, Turn::Extra).await {
             Ok(Some(Status { replicas, available_replicas, .. })) => {
                 Ok(Some(Status { replicas, available_replicas, ..listed }))
             }
@@ -132,35 +200,87 @@ impl<'a> Statuses<'a> {
         }
     }
 
-    async fn each(&self, targets: &[&FunctionName]) -> Vec<StatusResult> {
-        join_all(targets.iter().map(|target| async {
-            let _permit = self.turn().await;
-            self.gateway.get(target).await
-        }))
-        .await
+    async fn each(&self, targets: &[&FunctionName], turn: Turn) -> Vec<StatusResult> {
+        join_all(targets.iter().map(|target| self.one(target, turn))).await
+    }
+
+    async fn one(&self, target: &FunctionName, turn: Turn) -> StatusResult {
+        let _permit = self.turn(turn).await;
+        let reading = self.gateway.look(target, self.repeat).await;
+        self.count_bytes();
+        reading
+    }
+
+    fn plan(&self, requests: usize) {
+        if let Some(pace) = &self.pace {
+            pace.planned.set(pace.planned.get() + requests);
+        }
+    }
+
+    fn count_bytes(&self) {
+        if let Some(pace) = &self.pace {
+            pace.count(self.gateway.received());
+        }
     }
 
     /// Waits for this request's turn; it is over when the permit is dropped.
-    async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+    async fn turn(&self, turn: Turn) -> Option<SemaphorePermit<'_>> {
         // Never closed.
         let permit = self.room.acquire().await.ok();
         if let Some(pace) = &self.pace {
             pace.turn().await;
+            if turn == Turn::Planned {
+                pace.planned.set(pace.planned.get().saturating_sub(1));
+            }
         }
         permit
     }
 }
 
-/// Keeps the starts of requests apart, also after the machine was suspended.
+/// True if a request was counted when its round was planned.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    Planned,
+    Extra,
+}
+
+fn duration_of(bytes: u64) -> Duration {
+    PER_BYTE.saturating_mul(u32::try_from(bytes).unwrap_or(u32::MAX))
+}
+
+/// Keeps the starts of requests apart, also after the machine was suspended, and further apart if responses are long.
 struct RateLimiter {
-    gap: Duration,
-    next: Mutex<Instant>,
+    queue: Mutex<()>,
+    next: Cell<Instant>,
+    /// Requests that wait for their turn.
+    planned: Cell<usize>,
+    /// Bytes that were counted.
+    bytes: Cell<u64>,
 }
 
 impl RateLimiter {
+    fn new(received: u64) -> Self {
+        let (next, planned, bytes) = (Cell::new(Instant::now()), Cell::new(0), Cell::new(received));
+        Self { queue: Mutex::new(()), next, planned, bytes }
+    }
+
     async fn turn(&self) {
-        let mut next = self.next.lock().await;
-        sleep_until(*next).await;
-        *next = Instant::now() + self.gap;
+        let _turn = self.queue.lock().await;
+        // A response that arrives meanwhile may put it off.
+        while Instant::now() < self.next.get() {
+            sleep_until(self.next.get()).await;
+        }
+        self.next.set(Instant::now() + GAP);
+    }
+
+    /// Puts the next request off by the time that the bytes since the last call are worth. `received` is their total.
+    fn count(&self, received: u64) {
+        let new = received.saturating_sub(self.bytes.replace(received));
+        self.next.set(self.next.get().max(Instant::now()) + duration_of(new));
+    }
+
+    fn next_turn(&self) -> Instant {
+        let planned = u32::try_from(self.planned.get()).unwrap_or(u32::MAX);
+        self.next.get().max(Instant::now()) + GAP.saturating_mul(planned)
     }
 }

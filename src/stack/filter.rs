@@ -4,10 +4,21 @@ use super::{FileProblem, Options};
 use crate::console::log::{quote, whole_or_length};
 use crate::function::FunctionName;
 
-/// True if a run is about a function, which `FILTER` or `REGEX` select; at most one of the two is set.
-pub(super) fn is_selected(options: &Options, name: &str) -> bool {
-    options.filter.as_ref().is_none_or(|pattern| matches_wildcard(pattern, name))
-        && options.regex.as_ref().is_none_or(|regex| regex.is_match(name))
+impl Options {
+    /// True if a run is about a function, which `FILTER` or `REGEX` select; at most one of the two is set.
+    pub(crate) fn selects(&self, name: &str) -> bool {
+        self.filter.as_ref().is_none_or(|pattern| matches_wildcard(pattern, name))
+            && self.regex.as_ref().is_none_or(|regex| regex.is_match(name))
+    }
+
+    /// The variable that selects some of the functions, if one is set.
+    pub(crate) fn selector(&self) -> Option<&'static str> {
+        match (&self.filter, &self.regex) {
+            (Some(_), _) => Some("FILTER"),
+            (None, Some(_)) => Some("REGEX"),
+            (None, None) => None,
+        }
+    }
 }
 
 /// The problem of a selection that no function of these stack files matches; `files` are the paths of those that may be
@@ -80,7 +91,7 @@ mod tests {
     #[test]
     fn regular_expression_matches_anywhere() {
         let options = Options { regex: regex_lite::Regex::new("n[12]").ok(), ..Options::default() };
-        let is_selected = |name| is_selected(&options, name);
+        let is_selected = |name| options.selects(name);
         assert!(is_selected("fn1") && is_selected("xn2y") && !is_selected("fn3"));
     }
 }

@@ -8,7 +8,6 @@ use super::decode::{Decoder, Entry, Pair, Text};
 use super::diagnostics::{FileProblem, FileProblems, SourceMap};
 use super::envsubst::OWN_SECRET;
 use super::files::{FileFault, Files};
-use super::filter::is_selected;
 use super::kubernetes::Rule;
 use super::schema::{self, Amounts, Fields, Root, Unknown};
 use super::yaml::{Document, NodeId};
@@ -73,7 +72,7 @@ impl<'a> Resolver<'a> {
             let before = decoder.findings.len();
             let fields = schema::function(&mut decoder, pair.value, &pair.name);
             self.named.push(FunctionName::new(&pair.name, self.namespace(&fields)));
-            if !is_selected(self.options, &pair.name) {
+            if !self.options.selects(&pair.name) {
                 continue;
             }
             if decoder.is_exhausted || self.is_full() {

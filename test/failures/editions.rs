@@ -6,7 +6,7 @@ use local_gateway::{Fault, Flavour, Ready};
 use serde_json::json;
 
 use super::{against, image, last_line, version_1};
-use crate::support::{Pipe, edition, stack, start};
+use crate::support::{Pipe, Running, changes, edition, stack, start};
 
 #[test]
 fn delete_request_sends_the_namespace_in_body_and_query() {
@@ -80,8 +80,172 @@ fn update_ignored_by_community_edition_is_an_error() {
     let gateway = start(edition(Flavour::Ce).unreachable_image("example/f:2"));
     gateway.put_function(&version_1("f"));
     let ran = Pipe::with_password(&gateway).stack(&stack(&["f"], "2")).run().exits(1);
-    ran.says("Community Edition did not update the function").says("check that the image is public");
+    ran.says("Community Edition did not update the function").says("also if the image is not public");
     assert_eq!(image(&gateway, "f"), "example/f:1");
+    // It may have been a conflict, which passes.
+    assert_eq!(changes(&gateway).len(), 3);
+}
+
+#[test]
+fn conflict_of_community_edition_passes() {
+    let gateway = start(edition(Flavour::Ce));
+    gateway.put_function(&version_1("f"));
+    gateway.fault(Fault::on("PUT", "/system/functions").times(2).status(200));
+    let ran = Pipe::with_password(&gateway).stack(&stack(&["f"], "2")).run().exits(0);
+    ran.says("Community Edition did not update the function; retrying in").says("`f` updated");
+    assert_eq!(image(&gateway, "f"), "example/f:2");
+}
+
+/// What goes wrong on faasd after it has removed the old container.
+fn dead_containers() -> [(&'static str, Option<Fault>, &'static str); 3] {
+    let put = || Fault::on("PUT", "/system/functions").containing("example/f:2");
+    [
+        ("no program", Some(put().task_does_not_start()), "unable to start task"),
+        ("no secret", None, "unable to find secret"),
+        ("old process", Some(put().task_does_not_end()), "cannot delete running task"),
+    ]
+}
+
+/// A stack file with a secret that does not exist.
+const WRONG_SECRET: &str =
+    "provider: {name: openfaas}\nfunctions:\n  f:\n    image: example/f:2\n    secrets: [missing]\n";
+
+#[test]
+fn function_that_a_refused_update_left_dead_on_faasd_is_named_or_restored() {
+    for (title, fault, says) in dead_containers() {
+        for (rollback, last) in [
+            ("false", "✖ 1 of 1 function not deployed; no longer running and must be redeployed: `f`"),
+            ("true", "✖ 1 of 1 function rolled back"),
+        ] {
+            let gateway = start(edition(Flavour::Faasd).secrets(&["s"]));
+            gateway.put_function(&version_1("f"));
+            fault.iter().for_each(|fault| gateway.fault(fault.clone()));
+            let text = if title == "no secret" { WRONG_SECRET } else { &stack(&["f"], "2") };
+            let pipe = Pipe::with_password(&gateway).stack(text).var("WAIT", "true").var("RETRIES", "0");
+            let ran = pipe.var("ROLLBACK", rollback).run().exits(1).says(says);
+            assert_eq!(last_line(&ran.log), last, "{title}");
+            let after = gateway.function("openfaas-fn", "f").expect("missing function");
+            assert_eq!(after.available_replicas, u64::from(rollback == "true"), "{title}");
+            if rollback == "true" {
+                assert_eq!(after.deployment["secrets"], json!(["s"]), "{title}");
+                assert_eq!(after.deployment["limits"], json!({"memory": "64Mi"}), "{title}");
+            }
+        }
+    }
+}
+
+#[test]
+fn old_process_of_faasd_that_stops_too_late_only_delays_the_update() {
+    let gateway = start(edition(Flavour::Faasd));
+    gateway.put_function(&version_1("f"));
+    gateway.fault(Fault::on("PUT", "/system/functions").times(1).task_does_not_end());
+    let ran = Pipe::with_password(&gateway).stack(&stack(&["f"], "2")).var("WAIT", "true").run().exits(0);
+    ran.says("cannot delete running task f: failed precondition`; retrying in").says("`f` is ready");
+    assert_eq!(image(&gateway, "f"), "example/f:2");
+}
+
+#[test]
+fn update_of_faasd_that_is_still_under_way_is_not_sent_again() {
+    let gateway = start(edition(Flavour::Faasd));
+    gateway.put_function(&version_1("f"));
+    gateway.fault(Fault::on("PUT", "/system/functions").times(1).hang());
+    let pipe = Pipe::with_password(&gateway).stack(&stack(&["f"], "2")).var("TIMEOUT", "2s");
+    let mut running = Running::of(pipe);
+    running.read_to("no response to the update, which may still be under way");
+    // First the old version is gone, then the new one is there.
+    gateway.set_ready("f", Ready::Until(Duration::ZERO));
+    gateway.put_function(&json!({"service": "f", "image": "example/f:2"}));
+    running.end().exits(0).says("`f` updated in ").does_not_say("retrying");
+    assert_eq!(changes(&gateway), [("PUT".to_owned(), "f".to_owned())]);
+}
+
+#[test]
+fn update_of_faasd_that_was_lost_is_sent_again() {
+    let gateway = start(edition(Flavour::Faasd));
+    gateway.put_function(&version_1("f"));
+    gateway.fault(Fault::on("PUT", "/system/functions").times(1).reset());
+    let ran = Pipe::with_password(&gateway).stack(&stack(&["f"], "2")).run().exits(0);
+    ran.says("retrying in").says("`f` updated in ");
+    assert_eq!((changes(&gateway).len(), &*image(&gateway, "f")), (2, "example/f:2"));
+}
+
+#[test]
+fn what_was_never_there_is_not_reported_as_gone() {
+    let refusals: [fn(Fault) -> Fault; 6] = [
+        |fault| fault.status(400).body("the OpenFaaS CE EULA allows 1/2 namespace(s)"),
+        |fault| fault.status(400).body("namespace not valid"),
+        |fault| fault.status(405),
+        |fault| fault.web_page(413),
+        |fault| fault.web_page(502).header("Retry-After", "0"),
+        |fault| fault.redirect(308, "https://gw.example.com/system/functions"),
+    ];
+    for refusal in refusals {
+        for info in [200, 404] {
+            let gateway = start(edition(Flavour::Faasd).namespaces(&["openfaas-fn"]));
+            if info == 404 {
+                gateway.fault(Fault::on("GET", "/system/info").status(404));
+            }
+            gateway.fault(refusal(Fault::on("PUT", "/system/functions")));
+            let ran = Pipe::with_password(&gateway).stack(&stack(&["f"], "2")).var("RETRIES", "0").run();
+            assert_ne!(ran.code, 0, "{}", ran.log);
+            assert!(last_line(&ran.log).ends_with("1 of 1 function not deployed"), "{}", ran.log);
+            ran.does_not_say("gone");
+        }
+    }
+}
+
+#[test]
+fn refused_namespaces_have_the_hint_of_the_edition() {
+    for (flavour, hint) in [
+        (Flavour::Ce, "Community Edition has only the namespace `openfaas-fn`"),
+        (Flavour::Faasd, "create it with the label `openfaas=true`"),
+    ] {
+        let gateway = start(edition(flavour).namespaces(&["openfaas-fn"]));
+        for command in ["deploy", "diff", "remove"] {
+            let pipe = Pipe::with_password(&gateway).stack(&stack(&["f"], "2")).var("COMMAND", command);
+            pipe.var("OPENFAAS_NAMESPACE", "etl").run().exits(1).says(hint).does_not_say("gone");
+        }
+    }
+}
+
+#[test]
+fn create_of_a_function_that_exists_has_the_same_hint_on_every_edition() {
+    for flavour in Flavour::ALL {
+        let (gateway, pipe) = against(flavour);
+        gateway.put_function(&version_1("f"));
+        let ran = pipe.stack(&stack(&["f"], "2")).var("STRATEGY", "create").run().exits(1);
+        ran.says("hint: the function already exists: remove `STRATEGY`");
+    }
+}
+
+#[test]
+fn limit_of_community_edition_has_a_hint() {
+    for text in ["the OpenFaaS CE EULA allows 15/16 function(s)", "unable to create function, maximum: 15, visit"] {
+        let (gateway, pipe) = against(Flavour::Ce);
+        gateway.fault(Fault::on("POST", "/system/functions").status(400).body(text));
+        pipe.stack(&stack(&["f"], "2")).run().exits(1).says("hint: Community Edition permits only so many functions");
+    }
+}
+
+#[test]
+fn diff_on_faasd_is_empty_after_a_deploy() {
+    let image_environment = [("fprocess", "/usr/bin/handler.sh"), ("mode", "streaming"), ("write_timeout", "20s")];
+    let text = "provider: {name: openfaas}\nfunctions:\n  f:\n    image: example/f:2\n    constraints: [zone=a]\n    \
+        environment: {A: '1', B: x=y}\n    limits: {memory: 64Mi, cpu: 100m}\n    requests: {memory: 32Mi}\n    \
+        readonly_root_filesystem: true\n    labels: {tier: web}\n";
+    for info in [None, Some(r#"{"provider":"faasd","version":{"sha":"","release":""},"orchestration":"containerd"}"#)] {
+        let gateway = start(edition(Flavour::Faasd).image_environment("example/f", &image_environment));
+        if let Some(info) = info {
+            gateway.fault(Fault::on("GET", "/system/info").status(200).body(info));
+        }
+        let pipe = Pipe::with_password(&gateway).stack(text);
+        pipe.run().exits(0);
+        let diff = pipe.run_with("COMMAND", "diff").exits(0);
+        diff.says("not reported by the gateway, and not compared: constraints, read-only root filesystem, requests, CPU limits");
+        let pipe = pipe.stack(&text.replace("64Mi", "96Mi").replace("A: '1'", "A: '2'"));
+        let diff = pipe.run_with("COMMAND", "diff").exits(6);
+        diff.says("~ env A: changed (hidden)").says("~ limits memory: 64Mi -> 96Mi").does_not_say("mode");
+    }
 }
 
 #[test]

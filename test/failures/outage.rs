@@ -3,7 +3,7 @@
 use local_gateway::{Fault, Flavour};
 
 use super::{against, last_line};
-use crate::support::{Pipe, changes, names, open, put, stack};
+use crate::support::{Pipe, changes, edition, names, open, put, stack, start};
 
 #[test]
 fn run_stops_after_parallel_consecutive_failures() {
@@ -48,4 +48,19 @@ fn outage_with_200_functions_costs_at_most_two_batches_of_requests() {
     // function.
     let sent = gateway.requests().iter().filter(|request| request.path == "/system/functions").count();
     assert!(sent <= 2 * (16 + 15), "{sent} requests");
+}
+
+#[test]
+fn hanging_gateway_ends_a_run_after_a_few_requests() {
+    let names = names(16);
+    for flavour in [Flavour::Enterprise, Flavour::Faasd] {
+        let gateway = start(edition(flavour));
+        gateway.fault(Fault::any().path_prefix("/system/").hang());
+        let pipe = Pipe::with_password(&gateway).stack(&stack(&names, "2")).var("TIMEOUT", "2s");
+        let ran = pipe.run().exits(4);
+        let requests = gateway.requests();
+        assert_eq!(requests.iter().filter(|request| request.path == "/system/info").count(), 1);
+        // The information, the list, and for each function the update and a look at what it left.
+        assert!(requests.len() <= 2 + 2 * names.len(), "{} requests\n{}", requests.len(), ran.log);
+    }
 }

@@ -41,6 +41,9 @@ fn delete_with_a_lost_response_is_not_an_error_if_the_create_succeeds() {
         delete().lose(),
         delete().processed().status(502).header("Retry-After", "0"),
         delete().processed().status(500).header("Retry-After", "0"),
+        // Envoy, if the gateway closes the connection after it received the request.
+        delete().processed().status(503).header("Retry-After", "0"),
+        delete().processed().status(999),
         delete().processed().status(200).body("{}").cut_off(1),
     ]);
 }
@@ -89,6 +92,42 @@ fn function_that_cannot_be_recreated_is_named_in_the_last_line() {
         assert_eq!(last_line(&ran.log), "✖ 1 of 1 function not deployed; gone and must be redeployed: `f`");
         assert_eq!(image(&gateway, "f"), "");
     }
+}
+
+#[test]
+fn deletion_reported_as_failed_is_not_forgotten_if_the_create_is_rejected() {
+    for status in [500, 502, 503, 504, 999] {
+        for wait in ["false", "true"] {
+            let (gateway, pipe) = against(Flavour::Enterprise);
+            gateway
+                .fault(Fault::on("DELETE", "/system/functions").processed().status(status).header("Retry-After", "0"));
+            gateway.fault(
+                Fault::on("POST", "/system/functions").containing("example/f:2").status(400).body("no such secret"),
+            );
+            let ran = replace(&gateway, pipe).var("WAIT", wait).run().exits(1).says("no such secret");
+            let is_restored = image(&gateway, "f") == "example/f:1";
+            assert_eq!(is_restored, wait == "true", "{status}");
+            let is_named = last_line(&ran.log).ends_with("gone and must be redeployed: `f`");
+            assert_eq!(is_named, wait == "false", "{}", ran.log);
+        }
+    }
+}
+
+#[test]
+fn function_that_something_else_removed_meanwhile_is_not_called_untouched() {
+    let (gateway, pipe) = against(Flavour::Enterprise);
+    let latch = Latch::closed();
+    gateway.fault(Fault::on("DELETE", "/system/functions").held_by(&latch));
+    gateway.fault(Fault::on("POST", "/system/functions").containing("example/f:2").status(400).body("no such secret"));
+    let mut running = Running::of(replace(&gateway, pipe).var("WAIT", "true").var("ROLLBACK", "true"));
+    wait_for("DELETE request", || changes(&gateway).len() == 1);
+    let remove = Pipe::at(&gateway).stack(&stack(&["f"], "2")).var("COMMAND", "remove");
+    gateway.clear_faults();
+    gateway.fault(Fault::on("POST", "/system/functions").containing("example/f:2").status(400).body("no such secret"));
+    remove.run().exits(0);
+    latch.open();
+    running.end().exits(1).says("`f` is rolled back: image `example/f:1`");
+    assert_eq!(image(&gateway, "f"), "example/f:1");
 }
 
 #[test]
@@ -152,6 +191,8 @@ fn function_not_recreated_in_the_grace_period_is_named_in_the_last_line() {
     running.signal("TERM");
     let ran = running.end().exits(143);
     assert!(last_line(&ran.log).ends_with("may be gone: `f`"), "{}", ran.log);
+    // Also if the looks still show the old one, it is tried shortly before the end.
+    assert!(changes(&gateway).iter().any(|(method, _)| method == "POST"), "{}", ran.log);
 }
 
 #[test]

@@ -79,3 +79,44 @@ fn rollback_skips_a_function_whose_current_version_is_unknown() {
     let rolled_back = image(&gateway, "f") == "example/f:1";
     assert!(rolled_back || ran.log.contains("its current version is not known"), "{}", ran.log);
 }
+
+#[test]
+fn rollback_claims_nothing_about_an_image_with_the_same_name() {
+    let (gateway, _) = against(Flavour::Enterprise);
+    gateway.put_function(&json!({"service": "f", "image": "example/f:2", "labels": {}, "annotations": {}}));
+    gateway.set_ready("f", Ready::Never);
+    let ran = rolling_back(&gateway, &["f"], "600ms").run().exits(5);
+    ran.says("WARNING: `ROLLBACK` cannot restore the image of `f`: its name, such as `example/f:2`, is the same before and after")
+        .says("hint: set `PIN_IMAGES: 'true'`")
+        .says("`f` is not rolled back: its image has the same name `example/f:2` as before")
+        .says("✖ 1 of 1 function deployed, but not ready");
+    assert_eq!(changes(&gateway).len(), 1);
+}
+
+#[test]
+fn rollback_restores_the_configuration_of_an_image_with_the_same_name() {
+    let (gateway, _) = against(Flavour::Enterprise);
+    let mut old = version_1("f");
+    old["image"] = json!("example/f:2");
+    gateway.put_function(&old);
+    gateway.set_ready("f", Ready::Never);
+    let ran = rolling_back(&gateway, &["f"], "600ms").run().exits(5);
+    ran.says("`f` is rolled back in part: its previous configuration is redeployed, but its image has the same name")
+        .says("✖ 1 of 1 function deployed, but not ready");
+    let after = gateway.function("openfaas-fn", "f").expect("missing function").deployment;
+    assert_eq!(after["envVars"], old["envVars"]);
+}
+
+#[test]
+fn rollback_does_not_warn_of_images_that_differ_or_have_a_digest() {
+    let digest = format!("example/f:2@sha256:{}", "a".repeat(64));
+    for (before, text) in
+        [("example/f:1", stack(&["f"], "2")), (&*digest, stack(&["f"], "2").replace("example/f:2", &digest))]
+    {
+        let (gateway, _) = against(Flavour::Enterprise);
+        gateway.put_function(&json!({"service": "f", "image": before, "labels": {}, "annotations": {}}));
+        gateway.set_ready("f", Ready::Never);
+        let ran = rolling_back(&gateway, &["f"], "600ms").stack(&text).run();
+        ran.does_not_say("cannot restore the image");
+    }
+}

@@ -1,17 +1,21 @@
 //! `COMMAND: deploy`: the functions of a stack file, side by side.
 
+mod before;
 mod function_log;
 mod provider_hints;
 mod readiness;
 mod rollback;
 mod strategy;
+mod update;
 mod verify;
 mod wait;
+mod waited;
 
 use std::collections::BTreeSet;
 
 use crate::commands::calls::{Payload, open_payload};
 use crate::commands::concurrent::{self, Failed, Session, each, remove};
+use crate::commands::deploy::before::Before;
 use crate::commands::deploy::rollback::Rollback;
 use crate::commands::deploy::strategy::{FunctionDeployer, WantedFunction};
 use crate::commands::deploy::verify::Verifier;
@@ -28,9 +32,8 @@ use crate::diagnostic::{Diagnostic, Failure};
 use crate::function::FunctionName;
 use crate::function::compare::changes;
 use crate::function::outcome::{Action, FunctionOutcome, Outcome, Verdict};
-use crate::gateway::provider::Provider;
-use crate::gateway::statuses::{StatusResult, Statuses};
-use crate::gateway::{Error, Gateway, NotSent};
+use crate::gateway::statuses::StatusResult;
+use crate::gateway::{Error, Gateway};
 use crate::stack::Function;
 use crate::text::count;
 
@@ -142,23 +145,27 @@ impl Deployer<'_> {
             outcome.functions = self.not_started(functions);
             return Ok(());
         }
-        let before = self.before(functions).await?;
+        let before = Before::read(&self.session, self.deploy, functions).await?;
         self.secrets(loaded, outcome).await;
         if !resources::are_done(&outcome.secrets) {
             outcome.functions = self.not_started(functions);
             return Ok(());
         }
-        let unchanged = self.unchanged(functions, &before).await;
-        outcome.functions = self.each(functions, &before, &unchanged).await;
+        let unchanged = self.unchanged(functions, &before.readings).await;
+        outcome.functions = self.each(functions, &before.readings, &unchanged).await;
         if let Some(limit) = self.deploy.wait {
-            Waiter { session: self.session, limit }.wait(&mut outcome.functions, &before).await;
+            // A rollback must not depend on an assumption, unless the calls of `VERIFY` decide.
+            let may_assume = !self.deploy.rollback || self.deploy.verify.is_some();
+            let waiter = Waiter { session: self.session, limit, may_assume, reported: before.reported };
+            let deployments: Vec<_> = functions.iter().map(|function| &function.deployment).collect();
+            waiter.wait(&mut outcome.functions, &deployments, &before.readings).await;
         }
         if let Some((verify, payload)) = self.deploy.verify.as_deref().zip(self.payload) {
             let verifier = Verifier { session: self.session, verify, payload, limit: self.deploy.wait_timeout };
             self.verify(&verifier, loaded, outcome).await;
         }
         if self.deploy.rollback {
-            Rollback(self.session).run(&mut outcome.functions, &before).await;
+            Rollback(self.session).run(&mut outcome.functions, &before.readings).await;
         }
         if self.deploy.selection.options.prune && self.session.shutdown.requested().is_none() {
             self.prune(loaded, outcome).await?;
@@ -188,36 +195,6 @@ impl Deployer<'_> {
         functions.iter().map(|function| begun(self.session.gateway, function)).collect()
     }
 
-    /// The statuses before the deploy, if they are needed later; in the order of the functions. An error if a rollback needs
-    /// it and it cannot be read.
-    async fn before(&self, functions: &[Function]) -> Result<Vec<StatusResult>, Error> {
-        let only_changed = self.deploy.only_changed;
-        if self.deploy.wait.is_none() && !only_changed || self.session.shutdown.requested().is_some() {
-            return Ok(Vec::new());
-        }
-        let targets: Vec<_> = functions.iter().map(|function| FunctionName::from(&function.deployment)).collect();
-        let targets: Vec<_> = targets.iter().collect();
-        let statuses = Statuses::new(self.session.gateway, self.session.parallel);
-        // A list of faasd has limits that the status of a single function lacks.
-        let statuses =
-            if self.session.gateway.provider().await == Provider::Faasd { statuses.listed() } else { statuses };
-        let before = statuses.read(&targets).await;
-        if self.deploy.rollback || only_changed {
-            let errors = before.iter().filter_map(|reading| reading.as_ref().err());
-            if let Some(error) = self.session.reporter.first(errors) {
-                let variable = if only_changed { "ONLY_CHANGED" } else { "ROLLBACK" };
-                tracing::error!(
-                    "nothing is deployed: `{variable}` needs the previous version, which could not be read"
-                );
-                return Err(error.clone());
-            }
-        }
-        if self.deploy.rollback {
-            self.can_roll_back(&targets, &before).await?;
-        }
-        Ok(before)
-    }
-
     /// Which functions run already as they would be sent (`ONLY_CHANGED`); another commit in the labels alone is no change.
     async fn unchanged(&self, functions: &[Function], before: &[StatusResult]) -> Vec<bool> {
         let same = |(function, before): (&Function, &StatusResult)| matches!(before, Ok(Some(status)) if changes(&status.deployment(), &function.deployment).is_empty());
@@ -236,23 +213,6 @@ impl Deployer<'_> {
             return vec![false; functions.len()];
         }
         unchanged
-    }
-
-    /// A function of which the gateway does not report all cannot be redeployed as it was.
-    async fn can_roll_back(&self, targets: &[&FunctionName], before: &[StatusResult]) -> Result<(), Error> {
-        let running = before.iter().filter(|reading| matches!(reading, Ok(Some(_)))).count();
-        let namespaces = targets.iter().map(|target| target.namespace.as_deref()).collect();
-        let reported = self.session.gateway.reported(&namespaces).await;
-        if running == 0 || reported.is_complete() {
-            return Ok(());
-        }
-        let (functions, missing) = (count(running, "function"), reported.missing());
-        let message = format!(
-            "nothing is deployed: `ROLLBACK` could not restore {functions}, since the gateway does not report: {missing}"
-        );
-        let hint = "leave `ROLLBACK` out: Community Edition never reports these fields; of another gateway that takes a \
-                    password they count as reported only if some function of the namespace shows them";
-        Err(NotSent::because(Diagnostic::new(Failure::Input, message).with_hint(hint)))
     }
 
     /// Calls what `VERIFY` lists. Functions are verified together: if a call fails, all of this run count as not ready.
@@ -281,7 +241,11 @@ impl Deployer<'_> {
             tracing::warn!("nothing is pruned because not all functions were deployed");
             return Ok(());
         }
-        let left_over = left_over(self.session.gateway, loaded).await?;
+        let options = &self.deploy.selection.options;
+        if let Some(selector) = options.selector() {
+            tracing::info!("only functions that match `{selector}` are pruned");
+        }
+        let left_over = left_over(self.session.gateway, loaded, options).await?;
         if left_over.is_empty() {
             tracing::info!("nothing to prune");
             return Ok(());
@@ -297,8 +261,8 @@ impl Deployer<'_> {
         let functions = functions.iter().enumerate();
         let functions = functions
             .map(|(index, function)| (begun(gateway, function), (function, before.get(index), unchanged[index])));
-        let deployer =
-            FunctionDeployer { session: self.session, strategy: self.deploy.strategy, limit: self.deploy.wait_timeout };
+        let Deploy { strategy, rollback, wait, wait_timeout: limit, .. } = *self.deploy;
+        let deployer = FunctionDeployer { session: self.session, strategy, rollback, restores: wait.is_some(), limit };
         each(&self.session, functions, async |target, (function, before, is_unchanged)| {
             if is_unchanged {
                 return Ok(Action::Unchanged);

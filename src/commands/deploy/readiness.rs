@@ -26,60 +26,115 @@ impl From<&Status> for Baseline {
     }
 }
 
+/// How the platform behind the gateway runs functions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Platform {
+    /// It rolls an update out: old replicas count as available until new ones are.
+    Kubernetes {
+        /// How long replicas have to stay available to be assumed ready if nothing shows that they are new; absent if they never
+        /// are.
+        settle: Option<Duration>,
+    },
+    /// It removes the old process before it starts the new one, and does not restart a process that has ended.
+    Faasd {
+        /// How long a process has to run: right after the deploy all that is known is that it was started.
+        lasting: Duration,
+    },
+}
+
+/// What the statuses of a function say so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    Waiting,
+    Ready,
+    /// Nothing shows that the available replicas are new, and nothing that they are not.
+    Assumed,
+    /// Its process has ended, and will not be started again.
+    Ended,
+}
+
 /// One function that is watched until it is ready.
 #[derive(Debug)]
 pub(crate) struct ReadinessTracker {
     image: String,
+    platform: Platform,
     baseline: Baseline,
     /// The most replicas that were desired at any time: the old version had no more of them.
     most: u64,
     /// The fewest available replicas since the deploy.
     fewest: u64,
-    /// Since when as many replicas as desired have been available.
-    stable_since: Option<Instant>,
-    /// It is assumed to be ready only because nothing changed for a while.
-    pub(super) assumed: bool,
+    /// Since when as many replicas as desired have been available; with faasd also since when none has.
+    stable_since: Option<(bool, Instant)>,
     pub(super) seen: Option<(Replicas, String)>,
 }
 
 impl ReadinessTracker {
-    pub(crate) fn new(image: &str, baseline: Baseline) -> Self {
-        Self {
-            image: image.to_owned(),
-            baseline,
-            most: baseline.desired,
-            fewest: u64::MAX,
-            stable_since: None,
-            assumed: false,
-            seen: None,
-        }
+    pub(crate) fn new(image: &str, baseline: Baseline, platform: Platform) -> Self {
+        let image = image.to_owned();
+        Self { image, platform, baseline, most: baseline.desired, fewest: u64::MAX, stable_since: None, seen: None }
     }
 
-    /// Evaluates the status at this time; returns whether the function is ready. If nothing else distinguishes old replicas
-    /// from new ones, it is ready after `settle`.
-    pub(crate) fn is_ready(&mut self, status: Option<&Status>, now: Instant, settle: Duration) -> bool {
+    /// Whether only a moment of the update shows that the new version is ready: the moment in which its first replica is
+    /// available, and the old one is not removed yet.
+    pub(crate) fn needs_dense_looks(&self) -> bool {
+        matches!(self.platform, Platform::Kubernetes { .. }) && self.baseline.available > 0
+    }
+
+    /// Whether it may be assumed to be ready.
+    pub(crate) fn may_be_assumed(&self) -> bool {
+        matches!(self.platform, Platform::Kubernetes { settle: Some(_) })
+    }
+
+    /// It did not exist any more, and was created again.
+    pub(crate) fn created_again(&mut self) {
+        *self = Self::new(&self.image, Baseline::NONE, self.platform);
+    }
+
+    /// Evaluates the status at this time.
+    pub(crate) fn look(&mut self, status: Option<&Status>, now: Instant) -> State {
         let replicas = |status: &Status| Replicas { desired: status.replicas, available: status.available_replicas };
         self.seen = status.map(|status| (replicas(status), status.image.clone()));
         let Some(status) = status.filter(|status| is_same_image(&status.image, &self.image)) else {
             self.stable_since = None;
-            return false;
+            return State::Waiting;
         };
-        let Replicas { desired, available } = replicas(status);
+        let replicas = replicas(status);
+        match self.platform {
+            Platform::Kubernetes { settle } => self.rolled_out(replicas, now, settle),
+            Platform::Faasd { lasting } => {
+                let runs = replicas.available > 0;
+                match (runs, self.lasted(runs, now) >= lasting) {
+                    (_, false) => State::Waiting,
+                    (true, true) => State::Ready,
+                    (false, true) => State::Ended,
+                }
+            }
+        }
+    }
+
+    fn rolled_out(&mut self, replicas: Replicas, now: Instant, settle: Option<Duration>) -> State {
+        let Replicas { desired, available } = replicas;
         self.most = self.most.max(desired);
         self.fewest = self.fewest.min(available);
         let none_is_wanted = desired == 0;
         let all_are_new = self.baseline.available == 0 && available > 0;
         let more_than_old_ones = available > self.most;
         let came_after_old_ones_went = self.fewest < self.baseline.available.min(desired) && available > self.fewest;
-        if available >= desired {
-            self.stable_since.get_or_insert(now);
+        let steady = self.lasted(available >= desired, now);
+        if none_is_wanted || all_are_new || more_than_old_ones || came_after_old_ones_went {
+            State::Ready
+        } else if available >= desired && settle.is_some_and(|settle| steady >= settle) {
+            State::Assumed
         } else {
-            self.stable_since = None;
+            State::Waiting
         }
-        let is_stable = self.stable_since.is_some_and(|since| now.duration_since(since) >= settle);
-        let certain = none_is_wanted || all_are_new || more_than_old_ones || came_after_old_ones_went;
-        self.assumed = is_stable && !certain;
-        certain || is_stable
+    }
+
+    /// For how long this has been so.
+    fn lasted(&mut self, is_so: bool, now: Instant) -> Duration {
+        let (_, since) = self.stable_since.filter(|(was_so, _)| *was_so == is_so).unwrap_or((is_so, now));
+        self.stable_since = Some((is_so, since));
+        now.saturating_duration_since(since)
     }
 }
 
@@ -87,12 +142,21 @@ impl ReadinessTracker {
 mod tests {
     use super::*;
 
-    const SETTLE: Duration = Duration::from_secs(10);
+    const KUBERNETES: Platform = Platform::Kubernetes { settle: Some(Duration::from_secs(10)) };
+    const FAASD: Platform = Platform::Faasd { lasting: Duration::from_secs(2) };
 
-    /// The second at which the watch is over, for statuses (second, image, desired, available) seen one after the other.
+    /// The second at which a function on Kubernetes is ready.
     fn ready_at(baseline: Baseline, seen: &[(u64, &str, u64, u64)]) -> Option<u64> {
+        ended_at(KUBERNETES, old, seen).map(|(second, state)| {
+            assert!(matches!(state, State::Ready | State::Assumed));
+            second
+        })
+    }
+
+    /// The second at which the watch is over, for statuses (second, image, desired, available) seen one after the other, and how.
+    fn ended_at(platform: Platform, baseline: Baseline, seen: &[(u64, &str, u64, u64)]) -> Option<(u64, State)> {
         let start = Instant::now();
-        let mut tracker = ReadinessTracker::new("acme/f:2", baseline);
+        let mut tracker = ReadinessTracker::new("acme/f:2", old, platform);
         seen.iter().find_map(|(second, image, replicas, available_replicas)| {
             let status = Status {
                 image: (*image).to_owned(),
@@ -101,7 +165,8 @@ mod tests {
                 ..Status::default()
             };
             let now = start + Duration::from_secs(*second);
-            tracker.is_ready(Some(&status), now, SETTLE).then_some(*second)
+            let state = tracker.look(Some(&status), now);
+            (state != State::Waiting).then_some((*second, state))
         })
     }
 
@@ -156,8 +221,49 @@ mod tests {
 
     #[test]
     fn function_that_is_not_there_is_not_ready() {
-        let mut tracker = ReadinessTracker::new(NEW, Baseline::NONE);
-        assert!(!tracker.is_ready(None, Instant::now(), SETTLE));
-        assert!(tracker.seen.is_none());
+        let mut tracker = ReadinessTracker::new(NEW, Baseline::NONE, KUBERNETES);
+        assert_eq!(tracker.look(None, Instant::now()), State::Waiting);
+        assert!(watch.seen.is_none());
+    }
+
+    #[test]
+    fn what_the_gateway_shows_is_certain_and_the_rest_is_an_assumption() {
+        let state = |seen| ended_at(KUBERNETES, old(1, 1), seen).map(|(_, state)| state);
+        assert_eq!(state(&[(0, NEW, 1, 1), (1, NEW, 1, 2)]), Some(State::Ready));
+        assert_eq!(state(&[(0, NEW, 1, 1), (10, NEW, 1, 1)]), Some(State::Assumed));
+        // The surplus counts also after a long time, and whatever else was seen before.
+        assert_eq!(state(&[(0, NEW, 1, 1), (5, NEW, 1, 0), (9, NEW, 1, 0), (300, NEW, 1, 2)]), Some(State::Ready));
+    }
+
+    #[test]
+    fn without_assumptions_old_replicas_never_count() {
+        let strict = Platform::Kubernetes { settle: None };
+        assert_eq!(ended_at(strict, old(1, 1), &[(0, NEW, 1, 1), (100, NEW, 1, 1), (300, NEW, 1, 1)]), None);
+        assert_eq!(ended_at(strict, old(1, 1), &[(0, NEW, 1, 1), (300, NEW, 1, 2)]), Some((300, State::Ready)));
+        assert_eq!(ended_at(strict, Baseline::UNKNOWN, &[(0, NEW, 1, 1), (300, NEW, 1, 1)]), None);
+    }
+
+    #[test]
+    fn process_of_faasd_has_to_last() {
+        assert_eq!(ended_at(FAASD, old(1, 1), &[(0, NEW, 1, 1), (1, NEW, 1, 1)]), None);
+        assert_eq!(ended_at(FAASD, Baseline::NONE, &[(0, NEW, 1, 1), (2, NEW, 1, 1)]), Some((2, State::Ready)));
+        // Started, ended and not started again.
+        let crash = [(0, NEW, 1, 1), (1, NEW, 0, 0), (2, NEW, 0, 0), (3, NEW, 0, 0)];
+        assert_eq!(ended_at(FAASD, Baseline::NONE, &crash), Some((3, State::Ended)));
+        assert_eq!(ended_at(FAASD, old(1, 1), &[(0, NEW, 0, 0), (2, NEW, 0, 0)]), Some((2, State::Ended)));
+        assert_eq!(
+            ended_at(FAASD, Baseline::NONE, &[(0, NEW, 0, 0), (1, NEW, 1, 1), (3, NEW, 1, 1)]),
+            Some((3, State::Ready))
+        );
+    }
+
+    #[test]
+    fn only_an_update_of_available_replicas_needs_dense_looks() {
+        let needs = |platform, old| ReadinessTracker::new(NEW, old, platform).needs_dense_looks();
+        assert!(needs(KUBERNETES, old(1, 1)) && needs(KUBERNETES, Baseline::UNKNOWN));
+        assert!(!needs(KUBERNETES, Baseline::NONE) && !needs(KUBERNETES, old(1, 0)) && !needs(FAASD, old(1, 1)));
+        let mut tracker = ReadinessTracker::new(NEW, old(1, 1), KUBERNETES);
+        watch.created_again();
+        assert!(!tracker.needs_dense_looks());
     }
 }

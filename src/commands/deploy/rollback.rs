@@ -4,15 +4,20 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream;
 
+use super::update::{Change, update};
 use crate::commands::concurrent::Session;
 use crate::console::log::quote;
 use crate::diagnostic::{Diagnostic, Failure};
 use crate::function::FunctionName;
 use crate::function::api::{Deployment, Status};
-use crate::function::image::is_same_image;
+use crate::function::compare::compare;
+use crate::function::image::{is_same_image, is_same_tag};
 use crate::function::outcome::{Action, FunctionOutcome, Left};
 use crate::gateway::statuses::StatusResult;
-use crate::gateway::{Creation, Deletion, Error, Update};
+use crate::gateway::{Creation, Deletion, Error, Repeat, Update};
+
+/// Why a name does not restore an image, and what does.
+const PIN: &str = "which cannot be restored by its name; `PIN_IMAGES` deploys images by their digests";
 
 pub(super) struct Rollback<'a>(pub(super) Session<'a>);
 
@@ -26,6 +31,8 @@ enum RollbackPlan<'a> {
 enum RollbackResult {
     /// The version of this image was redeployed.
     Redeployed(String),
+    /// All but the image, whose name is the same before and after.
+    Reconfigured(String),
     Deleted,
     /// Why it was left as it is.
     Left(String),
@@ -67,7 +74,13 @@ impl Rollback<'_> {
                 "it now runs image `{}`, which this run did not deploy",
                 quote(&status.image)
             )),
-            (Ok(_), RollbackPlan::Redeploy(status)) => self.redeploy(target, status).await,
+            (Ok(Some(now)), RollbackPlan::Redeploy(status))
+                if is_same_tag(&now.image, &status.image)
+                    && compare(&now.deployment(), &status.deployment()).is_empty() =>
+            {
+                RollbackResult::Left(format!("its image has the same name `{}` as before, {PIN}", quote(&status.image)))
+            }
+            (Ok(_), RollbackPlan::Redeploy(status)) => self.redeploy(target, status, outcome.image.as_deref()).await,
             (Ok(None), RollbackPlan::Delete) => RollbackResult::Deleted,
             (Ok(Some(_)), RollbackPlan::Delete) => match self.0.gateway.delete(target).await {
                 Ok(Deletion::Accepted | Deletion::NotFound) => RollbackResult::Deleted,
@@ -80,10 +93,12 @@ impl Rollback<'_> {
         }
     }
 
-    async fn redeploy(&self, target: &FunctionName, status: &Status) -> RollbackResult {
+    async fn redeploy(&self, target: &FunctionName, status: &Status, new_image: Option<&str>) -> RollbackResult {
         let sent = async {
             let body = redeployment(target, status);
-            if let Update::NotFound { .. } = self.0.gateway.update(target, body.clone()).await?
+            let now = self.0.gateway.look(target, Repeat::NotAfterTimeout).await;
+            let change = Change { target, image: &status.image, body: &body, before: Some(&now) };
+            if let Update::NotFound = update(&self.0, &change).await?
                 && let Creation::Exists { error, .. } = self.0.gateway.create(target, body.clone()).await?
             {
                 return Err(error);
@@ -91,6 +106,9 @@ impl Rollback<'_> {
             Ok(())
         };
         match sent.await {
+            Ok(()) if new_image.is_some_and(|new| is_same_tag(new, &status.image)) => {
+                RollbackResult::Reconfigured(status.image.clone())
+            }
             Ok(()) => RollbackResult::Redeployed(status.image.clone()),
             Err(error) => match self.0.gateway.get(target).await {
                 // faasd removes a function before it creates its new version.
@@ -110,6 +128,14 @@ impl Rollback<'_> {
                 tracing::warn!("`{name}` is rolled back: image `{image}`, which ran before, is redeployed");
                 problem.message.push_str(&format!("; rolled back to image `{image}`"));
                 outcome.action = Action::RolledBack;
+            }
+            RollbackResult::Reconfigured(image) => {
+                let image = quote(&image);
+                let done = format!(
+                    "its previous configuration is redeployed, but its image has the same name `{image}` as before, {PIN}"
+                );
+                tracing::warn!("`{name}` is rolled back in part: {done}");
+                problem.message.push_str(&format!("; rolled back in part: {done}"));
             }
             RollbackResult::Deleted => {
                 tracing::warn!("`{name}` is rolled back: it was new, and is deleted");
@@ -136,9 +162,8 @@ impl Rollback<'_> {
                     _ => "",
                 };
                 let failed = format!("the rollback failed: {message}{gone}");
-                self.0
-                    .reporter
-                    .problem(outcome, &Diagnostic { hint: hint.clone(), ..Diagnostic::new(failure, failed.clone()) });
+                let problem_of_it = Diagnostic { hint: hint.clone(), ..Diagnostic::new(failure, failed.clone()) };
+                self.0.reporter.problem(outcome, &problem_of_it);
                 problem.message.push_str(&format!("; {failed}"));
                 problem.hint = hint;
                 problem.failure = problem.failure.min(failure);
@@ -152,7 +177,6 @@ impl Rollback<'_> {
 /// How to roll a function back, else why that is not possible.
 fn plan(action: Action, before: &StatusResult) -> Result<RollbackPlan<'_>, &'static str> {
     match (action, before) {
-        (Action::Unchanged, _) => Err("this run did not change it"),
         (_, Ok(Some(status))) => Ok(RollbackPlan::Redeploy(status)),
         (Action::Created, Ok(None)) => Ok(RollbackPlan::Delete),
         (_, Ok(None)) => {

@@ -4,17 +4,17 @@ use bytes::Bytes;
 use tokio::time::{Duration, Instant};
 
 use super::rollback::redeployment;
+use super::update::{Change, update};
 use crate::commands::concurrent::Failed;
 use crate::commands::concurrent::Session;
 use crate::config::Strategy;
 use crate::function::FunctionName;
 use crate::function::api::{Deployment, Status};
-use crate::function::compare::compare;
 use crate::function::image::is_same_image;
 use crate::function::outcome::{Action, Left};
-use crate::gateway::provider::Provider;
+use crate::gateway::provider::{Provider, Reported};
 use crate::gateway::statuses::StatusResult;
-use crate::gateway::{Creation, Deletion, Error, Update};
+use crate::gateway::{Creation, Deletion, Error, Repeat, Update};
 
 /// The pause between two attempts to create a function that is being deleted; it grows to [`PAUSE_MOST`].
 const PAUSE: Duration = Duration::from_millis(100);
@@ -23,6 +23,10 @@ const PAUSE_MOST: Duration = Duration::from_secs(2);
 pub(super) struct FunctionDeployer<'a> {
     pub(super) session: Session<'a>,
     pub(super) strategy: Strategy,
+    /// `ROLLBACK`.
+    pub(super) rollback: bool,
+    /// True if a function that is gone is deployed as it was before: with `WAIT` or `ROLLBACK`.
+    pub(super) restores: bool,
     /// `WAIT_TIMEOUT`: how long to retry the creation of a function that was deleted.
     pub(super) limit: Duration,
 }
@@ -36,6 +40,12 @@ pub(super) struct WantedFunction<'a> {
     pub(super) before: Option<&'a StatusResult>,
 }
 
+impl WantedFunction<'_> {
+    fn change(&self) -> Change<'_> {
+        Change { target: self.target, image: &self.deployment.image, body: &self.body, before: self.before }
+    }
+}
+
 /// Why a function that was deleted was not created again.
 enum Uncreated {
     /// The gateway refuses it, or was not available for too long.
@@ -43,6 +53,14 @@ enum Uncreated {
     /// When the time was up a function of this name still existed.
     Exists(Error),
     Stopped(Error),
+}
+
+impl From<Uncreated> for Error {
+    fn from(uncreated: Uncreated) -> Self {
+        match uncreated {
+            Uncreated::Refused(error) | Uncreated::Exists(error) | Uncreated::Stopped(error) => error,
+        }
+    }
 }
 
 impl FunctionDeployer<'_> {
@@ -56,48 +74,76 @@ impl FunctionDeployer<'_> {
 
     /// As faas-cli does: update, and create only if there is nothing to update.
     async fn update(&self, wanted: &WantedFunction<'_>) -> Result<Action, Failed> {
-        let WantedFunction { target, body, .. } = wanted;
-        let mut was_there = true;
-        let updated = async {
-            match self.session.gateway.update(target, body.clone()).await? {
-                Update::Accepted => return Ok(Action::Updated),
-                Update::NotFound { response_lost } => was_there = response_lost,
-            }
-            match self.session.gateway.create(target, body.clone()).await? {
-                Creation::Accepted => Ok(Action::Created),
-                Creation::Exists { response_lost: true, .. } if self.is_as_sent(wanted).await => Ok(Action::Created),
-                // Created meanwhile, by an earlier attempt or by another pipeline: this deployment has priority.
-                Creation::Exists { error, .. } => match self.session.gateway.update(target, body.clone()).await? {
-                    Update::Accepted => Ok(Action::Updated),
-                    Update::NotFound { .. } => Err(error),
-                },
-            }
-        };
-        match updated.await {
+        match self.update_or_create(wanted).await {
             Ok(action) => Ok(action),
             Err(error) => {
-                let was_there = match wanted.before {
-                    Some(Ok(before)) => before.is_some(),
-                    _ => was_there,
-                };
-                // A request without permission changes nothing.
-                let is_refused = matches!(error.status().map(|status| status.as_u16()), Some(401 | 403));
-                let may_be_gone = was_there
-                    && !is_refused
-                    && !error.is_unsent()
-                    && self.session.gateway.provider().await.may_remove();
-                let left = if may_be_gone { self.left_by_update(wanted).await } else { Left::Untouched };
+                let left = self.left_by_update(wanted, &error).await;
                 Err(Failed { left, ..error.into() })
             }
         }
     }
 
-    /// The state after an update that may have removed the function.
-    async fn left_by_update(&self, wanted: &WantedFunction<'_>) -> Left {
-        match self.session.gateway.get(wanted.target).await {
-            Ok(Some(_)) => Left::Untouched,
-            Ok(None) => self.restore(wanted).await,
-            Err(_) => Left::Unknown,
+    async fn update_or_create(&self, wanted: &WantedFunction<'_>) -> Result<Action, Error> {
+        let WantedFunction { target, body, .. } = wanted;
+        match update(&self.session, &wanted.change()).await {
+            Ok(Update::Accepted) => return Ok(Action::Updated),
+            Ok(Update::NotFound) => {}
+            Err(error) if error.says_being_deleted() => return self.create_after_removal(wanted).await,
+            Err(error) => return Err(error),
+        };
+        match self.session.gateway.create(target, body.clone()).await? {
+            Creation::Accepted => Ok(Action::Created),
+            Creation::Exists { response_lost: true, .. } if self.is_as_sent(wanted).await => Ok(Action::Created),
+            Creation::Exists { error, .. } if error.says_being_deleted() => self.create_after_removal(wanted).await,
+            // Created meanwhile, by an earlier attempt or by another pipeline: this deployment has priority.
+            Creation::Exists { error, .. } => match update(&self.session, &wanted.change()).await? {
+                Update::Accepted => Ok(Action::Updated),
+                Update::NotFound => Err(error),
+            },
+        }
+    }
+
+    /// Something else is removing the function.
+    async fn create_after_removal(&self, wanted: &WantedFunction<'_>) -> Result<Action, Error> {
+        tracing::info!("`{}` is being deleted: it is created again when it is gone", wanted.target);
+        self.create_again(wanted).await.map(|()| Action::Created).map_err(Error::from)
+    }
+
+    /// What is left after an update that failed. faasd removes a function before it creates the new version, which then may not
+    /// start.
+    async fn left_by_update(&self, wanted: &WantedFunction<'_>, error: &Error) -> Left {
+        if error.is_unprocessed() || !self.session.gateway.provider().await.may_remove() {
+            return Left::Untouched;
+        }
+        let before = match wanted.before {
+            Some(Ok(Some(before))) => Some(before),
+            // What was not there cannot be lost.
+            Some(Ok(None)) => return Left::Untouched,
+            _ if error.status().is_some_and(|status| status.is_client_error()) => return Left::Untouched,
+            _ => None,
+        };
+        match (self.session.gateway.look(wanted.target, Repeat::NotAfterTimeout).await, before) {
+            (Ok(None), Some(_)) => self.restore(wanted).await,
+            (Ok(Some(now)), Some(before)) if before.replicas > 0 && now.replicas == 0 => {
+                self.revive(wanted, before).await
+            }
+            (Ok(Some(_)), _) => Left::Untouched,
+            (Ok(None) | Err(_), _) => Left::Unknown,
+        }
+    }
+
+    /// Deploys what ran before in the place of a version that does not run, if a rollback is asked for.
+    async fn revive(&self, wanted: &WantedFunction<'_>, before: &Status) -> Left {
+        if !self.rollback {
+            return Left::Down;
+        }
+        let body = redeployment(wanted.target, before);
+        let now = self.session.gateway.look(wanted.target, Repeat::NotAfterTimeout).await;
+        let change = Change { target: wanted.target, image: &before.image, body: &body, before: Some(&now) };
+        match update(&self.session, &change).await {
+            Ok(Update::Accepted) => Left::Restored(before.image.clone()),
+            Ok(Update::NotFound) => self.restore(wanted).await,
+            Err(_) => Left::Down,
         }
     }
 
@@ -114,7 +160,8 @@ impl FunctionDeployer<'_> {
     async fn is_as_sent(&self, wanted: &WantedFunction<'_>) -> bool {
         match self.session.gateway.get(wanted.target).await {
             Ok(Some(status)) => {
-                self.knows_all(wanted.target).await && compare(&status.deployment(), wanted.deployment).is_empty()
+                let reported = self.reported(wanted.target).await;
+                reported.is_complete() && reported.differences(&status, wanted.deployment).is_empty()
             }
             _ => false,
         }
@@ -139,9 +186,8 @@ impl FunctionDeployer<'_> {
         was_other && is_same_image(&wanted.deployment.image, &status.image)
     }
 
-    /// True if the gateway reports all of a function.
-    async fn knows_all(&self, target: &FunctionName) -> bool {
-        self.session.gateway.reported(&[target.namespace.as_deref()].into()).await.is_complete()
+    async fn reported(&self, target: &FunctionName) -> Reported {
+        self.session.gateway.reported(&[target.namespace.as_deref()].into()).await
     }
 
     async fn replace(&self, wanted: &WantedFunction<'_>) -> Result<Action, Failed> {
@@ -149,7 +195,13 @@ impl FunctionDeployer<'_> {
             Deletion::NotFound => match self.create(wanted).await {
                 // Community Edition does not find what something else deletes, nor what has lost its service.
                 Err(error) if error.says_being_deleted() || error.is_transient() => None,
-                created => return Ok(created?),
+                Ok(action) => return Ok(action),
+                Err(error) => {
+                    // It was there before: something removed it meanwhile, and that may have been this run.
+                    let was_there = matches!(wanted.before, Some(Ok(Some(_))));
+                    let left = if was_there { self.left_by_deletion(wanted).await } else { Left::Untouched };
+                    return Err(Failed { left, ..error.into() });
+                }
             },
             Deletion::Accepted => None,
             Deletion::Unknown(error) => Some(error),
@@ -175,9 +227,11 @@ impl FunctionDeployer<'_> {
         let mut pause = PAUSE;
         let mut last = None;
         let mut may_look = true;
+        let mut is_stopping = false;
         loop {
-            let is_last = Instant::now() >= deadline;
+            let is_last = is_stopping || Instant::now() >= deadline;
             let is_there = may_look
+                && !is_stopping
                 && match self.session.gateway.get(wanted.target).await {
                     Ok(status) => status.is_some(),
                     Err(error) => {
@@ -202,12 +256,13 @@ impl FunctionDeployer<'_> {
                 }
             }
             if is_last && let Some(last) = last {
-                return Err(last);
+                return Err(if is_stopping { Uncreated::Stopped(last.into()) } else { last });
             }
             tokio::select! {
                 () = tokio::time::sleep(pause.min(deadline.saturating_duration_since(Instant::now()))) => {}
-                // Not at the signal: what was deleted is created again while there is time.
-                failure = self.session.shutdown.grace_over() => return Err(Uncreated::Stopped(Error::Stopped(failure))),
+                // Not at the signal: what was deleted is created again while there is time, the last time shortly before its end,
+                // whatever the looks say.
+                () = self.session.shutdown.grace_ending() => is_stopping = true,
             }
             pause = (pause * 2).min(PAUSE_MOST);
         }
@@ -218,13 +273,13 @@ impl FunctionDeployer<'_> {
     async fn is_taken_over(&self, wanted: &WantedFunction<'_>, exists: &Error) -> bool {
         let is_new = !exists.says_being_deleted()
             && matches!(self.session.gateway.provider().await, Provider::CommunityEdition | Provider::Faasd);
-        is_new && matches!(self.session.gateway.update(wanted.target, wanted.body.clone()).await, Ok(Update::Accepted))
+        is_new && matches!(update(&self.session, &wanted.change()).await, Ok(Update::Accepted))
     }
 
     /// Deploys what ran before a function was removed, if all of it is known.
     async fn restore(&self, wanted: &WantedFunction<'_>) -> Left {
         let Some(Ok(Some(status))) = wanted.before else { return Left::Gone };
-        if !self.knows_all(wanted.target).await {
+        if !self.restores || !self.reported(wanted.target).await.is_complete() {
             return Left::Gone;
         }
         let body = redeployment(wanted.target, status);

@@ -3,257 +3,261 @@
 //! The gateway reports a function's image, and how many replicas are desired and available, but not which image the
 //! available ones run: the image is that of the newest version, while old replicas count until they are gone. faas-netes
 //! rolls with `maxUnavailable: 0` and `maxSurge: 1`, so the count of a version that never starts is the same as that of one
-//! that runs. Once the gateway reports the new image, [`ReadinessTracker`] therefore counts as new:
+//! that runs, but for a moment: when the first new replica is available, and the old one is not removed yet, one more than
+//! desired is available. With a Kubernetes of its own that was between 14 and 70 ms, after every update that succeeded, and
+//! after none that failed. Once the gateway reports the new image, [`ReadinessTracker`] therefore counts as new:
 //!
 //! - any available replica if there was none before the deploy (new, replaced, or not ready before);
-//! - one more than were desired at any time: the surge of a rolling update;
+//! - one more than were desired at any time: the surplus of a rolling update;
 //! - one that became available after old ones were removed;
-//! - otherwise as many as are desired, if they stay available for [`SETTLE`]: long enough for a provider that removes old
-//!   replicas first, and all that can be known of one that keeps them.
+//! - otherwise as many as are desired, if they stay available for [`SETTLE`]. That is an assumption: a rollback may not rely on
+//!   it.
 //!
-//! A function with no desired replicas is scaled to zero, which counts as ready.
+//! A function with no desired replicas is scaled to zero, which counts as ready. faasd does not scale to zero when it deploys:
+//! there it is a process that has ended.
 
+use futures_util::StreamExt as _;
 use futures_util::future::join_all;
-use tokio::time::{Duration, Instant, Interval, interval_at, sleep, sleep_until};
+use futures_util::stream::FuturesUnordered;
+use tokio::time::{Duration, Instant, interval_at, sleep_until};
 
 use super::function_log::FunctionLogs;
-use super::readiness::{Baseline, ReadinessTracker};
+use super::readiness::{Baseline, Platform, ReadinessTracker};
+use super::waited::Waited;
 use crate::commands::concurrent::Session;
 use crate::commands::progress::Reporter;
-use crate::console::log::{self, quote};
-use crate::diagnostic::{Diagnostic, Failure};
+use crate::console::log;
+use crate::diagnostic::Diagnostic;
 use crate::function::FunctionName;
-use crate::function::outcome::{Action, FunctionOutcome, Replicas};
-use crate::gateway::Error;
+use crate::function::api::Deployment;
+use crate::function::outcome::{Action, FunctionOutcome};
+use crate::gateway::provider::{Provider, Reported};
 use crate::gateway::statuses::{StatusResult, Statuses};
+use crate::gateway::{Creation, Error, Gateway};
 use crate::text::count;
 
+/// How long looks are dense: in this time most updates have their first new replica.
+const DENSE: Duration = Duration::from_secs(15);
 /// How long replicas have to stay available if nothing else shows that they are new; at most half of `WAIT_TIMEOUT`.
-const SETTLE: Duration = Duration::from_secs(10);
-/// Between two rounds of requests; it grows to [`PAUSE_MOST`].
+const SETTLE: Duration = DENSE;
+/// How long a process of faasd has to run; at most half of `WAIT_TIMEOUT`.
+const LASTING: Duration = Duration::from_secs(2);
+/// Between two rounds of looks that are not dense; it grows to [`PAUSE_MOST`].
 const PAUSE: Duration = Duration::from_millis(100);
 const PAUSE_MOST: Duration = Duration::from_secs(2);
-/// Between two requests: 40 a second, which one gateway serves easily.
-const GAP: Duration = Duration::from_millis(25);
+/// Dense rounds under way at once.
+const MOST_ROUNDS: usize = 16;
 /// How often the log says what is still waited for.
 const PROGRESS: Duration = Duration::from_secs(10);
 /// More functions are not named in one line.
 const MOST_NAMED: usize = 10;
-/// The log of so many functions is shown.
+/// Of how many functions the log is shown.
 const MOST_LOGS: usize = 10;
 
 pub(super) struct Waiter<'a> {
     pub(super) session: Session<'a>,
     /// `WAIT_TIMEOUT`.
     pub(super) limit: Duration,
+    /// Whether an update is assumed to be ready if nothing shows that it is not. If it would be rolled back otherwise, and no
+    /// call verifies it, only what is seen counts.
+    pub(super) may_assume: bool,
+    /// What the gateway reports of functions.
+    pub(super) reported: Reported,
 }
 
-struct Waiting<'a> {
-    outcome: &'a mut FunctionOutcome,
-    tracker: ReadinessTracker,
-    /// Why its status could not be read last.
-    error: Option<Error>,
+/// When the next round of looks begins.
+struct Rhythm {
+    started: Instant,
+    limit: Duration,
+    pause: Duration,
+    next: Instant,
 }
 
-enum Round {
-    Read(Vec<StatusResult>),
-    TimeIsUp,
-    Stopped(Failure),
+impl Rhythm {
+    /// After a round, if it was not a dense one.
+    fn rest(&mut self) {
+        // The last round is shortly before the time is up.
+        let left = self.limit.saturating_sub(self.started.elapsed()).saturating_sub(PAUSE);
+        self.pause = (self.pause * 3 / 2).clamp(PAUSE, PAUSE_MOST).min(left);
+        self.next = Instant::now() + self.pause;
+    }
 }
 
 impl Waiter<'_> {
     /// Waits for all functions that were deployed, and sets the result in their outcomes. `before` is what ran before the
-    /// deploy, in the same order.
-    pub(super) async fn wait(&self, outcomes: &mut [FunctionOutcome], before: &[StatusResult]) {
-        let started = Instant::now();
-        let settle = SETTLE.min(self.limit / 2);
-        let statuses = Statuses::new(self.session.gateway, self.session.parallel).paced(GAP);
-        let mut waiting = watched(outcomes, before);
-        let mut ticks = interval_at(started + PROGRESS, PROGRESS);
-        let mut pause = Duration::ZERO;
-        let mut assumed = 0;
-        if !waiting.is_empty() {
-            tracing::info!(
-                "waiting until {} {} ready, at most {}",
-                count(waiting.len(), "function"),
-                if waiting.len() == 1 { "is" } else { "are" },
-                log::duration(self.limit)
-            );
-        }
-        while !waiting.is_empty() {
-            match self.round(&statuses, &waiting, pause, &mut ticks, started).await {
-                Round::Read(readings) => {
-                    let mut readings = readings.into_iter();
-                    waiting.retain_mut(|function| {
-                        let Some(reading) = readings.next() else { return true };
-                        let goes_on = function.update(reading, settle, started, self.session.reporter);
-                        assumed += usize::from(function.tracker.assumed);
-                        goes_on
-                    });
-                }
-                Round::TimeIsUp => {
-                    self.not_ready(&mut waiting, started).await;
-                    break;
-                }
-                Round::Stopped(failure) => {
-                    for function in &mut waiting {
-                        function.set(None, started);
-                        let message = "deployed; the run was stopped before it was ready";
-                        function.outcome.problem = Some(Diagnostic::new(failure, message));
-                    }
-                    break;
-                }
-            }
-            // The last round is shortly before the time is up.
-            let left = self.limit.saturating_sub(started.elapsed()).saturating_sub(PAUSE);
-            pause = (pause * 3 / 2).clamp(PAUSE, PAUSE_MOST).min(left);
-        }
-        if assumed > 0 {
-            tracing::info!(
-                "assuming {} ready: all replicas stayed available for {} (the gateway does not distinguish old replicas \
-                 from new ones)",
-                if assumed == 1 { "1 function is".to_owned() } else { format!("{assumed} functions are") },
-                log::duration(settle)
-            );
-        }
-    }
-
-    /// Reads the status of all functions once, after a pause, and logs the progress meanwhile.
-    async fn round(
+    /// deploy, and `deployments` what was sent, in the same order.
+    pub(super) async fn wait(
         &self,
-        statuses: &Statuses<'_>,
-        waiting: &[Waiting<'_>],
-        pause: Duration,
-        ticks: &mut Interval,
-        started: Instant,
-    ) -> Round {
-        let targets: Vec<&FunctionName> = waiting.iter().map(|function| &function.outcome.function).collect();
-        let look = async {
-            sleep(pause).await;
-            statuses.read(&targets).await
-        };
-        tokio::pin!(look);
-        loop {
-            tokio::select! {
-                readings = &mut look => return Round::Read(readings),
-                _ = ticks.tick() => tracing::info!("{}", progress(waiting, started.elapsed(), self.limit)),
-                () = sleep_until(started + self.limit) => return Round::TimeIsUp,
-                failure = self.session.shutdown.wait() => return Round::Stopped(failure),
-            }
+        outcomes: &mut [FunctionOutcome],
+        deployments: &[&Deployment],
+        before: &[StatusResult],
+    ) {
+        let started = Instant::now();
+        let provider = self.session.gateway.provider().await;
+        let mut waited = self.watched(provider, outcomes, deployments, before);
+        if waited.is_empty() {
+            return;
         }
-    }
-
-    /// Reports what is not ready when the time is up, with the end of its log.
-    async fn not_ready(&self, waiting: &mut [Waiting<'_>], started: Instant) {
-        for function in &mut *waiting {
-            // If its status could not be read, the function may be ready.
-            let ready = if function.error.is_some() { None } else { Some(false) };
-            function.set(ready, started);
-            let problem = function.problem(self.limit);
-            self.session.reporter.problem(function.outcome, &problem);
-            function.outcome.problem = Some(problem);
-        }
+        tracing::info!(
+            "waiting until {} {} ready, at most {}",
+            count(waited.len(), "function"),
+            if waited.len() == 1 { "is" } else { "are" },
+            log::duration(self.limit)
+        );
+        self.watch(&mut waited, started).await;
+        warn_of_assumed(&waited, self.settle());
+        let unready = waited.iter().filter(|function| function.outcome.ready == Some(false)).take(MOST_LOGS);
         let logs = FunctionLogs::new(self.session);
-        let logs = waiting.iter().take(MOST_LOGS).map(|function| logs.show(&function.outcome.function));
-        join_all(logs).await;
+        join_all(unready.map(|function| logs.show(&function.outcome.function))).await;
     }
-}
 
-impl Waiting<'_> {
-    /// Evaluates a status; returns whether to continue waiting.
-    fn update(&mut self, reading: StatusResult, settle: Duration, started: Instant, reporter: &Reporter<'_>) -> bool {
-        match reading {
-            Ok(status) => {
-                self.error = None;
-                if !self.tracker.is_ready(status.as_ref(), Instant::now(), settle) {
-                    return true;
+    /// Looks at the functions until all are done, the time is up or the run is stopped.
+    async fn watch(&self, waited: &mut [Waited<'_>], started: Instant) {
+        let Session { gateway, shutdown, reporter, .. } = self.session;
+        let names: Vec<FunctionName> = waited.iter().map(|function| function.outcome.function.clone()).collect();
+        let statuses = Statuses::watching(gateway).await;
+        let (mut rounds, mut creations) = (FuturesUnordered::new(), FuturesUnordered::new());
+        let mut rhythm = Rhythm { started, limit: self.limit, pause: Duration::ZERO, next: started };
+        let mut ticks = interval_at(started + PROGRESS, PROGRESS);
+        while open(waited).next().is_some() {
+            let is_dense = is_dense(waited, started);
+            let may_begin = rounds.is_empty() || is_dense && rounds.len() < MOST_ROUNDS;
+            tokio::select! {
+                biased;
+                failure = shutdown.wait() => open(waited).for_each(|(_, function)| function.stop(failure, started)),
+                () = sleep_until(started + self.limit) => {
+                    open(waited).for_each(|(_, function)| function.give_up(self.limit, started, reporter));
                 }
-                self.set(Some(true), started);
-                let (name, took) = (&self.outcome.function, log::duration(started.elapsed()));
-                tracing::info!("`{name}` is ready after {took}: {} available", self.count());
-                false
-            }
-            Err(error) if error.problem().failure == Failure::Permission => {
-                self.set(None, started);
-                let problem = reporter.failed(&error);
-                let message = format!("deployed, but whether it is ready is not known: {}", problem.message);
-                let problem = Diagnostic { message, ..problem };
-                reporter.problem(self.outcome, &problem);
-                self.outcome.problem = Some(problem);
-                false
-            }
-            // A transient failure: the next round may succeed.
-            Err(error) => {
-                self.error = Some(error);
-                true
+                Some(round) = rounds.next() => {
+                    let (places, readings): (Vec<usize>, Vec<StatusResult>) = round;
+                    if !is_dense || readings.iter().all(Result::is_err) {
+                        rhythm.rest();
+                    }
+                    evaluate(waited, &places, readings, started, reporter);
+                    for (place, function) in open(waited).filter(|(_, function)| function.is_missing()) {
+                        function.creates();
+                        creations.push(create(gateway, place, &names[place], function.deployment));
+                    }
+                }
+                Some((place, created)) = creations.next() => waited[place].created(created, started, reporter),
+                _ = ticks.tick() => tracing::info!("{}", progress(waited, started.elapsed(), self.limit)),
+                // Dense rounds overlap if the gateway is far.
+                () = sleep_until(rhythm.next), if may_begin => {
+                    let places: Vec<usize> = open(waited).map(|(place, _)| place).collect();
+                    let targets: Vec<&FunctionName> = places.iter().map(|place| &names[*place]).collect();
+                    let readings = statuses.read(&targets);
+                    rounds.push(async move { (places, readings.await) });
+                    rhythm.next = statuses.next_turn();
+                }
             }
         }
     }
 
-    fn set(&mut self, ready: Option<bool>, started: Instant) {
-        self.outcome.ready = ready;
-        self.outcome.replicas = self.tracker.seen.as_ref().map(|(replicas, _)| *replicas);
-        self.outcome.duration += started.elapsed();
+    fn settle(&self) -> Duration {
+        SETTLE.min(self.limit / 2)
     }
 
-    /// Available of desired replicas.
-    fn count(&self) -> String {
-        match &self.tracker.seen {
-            Some((Replicas { desired: 0, .. }, _)) => "scaled to zero, no replica".to_owned(),
-            Some((Replicas { desired, available }, _)) => format!("{available}/{desired}"),
-            None => "-".to_owned(),
-        }
+    /// The functions that were deployed, with the replicas of the previous version.
+    fn watched<'o>(
+        &self,
+        provider: Provider,
+        outcomes: &'o mut [FunctionOutcome],
+        deployments: &[&'o Deployment],
+        before: &[StatusResult],
+    ) -> Vec<Waited<'o>> {
+        let all = outcomes.iter_mut().zip(deployments).enumerate();
+        let deployed = all.filter(|(_, (outcome, _))| outcome.problem.is_none());
+        let watched = deployed.map(|(index, (outcome, deployment))| {
+            let before = before.get(index);
+            let old = match (outcome.action, before) {
+                (Action::Created | Action::Replaced | Action::Unchanged, _) => Baseline::NONE,
+                (_, Some(Ok(Some(status)))) => Baseline::from(status),
+                _ => Baseline::UNKNOWN,
+            };
+            // An update that changes nothing may replace no replica.
+            let is_unchanged = matches!(before, Some(Ok(Some(status))) if self.reported.is_complete()
+                && self.reported.differences(status, deployment).is_empty());
+            let platform = match provider {
+                Provider::Faasd => Platform::Faasd { lasting: LASTING.min(self.limit / 2) },
+                _ => Platform::Kubernetes { settle: (self.may_assume || is_unchanged).then(|| self.settle()) },
+            };
+            let tracker = ReadinessTracker::new(outcome.image.as_deref().unwrap_or_default(), old, platform);
+            Waited::new(outcome, deployment, tracker)
+        });
+        watched.collect()
     }
+}
 
-    fn problem(&self, limit: Duration) -> Diagnostic {
-        let limit = log::duration(limit);
-        let not_ready =
-            |seen: &str| Diagnostic::new(Failure::NotReady, format!("deployed, but not ready within {limit}: {seen}"));
-        match (&self.error, &self.tracker.seen) {
-            (Some(error), _) => {
-                let problem = error.problem();
-                let message = format!("deployed, but not known to be ready within {limit}: {}", problem.message);
-                Diagnostic { failure: Failure::NotReady, message, ..problem }
-            }
-            (None, None) => not_ready("the gateway does not have it").with_hint("was it deleted by something else?"),
-            (None, Some((Replicas { desired, available }, image))) => {
-                let seen = format!("{available} of {desired} replicas available, image `{}`", quote(image));
-                not_ready(&seen).with_hint(
-                    "check that the image exists and can be pulled, and that the function starts; if it only needs more \
-                     time, increase `WAIT_TIMEOUT`",
-                )
-            }
+/// The functions that are not done, with their places.
+fn open<'w, 'a>(waited: &'w mut [Waited<'a>]) -> impl Iterator<Item = (usize, &'w mut Waited<'a>)> {
+    waited.iter_mut().enumerate().filter(|(_, function)| !function.is_done)
+}
+
+/// Whether looks are dense now: in the first seconds, and as long as a function would be rolled back if its moment is missed.
+fn is_dense(waited: &[Waited<'_>], started: Instant) -> bool {
+    let is_early = started.elapsed() < DENSE;
+    waited.iter().any(|function| {
+        let Waited { tracker, is_done, .. } = function;
+        !is_done && tracker.needs_dense_looks() && (is_early || !tracker.may_be_assumed())
+    })
+}
+
+fn evaluate(
+    waited: &mut [Waited<'_>],
+    places: &[usize],
+    readings: Vec<StatusResult>,
+    started: Instant,
+    reporter: &Reporter<'_>,
+) {
+    for (place, reading) in places.iter().zip(readings) {
+        // Another round may have been faster.
+        if let Some(function) = waited.get_mut(*place).filter(|function| !function.is_done) {
+            function.look(reading, started, reporter);
         }
     }
 }
 
-/// The functions that were deployed, with the replicas of the previous version.
-fn watched<'a>(outcomes: &'a mut [FunctionOutcome], before: &[StatusResult]) -> Vec<Waiting<'a>> {
-    let deployed = outcomes.iter_mut().enumerate().filter(|(_, outcome)| outcome.problem.is_none());
-    let watched = deployed.map(|(index, outcome)| {
-        let baseline = match (outcome.action, before.get(index)) {
-            (Action::Created | Action::Replaced | Action::Unchanged, _) => Baseline::NONE,
-            (_, Some(Ok(Some(status)))) => Baseline::from(status),
-            _ => Baseline::UNKNOWN,
-        };
-        let tracker = ReadinessTracker::new(outcome.image.as_deref().unwrap_or_default(), baseline);
-        Waiting { outcome, tracker, error: None }
-    });
-    watched.collect()
+async fn create(
+    gateway: &Gateway,
+    place: usize,
+    target: &FunctionName,
+    deployment: &Deployment,
+) -> (usize, Result<Creation, Error>) {
+    (place, gateway.create(target, deployment.to_json()).await)
+}
+
+fn warn_of_assumed(waited: &[Waited<'_>], settle: Duration) {
+    let assumed: Vec<_> = waited.iter().filter(|function| function.is_assumed).collect();
+    if assumed.is_empty() {
+        return;
+    }
+    let names = names(assumed.iter().map(|function| format!("`{}`", function.outcome.function)));
+    let message = format!(
+        "{names}: all replicas stayed available for {}, but they may be old ones: the gateway does not tell them apart, and \
+         the new version was not seen",
+        log::duration(settle)
+    );
+    let hint = "to be certain, add a `VERIFY` call whose response tells the versions apart, or use `STRATEGY: replace`";
+    Diagnostic::warning(message).with_hint(hint).log();
+}
+
+/// At most [`MOST_NAMED`] of them.
+fn names(all: impl ExactSizeIterator<Item = String>) -> String {
+    let more = all.len().saturating_sub(MOST_NAMED);
+    let named: Vec<_> = all.take(MOST_NAMED).collect();
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    format!("{}{more}", named.join(", "))
 }
 
 /// `still waiting for 2 functions, 10 s of 5 min: a 0/1, b 1/2`.
-fn progress(waiting: &[Waiting<'_>], elapsed: Duration, limit: Duration) -> String {
-    let named = waiting.iter().take(MOST_NAMED);
-    let named: Vec<_> = named.map(|function| format!("`{}` {}", function.outcome.function, function.count())).collect();
-    let more = waiting.len().saturating_sub(MOST_NAMED);
-    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+fn progress(waited: &[Waited<'_>], elapsed: Duration, limit: Duration) -> String {
+    let open: Vec<_> = waited.iter().filter(|function| !function.is_done).collect();
+    let named = names(open.iter().map(|function| format!("`{}` {}", function.outcome.function, function.count())));
     format!(
-        "still waiting for {}, {} of {}: {}{more} available",
-        count(waiting.len(), "function"),
+        "still waiting for {}, {} of {}: {named} available",
+        count(open.len(), "function"),
         log::duration(Duration::from_secs(elapsed.as_secs())),
         log::duration(limit),
-        named.join(", ")
     )
 }
 
@@ -261,23 +265,26 @@ fn progress(waiting: &[Waiting<'_>], elapsed: Duration, limit: Duration) -> Stri
 mod tests {
     use super::*;
     use crate::function::api::Status;
+    use crate::function::outcome::FunctionOutcome;
 
     /// The progress of functions, each with its available and desired replicas.
     fn progress_of(functions: &[(String, Option<(u64, u64)>)], elapsed: Duration) -> String {
         let outcome = |name: &str| FunctionOutcome::new(FunctionName::new(name, None::<String>), String::new());
         let mut outcomes: Vec<_> = functions.iter().map(|(name, _)| outcome(name)).collect();
-        let waiting = outcomes.iter_mut().zip(functions).map(|(outcome, (_, seen))| {
-            let mut tracker = ReadinessTracker::new("acme/f:2", Baseline::UNKNOWN);
+        let deployment = Deployment::default();
+        let waited = outcomes.iter_mut().zip(functions).map(|(outcome, (_, seen))| {
+            let mut tracker =
+                ReadinessTracker::new("acme/f:2", Baseline::UNKNOWN, Platform::Kubernetes { settle: None });
             let status = seen.map(|(available_replicas, replicas)| Status {
                 image: "acme/f:2".to_owned(),
                 available_replicas,
                 replicas,
                 ..Status::default()
             });
-            tracker.is_ready(status.as_ref(), Instant::now(), SETTLE);
-            Waiting { outcome, tracker, error: None }
+            tracker.look(status.as_ref(), Instant::now());
+            Waited::new(outcome, &deployment, tracker)
         });
-        progress(&waiting.collect::<Vec<_>>(), elapsed, Duration::from_secs(300))
+        progress(&waited.collect::<Vec<_>>(), elapsed, Duration::from_secs(300))
     }
 
     #[test]

@@ -104,6 +104,13 @@ impl<'a> Reporter<'a> {
     }
 }
 
+/// What the last line says of functions that are not left as they were.
+const LEFT: [(Left, &str); 3] = [
+    (Left::Gone, "gone and must be redeployed"),
+    (Left::Down, "no longer running and must be redeployed"),
+    (Left::Unknown, "may be gone"),
+];
+
 /// The last line of a command that does the same with several functions: `done` is the word for it.
 pub(crate) fn summary(outcome: &Outcome, done: &str) -> String {
     let names = |left: Left| {
@@ -112,7 +119,7 @@ pub(crate) fn summary(outcome: &Outcome, done: &str) -> String {
         names.join(", ")
     };
     let mut line = counts(outcome, done);
-    for (left, words) in [(Left::Gone, "gone and must be redeployed"), (Left::Unknown, "may be gone")] {
+    for (left, words) in LEFT {
         let names = names(left);
         if !names.is_empty() {
             line.push_str(&format!("; {words}: {names}"));

@@ -17,7 +17,7 @@ use crate::diagnostic::{Diagnostic, Explain as _, Failure, Severity};
 use crate::files::atomic::{self, Attributes};
 use crate::function::FunctionName;
 use crate::function::outcome::Outcome;
-use crate::gateway::{Error, Gateway, Granted};
+use crate::gateway::{Error, Gateway, Granted, Repeat};
 use crate::oidc::{self, BuildContext, Claims, Grant, IamAction, IdToken};
 
 /// Explains the step's token; changes nothing. Returns the last line too.
@@ -69,7 +69,7 @@ async fn password(gateway: &Gateway, username: &str) -> Result<(), Diagnostic> {
         "`OPENFAAS_PASSWORD` is set: the user is `{}`, and neither the step's token nor a Role is used",
         quote(username)
     );
-    gateway.info().await.map(|_| ()).map_err(not_accepted)
+    gateway.info(Repeat::Always).await.map(|_| ()).map_err(not_accepted)
 }
 
 /// The subject of the proposed resources.

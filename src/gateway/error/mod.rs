@@ -4,14 +4,16 @@ mod redirect;
 mod refused;
 mod transport;
 
+use std::time::Duration;
+
 use http::{Method, StatusCode};
 use url::Url;
 
-use crate::console::log::quote;
+use crate::console::log::{self, quote};
 use crate::diagnostic::{Diagnostic, Failure};
-use crate::oidc::IamAction;
-
 use crate::function::FunctionName;
+use crate::http::cause::Cause;
+use crate::oidc::IamAction;
 pub(crate) use redirect::{Destination, Redirect};
 pub(crate) use refused::{Refused, body_limit};
 pub(crate) use transport::Transport;
@@ -44,6 +46,9 @@ pub(crate) enum Error {
         /// Method and path.
         request: String,
     },
+    /// A deletion was accepted, but is not complete.
+    #[error("its deletion was accepted, but it still exists after {}", log::duration(*.0))]
+    NotGone(Duration),
     /// The run was stopped while the request was under way.
     #[error("stopped before the response arrived")]
     Stopped(Failure),
@@ -99,11 +104,15 @@ impl Error {
             Self::Ignored { .. } => (
                 Failure::Failed,
                 Some(
-                    "it answers 200 without a reason if an update fails: check that the image is public and exists, and \
-                     that the secrets exist; the reason is in the log of faas-netes, \
+                    "it answers 200 without a reason if Kubernetes refuses an update, or something else changes the function \
+                     at the same time; also if the image is not public. The reason is in the log of faas-netes: \
                      `kubectl logs -n openfaas deploy/gateway -c faas-netes`"
                         .to_owned(),
                 ),
+            ),
+            Self::NotGone(_) => (
+                Failure::Failed,
+                Some("its replicas have not stopped: see whether they handle SIGTERM, and what keeps their pods".to_owned()),
             ),
             Self::Stopped(failure) => (*failure, None),
         };
@@ -145,6 +154,44 @@ impl Error {
             Self::Transport(_) => true,
             Self::Refused(refused) => refused.is_unavailable(),
             _ => false,
+        }
+    }
+
+    /// True if the gateway may still be processing the request: its response is missing, or is one that a proxy sends when it has
+    /// waited long enough.
+    pub(crate) fn may_be_under_way(&self) -> bool {
+        match self {
+            Self::Transport(transport) => !transport.unsent,
+            Self::Refused(refused) => {
+                refused.is_transient && matches!(refused.status.as_u16(), 500 | 502 | 504 | 520..=530)
+            }
+            _ => false,
+        }
+    }
+
+    /// True if a response took too long.
+    pub(crate) fn has_timed_out(&self) -> bool {
+        matches!(self, Self::Transport(transport) if matches!(transport.source, Cause::TimedOut(_)))
+    }
+
+    /// True if the gateway received the request, and may respond to another one.
+    pub(crate) fn has_reached_gateway(&self) -> bool {
+        match self {
+            Self::Transport(transport) => !transport.unsent && !self.has_timed_out(),
+            Self::Refused(_) | Self::Redirect { .. } | Self::Shape { .. } => true,
+            Self::NotSent(_) | Self::Ignored { .. } | Self::NotGone(_) | Self::Stopped(_) => false,
+        }
+    }
+
+    /// True if the response is one of a gateway, or something before it, that did not process the request.
+    pub(crate) fn is_unprocessed(&self) -> bool {
+        match self {
+            Self::Redirect { .. } | Self::NotSent(_) => true,
+            Self::Refused(refused) => {
+                let status = refused.status.as_u16();
+                matches!(status, 401 | 403 | 405 | 413) || !refused.is_from_gateway() && status < 500
+            }
+            _ => self.is_unsent(),
         }
     }
 

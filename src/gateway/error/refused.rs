@@ -5,6 +5,7 @@ use url::Url;
 
 use crate::diagnostic::{Diagnostic, Failure};
 use crate::function::FunctionName;
+use crate::function::name::DEFAULT_NAMESPACE;
 use crate::http::client::SafeUrl;
 use crate::http::responder::{Responder, status_name};
 use crate::oidc::{IamAction, missing_action};
@@ -108,6 +109,19 @@ impl Refused {
         }
     }
 
+    /// Whether the function to create exists. Enterprise responds with 409, the others with the words of their platform.
+    fn says_exists(&self) -> bool {
+        let is_conflict = self.status == StatusCode::CONFLICT || self.text.contains("already exists");
+        is_conflict && !self.text.contains("being deleted")
+    }
+
+    /// Whether Community Edition's limit on functions is reached.
+    fn says_too_many(&self) -> bool {
+        let text = &self.text;
+        text.contains("EULA allows") && text.contains("function(s)")
+            || text.contains("unable to create function, maximum:")
+    }
+
     fn hint_of_web_page(&self) -> String {
         let gateway = SafeUrl(&self.gateway);
         match self.status.as_u16() {
@@ -171,7 +185,19 @@ impl Refused {
                 "the path does not exist at `{}`: check `OPENFAAS_URL`, also for a missing base path",
                 SafeUrl(&self.gateway)
             )),
-            (409, Some(IamAction::FunctionCreate)) if !self.text.contains("being deleted") => {
+            (400, _) if self.text.contains("namespace must be: ") => Some(format!(
+                "Community Edition has only the namespace `{DEFAULT_NAMESPACE}`: remove `OPENFAAS_NAMESPACE`, and `namespace` in \
+                 the stack file"
+            )),
+            (400, _) if self.text.contains("namespace not valid") => Some(
+                "faasd has no such namespace for functions: create it with the label `openfaas=true`, or correct the name"
+                    .to_owned(),
+            ),
+            (400 | 500, _) if self.says_too_many() => Some(
+                "Community Edition permits only so many functions: remove some, or see https://www.openfaas.com/pricing/"
+                    .to_owned(),
+            ),
+            (400 | 409 | 500, Some(IamAction::FunctionCreate)) if self.says_exists() => {
                 Some("the function already exists: remove `STRATEGY`, or set it to `update` or `replace`".to_owned())
             }
             _ => None,

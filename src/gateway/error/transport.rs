@@ -25,7 +25,12 @@ impl Transport {
         let host = self.gateway.host_str().unwrap_or("HOST");
         let port = self.gateway.port_or_known_default().unwrap_or(443);
         let url = SafeUrl(&self.gateway);
+        let is_list = self.request.starts_with("GET ") && self.request.ends_with("/system/functions");
         let hint = match &self.source {
+            Cause::Closed if is_list => Some(
+                "a gateway lists no functions while its Prometheus is not available: check whether Prometheus runs"
+                    .to_owned(),
+            ),
             Cause::UnknownName if is_cluster_name(&self.gateway) => Some(format!(
                 "`{host}` is a name inside a cluster, which only a runner there can reach (`runs-on: self.hosted`): use that, \
                  or the gateway's public URL"

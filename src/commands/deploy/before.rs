@@ -1,0 +1,100 @@
+//! What runs before a deploy: for `WAIT`, for `ROLLBACK`, and for what faasd leaves after an update that failed.
+
+use crate::commands::concurrent::Session;
+use crate::config::Deploy;
+use crate::console::log::quote;
+use crate::diagnostic::{Diagnostic, Failure};
+use crate::function::FunctionName;
+use crate::function::image::is_same_tag;
+
+use crate::gateway::provider::Reported;
+use crate::gateway::statuses::{StatusResult, Statuses};
+use crate::gateway::{Error, NotSent, Repeat};
+use crate::stack::Function;
+use crate::text::count;
+
+/// More functions are not named in one line.
+const MOST_NAMED: usize = 10;
+
+/// What runs before anything is deployed.
+pub(super) struct Before {
+    /// In the order of the functions; empty if it is not needed.
+    pub(super) readings: Vec<StatusResult>,
+    /// What the gateway reports, if that was needed.
+    pub(super) reported: Reported,
+}
+
+impl Before {
+    /// Reads it as far as it is needed. An error if a rollback needs it and it cannot be read.
+    pub(super) async fn read(session: &Session<'_>, deploy: &Deploy, functions: &[Function]) -> Result<Self, Error> {
+        let Session { gateway, parallel, .. } = *session;
+        let is_lost_easily = gateway.provider().await.may_remove();
+        let is_needed = deploy.wait.is_some() || deploy.only_changed;
+        if session.shutdown.requested().is_some() || !is_needed && !is_lost_easily {
+            return Ok(Self { readings: Vec::new(), reported: Reported::NONE });
+        }
+        let targets: Vec<_> = functions.iter().map(|function| FunctionName::from(&function.deployment)).collect();
+        let targets: Vec<_> = targets.iter().collect();
+        // Otherwise it only decides what is said of an update that fails.
+        let repeat = if is_needed { Repeat::Always } else { Repeat::NotAfterTimeout };
+        let readings = Statuses::complete(gateway, parallel).await.repeating(repeat).read(&targets).await;
+        let mut before = Self { readings, reported: Reported::NONE };
+        if deploy.rollback || deploy.only_changed {
+            let errors = before.readings.iter().filter_map(|reading| reading.as_ref().err());
+            if let Some(error) = session.reporter.first(errors) {
+                let variable = if deploy.only_changed { "ONLY_CHANGED" } else { "ROLLBACK" };
+                tracing::error!(
+                    "nothing is deployed: `{variable}` needs the previous version, which could not be read"
+                );
+                return Err(error.clone());
+            }
+        }
+        if deploy.rollback {
+            let namespaces = targets.iter().map(|target| target.namespace.as_deref()).collect();
+            before.reported = gateway.reported(&namespaces).await;
+            before.can_roll_back()?;
+            before.warn_of_tags(functions);
+        }
+        Ok(before)
+    }
+
+    /// A function of which the gateway does not report all cannot be redeployed as it was.
+    fn can_roll_back(&self) -> Result<(), Error> {
+        let running = self.readings.iter().filter(|reading| matches!(reading, Ok(Some(_)))).count();
+        if running == 0 || self.reported.is_complete() {
+            return Ok(());
+        }
+        let (functions, missing) = (count(running, "function"), self.reported.missing());
+        let message = format!(
+            "nothing is deployed: `ROLLBACK` could not restore {functions}, since the gateway does not report: {missing}"
+        );
+        let hint = "leave `ROLLBACK` out: Community Edition never reports these fields; of another gateway that takes a \
+                    password they count as reported only if some function of the namespace shows them";
+        Err(NotSent::because(Diagnostic::new(Failure::Input, message).with_hint(hint)))
+    }
+
+    /// A tag that was moved since stands for the new image before and after.
+    fn warn_of_tags(&self, functions: &[Function]) {
+        let moved: Vec<_> = functions
+            .iter()
+            .zip(&self.readings)
+            .filter_map(|(function, reading)| {
+                let status = reading.as_ref().ok()?.as_ref()?;
+                is_same_tag(&function.deployment.image, &status.image).then_some(&function.deployment)
+            })
+            .collect();
+        let Some(first) = moved.first() else { return };
+        let named: Vec<_> =
+            moved.iter().take(MOST_NAMED).map(|function| format!("`{}`", FunctionName::from(*function))).collect();
+        let more = moved.len().saturating_sub(MOST_NAMED);
+        let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+        let message = format!(
+            "`ROLLBACK` cannot restore the image of {}{more}: its name, such as `{}`, is the same before and after",
+            named.join(", "),
+            quote(&first.image)
+        );
+        let hint =
+            "set `PIN_IMAGES: 'true'`, which deploys each image by its digest, or give each version a tag of its own";
+        Diagnostic::warning(message).with_hint(hint).log();
+    }
+}
