@@ -4,6 +4,7 @@
 mod create;
 mod editions;
 mod outage;
+mod providers;
 mod replace;
 mod rollback;
 mod table;

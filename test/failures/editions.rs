@@ -6,7 +6,7 @@ use local_gateway::{Fault, Flavour, Ready};
 use serde_json::json;
 
 use super::{against, image, last_line, version_1};
-use crate::support::{Pipe, Running, changes, edition, stack, start};
+use crate::support::{Pipe, changes, edition, stack, start};
 
 #[test]
 fn delete_request_sends_the_namespace_in_body_and_query() {
@@ -142,21 +142,6 @@ fn old_process_of_faasd_that_stops_too_late_only_delays_the_update() {
     let ran = Pipe::with_password(&gateway).stack(&stack(&["f"], "2")).var("WAIT", "true").run().exits(0);
     ran.says("cannot delete running task f: failed precondition`; retrying in").says("`f` is ready");
     assert_eq!(image(&gateway, "f"), "example/f:2");
-}
-
-#[test]
-fn update_of_faasd_that_is_still_under_way_is_not_sent_again() {
-    let gateway = start(edition(Flavour::Faasd));
-    gateway.put_function(&version_1("f"));
-    gateway.fault(Fault::on("PUT", "/system/functions").times(1).hang());
-    let pipe = Pipe::with_password(&gateway).stack(&stack(&["f"], "2")).var("TIMEOUT", "2s");
-    let mut running = Running::of(pipe);
-    running.read_to("no response to the update, which may still be under way");
-    // First the old version is gone, then the new one is there.
-    gateway.set_ready("f", Ready::Until(Duration::ZERO));
-    gateway.put_function(&json!({"service": "f", "image": "example/f:2"}));
-    running.end().exits(0).says("`f` updated in ").does_not_say("retrying");
-    assert_eq!(changes(&gateway), [("PUT".to_owned(), "f".to_owned())]);
 }
 
 #[test]
