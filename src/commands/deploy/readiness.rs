@@ -147,7 +147,7 @@ mod tests {
 
     /// The second at which a function on Kubernetes is ready.
     fn ready_at(baseline: Baseline, seen: &[(u64, &str, u64, u64)]) -> Option<u64> {
-        ended_at(KUBERNETES, old, seen).map(|(second, state)| {
+        ended_at(KUBERNETES, baseline, seen).map(|(second, state)| {
             assert!(matches!(state, State::Ready | State::Assumed));
             second
         })
@@ -156,7 +156,7 @@ mod tests {
     /// The second at which the watch is over, for statuses (second, image, desired, available) seen one after the other, and how.
     fn ended_at(platform: Platform, baseline: Baseline, seen: &[(u64, &str, u64, u64)]) -> Option<(u64, State)> {
         let start = Instant::now();
-        let mut tracker = ReadinessTracker::new("acme/f:2", old, platform);
+        let mut tracker = ReadinessTracker::new("acme/f:2", baseline, platform);
         seen.iter().find_map(|(second, image, replicas, available_replicas)| {
             let status = Status {
                 image: (*image).to_owned(),
@@ -223,7 +223,7 @@ mod tests {
     fn function_that_is_not_there_is_not_ready() {
         let mut tracker = ReadinessTracker::new(NEW, Baseline::NONE, KUBERNETES);
         assert_eq!(tracker.look(None, Instant::now()), State::Waiting);
-        assert!(watch.seen.is_none());
+        assert!(tracker.seen.is_none());
     }
 
     #[test]
@@ -259,11 +259,11 @@ mod tests {
 
     #[test]
     fn only_an_update_of_available_replicas_needs_dense_looks() {
-        let needs = |platform, old| ReadinessTracker::new(NEW, old, platform).needs_dense_looks();
+        let needs = |platform, baseline| ReadinessTracker::new(NEW, baseline, platform).needs_dense_looks();
         assert!(needs(KUBERNETES, old(1, 1)) && needs(KUBERNETES, Baseline::UNKNOWN));
         assert!(!needs(KUBERNETES, Baseline::NONE) && !needs(KUBERNETES, old(1, 0)) && !needs(FAASD, old(1, 1)));
         let mut tracker = ReadinessTracker::new(NEW, old(1, 1), KUBERNETES);
-        watch.created_again();
+        tracker.created_again();
         assert!(!tracker.needs_dense_looks());
     }
 }
