@@ -34,6 +34,7 @@ mod secrets;
 mod shapes;
 mod stack;
 mod stack_files;
+mod stack_names;
 mod stop;
 mod support;
 mod trust;

@@ -6,6 +6,7 @@ use super::variables::{CALL, VARIABLES, ValueKind, Variable};
 use super::{Environment, Problems, list};
 use crate::console::redact;
 use crate::function::command::Command;
+use crate::stack::slips;
 use crate::text::variable_name;
 
 /// How many characters may differ from the name that was meant.
@@ -62,6 +63,26 @@ pub fn warnings(
         }
         if variable.kind == ValueKind::Secret && value.is_some_and(|value| value.trim().len() < redact::SHORTEST) {
             warnings.push(too_short(&format!("`{name}`")));
+        }
+        if let ("REGISTRY_USERNAME", Some(value)) = (name, value)
+            && (value == "robot" || value.starts_with("robot+"))
+        {
+            warnings.push(format!(
+                "`{name}` is `{value}`, as of a robot account such as `robot$name` whose `$name` was taken for a variable: \
+                 write `robot\\$name`, or pass the whole name as a variable of the repository"
+            ));
+        }
+        if variable.kind == ValueKind::List {
+            let is_unquoted =
+                |item: &String| slips::is_unquoted_json(item.split_once('=').map_or("", |(_, value)| value));
+            let unquoted = list::items(environment, name).iter().position(is_unquoted);
+            warnings.extend(unquoted.map(|index| {
+                format!(
+                    "the value of item {} of `{name}` is JSON without its quotes, which a shell or Bitbucket removed: write \
+                     `\\\"` for each of them",
+                    index + 1
+                )
+            }));
         }
         if variable.kind == ValueKind::SecretList {
             let values = list::items(environment, name).into_iter().map(|item| list::value_of(&item).trim().len());

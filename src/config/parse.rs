@@ -6,7 +6,8 @@ use std::sync::Arc;
 use regex_lite::Regex;
 use url::Url;
 
-use super::variables::{VARIABLES, Values, Variables};
+use super::list::write_list;
+use super::variables::{Entry, VARIABLES, Values, Variables};
 use super::{
     Config, Credentials, Deploy, Environment, GatewayUrl, ImagesFrom, Invalid, Login, NOT_UTF8, Problems, Remove,
     Selection, Strategy, TagFormat, Task, Whoami, gateway_url, missing, scalars, secrets,
@@ -34,6 +35,16 @@ const DESCRIBE: &str =
   - export GIT_DESCRIBE=$(git describe --tags --always)
   and in the pipe's `variables:`
     GIT_DESCRIBE: $GIT_DESCRIBE";
+
+/// Commands of faas-cli that have another name here. Images are built and pushed by `docker` before.
+const OF_FAAS_CLI: [(&str, Command); 6] = [
+    ("up", Command::Deploy),
+    ("publish", Command::Deploy),
+    ("delete", Command::Remove),
+    ("rm", Command::Remove),
+    ("call", Command::Invoke),
+    ("auth", Command::Whoami),
+];
 
 /// Reads the variables. From here on, all output hides the secrets among them.
 pub fn read(environment: &Environment) -> Result<Config, Box<Invalid>> {
@@ -63,6 +74,9 @@ impl Reader<'_> {
         variables.debug().boolean(&mut self.problems);
         let commands: Vec<_> = Command::ALL.iter().map(|command| (command.name(), *command)).collect();
         let command = variables.command().choice(&commands, &mut self.problems);
+        if let Some((name, meant)) = OF_FAAS_CLI.iter().find(|(name, _)| variables.command().value == Some(name)) {
+            self.problems.add("COMMAND", format!("for what `faas-cli {name}` does, write `{meant}`"));
+        }
         let task = self.task(command);
         let allow_http = variables.allow_http().boolean(&mut self.problems);
         // A dry run sends nothing.
@@ -205,11 +219,12 @@ impl Reader<'_> {
             })
         });
         Selection {
-            stack_files: variables.stack_file().list(problems),
+            stack_files: stack_files(variables.stack_file(), problems),
             tag_format,
             options: stack::Options {
                 namespace,
                 default_namespace,
+                has_gateway: variables.openfaas_url().value.is_some(),
                 filter: filter.owned().filter(|_| !is_both),
                 regex: regex.filter(|_| !is_both),
                 is_literal: !variables.envsubst().boolean(problems),
@@ -379,6 +394,19 @@ impl Reader<'_> {
         }
         pairs
     }
+}
+
+/// The items of `STACK_FILE`. A path may have a comma or a space, but seldom one after the end of another path.
+fn stack_files(entry: Entry<'_>, problems: &mut Problems) -> Vec<String> {
+    let items = entry.list(problems);
+    if let Some(line) = items.first().filter(|_| entry.is_one_line(&items)) {
+        let paths: Vec<&str> = line.split([',', ' ']).filter(|path| !path.is_empty()).collect();
+        if paths.len() > 1 && paths.iter().all(|path| path.ends_with(".yml") || path.ends_with(".yaml")) {
+            let message = format!("is one line that looks like {} items: {}", paths.len(), write_list(&paths));
+            problems.add("STACK_FILE", message);
+        }
+    }
+    items
 }
 
 /// A namespace that a URL can have.

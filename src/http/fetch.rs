@@ -1,6 +1,5 @@
 //! Fetches a stack file from the web; no token goes with it.
 
-use std::error::Error as StdError;
 use std::time::Duration;
 
 use url::Url;
@@ -11,9 +10,6 @@ use super::client::{self, SafeUrl};
 use super::retry::{self, Attempt, Retries, is_transient_response, wait_after};
 use crate::console::redact::Secret;
 use crate::shutdown::Shutdown;
-
-/// Servers move files about, and the request carries no credentials.
-const MOST_REDIRECTS: usize = 5;
 
 /// Bounds on one fetch.
 #[derive(Clone, Copy)]
@@ -34,11 +30,6 @@ pub(crate) struct Error {
     reason: String,
 }
 
-/// Why a redirect is not followed.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("it redirects {0}")]
-struct RefusedRedirect(&'static str);
-
 /// Hides the parts of a URL that may be secrets wherever they appear from now on.
 fn hide(url: &Url) {
     let values = url.query_pairs().map(|(_, value)| value.into_owned());
@@ -55,17 +46,8 @@ pub(crate) async fn fetch(
     shutdown: &Shutdown,
 ) -> Result<Vec<u8>, Error> {
     hide(url);
-    let redirects = reqwest::redirect::Policy::custom(|attempt| {
-        if attempt.url().scheme() != "https" {
-            attempt.error(RefusedRedirect("to a URL that is not `https://`"))
-        } else if attempt.previous().len() > MOST_REDIRECTS {
-            attempt.error(RefusedRedirect("too often"))
-        } else {
-            attempt.follow()
-        }
-    });
     let failed = |reason: String| Error { url: SafeUrl(url).to_string(), reason };
-    let http = client::build(client::verifying(ca_cert, limits.timeout).redirect(redirects));
+    let http = client::build(client::verifying(ca_cert, limits.timeout));
     Retries::new(limits.retries, shutdown)
         .run(async |number| match once(&http, url, limits, number).await {
             Ok(text) => Attempt { result: Ok(text), retry: None },
@@ -84,16 +66,18 @@ async fn once(
     limits: Limits,
     number: u32,
 ) -> Result<Vec<u8>, (String, Option<Duration>)> {
-    let failed =
-        |error: reqwest::Error| match error.source().and_then(|source| source.downcast_ref::<RefusedRedirect>()) {
-            Some(refused) => (refused.to_string(), None),
-            None => {
-                let cause = Cause::of(&error, limits.timeout);
-                (cause.to_string(), cause.is_transient().then(|| retry::backoff(number)))
-            }
-        };
+    let failed = |error: reqwest::Error| {
+        let cause = Cause::of(&error, limits.timeout);
+        (cause.to_string(), cause.is_transient().then(|| retry::backoff(number)))
+    };
     let mut response = http.get(url.clone()).send().await.map_err(failed)?;
     let status = response.status();
+    if status.is_redirection() {
+        // Not followed: the pipeline names the hosts that the pipe talks to.
+        let location = url.join(&client::location(response.headers()));
+        let location = location.map_or_else(|_| "another address".to_owned(), |url| format!("`{}`", SafeUrl(&url)));
+        return Err((format!("it redirects to {location}: write that URL, or the path of a file in the clone"), None));
+    }
     if !status.is_success() {
         let wait = is_transient_response(&response).then(|| wait_after(response.headers(), number));
         return Err((format!("the server answered {status}"), wait));

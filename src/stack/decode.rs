@@ -53,6 +53,8 @@ pub(super) struct Decoder<'d> {
     document: &'d Document,
     /// All that was found so far.
     pub(super) findings: Vec<Finding>,
+    /// Values that a deploy does not use.
+    pub(super) unused: Vec<NodeId>,
     decoded: usize,
     /// True if too much was decoded already; nothing more is.
     pub(super) is_exhausted: bool,
@@ -60,10 +62,10 @@ pub(super) struct Decoder<'d> {
 
 impl<'d> Decoder<'d> {
     pub(super) fn new(document: &'d Document) -> Self {
-        Self { document, findings: Vec::new(), decoded: 0, is_exhausted: false }
+        Self { document, findings: Vec::new(), unused: Vec::new(), decoded: 0, is_exhausted: false }
     }
 
-    fn report(&mut self, node: NodeId, message: impl Into<String>, hint: &'static str) {
+    pub(super) fn report(&mut self, node: NodeId, message: impl Into<String>, hint: &'static str) {
         self.add(Finding { node, message: message.into(), hint, first: None });
     }
 
@@ -144,6 +146,12 @@ impl<'d> Decoder<'d> {
             (_, "true" | "false") => self.mismatch(node, what, "a boolean", "remove the quotes"),
             _ => self.mismatch(node, what, "a boolean", "write `true` or `false`"),
         }
+    }
+
+    /// Whether a node may hold fields.
+    pub(super) fn is_mapping_or_null(&self, node: NodeId) -> bool {
+        let target = self.document.resolve(node);
+        *self.document.kind(target) == Kind::Mapping || self.document.meaning(target) == Meaning::Null
     }
 
     /// Without its nulls.

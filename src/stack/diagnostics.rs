@@ -1,12 +1,13 @@
 //! Problems of a stack file, with their place, the line with a marker under it, and what to write.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Range;
 
 use super::decode::Finding;
 use super::envsubst::{Replacement, Substituted};
+use super::slips;
 use super::yaml::Document;
 use crate::console::log::{quote, whole_or_length};
 use crate::console::redact;
@@ -128,6 +129,13 @@ impl<'a> SourceFile<'a> {
         start..start + self.source[start..end].trim_end_matches('\r').len()
     }
 
+    /// A marker of git between two versions that somebody has yet to choose from.
+    pub(super) fn conflict(&self) -> Option<FileProblem> {
+        let at = slips::conflict_marker(self.source)?;
+        let hint = "keep one version, remove the lines with the markers, and commit the file".to_owned();
+        Some(self.problem(at..at + 7, "this is a merge conflict of git", Some(hint)))
+    }
+
     /// A problem of the file as a whole.
     pub(super) fn problem_of_all(&self, message: String, hint: &str) -> FileProblem {
         if self.is_shown { FileProblem::new(message, Some(hint.to_owned())) } else { self.hidden(self.name.clone()) }
@@ -202,7 +210,16 @@ impl SourceMap<'_> {
             Some(first) => format!("{}, first on line {}", finding.message, self.line(document.written(first).start)),
             None => finding.message.clone(),
         };
-        self.problem(document.written(finding.node), &message, Some(finding.hint.to_owned()))
+        let at = document.written(finding.node);
+        let odd = self.invisible_character(self.line(at.start));
+        self.problem(at, &message, odd.or_else(|| Some(finding.hint.to_owned())))
+    }
+
+    /// A hint for a line, from 1, with a character that its author does not see.
+    fn invisible_character(&self, line: usize) -> Option<String> {
+        let range = if line > 0 { self.file.line_range(line) } else { 0..0 };
+        let odd = slips::invisible_character(&self.file.source[range])?;
+        Some(format!("line {line} contains {odd}"))
     }
 
     /// A problem of what is not YAML, which may be noticed only on the line below its cause.
@@ -218,27 +235,40 @@ impl SourceMap<'_> {
         if near.is_empty() && line > 1 {
             near = on_line(line - 1);
         }
-        self.explain(at, &near, message, hint.map(str::to_owned))
+        let odd = self.invisible_character(line).or_else(|| self.invisible_character(line - 1));
+        self.explain(at, &near, message, odd.or(hint.map(str::to_owned)))
     }
 
-    /// One warning for each variable that has neither a value nor a default.
-    pub(super) fn unset_variables(&self) -> impl Iterator<Item = FileProblem> {
-        self.substituted.missing.iter().map(|(name, &at)| {
+    /// One warning for each variable that has neither a value nor a default, unless a deploy does not use what it is in.
+    pub(super) fn unset_variables(&self, unused: &[Range<usize>]) -> impl Iterator<Item = FileProblem> {
+        let mut missing = BTreeMap::new();
+        for name in self.used_replacements(unused).flat_map(|change| change.missing) {
+            missing.entry(&self.file.source[name.clone()]).or_insert(name.start);
+        }
+        missing.into_iter().map(|(name, at)| {
             let message = format!("`{}` is not set or empty: it is replaced with an empty text", whole_or_length(name));
             let problem = self.file.problem(at..at + name.len(), &message, Some(pass_variables(&[name])));
-            FileProblem { causes: vec![name.clone()], ..problem }
+            FileProblem { causes: vec![name.to_owned()], ..problem }
         })
     }
 
     /// One warning for each expression whose value has line breaks that YAML does not keep.
-    pub(super) fn several_lines(&self) -> impl Iterator<Item = FileProblem> {
-        let broken = self.substituted.replacements(0..usize::MAX).filter(Replacement::has_several_lines);
+    pub(super) fn several_lines(&self, unused: &[Range<usize>]) -> impl Iterator<Item = FileProblem> {
+        let broken = self.used_replacements(unused).filter(Replacement::has_several_lines);
         broken.map(|change| {
             let expression = &self.file.source[change.source.clone()];
             let message = format!("`{}` has several lines, and YAML does not keep its line breaks", quote(expression));
             let causes = vec![expression.to_owned()];
             FileProblem { causes, ..self.file.problem(change.source, &message, Some(SEVERAL_LINES.to_owned())) }
         })
+    }
+
+    /// The expressions that are not in these parts of the text.
+    fn used_replacements(&self, unused: &[Range<usize>]) -> impl Iterator<Item = Replacement<'_>> {
+        let is_used = |change: &Replacement<'_>| {
+            !unused.iter().any(|part| part.start <= change.text.start && change.text.end <= part.end)
+        };
+        self.substituted.replacements(0..usize::MAX).filter(is_used)
     }
 
     /// If a variable in it has no value, that is the cause, and what the message begins with.
@@ -277,7 +307,8 @@ fn is_shown_whole(value: &str) -> bool {
     !value.contains(['\n', '\r']) && !whole_or_length(value).starts_with('<')
 }
 
-const SEVERAL_LINES: &str = "pass a value with line breaks with `ENV_VARS`, or as an OpenFaaS secret";
+const SEVERAL_LINES: &str = "pass a value with line breaks with `ENV_VARS`, or as an OpenFaaS secret; a value of `build_args` \
+                             is not used by a deploy, and need not be passed";
 
 fn pass_variables(names: &[&str]) -> String {
     let names: Vec<String> = names.iter().map(|name| whole_or_length(name)).collect();

@@ -1,4 +1,4 @@
-//! Environment files and templates: read whole, at most 1 MiB, once each.
+//! Environment files and templates: read whole, at most 1 MiB, once each, and only from the clone directory.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -6,19 +6,17 @@ use std::rc::Rc;
 use super::decode::{Decoder, Entry};
 use super::diagnostics::{FileProblem, SourceFile, SourceMap};
 use super::envsubst::Substituted;
+use super::schema::Values;
 use super::yaml::{Document, NodeId};
-use super::{MAX_FILE, Source};
+use super::{MAX_FILE, MAX_PROBLEMS, Source};
+use crate::console::log::whole_or_length;
 use crate::files::input;
+
+type Entries = BTreeMap<String, Entry>;
 
 /// The files of one kind that were read so far; `None` is one that cannot be used.
 #[derive(Default)]
-pub(super) struct Files(BTreeMap<String, Option<Rc<LocalFile>>>);
-
-pub(super) struct LocalFile {
-    pub(super) values: BTreeMap<String, Entry>,
-    /// True if messages may show what it holds.
-    pub(super) is_shown: bool,
-}
+pub(super) struct Files(BTreeMap<String, Option<Rc<Entries>>>);
 
 /// Why a file cannot be used.
 pub(super) enum FileFault {
@@ -26,21 +24,25 @@ pub(super) enum FileFault {
     Known,
     /// The stack file comes from a URL.
     Remote,
+    /// It is not in the clone directory, or a link in its path leads out of it: a function must not get what the step has there.
+    Outside,
     Open(input::Error),
     Content(Vec<FileProblem>),
 }
 
 impl Files {
+    /// Reads a file, unless it is known. What is ignored in it is added to the warnings.
     pub(super) fn load(
         &mut self,
         source: &Source,
         name: &str,
-        values: fn(&mut Decoder<'_>, NodeId) -> BTreeMap<String, Entry>,
-    ) -> Result<Rc<LocalFile>, FileFault> {
+        values: fn(&mut Decoder<'_>, NodeId) -> Values,
+        warnings: &mut Vec<FileProblem>,
+    ) -> Result<Rc<Entries>, FileFault> {
         if let Some(known) = self.0.get(name) {
             return known.clone().ok_or(FileFault::Known);
         }
-        let file = read(source, name, values).map(Rc::new);
+        let file = read(source, name, values, warnings).map(Rc::new);
         self.0.insert(name.to_owned(), file.as_ref().ok().cloned());
         file
     }
@@ -49,22 +51,37 @@ impl Files {
 fn read(
     source: &Source,
     name: &str,
-    values: fn(&mut Decoder<'_>, NodeId) -> BTreeMap<String, Entry>,
-) -> Result<LocalFile, FileFault> {
+    values: fn(&mut Decoder<'_>, NodeId) -> Values,
+    warnings: &mut Vec<FileProblem>,
+) -> Result<Entries, FileFault> {
     if source.is_remote {
         return Err(FileFault::Remote);
     }
     let path = source.path(name);
     let bytes = input::read(&path, MAX_FILE).map_err(FileFault::Open)?;
-    let is_shown = source.shows(&path);
-    let text = super::decode_text(name, &bytes, is_shown).map_err(|problem| FileFault::Content(vec![problem]))?;
-    let source_map =
-        SourceMap { file: &SourceFile::new(name, text, is_shown), substituted: &Substituted::unchanged(text) };
+    if !source.shows(&path) {
+        return Err(FileFault::Outside);
+    }
+    let refused = |problem| FileFault::Content(vec![problem]);
+    let text = super::decode_text(name, &bytes, true).map_err(refused)?;
+    let file = SourceFile::new(name, text, true);
+    if let Some(problem) = file.conflict() {
+        return Err(refused(problem));
+    }
+    let source_map = SourceMap { file: &file, substituted: &Substituted::unchanged(text) };
     let document = Document::parse(text)
-        .map_err(|error| FileFault::Content(vec![source_map.syntax_problem(error.at, &error.message, error.hint)]))?;
+        .map_err(|error| refused(source_map.syntax_problem(error.at, &error.message, error.hint)))?;
     let mut decoder = Decoder::new(&document);
-    let values = values(&mut decoder, document.root());
+    let Values { values, unknown } = values(&mut decoder, document.root());
     let problems: Vec<FileProblem> =
         decoder.findings.iter().map(|finding| source_map.finding(&document, finding)).collect();
-    if problems.is_empty() { Ok(LocalFile { values, is_shown }) } else { Err(FileFault::Content(problems)) }
+    if !problems.is_empty() {
+        return Err(FileFault::Content(problems));
+    }
+    warnings.extend(unknown.iter().take(MAX_PROBLEMS).map(|key| {
+        let message =
+            format!("unknown field `{}`: only what is below `environment` is read", whole_or_length(&key.value));
+        source_map.problem(document.written(key.node), &message, Some("move it below `environment`".to_owned()))
+    }));
+    Ok(values)
 }

@@ -10,6 +10,7 @@ mod files;
 pub(crate) mod filter;
 pub(crate) mod git_labels;
 mod kubernetes;
+mod lints;
 pub(crate) mod owner_label;
 mod resolve;
 mod schema;
@@ -20,6 +21,7 @@ mod yaml;
 
 use std::collections::BTreeSet;
 use std::error::Error;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -56,6 +58,8 @@ pub struct Options {
     pub namespace: Option<String>,
     /// `OPENFAAS_NS`; used if neither the option above nor the file has one.
     pub default_namespace: Option<String>,
+    /// `OPENFAAS_URL` is set: the file's `gateway` is not used.
+    pub has_gateway: bool,
     /// `FILTER`: a wildcard that names must match.
     pub filter: Option<String>,
     /// `REGEX`: a regular expression that must be found in names. Only one of the two is set.
@@ -172,6 +176,9 @@ pub fn read(source: &Source, options: &Options, context: &Context<'_>) -> Result
         let hint = "use the URL of the raw file";
         return Err(file.problem_of_all(format!("`{}` is a web page, not a stack file", file.name), hint).into());
     }
+    if let Some(problem) = file.conflict() {
+        return Err(problem.into());
+    }
     let substituted = if options.is_literal {
         Substituted::unchanged(text)
     } else {
@@ -183,8 +190,10 @@ pub fn read(source: &Source, options: &Options, context: &Context<'_>) -> Result
         })?
     };
     let source_map = SourceMap { file: &file, substituted: &substituted };
-    let mut warnings: Vec<FileProblem> = source_map.unset_variables().take(MAX_PROBLEMS).collect();
-    warnings.extend(source_map.several_lines().take(MAX_PROBLEMS));
+    let of_variables = |unused: &[Range<usize>]| -> Vec<FileProblem> {
+        let unset = source_map.unset_variables(unused).take(MAX_PROBLEMS);
+        unset.chain(source_map.several_lines(unused).take(MAX_PROBLEMS)).collect()
+    };
     let document = match Document::parse(&substituted.text) {
         Ok(document) => document,
         Err(error) => {
@@ -192,18 +201,19 @@ pub fn read(source: &Source, options: &Options, context: &Context<'_>) -> Result
             if problems.is_empty() {
                 problems.push(source_map.syntax_problem(error.at, &error.message, error.hint));
             }
-            return Err(FileProblems { problems, warnings }.sorted());
+            return Err(FileProblems { problems, warnings: of_variables(&[]) }.sorted());
         }
     };
+    let mut resolver = Resolver::new(source, options, context, source_map, &document);
     if let Some(at) = document.rest() {
         let message = "faas-cli reads only the first document: what follows is ignored";
         let hint = "move it into the first document, or into a file of its own".to_owned();
-        warnings.push(source_map.problem(at..at, message, Some(hint)));
+        resolver.found.warnings.push(source_map.problem(at..at, message, Some(hint)));
     }
-    let mut resolver = Resolver::new(source, options, context, source_map, &document);
     let (root, functions) = resolver.functions();
+    let unused = resolver.unused();
     let Resolver { mut found, named, .. } = resolver;
-    found.warnings.append(&mut warnings);
+    found.warnings.extend(of_variables(&unused));
     if options.prune {
         found.problems.extend(varying_names(source_map, &document, &root));
     }
@@ -262,11 +272,16 @@ fn unset_images(source_map: SourceMap<'_>) -> Vec<FileProblem> {
 fn varying_names(source_map: SourceMap<'_>, document: &Document, root: &Root) -> Option<FileProblem> {
     let filled = source_map.substituted.with_placeholder(PLACEHOLDER, false);
     let at = match Document::parse(&filled.text) {
-        Ok(other) => {
-            let other = schema::root(&mut Decoder::new(&other), other.root()).functions;
+        Ok(filled_document) => {
+            let other = schema::root(&mut Decoder::new(&filled_document), filled_document.root()).functions;
             let names: BTreeSet<&str> = other.iter().map(|pair| pair.name.as_str()).collect();
-            let varying = root.functions.iter().find(|pair| !names.contains(pair.name.as_str()))?;
-            source_map.substituted.source_range(document.written(varying.key).start)
+            let varying = root.functions.iter().find(|pair| !names.contains(pair.name.as_str()));
+            // A function may also be there only with other values, as after `${OFF}` on the same line.
+            let other = || other.iter().find(|pair| !root.functions.iter().any(|known| known.name == pair.name));
+            match varying {
+                Some(varying) => source_map.substituted.source_range(document.written(varying.key).start),
+                None => filled.source_range(filled_document.written(other()?.key).start),
+            }
         }
         // An expression that is no value, such as one on a line of its own.
         Err(error) => filled.source_range(error.at),

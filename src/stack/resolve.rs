@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::io::ErrorKind;
+use std::ops::Range;
 
 use super::decode::{Decoder, Entry, Pair, Text};
 use super::diagnostics::{FileProblem, FileProblems, SourceMap};
 use super::envsubst::OWN_SECRET;
 use super::files::{FileFault, Files};
 use super::kubernetes::Rule;
-use super::schema::{self, Amounts, Fields, Root, Unknown};
+use super::lints::lists_near;
+use super::schema::{self, Amounts, Fields, Root};
 use super::yaml::{Document, NodeId};
 use super::{Context, Function, MAX_PROBLEMS, Options, Source, Tag};
 use crate::console::log::{WholeOrLength, quote, whole_or_length};
@@ -19,16 +21,14 @@ use crate::function::FunctionName;
 use crate::function::api::{Deployment, Resources};
 use crate::function::image;
 
-/// A field as near as this to a known one is a typing error; so is the start of one.
-const TYPO: usize = 2;
 const WRITE_IMAGE: &str = "write `image: registry.example.com/name:tag`";
 
 pub(super) struct Resolver<'a> {
     source: &'a Source,
-    options: &'a Options,
-    context: &'a Context<'a>,
-    source_map: SourceMap<'a>,
-    document: &'a Document,
+    pub(super) options: &'a Options,
+    pub(super) context: &'a Context<'a>,
+    pub(super) source_map: SourceMap<'a>,
+    pub(super) document: &'a Document,
     environments: Files,
     templates: Files,
     /// The problems reported of nodes that several functions may share.
@@ -36,6 +36,8 @@ pub(super) struct Resolver<'a> {
     pub(super) found: FileProblems,
     /// All functions, selected or not.
     pub(super) named: Vec<FunctionName>,
+    /// Values that the run does not use.
+    unused: Vec<NodeId>,
 }
 
 impl<'a> Resolver<'a> {
@@ -57,6 +59,7 @@ impl<'a> Resolver<'a> {
             reported: BTreeSet::new(),
             found: FileProblems::default(),
             named: Vec::new(),
+            unused: Vec::new(),
         }
     }
 
@@ -73,8 +76,10 @@ impl<'a> Resolver<'a> {
             let fields = schema::function(&mut decoder, pair.value, &pair.name);
             self.named.push(FunctionName::new(&pair.name, self.namespace(&fields)));
             if !self.options.selects(&pair.name) {
+                self.unused.push(pair.value);
                 continue;
             }
+            self.note_unused(&fields);
             if decoder.is_exhausted || self.is_full() {
                 continue;
             }
@@ -87,15 +92,44 @@ impl<'a> Resolver<'a> {
         for finding in &decoder.findings {
             self.add(self.source_map.finding(self.document, finding));
         }
-        if is_root_whole {
+        self.unused.extend(decoder.unused);
+        self.unused.extend(root.gateway_node.filter(|_| self.options.has_gateway));
+        if let Some(problem) = self.another_file(&root) {
+            self.found.problems = vec![problem];
+        } else if is_root_whole {
             self.check_root(&root);
-            if root.functions.is_empty() {
+            if root.functions.is_empty() && !lists_near(&root, "functions") {
                 let message = format!("`{}` has no functions", self.source_map.file.name);
                 let hint = "write `functions:` with the name of a function and its `image:` below it";
                 self.add(self.source_map.file.problem_of_all(message, hint));
             }
         }
         (root, functions)
+    }
+
+    /// Fields that faas-cli reads, but this run does not.
+    fn note_unused(&mut self, fields: &Fields) {
+        let is_unused = |name: &str| match name {
+            "handler" => self.options.tag != Tag::Digest,
+            // The template is only read for its `fprocess`.
+            "lang" => non_empty(fields.process.as_ref()).is_some(),
+            _ => false,
+        };
+        let unused = fields.keys.iter().filter(|key| is_unused(&key.name)).map(|key| key.value);
+        self.unused.extend(unused.collect::<Vec<_>>());
+    }
+
+    /// Where the values are that the run does not use, in bytes of the text.
+    pub(super) fn unused(&self) -> Vec<Range<usize>> {
+        let text = &self.source_map.substituted.text;
+        let nodes = self.unused.iter().filter(|node| !self.document.has_alias(**node));
+        let extents = nodes.map(|node| self.document.extent(*node)).map(|Range { start, end }| {
+            // A value that is nothing has its place at the colon of its name.
+            let blank =
+                text.get(end..).unwrap_or_default().bytes().take_while(|byte| b": \t\"'".contains(byte)).count();
+            start..end + blank
+        });
+        extents.collect()
     }
 
     fn is_full(&self) -> bool {
@@ -116,7 +150,7 @@ impl<'a> Resolver<'a> {
         self.report(node, Severity::Error, message, Some(hint.to_owned()));
     }
 
-    fn report(&mut self, node: NodeId, severity: Severity, message: &str, hint: Option<String>) {
+    pub(super) fn report(&mut self, node: NodeId, severity: Severity, message: &str, hint: Option<String>) {
         if self.list(severity).len() < MAX_PROBLEMS && self.reported.insert((node, message.to_owned())) {
             let problem = self.source_map.problem(self.document.written(node), message, hint);
             self.list(severity).push(problem);
@@ -130,6 +164,7 @@ impl<'a> Resolver<'a> {
                 let message = format!("`provider.name` must be `openfaas`, not `{}`", whole_or_length(&name.value));
                 self.problem(name.node, &message, "write `name: openfaas`");
             }
+            None if lists_near(root, "provider") => {}
             None => {
                 let message = format!("{}: `provider.name` is missing", self.source_map.file.name);
                 self.add(self.source_map.file.problem_of_all(message, "write\nprovider:\n  name: openfaas"));
@@ -174,7 +209,7 @@ impl<'a> Resolver<'a> {
             requests: resources(&fields.requests),
             read_only_root_filesystem: fields.read_only || self.options.read_only,
         };
-        let lines = fields.keys.iter().map(|(name, key)| (name.clone(), self.line(*key))).collect();
+        let lines = fields.keys.iter().map(|key| (key.name.clone(), self.line(key.node))).collect();
         Function { deployment, file: self.source_map.file.name.as_str().into(), line: self.line(pair.key), lines }
     }
 
@@ -197,7 +232,8 @@ impl<'a> Resolver<'a> {
             return String::new();
         };
         if let Some(fault) = image::fault(&text.value) {
-            self.problem(text.node, &invalid_image(&text.value, fault), WRITE_IMAGE);
+            let hint = self.slip(&text.value).unwrap_or_else(|| WRITE_IMAGE.to_owned());
+            self.problem(text.node, &invalid_image(&text.value, fault), &hint);
             return String::new();
         }
         let mut digest = String::new();
@@ -240,16 +276,16 @@ impl<'a> Resolver<'a> {
             if self.is_full() {
                 break;
             }
-            let found = match self.environments.load(self.source, &file.value, schema::environment_file) {
+            let warnings = &mut self.found.warnings;
+            let found = match self.environments.load(self.source, &file.value, schema::environment_file, warnings) {
                 Ok(found) => found,
                 Err(fault) => {
                     self.file_problem(file.node, fault);
                     continue;
                 }
             };
-            for (name, Entry { value, .. }) in &found.values {
-                let shown = if found.is_shown { format!("`{}` of ", quote(name)) } else { String::new() };
-                self.check_token(file.node, &format!("{shown}this file"), &format!("{name}={value}"));
+            for (name, Entry { value, .. }) in found.iter() {
+                self.check_token(file.node, &format!("`{}` of this file", quote(name)), &format!("{name}={value}"));
                 environment.insert(name.clone(), value.clone());
             }
         }
@@ -267,6 +303,10 @@ impl<'a> Resolver<'a> {
                 let hint = "a path is relative to the working directory; commit the file, or pass it as an artifact";
                 self.problem(node, &error.to_string(), hint);
             }
+            FileFault::Outside => {
+                let hint = "copy the file into the clone directory: functions get nothing from other files of the step";
+                self.problem(node, "this file is outside the clone directory", hint);
+            }
             FileFault::Content(problems) => problems.into_iter().for_each(|problem| self.add(problem)),
             FileFault::Known => {}
         }
@@ -283,9 +323,9 @@ impl<'a> Resolver<'a> {
             return None;
         }
         let name = format!("template/{language}/template.yml");
-        match self.templates.load(self.source, &name, schema::template) {
+        match self.templates.load(self.source, &name, schema::template, &mut self.found.warnings) {
             Ok(template) => {
-                let process = template.values.get("fprocess").map(|entry| entry.value.clone());
+                let process = template.get("fprocess").map(|entry| entry.value.clone());
                 process.filter(|process| !process.is_empty()).inspect(|process| {
                     self.check_token(*node, "the template's `fprocess`", process);
                 })
@@ -296,20 +336,6 @@ impl<'a> Resolver<'a> {
             Err(fault) => {
                 self.file_problem(*node, fault);
                 None
-            }
-        }
-    }
-
-    /// Warns about fields that faas-cli would silently ignore and that look like others.
-    fn check_fields(&mut self, unknown: &[Unknown]) {
-        for Unknown { name: Text { value, node }, owner, known } in unknown {
-            let is_start = |field: &str| value.len() > TYPO && field.starts_with(value);
-            // Names may be long: the distance is computed only for those that can be near.
-            let near = known.iter().filter(|field| is_start(field) || field.len().abs_diff(value.len()) <= TYPO);
-            let distances = near.map(|field| (strsim::osa_distance(field, value), field));
-            if let Some((_, field)) = distances.filter(|(distance, field)| *distance <= TYPO || is_start(field)).min() {
-                let message = format!("unknown field `{}` in {owner}", whole_or_length(value));
-                self.report(*node, Severity::Warning, &message, Some(format!("write `{field}`")));
             }
         }
     }
@@ -365,7 +391,10 @@ impl<'a> Resolver<'a> {
         }
         for (node, rule, text) in texts {
             if let Some(Diagnostic { severity, message, hint, .. }) = rule.check(text) {
+                let hint = self.slip(text).or(hint);
                 self.report(node, severity, &message, hint);
+            } else {
+                self.check_slip(node, text);
             }
             self.check_token(node, "this", text);
         }

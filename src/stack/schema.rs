@@ -27,6 +27,9 @@ const FIELDS: [&str; 18] = [
     "platforms",
 ];
 
+/// Fields that a deploy does not use.
+pub(super) const UNUSED: [&str; 6] =
+    ["skip_build", "build_args", "build_options", "platforms", "configuration", "network"];
 const AMOUNTS: [&str; 2] = ["memory", "cpu"];
 const PROVIDER: [&str; 3] = ["name", "gateway", "network"];
 const ROOT: [&str; 4] = ["version", "provider", "functions", "configuration"];
@@ -53,6 +56,8 @@ pub(super) struct Root {
     pub(super) version: Option<Text>,
     pub(super) provider_name: Option<Text>,
     pub(super) gateway: Option<Text>,
+    /// The node of `gateway`, also if it holds no text.
+    pub(super) gateway_node: Option<NodeId>,
     pub(super) functions: Vec<Pair>,
     pub(super) unknown: Vec<Unknown>,
 }
@@ -76,8 +81,16 @@ pub(super) struct Fields {
     pub(super) requests: Amounts,
     pub(super) read_only: bool,
     /// The fields that it has, with their keys.
-    pub(super) keys: Vec<(String, NodeId)>,
+    pub(super) keys: Vec<Key>,
     pub(super) unknown: Vec<Unknown>,
+}
+
+/// The name of a field, and the nodes of its key and its value.
+#[derive(Debug)]
+pub(super) struct Key {
+    pub(super) name: String,
+    pub(super) node: NodeId,
+    pub(super) value: NodeId,
 }
 
 #[derive(Debug, Default)]
@@ -95,15 +108,17 @@ pub(super) fn root(decoder: &mut Decoder<'_>, node: NodeId) -> Root {
                 for pair in decoder.pairs(pair.value, "`provider`").unwrap_or_default() {
                     match pair.name.as_str() {
                         "name" => root.provider_name = text(decoder, &pair),
-                        "gateway" => root.gateway = text(decoder, &pair),
-                        "network" => {}
+                        "gateway" => {
+                            root.gateway_node = Some(pair.value);
+                            root.gateway = text(decoder, &pair);
+                        }
+                        "network" => decoder.unused.push(pair.value),
                         _ => root.unknown.push(Unknown::new(pair, "`provider`", &PROVIDER)),
                     }
                 }
             }
             "functions" => root.functions = decoder.pairs(pair.value, "`functions`").unwrap_or_default(),
-            // Only a build reads it.
-            "configuration" => {}
+            "configuration" => decoder.unused.push(pair.value),
             _ => root.unknown.push(Unknown::new(pair, "the stack file", &ROOT)),
         }
     }
@@ -116,7 +131,7 @@ pub(super) fn function(decoder: &mut Decoder<'_>, node: NodeId, name: &str) -> F
     for pair in decoder.pairs(node, &owner).unwrap_or_default() {
         let node = pair.value;
         let what = format!("`{}`", pair.name);
-        fields.keys.push((pair.name.clone(), pair.key));
+        fields.keys.push(Key { name: pair.name.clone(), node: pair.key, value: node });
         match pair.name.as_str() {
             "image" => {
                 fields.image_node = Some(node);
@@ -135,7 +150,7 @@ pub(super) fn function(decoder: &mut Decoder<'_>, node: NodeId, name: &str) -> F
             "limits" => fields.limits = amounts(decoder, node, &what, &mut fields.unknown),
             "requests" => fields.requests = amounts(decoder, node, &what, &mut fields.unknown),
             "readonly_root_filesystem" => fields.read_only = decoder.boolean(node, &what).unwrap_or_default(),
-            "skip_build" | "build_args" | "build_options" | "platforms" => {}
+            name if UNUSED.contains(&name) => decoder.unused.push(node),
             _ => fields.unknown.push(Unknown::new(pair, &owner, &FIELDS)),
         }
     }
@@ -154,20 +169,50 @@ fn amounts(decoder: &mut Decoder<'_>, node: NodeId, what: &str, unknown: &mut Ve
     amounts
 }
 
+/// What a file beside the stack file has.
+#[derive(Default)]
+pub(super) struct Values {
+    pub(super) values: BTreeMap<String, Entry>,
+    /// Keys that are ignored.
+    pub(super) unknown: Vec<Text>,
+}
+
+/// How variables are written in an environment file.
+const ENVIRONMENT: &str = "write\n  environment:\n    NAME: value";
+
 /// Reads the environment of an environment file.
-pub(super) fn environment_file(decoder: &mut Decoder<'_>, node: NodeId) -> BTreeMap<String, Entry> {
-    let pairs = decoder.pairs(node, "the environment file").unwrap_or_default();
-    let pair = pairs.into_iter().find(|pair| pair.name == "environment");
-    pair.and_then(|pair| decoder.map(pair.value, "`environment`")).unwrap_or_default()
+pub(super) fn environment_file(decoder: &mut Decoder<'_>, node: NodeId) -> Values {
+    let mut found = Values::default();
+    if !decoder.is_mapping_or_null(node) {
+        decoder.report(node, "the environment file has no `environment`", ENVIRONMENT);
+        return found;
+    }
+    let mut has_environment = false;
+    for pair in decoder.pairs(node, "the environment file").unwrap_or_default() {
+        if pair.name == "environment" {
+            has_environment = true;
+            found.values = decoder.map(pair.value, "`environment`").unwrap_or_default();
+        } else {
+            found.unknown.push(Text { value: pair.name, node: pair.key });
+        }
+    }
+    if let Some(first) = found.unknown.first().filter(|_| !has_environment) {
+        decoder.report(
+            first.node,
+            "the environment file has no `environment`, so that nothing in it is read",
+            ENVIRONMENT,
+        );
+    }
+    found
 }
 
 /// Reads the command of a template, which is its `fprocess`.
-pub(super) fn template(decoder: &mut Decoder<'_>, node: NodeId) -> BTreeMap<String, Entry> {
+pub(super) fn template(decoder: &mut Decoder<'_>, node: NodeId) -> Values {
     let pairs = decoder.pairs(node, "the template").unwrap_or_default();
     let process = pairs.into_iter().find(|pair| pair.name == "fprocess").and_then(|Pair { name, key, value: node }| {
         Some((name, Entry { value: decoder.text(node, format_args!("`fprocess`"))?, key, node }))
     });
-    process.into_iter().collect()
+    Values { values: process.into_iter().collect(), unknown: Vec::new() }
 }
 
 fn text(decoder: &mut Decoder<'_>, pair: &Pair) -> Option<Text> {

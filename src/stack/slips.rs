@@ -50,6 +50,11 @@ pub(crate) fn odd_character(text: &str) -> Option<String> {
     if let Some(quote) = ends.into_iter().flatten().find(|character| TYPOGRAPHIC_QUOTES.contains(character)) {
         return Some(quote_fault(quote));
     }
+    invisible_character(text)
+}
+
+/// A character that looks like a space, or like nothing.
+pub(crate) fn invisible_character(text: &str) -> Option<String> {
     text.chars().find_map(|character| {
         let what = match character {
             '\u{a0}' | '\u{2007}' | '\u{202f}' => "no-break space",

@@ -34,6 +34,7 @@ fn files_without_an_environment_add_nothing() {
         .file("empty.yml", "")
         .file("other.yml", "other: 1\nenvironment:\n");
     assert_eq!(check_sent(&pipe, &[body(json!({}))]), None);
+    pipe.run().says("other.yml:1:1: unknown field `other`: only what is below `environment` is read");
 }
 
 #[test]
@@ -45,7 +46,28 @@ fn invalid_files_are_rejected_before_any_request() {
             "dotenv",
             check_refused(
                 &reads(".env").file(".env", "A=1\nB=2\n"),
-                ".env:1:1: the environment file must be a mapping",
+                ".env:1:1: the environment file has no `environment`",
+            ),
+        ),
+        (
+            "no environment",
+            check_refused(
+                &reads("a.yml").file("a.yml", "A: 1\nB: two\n"),
+                "a.yml:1:1: the environment file has no `environment`, so that nothing in it is read",
+            ),
+        ),
+        (
+            "misspelt",
+            check_refused(
+                &reads("a.yml").file("a.yml", "enviroment:\n  A: 1\n"),
+                "the environment file has no `environment`",
+            ),
+        ),
+        (
+            "conflict",
+            check_refused(
+                &reads("a.yml").file("a.yml", "environment:\n<<<<<<< HEAD\n  A: 1\n=======\n  A: 2\n>>>>>>> b\n"),
+                "a.yml:2:1: this is a merge conflict of git",
             ),
         ),
         ("twice", check_refused(&reads("a.yml").file("a.yml", "environment: {A: 1, A: 2}\n"), "duplicate key `A`")),
@@ -67,7 +89,7 @@ fn missing_file_of_an_unselected_function_is_ignored() {
 }
 
 #[test]
-fn files_outside_the_clone_are_not_printed() {
+fn files_outside_the_clone_are_neither_used_nor_printed() {
     let outside = tempfile::tempdir().expect("cannot create directory");
     let secret = outside.path().join("secret");
     std::fs::write(&secret, "hunter2\n").expect("cannot write file");
@@ -78,6 +100,16 @@ fn files_outside_the_clone_are_not_printed() {
     let pipe =
         Pipe::new().var("OPENFAAS_URL", "https://gw.example.com").var("DRY_RUN", "true").file("stack.yml", direct);
     pipe.run().exits(2).does_not_say("hunter2").says("outside the clone directory");
+    std::fs::write(&secret, "environment: {A: hunter2}\n").expect("cannot write file");
+    pipe.run().exits(2).does_not_say("hunter2").says("this file is outside the clone directory");
+    let folder = self::pipe(function("    environment_file: [shared/secret]"));
+    std::os::unix::fs::symlink(outside.path(), folder.dir().join("shared")).expect("cannot create link");
+    folder.run().exits(2).does_not_say("hunter2").says("this file is outside the clone directory");
+    // A link within the clone is fine.
+    let linked = self::pipe(function("    environment_file: [link.yml]")).file("real.yml", "environment: {A: x}\n");
+    std::os::unix::fs::symlink("real.yml", linked.dir().join("link.yml")).expect("cannot create link");
+    assert_eq!(check_sent(&linked, &[body(json!({"envVars": {"A": "x"}}))]), None);
+    std::fs::write(&secret, "hunter2\n").expect("cannot write file");
     // A stack file that links to a file of the step does not show its contents either.
     let pipe = Pipe::new().var("OPENFAAS_URL", "https://gw.example.com").var("DRY_RUN", "true");
     std::os::unix::fs::symlink(&secret, pipe.dir().join("stack.yml")).expect("cannot create link");

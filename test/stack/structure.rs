@@ -105,9 +105,9 @@ fn only_the_first_document_is_read() {
         ("no version", HEAD.replace("version: 1.0\n", ""), one()),
     ]);
     refused([
-        ("empty", "", "`provider.name` is missing"),
-        ("comment", "# later\n", "`provider.name` is missing"),
-        ("an empty first one", &format!("---\n---\n{HEAD}"), "`provider.name` is missing"),
+        ("empty", "", "`stack.yml` is empty"),
+        ("comment", "# later\n", "`stack.yml` is empty"),
+        ("an empty first one", &format!("---\n---\n{HEAD}"), "`stack.yml` is empty"),
         ("no functions", "provider: {name: openfaas}\nfunctions:\n", "has no functions"),
     ]);
 }

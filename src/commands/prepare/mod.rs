@@ -1,6 +1,7 @@
 //! The preparation of every command: reads the stack file, finds the gateway, and reports every problem before anything is sent.
 
 mod gateway;
+mod near_files;
 mod promotion;
 mod secrets;
 mod stack_file;

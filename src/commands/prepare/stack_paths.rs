@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use glob::{MatchOptions, Pattern, glob_with};
 use url::Url;
 
-use super::STACK_FILES;
+use super::{STACK_FILES, near_files};
 use crate::console::log::{quote, whole_or_length};
 use crate::diagnostic::Diagnostic;
 use crate::files::input;
@@ -49,12 +49,16 @@ pub(super) fn named_files(
 }
 
 fn default_file(clone_dir: Option<&Path>) -> Result<Vec<StackPath>, Diagnostic> {
+    if let Some(warning) = near_files::both_defaults(clone_dir) {
+        tracing::warn!("{warning}");
+    }
     let found = STACK_FILES.iter().find_map(|name| input::find(name, clone_dir).ok());
     found.map(|(path, base)| vec![StackPath::File { path, base }]).ok_or_else(|| {
-        Diagnostic::error(
-            "neither `stack.yaml` nor `stack.yml` is in the working directory or the clone directory: write the stack file's \
-             path",
-        )
+        let near = near_files::suggestion(None, clone_dir);
+        let hint = if near.is_empty() { ": write the stack file's path" } else { &near };
+        Diagnostic::error(format!(
+            "neither `stack.yaml` nor `stack.yml` is in the working directory or the clone directory{hint}"
+        ))
     })
 }
 
@@ -69,7 +73,8 @@ fn item_files(item: &str, clone_dir: Option<&Path>) -> Result<Vec<StackPath>, Di
     if item.contains('*') {
         return matches(item, clone_dir);
     }
-    let (path, base) = input::find(item, clone_dir)?;
+    let (path, base) = input::find(item, clone_dir)
+        .map_err(|error| Diagnostic::error(format!("{error}{}", near_files::suggestion(Some(item), clone_dir))))?;
     Ok(vec![StackPath::File { path, base }])
 }
 

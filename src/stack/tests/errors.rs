@@ -47,7 +47,7 @@ fn value_with_several_lines_is_one_problem() {
         8 |       A: ${CERT}
           |          ^^^^^^^
           = `${CERT}` is replaced with `<7 characters>`
-    hint: pass a value with line breaks with `ENV_VARS`, or as an OpenFaaS secret
+    hint: pass a value with line breaks with `ENV_VARS`, or as an OpenFaaS secret; a value of `build_args` is not used by a deploy, and need not be passed
     ");
 }
 
@@ -213,13 +213,6 @@ fn texts_of_the_file_are_on_one_line_and_whole_or_not_shown() {
 
 #[test]
 fn warnings_that_explain_a_problem_come_with_it() {
-    let problems = Run::default().read(HEAD.replace("image", "imaeg")).expect_err("problems");
-    insta::assert_snapshot!(problems.warnings[0], @r"
-    stack.yml:6:5: unknown field `imaeg` in function `f`
-        6 |     imaeg: r/i:1
-          |     ^
-    hint: write `image`
-    ");
     let problems = Run::default()
         .read(format!("{HEAD}  g: {{image: 'r/g:1', secrets: a}}\n  h: {{image: 'r/h:1', fprocess: ${{A}}}}\n"));
     let warnings = problems.expect_err("problems").warnings;
@@ -227,11 +220,9 @@ fn warnings_that_explain_a_problem_come_with_it() {
 }
 
 #[test]
-fn field_outside_of_functions_that_looks_like_another_is_warned_about() {
+fn field_that_looks_like_another_is_an_error() {
     let text = "function:\n  f:\n    image: r/i:1\nprovider:\n  name: openfaas\n  gatway: x\nx-mine: y\n";
-    let problems = Run::default().read(text).expect_err("problems");
-    let warnings: Vec<String> = problems.warnings.iter().map(FileProblem::to_string).collect();
-    insta::assert_snapshot!(warnings.join("\n"), @r"
+    insta::assert_snapshot!(refused(text), @r"
     stack.yml:1:1: unknown field `function` in the stack file
         1 | function:
           | ^
@@ -241,7 +232,7 @@ fn field_outside_of_functions_that_looks_like_another_is_warned_about() {
           |   ^
     hint: write `gateway`
     ");
-    insta::assert_snapshot!(Run::default().warnings(format!("{HEAD}    limits: {{mem: 5Mi}}\n    env: {{A: b}}\n")), @r"
+    insta::assert_snapshot!(refused(format!("{HEAD}    limits: {{mem: 5Mi}}\n    env: {{A: b}}\n")), @r"
     stack.yml:7:14: unknown field `mem` in `limits`
         7 |     limits: {mem: 5Mi}
           |              ^
@@ -251,6 +242,114 @@ fn field_outside_of_functions_that_looks_like_another_is_warned_about() {
           |     ^
     hint: write `environment`
     ");
+    // A deploy does without these.
+    insta::assert_snapshot!(Run::default().warnings(format!("{HEAD}    build_arg: {{A: b}}\n    unknown: x\n")), @r"
+    stack.yml:7:5: unknown field `build_arg` in function `f`
+        7 |     build_arg: {A: b}
+          |     ^
+    hint: write `build_args`
+    ");
+}
+
+#[test]
+fn other_files_are_named_instead_of_what_they_lack() {
+    for (text, what) in [
+        (
+            "apiVersion: openfaas.com/v1\nkind: Function\nmetadata: {name: f}\nspec: {image: a}\n",
+            "a Kubernetes resource",
+        ),
+        ("services:\n  web:\n    image: nginx\n", "a Docker Compose file"),
+        ("image: x\npipelines:\n  default: []\n", "the configuration of Bitbucket Pipelines"),
+        ("resolver: lts-22\npackages: [.]\n", "a file of Haskell's `stack`"),
+        ("environment:\n  A: 1\n", "an environment file"),
+        ("language: node\nfprocess: node index.js\n", "the `template.yml` of a template"),
+    ] {
+        let expected =
+            format!("`stack.yml` is {what}, not a stack file\nhint: write the stack file's path in `STACK_FILE`");
+        assert_eq!(refused(text), expected);
+    }
+    let empty =
+        "`stack.yml` is empty\nhint: write `provider:` and `functions:`, or the path of another file in `STACK_FILE`";
+    for text in ["", "# nothing\n", "---\n", "~"] {
+        assert_eq!(refused(text), empty, "{text}");
+    }
+    // A stack file with a field of another tool is a stack file.
+    assert!(refused("services: {}\nprovider: {name: openfaas}\nfunctions: {}\n").contains("has no functions"));
+}
+
+#[test]
+fn conflict_of_git_is_one_problem() {
+    let text =
+        HEAD.replace("    image: r/i:1\n", "<<<<<<< HEAD\n    image: r/i:1\n=======\n    image: r/i:2\n>>>>>>> main\n");
+    insta::assert_snapshot!(refused(text), @r"
+    stack.yml:6:1: this is a merge conflict of git
+        6 | <<<<<<< HEAD
+          | ^^^^^^^
+    hint: keep one version, remove the lines with the markers, and commit the file
+    ");
+}
+
+#[test]
+fn slips_of_the_keyboard_are_named() {
+    insta::assert_snapshot!(refused(HEAD.replace("r/i:1", "r/i:$VERSION")), @r"
+    stack.yml:6:12: invalid image name `r/i:$VERSION`: the tag must be at most 128 letters, digits, `_`, `.` and `-`
+        6 |     image: r/i:$VERSION
+          |            ^
+    hint: `$VERSION` is substituted only with braces: write `${VERSION}`
+    ");
+    insta::assert_snapshot!(refused(HEAD.replace("r/i:1", "“r/i:1”")), @r#"
+    stack.yml:6:12: invalid image name `“r/i:1”`: its parts may contain only lower case letters, digits, and `.`, `_`, `-` between them
+        6 |     image: “r/i:1”
+          |            ^
+    hint: it contains the typographic quote `“`: write `'` or `"`
+    "#);
+    let odd = |text: String| refused(text).lines().last().map(str::to_owned).unwrap_or_default();
+    assert!(odd(HEAD.replace("    image", "\u{a0}\u{a0}\u{a0}\u{a0}image")).contains("no-break space (U+00A0)"));
+    assert!(odd(format!("{HEAD}    lab\u{200b}els: {{a: b}}\n")).contains("invisible character (U+200B)"));
+    assert!(odd(HEAD.replace("    image: r/i:1", "    image:\u{a0}r/i:1")).contains("no-break space (U+00A0)"));
+    // What any text may be is only warned about, and `$$NAME` is meant.
+    let run = Run { variables: &[("PASSWORD", "x")], ..Run::default() };
+    let text = format!("{HEAD}    environment:\n      A: $PASSWORD\n      B: $HOME\n      C: “x”\n");
+    insta::assert_snapshot!(run.warnings(&text), @r#"
+    stack.yml:8:10: `$PASSWORD` is not substituted, although the variable is set
+        8 |       A: $PASSWORD
+          |          ^
+    hint: write `${PASSWORD}`, or `$$PASSWORD` for the text itself
+    stack.yml:10:10: this contains the typographic quote `“`: write `'` or `"`
+       10 |       C: “x”
+          |          ^
+    "#);
+    assert_eq!(run.warnings(format!("{HEAD}    environment: {{A: $$PASSWORD}}\n")), "");
+}
+
+#[test]
+fn variables_in_what_a_deploy_does_not_use_cause_no_warning() {
+    let unused = "    lang: ${LANG_OF_F}\n    handler: ${HANDLER}\n    fprocess: node\n    skip_build: ${SKIP}\n    build_args:\n      NPM_TOKEN: ${NPM_TOKEN}\n      OTHER: ${OTHER}\n    build_options: ['${OPTION}']\n    platforms: ${PLATFORMS}\n    labels: {a: b}\n";
+    let head = HEAD.replace("  name: openfaas\n", "  name: openfaas\n  network: ${NETWORK}\n  gateway: ${GATEWAY}\n");
+    let text = format!("{head}{unused}configuration:\n  templates: [{{name: x, source: '${{SOURCE}}'}}]\n");
+    let options = Options { has_gateway: true, ..Options::default() };
+    let run = Run { options, ..Run::default() };
+    assert_eq!(run.warnings(&text), "");
+    // Without `OPENFAAS_URL`, the gateway's address is used; so is a handler if it becomes the tag.
+    assert!(Run::default().warnings(&text).contains("`GATEWAY` is not set or empty"));
+    // An alias may use what is written in an unused place.
+    let aliased = format!("{HEAD}    build_args: &all {{A: 'x${{NONE}}'}}\n    environment: *all\n");
+    assert!(Run::default().warnings(aliased).contains("`NONE` is not set or empty"));
+    // Neither is a function that is not selected.
+    let filter = Options { filter: Some("f".to_owned()), ..Options::default() };
+    let run = Run { options: filter, ..Run::default() };
+    assert_eq!(run.warnings(format!("{HEAD}  g: {{image: 'r/g:1', fprocess: '${{NONE}}'}}\n")), "");
+    assert!(run.warnings(HEAD.replace("r/i:1", "r/i${NONE}:1")).contains("`NONE` is not set or empty"));
+}
+
+#[test]
+fn function_that_a_variable_comments_out_depends_on_it() {
+    for off in ["#", ""] {
+        let options = Options { prune: true, ..Options::default() };
+        let run = Run { options, variables: &[("OFF", off)], ..Run::default() };
+        let problems = run.problems(format!("{HEAD}  ${{OFF}}extra: {{image: 'r/e:1'}}\n"));
+        assert!(problems.contains("the names of functions depend on variables"), "{problems}");
+    }
 }
 
 #[test]
@@ -399,15 +498,10 @@ fn content_of_files_outside_the_clone_is_not_shown() {
             assert!(!format!("{problems:?}").contains("hunter2"), "{problems}");
         }
     }
-    fs::write(&secret, "environment: {KEY: the.step.token}\n").expect("write");
+    // Not even a file that could be used: a function must not get what the step has outside of the clone.
+    fs::write(&secret, "environment: {KEY: value}\n").expect("write");
     let problems = run.problems(format!("{HEAD}    environment_file: [link.yml]\n"));
-    assert!(problems.contains("this file holds a token") && !problems.contains("KEY"), "{problems}");
-    fs::write(&secret, "hunter2\n").expect("write");
-    let problems = run.problems(format!("{HEAD}    environment_file: [link.yml]\n"));
-    insta::assert_snapshot!(problems.replace(&folder.path().display().to_string(), ""), @r"
-    link.yml:1:1: a problem that is not shown, because the file is outside the clone directory
-    hint: copy the file into the clone directory to see what is wrong with it
-    ");
+    assert!(problems.contains("this file is outside the clone directory"), "{problems}");
     // A stack file may be a link too.
     let source = Source {
         name: clone.join("link.yml").display().to_string(),

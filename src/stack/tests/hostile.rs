@@ -8,6 +8,9 @@ fn problems_are_reported_up_to_a_limit() {
     let problems = Run::default().read(format!("{HEAD}    environment:\n{lines}")).expect_err("problems");
     assert_eq!(problems.problems.len(), MAX_PROBLEMS);
     let fields: String = (0..2 * MAX_PROBLEMS).map(|number| format!("    environmen{number}: v\n")).collect();
+    let problems = Run::default().read(format!("{HEAD}{fields}")).expect_err("problems");
+    assert_eq!(problems.problems.len(), MAX_PROBLEMS);
+    let fields: String = (0..2 * MAX_PROBLEMS).map(|number| format!("    build_arg{number}: v\n")).collect();
     let stack = Run::default().read(format!("{HEAD}{fields}")).expect("stack");
     assert_eq!(stack.warnings.len(), MAX_PROBLEMS);
 }

@@ -115,6 +115,19 @@ impl Document {
         self.node(id).written.clone()
     }
 
+    /// Where a node and all within it are written, in bytes of the text.
+    pub(super) fn extent(&self, id: NodeId) -> Range<usize> {
+        let start = self.node(id).written.start;
+        let end = self.nodes.get(id..self.node(id).end).unwrap_or_default().iter().map(|node| node.written.end).max();
+        start..end.unwrap_or(start)
+    }
+
+    /// True if an alias refers to a node or to one within it.
+    pub(super) fn has_alias(&self, id: NodeId) -> bool {
+        let within = id..self.node(id).end;
+        self.nodes.iter().any(|node| matches!(node.kind, Kind::Alias(target) if within.contains(&target)))
+    }
+
     /// The value that yaml.v3 gives a scalar; [`Meaning::Text`] for other nodes.
     pub(super) fn meaning(&self, id: NodeId) -> Meaning {
         let Node { kind: Kind::Scalar(text), is_plain, tag, .. } = self.node(id) else {

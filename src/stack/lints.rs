@@ -1,0 +1,102 @@
+//! What a file was probably meant to say: misspelt fields, files of other tools, slips of the keyboard.
+
+use super::diagnostics::FileProblem;
+use super::resolve::Resolver;
+use super::schema::{Root, UNUSED, Unknown};
+use super::slips;
+use super::yaml::{Meaning, NodeId};
+use crate::console::log::whole_or_length;
+use crate::diagnostic::Severity;
+use crate::text::variable_name;
+
+/// A field as near as this to a known one is a typing error; so is the start of one.
+const TYPO: usize = 2;
+
+/// Files that people take for stack files, by the fields that all of a kind have.
+const OTHER_FILES: [(&[&str], &str); 8] = [
+    (&["apiVersion", "kind"], "a Kubernetes resource"),
+    (&["services"], "a Docker Compose file"),
+    (&["pipelines"], "the configuration of Bitbucket Pipelines"),
+    (&["jobs"], "the configuration of another CI system"),
+    (&["resolver"], "a file of Haskell's `stack`"),
+    (&["snapshot"], "a file of Haskell's `stack`"),
+    (&["environment"], "an environment file"),
+    (&["language"], "the `template.yml` of a template"),
+];
+
+impl Resolver<'_> {
+    /// Refuses fields that faas-cli would silently ignore and that look like others. Those that a deploy does not use are only
+    /// warned about.
+    pub(super) fn check_fields(&mut self, unknown: &[Unknown]) {
+        for Unknown { name, owner, known } in unknown {
+            let message = format!("unknown field `{}` in {owner}", whole_or_length(&name.value));
+            if let Some(odd) = slips::odd_character(&name.value) {
+                self.report(name.node, Severity::Error, &message, Some(format!("it contains {odd}")));
+            } else if let Some(field) = nearest(&name.value, known) {
+                let severity = if UNUSED.contains(&field) { Severity::Warning } else { Severity::Error };
+                self.report(name.node, severity, &message, Some(format!("write `{field}`")));
+            }
+        }
+    }
+
+    /// What is wrong with a file that is no stack file at all; the rules for stack files would only hide it.
+    pub(super) fn another_file(&self, root: &Root) -> Option<FileProblem> {
+        let page = self.source_map.file;
+        let name = &page.name;
+        if self.document.meaning(self.document.root()) == Meaning::Null {
+            let hint = "write `provider:` and `functions:`, or the path of another file in `STACK_FILE`";
+            return Some(page.problem_of_all(format!("`{name}` is empty"), hint));
+        }
+        if !root.functions.is_empty() || root.provider_name.is_some() {
+            return None;
+        }
+        let has = |field: &&str| root.unknown.iter().any(|unknown| unknown.name.value == **field);
+        let (_, what) = OTHER_FILES.iter().find(|(fields, _)| fields.iter().all(has))?;
+        let hint = "write the stack file's path in `STACK_FILE`";
+        Some(page.problem_of_all(format!("`{name}` is {what}, not a stack file"), hint))
+    }
+
+    /// What makes a text invalid that was meant to be valid.
+    pub(super) fn slip(&self, text: &str) -> Option<String> {
+        if let Some(odd) = slips::odd_character(text) {
+            return Some(format!("it contains {odd}"));
+        }
+        let reference = slips::bare_reference(text).filter(|_| !self.options.is_literal)?;
+        Some(format!("`{reference}` is substituted only with braces: write `${{{}}}`", &reference[1..]))
+    }
+
+    /// Warns about a text that is valid, but not what its author sees.
+    pub(super) fn check_slip(&mut self, node: NodeId, text: &str) {
+        if let Some(quotes) = slips::typographic_quotes(text) {
+            self.report(node, Severity::Warning, &format!("this contains {quotes}"), None);
+            return;
+        }
+        let name = variable_name(text).filter(|_| !text.contains('{') && !self.options.is_literal);
+        // `$$NAME` is how the text `$NAME` is written.
+        let is_escaped = || self.source_map.file.source.contains(&format!("${}", text.trim()));
+        if let Some(name) = name.filter(|name| !is_escaped() && (self.context.variables.value)(name).is_some()) {
+            let message = format!("`${name}` is not substituted, although the variable is set");
+            self.report(
+                node,
+                Severity::Warning,
+                &message,
+                Some(format!("write `${{{name}}}`, or `$${name}` for the text itself")),
+            );
+        }
+    }
+}
+
+/// Whether a field of the stack file is a misspelt one of this name.
+pub(super) fn lists_near(root: &Root, field: &str) -> bool {
+    root.unknown.iter().any(|unknown| nearest(&unknown.name.value, unknown.known) == Some(field))
+}
+
+/// The field that a name is a typing error of.
+fn nearest(name: &str, known: &'static [&'static str]) -> Option<&'static str> {
+    let is_start = |field: &str| name.len() > TYPO && field.starts_with(name);
+    // Names may be long: the distance is computed only for those that can be near.
+    let near = known.iter().filter(|field| is_start(field) || field.len().abs_diff(name.len()) <= TYPO);
+    let distances = near.map(|field| (strsim::osa_distance(field, name), *field));
+    let nearest = distances.filter(|(distance, field)| *distance <= TYPO || is_start(field)).min();
+    nearest.map(|(_, field)| field)
+}
