@@ -282,5 +282,5 @@ fn ipv6_address_behind_a_proxy_is_explained() {
     }
     let pipe = deploy_once(&gateway).var("OPENFAAS_URL", "https://[2001:db8::1]").var("HTTPS_PROXY", proxy.url());
     let ran = pipe.run().exits(4).says("a proxy cannot be used for an IPv6 address");
-    ran.says("use a host name instead of `[2001:db8::1]`, or add `[2001:db8::1]` to `NO_PROXY`");
+    ran.says("use a host name instead of `[2001:db8::1]`, or add `2001:db8::1` to `NO_PROXY`");
 }

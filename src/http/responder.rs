@@ -39,7 +39,9 @@ impl Responder {
         let text = body.trim_ascii();
         if cloudflare(status).is_some() {
             Self::Cloudflare
-        } else if is_web_page(headers, body) && !(status.is_success() && text.is_empty()) {
+        } else if (is_web_page(headers, body) || text.starts_with(b"<?xml"))
+            && !(status.is_success() && text.is_empty())
+        {
             Self::WebPage
         } else if status == StatusCode::NOT_FOUND && DEFAULT_BACKENDS.iter().any(|start| text.starts_with(start)) {
             Self::UnroutedIngress
@@ -97,6 +99,7 @@ mod tests {
             (529, "overloaded", Server),
             (200, "<!DOCTYPE html><title>Sign in</title>", WebPage),
             (401, "<html>", WebPage),
+            (200, "<?xml version=\"1.0\"?><ListBucketResult>", WebPage),
             (200, "", Server),
             (200, "updated", Server),
         ] {

@@ -273,7 +273,8 @@ pub(crate) fn no_response(caller: &Caller<'_>, call: &Call<'_>, error: &Error) -
                     log::duration(*limit)
                 )),
                 Cause::Closed if caller.payload.size() >= LARGE_BODY => {
-                    problem.with_hint(body_limit(&caller.payload.size_in_words()))
+                    let limit = body_limit(&caller.payload.size_in_words());
+                    problem.with_hint(format!("if this happens every time, {limit}"))
                 }
                 _ => problem,
             }

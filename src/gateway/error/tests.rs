@@ -43,7 +43,7 @@ fn every_cause_says_what_to_change() {
     PUT /system/functions at `http://gw.example.com:8080/base`: the response is not HTTP: invalid HTTP version parsed
     hint: check whether the gateway answers at `http://gw.example.com:8080/base`
     PUT /system/functions at `http://gw.example.com:8080/base`: timeout: no connection within 10 s
-    hint: check whether a firewall admits Bitbucket's addresses to `gw.example.com`
+    hint: check whether a firewall admits Bitbucket's addresses to port 8080 of `gw.example.com`
     PUT /system/functions at `http://gw.example.com:8080/base`: the proxy did not forward the request: connection refused
     hint: check the proxy that `HTTPS_PROXY` names, or add `gw.example.com` to `NO_PROXY`
     PUT /system/functions at `http://gw.example.com:8080/base`: TLS handshake failed: received fatal alert: ProtocolVersion

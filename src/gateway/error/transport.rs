@@ -48,7 +48,7 @@ impl Transport {
                 Some("the connection was made, so no firewall is in the way: raise `TIMEOUT`".to_owned())
             }
             Cause::ConnectTimedOut(_) => {
-                Some(format!("check whether a firewall admits Bitbucket's addresses to `{host}`"))
+                Some(format!("check whether a firewall admits Bitbucket's addresses to port {port} of `{host}`"))
             }
             Cause::ClientCertificate => Some(format!(
                 "the pipe has no client certificate: let `/oauth/token`, `/system/` and `/function/` of `{host}` pass without \

@@ -212,11 +212,11 @@ impl Cause {
             Self::Certificate(certificate) => Some(certificate.hint(host, port)),
             Self::NameLookup(_) => Some("the name service did not answer: run the step again".to_owned()),
             Self::Proxy { variable, .. } => {
-                let host = host.trim_matches(['[', ']']);
                 Some(format!("check the proxy that `{variable}` names, or add `{host}` to `NO_PROXY`"))
             }
             Self::Ipv6ThroughProxy => {
-                Some(format!("use a host name instead of `{host}`, or add `{host}` to `NO_PROXY`"))
+                let address = host.trim_matches(['[', ']']);
+                Some(format!("use a host name instead of `{host}`, or add `{address}` to `NO_PROXY`"))
             }
             Self::Tls(_) => Some(format!(
                 "the pipe supports TLS 1.2 and 1.3; this command shows what the server supports: \
