@@ -183,11 +183,11 @@ fn policy_without_the_actions_is_named_with_the_statement_to_add() {
           - "prod:d"
           - "shop:a"
       `COMMAND: whoami` prints the complete Policy that this step needs
-    FUNCTION  NAMESPACE  IMAGE  RESULT  TIME  URL
-    a  shop  example/a:1  not started  [TIME]  http://[GATEWAY]/function/a.shop
-    b  blog  example/b:1  not started  [TIME]  http://[GATEWAY]/function/b.blog
-    c  -  example/c:1  not started  [TIME]  http://[GATEWAY]/function/c
-    d  prod  example/d:1  not started  [TIME]  http://[GATEWAY]/function/d.prod
+    FUNCTION  NAMESPACE  IMAGE  RESULT  TIME
+    a  shop  example/a:1  not started  [TIME]
+    b  blog  example/b:1  not started  [TIME]
+    c  -  example/c:1  not started  [TIME]
+    d  prod  example/d:1  not started  [TIME]
     ✖ 4 of 4 functions not deployed, 3 secrets not written
     "#);
     assert_eq!(function_names(&gateway), [""; 0]);

@@ -100,7 +100,7 @@ fn signal_ends_the_pause_before_a_retry() {
     let log = running.end().exits(143).log;
     let took = running.since_signal();
     assert!(took < SOON, "{took:?}");
-    assert_eq!(row(&log, "a")[3], "failed:", "{log}");
+    assert_eq!(row(&log, "a")[3], "failed", "{log}");
     assert_eq!(changes(&gateway).len(), 1);
 }
 

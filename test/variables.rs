@@ -229,9 +229,9 @@ fn non_utf8_substituted_value_is_an_error() {
 #[test]
 fn colours_are_printed_unless_no_color_is_set() {
     let ran = pipe().without("NO_COLOR").run().exits(0);
-    ran.says("\x1b[34mINFO: openfaas-pipe ").says("\x1b[32m✔ ");
+    ran.says("\x1b[34mINFO:\x1b[0m openfaas-pipe ").says("\x1b[32m✔\x1b[0m ");
     let ran = pipe().without("NO_COLOR").var("PARALLEL", "0").run().exits(2);
-    ran.says("\x1b[31m✖ Validation errors:\x1b[0m\n\x1b[31mPARALLEL:\x1b[0m\n");
+    ran.says("\x1b[31m✖\x1b[0m Validation errors:\nPARALLEL:\n");
     pipe().var("NO_COLOR", "1").run().exits(0).does_not_say("\x1b");
 }
 

@@ -71,7 +71,7 @@ fn function_that_never_starts_is_reported_with_its_log() {
         .says("`fine` is ready")
         .does_not_say("assumed");
     assert!(ran.log.ends_with("✖ 1 of 2 functions deployed, but not ready\n"), "{}", ran.log);
-    assert!(ran.log.contains("created, not ready"), "{}", ran.log);
+    assert!(ran.log.contains("  not ready  "), "{}", ran.log);
 }
 
 #[test]

@@ -88,9 +88,10 @@ pub(crate) async fn each<T>(
             reporter.ended(outcome);
         })
         .await;
+    reporter.flush();
     if breaker.is_open() {
-        let left = outcomes.iter().filter(|outcome| outcome.action == Action::NotStarted).count();
-        tracing::error!("{}; {} not started", breaker.problem().message, count(left, "function"));
+        let left = outcomes.iter().filter(|outcome| outcome.action == Action::NotStarted);
+        reporter.not_started(&breaker.problem(), left.map(|outcome| outcome.function.clone()).collect());
     }
     outcomes
 }

@@ -46,7 +46,7 @@ pub(crate) async fn run(mut preparation: Preparation<'_>, options: &Remove) -> R
                     resources::delete_namespaces(&session, found, repository, &outcome.functions).await;
             }
             reporter.lacking(loaded.names());
-            progress::table(&outcome.functions);
+            reporter.table(&outcome.functions);
         }
         Err(error) => outcome.problem = Some(reporter.run_failed(&error)),
     }

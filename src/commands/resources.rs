@@ -185,10 +185,16 @@ async fn each<T>(
                 outcome.problem = Some(session.reporter.failed(&error));
             }
         }
-        session.reporter.resource_ended(&outcome);
+        if outcome.problem.is_none() {
+            session.reporter.resource_ended(&outcome);
+        }
         outcome
     };
-    stream::iter(resources).map(run).buffered(session.parallel).collect().await
+    let outcomes: Vec<_> = stream::iter(resources).map(run).buffered(session.parallel).collect().await;
+    // Errors last, and in the order of the stack file.
+    let failed = outcomes.iter().filter(|outcome| outcome.problem.is_some());
+    failed.for_each(|outcome| session.reporter.resource_ended(outcome));
+    outcomes
 }
 
 /// True if all of them are as they should be.

@@ -195,14 +195,16 @@ fn line(target: &str, level: Level, message: &str, colour: bool) -> String {
         _ => ("DEBUG: ", 37),
     };
     let message = redact::redact(message);
-    let (start, end) = if colour && code != 0 { (format!("\x1b[{code}m"), "\x1b[0m") } else { (String::new(), "") };
     let indent = if code == 0 || target == END { "" } else { "  " };
     let mut out = String::with_capacity(message.len() + 24);
     for (number, text) in message.split('\n').enumerate() {
-        out.push_str(&start);
-        out.push_str(if number == 0 { label } else { indent });
+        match (number, label.trim_end()) {
+            // Only the level: what follows reads well on any ground, and YAML is pasted as it is.
+            (0, word) if colour && code != 0 => _ = write!(out, "\x1b[{code}m{word}\x1b[0m "),
+            (0, _) => out.push_str(label),
+            _ => out.push_str(indent),
+        }
         clean(text, &mut out, |character| character == '\t');
-        out.push_str(end);
         out.push('\n');
     }
     out
@@ -226,12 +228,12 @@ mod tests {
     #[test]
     fn each_level_has_its_label_and_colour() {
         let show = |target, level| line(target, level, "text", true);
-        assert_eq!(show("x", Level::INFO), "\x1b[34mINFO: text\x1b[0m\n");
-        assert_eq!(show("x", Level::WARN), "\x1b[33mWARNING: text\x1b[0m\n");
-        assert_eq!(show("x", Level::ERROR), "\x1b[31mERROR: text\x1b[0m\n");
-        assert_eq!(show("x", Level::DEBUG), "\x1b[37mDEBUG: text\x1b[0m\n");
-        assert_eq!(show(END, Level::INFO), "\x1b[32m✔ text\x1b[0m\n");
-        assert_eq!(show(END, Level::ERROR), "\x1b[31m✖ text\x1b[0m\n");
+        assert_eq!(show("x", Level::INFO), "\x1b[34mINFO:\x1b[0m text\n");
+        assert_eq!(show("x", Level::WARN), "\x1b[33mWARNING:\x1b[0m text\n");
+        assert_eq!(show("x", Level::ERROR), "\x1b[31mERROR:\x1b[0m text\n");
+        assert_eq!(show("x", Level::DEBUG), "\x1b[37mDEBUG:\x1b[0m text\n");
+        assert_eq!(show(END, Level::INFO), "\x1b[32m✔\x1b[0m text\n");
+        assert_eq!(show(END, Level::ERROR), "\x1b[31m✖\x1b[0m text\n");
         assert_eq!(show(PLAIN, Level::INFO), "text\n");
     }
 

@@ -1,5 +1,6 @@
 //! Which failures are transient, and how long to wait before a retry.
 
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -12,6 +13,8 @@ use crate::shutdown::Shutdown;
 
 /// The backoff before the first retry; it doubles with each.
 const FIRST: Duration = Duration::from_millis(500);
+/// How long a failure waits for others like it, to share a line of the log.
+const GATHER: Duration = Duration::from_millis(200);
 /// No backoff is longer.
 const LONGEST: Duration = Duration::from_secs(15);
 /// A longer `Retry-After` counts as this: a step's minutes cost money.
@@ -99,11 +102,21 @@ pub(crate) struct Retries {
     most: u32,
     shutdown: Shutdown,
     budget: Mutex<Budget>,
+    /// By the number of the retry and what is said of the failure: what the next line of the log is about.
+    rounds: Mutex<BTreeMap<(u32, String), Round>>,
+}
+
+/// Requests that failed alike at about the same time, before the same retry.
+struct Round {
+    requests: usize,
+    shortest: Duration,
+    longest: Duration,
 }
 
 impl Retries {
     pub(crate) fn new(most: u32, shutdown: &Shutdown) -> Self {
-        Self { most, shutdown: shutdown.clone(), budget: Mutex::new(Budget::new(LONGEST_ASKED.saturating_mul(most))) }
+        let budget = Mutex::new(Budget::new(LONGEST_ASKED.saturating_mul(most)));
+        Self { most, shutdown: shutdown.clone(), budget, rounds: Mutex::default() }
     }
 
     /// Makes attempts, numbered from 1, until a result is final or the retries are used up.
@@ -127,9 +140,42 @@ impl Retries {
             tracing::debug!("{said}; no retry: the run has waited long enough for retries");
             return false;
         }
-        tracing::warn!("{said}; retrying in {} ({number} of {})", log::duration(wait), self.most);
+        let until = tokio::time::Instant::now() + wait;
+        let is_first = self.note(said, number, wait);
+        if is_first {
+            self.pause_until(until.min(tokio::time::Instant::now() + GATHER)).await;
+            self.log(said, number);
+        }
+        self.pause_until(until).await
+    }
+
+    /// Notes a retry; returns whether it is the first of its round, which logs them all.
+    fn note(&self, said: &str, number: u32, wait: Duration) -> bool {
+        let mut rounds = self.rounds.lock().unwrap_or_else(PoisonError::into_inner);
+        let round =
+            rounds.entry((number, said.to_owned())).or_insert(Round { requests: 0, shortest: wait, longest: wait });
+        *round = Round {
+            requests: round.requests + 1,
+            shortest: round.shortest.min(wait),
+            longest: round.longest.max(wait),
+        };
+        round.requests == 1
+    }
+
+    /// One line for all requests that failed alike.
+    fn log(&self, said: &str, number: u32) {
+        let mut rounds = self.rounds.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(round) = rounds.remove(&(number, said.to_owned())) else { return };
+        let requests = if round.requests > 1 { format!("{} requests: ", round.requests) } else { String::new() };
+        let (shortest, longest) = (log::duration(round.shortest), log::duration(round.longest));
+        let wait = if shortest == longest { shortest } else { format!("{shortest} to {longest}") };
+        tracing::warn!("{requests}{said}; retrying in {wait} ({number} of {})", self.most);
+    }
+
+    /// Returns whether the time came before a signal.
+    async fn pause_until(&self, time: tokio::time::Instant) -> bool {
         tokio::select! {
-            () = tokio::time::sleep(wait) => true,
+            () = tokio::time::sleep_until(time) => true,
             _ = self.shutdown.wait() => false,
         }
     }

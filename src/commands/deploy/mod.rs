@@ -78,7 +78,7 @@ pub(crate) async fn run(mut preparation: Preparation<'_>, deploy: &Deploy) -> Re
         function.digest = digest;
     }
     if !outcome.functions.is_empty() {
-        progress::table(&outcome.functions);
+        reporter.table(&outcome.functions);
         progress::calls_table(&outcome.calls);
     }
     Ok(outcome)
@@ -159,6 +159,7 @@ impl Deployer<'_> {
             let waiter = Waiter { session: self.session, limit, may_assume, reported: before.reported };
             let deployments: Vec<_> = functions.iter().map(|function| &function.deployment).collect();
             waiter.wait(&mut outcome.functions, &deployments, &before.readings).await;
+            self.session.reporter.flush();
         }
         if let Some((verify, payload)) = self.deploy.verify.as_deref().zip(self.payload) {
             let verifier = Verifier { session: self.session, verify, payload, limit: self.deploy.wait_timeout };
@@ -166,6 +167,7 @@ impl Deployer<'_> {
         }
         if self.deploy.rollback {
             Rollback(self.session).run(&mut outcome.functions, &before.readings).await;
+            self.session.reporter.flush();
         }
         if self.deploy.selection.options.prune && self.session.shutdown.requested().is_none() {
             self.prune(loaded, outcome).await?;

@@ -106,6 +106,7 @@ impl Waiter<'_> {
         );
         self.watch(&mut waited, started).await;
         warn_of_assumed(&waited, self.settle());
+        self.session.reporter.flush();
         let unready = waited.iter().filter(|function| function.outcome.ready == Some(false)).take(MOST_LOGS);
         let logs = FunctionLogs::new(self.session);
         join_all(unready.map(|function| logs.show(&function.outcome.function))).await;

@@ -1,5 +1,6 @@
 //! The log of a command for several functions: a line as each ends, and a table of all.
 
+mod cause;
 mod table;
 
 use std::cell::RefCell;
@@ -13,12 +14,16 @@ use crate::function::resource::{ResourceAction, ResourceOutcome};
 use crate::gateway::Error;
 use crate::oidc::{self, Grant, MissingPermissions};
 use crate::text::count;
-pub(crate) use table::{calls as calls_table, print as table};
+pub(crate) use table::calls as calls_table;
 
 /// Logs the problems of functions; the same hint is logged once.
 pub(crate) struct Reporter<'a> {
     /// The kinds of problems whose hints were logged.
     hinted: RefCell<BTreeSet<(u8, String)>>,
+    /// Problems of functions that are not logged yet.
+    pending: RefCell<Vec<(FunctionName, Diagnostic)>>,
+    /// The functions that were named with others that failed alike.
+    listed: RefCell<BTreeSet<FunctionName>>,
     /// The actions that the Policy lacks.
     lacking: RefCell<MissingPermissions>,
     /// The actions that it has to permit for the whole run, if that is about these functions.
@@ -27,7 +32,13 @@ pub(crate) struct Reporter<'a> {
 
 impl<'a> Reporter<'a> {
     pub(crate) fn new(needs: &'a dyn Fn(Vec<FunctionName>) -> Vec<Grant>) -> Self {
-        Self { hinted: RefCell::default(), lacking: RefCell::default(), needs }
+        Self {
+            hinted: RefCell::default(),
+            pending: RefCell::default(),
+            listed: RefCell::default(),
+            lacking: RefCell::default(),
+            needs,
+        }
     }
 
     /// An error about a function as its problem. What the Policy lacks is reported at the end, for all functions together.
@@ -92,7 +103,7 @@ impl<'a> Reporter<'a> {
         Diagnostic { place: resource.to_string(), hint, ..problem.clone() }.log();
     }
 
-    /// Logs a problem of a function.
+    /// Notes a problem of a function, for [`Reporter::flush`].
     pub(crate) fn problem(&self, outcome: &FunctionOutcome, problem: &Diagnostic) {
         let mut problem = problem.clone();
         let kind = problem.message.replace(&outcome.function.name, "");
@@ -100,7 +111,38 @@ impl<'a> Reporter<'a> {
         if is_reported_later || !self.hinted.borrow_mut().insert((problem.failure.exit_code(), kind)) {
             problem.hint = None;
         }
-        problem.at(format!("`{}`", outcome.function)).log();
+        self.pending.borrow_mut().push((outcome.function.clone(), problem));
+    }
+
+    /// Logs the problems of functions: one cause once, with the functions that have it.
+    pub(crate) fn flush(&self) {
+        for cause in cause::group(self.pending.take()) {
+            cause.problem.log();
+            if cause.functions.len() > 1 {
+                self.listed.borrow_mut().extend(cause.functions);
+            }
+        }
+    }
+
+    /// Logs which functions were not started because of a problem of the run.
+    pub(crate) fn not_started(&self, problem: &Diagnostic, functions: Vec<FunctionName>) {
+        if functions.is_empty() {
+            return;
+        }
+        let not_started = format!("{} not started", count(functions.len(), "function"));
+        tracing::error!("{}; {not_started}\n{}", problem.message, cause::names(&functions));
+        self.listed.borrow_mut().extend(functions);
+    }
+
+    /// Whether the log has named a function together with others that failed alike, so that the table does not repeat it.
+    fn is_listed(&self, outcome: &FunctionOutcome) -> bool {
+        matches!(outcome.action, Action::Failed | Action::NotStarted)
+            && self.listed.borrow().contains(&outcome.function)
+    }
+
+    /// Prints a row for each function that no line above has named with others.
+    pub(crate) fn table(&self, outcomes: &[FunctionOutcome]) {
+        table::print(outcomes.iter().filter(|outcome| !self.is_listed(outcome)));
     }
 }
 

@@ -2,17 +2,37 @@
 
 use crate::console::log;
 use crate::console::table;
+use crate::diagnostic::Failure;
 use crate::function::outcome::{Action, CallOutcome, FunctionOutcome};
 
-/// No reason is longer, so that one does not push the columns behind it out of sight; the line above has all of it.
-const REASON_WIDTH: usize = 72;
+/// The log is readable in a window of this width.
+const WIDTH: usize = 100;
+/// How much of a digest is shown, in hexadecimal digits.
+const DIGEST: usize = 12;
 
 const HEAD: [&str; 6] = ["FUNCTION", "NAMESPACE", "IMAGE", "RESULT", "TIME", "URL"];
 
-/// Prints one row per function.
-pub(crate) fn print(outcomes: &[FunctionOutcome]) {
-    let rows: Vec<_> = outcomes.iter().map(row).collect();
-    log::plain(table::render(HEAD, &rows));
+/// Prints one row per function; the URLs are a line below if the table is too wide with them.
+pub(super) fn print<'a>(outcomes: impl Iterator<Item = &'a FunctionOutcome>) {
+    let rows: Vec<_> = outcomes.map(row).collect();
+    if rows.is_empty() {
+        return;
+    }
+    let whole = table::render(HEAD, &rows);
+    let has_urls = rows.iter().any(|[.., url]| !url.is_empty());
+    if has_urls && whole.lines().all(|line| line.chars().count() <= WIDTH) {
+        return log::plain(whole);
+    }
+    let [head @ .., _] = HEAD;
+    let narrow: Vec<_> = rows.iter().map(|[cells @ .., _]| cells.clone()).collect();
+    log::plain(table::render(head, &narrow));
+    let url = rows.iter().find_map(|[name, namespace, .., url]| {
+        let base = url.strip_suffix(&format!(".{namespace}")).unwrap_or(url).strip_suffix(name.as_str())?;
+        Some(format!("{base}NAME{}", if namespace == "-" { "" } else { ".NAMESPACE" }))
+    });
+    if let Some(url) = url {
+        log::plain(format!("URL: {url}"));
+    }
 }
 
 /// Prints one row per call of `VERIFY`, if there are any.
@@ -32,30 +52,31 @@ pub(crate) fn calls(calls: &[CallOutcome]) {
 
 fn row(outcome: &FunctionOutcome) -> [String; 6] {
     let result = match (&outcome.problem, outcome.action) {
-        (Some(problem), Action::Failed) => format!("failed: {}", cut(&problem.message)),
-        (Some(_), action @ (Action::NotStarted | Action::RolledBack)) => action.as_str().to_owned(),
-        (Some(problem), action) => format!("{}, {}", action.as_str(), problem.failure.as_str()),
-        (_, action) => action.as_str().to_owned(),
+        (Some(problem), Action::Failed) => match problem.failure {
+            Failure::Permission => "not permitted",
+            Failure::Input => "image missing",
+            Failure::Unreachable => "unreachable",
+            _ => "failed",
+        },
+        (Some(problem), action) if action.is_current() => problem.failure.as_str(),
+        (_, action) => action.as_str(),
     };
     [
         outcome.function.name.clone(),
         outcome.function.namespace.clone().unwrap_or_else(|| "-".to_owned()),
-        outcome.image.clone().unwrap_or_else(|| "-".to_owned()),
-        result,
+        outcome.image.as_deref().map_or_else(|| "-".to_owned(), short),
+        result.to_owned(),
         log::duration(outcome.duration),
-        outcome.url.clone(),
+        if outcome.action.is_current() { outcome.url.clone() } else { String::new() },
     ]
 }
 
-/// Values are shown whole or not at all: Bitbucket does not mask a part of a secured variable's value.
-fn cut(text: &str) -> String {
-    if width(text) <= REASON_WIDTH {
-        return text.to_owned();
+/// An image with the beginning of its digest; the JSON has all of it.
+fn short(image: &str) -> String {
+    match image.split_once("@sha256:") {
+        Some((name, digest)) if digest.len() > DIGEST && digest.is_ascii() => {
+            format!("{name}@sha256:{}…", &digest[..DIGEST])
+        }
+        _ => image.to_owned(),
     }
-    let unquoted = text.split('`').next().unwrap_or_default();
-    unquoted.chars().take(REASON_WIDTH - 1).chain(['…']).collect()
-}
-
-fn width(text: &str) -> usize {
-    text.chars().count()
 }
