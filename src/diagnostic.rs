@@ -86,6 +86,16 @@ pub trait Explain: std::error::Error {
     fn diagnostic(&self) -> Diagnostic {
         Diagnostic { hint: self.hint(), ..Diagnostic::new(self.failure(), self.to_string()) }
     }
+
+    /// For an error that does not fail the run.
+    fn warning(&self) -> Diagnostic {
+        Diagnostic { severity: Severity::Warning, ..self.diagnostic() }
+    }
+
+    /// Message and remedy as one line, for lists of problems.
+    fn in_one_line(&self) -> String {
+        self.hint().map_or_else(|| self.to_string(), |hint| format!("{self}; {hint}"))
+    }
 }
 
 impl Diagnostic {

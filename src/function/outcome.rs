@@ -6,8 +6,7 @@ use std::time::Duration;
 use super::FunctionName;
 use super::command::Command;
 use super::resource::ResourceOutcome;
-use crate::diagnostic::Diagnostic;
-pub use crate::diagnostic::{Diagnostic as Problem, Failure};
+use crate::diagnostic::{Diagnostic, Failure};
 
 /// The action on a function.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::console::log::quote;
+use crate::diagnostic::Explain;
 
 /// Files are hashed by pieces of this size, so that memory does not grow with them.
 const BUFFER: usize = 64 * 1024;
@@ -21,15 +22,16 @@ pub(crate) enum Error {
     TooLarge { path: PathBuf },
 }
 
-impl Error {
-    pub(crate) fn hint(&self) -> &'static str {
-        match self {
+impl Explain for Error {
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
             Self::Unreadable { .. } => {
                 "`TAG_FORMAT: digest` reads the function's `handler` folder: it has to be in this step's clone, as it was when \
                  the image was built"
             }
             Self::TooLarge { .. } => "remove what is not part of the handler, or use `TAG_FORMAT: sha`",
-        }
+        };
+        Some(hint.to_owned())
     }
 }
 

@@ -7,6 +7,7 @@ use regex_lite::Regex;
 use url::Url;
 
 use crate::console::log::whole_or_length;
+use crate::diagnostic::Explain;
 use crate::http::client::is_private;
 use crate::text::is_loopback;
 
@@ -35,10 +36,10 @@ pub(crate) struct RefusedRealm {
     reason: &'static str,
 }
 
-impl RefusedRealm {
+impl Explain for RefusedRealm {
     /// The likeliest cause of a realm that is not encrypted.
-    pub(crate) fn hint(&self) -> Option<String> {
-        let hint = "the proxy before the registry must send it `X-Forwarded-Proto: https`, and the registry's own URL must \
+    fn hint(&self) -> Option<String> {
+        let hint = "the proxy in front of the registry must send it `X-Forwarded-Proto: https`, and the registry's own URL must \
                     begin with `https://`";
         (self.reason == NOT_HTTPS).then(|| hint.to_owned())
     }

@@ -28,6 +28,7 @@ use std::sync::Arc;
 use regex_lite::Regex;
 
 use crate::console::log::quote;
+use crate::diagnostic::Explain as _;
 use crate::function::FunctionName;
 use crate::function::api::Deployment;
 use crate::function::image;
@@ -183,9 +184,8 @@ pub fn read(source: &Source, options: &Options, context: &Context<'_>) -> Result
         Substituted::unchanged(text)
     } else {
         envsubst::substitute(text, context.variables).map_err(|faults| {
-            let problems = faults
-                .into_iter()
-                .map(|fault| file.problem(fault.at, &fault.kind.to_string(), Some(fault.kind.hint())));
+            let problems =
+                faults.into_iter().map(|fault| file.problem(fault.at, &fault.kind.to_string(), fault.kind.hint()));
             FileProblems { problems: problems.collect(), warnings: Vec::new() }
         })?
     };

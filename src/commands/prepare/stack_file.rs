@@ -14,12 +14,12 @@ use super::stack_paths::{StackPath, local, named_files};
 use super::token_guard::Tokens;
 use crate::config::{self, Config, Deploy, Selection, TagFormat};
 use crate::console::log::quote;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Explain as _};
 use crate::files::input;
 use crate::function::FunctionName;
 use crate::http::client::SafeUrl;
 use crate::http::fetch::{self, fetch};
-use crate::image_tag::git::{self, Warning};
+use crate::image_tag::git;
 use crate::image_tag::handler_digest;
 use crate::stack::envsubst::Lookup;
 use crate::stack::{self, Context, Function, Stack, Tag, filter, owner_label};
@@ -86,9 +86,7 @@ impl Preparation<'_> {
                 },
                 is_secret: &|name| config::is_secret(self.environment, name),
             },
-            folder_digest: &|folder| {
-                handler_digest::folder(folder).map_err(|error| format!("{error}; {}", error.hint()).into())
-            },
+            folder_digest: &|folder| handler_digest::folder(folder).map_err(|error| error.in_one_line().into()),
             token_fault: &|text| is_deployed.then(|| tokens.fault(text)).flatten(),
         };
         stack::read(source, options, &context)
@@ -169,12 +167,12 @@ impl Preparation<'_> {
         match git::version(format, base, commit, branch) {
             Ok((version, warning)) => {
                 if let Some(warning) = warning {
-                    Diagnostic::warning(warning.to_string()).with_hint(Warning::HINT).log();
+                    warning.warning().log();
                 }
                 Tag::Version(version)
             }
             Err(error) => {
-                self.problem("TAG_FORMAT", format!("{error}; {}", error.hint()));
+                self.problem("TAG_FORMAT", error.in_one_line());
                 Tag::Latest
             }
         }

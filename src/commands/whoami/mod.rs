@@ -13,7 +13,7 @@ use crate::commands::prepare::{Loaded, Preparation, Rejected, STACK_FILES};
 use crate::config::{Credentials, Whoami};
 use crate::console::log::{self, quote};
 use crate::console::table;
-use crate::diagnostic::{Diagnostic, Explain as _, Failure, Severity};
+use crate::diagnostic::{Diagnostic, Explain as _, Failure};
 use crate::files::atomic::{self, Attributes};
 use crate::function::FunctionName;
 use crate::function::outcome::Outcome;
@@ -141,7 +141,7 @@ impl Proposal<'_> {
                     tracing::info!("to let the gateway accept tokens of this issuer, apply this resource");
                     log::plain(yaml.trim_end());
                 }
-                Diagnostic { severity: Severity::Warning, ..unbound.diagnostic() }.log();
+                unbound.warning().log();
                 Ok(())
             }
         }

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::console::log::quote;
+use crate::diagnostic::Explain;
 use crate::files::input;
 
 /// The version is made without a clone.
@@ -13,9 +14,12 @@ pub(crate) struct Warning {
     pub(super) directory: PathBuf,
 }
 
-impl Warning {
-    pub(crate) const HINT: &str =
-        "its length may differ from that of the tag the image was built with: leave the step's `clone` enabled";
+impl Explain for Warning {
+    fn hint(&self) -> Option<String> {
+        let hint =
+            "its length may differ from that of the tag the image was built with: leave the step's `clone` enabled";
+        Some(hint.to_owned())
+    }
 }
 
 /// Why commit or branch cannot be found.
@@ -35,9 +39,9 @@ pub(crate) enum Error {
     Unsupported { what: String },
 }
 
-impl Error {
-    pub(crate) fn hint(&self) -> &'static str {
-        match self {
+impl Explain for Error {
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
             Self::NoRepository { .. } => {
                 "`TAG_FORMAT` needs the step's clone: leave `clone: enabled` as it is, or set `TAG_FORMAT: latest`"
             }
@@ -47,9 +51,12 @@ impl Error {
                 "let every user read the clone: `chmod -R a+rX .` in the step's script, before the pipe"
             }
             Self::File(_) | Self::Damaged { .. } => "clone the repository again: `.git` is damaged or incomplete",
-        }
+        };
+        Some(hint.to_owned())
     }
+}
 
+impl Error {
     pub(super) fn damaged(path: &Path, what: &'static str) -> Self {
         Self::Damaged { path: path.to_path_buf(), what }
     }

@@ -22,7 +22,7 @@ use crate::cloud::aws::Aws;
 use crate::cloud::google::Google;
 use crate::cloud::{RegistryLogin, SHORTEST_TOKEN, Step};
 use crate::console::redact::Secret;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Explain as _};
 use crate::function::image::Host;
 use crate::http::client::secret_header;
 use crate::http::service::{

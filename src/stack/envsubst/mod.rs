@@ -32,6 +32,7 @@ use std::ops::Range;
 use thiserror::Error;
 
 use super::MAX_FILE;
+use crate::diagnostic::Explain;
 use parse::Parser;
 
 /// The remedy for a function that would get a secret of the pipe.
@@ -74,10 +75,10 @@ pub enum FaultKind {
     TooLong,
 }
 
-impl FaultKind {
+impl Explain for FaultKind {
     /// The text to write instead.
-    pub fn hint(&self) -> String {
-        match self {
+    fn hint(&self) -> Option<String> {
+        Some(match self {
             Self::NoName | Self::Unclosed => {
                 "write `${NAME}`, or `$${` for a literal `${`; comments are substituted too".to_owned()
             }
@@ -96,7 +97,7 @@ impl FaultKind {
                 let limit = MAX_FILE / 1024;
                 format!("use short values, of at most {limit} KiB together: pass large ones as OpenFaaS secrets")
             }
-        }
+        })
     }
 }
 

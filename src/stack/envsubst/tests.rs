@@ -303,7 +303,7 @@ proptest! {
                 prop_assert!(!faults.is_empty());
                 for fault in faults {
                     prop_assert!(source.get(fault.at).is_some());
-                    prop_assert!(!fault.kind.to_string().is_empty() && !fault.kind.hint().is_empty());
+                    prop_assert!(!fault.kind.to_string().is_empty() && fault.kind.hint().is_some());
                 }
             }
         }

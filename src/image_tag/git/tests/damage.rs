@@ -1,6 +1,7 @@
 //! Repositories with files that are cut off, changed, or no files: an error, never a panic and never an endless wait.
 
 use super::*;
+use crate::diagnostic::Explain as _;
 
 fn files(directory: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
@@ -42,7 +43,7 @@ fn damaged_file_gives_an_error_or_other_facts() {
                     Ok(_) => others += 1,
                     Err(error) => {
                         errors += 1;
-                        assert!(!error.hint().is_empty());
+                        assert!(error.hint().is_some());
                     }
                 }
             };
@@ -110,5 +111,6 @@ fn a_reference_cannot_lead_out_of_the_repository() {
 fn what_may_not_be_read_is_not_taken_for_damage() {
     let source = io::ErrorKind::PermissionDenied.into();
     let error = Error::from(input::Error::Unreadable { path: ".git/HEAD".into(), source });
-    assert!(error.hint().starts_with("let every user read the clone"), "{}", error.hint());
+    let hint = error.hint().unwrap();
+    assert!(hint.starts_with("let every user read the clone"), "{hint}");
 }
