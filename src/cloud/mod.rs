@@ -5,12 +5,10 @@
 //! sends the requests of all, and reads what they say if they refuse.
 
 pub(crate) mod aws;
-mod clock;
 mod fault;
 pub(crate) mod google;
 pub(crate) mod login;
 mod step;
 
-pub(crate) use clock::readable;
-pub(crate) use login::{RegistryLogin, SHORTEST_TOKEN};
+pub(crate) use login::{RegistryLogin, SHORTEST_TOKEN, readable};
 pub(crate) use step::Step;

@@ -50,7 +50,7 @@ pub(crate) fn folder(path: &Path) -> Result<String, Error> {
             pending.extend(entries_backwards(&path).map_err(failed(&path))?);
         } else if kind.is_file() {
             let hash = file(&path, &mut buffer, &mut left).map_err(failed(&path))?;
-            let hash = hash.ok_or_else(|| Error::TooLarge { path })?;
+            let hash = hash.ok_or(Error::TooLarge { path })?;
             hashes.consume(format!("{hash:x}"));
         }
     }

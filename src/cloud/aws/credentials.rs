@@ -11,8 +11,8 @@ use serde_json::Value;
 use super::exchange::RoleSession;
 use super::sigv4::Signer;
 use super::{Aws, EcrHost};
-use crate::cloud::clock;
 use crate::cloud::fault;
+use crate::cloud::login;
 use crate::cloud::login::RegistryLogin;
 use crate::console::redact::Secret;
 use crate::diagnostic::Diagnostic;
@@ -28,7 +28,7 @@ impl Aws<'_> {
         const SERVICE: &str = "AWS ECR";
         const BODY: &str = "{}";
         let endpoint = host.api();
-        let date = clock::basic(session.now());
+        let date = login::basic(session.now());
         let signer = Signer {
             access_key_id: &session.access_key_id,
             secret_access_key: session.secret_access_key.reveal(),
@@ -84,7 +84,7 @@ mod tests {
         let body = r#"{"authorizationData":[{"authorizationToken":"QVdTOmVjci1wYXNzd29yZA==","expiresAt":1893456000.123,"proxyEndpoint":"https://1.dkr.ecr.r.amazonaws.com"}]}"#;
         let login = ecr_login(&response(body)).unwrap();
         assert_eq!(login.basic.reveal(), "QVdTOmVjci1wYXNzd29yZA==");
-        assert_eq!(login.expires.map(clock::readable).as_deref(), Some("2030-01-01 00:00 UTC"));
+        assert_eq!(login.expires.map(login::readable).as_deref(), Some("2030-01-01 00:00 UTC"));
         for body in ["", "{}", r#"{"authorizationData":[]}"#, r#"{"authorizationData":[{"authorizationToken":"!"}]}"#] {
             assert!(ecr_login(&response(body)).is_none(), "{body}");
         }

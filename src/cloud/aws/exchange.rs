@@ -75,7 +75,7 @@ impl RoleSession {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cloud::clock;
+    use crate::cloud::login;
 
     fn response(body: &str) -> ServiceResponse {
         ServiceResponse::success(body.as_bytes())
@@ -117,6 +117,6 @@ mod tests {
              <SessionToken>some-session-token</SessionToken></Credentials>",
         );
         response.headers.insert("date", "Tue, 01 Jan 2030 00:00:00 GMT".parse().unwrap());
-        assert_eq!(clock::basic(RoleSession::read(&response).unwrap().now())[..8], *"20300101");
+        assert_eq!(login::basic(RoleSession::read(&response).unwrap().now())[..8], *"20300101");
     }
 }
