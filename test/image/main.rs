@@ -1,7 +1,8 @@
 //! Builds the image from the committed Dockerfile and runs it like Bitbucket, in a Docker engine.
 //!
 //! `cargo run --example image-test`: also measures the image. Fails without a Docker engine, and leaves nothing in it.
-//! With `-- --keep` the images stay, so that the next run builds only what changed.
+//! With `-- --keep` the images stay, so that the next run builds only what changed. `-- --binary PATH` copies the pipe out
+//! of the image.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, unreachable_pub, reason = "a command-line program")]
 
@@ -46,7 +47,9 @@ fn run() -> anyhow::Result<usize> {
     // One run at a time: all use the same engine and the same name for the base image.
     let lock = File::create(std::env::temp_dir().join("openfaas-pipe-image-test.lock"))?;
     lock.lock()?;
-    let keep = std::env::args().any(|argument| argument == "--keep");
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let keep = arguments.iter().any(|argument| argument == "--keep");
+    let binary = arguments.iter().skip_while(|argument| *argument != "--binary").nth(1);
     engine::clean(keep)?;
     panic::set_hook(Box::new(|info| eprintln!("{info}")));
     let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -56,7 +59,7 @@ fn run() -> anyhow::Result<usize> {
     if origin == Origin::Substitute {
         println!("        `{base}` cannot be pulled: building a substitute from this machine's packages and toolchain");
     }
-    let failed = check(repository);
+    let failed = check(repository, binary.map(String::as_str));
     engine::clean(keep)?;
     if origin == Origin::Pulled && !keep {
         engine::run(["image", "rm", base])?;
@@ -65,8 +68,12 @@ fn run() -> anyhow::Result<usize> {
 }
 
 /// Builds the image, runs all checks on it and measures it.
-fn check(repository: &Path) -> anyhow::Result<usize> {
+fn check(repository: &Path, binary: Option<&str>) -> anyhow::Result<usize> {
     build(repository)?;
+    if let Some(binary) = binary {
+        let container = engine::run(["create", "--label", LABEL, IMAGE])?;
+        engine::run(["cp", &format!("{container}:/openfaas-pipe"), binary])?;
+    }
     let setup = timed("gateways started", || Setup::start(repository))?;
     let failed = checks::CHECKS.iter().filter(|(name, check)| !passes(name, *check, &setup)).count();
     measure::report()?;
@@ -90,7 +97,7 @@ fn build(repository: &Path) -> anyhow::Result<()> {
         engine::run(["build", "--quiet", "--label", LABEL, &date, "--tag", IMAGE, path(repository)?])
     })?;
     timed("binary built again", reproducible)?;
-    println!("ok      the build is reproducible for another user in another directory");
+    println!("ok      the build is reproducible for another user in another directory, and GNU ld links it too");
 
     let changed = tempfile::tempdir()?;
     copy(repository, changed.path())?;
@@ -102,6 +109,8 @@ fn build(repository: &Path) -> anyhow::Result<()> {
 }
 
 /// Builds the binary again. Checks that it does not depend on the directory, the user, cargo's home or file times.
+///
+/// Then links it once more with GNU ld: Rust's own linker is used on x86-64, GNU ld on arm64 and by many who build the binary.
 fn reproducible() -> anyhow::Result<()> {
     let script = "set -e
         mkdir /tmp/home
@@ -111,7 +120,10 @@ fn reproducible() -> anyhow::Result<()> {
         export HOME=/tmp/home TMPDIR=/tmp/home CARGO_HOME=\"/tmp/home/$(basename \"$CARGO_HOME\")\"
         chown -R 10001:10001 /tmp/home
         chroot --userspec=10001:10001 / /tmp/home/build/.ci/build >&2
-        sha256sum target/*/release/openfaas-pipe";
+        sha256sum target/*/release/openfaas-pipe
+        if [ \"$(uname -m)\" = x86_64 ]; then
+            chroot --userspec=10001:10001 / /tmp/home/build/.ci/build -C linker-features=-lld >&2
+        fi";
     let container = ["run", "--rm", "--label", LABEL];
     let stage = ["openfaas-pipe-test:build"];
     let run = |command: &[&str]| {

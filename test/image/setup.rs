@@ -121,11 +121,14 @@ fn directory() -> io::Result<TempDir> {
 /// Creates an image of the local gateway.
 fn gateway_image(repository: &Path) -> anyhow::Result<()> {
     let mut build = Command::new(env!("CARGO"));
-    build.args(["build", "--locked", "--package", "local-gateway", "--message-format=json"]);
+    // As the tests are built: with another selection, dependencies have other features and are compiled again.
+    build.args(["build", "--locked", "--workspace", "--bin", "local-gateway", "--example", "image-test"]);
+    build.arg("--message-format=json");
     let messages = finish(build.current_dir(repository))?;
     let program = messages.lines().find_map(|line| {
         let message: serde_json::Value = serde_json::from_str(line).ok()?;
-        message["executable"].as_str().map(PathBuf::from)
+        let is_gateway = message["target"]["name"] == "local-gateway";
+        message["executable"].as_str().filter(|_| is_gateway).map(PathBuf::from)
     });
     let program = program.context("cargo built no program")?;
     let folder = program.parent().context("no folder")?;

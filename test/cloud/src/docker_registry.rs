@@ -6,11 +6,11 @@ use std::io::{self, BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use local_gateway::{Issued, Request, StartError};
+use ring::rand::SystemRandom;
+use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use thiserror::Error;
@@ -185,7 +185,8 @@ impl Tokens {
 
     /// A JSON Web Token with the certificate of its signer in the header (`x5c`, RFC 7515 section 4.1.6).
     fn sign(&self, access: &[Value]) -> Option<String> {
-        let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &self.issued.key_der).ok()?;
+        let system = SystemRandom::new();
+        let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &self.issued.key_der, &system).ok()?;
         let now = OffsetDateTime::now_utc().unix_timestamp();
         let header = json!({"typ": "JWT", "alg": "ES256", "x5c": [STANDARD.encode(&self.issued.certificate_der)]});
         let claims = json!({
@@ -194,7 +195,7 @@ impl Tokens {
         });
         let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let message = format!("{}.{}", part(&header), part(&claims));
-        let signature = key.sign(&SystemRandom::new(), message.as_bytes()).ok()?;
+        let signature = key.sign(&system, message.as_bytes()).ok()?;
         Some(format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature.as_ref())))
     }
 }

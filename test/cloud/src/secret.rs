@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use ring::rand::{SecureRandom as _, SystemRandom};
 
 /// All secrets that were issued or configured.
 #[derive(Clone, Debug, Default)]
@@ -34,7 +35,7 @@ impl Secrets {
 
 pub(crate) fn random(bytes: usize) -> Vec<u8> {
     let mut random = vec![0; bytes];
-    aws_lc_rs::rand::fill(&mut random).expect("the system has random numbers");
+    SystemRandom::new().fill(&mut random).expect("the system has random numbers");
     random
 }
 

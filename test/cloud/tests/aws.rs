@@ -1,9 +1,6 @@
 //! AWS from a client's view: STS, the ECR API and an ECR registry.
-#![allow(clippy::unwrap_used, reason = "clippy allows it in tests, but not in their helpers")]
 
-mod common;
-
-use common::{ACCEPT, client, cloud, element, header, issuer, json, text};
+use crate::common::{ACCEPT, client, cloud, element, header, issuer, json, text};
 use local_cloud::aws::{EcrError, ROLE, StsError};
 use local_cloud::{Cloud, Image};
 use reqwest::{Client, Response};

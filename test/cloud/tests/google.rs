@@ -1,9 +1,6 @@
 //! Google Cloud from a client's view: STS, IAM Credentials and Artifact Registry.
-#![allow(clippy::unwrap_used, reason = "clippy allows it in tests, but not in their helpers")]
 
-mod common;
-
-use common::{ACCEPT, client, cloud, header, issuer, json};
+use crate::common::{ACCEPT, client, cloud, header, issuer, json};
 use local_cloud::google::{PROVIDER, REGISTRY, SERVICE_ACCOUNT};
 use local_cloud::{Cloud, Image};
 use reqwest::Client;

@@ -1,11 +1,8 @@
 //! Registries from a client's view.
-#![allow(clippy::unwrap_used, reason = "clippy allows it in tests, but not in their helpers")]
-
-mod common;
 
 use std::time::Duration;
 
-use common::{ACCEPT, client, cloud, header, json};
+use crate::common::{ACCEPT, client, cloud, header, json};
 use local_cloud::registry::{DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST};
 use local_cloud::{Challenges, Cloud, Fault, Image, Quirk, Registry};
 use reqwest::{Client, RequestBuilder, Response};
@@ -328,7 +325,7 @@ async fn fault_can_be_limited_to_a_host() {
     assert!(hung.unwrap_err().is_timeout());
     cloud.disconnect("other.example.com");
     // The client may still have an open connection, so this uses a new one.
-    assert!(common::client(&cloud).get("https://other.example.com/v2/").send().await.is_err());
+    assert!(crate::common::client(&cloud).get("https://other.example.com/v2/").send().await.is_err());
 }
 
 #[tokio::test]

@@ -1,20 +1,24 @@
-//! Signing keys created at start, and JSON Web Tokens (RFC 7519, compact form) signed with them.
+//! Signing keys, and JSON Web Tokens (RFC 7519, compact form) signed with them.
 
 use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::rsa::KeySize;
-use aws_lc_rs::signature::{
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::rand::{SecureRandom as _, SystemRandom};
+use ring::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, RSA_PKCS1_2048_8192_SHA256,
     RSA_PKCS1_SHA256, RsaKeyPair, RsaPublicKeyComponents, UnparsedPublicKey,
 };
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value, json};
 
 /// The claims of a token.
 pub type Claims = Map<String, Value>;
+
+/// Two RSA keys of 2048 bits for RS256 (PKCS #8), made with `openssl genpkey`. They sign nothing outside of tests: to create
+/// a key takes more than ring.
+const ISSUER: &[u8] = include_bytes!("issuer.pkcs8");
+const STRANGER: &[u8] = include_bytes!("stranger.pkcs8");
 
 /// A private key with its id.
 pub(crate) struct Key {
@@ -28,28 +32,29 @@ enum Pair {
 }
 
 impl Key {
-    /// Creates an RSA key of 2048 bits for RS256.
-    pub(crate) fn rsa() -> Self {
-        let pair = RsaKeyPair::generate(KeySize::Rsa2048).expect("the system has random numbers");
+    fn rsa(key: &[u8]) -> Self {
+        let pair = RsaKeyPair::from_pkcs8(key).expect("the key is valid");
         Self { kid: uuid(), pair: Pair::Rsa(Box::new(pair)) }
     }
 
     /// Creates a P-256 key for ES256.
     pub(crate) fn ec() -> Self {
-        let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).expect("the system has random numbers");
+        let (algorithm, random) = (&ECDSA_P256_SHA256_FIXED_SIGNING, SystemRandom::new());
+        let key = EcdsaKeyPair::generate_pkcs8(algorithm, &random).expect("the system has random numbers");
+        let pair = EcdsaKeyPair::from_pkcs8(algorithm, key.as_ref(), &random).expect("the key is valid");
         Self { kid: uuid(), pair: Pair::Ec(pair) }
     }
 
-    /// The RSA key of this process: creating one takes a tenth of a second, and tests start many issuers.
+    /// The RSA key of all issuers.
     pub(crate) fn shared_rsa() -> &'static Self {
         static KEY: OnceLock<Key> = OnceLock::new();
-        KEY.get_or_init(Self::rsa)
+        KEY.get_or_init(|| Self::rsa(ISSUER))
     }
 
     /// A second RSA key that is in no JWKS.
     pub(crate) fn stranger_rsa() -> &'static Self {
         static KEY: OnceLock<Key> = OnceLock::new();
-        KEY.get_or_init(Self::rsa)
+        KEY.get_or_init(|| Self::rsa(STRANGER))
     }
 
     /// The key id.
@@ -70,12 +75,8 @@ impl Key {
         let mut jwk = json!({"kid": self.kid, "use": "sig", "alg": self.algorithm()});
         let members = match &self.pair {
             Pair::Rsa(pair) => {
-                let public = pair.public_key();
-                json!({
-                    "kty": "RSA",
-                    "n": base64url(public.modulus().big_endian_without_leading_zero()),
-                    "e": base64url(public.exponent().big_endian_without_leading_zero()),
-                })
+                let public = RsaPublicKeyComponents::<Vec<u8>>::from(pair.public());
+                json!({"kty": "RSA", "n": base64url(&public.n), "e": base64url(&public.e)})
             }
             Pair::Ec(pair) => {
                 let point = pair.public_key().as_ref();
@@ -97,7 +98,7 @@ impl Key {
         let random = SystemRandom::new();
         let signature = match &self.pair {
             Pair::Rsa(pair) => {
-                let mut signature = vec![0; pair.public_modulus_len()];
+                let mut signature = vec![0; pair.public().modulus_len()];
                 pair.sign(&RSA_PKCS1_SHA256, &random, message.as_bytes(), &mut signature)
                     .expect("the buffer has the modulus's length");
                 signature
@@ -173,7 +174,7 @@ pub(crate) fn now() -> i64 {
 /// A random UUID (version 4).
 pub(crate) fn uuid() -> String {
     let mut bytes = [0; 16];
-    aws_lc_rs::rand::fill(&mut bytes).expect("the system has random numbers");
+    SystemRandom::new().fill(&mut bytes).expect("the system has random numbers");
     bytes[6] = bytes[6] & 0x0f | 0x40;
     bytes[8] = bytes[8] & 0x3f | 0x80;
     let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();

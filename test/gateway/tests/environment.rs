@@ -1,9 +1,6 @@
 //! Secrets and namespaces of every edition, and the permissions that they require.
-#![allow(clippy::unwrap_used, reason = "clippy allows it in tests, but not in their helpers")]
 
-mod common;
-
-use common::{access, client};
+use crate::common::{access, client};
 use local_gateway::{Builder, Flavour, Gateway, Issuer};
 use serde_json::{Value, json};
 

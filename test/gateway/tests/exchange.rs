@@ -1,11 +1,8 @@
 //! The token exchange: issued tokens and errors.
-#![allow(clippy::unwrap_used, reason = "clippy allows it in tests, but not in their helpers")]
 
-mod common;
-
+use crate::common::{ID_TOKEN, TOKEN_EXCHANGE, access, client, exchange, guide, start_guide};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use common::{ID_TOKEN, TOKEN_EXCHANGE, access, client, exchange, guide, start_guide};
 use local_gateway::issuer::ENVIRONMENT_UUID;
 use local_gateway::{Claims, ExpiresIn, Gateway, Issuer};
 use reqwest::StatusCode;
@@ -173,7 +170,7 @@ async fn access_token_expires_after_the_issuers_expiry() {
     gateway.apply(&yaml).unwrap();
     let token = access(&gateway, &issuer.token().audience(gateway.url()).mint(), &[]).await;
     assert_eq!(
-        common::deploy(&gateway, "POST", &token, &common::import_csv()).await.status(),
+        crate::common::deploy(&gateway, "POST", &token, &crate::common::import_csv()).await.status(),
         StatusCode::UNAUTHORIZED
     );
 }

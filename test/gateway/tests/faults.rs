@@ -1,14 +1,11 @@
 //! Faults over HTTP/1.1 and HTTP/2, with and without TLS.
-#![allow(clippy::unwrap_used, reason = "clippy allows it in tests, but not in their helpers")]
-
-mod common;
 
 use std::error::Error as _;
 use std::io;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
-use common::{client, client_builder, import_csv};
+use crate::common::{client, client_builder, import_csv};
 use local_gateway::{Certificate, Fault, Gateway, Latch, Version};
 use reqwest::{Client, Response, StatusCode};
 use serde_json::json;

@@ -1,11 +1,8 @@
 //! Responses of Community Edition and faasd that differ from OpenFaaS Enterprise.
-#![allow(clippy::unwrap_used, reason = "clippy allows it in tests, but not in their helpers")]
-
-mod common;
 
 use std::time::Duration;
 
-use common::client;
+use crate::common::client;
 use local_gateway::{Builder, Flavour, Gateway};
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
@@ -248,8 +245,9 @@ async fn every_edition_reports_its_provider() {
 #[tokio::test]
 async fn only_enterprise_has_an_exchange() {
     for flavour in Flavour::ALL {
-        let (gateway, issuer) = common::start_guide(Gateway::builder().flavour(flavour).basic_auth("admin", "secret"));
-        let form = [("grant_type", common::TOKEN_EXCHANGE), ("subject_token_type", common::ID_TOKEN)];
+        let (gateway, issuer) =
+            crate::common::start_guide(Gateway::builder().flavour(flavour).basic_auth("admin", "secret"));
+        let form = [("grant_type", crate::common::TOKEN_EXCHANGE), ("subject_token_type", crate::common::ID_TOKEN)];
         let url = format!("{}/oauth/token", gateway.url());
         let token = issuer.token().audience(gateway.url()).mint();
         let answer = client(&gateway).post(url).form(&[&form[..], &[("subject_token", &token)]].concat()).send().await;

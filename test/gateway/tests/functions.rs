@@ -1,11 +1,8 @@
 //! The REST API and the functions behind it.
-#![allow(clippy::unwrap_used, reason = "clippy allows it in tests, but not in their helpers")]
-
-mod common;
 
 use std::time::Duration;
 
-use common::{access, client, deploy, guide, import_csv, start_guide};
+use crate::common::{access, client, deploy, guide, import_csv, start_guide};
 use local_gateway::{Gateway, Issuer, Ready};
 use reqwest::StatusCode;
 use serde_json::{Value, json};

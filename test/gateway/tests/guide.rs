@@ -1,9 +1,6 @@
 //! The pipeline of the guide with the guide's IAM resources: exchange, deploy, invoke.
-#![allow(clippy::unwrap_used, reason = "clippy allows it in tests, but not in their helpers")]
 
-mod common;
-
-use common::{access, client, deploy, guide, import_csv};
+use crate::common::{access, client, deploy, guide, import_csv};
 use local_gateway::Fault;
 use reqwest::StatusCode;
 

@@ -1,11 +1,8 @@
 //! What goes wrong in providers: crashing images, rolling updates, containers that do not start or end, and Prometheus.
-#![allow(clippy::unwrap_used, reason = "clippy allows it in tests, but not in their helpers")]
-
-mod common;
 
 use std::time::{Duration, Instant};
 
-use common::client;
+use crate::common::client;
 use local_gateway::{Builder, Fault, Flavour, Gateway, Ready};
 use serde_json::{Value, json};
 

@@ -1,11 +1,8 @@
 //! Invocations: the guard of the watchdog and the built-in functions.
-#![allow(clippy::unwrap_used, reason = "clippy allows it in tests, but not in their helpers")]
-
-mod common;
 
 use std::time::{Duration, Instant};
 
-use common::{access, client, guide, import_csv};
+use crate::common::{access, client, guide, import_csv};
 use local_gateway::{Fault, Flavour, Gateway, Ready};
 use reqwest::StatusCode;
 use serde_json::{Value, json};

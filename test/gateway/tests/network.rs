@@ -1,13 +1,10 @@
 //! The relay, the forward proxy and the raw servers.
-#![allow(clippy::unwrap_used, reason = "clippy allows it in tests, but not in their helpers")]
-
-mod common;
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use common::client;
+use crate::common::client;
 use local_gateway::raw::{self, Behaviour};
 use local_gateway::{Gateway, client_config, proxy, relay};
 use reqwest::{Client, Proxy, StatusCode};

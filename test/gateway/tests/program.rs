@@ -1,12 +1,9 @@
 //! The program: its output is sufficient to try out the pipe by hand.
-#![allow(clippy::unwrap_used, reason = "clippy allows it in tests, but not in their helpers")]
-
-mod common;
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 
-use common::client;
+use crate::common::client;
 
 /// A running program and the lines that it printed. Dropping it stops the program.
 struct Program(Child, Vec<String>);

@@ -1,12 +1,9 @@
 //! What real gateways of Community Edition and faasd answered is what the local gateway answers.
-#![allow(clippy::unwrap_used, reason = "clippy allows it in tests, but not in their helpers")]
-
-mod replay;
 
 use std::collections::BTreeMap;
 
+use crate::replay::{Answer, Body, Exchange, difference, exception, send};
 use local_gateway::{Flavour, client_config};
-use replay::{Answer, Body, Exchange, difference, exception, send};
 use reqwest::Client;
 use serde_json::Value;
 
@@ -49,7 +46,7 @@ fn exchange(request: &str, response: &str) -> Exchange {
 }
 
 async fn replay_all(flavour: Flavour, text: &str) {
-    let gateway = replay::gateway(flavour).unwrap();
+    let gateway = crate::replay::gateway(flavour).unwrap();
     let client = Client::builder().tls_backend_preconfigured(client_config("")).no_proxy().build().unwrap();
     let exchanges = exchanges(text);
     assert!(exchanges.len() > 80, "{}", exchanges.len());

@@ -2,9 +2,9 @@
 //!
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>
 
-use aws_lc_rs::digest::{SHA256, digest};
-use aws_lc_rs::hmac;
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use local_gateway::Request;
+use sha2::{Digest as _, Sha256};
 
 use crate::secret::hex;
 
@@ -72,9 +72,11 @@ fn normal(value: &[u8]) -> String {
 }
 
 pub(crate) fn sha256(bytes: &[u8]) -> String {
-    hex(digest(&SHA256, bytes).as_ref())
+    hex(&Sha256::digest(bytes))
 }
 
 fn hmac_sha256(key: &[u8], message: &[u8]) -> Vec<u8> {
-    hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), message).as_ref().to_vec()
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("a key may have any length");
+    mac.update(message);
+    mac.finalize().into_bytes().to_vec()
 }

@@ -1,5 +1,4 @@
 //! A client for the tests of the cloud, independent of the pipe's code.
-#![allow(dead_code, reason = "each test binary uses a part")]
 
 use local_cloud::{Cloud, Issuer};
 use reqwest::{Client, Proxy, Response};

@@ -1,5 +1,4 @@
 //! A client for the tests of the gateway, independent of the gateway's own code.
-#![allow(dead_code, reason = "each test binary uses a part")]
 
 use local_gateway::{Builder, Gateway, Issuer, client_config};
 use reqwest::{Client, Response, StatusCode};
