@@ -170,6 +170,14 @@ fn call_without_a_response_times_out() {
 }
 
 #[test]
+fn slow_call_is_not_told_to_use_the_queue() {
+    let gateway = start(permissive());
+    gateway.fault(Fault::on("GET", "/function/a").hang());
+    let pipe = deploy(&gateway, &["a"], &["a"]).var("TIMEOUT", "1s").var("WAIT_TIMEOUT", "1500ms");
+    pipe.run().exits(5).says("`a`").does_not_say("`ASYNC").does_not_say("firewall");
+}
+
+#[test]
 fn no_call_is_made_unless_all_functions_are_ready() {
     let gateway = start(permissive());
     gateway.fault(Fault::on("PUT", "/system/functions").containing("\"b\"").status(400).body("no"));

@@ -31,6 +31,8 @@ pub(crate) struct Call<'a> {
     pub(crate) url: Url,
     /// True if the gateway queues it.
     pub(crate) asynchronous: bool,
+    /// Whether `ASYNC` could be set instead; a call of `VERIFY` needs the response.
+    pub(crate) may_be_queued: bool,
     pub(crate) idempotent: bool,
     pub(crate) retries: u32,
 }
@@ -41,6 +43,13 @@ pub(crate) struct CallResponse {
     pub(crate) took: Duration,
     /// True if a function token went with the call.
     pub(crate) with_token: bool,
+}
+
+impl Call<'_> {
+    /// The other remedy for a function that takes long.
+    pub(super) fn or_queue(&self) -> &'static str {
+        if self.may_be_queued { ", or call it with `ASYNC: 'true'`" } else { "" }
+    }
 }
 
 impl CallResponse {

@@ -178,8 +178,9 @@ impl RefusedCall<'_> {
     fn slow(&self) -> String {
         format!(
             "if it always takes about {}, that is a timeout: raise `exec_timeout` of the function, `upstream_timeout` of the \
-             gateway and the timeout of an ingress, or call it with `ASYNC: 'true'`",
-            log::duration(self.answered.took)
+             gateway and the timeout of an ingress{}",
+            log::duration(self.answered.took),
+            self.call.or_queue()
         )
     }
 
@@ -238,9 +239,14 @@ impl RefusedCall<'_> {
         let distance = |function: &Status| strsim::osa_distance(&function.name, wanted);
         let is_near = |function: &Status| distance(function) <= function.name.len() / 3 + 1;
         let Ok(functions) = self.caller.gateway.list(self.call.function.namespace.as_deref(), is_near).await else {
-            return "either the function itself answers 404, or there is no function with this name: check its name and \
-                    namespace, and that it was deployed"
-                .to_owned();
+            // Community Edition's own words.
+            return if self.start.starts_with("error finding function") {
+                "there is no function with this name: check its name and namespace, and that it was deployed".to_owned()
+            } else {
+                "either the function itself answers 404, or there is no function with this name: check its name and \
+                 namespace, and that it was deployed"
+                    .to_owned()
+            };
         };
         if functions.iter().any(|function| function.name == *wanted) {
             return "the function exists, so this is its own response: check the path".to_owned();
@@ -268,9 +274,9 @@ pub(crate) fn no_response(caller: &Caller<'_>, call: &Call<'_>, error: &Error) -
                     problem.with_hint(format!("the gateway did not queue the call within {limit}: raise `TIMEOUT`"))
                 }
                 Cause::TimedOut(limit) => problem.with_hint(format!(
-                    "the function did not respond within {}, and may still run: raise `TIMEOUT`, or call it with `ASYNC: \
-                     'true'`",
-                    log::duration(*limit)
+                    "the function did not respond within {}, and may still run: raise `TIMEOUT`{}",
+                    log::duration(*limit),
+                    call.or_queue()
                 )),
                 Cause::Closed if caller.payload.size() >= LARGE_BODY => {
                     let limit = body_limit(&caller.payload.size_in_words());

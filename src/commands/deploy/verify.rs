@@ -86,7 +86,8 @@ impl Verifier<'_> {
         let url = self.url(written, &function);
         let caller = Caller { gateway, options: &self.verify.options, payload: self.payload };
         // All retries are made here, so that they end at the deadline.
-        let call = Call { function: &function, url, asynchronous: false, idempotent: true, retries: 0 };
+        let call =
+            Call { function: &function, url, asynchronous: false, may_be_queued: false, idempotent: true, retries: 0 };
         let mut pause = PAUSE;
         loop {
             let may_retry = || Instant::now() + pause < deadline;

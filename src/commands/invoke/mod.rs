@@ -43,7 +43,7 @@ pub(crate) async fn run(mut preparation: Preparation<'_>, invoke: &Invoke) -> Re
     }
     let retries = preparation.config.retries;
     let Invoke { asynchronous, idempotent, .. } = *invoke;
-    let call = Call { function: &target, url, asynchronous, idempotent, retries };
+    let call = Call { function: &target, url, asynchronous, may_be_queued: true, idempotent, retries };
     let caller = Caller { gateway: &gateway, options: &invoke.options, payload: &payload };
     let attributes = Attributes::inherited_from(preparation.config.places.clone_dir.as_deref());
     if let Err(problem) = response(&caller, &call, invoke, attributes, &mut invocation).await {

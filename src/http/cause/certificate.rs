@@ -18,6 +18,8 @@ pub(crate) struct Certificate {
     hint: &'static str,
 }
 
+/// How many of a certificate's names are shown; a server may have thousands.
+const MOST_NAMES: usize = 5;
 const NAMELESS: &str = "a certificate needs a subject alternative name; with `openssl req -x509`: \
     `-addext 'subjectAltName=DNS:HOST'`";
 const REISSUE: &str = "issue the certificate again; this command shows it: \
@@ -44,9 +46,12 @@ impl Certificate {
                  `openssl s_client -connect HOST:PORT -servername HOST -showcerts`",
             ),
             Error::NotValidForNameContext { presented, .. } if !presented.is_empty() => {
-                let names: Vec<_> = presented.iter().map(|name| format!("`{}`", quote(&bare_name(name)))).collect();
+                let names = presented.iter().take(MOST_NAMES).map(|name| format!("`{}`", quote(&bare_name(name))));
+                let names = names.collect::<Vec<_>>().join(", ");
+                let more = presented.len().saturating_sub(MOST_NAMES);
+                let more = if more > 0 { format!(" and {more} more") } else { String::new() };
                 (
-                    format!("the certificate is not for this host name, but for {}", names.join(", ")),
+                    format!("the certificate is not for this host name, but for {names}{more}"),
                     "use a host name that the certificate is for, or issue it for this one",
                 )
             }
@@ -127,6 +132,17 @@ mod tests {
         assert_eq!(bare_name("IpAddress(10.0.0.1)"), "10.0.0.1");
         assert_eq!(bare_name("IpAddress(0::1)"), "::1");
         assert_eq!(bare_name("gw.example.com"), "gw.example.com");
+    }
+
+    #[test]
+    fn certificate_with_many_names_is_one_short_line() {
+        let names = |count: usize| {
+            let expected = rustls::pki_types::ServerName::try_from("gw.example.com").unwrap();
+            let presented = (0..count).map(|number| format!("DnsName(\"{number}.example.com\")")).collect();
+            Certificate::of(&CertificateError::NotValidForNameContext { expected, presented }).to_string()
+        };
+        assert!(names(5).ends_with("`4.example.com`"));
+        assert!(names(5000).ends_with("`4.example.com` and 4995 more"));
     }
 
     #[test]
