@@ -24,10 +24,17 @@ enum Change {
     Prune,
     RollbackUpdate,
     RollbackDelete,
+    SecretUpdate,
+    SecretCreate,
+    NamespaceCreate,
+    NamespaceDelete,
 }
 
+/// The namespace that is created or deleted.
+const NAMESPACE: &str = "preview-7";
+
 impl Change {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 13] = [
         Self::Update,
         Self::Create,
         Self::CreateOnly,
@@ -37,6 +44,10 @@ impl Change {
         Self::Prune,
         Self::RollbackUpdate,
         Self::RollbackDelete,
+        Self::SecretUpdate,
+        Self::SecretCreate,
+        Self::NamespaceCreate,
+        Self::NamespaceDelete,
     ];
 
     fn title(self) -> &'static str {
@@ -50,21 +61,40 @@ impl Change {
             Self::Prune => "`PRUNE`, `DELETE`",
             Self::RollbackUpdate => "`ROLLBACK`, `PUT` of the previous version",
             Self::RollbackDelete => "`ROLLBACK`, `DELETE` of a new function",
+            Self::SecretUpdate => "`SECRET_VALUES`, `PUT` of a secret that exists",
+            Self::SecretCreate => "`SECRET_VALUES`, `POST` of a new secret",
+            Self::NamespaceCreate => "`CREATE_NAMESPACE`, `POST`",
+            Self::NamespaceDelete => "`DELETE_NAMESPACE`, `DELETE` of an empty namespace",
         }
     }
 
     /// The method of the request that fails, and its number among the requests with that method, counted from 1.
     fn request(self) -> (&'static str, u64) {
         match self {
-            Self::Update => ("PUT", 1),
+            Self::Update | Self::SecretUpdate => ("PUT", 1),
             Self::Create | Self::CreateOnly | Self::ReplaceCreate => ("POST", 1),
+            Self::SecretCreate | Self::NamespaceCreate => ("POST", 1),
             Self::ReplaceDelete | Self::Remove | Self::Prune | Self::RollbackDelete => ("DELETE", 1),
+            Self::NamespaceDelete => ("DELETE", 1),
             Self::RollbackUpdate => ("PUT", 2),
         }
     }
 
+    fn path(self) -> &'static str {
+        match self {
+            Self::SecretUpdate | Self::SecretCreate => "/system/secrets",
+            Self::NamespaceCreate | Self::NamespaceDelete => "/system/namespace/",
+            _ => "/system/functions",
+        }
+    }
+
+    /// Whether it changes a function.
+    fn is_of_function(self) -> bool {
+        self.path() == "/system/functions"
+    }
+
     fn has_old_version(self) -> bool {
-        !matches!(self, Self::Create | Self::CreateOnly | Self::RollbackDelete)
+        self.is_of_function() && !matches!(self, Self::Create | Self::CreateOnly | Self::RollbackDelete)
     }
 
     /// Whether the function is supposed to be deleted at the end.
@@ -90,8 +120,30 @@ impl Change {
                 .var("OWNER_LABEL", "true")
                 .var("PRUNE", "true"),
             Self::RollbackUpdate | Self::RollbackDelete => rollback(pipe),
+            Self::SecretUpdate | Self::SecretCreate => {
+                let pipe = pipe.stack(&format!("{}    secrets: [s]\n", stack(&["f"], "2")));
+                pipe.list("SECRET_VALUES", &["s=new value"])
+            }
+            Self::NamespaceCreate => namespaced(pipe).var("CREATE_NAMESPACE", "true"),
+            Self::NamespaceDelete => namespaced(pipe).var("COMMAND", "remove").var("DELETE_NAMESPACE", "true"),
         }
     }
+
+    /// What exists before.
+    fn set_up(self, gateway: &Gateway) {
+        match self {
+            Self::SecretUpdate => gateway.put_secret("openfaas-fn", "s", b"old value"),
+            Self::NamespaceDelete => {
+                let labels = [("openfaas", "1"), ("com.openfaas-pipe.created-by", "shop.4cdc11e67ce24e3b")];
+                gateway.put_namespace(NAMESPACE, &labels, &[("openfaas", "1")]);
+            }
+            _ => {}
+        }
+    }
+}
+
+fn namespaced(pipe: Pipe) -> Pipe {
+    pipe.var("OPENFAAS_NAMESPACE", NAMESPACE).var("BITBUCKET_REPO_FULL_NAME", "acme/shop")
 }
 
 /// The point at which the request fails.
@@ -168,10 +220,12 @@ fn cell(change: Change, point: Point, flavour: Flavour) -> Result<String, String
     let builder = if is_rollback { builder.ready_of("example/f:2", Ready::Never) } else { builder };
     let (method, nth) = change.request();
     // faasd deletes a function before it status_requests up the image of the new version.
-    let faasd_removes = point == Point::Halfway && method == "PUT" && flavour == Flavour::Faasd;
+    let is_update = method == "PUT" && change.is_of_function();
+    let faasd_removes = point == Point::Halfway && is_update && flavour == Flavour::Faasd;
     let wanted = if change == Change::RollbackUpdate { "example/f:1" } else { "example/f:2" };
     let builder = if faasd_removes { builder.unreachable_image(wanted) } else { builder };
-    let gateway = start(builder);
+    let gateway = start(builder.namespaces(&["openfaas-fn"]));
+    change.set_up(&gateway);
     let mut old = version_1("f");
     if change == Change::Prune {
         old["labels"] = json!({"com.openfaas-pipe.owner": "shop.63f64cafed7a4a86"});
@@ -182,7 +236,7 @@ fn cell(change: Change, point: Point, flavour: Flavour) -> Result<String, String
             gateway.set_ready("f", Ready::Never);
         }
     }
-    let fault = Fault::on(method, "/system/functions").nth(nth);
+    let fault = Fault::on(method, change.path()).nth(nth);
     let timeout = if point == Point::Hang { "1s" } else { "30s" };
     let pipe = change.pipe(&gateway, flavour).var("TIMEOUT", timeout);
     let ran = match point.fault(fault.clone(), method) {
@@ -191,20 +245,22 @@ fn cell(change: Change, point: Point, flavour: Flavour) -> Result<String, String
             gateway.fault(fault);
             pipe.run()
         }
-        None => stopped(&gateway, pipe, fault, (method, nth)),
+        None => stopped(&gateway, pipe, fault, change),
     };
     let left = left(&gateway, change, &old, &ran)?;
     Ok(format!("{left}, {}", ran.code))
 }
 
 /// Stops a run while the request is in flight. The gateway then processes the request.
-fn stopped(gateway: &Gateway, pipe: Pipe, fault: Fault, (method, nth): (&str, u64)) -> Ran {
+fn stopped(gateway: &Gateway, pipe: Pipe, fault: Fault, change: Change) -> Ran {
+    let (method, nth) = change.request();
     let latch = Latch::closed();
     gateway.fault(fault.held_by(&latch));
     let mut running = Running::of(pipe);
     let arrived = || {
         let requests = gateway.requests();
-        let changes = requests.iter().filter(|request| request.path == "/system/functions" && request.method == method);
+        let changes =
+            requests.iter().filter(|request| request.path.starts_with(change.path()) && request.method == method);
         changes.count() as u64 >= nth
     };
     // A run that never sends the request (a rollback that is rejected up front) exits by itself.
@@ -219,6 +275,9 @@ fn stopped(gateway: &Gateway, pipe: Pipe, fault: Fault, (method, nth): (&str, u6
 
 /// The state of the function. An error if it was deleted or lost configuration and the last line does not say so.
 fn left(gateway: &Gateway, change: Change, old: &serde_json::Value, ran: &Ran) -> Result<&'static str, String> {
+    if !change.is_of_function() {
+        return Ok(left_of_resource(gateway, change));
+    }
     let function = gateway.function("openfaas-fn", "f").filter(|function| !function.terminating);
     let Some(function) = function else {
         if change.removes() || !change.has_old_version() {
@@ -244,6 +303,49 @@ fn left(gateway: &Gateway, change: Change, old: &serde_json::Value, ran: &Ran) -
         }
     }
     Ok("old version")
+}
+
+/// The state of the secret or the namespace, and of the function that needs it.
+fn left_of_resource(gateway: &Gateway, change: Change) -> &'static str {
+    let is_deployed = !gateway.functions().is_empty();
+    let exists = gateway.namespaces().iter().any(|namespace| namespace.name == NAMESPACE);
+    let secret = gateway.secret("openfaas-fn", "s");
+    match (change, secret.as_deref()) {
+        (Change::NamespaceDelete, _) => {
+            if exists {
+                "kept"
+            } else {
+                "deleted"
+            }
+        }
+        (Change::NamespaceCreate, _) => match (exists, is_deployed) {
+            (true, true) => "created, function deployed",
+            (true, false) => "created, no function",
+            (false, true) => "not created, function deployed",
+            (false, false) => "not created, no function",
+        },
+        (_, None) => {
+            if is_deployed {
+                "not created, function deployed"
+            } else {
+                "not created, no function"
+            }
+        }
+        (_, Some(b"new value")) => {
+            if is_deployed {
+                "new value, function deployed"
+            } else {
+                "new value, no function"
+            }
+        }
+        (_, Some(_)) => {
+            if is_deployed {
+                "old value, function deployed"
+            } else {
+                "old value, no function"
+            }
+        }
+    }
 }
 
 fn jobs() -> Vec<(Change, Point, Flavour)> {
