@@ -1,6 +1,6 @@
 //! `COMMAND: whoami`.
 
-use local_gateway::{Fault, Gateway, TokenBuilder};
+use local_gateway::{Fault, Gateway, Issuer, TokenBuilder};
 
 use crate::support::{GUIDE_STACK, Pipe, Ran, guide, issuer, open, permitting, start};
 
@@ -359,4 +359,30 @@ fn gateway_token_is_not_printed() {
     let gateway = guide(&issuer());
     gateway.fault(Fault::on("POST", "/oauth/token").status(200).body(r#"{"access_token":"not-a-jwt-but-secret"}"#));
     whoami(&gateway).run().exits(0).says("the gateway exchanged the token\n").does_not_say("not-a-jwt-but-secret");
+}
+
+#[test]
+fn token_of_gitlab_gets_a_role_from_the_claims_that_it_has() {
+    let issuer = Issuer::other("https://gitlab.example.com");
+    let gateway = start(Gateway::builder().issuer(&issuer));
+    let token = ["repositoryUuid", "branchName", "stepUuid", "pipelineUuid", "pipelineRunUuid", "workspaceUuid"]
+        .into_iter()
+        .fold(issuer.token(), TokenBuilder::without)
+        .claim("aud", gateway.public_url())
+        .claim("sub", "project_path:acme/shop:ref_type:branch:ref:main")
+        .claim("project_id", "22")
+        .claim("project_path", "acme/shop")
+        .claim("ref", "main")
+        .claim("ref_type", "branch");
+    let pipe = Pipe::at(&gateway).stack(GUIDE_STACK).var("BITBUCKET_STEP_OIDC_TOKEN", token.clone().mint());
+    let ran = pipe.run_with_all(&[("COMMAND", "whoami"), ("OUTPUT_FILE", "iam.yaml")]).exits(3);
+    let ran = ran.says("INFO: the ID token is from GitLab (`https://gitlab.example.com`)\n");
+    ran.does_not_say("remove `BITBUCKET_STEP_OIDC_TOKEN`").does_not_say("repositoryUuid").does_not_say("WARNING");
+    gateway
+        .apply(&std::fs::read_to_string(pipe.dir().join("iam.yaml")).expect("cannot read file"))
+        .expect("invalid resources");
+    pipe.run().exits(0);
+    // Not another project.
+    let other = token.claim("project_id", "23").mint();
+    pipe.run_with("BITBUCKET_STEP_OIDC_TOKEN", &other).exits(3).says("      jwt:project_id: [\"23\"]\n");
 }

@@ -4,12 +4,10 @@ use serde_json::Value;
 
 use super::audience::{self, Audience};
 use super::findings::{BuildContext, Subject, findings, list, span};
+use super::system::System;
 use super::{Claims, VARIABLE, resources};
 use crate::console::log::quote;
 use crate::diagnostic::{Diagnostic, Failure, Severity};
-
-/// The claims that a JwtIssuer (the first three) and the usual Role check: shown even if they are absent.
-const MATCHED: [&str; 6] = ["iss", "aud", "sub", "repositoryUuid", "branchName", "deploymentEnvironmentUuid"];
 
 /// The problem of a step without an ID token, with the YAML that adds one.
 pub(super) fn missing_token(gateway: &str) -> Diagnostic {
@@ -88,7 +86,7 @@ impl Reason {
                     None => NO_ROLE.to_owned(),
                 };
                 known.for_each(|finding| remedy.push_str(&format!("\n{finding}")));
-                return match resources::condition(claims) {
+                return match resources::condition(claims, build) {
                     Ok(condition) => {
                         format!("{remedy}\na Role with this condition matches the step:\n{}", condition.trim_end())
                     }
@@ -154,11 +152,12 @@ pub fn explain_refusal(
     let mut hint = reason.remedy(claims, gateway, now, build);
     if !matches!(reason, Reason::NoIam | Reason::NotTheGateway) {
         let rows = claims_table(claims, gateway, now);
+        let matched = System::of(claims).matched();
         hint.push_str("\nclaims of the token:");
         let shown: &[&str] = match reason {
             Reason::Expired => &["exp", "iat", "nbf"],
-            Reason::NoRole | Reason::Unknown => &MATCHED,
-            _ => &MATCHED[..3],
+            Reason::NoRole | Reason::Unknown => &matched,
+            _ => &matched[..3],
         };
         for [claim, value, meaning] in rows.iter().filter(|[claim, ..]| shown.contains(&claim.as_str())) {
             hint.push_str(&format!("\n  {claim}: {value} ({meaning})"));
@@ -172,12 +171,13 @@ pub fn explain_refusal(
 
 /// All claims of a token, first those that the gateway checks, with the value of each, and how the gateway's IAM reads it.
 pub fn claims_table(claims: &Claims, gateway: &str, now: u64) -> Vec<[String; 3]> {
-    let others = claims.iter().map(|(claim, _)| claim).filter(|claim| !MATCHED.contains(claim));
+    let matched = System::of(claims).matched();
+    let others = claims.iter().map(|(claim, _)| claim).filter(|claim| !matched.contains(claim));
     let row = |claim: &str| {
         let value = claims.get(claim).map_or_else(|| "-".to_owned(), show);
         [quote(claim), value, meaning(claim, claims, gateway, now)]
     };
-    MATCHED.into_iter().chain(others).map(row).collect()
+    matched.into_iter().chain(others).map(row).collect()
 }
 
 /// A claim's value on one line.
@@ -197,6 +197,9 @@ fn meaning(claim: &str, claims: &Claims, gateway: &str, now: u64) -> String {
     match claim {
         "iss" => match (claims.issuer(), claims.workspace()) {
             (None, _) => "missing: no gateway accepts the token".into(),
+            (_, None) if System::other(claims).is_some() => {
+                format!("{}; `spec.iss` of a JwtIssuer must be equal", System::of(claims).name())
+            }
             (_, None) => "not Bitbucket Pipelines; `spec.iss` of a JwtIssuer must be equal".into(),
             (_, Some(_)) => "`spec.iss` of a JwtIssuer must be equal".into(),
         },
@@ -231,6 +234,9 @@ fn meaning(claim: &str, claims: &Claims, gateway: &str, now: u64) -> String {
             (Some(time), _) if time > now => format!("{} from now", span(time - now)),
             (Some(time), _) => format!("{} ago", span(now - time)),
         },
+        "sub" if System::other(claims).is_some() => "a Role may have a condition on it".into(),
+        "project_id" | "repository_id" => "the usual Role has a condition on it".into(),
+        "ref" | "environment" if claims.text(claim).is_none() => absent(),
         "sub" | "stepUuid" | "pipelineRunUuid" => "different in every run: do not use it in a condition".into(),
         "workspaceUuid" | "pipelineUuid" => "a Role may have a condition on it, with its braces".into(),
         _ => "a Role may have a condition on it".into(),

@@ -1,6 +1,7 @@
 //! Checks of a token before it is sent: which of its claims a gateway will or may refuse.
 
 use super::audience::{self, Audience};
+use super::system::System;
 use super::{Claims, VARIABLE, own_token};
 use crate::console::log::quote;
 use crate::diagnostic::{Diagnostic, Failure, Severity};
@@ -108,6 +109,12 @@ fn issuer(claims: &Claims, build: &BuildContext) -> Noticed {
     let Some(issuer) = claims.issuer() else {
         return Some((Severity::Error, "the ID token has no `iss`".to_owned(), own));
     };
+    if let Some(system) = System::other(claims).filter(|_| build.workspace.is_none()) {
+        let message = format!("the ID token is from {} (`{}`)", system.name(), quote(issuer));
+        let hint = "a gateway accepts it if a JwtIssuer has that `iss` and the token's `aud`, and a Role has conditions on its \
+                    claims: `COMMAND: whoami` prints them";
+        return Some((Severity::Note, message, hint.to_owned()));
+    }
     let Some(workspace) = claims.workspace() else {
         return Some((
             Severity::Warning,
@@ -170,6 +177,9 @@ fn audience(claims: &Claims, gateway: &str, build: &BuildContext) -> Noticed {
             None,
             "this is right if the gateway's JwtIssuer lists one of them in `aud`; otherwise write",
         ),
+        Audience::Default if System::other(claims).is_some() => {
+            (Severity::Warning, "the ID token has no `aud`".to_owned(), None, "request it for the gateway:")
+        }
         Audience::Default => (
             Severity::Warning,
             format!("the ID token is not meant for `{url}`: it has only Bitbucket's default audience"),
@@ -177,7 +187,7 @@ fn audience(claims: &Claims, gateway: &str, build: &BuildContext) -> Noticed {
             "instead of `oidc: true`, write",
         ),
     };
-    if wanted.chars().count() > audience::LONGEST {
+    if wanted.chars().count() > audience::LONGEST && System::of(claims) == System::Bitbucket {
         let hint = format!(
             "Bitbucket does not accept an audience of more than {} characters: choose a shorter one, and add it to the \
              JwtIssuer's `aud`",
@@ -187,15 +197,16 @@ fn audience(claims: &Claims, gateway: &str, build: &BuildContext) -> Noticed {
     }
     let mut audiences: Vec<&str> = custom.iter().copied().filter(|audience| Some(*audience) != replaced).collect();
     audiences.push(wanted);
-    let mut hint = format!("{how}\n{}", audience::block(&audiences));
-    if audiences.len() > audience::MOST {
+    let system = System::of(claims);
+    let mut hint = format!("{how}\n{}", system.audience_block(&audiences));
+    if audiences.len() > audience::MOST && system == System::Bitbucket {
         hint += &format!("\nand remove another audience: Bitbucket accepts at most {} per step", audience::MOST);
     }
     Some((severity, message, hint))
 }
 
 fn branch(claims: &Claims, build: &BuildContext) -> Noticed {
-    if claims.branch().is_some() {
+    if claims.branch().is_some() || System::other(claims).is_some() {
         return None;
     }
     let why = match (&build.tag, &build.pull_request) {
@@ -209,7 +220,7 @@ fn branch(claims: &Claims, build: &BuildContext) -> Noticed {
 }
 
 fn environment(claims: &Claims, build: &BuildContext) -> Noticed {
-    if claims.environment().is_some() {
+    if claims.environment().is_some() || System::other(claims).is_some() {
         return None;
     }
     let message = match &build.environment {

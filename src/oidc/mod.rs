@@ -8,6 +8,7 @@ mod exchange;
 mod explain;
 mod findings;
 mod resources;
+mod system;
 #[cfg(test)]
 mod tests;
 mod yaml;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::audience::{self, Audience};
+use super::system::{Binding, Condition, System};
 use super::yaml::{quoted, scalar};
 use super::{BuildContext, Claims, own_token};
 use crate::diagnostic::Explain;
@@ -134,12 +135,18 @@ pub(crate) enum Unbound {
          without a condition on one of them would admit every step of the repository"
     )]
     Step,
+    #[error(
+        "no Policy and no Role are proposed: the ID token names neither a branch nor an environment, and a Role without a \
+         condition on one of them would admit every job of the repository"
+    )]
+    Job,
 }
 
 impl Explain for Unbound {
     fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Issuer | Self::Repository => own_token(),
+            Self::Job => "give the job an `environment:`, then run `COMMAND: whoami` in it".to_owned(),
             Self::Step => "give the step a `deployment:`, then run `COMMAND: whoami` in it".to_owned(),
         })
     }
@@ -155,7 +162,7 @@ pub(crate) fn resources(
     grants: &[Grant],
 ) -> Result<String, Unbound> {
     let issuer = claims.issuer().ok_or(Unbound::Issuer)?;
-    let condition = condition(claims)?;
+    let condition = condition(claims, build)?;
     let name = name(claims, build, of)?;
     Ok(format!(
         "# Whose tokens the gateway accepts. If a JwtIssuer with this `iss` exists, only add the `aud` to it.\n\
@@ -173,21 +180,21 @@ pub(crate) fn resources(
 /// The name of Policy and Role: a label for each thing that they are bound to, so that no step's resources replace or widen
 /// those of another.
 fn name(claims: &Claims, build: &BuildContext, of: Option<&str>) -> Result<String, Unbound> {
-    let workspace = claims.workspace().or(claims.issuer()).ok_or(Unbound::Issuer)?;
-    let repository = build.repository_slug.as_deref().or(claims.repository()).ok_or(Unbound::Repository)?;
-    let bound = match (claims.environment(), claims.branch()) {
-        (Some(uuid), _) => label("deployment-", build.environment.as_deref().unwrap_or(uuid)),
-        (None, Some(branch)) => label("branch-", branch),
-        (None, None) => return Err(Unbound::Step),
-    };
-    let labels = ["bitbucket".to_owned(), label("", workspace), label("", repository), bound];
+    let system = System::of(claims);
+    let issuer = claims.workspace().or(claims.issuer()).ok_or(Unbound::Issuer)?;
+    let Binding { repository, bound: (kind, bound), .. } = system.binding(claims, build)?;
+    let labels = [system.prefix().to_owned(), label("", issuer), label("", repository), label(kind, bound)];
     Ok(labels.into_iter().chain(of.map(|of| label("", of))).collect::<Vec<_>>().join("."))
 }
 
 fn jwt_issuer(claims: &Claims, issuer: &str, gateway: &str, build: &BuildContext) -> String {
+    let system = System::of(claims);
     let (trust, name) = match claims.workspace() {
-        Some(workspace) => ("", workspace),
-        None => ("# This issuer is not Bitbucket Pipelines: apply this only if you trust it.\n", issuer),
+        Some(workspace) => (String::new(), workspace),
+        None if system == System::Bitbucket => {
+            ("# This issuer is not Bitbucket Pipelines: apply this only if you trust it.\n".to_owned(), issuer)
+        }
+        None => (format!("# This issuer is {}: apply this only if you trust it.\n", system.name()), issuer),
     };
     let as_written = claims.audiences().contains(&gateway);
     let (note, audience) = match Audience::of(claims, gateway) {
@@ -197,14 +204,18 @@ fn jwt_issuer(claims: &Claims, issuer: &str, gateway: &str, build: &BuildContext
         ),
         Audience::Named if as_written => ("", gateway.to_owned()),
         Audience::Named => ("", audience::wanted(gateway).to_owned()),
-        _ => (
+        _ if system == System::Bitbucket => (
             "  # Not in the token yet: the step's `oidc: audiences:` must list it too.\n",
+            audience::wanted(gateway).to_owned(),
+        ),
+        _ => (
+            "  # Not in the token yet: it must be requested for this audience.\n",
             audience::wanted(gateway).to_owned(),
         ),
     };
     format!(
         "{trust}{}  iss: {}\n  aud:\n{note}  - {}\n  tokenExpiry: 30m\n",
-        head("JwtIssuer", &format!("bitbucket.{}", label("", name))),
+        head("JwtIssuer", &format!("{}.{}", system.prefix(), label("", name))),
         scalar(issuer),
         scalar(&audience),
     )
@@ -216,26 +227,16 @@ pub(crate) fn issuer(claims: &Claims, gateway: &str, build: &BuildContext) -> Op
 }
 
 /// The conditions of a Role for this step and those like it.
-pub(super) fn condition(claims: &Claims) -> Result<String, Unbound> {
+pub(super) fn condition(claims: &Claims, build: &BuildContext) -> Result<String, Unbound> {
     let issuer = claims.issuer().ok_or(Unbound::Issuer)?;
-    let repository = claims.repository().ok_or(Unbound::Repository)?;
-    let bound = match (claims.environment(), claims.branch()) {
-        (Some(uuid), _) => format!(
-            "# Only steps with this `deployment:`, on any branch or tag.\n      jwt:deploymentEnvironmentUuid: [{}]",
-            quoted(uuid)
-        ),
-        (None, Some(branch)) => format!(
-            "# Only builds of this branch; builds of tags have no branch.\n      jwt:branchName: [{}]",
-            quoted(branch)
-        ),
-        (None, None) => return Err(Unbound::Step),
-    };
-    Ok(format!(
-        "  condition:\n    StringEqual:\n      jwt:iss: [{}]\n      \
-         # This repository; the braces are part of the UUID.\n      jwt:repositoryUuid: [{}]\n      {bound}\n",
-        quoted(issuer),
-        quoted(repository),
-    ))
+    let conditions = System::of(claims).binding(claims, build)?.conditions;
+    let lines: String = conditions
+        .iter()
+        .map(|Condition { comment, claim, value }| {
+            format!("      # {comment}\n      jwt:{claim}: [{}]\n", quoted(value))
+        })
+        .collect();
+    Ok(format!("  condition:\n    StringEqual:\n      jwt:iss: [{}]\n{lines}", quoted(issuer)))
 }
 
 /// The Policy's statements, one a grant, and apart from them what is permitted on whole namespaces.

@@ -14,6 +14,7 @@ use crate::function::FunctionName;
 
 mod explain;
 mod resources;
+mod system;
 
 const GATEWAY: &str = "https://gw.example.com";
 const ISSUER: &str = "https://api.bitbucket.org/2.0/workspaces/acme/pipelines-config/identity/oidc";

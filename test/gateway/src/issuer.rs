@@ -32,6 +32,12 @@ impl Issuer {
         Self { iss, workspace: workspace.to_owned() }
     }
 
+    /// Another issuer, whose tokens have the claims that are set.
+    #[must_use]
+    pub fn other(iss: &str) -> Self {
+        Self { iss: iss.to_owned(), workspace: String::new() }
+    }
+
     /// The `iss` of its tokens: the base URL of the discovery document.
     #[must_use]
     pub fn iss(&self) -> &str {
