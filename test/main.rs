@@ -13,6 +13,7 @@ mod explain;
 mod failures;
 mod faults;
 mod gateway_headers;
+mod git_labels;
 mod images;
 mod instead;
 mod invoke;

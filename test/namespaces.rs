@@ -236,3 +236,14 @@ fn nothing_is_asked_about_secrets_and_namespaces_without_their_variables() {
     let result = result(&run);
     assert!(result["secrets"].is_null() && result["namespaces"].is_null(), "{result:#}");
 }
+
+#[test]
+fn namespace_of_a_variable_without_a_value_is_refused() {
+    let gateway = with_namespaces(permissive());
+    for run in [deploy(&gateway), remove(&gateway)] {
+        let ran = run.var("OPENFAAS_NAMESPACE", "preview-").run().exits(2);
+        let ran = ran.says("ERROR: `OPENFAAS_NAMESPACE`: invalid namespace `preview-`: it begins or ends with `-`\n");
+        ran.says("hint: check that the variable in it has a value");
+    }
+    assert_eq!(gateway.requests().len(), 0);
+}

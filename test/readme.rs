@@ -155,16 +155,34 @@ examples! {
         pipeline.run(0);
         assert_eq!(changes(&pipeline.gateway), []);
     };
+    secrets_example_writes_them_before_the_functions "Advanced example: the secrets of a first deploy" |heading| {
+        let stack = "provider: {name: openfaas}\nfunctions:\n  cart: {image: 'acme/cart:1', namespace: shop, secrets: \
+            [db-password, tls-key]}\n  front: {image: 'acme/front:1', namespace: shop}\n";
+        let pipeline = Pipeline::at(heading, start(with_iam(Gateway::builder()).secrets(&[]))).iam(&policy_in(heading));
+        let pipeline = pipeline.file("shop.yml", stack).variable("DB_PASSWORD", "hunter22").variable("TLS_KEY", "LS0tCmtleQo=");
+        pipeline.run(0).remove(0).says("secret `tls-key` in namespace `shop` created").does_not_say("hunter22");
+        assert_eq!(pipeline.functions(), ["cart.shop acme/cart:1", "front.shop acme/front:1"]);
+        assert_eq!(pipeline.gateway.secret("shop", "db-password").as_deref(), Some(&b"hunter22"[..]));
+        assert_eq!(pipeline.gateway.secret("shop", "tls-key").as_deref(), Some(&b"---\nkey\n"[..]));
+    };
     preview_example_deploys_and_removes "Advanced example: a preview namespace for each pull request" |heading| {
-        let policy = "apiVersion: iam.openfaas.com/v1\nkind: Policy\nmetadata: {name: etl-ci}\nspec:\n  statement:\n  \
-            - {effect: Allow, action: ['Function:*'], resource: ['preview-*:*']}\n";
-        assert!(section(heading).contains("`action: [\"Function:*\"]` on `resource: [\"preview-*:*\"]`"));
-        let pipeline = Pipeline::of(heading).iam(policy).variable("BITBUCKET_PR_ID", "7");
-        let steps = pipeline.steps();
-        pipeline.step(&steps[0], &[]).0.exits(0);
-        assert_eq!(pipeline.functions(), ["import-csv.preview-7 docker.io/username/import-csv:latest"]);
-        pipeline.step(&steps[1], &[]).0.exits(0);
+        let gateway = start(with_iam(Gateway::builder()).namespaces(&["openfaas-fn"]));
+        let pipeline = Pipeline::at(heading, gateway).iam(&policy_in(heading)).variable("BITBUCKET_PR_ID", "7");
+        let pipeline = pipeline.variable("BITBUCKET_REPO_FULL_NAME", "acme/etl");
+        let step = |name: &str| pipeline.steps().into_iter().find(|step| step["name"] == name).expect("missing step");
+        let names = || pipeline.gateway.namespaces().into_iter().map(|namespace| namespace.name).collect::<Vec<_>>();
+        for said in ["✔ deployed 1 function", "1 unchanged"] {
+            pipeline.step(&step("Preview"), &[]).0.exits(0).says(said);
+            assert_eq!(pipeline.functions(), ["import-csv.preview-7 docker.io/username/import-csv:latest"]);
+        }
+        assert_eq!(names(), ["openfaas-fn", "preview-7"]);
+        let unknown = pipeline.step(&step("Remove the preview"), &[("BITBUCKET_PR_ID", "")]).0.exits(2);
+        unknown.says("invalid namespace `preview-`");
+        for said in ["namespace `preview-7` deleted", "namespace `preview-7` does not exist"] {
+            pipeline.step(&step("Remove the preview"), &[]).0.exits(0).says(said);
+        }
         assert!(pipeline.functions().is_empty());
+        assert_eq!(names(), ["openfaas-fn"]);
     };
     output_variables_reach_the_next_step "Advanced example: output variables in the next step" |heading| {
         let log = Pipeline::of(heading).run(0).pop().expect("expected two steps");
@@ -210,6 +228,21 @@ fn blocks(heading: &str) -> impl Iterator<Item = &'static str> {
 /// The IAM resources of a section.
 fn iam(heading: &str) -> String {
     blocks(heading).filter(|block| block.starts_with("apiVersion:")).collect::<Vec<_>>().join("---\n")
+}
+
+/// The Policy that the text of a section describes in words, under the name that the Role has.
+fn policy_in(heading: &str) -> String {
+    let text = section(heading).replace('\n', " ");
+    let words = |name: &str| {
+        let rest = text.split(&format!("`{name}: ")).nth(1).expect("missing Policy");
+        rest.split('`').next().expect("missing Policy").to_owned()
+    };
+    format!(
+        "apiVersion: iam.openfaas.com/v1\nkind: Policy\nmetadata: {{name: etl-ci}}\nspec:\n  statement:\n  \
+            - {{effect: Allow, action: {}, resource: {}}}\n",
+        words("action"),
+        words("resource")
+    )
 }
 
 /// A gateway that knows the issuer. The IAM resources come from the README.
@@ -447,6 +480,7 @@ fn pipe(call: &Value) -> String {
         "CA_CERT",
         "BITBUCKET_CLONE_DIR",
         "BITBUCKET_COMMIT",
+        "BITBUCKET_REPO_FULL_NAME",
         "BITBUCKET_STEP_OIDC_TOKEN",
         "BITBUCKET_PIPELINES_VARIABLES_PATH",
     ] {

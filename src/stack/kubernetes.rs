@@ -66,6 +66,11 @@ impl Rule {
                 let is_valid = is_dns_label(text) && !text.starts_with(|first: char| first.is_ascii_digit());
                 (is_valid, "function name", FUNCTION_NAME, None)
             }
+            // No provider has one, and a variable in it that is empty makes another namespace of it.
+            Self::Namespace if text.starts_with('-') || text.ends_with('-') => {
+                let hint = "check that the variable in it has a value";
+                return error("namespace", "it begins or ends with `-`", Some(hint));
+            }
             Self::Namespace => (is_dns_label(text), "namespace", DNS_LABEL, None),
             Self::SecretName => (is_subdomain(text), "secret name", SUBDOMAIN, None),
             Self::LabelKey => (is_label_key(text), "label key", LABEL_KEY, None),
