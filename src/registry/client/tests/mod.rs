@@ -13,7 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::*;
 use crate::diagnostic::Failure;
 use crate::function::image::Reference;
-use crate::registry::credentials::DockerAuthConfig;
+use crate::registry::DockerAuthConfig;
 use crate::registry::manifest;
 use crate::shutdown::Shutdown;
 
