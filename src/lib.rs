@@ -80,6 +80,7 @@ pub fn run(variables: impl IntoIterator<Item = (OsString, OsString)>) -> u8 {
 fn start(environment: Environment) -> anyhow::Result<u8> {
     runtime()?.block_on(async {
         let shutdown = Shutdown::listen().context("signals cannot be received")?;
+        // A panic drops the sender, so that this thread never waits for a worker that is gone.
         let (sender, ended) = oneshot::channel();
         let shutdown_of_work = shutdown.clone();
         thread::Builder::new()

@@ -85,6 +85,7 @@ impl<'a> Step<'a> {
         let build = self.build.number.as_ref().map(|number| format!("-{}", clean(number))).unwrap_or_default();
         let build: String = build.chars().take(LONGEST / 2).collect();
         let mut name = clean(self.build.repository_slug.as_deref().unwrap_or("openfaas-pipe"));
+        // Cut before the build number, by which the audit log is searched.
         name.truncate(LONGEST - build.len());
         let name = name + &build;
         // Two characters at least.

@@ -73,6 +73,7 @@ pub(crate) async fn each<T>(
             } else {
                 match act(&outcome.function, given).await {
                     Ok(action) => {
+                        // A success in between shows that the gateway is there.
                         breaker.failed.set(0);
                         outcome.action = action;
                     }

@@ -63,6 +63,7 @@ async fn check_all(
         let name = &function.deployment.image;
         match Reference::parse(name) {
             Ok(reference) => {
+                // Two names of one image are looked up once.
                 let key = (reference.host.clone(), reference.repository.clone(), reference.version().to_owned());
                 images.entry(key).or_insert_with(|| (reference, Vec::new())).1.push(function);
             }

@@ -20,6 +20,7 @@ impl Environment {
             let Ok(name) = name.into_string() else { continue };
             match value.into_string() {
                 Ok(value) => _ = environment.values.insert(name, value),
+                // Remembered: a value that is not UTF-8 must not count as unset.
                 Err(_) => _ = environment.garbled.insert(name),
             }
         }

@@ -194,6 +194,7 @@ fn line(target: &str, level: Level, message: &str, colour: bool) -> String {
         (_, Level::INFO) => ("INFO: ", 34),
         _ => ("DEBUG: ", 37),
     };
+    // Masked as a whole: a secret may have line ends.
     let message = redact::redact(message);
     let indent = if code == 0 || target == END { "" } else { "  " };
     let mut out = String::with_capacity(message.len() + 24);

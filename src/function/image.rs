@@ -129,6 +129,7 @@ impl Reference {
             Some((rest, digest)) => (rest, Some(digest)),
             None => (text, None),
         };
+        // A `:` before the last `/` belongs to the registry's port.
         let last_part = rest.rfind('/').map_or(0, |slash| slash + 1);
         let (name, tag) = match rest[last_part..].find(':') {
             Some(colon) => (&rest[..last_part + colon], Some(&rest[last_part + colon + 1..])),
@@ -150,6 +151,7 @@ impl Reference {
                 _ => InvalidReference::Part(part.to_owned()),
             });
         }
+        // Without tag and digest, as distribution counts it.
         if name.len() > LONGEST_NAME {
             return Err(InvalidReference::TooLong);
         }

@@ -123,6 +123,7 @@ impl Gateway {
                     let again = transport.source.is_transient() && call.repeat.permits(!transport.unsent, timed_out);
                     (again.then(|| retry::backoff(number)), error.to_string())
                 }
+                // The signal came while the request was under way: the gateway may carry it out.
                 Err(Error::Stopped(_)) => {
                     *response_lost = true;
                     (None, String::new())

@@ -126,6 +126,7 @@ impl<'a> Statuses<'a> {
         let namespace = namespace.map(str::to_owned);
         let known = self.permits_lists.borrow().get(&namespace).copied();
         let size = self.sizes.borrow().get(&namespace).copied().filter(|_| self.pace.is_some()).unwrap_or(0);
+        // A list of thousands may take longer to transfer than a request for each of a few.
         let is_long = duration_of(size) > GAP.saturating_mul(u32::try_from(number).unwrap_or(u32::MAX));
         known.unwrap_or(self.listed.unwrap_or(number > 1 && !is_long))
     }

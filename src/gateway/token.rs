@@ -194,6 +194,7 @@ impl Gateway {
     /// Exchanges a token, unless every gateway would refuse it.
     async fn access_token(&self, id_token: &IdToken, narrowed: &[(&str, &str)]) -> Result<AccessToken, Error> {
         let doubt = self.check(id_token)?;
+        // Before the request: the lifetime may count from when the gateway received it.
         let sent = Instant::now();
         let exchanged = self.exchange(id_token, narrowed).await;
         if let Some(doubt) = doubt {
@@ -261,6 +262,7 @@ impl Gateway {
         let token = Secret::token(exchanged.access_token);
         let header = secret_header(&format!("Bearer {}", token.reveal()));
         let header = header.map_err(|_| call.shape(ShapeError::InvalidToken))?;
+        // Only `whoami` shows them. OpenFaaS issues JWTs, but another gateway's token may be opaque.
         let claims = oidc::decode_unverified(token.reveal().as_bytes()).ok();
         Ok(Granted { header, lifetime, claims })
     }

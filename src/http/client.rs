@@ -42,10 +42,12 @@ pub(crate) fn accepting_any_certificate(timeout: Duration) -> reqwest::ClientBui
 fn builder(ca_cert: Option<&CaCert>, accept_any: bool, timeout: Duration) -> reqwest::ClientBuilder {
     let (interval, limit) = KEEP_ALIVE;
     reqwest::Client::builder()
+        // The library's own choice verifies with the platform's certificates, and an empty image has none.
         .tls_backend_preconfigured(tls::config(ca_cert, accept_any))
         .user_agent(USER_AGENT)
         // A URL's query may hold a secret.
         .referer(false)
+        // The library would send the body, and headers that it does not know, to any address.
         .redirect(Policy::none())
         .connect_timeout(connect_timeout(timeout))
         .timeout(timeout)

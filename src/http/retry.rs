@@ -73,6 +73,7 @@ pub(crate) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Durati
 /// The backoff before retry `number` (from 1), with jitter so that many pipes do not come back at once.
 pub(crate) fn backoff(number: u32) -> Duration {
     let full = FIRST.saturating_mul(2u32.saturating_pow(number.saturating_sub(1))).min(LONGEST);
+    // The hasher's keys are random, which is enough to spread retries out.
     let jitter = RandomState::new().hash_one(number) % 1000;
     let half = full / 2;
     half + half.mul_f64(jitter as f64 / 1000.0)
@@ -80,6 +81,7 @@ pub(crate) fn backoff(number: u32) -> Duration {
 
 /// [`is_transient`] for a response whose body is not read yet.
 pub(crate) fn is_transient_response(response: &reqwest::Response) -> bool {
+    // Of a body that is not read, only its absence is known.
     let body: &[u8] = if response.content_length() == Some(0) { b"" } else { b"unread" };
     is_transient(response.status(), response.headers(), body)
 }

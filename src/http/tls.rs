@@ -26,6 +26,7 @@ pub(super) fn config(ca_cert: Option<&CaCert>, accept_any: bool) -> ClientConfig
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(CertificateVerifier { chain, own, accept_any }))
         .with_no_client_auth();
+    // Set by hand: the library sets it only for configurations of its own.
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     config
 }

@@ -47,6 +47,7 @@ pub(crate) fn folder(path: &Path) -> Result<String, Error> {
     let mut pending = vec![(path.to_path_buf(), kind)];
     while let Some((path, kind)) = pending.pop() {
         if kind.is_dir() {
+            // Backwards, since the last is taken first.
             pending.extend(entries_backwards(&path).map_err(failed(&path))?);
         } else if kind.is_file() {
             let hash = file(&path, &mut buffer, &mut left).map_err(failed(&path))?;

@@ -49,6 +49,7 @@ impl Challenge {
     /// The challenge to answer among those of all `WWW-Authenticate` headers: a token endpoint before a password.
     pub(crate) fn of<'a>(headers: impl IntoIterator<Item = &'a str>) -> Option<Self> {
         let challenges: Vec<_> = headers.into_iter().flat_map(parse).collect();
+        // With a token, the password goes to the token endpoint alone, and not along with each request.
         let bearer = challenges.iter().find_map(Parsed::bearer).map(Self::Bearer);
         bearer.or_else(|| challenges.iter().any(|challenge| challenge.scheme == "basic").then_some(Self::Basic))
     }

@@ -72,6 +72,7 @@ impl Manifest {
     pub(crate) fn read(body: &[u8]) -> Result<Self, Unreadable> {
         let json: ManifestJson = serde_json::from_slice(body).map_err(|_| NOT_MANIFEST)?;
         if let Some(entries) = json.manifests {
+            // Another JSON document may have a list of this name.
             if entries.iter().any(|entry| !entry.digest.contains(':')) {
                 return Err(NOT_MANIFEST);
             }

@@ -80,7 +80,11 @@ impl<'d> Decoder<'d> {
         self.decoded += bytes + NODE;
         if !self.is_exhausted && self.decoded > MAX_DECODED {
             self.is_exhausted = true;
-            self.report(node, "the values up to here are too large together", "use fewer aliases, or several files");
+            self.report(
+                node,
+                "too many values: with those up to here, together they are too large",
+                "use fewer aliases, or several files",
+            );
         }
         !self.is_exhausted
     }
@@ -235,6 +239,7 @@ impl Flatten<'_, '_> {
                     self.pairs.push(Pair { name: slot.key().clone(), key, value });
                     slot.insert((visit, key));
                 }
+                // From another visit: the mapping further out has set it, and wins.
                 Slot::Occupied(slot) => {
                     let (of_visit, first) = *slot.get();
                     if of_visit == visit {
@@ -263,8 +268,9 @@ impl Flatten<'_, '_> {
             self.decoder.report(node, "`<<` can merge only mappings", hint);
             return None;
         }
+        // yaml.v3 refuses a mapping that contains itself; the limit keeps deep merges from exhausting the stack.
         if self.path.contains(&target) || self.path.len() > MAX_DEPTH {
-            self.decoder.report(node, "this merges itself, or too many levels of merges", "use fewer merge keys");
+            self.decoder.report(node, "recursive or too deeply nested merge key", "use fewer merge keys");
             return None;
         }
         if !self.decoder.charge(node, 0) {

@@ -91,6 +91,7 @@ impl FileProblems {
         self.warnings.iter_mut().for_each(|warning| warning.diagnostic.severity = Severity::Warning);
         for list in [&mut self.problems, &mut self.warnings] {
             list.sort_by_key(|problem| problem.line);
+            // One unset variable breaks every line that uses it.
             list.retain(|problem| {
                 let is_new = problem.causes.is_empty() || problem.causes.iter().any(|name| !reported.contains(name));
                 reported.extend(problem.causes.iter().cloned());
@@ -149,6 +150,7 @@ impl<'a> SourceFile<'a> {
         let start = start.min(range.end);
         let text = &self.source[range.clone()];
         let before = &self.source[range.start..start];
+        // Of a part with several lines, the rest of the first is marked.
         let marked = &self.source[start..at.end.clamp(start, range.end)];
         let place = format!("{}:{line}:{}", self.name, before.chars().count() + 1);
         if !self.is_shown {

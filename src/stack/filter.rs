@@ -48,6 +48,7 @@ fn matches_wildcard(pattern: &str, name: &str) -> bool {
     let Some(mut name) = name.strip_prefix(start) else {
         return false;
     };
+    // The leftmost match of each part is enough: only the last part is tied to the end.
     let mut parts: Vec<&str> = rest.split('*').collect();
     let end = parts.pop().unwrap_or_default();
     for part in parts {

@@ -191,6 +191,7 @@ impl<'a> Resolver<'a> {
         };
         // The option's, then those of the file that are not among them.
         let given = &self.options.secrets;
+        // Named twice, it would be mounted twice.
         let own = fields.secrets.iter().map(|text| &text.value).filter(|name| !given.contains(name));
         let deployment = Deployment {
             service: pair.name.clone(),

@@ -37,7 +37,7 @@ fn merge_keys_and_aliases_are_applied() {
     ]);
     refused([
         ("unknown alias", environment("      A: *nobody"), "nobody"),
-        ("itself", function("    environment: &e\n      <<: *e"), "this merges itself"),
+        ("itself", function("    environment: &e\n      <<: *e"), "recursive or too deeply nested merge key"),
         ("not a mapping", function("    environment: {<<: text}"), "<<"),
     ]);
 }

@@ -58,6 +58,7 @@ impl RoleSession {
         let access_key_id = id?;
         // Useless without the key, but it is masked as well.
         let _ = Secret::new(access_key_id.clone());
+        // A self-hosted runner's clock may be minutes off, and AWS refuses signatures older than five minutes.
         let date = response.headers.get(DATE).and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
         let time = (date.unwrap_or_else(SystemTime::now), Instant::now());
         let [secret_access_key, token] =

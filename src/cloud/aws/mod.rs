@@ -42,6 +42,7 @@ impl<'a> Aws<'a> {
 
     /// The login for a registry.
     pub(crate) async fn login(&self, host: &EcrHost) -> Result<Arc<RegistryLogin>, Diagnostic> {
+        // The lock is not held while a login is requested: other regions are requested meanwhile.
         let cell = {
             let mut logins = self.logins.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(logins.entry(host.region.clone()).or_default())

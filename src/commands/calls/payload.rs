@@ -118,6 +118,7 @@ impl Payload {
                     context.update(&piece[..read]);
                     signed += read as u64;
                 }
+                // A signature of other bytes than those announced would be refused with no reason.
                 if signed != *size {
                     return Err(changed(path));
                 }

@@ -115,6 +115,7 @@ impl ReadinessTracker {
     fn rolled_out(&mut self, replicas: Replicas, now: Instant, settle: Option<Duration>) -> State {
         let Replicas { desired, available } = replicas;
         self.most = self.most.max(desired);
+        // Old replicas that went and came back as new ones are seen only at their fewest.
         self.fewest = self.fewest.min(available);
         let none_is_wanted = desired == 0;
         let all_are_new = self.baseline.available == 0 && available > 0;

@@ -62,6 +62,7 @@ impl Needles {
         if secret.len() < SHORTEST || is_known {
             return;
         }
+        // 65,536 pairs of two bytes, a bit each: most positions of a text are decided by one look into these 8 KiB.
         self.begins.resize(1 << 10, 0);
         for text in encodings::all(secret) {
             let text = text.into_bytes().into_boxed_slice();

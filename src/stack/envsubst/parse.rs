@@ -58,6 +58,7 @@ impl<'a> Parser<'a> {
             // Of a default that is not used, nothing is missing.
             Operator::Default if !value.is_empty() => self.missing.truncate(missing_before),
             Operator::Default => {}
+            // An operator on nothing is a sign of a forgotten variable, such as `${TAG:0:7}` in a step without `TAG`.
             _ if value.is_empty() => self.missing.push(name),
             _ => {}
         }
@@ -103,6 +104,7 @@ impl<'a> Parser<'a> {
                 self.at += 1;
                 out.push(self.argument(start, name, ":}", false)?);
                 if self.take(':') {
+                    // drone's lexer takes any number of them for one.
                     while self.take(':') {}
                     out.push(self.argument(start, name, "}", false)?);
                 }
@@ -144,6 +146,7 @@ impl<'a> Parser<'a> {
             // The pattern includes any `}`: the place to mark is where it begins.
             return Err(self.fault(start, FaultKind::NoReplacement { name: self.text(name) }));
         }
+        // As with `:`: several count as one.
         while self.take('/') {}
         if self.peek() != Some('}') {
             out.push(self.argument(start, name, "}", true)?);
