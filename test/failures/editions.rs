@@ -208,7 +208,10 @@ fn limit_of_community_edition_has_a_hint() {
     for text in ["the OpenFaaS CE EULA allows 15/16 function(s)", "unable to create function, maximum: 15, visit"] {
         let (gateway, pipe) = against(Flavour::Ce);
         gateway.fault(Fault::on("POST", "/system/functions").status(400).body(text));
-        pipe.stack(&stack(&["f"], "2")).run().exits(1).says("hint: Community Edition permits only so many functions");
+        pipe.stack(&stack(&["f"], "2"))
+            .run()
+            .exits(1)
+            .says("hint: this edition of OpenFaaS limits the number of functions");
     }
 }
 

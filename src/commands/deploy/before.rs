@@ -53,7 +53,7 @@ impl Before {
             let namespaces = targets.iter().map(|target| target.namespace.as_deref()).collect();
             before.reported = gateway.reported(&namespaces).await;
             before.can_roll_back()?;
-            before.warn_of_tags(functions);
+            before.warn_of_tags(functions, deploy.only_changed);
         }
         Ok(before)
     }
@@ -74,13 +74,14 @@ impl Before {
     }
 
     /// A tag that was moved since stands for the new image before and after.
-    fn warn_of_tags(&self, functions: &[Function]) {
+    fn warn_of_tags(&self, functions: &[Function], only_changed: bool) {
         let moved: Vec<_> = functions
             .iter()
             .zip(&self.readings)
             .filter_map(|(function, reading)| {
                 let status = reading.as_ref().ok()?.as_ref()?;
-                is_same_tag(&function.deployment.image, &status.image).then_some(&function.deployment)
+                let is_sent = !only_changed || !self.reported.changes(status, &function.deployment).is_empty();
+                (is_sent && is_same_tag(&function.deployment.image, &status.image)).then_some(&function.deployment)
             })
             .collect();
         let Some(first) = moved.first() else { return };

@@ -177,6 +177,7 @@ impl Rollback<'_> {
 /// How to roll a function back, else why that is not possible.
 fn plan(action: Action, before: &StatusResult) -> Result<RollbackPlan<'_>, &'static str> {
     match (action, before) {
+        (Action::Unchanged, _) => Err("this run did not change it"),
         (_, Ok(Some(status))) => Ok(RollbackPlan::Redeploy(status)),
         (Action::Created, Ok(None)) => Ok(RollbackPlan::Delete),
         (_, Ok(None)) => {

@@ -115,13 +115,6 @@ impl Refused {
         is_conflict && !self.text.contains("being deleted")
     }
 
-    /// Whether Community Edition's limit on functions is reached.
-    fn says_too_many(&self) -> bool {
-        let text = &self.text;
-        text.contains("EULA allows") && text.contains("function(s)")
-            || text.contains("unable to create function, maximum:")
-    }
-
     fn hint_of_web_page(&self) -> String {
         let gateway = SafeUrl(&self.gateway);
         match self.status.as_u16() {
@@ -191,10 +184,6 @@ impl Refused {
             )),
             (400, _) if self.text.contains("namespace not valid") => Some(
                 "faasd has no such namespace for functions: create it with the label `openfaas=true`, or correct the name"
-                    .to_owned(),
-            ),
-            (400 | 500, _) if self.says_too_many() => Some(
-                "Community Edition permits only so many functions: remove some, or see https://www.openfaas.com/pricing/"
                     .to_owned(),
             ),
             (400 | 409 | 500, Some(IamAction::FunctionCreate)) if self.says_exists() => {
