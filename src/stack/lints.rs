@@ -12,6 +12,9 @@ use crate::text::variable_name;
 /// A field as near as this to a known one is a typing error; so is the start of one.
 const TYPO: usize = 2;
 
+/// Fields that a function works without.
+const METADATA: [&str; 2] = ["labels", "annotations"];
+
 /// Files that people take for stack files, by the fields that all of a kind have.
 const OTHER_FILES: [(&[&str], &str); 8] = [
     (&["apiVersion", "kind"], "a Kubernetes resource"),
@@ -25,15 +28,16 @@ const OTHER_FILES: [(&[&str], &str); 8] = [
 ];
 
 impl Resolver<'_> {
-    /// Refuses fields that faas-cli would silently ignore and that look like others. Those that a deploy does not use are only
-    /// warned about.
+    /// Refuses fields that faas-cli would silently ignore and that look like others, if the function would lack something without
+    /// them.
     pub(super) fn check_fields(&mut self, unknown: &[Unknown]) {
         for Unknown { name, owner, known } in unknown {
             let message = format!("unknown field `{}` in {owner}", whole_or_length(&name.value));
             if let Some(odd) = slips::odd_character(&name.value) {
                 self.report(name.node, Severity::Error, &message, Some(format!("it contains {odd}")));
             } else if let Some(field) = nearest(&name.value, known) {
-                let severity = if UNUSED.contains(&field) { Severity::Warning } else { Severity::Error };
+                let is_harmless = UNUSED.contains(&field) || METADATA.contains(&field);
+                let severity = if is_harmless { Severity::Warning } else { Severity::Error };
                 self.report(name.node, severity, &message, Some(format!("write `{field}`")));
             }
         }

@@ -242,12 +242,17 @@ fn field_that_looks_like_another_is_an_error() {
           |     ^
     hint: write `environment`
     ");
-    // A deploy does without these.
-    insta::assert_snapshot!(Run::default().warnings(format!("{HEAD}    build_arg: {{A: b}}\n    unknown: x\n")), @r"
+    // A function works without these.
+    let text = format!("{HEAD}    build_arg: {{A: b}}\n    unknown: x\n    label: {{a: b}}\n");
+    insta::assert_snapshot!(Run::default().warnings(text), @r"
     stack.yml:7:5: unknown field `build_arg` in function `f`
         7 |     build_arg: {A: b}
           |     ^
     hint: write `build_args`
+    stack.yml:9:5: unknown field `label` in function `f`
+        9 |     label: {a: b}
+          |     ^
+    hint: write `labels`
     ");
 }
 
