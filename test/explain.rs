@@ -316,9 +316,11 @@ fn missing_function_is_reported_without_permission_to_list() {
     let pipe = Pipe::at(&gateway).var("COMMAND", "invoke").var("FUNCTION", "import-cvs.etl");
     insta::assert_snapshot!(first_error(&pipe.run().exits(1)), @"
     ERROR: `import-cvs.etl` answered 404 Not Found to POST /function/import-cvs.etl, call id `[ID]`
-      hint: either the function itself answers 404, or there is no function with this name: check its name and namespace, and that it was deployed
+      hint: there is no function with this name: check its name and namespace, and that it was deployed
     ✖ `import-cvs` answered with status 404
     ");
+    gateway.fault(Fault::on("POST", "/function/").times(1).status(404).body("no such order"));
+    pipe.run().exits(1).says("hint: either the function itself answers 404, or there is no function with this name");
     let ran = pipe.without("BITBUCKET_STEP_OIDC_TOKEN").run().exits(1);
     ran.says("404 Not Found").does_not_say("ID token");
 }
