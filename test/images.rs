@@ -328,6 +328,15 @@ fn invalid_values_are_reported_without_secrets() {
 }
 
 #[test]
+fn service_account_without_a_provider_is_an_error() {
+    let (cloud, gateway, pipe) = ghcr();
+    let account = "deploy@acme-prod.iam.gserviceaccount.com";
+    let ran = pipe.var("CHECK_IMAGES", "true").var("GCP_SERVICE_ACCOUNT", account).run().exits(2);
+    ran.says("GCP_SERVICE_ACCOUNT:\n- has no effect without `GCP_WORKLOAD_IDENTITY_PROVIDER`");
+    assert!(cloud.requests().is_empty() && gateway.requests().is_empty());
+}
+
+#[test]
 fn registry_secrets_are_not_substituted() {
     for name in ["DOCKER_AUTH_CONFIG", "REGISTRY_PASSWORD"] {
         let (_cloud, gateway, pipe) = ghcr();

@@ -102,9 +102,4 @@ fn json_and_names_that_a_shell_changed_are_named() {
     ran.says("DOCKER_AUTH_CONFIG:\n- is JSON without its quotes, which a shell or Bitbucket removed: pass the JSON as base64\n").does_not_say("c2VjcmV0");
     let ran = pipe().list("ENV_VARS", &["A=1", "CONFIG={name:x}"]).run().exits(0);
     ran.says("WARNING: the value of item 2 of `ENV_VARS` is JSON without its quotes");
-    let ran = pipe()
-        .var("REGISTRY_HOST", "harbor.example.com")
-        .var("REGISTRY_USERNAME", "robot")
-        .var("REGISTRY_PASSWORD", "password");
-    ran.run().exits(0).says("`REGISTRY_USERNAME` is `robot`, as of a robot account such as `robot$name`");
 }

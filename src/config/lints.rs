@@ -64,14 +64,6 @@ pub fn warnings(
         if variable.kind == ValueKind::Secret && value.is_some_and(|value| value.trim().len() < redact::SHORTEST) {
             warnings.push(too_short(&format!("`{name}`")));
         }
-        if let ("REGISTRY_USERNAME", Some(value)) = (name, value)
-            && (value == "robot" || value.starts_with("robot+"))
-        {
-            warnings.push(format!(
-                "`{name}` is `{value}`, as of a robot account such as `robot$name` whose `$name` was taken for a variable: \
-                 write `robot\\$name`, or pass the whole name as a variable of the repository"
-            ));
-        }
         if variable.kind == ValueKind::List {
             let is_unquoted =
                 |item: &String| slips::is_unquoted_json(item.split_once('=').map_or("", |(_, value)| value));

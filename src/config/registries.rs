@@ -8,7 +8,6 @@ use crate::cloud::aws::RoleArn;
 use crate::cloud::google::{ServiceAccount, WorkloadIdentityProvider};
 use crate::function::image::Host;
 use crate::registry::{DockerAuthConfig, Platform, RegistryCredentials};
-use crate::stack::slips;
 
 /// Checks of images before a deploy (`CHECK_IMAGES`, `PIN_IMAGES`, `IMAGE_PLATFORMS`).
 #[derive(Clone, Debug, Default)]
@@ -37,12 +36,13 @@ impl Reader<'_> {
         let problems = &mut self.problems;
         let provider = variables.gcp_workload_identity_provider().parsed_by(problems, WorkloadIdentityProvider::parse);
         let account = variables.gcp_service_account().parsed_by(problems, ServiceAccount::parse);
-        let docker =
-            variables.docker_auth_config().parsed_by(problems, |text| match slips::is_unquoted_json(text) {
-                true => Err("is JSON without its quotes, which a shell or Bitbucket removed: pass the JSON as base64"
-                    .to_owned()),
-                false => DockerAuthConfig::parse(text).map_err(|error| error.to_string()),
-            });
+        let docker = variables.docker_auth_config().parsed_by(problems, DockerAuthConfig::parse);
+        if provider.is_none() && account.is_some() && variables.gcp_workload_identity_provider().value.is_none() {
+            problems.add(
+                "GCP_SERVICE_ACCOUNT",
+                "has no effect without `GCP_WORKLOAD_IDENTITY_PROVIDER`: set both or neither",
+            );
+        }
         RegistryCredentials {
             docker: docker.unwrap_or_default(),
             registry,

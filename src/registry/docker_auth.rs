@@ -38,7 +38,7 @@ pub(crate) enum InvalidAuth {
     LineBreak(String),
     #[error("has an entry whose key {0}")]
     Key(InvalidReference),
-    #[error("has no quotes, as if a shell had removed them: write it in single quotes, or as base64")]
+    #[error("is JSON without its quotes, which a shell or Bitbucket removed: pass the JSON as base64")]
     Quotes,
     #[error("contains typographic quotes (`“`, `”`): write `\"`")]
     TypographicQuotes,
@@ -291,7 +291,7 @@ mod tests {
         .join("\n");
         insta::assert_snapshot!(errors, @r#"
         is neither JSON nor its base64
-        has no quotes, as if a shell had removed them: write it in single quotes, or as base64
+        is JSON without its quotes, which a shell or Bitbucket removed: pass the JSON as base64
         is not JSON as in docker's `config.json`: line 1, column 39
         is not JSON as in docker's `config.json`: line 1, column 25
         has no `auths`: write `{"auths": {"HOST": {"auth": "…"}}}`
@@ -303,7 +303,7 @@ mod tests {
         has a login for `a.io` that ends with a line break, as `echo` makes it: use `echo -n` or `printf`
         has an entry whose key contains a user name or password: write only the host name, such as `registry.example.com`
         has an entry whose key `a b` is not a valid registry host name
-        has no quotes, as if a shell had removed them: write it in single quotes, or as base64
+        is JSON without its quotes, which a shell or Bitbucket removed: pass the JSON as base64
         contains typographic quotes (`“`, `”`): write `"`
         "#);
         assert!(!errors.contains(canary));

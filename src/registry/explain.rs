@@ -123,14 +123,20 @@ pub(super) fn refused(image: &Reference, response: &ServiceResponse, context: Re
     let message = format!("image `{image}` could not be looked up: `{host}` answered {}{said}", status.as_u16());
     let hint = match status.as_u16() {
         401 | 403 => no_access(image, &said, context),
-        300..400 => format!(
-            "it redirects to `{}`: write the image with that registry's name",
-            whole_or_length(&location(&response.headers))
-        ),
+        300..400 => redirected(&location(&response.headers)),
         400 => "compare the image's name with what the registry allows".to_owned(),
         _ => format!("check that `{host}` is a registry (OCI distribution, `/v2/`)"),
     };
     denied(message, hint)
+}
+
+/// Whoever follows a redirect to a sign-in page by hand sends it the login.
+fn redirected(to: &str) -> String {
+    if to.contains("/v2/") {
+        return format!("it redirects to `{}`: write the image with that registry's name", whole_or_length(to));
+    }
+    "a proxy before the registry requires its own sign-in: let `/v2/` pass there, or write the registry's own name"
+        .to_owned()
 }
 
 /// The hint that says how to give the pipe access.

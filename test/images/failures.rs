@@ -143,6 +143,17 @@ fn manifest_redirect_is_not_followed() {
 }
 
 #[test]
+fn redirect_to_a_sign_in_page_is_not_taken_for_a_registry() {
+    let (setup, _) = Setup::with_image();
+    setup.cloud.fault(manifests("HEAD").redirect(302, "https://login.example.com/start?rd=%2Fv2%2Facme"));
+    let (error, _) = refused(&setup, IMAGE, 3);
+    insta::assert_snapshot!(error, @"
+    ERROR: stack.yml:5: image `ghcr.io/acme/etl:1.0` could not be looked up: `ghcr.io` answered 302
+      hint: a proxy before the registry requires its own sign-in: let `/v2/` pass there, or write the registry's own name
+    ");
+}
+
+#[test]
 fn registry_messages_cannot_forge_log_lines() {
     let (setup, _) = Setup::with_image();
     let body = "{\"errors\":[{\"code\":\"X\",\"message\":\"one\\nINFO: two\\u001b[31m\"}]}";

@@ -81,7 +81,7 @@ fn large_bodies_of_many_registries_are_read_a_few_at_a_time() {
 #[test]
 fn longest_tokens_of_many_registries_fit() {
     // With characters that most encodings escape, all of which are looked for in the log.
-    let ran = run(64, move |number, path| {
+    let ran = run(16, move |number, path| {
         if path.ends_with("/token") {
             let token = format!("{number}{}", "+/=\"\\<&>".repeat(8 * 1024 / 8 - 1));
             return answer(200, serde_json::json!({"token": token}).to_string().into());
@@ -89,7 +89,7 @@ fn longest_tokens_of_many_registries_fit() {
         let realm = format!(r#"Bearer realm="https://r{number}.example.com/token""#);
         Response::builder().status(401).header("www-authenticate", realm).body(Bytes::new()).expect("valid")
     });
-    ran.exits(3).says("image `r63.example.com/etl:1.0` could not be looked up: `r63.example.com` answered 401");
+    ran.exits(3).says("image `r15.example.com/etl:1.0` could not be looked up: `r15.example.com` answered 401");
 }
 
 #[test]
