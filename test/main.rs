@@ -18,6 +18,7 @@ mod images;
 mod instead;
 mod invoke;
 mod leak;
+mod life;
 mod login;
 mod namespaces;
 mod network;
