@@ -362,3 +362,18 @@ fn lines_of_a_value_and_of_a_file_are_masked_one_by_one() {
     // The bytes of a binary file, as base64.
     deploy(&gateway).run().exits(1).says("blob: ***;");
 }
+
+#[test]
+fn reports_name_the_secrets_and_their_outcomes() {
+    let gateway = open();
+    gateway.fault(Fault::on("POST", "/system/secrets").containing("tls.key").status(400).body("no hunter22"));
+    let pipe = deploy(&gateway).var("REPORT", "true").var("CREATE_NAMESPACE", "true");
+    let pipe = pipe.var("BITBUCKET_REPO_FULL_NAME", "acme/shop");
+    pipe.run().exits(1);
+    let report = std::fs::read_to_string(pipe.dir().join("test-reports/openfaas-pipe.xml")).expect("cannot read file");
+    assert!(report.contains("name=\"namespace `shop`\" time=\"0.000\"/>"), "{report}");
+    assert!(report.contains("name=\"secret `db` in namespace `blog`\" time=\"0.000\"/>"), "{report}");
+    let failed = "name=\"secret `tls.key` in namespace `shop`\" time=\"0.000\">\n      <failure type=\"failed\" \
+                  message=\"POST /system/secrets: 400 Bad Request: `no ***`\">";
+    assert!(report.contains(failed) && !report.contains("hunter22"), "{report}");
+}

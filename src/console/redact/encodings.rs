@@ -33,7 +33,7 @@ const PERCENT: [&AsciiSet; 7] = [
 const JSON: [&str; 4] = ["", "<>&", "<>&='", "<>&'+\"`"];
 
 /// Of a longer secret the escaped forms would need some hundred times its size.
-const LONGEST_ESCAPED: usize = 64 * 1024;
+pub(super) const LONGEST_ESCAPED: usize = 64 * 1024;
 
 /// The secret in all encodings. One that is not text is never written as it is.
 pub(super) fn all(secret: &[u8]) -> BTreeSet<String> {

@@ -56,10 +56,13 @@ impl Secret {
     /// Takes the content of a file, which may be binary, and holds it as base64.
     pub(crate) fn of_file(content: &[u8]) -> Self {
         hide_lines(content);
-        // Before the content, of which it is an encoding already: it is sent, and may be encoded again.
-        let encoded = Self::new(STANDARD.encode(content));
+        let encoded = STANDARD.encode(content);
+        // It is what is sent, and may be encoded again. Before the content, of which it is an encoding already.
+        if content.len() <= encodings::LONGEST_ESCAPED {
+            hide(encoded.as_bytes(), false);
+        }
         hide(content, false);
-        encoded
+        Self(SecretString::from(encoded))
     }
 
     fn known(value: String, is_token: bool) -> Self {
