@@ -7,8 +7,8 @@
 //!
 //! - [`commands`]: one file or folder per `COMMAND`, none of which imports another, and beside them what they share:
 //!   `prepare/` finds every problem before anything is sent, `images.rs` asks registries, `concurrent.rs` does the same for
-//!   several functions, `calls/` calls them. `deploy/` has the strategies, waiting, `VERIFY` and rollback.
-//! - [`gateway`]: HTTP requests to OpenFaaS: token exchange, functions, invocations, logs. Knows nothing of YAML or variables.
+//!   several functions, `calls/` calls them, `resources.rs` writes secrets and namespaces. `deploy/` has the strategies, waiting, `VERIFY` and rollback.
+//! - [`gateway`]: HTTP requests to OpenFaaS: token exchange, functions, secrets, namespaces, invocations, logs. Knows nothing of YAML or variables.
 //! - [`config`]: the environment, read once: the table of variables, their values, and warnings about them.
 //! - [`report`]: the files and reports of a run: JSON, JUnit, Code Insights, output variables, shared variables.
 //! - [`image_tag`]: the sources of `TAG_FORMAT`: the git repository, and the digest of a handler's folder.
@@ -19,7 +19,7 @@
 //! - [`oidc`]: the step's ID token: its claims, the causes of a refusal, and the IAM resources that accept it. Does no I/O.
 //! - [`shutdown`]: SIGTERM, SIGINT and the grace period.
 //! - [`function`]: the vocabulary: names of functions and images, OpenFaaS' function resource, quantities, outcomes.
-//! - [`diagnostic`]: a message with a severity and a hint; the only place that writes `hint:`.
+//! - [`diagnostic`]: the one type for something wrong: severity, failure, place, message, hint.
 //! - [`files`]: reading and writing files.
 //! - [`console`]: the only way to standard output: the log, tables, and the redaction of secrets.
 //! - [`text`]: small functions on text.

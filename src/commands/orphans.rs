@@ -46,7 +46,7 @@ fn is_left_over(status: &Status, namespace: Option<&str>, owner: &str, named: &[
     status.labels.get(owner_label::LABEL).is_some_and(|value| value == owner) && !is_named
 }
 
-/// Whether a function can have this name. No request is sent for another one, whatever a gateway lists.
+/// True if a function can have this name. No request is sent for another one, whatever a gateway lists.
 fn is_name(name: &str) -> bool {
     let is_inner = |character: char| character.is_ascii_alphanumeric() || "-_".contains(character);
     !name.is_empty() && name.chars().all(is_inner)

@@ -211,7 +211,7 @@ pub(crate) fn is_same_image(one: &str, other: &str) -> bool {
     one == other || complete(one).is_some_and(|one| complete(other) == Some(one))
 }
 
-/// Whether two names are one name that may stand for another image each time, since it has no digest.
+/// True if two names are one name that may stand for another image each time, since it has no digest.
 pub(crate) fn is_same_tag(one: &str, other: &str) -> bool {
     is_same_image(one, other) && !one.contains('@')
 }

@@ -49,7 +49,7 @@ impl Reported {
         Self { environment: false, constraints: false, read_only_root: false, as_faasd: false };
     const AS_FAASD: Self = Self { as_faasd: true, ..Self::ALL };
 
-    /// Whether a function can be deployed again as it was. faasd supports neither constraints nor a read-only root, so that
+    /// True if a function can be deployed again as it was. faasd supports neither constraints nor a read-only root, so that
     /// nothing of them is lost.
     pub(crate) fn is_complete(self) -> bool {
         self.environment && self.constraints && self.read_only_root
@@ -81,7 +81,7 @@ impl Reported {
         changes(&old, &new)
     }
 
-    /// What is reported of a function and of a deployment.
+    /// The reported part of a function and of a deployment.
     fn both(self, status: &Status, wanted: &Deployment) -> (Deployment, Deployment) {
         let (mut old, mut new) = (status.deployment(), wanted.clone());
         if !self.environment {

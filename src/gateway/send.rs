@@ -64,7 +64,7 @@ pub(super) struct Response {
 }
 
 impl Repeat {
-    /// Whether a request is sent again that may still be under way, or that got no response in time.
+    /// True if a request is sent again that may still be under way, or that got no response in time.
     fn permits(self, under_way: bool, timed_out: bool) -> bool {
         match self {
             Self::Always => true,

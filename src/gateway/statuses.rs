@@ -41,7 +41,7 @@ pub(crate) struct Statuses<'a> {
     sizes: RefCell<BTreeMap<Option<String>, u64>>,
 }
 
-/// What is to be read of one namespace.
+/// The functions to read of one namespace.
 struct Part<'t> {
     namespace: Option<&'t str>,
     /// The places of its functions among all targets.

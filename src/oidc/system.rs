@@ -77,7 +77,7 @@ impl System {
         }
     }
 
-    /// What requests a token for these audiences.
+    /// The lines that request a token for these audiences.
     pub(super) fn audience_block(self, audiences: &[&str]) -> String {
         let url = audiences.last().copied().unwrap_or_default();
         match self {
@@ -91,7 +91,7 @@ impl System {
         }
     }
 
-    /// What a Role for this step, and for those like it, checks besides the issuer.
+    /// The claims that a Role for this step, and for those like it, checks besides the issuer.
     pub(super) fn binding<'a>(self, claims: &'a Claims, build: &'a BuildContext) -> Result<Binding<'a>, Unbound> {
         match self {
             Self::Bitbucket => bitbucket(claims, build),

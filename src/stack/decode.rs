@@ -152,7 +152,7 @@ impl<'d> Decoder<'d> {
         }
     }
 
-    /// Whether a node may hold fields.
+    /// True if a node may hold fields.
     pub(super) fn is_mapping_or_null(&self, node: NodeId) -> bool {
         let target = self.document.resolve(node);
         *self.document.kind(target) == Kind::Mapping || self.document.meaning(target) == Meaning::Null

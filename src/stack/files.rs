@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::decode::{Decoder, Entry};
 use super::diagnostics::{FileProblem, SourceFile, SourceMap};
 use super::envsubst::Substituted;
-use super::schema::Values;
+use super::schema::FileValues;
 use super::yaml::{Document, NodeId};
 use super::{MAX_FILE, MAX_PROBLEMS, Source};
 use crate::console::log::whole_or_length;
@@ -36,7 +36,7 @@ impl Files {
         &mut self,
         source: &Source,
         name: &str,
-        values: fn(&mut Decoder<'_>, NodeId) -> Values,
+        values: fn(&mut Decoder<'_>, NodeId) -> FileValues,
         warnings: &mut Vec<FileProblem>,
     ) -> Result<Rc<Entries>, FileFault> {
         if let Some(known) = self.0.get(name) {
@@ -51,7 +51,7 @@ impl Files {
 fn read(
     source: &Source,
     name: &str,
-    values: fn(&mut Decoder<'_>, NodeId) -> Values,
+    values: fn(&mut Decoder<'_>, NodeId) -> FileValues,
     warnings: &mut Vec<FileProblem>,
 ) -> Result<Entries, FileFault> {
     if source.is_remote {
@@ -72,7 +72,7 @@ fn read(
     let document = Document::parse(text)
         .map_err(|error| refused(source_map.syntax_problem(error.at, &error.message, error.hint)))?;
     let mut decoder = Decoder::new(&document);
-    let Values { values, unknown } = values(&mut decoder, document.root());
+    let FileValues { values, unknown } = values(&mut decoder, document.root());
     let problems: Vec<FileProblem> =
         decoder.findings.iter().map(|finding| source_map.finding(&document, finding)).collect();
     if !problems.is_empty() {

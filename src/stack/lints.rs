@@ -1,4 +1,4 @@
-//! What a file was probably meant to say: misspelt fields, files of other tools, slips of the keyboard.
+//! Slips in a file: misspelt fields, files of other tools, typing errors.
 
 use super::diagnostics::FileProblem;
 use super::resolve::Resolver;
@@ -43,7 +43,7 @@ impl Resolver<'_> {
         }
     }
 
-    /// What is wrong with a file that is no stack file at all; the rules for stack files would only hide it.
+    /// The problem with a file that is no stack file at all; the rules for stack files would only hide it.
     pub(super) fn another_file(&self, root: &Root) -> Option<FileProblem> {
         let page = self.source_map.file;
         let name = &page.name;
@@ -60,7 +60,7 @@ impl Resolver<'_> {
         Some(page.problem_of_all(format!("`{name}` is {what}, not a stack file"), hint))
     }
 
-    /// What makes a text invalid that was meant to be valid.
+    /// The slip that makes a text invalid.
     pub(super) fn slip(&self, text: &str) -> Option<String> {
         if let Some(odd) = slips::odd_character(text) {
             return Some(format!("it contains {odd}"));
@@ -90,7 +90,7 @@ impl Resolver<'_> {
     }
 }
 
-/// Whether a field of the stack file is a misspelt one of this name.
+/// True if a field of the stack file is a misspelt one of this name.
 pub(super) fn lists_near(root: &Root, field: &str) -> bool {
     root.unknown.iter().any(|unknown| nearest(&unknown.name.value, unknown.known) == Some(field))
 }

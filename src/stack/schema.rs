@@ -169,9 +169,9 @@ fn amounts(decoder: &mut Decoder<'_>, node: NodeId, what: &str, unknown: &mut Ve
     amounts
 }
 
-/// What a file beside the stack file has.
+/// The values of a file beside the stack file.
 #[derive(Default)]
-pub(super) struct Values {
+pub(super) struct FileValues {
     pub(super) values: BTreeMap<String, Entry>,
     /// Keys that are ignored.
     pub(super) unknown: Vec<Text>,
@@ -181,8 +181,8 @@ pub(super) struct Values {
 const ENVIRONMENT: &str = "write\n  environment:\n    NAME: value";
 
 /// Reads the environment of an environment file.
-pub(super) fn environment_file(decoder: &mut Decoder<'_>, node: NodeId) -> Values {
-    let mut found = Values::default();
+pub(super) fn environment_file(decoder: &mut Decoder<'_>, node: NodeId) -> FileValues {
+    let mut found = FileValues::default();
     if !decoder.is_mapping_or_null(node) {
         decoder.report(node, "the environment file has no `environment`", ENVIRONMENT);
         return found;
@@ -207,12 +207,12 @@ pub(super) fn environment_file(decoder: &mut Decoder<'_>, node: NodeId) -> Value
 }
 
 /// Reads the command of a template, which is its `fprocess`.
-pub(super) fn template(decoder: &mut Decoder<'_>, node: NodeId) -> Values {
+pub(super) fn template(decoder: &mut Decoder<'_>, node: NodeId) -> FileValues {
     let pairs = decoder.pairs(node, "the template").unwrap_or_default();
     let process = pairs.into_iter().find(|pair| pair.name == "fprocess").and_then(|Pair { name, key, value: node }| {
         Some((name, Entry { value: decoder.text(node, format_args!("`fprocess`"))?, key, node }))
     });
-    Values { values: process.into_iter().collect(), unknown: Vec::new() }
+    FileValues { values: process.into_iter().collect(), unknown: Vec::new() }
 }
 
 fn text(decoder: &mut Decoder<'_>, pair: &Pair) -> Option<Text> {

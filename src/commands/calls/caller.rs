@@ -31,7 +31,7 @@ pub(crate) struct Call<'a> {
     pub(crate) url: Url,
     /// True if the gateway queues it.
     pub(crate) asynchronous: bool,
-    /// Whether `ASYNC` could be set instead; a call of `VERIFY` needs the response.
+    /// True if `ASYNC` could be set instead; a call of `VERIFY` needs the response.
     pub(crate) may_be_queued: bool,
     pub(crate) idempotent: bool,
     pub(crate) retries: u32,

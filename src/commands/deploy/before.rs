@@ -1,4 +1,4 @@
-//! What runs before a deploy: for `WAIT`, for `ROLLBACK`, and for what faasd leaves after an update that failed.
+//! The functions before a deploy: for `WAIT`, for `ROLLBACK`, and for what faasd leaves after an update that failed.
 
 use crate::commands::concurrent::Session;
 use crate::config::Deploy;
@@ -16,11 +16,11 @@ use crate::text::count;
 /// More functions are not named in one line.
 const MOST_NAMED: usize = 10;
 
-/// What runs before anything is deployed.
+/// The functions before anything is deployed.
 pub(super) struct Before {
     /// In the order of the functions; empty if it is not needed.
     pub(super) readings: Vec<StatusResult>,
-    /// What the gateway reports, if that was needed.
+    /// The fields that the gateway reports, if they were needed.
     pub(super) reported: Reported,
 }
 

@@ -26,9 +26,9 @@ impl From<&Status> for Baseline {
     }
 }
 
-/// How the platform behind the gateway runs functions.
+/// How the rollout behind the gateway runs functions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Platform {
+pub(crate) enum Rollout {
     /// It rolls an update out: old replicas count as available until new ones are.
     Kubernetes {
         /// How long replicas have to stay available to be assumed ready if nothing shows that they are new; absent if they never
@@ -42,7 +42,7 @@ pub(crate) enum Platform {
     },
 }
 
-/// What the statuses of a function say so far.
+/// The state of a function by its statuses so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
     Waiting,
@@ -57,7 +57,7 @@ pub(crate) enum State {
 #[derive(Debug)]
 pub(crate) struct ReadinessTracker {
     image: String,
-    platform: Platform,
+    rollout: Rollout,
     baseline: Baseline,
     /// The most replicas that were desired at any time: the old version had no more of them.
     most: u64,
@@ -69,25 +69,25 @@ pub(crate) struct ReadinessTracker {
 }
 
 impl ReadinessTracker {
-    pub(crate) fn new(image: &str, baseline: Baseline, platform: Platform) -> Self {
+    pub(crate) fn new(image: &str, baseline: Baseline, rollout: Rollout) -> Self {
         let image = image.to_owned();
-        Self { image, platform, baseline, most: baseline.desired, fewest: u64::MAX, stable_since: None, seen: None }
+        Self { image, rollout, baseline, most: baseline.desired, fewest: u64::MAX, stable_since: None, seen: None }
     }
 
-    /// Whether only a moment of the update shows that the new version is ready: the moment in which its first replica is
+    /// True if only a moment of the update shows that the new version is ready: the moment in which its first replica is
     /// available, and the old one is not removed yet.
     pub(crate) fn needs_dense_looks(&self) -> bool {
-        matches!(self.platform, Platform::Kubernetes { .. }) && self.baseline.available > 0
+        matches!(self.rollout, Rollout::Kubernetes { .. }) && self.baseline.available > 0
     }
 
-    /// Whether it may be assumed to be ready.
+    /// True if it may be assumed to be ready.
     pub(crate) fn may_be_assumed(&self) -> bool {
-        matches!(self.platform, Platform::Kubernetes { settle: Some(_) })
+        matches!(self.rollout, Rollout::Kubernetes { settle: Some(_) })
     }
 
     /// It did not exist any more, and was created again.
     pub(crate) fn created_again(&mut self) {
-        *self = Self::new(&self.image, Baseline::NONE, self.platform);
+        *self = Self::new(&self.image, Baseline::NONE, self.rollout);
     }
 
     /// Evaluates the status at this time.
@@ -99,9 +99,9 @@ impl ReadinessTracker {
             return State::Waiting;
         };
         let replicas = replicas(status);
-        match self.platform {
-            Platform::Kubernetes { settle } => self.rolled_out(replicas, now, settle),
-            Platform::Faasd { lasting } => {
+        match self.rollout {
+            Rollout::Kubernetes { settle } => self.rolled_out(replicas, now, settle),
+            Rollout::Faasd { lasting } => {
                 let runs = replicas.available > 0;
                 match (runs, self.lasted(runs, now) >= lasting) {
                     (_, false) => State::Waiting,
@@ -143,8 +143,8 @@ impl ReadinessTracker {
 mod tests {
     use super::*;
 
-    const KUBERNETES: Platform = Platform::Kubernetes { settle: Some(Duration::from_secs(10)) };
-    const FAASD: Platform = Platform::Faasd { lasting: Duration::from_secs(2) };
+    const KUBERNETES: Rollout = Rollout::Kubernetes { settle: Some(Duration::from_secs(10)) };
+    const FAASD: Rollout = Rollout::Faasd { lasting: Duration::from_secs(2) };
 
     /// The second at which a function on Kubernetes is ready.
     fn ready_at(baseline: Baseline, seen: &[(u64, &str, u64, u64)]) -> Option<u64> {
@@ -155,9 +155,9 @@ mod tests {
     }
 
     /// The second at which the watch is over, for statuses (second, image, desired, available) seen one after the other, and how.
-    fn ended_at(platform: Platform, baseline: Baseline, seen: &[(u64, &str, u64, u64)]) -> Option<(u64, State)> {
+    fn ended_at(rollout: Rollout, baseline: Baseline, seen: &[(u64, &str, u64, u64)]) -> Option<(u64, State)> {
         let start = Instant::now();
-        let mut tracker = ReadinessTracker::new("acme/f:2", baseline, platform);
+        let mut tracker = ReadinessTracker::new("acme/f:2", baseline, rollout);
         seen.iter().find_map(|(second, image, replicas, available_replicas)| {
             let status = Status {
                 image: (*image).to_owned(),
@@ -238,7 +238,7 @@ mod tests {
 
     #[test]
     fn without_assumptions_old_replicas_never_count() {
-        let strict = Platform::Kubernetes { settle: None };
+        let strict = Rollout::Kubernetes { settle: None };
         assert_eq!(ended_at(strict, old(1, 1), &[(0, NEW, 1, 1), (100, NEW, 1, 1), (300, NEW, 1, 1)]), None);
         assert_eq!(ended_at(strict, old(1, 1), &[(0, NEW, 1, 1), (300, NEW, 1, 2)]), Some((300, State::Ready)));
         assert_eq!(ended_at(strict, Baseline::UNKNOWN, &[(0, NEW, 1, 1), (300, NEW, 1, 1)]), None);
@@ -260,7 +260,7 @@ mod tests {
 
     #[test]
     fn only_an_update_of_available_replicas_needs_dense_looks() {
-        let needs = |platform, baseline| ReadinessTracker::new(NEW, baseline, platform).needs_dense_looks();
+        let needs = |rollout, baseline| ReadinessTracker::new(NEW, baseline, rollout).needs_dense_looks();
         assert!(needs(KUBERNETES, old(1, 1)) && needs(KUBERNETES, Baseline::UNKNOWN));
         assert!(!needs(KUBERNETES, Baseline::NONE) && !needs(KUBERNETES, old(1, 0)) && !needs(FAASD, old(1, 1)));
         let mut tracker = ReadinessTracker::new(NEW, old(1, 1), KUBERNETES);

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream;
 
-use super::update::{Change, update};
+use super::update::{UpdateRequest, update};
 use crate::commands::concurrent::Session;
 use crate::console::log::quote;
 use crate::diagnostic::{Diagnostic, Failure};
@@ -97,7 +97,7 @@ impl Rollback<'_> {
         let sent = async {
             let body = redeployment(target, status);
             let now = self.0.gateway.look(target, Repeat::NotAfterTimeout).await;
-            let change = Change { target, image: &status.image, body: &body, before: Some(&now) };
+            let change = UpdateRequest { target, image: &status.image, body: &body, before: Some(&now) };
             if let Update::NotFound = update(&self.0, &change).await?
                 && let Creation::Exists { error, .. } = self.0.gateway.create(target, body.clone()).await?
             {

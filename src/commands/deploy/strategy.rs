@@ -4,7 +4,7 @@ use bytes::Bytes;
 use tokio::time::{Duration, Instant};
 
 use super::rollback::redeployment;
-use super::update::{Change, update};
+use super::update::{UpdateRequest, update};
 use crate::commands::concurrent::Failed;
 use crate::commands::concurrent::Session;
 use crate::config::Strategy;
@@ -41,8 +41,8 @@ pub(super) struct WantedFunction<'a> {
 }
 
 impl WantedFunction<'_> {
-    fn change(&self) -> Change<'_> {
-        Change { target: self.target, image: &self.deployment.image, body: &self.body, before: self.before }
+    fn change(&self) -> UpdateRequest<'_> {
+        UpdateRequest { target: self.target, image: &self.deployment.image, body: &self.body, before: self.before }
     }
 }
 
@@ -109,7 +109,7 @@ impl FunctionDeployer<'_> {
         self.create_again(wanted).await.map(|()| Action::Created).map_err(Error::from)
     }
 
-    /// What is left after an update that failed. faasd removes a function before it creates the new version, which then may not
+    /// The state after an update that failed. faasd removes a function before it creates the new version, which then may not
     /// start.
     async fn left_by_update(&self, wanted: &WantedFunction<'_>, error: &Error) -> Left {
         if error.is_unprocessed() || !self.session.gateway.provider().await.may_remove() {
@@ -139,7 +139,7 @@ impl FunctionDeployer<'_> {
         }
         let body = redeployment(wanted.target, before);
         let now = self.session.gateway.look(wanted.target, Repeat::NotAfterTimeout).await;
-        let change = Change { target: wanted.target, image: &before.image, body: &body, before: Some(&now) };
+        let change = UpdateRequest { target: wanted.target, image: &before.image, body: &body, before: Some(&now) };
         match update(&self.session, &change).await {
             Ok(Update::Accepted) => Left::Restored(before.image.clone()),
             Ok(Update::NotFound) => self.restore(wanted).await,

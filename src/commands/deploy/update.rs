@@ -21,16 +21,16 @@ const LOOK_MOST: Duration = Duration::from_secs(300);
 /// How long an update takes at least once it has removed the old version.
 const REMOVED: Duration = Duration::from_secs(5);
 
-/// What an update does, and to what.
-pub(super) struct Change<'a> {
+/// An update of a function.
+pub(super) struct UpdateRequest<'a> {
     pub(super) target: &'a FunctionName,
     pub(super) image: &'a str,
     pub(super) body: &'a Bytes,
-    /// What ran before, if it was read.
+    /// The previous version, if it was read.
     pub(super) before: Option<&'a StatusResult>,
 }
 
-/// What became of an update without a response.
+/// The outcome of an update without a response.
 enum Seen {
     /// It was carried out.
     Done,
@@ -41,7 +41,7 @@ enum Seen {
 }
 
 /// Sends an update until its response is final, or the retries are used up.
-pub(super) async fn update(session: &Session<'_>, change: &Change<'_>) -> Result<Update, Error> {
+pub(super) async fn update(session: &Session<'_>, change: &UpdateRequest<'_>) -> Result<Update, Error> {
     let Session { gateway, .. } = session;
     let attempt = async |number| {
         let sent = Instant::now();
@@ -64,7 +64,7 @@ pub(super) async fn update(session: &Session<'_>, change: &Change<'_>) -> Result
 
 /// Looks at the function until the update was carried out, or for so long that it is not under way any more. `took` is how long
 /// the request took.
-async fn outcome(session: &Session<'_>, change: &Change<'_>, error: &Error, took: Duration) -> Seen {
+async fn outcome(session: &Session<'_>, change: &UpdateRequest<'_>, error: &Error, took: Duration) -> Seen {
     let before = match change.before {
         Some(Ok(before)) => before,
         // Neither now nor before: the gateway hangs.
@@ -104,13 +104,13 @@ async fn outcome(session: &Session<'_>, change: &Change<'_>, error: &Error, took
     }
 }
 
-/// Whether a function runs the new version: faasd creates it anew with each update.
-fn is_done(change: &Change<'_>, before: Option<&Status>, now: &Status) -> bool {
+/// True if a function runs the new version: faasd creates it anew with each update.
+fn is_done(change: &UpdateRequest<'_>, before: Option<&Status>, now: &Status) -> bool {
     let is_new = before.is_none_or(|before| before.created_at != now.created_at);
     is_new && now.replicas > 0 && is_same_image(&now.image, change.image)
 }
 
-/// Whether a function is the one that ran before, as far as that is reported.
+/// True if a function is the one that ran before, as far as that is reported.
 pub(super) fn is_unchanged(before: Option<&Status>, now: Option<&Status>) -> bool {
     match (before, now) {
         (None, None) => true,

@@ -22,7 +22,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::time::{Duration, Instant, interval_at, sleep_until};
 
 use super::function_log::FunctionLogs;
-use super::readiness::{Baseline, Platform, ReadinessTracker};
+use super::readiness::{Baseline, ReadinessTracker, Rollout};
 use super::waited::Waited;
 use crate::commands::concurrent::Session;
 use crate::commands::progress::Reporter;
@@ -58,10 +58,10 @@ pub(super) struct Waiter<'a> {
     pub(super) session: Session<'a>,
     /// `WAIT_TIMEOUT`.
     pub(super) limit: Duration,
-    /// Whether an update is assumed to be ready if nothing shows that it is not. If it would be rolled back otherwise, and no
+    /// True if an update is assumed to be ready if nothing shows that it is not. If it would be rolled back otherwise, and no
     /// call verifies it, only what is seen counts.
     pub(super) may_assume: bool,
-    /// What the gateway reports of functions.
+    /// The fields of functions that the gateway reports.
     pub(super) reported: Reported,
 }
 
@@ -179,8 +179,8 @@ impl Waiter<'_> {
             let is_unchanged = matches!(before, Some(Ok(Some(status))) if self.reported.is_complete()
                 && self.reported.differences(status, deployment).is_empty());
             let platform = match provider {
-                Provider::Faasd => Platform::Faasd { lasting: LASTING.min(self.limit / 2) },
-                _ => Platform::Kubernetes { settle: (self.may_assume || is_unchanged).then(|| self.settle()) },
+                Provider::Faasd => Rollout::Faasd { lasting: LASTING.min(self.limit / 2) },
+                _ => Rollout::Kubernetes { settle: (self.may_assume || is_unchanged).then(|| self.settle()) },
             };
             let tracker = ReadinessTracker::new(outcome.image.as_deref().unwrap_or_default(), old, platform);
             Waited::new(outcome, deployment, tracker)
@@ -194,7 +194,7 @@ fn open<'w, 'a>(waited: &'w mut [Waited<'a>]) -> impl Iterator<Item = (usize, &'
     waited.iter_mut().enumerate().filter(|(_, function)| !function.is_done)
 }
 
-/// Whether looks are dense now: in the first seconds, and as long as a function would be rolled back if its moment is missed.
+/// True if looks are dense now: in the first seconds, and as long as a function would be rolled back if its moment is missed.
 fn is_dense(waited: &[Waited<'_>], started: Instant) -> bool {
     let is_early = started.elapsed() < DENSE;
     waited.iter().any(|function| {
@@ -275,7 +275,7 @@ mod tests {
         let deployment = Deployment::default();
         let waited = outcomes.iter_mut().zip(functions).map(|(outcome, (_, seen))| {
             let mut tracker =
-                ReadinessTracker::new("acme/f:2", Baseline::UNKNOWN, Platform::Kubernetes { settle: None });
+                ReadinessTracker::new("acme/f:2", Baseline::UNKNOWN, Rollout::Kubernetes { settle: None });
             let status = seen.map(|(available_replicas, replicas)| Status {
                 image: "acme/f:2".to_owned(),
                 available_replicas,

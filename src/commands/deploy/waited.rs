@@ -22,7 +22,7 @@ pub(super) struct Waited<'a> {
     pub(super) is_done: bool,
     /// It is ready, but nothing shows that the ready replicas are new.
     pub(super) is_assumed: bool,
-    /// Whether its status was read at all.
+    /// True if its status was read at all.
     is_read: bool,
     /// Why its status could not be read last.
     error: Option<Error>,
@@ -106,7 +106,7 @@ impl<'a> Waited<'a> {
         self.end(ready, started, self.problem(limit), reporter);
     }
 
-    /// Whether it has to be created again: something else removed it, or its removal was under way when it was deployed.
+    /// True if it has to be created again: something else removed it, or its removal was under way when it was deployed.
     pub(super) fn is_missing(&self) -> bool {
         !self.is_done && !self.is_created_again && self.missing_since.is_some_and(|since| since.elapsed() >= MISSING)
     }

@@ -15,7 +15,7 @@ const MAX_ENTRIES: usize = 1000;
 const MAX_READ: usize = 64 * 1024;
 const MAX_NAMED: usize = 3;
 
-/// What to write for a path that does not exist, or for the default names if neither of them does; empty if nothing is near.
+/// The suggestion for a path that does not exist, or for the default names if neither of them does; empty if nothing is near.
 pub(super) fn suggestion(missing: Option<&str>, clone_dir: Option<&Path>) -> String {
     let path = Path::new(missing.unwrap_or_default());
     let parent = path.parent().unwrap_or(Path::new(""));

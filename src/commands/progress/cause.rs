@@ -12,14 +12,14 @@ const MOST_NAMED: usize = 100;
 /// The longest line of names, in characters.
 const LINE: usize = 96;
 
-/// What is wrong about one or several functions.
-pub(super) struct Cause {
+/// A problem of one or several functions.
+pub(super) struct SharedProblem {
     pub(super) problem: Diagnostic,
     pub(super) functions: Vec<FunctionName>,
 }
 
 /// The problems in the order of their first function. Those that differ only in the function's name have one cause.
-pub(super) fn group(problems: Vec<(FunctionName, Diagnostic)>) -> Vec<Cause> {
+pub(super) fn group(problems: Vec<(FunctionName, Diagnostic)>) -> Vec<SharedProblem> {
     let mut kinds: BTreeMap<_, usize> = BTreeMap::new();
     let mut groups: Vec<(String, Vec<(FunctionName, Diagnostic)>)> = Vec::new();
     for (function, problem) in problems {
@@ -33,7 +33,7 @@ pub(super) fn group(problems: Vec<(FunctionName, Diagnostic)>) -> Vec<Cause> {
     groups.into_iter().map(|(kind, members)| merged(kind, members)).collect()
 }
 
-fn merged(kind: String, members: Vec<(FunctionName, Diagnostic)>) -> Cause {
+fn merged(kind: String, members: Vec<(FunctionName, Diagnostic)>) -> SharedProblem {
     let hint = members.iter().find_map(|(_, problem)| problem.hint.clone());
     let is_same = members.iter().all(|(_, problem)| problem.message == members[0].1.message);
     let (functions, mut problems): (Vec<_>, Vec<_>) = members.into_iter().unzip();
@@ -45,7 +45,7 @@ fn merged(kind: String, members: Vec<(FunctionName, Diagnostic)>) -> Cause {
             Diagnostic { message, ..first }.at(count(functions.len(), "function"))
         }
     };
-    Cause { problem, functions }
+    SharedProblem { problem, functions }
 }
 
 /// The names of functions, on as many lines as they need.

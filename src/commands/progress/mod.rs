@@ -134,7 +134,7 @@ impl<'a> Reporter<'a> {
         self.listed.borrow_mut().extend(functions);
     }
 
-    /// Whether the log has named a function together with others that failed alike, so that the table does not repeat it.
+    /// True if the log has named a function together with others that failed alike, so that the table does not repeat it.
     fn is_listed(&self, outcome: &FunctionOutcome) -> bool {
         matches!(outcome.action, Action::Failed | Action::NotStarted)
             && self.listed.borrow().contains(&outcome.function)
@@ -146,7 +146,7 @@ impl<'a> Reporter<'a> {
     }
 }
 
-/// What the last line says of functions that are not left as they were.
+/// The words of the last line for functions that are not left as they were.
 const LEFT: [(Left, &str); 3] = [
     (Left::Gone, "gone and must be redeployed"),
     (Left::Down, "no longer running and must be redeployed"),

@@ -109,7 +109,7 @@ impl Refused {
         }
     }
 
-    /// Whether the function to create exists. Enterprise responds with 409, the others with the words of their platform.
+    /// True if the function to create exists. Enterprise responds with 409, the others with the words of their platform.
     fn says_exists(&self) -> bool {
         let is_conflict = self.status == StatusCode::CONFLICT || self.text.contains("already exists");
         is_conflict && !self.text.contains("being deleted")

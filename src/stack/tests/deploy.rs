@@ -10,15 +10,15 @@ fn texts(list: &[&str]) -> Vec<String> {
     list.iter().map(|text| (*text).to_owned()).collect()
 }
 
-fn with(options: Options) -> Run<'static> {
-    Run { options, ..Run::default() }
+fn with(options: Options) -> Case<'static> {
+    Case { options, ..Case::default() }
 }
 
 const TWO: &str = "provider: {name: openfaas}\nfunctions:\n  zeta: {image: 'r/z:1'}\n  alpha: {image: 'r/a'}\n";
 
 #[test]
 fn functions_keep_the_order_of_the_file() {
-    let names: Vec<Value> = Run::default().bodies(TWO).iter().map(|body| body["service"].clone()).collect();
+    let names: Vec<Value> = Case::default().bodies(TWO).iter().map(|body| body["service"].clone()).collect();
     assert_eq!(names, ["zeta", "alpha"]);
 }
 
@@ -107,7 +107,7 @@ fn digest_needs_the_handler() {
     ");
     let problems = run.problems(format!("{HEAD}    handler: ./missing\n"));
     assert!(problems.contains("needs the handler of `f`: no such folder at /nonexistent/./missing"), "{problems}");
-    let here = Run { base: Path::new("."), ..run };
+    let here = Case { base: Path::new("."), ..run };
     let path = format!("./{}missing", "long/".repeat(20));
     let problems = here.problems(format!("{HEAD}    handler: {path}\n"));
     assert!(problems.contains(&format!("no such folder at {path}\n")), "{problems}");
@@ -127,7 +127,7 @@ fn environment_files_come_between_inline_and_option_and_are_not_substituted() {
     fs::write(folder.path().join("two.yml"), "other: [x]\nenvironment: {B: two, E: ~}\n").expect("write");
     fs::write(folder.path().join("empty.yml"), "").expect("write");
     let options = Options { env_vars: pairs(&[("C", "option")]), ..Options::default() };
-    let run = Run { options, variables: &[("X", "x"), ("FILE", "one")], base: folder.path(), ..Run::default() };
+    let run = Case { options, variables: &[("X", "x"), ("FILE", "one")], base: folder.path(), ..Case::default() };
     let fields = "    environment: {A: inline, C: inline, F: inline}\n    environment_file: [\"${FILE}.yml\", ~, two.yml, empty.yml]\n";
     let expected = json!({"A": "one", "B": "two", "C": "option", "D": "${X} $$", "E": "", "F": "inline"});
     assert_eq!(run.bodies(format!("{HEAD}{fields}"))[0]["envVars"], expected);
@@ -138,7 +138,7 @@ fn command_comes_from_the_file_else_from_the_template() {
     let folder = tempfile::tempdir().expect("folder");
     fs::create_dir_all(folder.path().join("template/go")).expect("folder");
     fs::write(folder.path().join("template/go/template.yml"), "language: go\nfprocess: ./handler\n").expect("write");
-    let run = Run { base: folder.path(), ..Run::default() };
+    let run = Case { base: folder.path(), ..Case::default() };
     let process = |fields: &str| run.bodies(format!("{HEAD}{fields}"))[0]["envProcess"].clone();
     assert_eq!(process("    lang: go\n"), "./handler");
     assert_eq!(process("    lang: go\n    fprocess: own\n"), "own");
@@ -155,17 +155,17 @@ fn command_comes_from_the_file_else_from_the_template() {
 
 #[test]
 fn gateway_is_substituted() {
-    let run = Run { variables: &[("URL", "https://gw.example.com")], ..Run::default() };
+    let run = Case { variables: &[("URL", "https://gw.example.com")], ..Case::default() };
     let text = format!("# ${{NOTE}}\n{}", HEAD.replace("name: openfaas", "name: openfaas\n  gateway: ${URL}"));
     let stack = run.read(text).expect("stack");
     assert_eq!(stack.gateway.as_deref(), Some("https://gw.example.com"));
     assert!(stack.warnings.is_empty());
-    assert_eq!(Run::default().read(HEAD).expect("stack").gateway, None);
+    assert_eq!(Case::default().read(HEAD).expect("stack").gateway, None);
 }
 
 #[test]
 fn lines_are_those_of_the_file() {
-    let run = Run { variables: &[("LINES", "one\ntwo")], ..Run::default() };
+    let run = Case { variables: &[("LINES", "one\ntwo")], ..Case::default() };
     let text = format!("# ${{LINES:-x}}\n{HEAD}    secrets:\n      - a\n").replace("# ${LINES:-x}", "x: \"${LINES}\"");
     let stack = run.read(text).expect("stack");
     let function = &stack.functions[0];
@@ -186,7 +186,7 @@ fn all_functions_are_named_whatever_is_selected() {
 
 #[test]
 fn prune_refuses_names_that_depend_on_variables() {
-    let run = Run {
+    let run = Case {
         options: Options { prune: true, ..Options::default() },
         variables: &[
             ("ENV", "dev"),
@@ -194,7 +194,7 @@ fn prune_refuses_names_that_depend_on_variables() {
             ("ENTRY", "g: {image: 'r/g:1'}"),
             ("LINES", "a\n  g: {image: 'r/g:1'}"),
         ],
-        ..Run::default()
+        ..Case::default()
     };
     let read =
         |text: &str| run.read(format!("provider: {{name: openfaas}}\nx: &dev {{d: {{image: 'r/d:1'}}}}\n{text}\n"));
@@ -237,7 +237,7 @@ fn stack_file_from_a_url_reads_no_local_files() {
     fs::create_dir_all(folder.path().join("template/go")).expect("folder");
     fs::write(folder.path().join("template/go/template.yml"), "fprocess: ./local\n").expect("write");
     fs::write(folder.path().join("env.yml"), "environment: {A: local}\n").expect("write");
-    let run = Run { base: folder.path(), is_remote: true, ..Run::default() };
+    let run = Case { base: folder.path(), is_remote: true, ..Case::default() };
     assert_eq!(run.bodies(format!("{HEAD}    lang: go\n"))[0]["envProcess"], Value::Null);
     insta::assert_snapshot!(run.problems(format!("{HEAD}    environment_file: [env.yml]\n")), @r"
     stack.yml:7:24: a stack file from a URL cannot read local files
@@ -245,7 +245,7 @@ fn stack_file_from_a_url_reads_no_local_files() {
           |                        ^
     hint: commit the stack file to the repository, or write the variables under `environment`
     ");
-    let run = Run { options: Options { tag: Tag::Digest, ..Options::default() }, ..run };
+    let run = Case { options: Options { tag: Tag::Digest, ..Options::default() }, ..run };
     let problems = run.problems(format!("{HEAD}    handler: ./f\n"));
     assert!(problems.contains("a stack file from a URL cannot name local folders"), "{problems}");
 }

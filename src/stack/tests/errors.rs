@@ -39,7 +39,7 @@ fn faults_of_all_functions_and_of_the_provider_are_reported_at_once() {
 
 #[test]
 fn value_with_several_lines_is_one_problem() {
-    let run = Run { variables: &[("CERT", "one\ntwo")], ..Run::default() };
+    let run = Case { variables: &[("CERT", "one\ntwo")], ..Case::default() };
     let problems = run.read(format!("{HEAD}    environment:\n      A: ${{CERT}}\n      B: c\n")).expect_err("problems");
     assert_eq!(problems.warnings, []);
     insta::assert_snapshot!(problems, @r"
@@ -84,7 +84,7 @@ functions:
   1st:
     image: r/i@sha256:00
 ";
-    insta::assert_snapshot!(Run::default().all(text), @r"
+    insta::assert_snapshot!(Case::default().all(text), @r"
     stack.yml:4:12: invalid image name `R/Upper:1`: upper case letters are not allowed
         4 |     image: R/Upper:1
           |            ^
@@ -135,7 +135,7 @@ fn long_value_is_never_shown_in_part() {
     let secret = "hunter2-abcd";
     crate::console::redact::Secret::new(secret.to_owned());
     let value = format!("first-part-{}", "b".repeat(80));
-    let run = Run { variables: &[("PW", "xxxxxhunter2-abcd"), ("LONG", &value)], ..Run::default() };
+    let run = Case { variables: &[("PW", "xxxxxhunter2-abcd"), ("LONG", &value)], ..Case::default() };
     let problems = run.problems(HEAD.replace("r/i:1", &format!("\"x y/{}${{PW}}:1\"", "a".repeat(64))));
     assert!(problems.contains("axxxxx***:1`: its parts"), "{problems}");
     let problems = run.problems(HEAD.replace("r/i:1", "x y/${LONG}"));
@@ -168,7 +168,7 @@ functions:
   g: {image: 'r/i:1', labels: *x, handler: '${T}'}
   h${T}: {image: 'r/i:1'}
 ";
-    let run = Run { variables: &[("T", TOKEN)], ..Run::default() };
+    let run = Case { variables: &[("T", TOKEN)], ..Case::default() };
     let problems = run.read(text).expect_err("problems");
     let of_tokens = problems.problems.iter().map(|problem| &problem.diagnostic);
     let of_tokens = of_tokens.filter(|diagnostic| diagnostic.message.starts_with("this holds a token\n"));
@@ -204,7 +204,7 @@ fn texts_of_the_file_are_on_one_line_and_whole_or_not_shown() {
         image(&format!("r/i:${{{long}}}")),
     ];
     for text in texts {
-        let found = Run::default()
+        let found = Case::default()
             .read(&text)
             .map_or_else(|found| lines(&[found.problems, found.warnings].concat()), |stack| lines(&stack.warnings));
         assert!(found.len() < 3000 && !found.contains("\nERROR"), "{}", &found[..3000.min(found.len())]);
@@ -213,7 +213,7 @@ fn texts_of_the_file_are_on_one_line_and_whole_or_not_shown() {
 
 #[test]
 fn warnings_that_explain_a_problem_come_with_it() {
-    let problems = Run::default()
+    let problems = Case::default()
         .read(format!("{HEAD}  g: {{image: 'r/g:1', secrets: a}}\n  h: {{image: 'r/h:1', fprocess: ${{A}}}}\n"));
     let warnings = problems.expect_err("problems").warnings;
     assert!(warnings[0].to_string().contains("`A` is not set or empty"), "{}", warnings[0]);
@@ -244,7 +244,7 @@ fn field_that_looks_like_another_is_an_error() {
     ");
     // A function works without these.
     let text = format!("{HEAD}    build_arg: {{A: b}}\n    unknown: x\n    label: {{a: b}}\n");
-    insta::assert_snapshot!(Run::default().warnings(text), @r"
+    insta::assert_snapshot!(Case::default().warnings(text), @r"
     stack.yml:7:5: unknown field `build_arg` in function `f`
         7 |     build_arg: {A: b}
           |     ^
@@ -313,7 +313,7 @@ fn slips_of_the_keyboard_are_named() {
     assert!(odd(format!("{HEAD}    lab\u{200b}els: {{a: b}}\n")).contains("invisible character (U+200B)"));
     assert!(odd(HEAD.replace("    image: r/i:1", "    image:\u{a0}r/i:1")).contains("no-break space (U+00A0)"));
     // What any text may be is only warned about, and `$$NAME` is meant.
-    let run = Run { variables: &[("PASSWORD", "x")], ..Run::default() };
+    let run = Case { variables: &[("PASSWORD", "x")], ..Case::default() };
     let text = format!("{HEAD}    environment:\n      A: $PASSWORD\n      B: $HOME\n      C: “x”\n");
     insta::assert_snapshot!(run.warnings(&text), @r#"
     stack.yml:8:10: `$PASSWORD` is not substituted, although the variable is set
@@ -333,16 +333,16 @@ fn variables_in_what_a_deploy_does_not_use_cause_no_warning() {
     let head = HEAD.replace("  name: openfaas\n", "  name: openfaas\n  network: ${NETWORK}\n  gateway: ${GATEWAY}\n");
     let text = format!("{head}{unused}configuration:\n  templates: [{{name: x, source: '${{SOURCE}}'}}]\n");
     let options = Options { has_gateway: true, ..Options::default() };
-    let run = Run { options, ..Run::default() };
+    let run = Case { options, ..Case::default() };
     assert_eq!(run.warnings(&text), "");
     // Without `OPENFAAS_URL`, the gateway's address is used; so is a handler if it becomes the tag.
-    assert!(Run::default().warnings(&text).contains("`GATEWAY` is not set or empty"));
+    assert!(Case::default().warnings(&text).contains("`GATEWAY` is not set or empty"));
     // An alias may use what is written in an unused place.
     let aliased = format!("{HEAD}    build_args: &all {{A: 'x${{NONE}}'}}\n    environment: *all\n");
-    assert!(Run::default().warnings(aliased).contains("`NONE` is not set or empty"));
+    assert!(Case::default().warnings(aliased).contains("`NONE` is not set or empty"));
     // Neither is a function that is not selected.
     let filter = Options { filter: Some("f".to_owned()), ..Options::default() };
-    let run = Run { options: filter, ..Run::default() };
+    let run = Case { options: filter, ..Case::default() };
     assert_eq!(run.warnings(format!("{HEAD}  g: {{image: 'r/g:1', fprocess: '${{NONE}}'}}\n")), "");
     assert!(run.warnings(HEAD.replace("r/i:1", "r/i${NONE}:1")).contains("`NONE` is not set or empty"));
 }
@@ -351,7 +351,7 @@ fn variables_in_what_a_deploy_does_not_use_cause_no_warning() {
 fn function_that_a_variable_comments_out_depends_on_it() {
     for off in ["#", ""] {
         let options = Options { prune: true, ..Options::default() };
-        let run = Run { options, variables: &[("OFF", off)], ..Run::default() };
+        let run = Case { options, variables: &[("OFF", off)], ..Case::default() };
         let problems = run.problems(format!("{HEAD}  ${{OFF}}extra: {{image: 'r/e:1'}}\n"));
         assert!(problems.contains("the names of functions depend on variables"), "{problems}");
     }
@@ -368,7 +368,7 @@ fn what_kubernetes_refuses_of_variables_is_reported_once() {
         secrets: vec!["Bad_Secret".to_owned()],
         ..Options::default()
     };
-    let run = Run { options, ..Run::default() };
+    let run = Case { options, ..Case::default() };
     insta::assert_snapshot!(run.all(format!("{HEAD}  g: {{image: 'r/g:1', environment: {{A=B: c}}}}\n")), @r"
     `ENV_VARS`: invalid environment variable name ``: it is empty
     stack.yml:7:37: invalid environment variable name `A=B`: it contains `=`
@@ -389,7 +389,7 @@ fn image_that_lacks_a_variable_is_one_message_quoted_or_not() {
         ["a", "b", "c"].map(|name| format!("  {name}:\n    image: {}\n", image.replace('N', name))).concat()
     };
     let with =
-        |image: &str| Run::default().read(format!("provider: {{name: openfaas}}\nfunctions:\n{}", functions(image)));
+        |image: &str| Case::default().read(format!("provider: {{name: openfaas}}\nfunctions:\n{}", functions(image)));
     let unquoted = with("${REGISTRY}/N:${TAG}").expect_err("problems");
     let quoted = with("'${REGISTRY}/N:${TAG}'").expect_err("problems");
     let first_line = |problems: &FileProblems| problems.to_string().lines().next().map(str::to_owned);
@@ -413,7 +413,7 @@ fn image_that_lacks_a_variable_is_one_message_quoted_or_not() {
         problems.contains(":6:12: `TAG_A` is not set") && problems.contains(":8:12: `TAG_B` is not set"),
         "{problems}"
     );
-    let warnings = Run::default().warnings(HEAD.replace("r/i:1", "r/i${NONE}:1"));
+    let warnings = Case::default().warnings(HEAD.replace("r/i:1", "r/i${NONE}:1"));
     assert!(warnings.contains("`NONE` is not set or empty"), "{warnings}");
 }
 
@@ -422,7 +422,7 @@ fn variable_without_a_value_is_one_warning() {
     let text = format!(
         "{HEAD}    environment:\n      A: ${{NONE}}\n      B: ${{NONE}}${{D:-d}}\n      C: ${{BLANK^^}}\n      E_${{NONE}}=: x\n# ${{COMMENT}}\n"
     );
-    let run = Run { variables: &[("BLANK", "")], ..Run::default() };
+    let run = Case { variables: &[("BLANK", "")], ..Case::default() };
     insta::assert_snapshot!(run.warnings(text.replace("=:", ":")), @r"
     stack.yml:8:12: `NONE` is not set or empty: it is replaced with an empty text
         8 |       A: ${NONE}
@@ -468,7 +468,7 @@ fn value_is_shown_whole_or_not_at_all() {
             HEAD.replace("r/i:1", "\"/${V}\""),
             HEAD.replace("r/i:1", "/${V}"),
         ] {
-            let run = Run { variables: &[("V", value)], ..Run::default() };
+            let run = Case { variables: &[("V", value)], ..Case::default() };
             let problems = run.problems(text);
             assert!(problems.contains(&format!("`${{V}}` is replaced with {shown}")), "{problems}");
             assert!(value.len() == 80 || !problems.contains("qq"), "{problems}");
@@ -483,7 +483,7 @@ fn content_of_files_outside_the_clone_is_not_shown() {
     let (clone, secret) = (folder.path().join("clone"), folder.path().join("secret.yml"));
     fs::create_dir_all(clone.join("template/go")).expect("folder");
     fs::write(clone.join("stack.yml"), "").expect("write");
-    let run = Run { base: &clone, clone_dir: Some(&clone), ..Run::default() };
+    let run = Case { base: &clone, clone_dir: Some(&clone), ..Case::default() };
     for content in [
         "hunter2",
         "environment: [hunter2]",

@@ -5,19 +5,19 @@ use super::*;
 #[test]
 fn problems_are_reported_up_to_a_limit() {
     let lines: String = (0..2 * MAX_PROBLEMS).map(|number| format!("      k{number}: []\n")).collect();
-    let problems = Run::default().read(format!("{HEAD}    environment:\n{lines}")).expect_err("problems");
+    let problems = Case::default().read(format!("{HEAD}    environment:\n{lines}")).expect_err("problems");
     assert_eq!(problems.problems.len(), MAX_PROBLEMS);
     let fields: String = (0..2 * MAX_PROBLEMS).map(|number| format!("    environmen{number}: v\n")).collect();
-    let problems = Run::default().read(format!("{HEAD}{fields}")).expect_err("problems");
+    let problems = Case::default().read(format!("{HEAD}{fields}")).expect_err("problems");
     assert_eq!(problems.problems.len(), MAX_PROBLEMS);
     let fields: String = (0..2 * MAX_PROBLEMS).map(|number| format!("    build_arg{number}: v\n")).collect();
-    let stack = Run::default().read(format!("{HEAD}{fields}")).expect("stack");
+    let stack = Case::default().read(format!("{HEAD}{fields}")).expect("stack");
     assert_eq!(stack.warnings.len(), MAX_PROBLEMS);
 }
 
 #[test]
 fn text_of_the_largest_size_ends_in_an_error() {
     for text in ["[", "- ", "{a: ", ":\n", "${", "${A:-", "\r", "\"", "---\n"] {
-        assert!(Run::default().read(text.repeat(MAX_FILE / text.len())).is_err(), "{text}");
+        assert!(Case::default().read(text.repeat(MAX_FILE / text.len())).is_err(), "{text}");
     }
 }

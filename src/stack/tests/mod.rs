@@ -17,7 +17,7 @@ const HEAD: &str = "version: 1.0\nprovider:\n  name: openfaas\nfunctions:\n  f:\
 /// What no function may get.
 const TOKEN: &str = "the.step.token";
 
-struct Run<'a> {
+struct Case<'a> {
     options: Options,
     variables: &'a [(&'a str, &'a str)],
     base: &'a Path,
@@ -25,7 +25,7 @@ struct Run<'a> {
     clone_dir: Option<&'a Path>,
 }
 
-impl Default for Run<'_> {
+impl Default for Case<'_> {
     fn default() -> Self {
         Self {
             options: Options::default(),
@@ -37,7 +37,7 @@ impl Default for Run<'_> {
     }
 }
 
-impl Run<'_> {
+impl Case<'_> {
     fn read(&self, text: impl AsRef<[u8]>) -> Result<Stack, FileProblems> {
         let source = Source {
             name: self.clone_dir.map_or("stack.yml".into(), |clone| clone.join("stack.yml").display().to_string()),
@@ -90,11 +90,11 @@ fn lines(problems: &[FileProblem]) -> String {
 
 /// The body of the one function `f` with these fields, indented by four.
 fn function(fields: &str) -> Value {
-    let mut bodies = Run::default().bodies(format!("{HEAD}{fields}"));
+    let mut bodies = Case::default().bodies(format!("{HEAD}{fields}"));
     assert_eq!(bodies.len(), 1);
     bodies.remove(0)
 }
 
 fn refused(text: impl AsRef<[u8]>) -> String {
-    Run::default().problems(text)
+    Case::default().problems(text)
 }

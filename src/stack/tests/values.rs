@@ -36,7 +36,7 @@ fn unknown_fields_and_those_of_a_build_may_hold_anything() {
         "{HEAD}    build_args: [a]\n    unknown: {{a: 1, a: 2, b: [*x]}}\nextra: &x {{a: 1, a: 2}}\nx-y: [[], {{}}]\n"
     );
     let text = text.replace("*x", "x");
-    assert_eq!(Run::default().bodies(text).len(), 1);
+    assert_eq!(Case::default().bodies(text).len(), 1);
 }
 
 #[test]
