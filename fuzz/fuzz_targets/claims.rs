@@ -5,7 +5,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use libfuzzer_sys::fuzz_target;
-use openfaas_pipe::oidc::{Facts, Refusal, claims_table, decode_unverified, explain_refusal, findings};
+use openfaas_pipe::oidc::{BuildContext, Refusal, claims_table, decode_unverified, explain_refusal, findings};
 
 fuzz_target!(|input: (bool, &[u8], &str, u64)| {
     let (encoded, payload, description, now) = input;
@@ -21,12 +21,12 @@ fuzz_target!(|input: (bool, &[u8], &str, u64)| {
             for [claim, value, _] in claims_table(&claims, url, now) {
                 assert!(!claim.contains(['\n', '\x1b']) && !value.contains(['\n', '\x1b']));
             }
-            let facts = Facts::default();
-            for finding in findings(&claims, url, now, &facts) {
+            let build = BuildContext::default();
+            for (_, finding) in findings(&claims, url, now, &build) {
                 assert!(!finding.message.contains(['\n', '\x1b']), "{}", finding.message);
             }
             let refusal = Refusal { status: 400, error: Some("invalid_grant"), description: Some(description) };
-            let problem = explain_refusal(refusal, &claims, url, now, &facts);
+            let problem = explain_refusal(refusal, &claims, url, now, &build);
             assert!(!problem.message.contains(['\n', '\x1b']), "{}", problem.message);
         }
         Err(error) => assert!(!error.problem("https://gw.example.com").message.contains(['\n', '\x1b'])),

@@ -28,7 +28,7 @@ pub(crate) struct Key {
 
 enum Pair {
     Rsa(Box<RsaKeyPair>),
-    Ec(EcdsaKeyPair),
+    Ec(Box<EcdsaKeyPair>),
 }
 
 impl Key {
@@ -42,7 +42,7 @@ impl Key {
         let (algorithm, random) = (&ECDSA_P256_SHA256_FIXED_SIGNING, SystemRandom::new());
         let key = EcdsaKeyPair::generate_pkcs8(algorithm, &random).expect("the system has random numbers");
         let pair = EcdsaKeyPair::from_pkcs8(algorithm, key.as_ref(), &random).expect("the key is valid");
-        Self { kid: uuid(), pair: Pair::Ec(pair) }
+        Self { kid: uuid(), pair: Pair::Ec(Box::new(pair)) }
     }
 
     /// The RSA key of all issuers.
