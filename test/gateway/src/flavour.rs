@@ -128,11 +128,13 @@ fn report_of_faasd(status: &mut Map<String, Value>, view: View, container: &Cont
     if let (View::List, Some(memory)) = (view, memory) {
         status.insert("limits".to_owned(), json!({"memory": memory}));
     }
-    if view == View::List || !container.runs {
-        status.remove("availableReplicas");
-    }
-    if !container.runs {
-        status.remove("replicas");
+    status.remove("availableReplicas");
+    let replicas = status.remove("replicas").filter(|_| container.runs);
+    if let Some(replicas) = replicas {
+        if view == View::One {
+            status.insert("availableReplicas".to_owned(), replicas.clone());
+        }
+        status.insert("replicas".to_owned(), replicas);
     }
     for field in ["labels", "annotations"] {
         object(status, field);

@@ -18,9 +18,9 @@ pub const DEFAULT_NAMESPACE: &str = "openfaas-fn";
 /// When a created or updated function has an available replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ready {
-    /// After this time.
+    /// After this time. With faasd, its process runs at once and counts as available, but does not listen until then.
     After(Duration),
-    /// Never, for example because its image cannot be pulled.
+    /// Never, for example because its image cannot be pulled. With faasd, its process has ended.
     Never,
     /// At once, until its process ends after this time. With zero, the process ends before it is ready.
     Until(Duration),
@@ -134,9 +134,13 @@ impl Function {
         self.replicas + u64::from(replaced < self.replicas && in_round >= delay)
     }
 
-    /// Whether the process of the only container runs (faasd).
+    /// Whether the process of the only container runs, which is all that faasd knows: it may not listen yet.
     fn runs(&self, now: Instant) -> bool {
-        !matches!(self.ready, Ready::Until(end) if now.saturating_duration_since(self.since) >= end)
+        match self.ready {
+            Ready::After(_) => true,
+            Ready::Never => false,
+            Ready::Until(end) => now.saturating_duration_since(self.since) < end,
+        }
     }
 }
 

@@ -188,3 +188,15 @@ async fn request_ends_with_its_client_unless_it_continues() {
     assert_eq!(deploy(&gateway, "PUT", 3).await.0, 202);
     assert_eq!(gateway.function("openfaas-fn", "f").unwrap().deployment["image"], "acme/f:3");
 }
+
+#[tokio::test]
+async fn faasd_reports_a_process_that_does_not_listen_yet() {
+    let gateway = with(Flavour::Faasd, |builder| builder.ready(Ready::After(3 * SOON)));
+    assert_eq!(deploy(&gateway, "POST", 1).await.0, 200);
+    let call = || client(&gateway).get(format!("{}/function/f", gateway.url())).send();
+    let answer = call().await.unwrap();
+    assert_eq!(answer.status().as_u16(), 500);
+    assert_eq!(answer.headers()["x-openfaas-internal"], "proxy");
+    assert_eq!(replicas(&gateway).await, (json!(1), json!(1)));
+    while call().await.unwrap().status().as_u16() != 200 {}
+}
