@@ -296,8 +296,9 @@ fuzz_target!(|scenario: Scenario| {
 
     let builder = Gateway::builder().deletion(match scenario.deletion {
         Deletion::AtOnce => Duration::ZERO,
-        Deletion::Soon => Duration::from_millis(60),
-        Deletion::Never => Duration::from_secs(3600),
+        // A removal waits for minutes until its function is gone.
+        Deletion::Never if !scenario.removes && !scenario.prune => Duration::from_secs(3600),
+        Deletion::Soon | Deletion::Never => Duration::from_millis(60),
     });
     let builder = match scenario.flavour {
         Edition::Enterprise => builder.iam_yaml(EVERYTHING).issuer(issuer).public_url("https://gw.example.com"),
