@@ -166,8 +166,11 @@ fn shown(places: &BTreeSet<(Arc<str>, usize)>) -> String {
 
 /// Errors last, since they are why the run ends.
 fn write(notes: &Notes) {
+    let mut said = BTreeSet::new();
     for (diagnostic, places) in notes {
-        diagnostic.clone().at(shown(places)).log();
+        // The same remedy for several images is said once.
+        let hint = diagnostic.hint.clone().filter(|hint| said.insert(hint.clone()));
+        Diagnostic { hint, ..diagnostic.clone() }.at(shown(places)).log();
     }
 }
 
