@@ -31,6 +31,11 @@ pub(crate) fn is_loopback(host: &Host<&str>) -> bool {
     }
 }
 
+/// YAML to paste, between two comments that say where it begins and ends.
+pub(crate) fn to_paste(yaml: &str) -> String {
+    format!("# ----- copy from here -----\n{}\n# ----- to here -----", yaml.trim_end())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

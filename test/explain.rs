@@ -341,6 +341,7 @@ fn missing_action_for_many_functions_is_one_policy_statement() {
     ERROR: 4 functions: PUT /system/functions: 403 Forbidden: `insufficient permissions`
       `api.etl`, `job.etl`, `worker.etl`, `web`
     ERROR: the Policy lacks `Function:Update` on 4 functions; add to its `statement:`
+      # ----- copy from here -----
         - sid: openfaas-pipe-1
           effect: Allow
           action:
@@ -351,6 +352,7 @@ fn missing_action_for_many_functions_is_one_policy_statement() {
           - "etl:job"
           - "etl:worker"
           - "openfaas-fn:web"
+      # ----- to here -----
       `COMMAND: whoami` prints the complete Policy that this step needs
     ✖ 4 of 4 functions not deployed
     "#);
@@ -435,12 +437,14 @@ fn invocation_without_permission_is_explained() {
     insta::assert_snapshot!(first_error(&ran), @r#"
     ERROR: `import-csv.etl` answered 403 Forbidden to POST /function/import-csv.etl, call id `[ID]`
       hint: the Policy lacks `Function:Invoke` on `etl:import-csv`; add to its `statement:`
+      # ----- copy from here -----
         - sid: openfaas-pipe-1
           effect: Allow
           action:
           - Function:Invoke
           resource:
           - "etl:import-csv"
+      # ----- to here -----
       `COMMAND: whoami` prints the complete Policy that this step needs
     ✖ `import-csv` answered with status 403
     "#);

@@ -39,6 +39,7 @@ mod stack_files;
 mod stack_names;
 mod stop;
 mod support;
+mod troubleshooting;
 mod trust;
 mod variables;
 mod verify;

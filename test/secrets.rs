@@ -164,6 +164,7 @@ fn policy_without_the_actions_is_named_with_the_statement_to_add() {
     ERROR: secret `db` in namespace `shop`: PUT /system/secrets: 403 Forbidden: `insufficient permissions`
     ERROR: secret `tls.key` in namespace `shop`: PUT /system/secrets: 403 Forbidden: `insufficient permissions`
     ERROR: the Policy lacks `Secret:Update` on 2 namespaces; add to its `statement:`
+      # ----- copy from here -----
         - sid: openfaas-pipe-1
           effect: Allow
           action:
@@ -182,6 +183,7 @@ fn policy_without_the_actions_is_named_with_the_statement_to_add() {
           - "openfaas-fn:c"
           - "prod:d"
           - "shop:a"
+      # ----- to here -----
       `COMMAND: whoami` prints the complete Policy that this step needs
     FUNCTION  NAMESPACE  IMAGE  RESULT  TIME
     a  shop  example/a:1  not started  [TIME]

@@ -37,23 +37,36 @@ fn step_of_the_guide_is_accepted() {
     let ran = whoami(&gateway).stack(GUIDE_STACK).run().exits(0);
     insta::assert_snapshot!(scrubbed(&ran), @r#"
     INFO: openfaas-pipe [VERSION]: whoami
-    CLAIM  VALUE  HOW IAM READS IT
-    iss  https://api.bitbucket.org/2.0/workspaces/acme/pipelines-config/identity/oidc  `spec.iss` of a JwtIssuer must be equal
-    aud  ari:cloud:bitbucket::workspace/7d9a2c4e-1f3b-4a58-9c6d-0e2f4b6a8c10, http://[GATEWAY]  contains the gateway; `spec.aud` of the JwtIssuer must list it
-    sub  {b1f8e7d6-5c4b-4a39-8271-605f4e3d2c1b}:{0a1b2c3d-4e5f-4061-9273-8495a6b7c8d9}  different in every run: do not use it in a condition
-    repositoryUuid  {b1f8e7d6-5c4b-4a39-8271-605f4e3d2c1b}  the usual Role has a condition on it, with its braces
-    branchName  main  the usual Role has a condition on it
-    deploymentEnvironmentUuid  -  missing: a Role with a condition on it does not match; `deployment:` on the step adds it
-    exp  [TIME]  [TIME]
-    iat  [TIME]  [TIME] ago
-    pipelineRunUuid  {9f8e7d6c-5b4a-4938-a716-f5e4d3c2b1a0}  different in every run: do not use it in a condition
-    pipelineUuid  {e4d3c2b1-a098-4f76-8e5d-4c3b2a190807}  a Role may have a condition on it, with its braces
-    stepUuid  {0a1b2c3d-4e5f-4061-9273-8495a6b7c8d9}  different in every run: do not use it in a condition
-    workspaceUuid  {7d9a2c4e-1f3b-4a58-9c6d-0e2f4b6a8c10}  a Role may have a condition on it, with its braces
+    INFO: the claims of the token, and how the gateway's IAM reads each
+    iss: https://api.bitbucket.org/2.0/workspaces/acme/pipelines-config/identity/oidc
+        `spec.iss` of a JwtIssuer must be equal
+    aud: ari:cloud:bitbucket::workspace/7d9a2c4e-1f3b-4a58-9c6d-0e2f4b6a8c10, http://[GATEWAY]
+        contains the gateway; `spec.aud` of the JwtIssuer must list it
+    sub: {b1f8e7d6-5c4b-4a39-8271-605f4e3d2c1b}:{0a1b2c3d-4e5f-4061-9273-8495a6b7c8d9}
+        different in every run: do not use it in a condition
+    repositoryUuid: {b1f8e7d6-5c4b-4a39-8271-605f4e3d2c1b}
+        the usual Role has a condition on it, with its braces
+    branchName: main
+        the usual Role has a condition on it
+    deploymentEnvironmentUuid: -
+        missing: a Role with a condition on it does not match; `deployment:` on the step adds it
+    exp: [TIME]
+        [TIME]
+    iat: [TIME]
+        [TIME] ago
+    pipelineRunUuid: {9f8e7d6c-5b4a-4938-a716-f5e4d3c2b1a0}
+        different in every run: do not use it in a condition
+    pipelineUuid: {e4d3c2b1-a098-4f76-8e5d-4c3b2a190807}
+        a Role may have a condition on it, with its braces
+    stepUuid: {0a1b2c3d-4e5f-4061-9273-8495a6b7c8d9}
+        different in every run: do not use it in a condition
+    workspaceUuid: {7d9a2c4e-1f3b-4a58-9c6d-0e2f4b6a8c10}
+        a Role may have a condition on it, with its braces
     INFO: the ID token has no `deploymentEnvironmentUuid`: the step has no `deployment:`
       hint: a Role with a condition on `jwt:deploymentEnvironmentUuid` does not match this step; if the Role has one, give the step a `deployment:`, and write the UUID in the Role with its braces
     INFO: the gateway exchanged the token, valid for 30 min, with the policies `etl-deployer`, `etl-invoker`
     INFO: to give this step the access that its variables need, save these resources as `iam.yaml` and run `kubectl apply -f iam.yaml`
+    # ----- copy from here -----
     # Whose tokens the gateway accepts. If a JwtIssuer with this `iss` exists, only add the `aud` to it.
     apiVersion: iam.openfaas.com/v1
     kind: JwtIssuer
@@ -98,6 +111,7 @@ fn step_of_the_guide_is_accepted() {
           jwt:repositoryUuid: ["{b1f8e7d6-5c4b-4a39-8271-605f4e3d2c1b}"]
           # Only builds of this branch; builds of tags have no branch.
           jwt:branchName: ["main"]
+    # ----- to here -----
     ✔ `http://[GATEWAY]` accepts the credentials of this step
     "#);
     assert_eq!(paths(&gateway), ["POST /oauth/token"]);

@@ -16,6 +16,16 @@ pub(crate) fn render<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> S
     lines.collect::<Vec<_>>().join("\n")
 }
 
+/// Values with a remark each, which is indented on the next line. As in a table, no value can forge a line of the log.
+pub(crate) fn remarks(rows: &[[String; 3]]) -> String {
+    let lines = rows.iter().map(|row| {
+        let [name, value, remark] = row.each_ref().map(|cell| log::one_line(cell));
+        let remark = if remark.is_empty() { remark } else { format!("\n    {remark}") };
+        format!("{name}: {value}{remark}")
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
 fn line<const N: usize>(cells: &[impl AsRef<str>; N], widths: &[usize; N]) -> String {
     let mut text = String::new();
     for (cell, widest) in cells.iter().zip(widths) {
@@ -34,6 +44,15 @@ fn width(text: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn remark_is_indented_below_its_value() {
+        let rows = [
+            ["iss".to_owned(), "https://x\n✔".to_owned(), "fits".to_owned()],
+            ["a".to_owned(), "b".to_owned(), String::new()],
+        ];
+        assert_eq!(remarks(&rows), "iss: https://x\\n✔\n    fits\na: b");
+    }
 
     #[test]
     fn cell_with_a_line_break_stays_on_its_line() {

@@ -9,7 +9,7 @@ use super::yaml::{quoted, scalar};
 use super::{BuildContext, Claims, own_token};
 use crate::diagnostic::Explain;
 use crate::function::FunctionName;
-use crate::text::hex;
+use crate::text::{hex, to_paste};
 
 /// More functions than this are permitted as a whole namespace.
 const MAX_NAMED: usize = 20;
@@ -109,7 +109,7 @@ pub(crate) fn missing(lacking: &MissingPermissions, grants: &[Grant]) -> String 
     format!(
         "the Policy lacks {} on {resources}; add to its `statement:`\n{}{whoami}",
         names.join(" and "),
-        statements(&grants).trim_end()
+        to_paste(&statements(&grants))
     )
 }
 

@@ -82,7 +82,8 @@ fn refused(mut problem: Diagnostic, proposed: Option<&str>) -> Diagnostic {
 }
 
 fn propose_aws(role: &RoleArn, images: &[(EcrHost, &str)], step: &Step<'_>) {
-    log::plain(table::render(["CLAIM", "VALUE", "WHAT AWS MAKES OF IT"], &aws::claims_table(role, step)));
+    tracing::info!("the claims of the token, and what AWS makes of each");
+    log::plain(table::remarks(&aws::claims_table(role, step)));
     tracing::info!("this command adds the workspace as an identity provider, once per AWS account:");
     log::plain(aws::create_provider(step));
     tracing::info!("this trust policy of role `{}` admits the steps of this repository:", role.name);
@@ -97,7 +98,8 @@ fn propose_google(
     repositories: &BTreeSet<ArtifactRepository>,
     step: &Step<'_>,
 ) {
-    log::plain(table::render(["CLAIM", "VALUE", "WHAT GOOGLE MAKES OF IT"], &google::claims_table(provider, step)));
+    tracing::info!("the claims of the token, and what Google makes of each");
+    log::plain(table::remarks(&google::claims_table(provider, step)));
     tracing::info!(
         "these commands let the steps of this repository look images up; pushing needs `roles/artifactregistry.writer`"
     );

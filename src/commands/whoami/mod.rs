@@ -19,6 +19,7 @@ use crate::function::FunctionName;
 use crate::function::outcome::Outcome;
 use crate::gateway::{Error, Gateway, Granted, Repeat};
 use crate::oidc::{self, BuildContext, Claims, Grant, IamAction, IdToken};
+use crate::text::to_paste;
 
 /// Explains the step's token; changes nothing. Returns the last line too.
 pub(crate) async fn run(mut preparation: Preparation<'_>, whoami: &Whoami) -> Result<(Outcome, String), Rejected> {
@@ -91,7 +92,8 @@ async fn explain(
     let claims = token.claims().map_err(|error| error.problem(&address))?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let rows = oidc::claims_table(&claims, &address, now);
-    log::plain(table::render(["CLAIM", "VALUE", "HOW IAM READS IT"], &rows));
+    tracing::info!("the claims of the token, and how the gateway's IAM reads each");
+    log::plain(table::remarks(&rows));
     oidc::findings(&claims, &address, now, build).iter().for_each(|(_, finding)| finding.log());
     let exchanged = gateway.try_exchange(token).await;
     if let Ok(granted) = &exchanged {
@@ -133,13 +135,13 @@ impl Proposal<'_> {
                         quote(&path.display().to_string())
                     ),
                 }
-                log::plain(yaml.trim_end());
+                log::plain(to_paste(&yaml));
                 self.output.map_or(Ok(()), |(path, attributes)| write(path, &yaml, attributes))
             }
             Err(unbound) => {
                 if let Some(yaml) = oidc::issuer(claims, gateway, build) {
                     tracing::info!("to let the gateway accept tokens of this issuer, apply this resource");
-                    log::plain(yaml.trim_end());
+                    log::plain(to_paste(&yaml));
                 }
                 unbound.warning().log();
                 Ok(())

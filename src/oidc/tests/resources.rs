@@ -114,12 +114,14 @@ fn names_of_different_steps_never_collide() {
 fn a_missing_action_is_a_statement_to_paste() {
     assert_snapshot!(missing_action(IamAction::FunctionUpdate, &FunctionName::new("import-csv", Some("etl"))), @r#"
     the Policy lacks `Function:Update` on `etl:import-csv`; add to its `statement:`
+    # ----- copy from here -----
       - sid: openfaas-pipe-1
         effect: Allow
         action:
         - Function:Update
         resource:
         - "etl:import-csv"
+    # ----- to here -----
     `COMMAND: whoami` prints the complete Policy that this step needs
     "#);
     let listing = missing_action(IamAction::FunctionList, &FunctionName::new("env", None::<String>));
