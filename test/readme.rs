@@ -188,6 +188,32 @@ examples! {
         let log = Pipeline::of(heading).run(0).pop().expect("expected two steps");
         log.says("deployed import-csv from docker.io/username/import-csv:latest");
     };
+    promotion_example_deploys_the_digests_of_staging "Advanced example: the same images in staging and in production" |heading| {
+        let cloud = Cloud::start().expect("cannot start cloud");
+        let digest = cloud.registry("registry-1.docker.io").put_image("username/import-csv", "latest", &Image::oci("linux/amd64"));
+        let storage = tempfile::tempdir().expect("cannot create directory");
+        let policy = "apiVersion: iam.openfaas.com/v1\nkind: Policy\nmetadata: {name: etl-ci}\nspec:\n  statement:\n  \
+            - {effect: Allow, action: ['Function:*'], resource: ['staging:*', 'production:*']}\n";
+        let pipeline = Pipeline::of(heading).iam(policy).variable("HTTPS_PROXY", &cloud.proxy_url());
+        let pipeline = pipeline.variable("CA_CERT", cloud.ca_pem());
+        let pipeline = pipeline.variable("BITBUCKET_PIPE_SHARED_STORAGE_DIR", &storage.path().display().to_string());
+        let steps = pipeline.steps();
+        pipeline.step(&steps[0], &[]).0.exits(0).says("answered 200");
+        cloud.registry("registry-1.docker.io").put_image("username/import-csv", "latest", &Image::oci("linux/arm64"));
+        pipeline.step(&steps[1], &[]).0.exits(0);
+        let image = format!("docker.io/username/import-csv:latest@{digest}");
+        assert_eq!(pipeline.functions(), ["production", "staging"].map(|namespace| format!("import-csv.{namespace} {image}")));
+    };
+    several_files_example_sends_what_changed "Advanced example: a stack file for each function" |heading| {
+        let function = |name: &str| format!("provider: {{name: openfaas}}\nfunctions:\n  {name}: {{image: 'acme/{name}:1', namespace: etl}}\n");
+        let pipeline = Pipeline::of(heading);
+        let pipeline = ["cart", "mail"].iter().fold(pipeline, |pipeline, name| {
+            pipeline.file(&format!("functions/{name}/stack.yml"), &function(name))
+        });
+        pipeline.run(0);
+        assert_eq!(pipeline.functions(), ["cart.etl acme/cart:1", "mail.etl acme/mail:1"]);
+        pipeline.run(0).remove(0).says("✔ deployed 0 functions, 2 unchanged");
+    };
 }
 
 #[test]
@@ -329,7 +355,9 @@ impl Pipeline {
     }
 
     fn file(self, path: &str, contents: &str) -> Self {
-        fs::write(self.clone.path().join(path), contents).expect("cannot write file");
+        let path = self.clone.path().join(path);
+        fs::create_dir_all(path.parent().expect("missing directory")).expect("cannot create directory");
+        fs::write(path, contents).expect("cannot write file");
         self
     }
 
@@ -483,6 +511,7 @@ fn pipe(call: &Value) -> String {
         "BITBUCKET_REPO_FULL_NAME",
         "BITBUCKET_STEP_OIDC_TOKEN",
         "BITBUCKET_PIPELINES_VARIABLES_PATH",
+        "BITBUCKET_PIPE_SHARED_STORAGE_DIR",
     ] {
         set(name, &format!("${name}"));
     }
