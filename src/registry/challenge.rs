@@ -73,6 +73,8 @@ impl Bearer {
         let asked = self.scope.as_deref().unwrap_or_default().split_ascii_whitespace().map(str::to_owned);
         let mut scopes: Vec<_> = asked
             .filter(|scope| scope != PLACEHOLDER && !scope.contains(":push") && !scope.contains(",push"))
+            // The list of all repositories, which some ask for at their base.
+            .filter(|scope| !scope.starts_with("registry:"))
             .collect();
         if scopes.is_empty() {
             scopes.push(format!("repository:{repository}:pull"));
@@ -189,6 +191,7 @@ mod tests {
         assert_eq!(scopes(r#",scope="""#), own);
         assert_eq!(scopes(r#",scope="repository:user/image:pull""#), own);
         assert_eq!(scopes(r#",scope="repository:acme/fn:pull,push""#), own);
+        assert_eq!(scopes(r#",scope="registry:catalog:*""#), own);
         assert_eq!(scopes(r#",scope="aws""#), ["aws"]);
         assert_eq!(scopes(r#",scope="*""#), ["*"]);
         assert_eq!(scopes(r#",scope="repository:upstream/fn:pull""#), ["repository:upstream/fn:pull"]);

@@ -144,7 +144,7 @@ impl Access<'_, '_> {
         }
         let challenge = match challenge(&asked.response.headers) {
             // Some registries hide private images from those that show no login, and ask for one only at the base.
-            None if sent.is_none() && self.login.is_some() => Some(self.challenge_of_base().await?),
+            None if sent.is_none() && self.login.is_some() => Some(self.challenge_of_base().await?.of_any_repository()),
             challenge => challenge,
         };
         let Some(challenge) = challenge else { return Ok(asked) };

@@ -12,7 +12,9 @@ fn basic() -> String {
 fn hiding(status: u16, base: impl Fn(&str) -> Reply + Send + Sync + 'static) -> Registry {
     Registry::start(move |request, host| match request.target.as_str() {
         "/v2/" => base(host),
-        target if target.starts_with("/token") && request.authorization == basic() => granted(),
+        target if target.ends_with("scope=repository%3Aacme%2Ffn%3Apull") && request.authorization == basic() => {
+            granted()
+        }
         target if target.starts_with("/token") => errors(401, "UNAUTHORIZED", "no"),
         _ if [basic().as_str(), "Bearer the-granted-token"].contains(&request.authorization.as_str()) => {
             if request.target.ends_with("/1") {
@@ -29,9 +31,14 @@ fn hiding(status: u16, base: impl Fn(&str) -> Reply + Send + Sync + 'static) -> 
 fn login_is_shown_before_a_registry_is_believed() {
     for status in [401, 403, 404] {
         let bearer = |host: &str| unauthorized(format!(r#"Bearer realm="http://{host}/token",service="s""#));
+        let scoped = |host: &str| {
+            let scope = "registry:catalog:* repository:other/app:pull";
+            unauthorized(format!(r#"Bearer realm="http://{host}/token",service="s",scope="{scope}""#))
+        };
         for registry in [
             hiding(status, |_| unauthorized("Basic realm=\"r\"".to_owned())),
             hiding(status, bearer),
+            hiding(status, scoped),
             // It asks for nothing anywhere.
             hiding(status, |_| (200, Vec::new(), b"{}".to_vec())),
             hiding(status, |_| (404, Vec::new(), Vec::new())),
