@@ -315,7 +315,7 @@ fn namespace_that_does_not_exist_is_named_with_the_variable_that_creates_it() {
     deploy(&gateway)
         .run()
         .exits(1)
-        .says("hint: check that the namespace exists; `CREATE_NAMESPACE: 'true'` creates it");
+        .says("hint: check that the namespace exists, which `CREATE_NAMESPACE: 'true'` creates; Community Edition has only `openfaas-fn`");
 }
 
 #[test]

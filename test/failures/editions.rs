@@ -183,7 +183,7 @@ fn what_was_never_there_is_not_reported_as_gone() {
 fn refused_namespaces_have_the_hint_of_the_edition() {
     for (flavour, hint) in [
         (Flavour::Ce, "Community Edition has only the namespace `openfaas-fn`"),
-        (Flavour::Faasd, "create it with the label `openfaas=true`"),
+        (Flavour::Faasd, "set `CREATE_NAMESPACE: 'true'`"),
     ] {
         let gateway = start(edition(flavour).namespaces(&["openfaas-fn"]));
         for command in ["deploy", "diff", "remove"] {

@@ -162,7 +162,8 @@ impl Refused {
             (400 | 404, Some(IamAction::SecretCreate | IamAction::SecretUpdate))
                 if self.text.is_empty() || self.text.contains("namespace") =>
             {
-                Some("check that the namespace exists; `CREATE_NAMESPACE: 'true'` creates it".to_owned())
+                let only = "Community Edition has only `openfaas-fn`";
+                Some(format!("check that the namespace exists, which `CREATE_NAMESPACE: 'true'` creates; {only}"))
             }
             (
                 404,
@@ -183,7 +184,7 @@ impl Refused {
                  the stack file"
             )),
             (400, _) if self.text.contains("namespace not valid") => Some(
-                "faasd has no such namespace for functions: create it with the label `openfaas=true`, or correct the name"
+                "faasd has no such namespace for functions: set `CREATE_NAMESPACE: 'true'`, or correct the name"
                     .to_owned(),
             ),
             (400 | 409 | 500, Some(IamAction::FunctionCreate)) if self.says_exists() => {
