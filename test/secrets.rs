@@ -379,3 +379,14 @@ fn reports_name_the_secrets_and_their_outcomes() {
                   message=\"POST /system/secrets: 400 Bad Request: `no ***`\">";
     assert!(report.contains(failed) && !report.contains("hunter22"), "{report}");
 }
+
+#[test]
+fn value_that_was_split_at_its_line_breaks_is_not_shown_in_parts() {
+    let gateway = open();
+    let text = "tls.key=-----BEGIN KEY-----\nMIIEvQ==\nabcdef=\nZm9vYmFy\n-----END KEY-----\n";
+    let pipe = deploy(&gateway).without("SECRET_VALUES_COUNT").without("SECRET_VALUES_0").without("SECRET_FILES_COUNT");
+    let ran = pipe.without("SECRET_FILES_0").var("SECRET_VALUES", text).run().exits(2);
+    let ran = ran.says("SECRET_VALUES:\n- has a line that is not `name=value`: a value of several lines needs a list");
+    ran.does_not_say("MIIEvQ").does_not_say("abcdef").does_not_say("Zm9vYmFy");
+    assert_eq!(gateway.requests().len(), 0);
+}

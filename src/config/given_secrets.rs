@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::Problems;
 use super::parse::Reader;
 use crate::console::log::whole_or_length;
 use crate::console::redact::Secret;
@@ -34,7 +35,7 @@ impl GivenSecret {
 
 impl Reader<'_> {
     pub(super) fn given_secrets(&mut self) -> Vec<GivenSecret> {
-        let values = self.variables.secret_values().numbered_pairs('=', &mut self.problems);
+        let values = self.secret_values();
         let files = self.variables.secret_files().numbered_pairs('=', &mut self.problems);
         let values = values.into_iter().filter_map(|(number, (name, value))| {
             let source = SecretSource::Value(Secret::of_lines(&value));
@@ -52,6 +53,23 @@ impl Reader<'_> {
             self.problems.add(secret.variable(), message);
         }
         given
+    }
+
+    /// The items of `SECRET_VALUES`.
+    fn secret_values(&mut self) -> Vec<(usize, (String, String))> {
+        let entry = self.variables.secret_values();
+        let mut problems = Problems::default();
+        let items = entry.numbered_pairs('=', &mut problems);
+        let is_wrong = !problems.is_empty() || items.iter().any(|(_, (name, _))| secret_name_fault(name).is_some());
+        if is_wrong && entry.is_lines() {
+            // No other error, which might show a part of the value as a name.
+            let message = "has a line that is not `name=value`: a value of several lines needs a list, ['name=$VARIABLE'], or \
+                           `SECRET_FILES`";
+            self.problems.add("SECRET_VALUES", message);
+            return Vec::new();
+        }
+        self.problems.append(problems);
+        items
     }
 
     /// Checks an item.

@@ -96,6 +96,11 @@ impl Entry<'_> {
     }
 
     /// True if the list is one line of text, without the brackets of a list.
+    /// True if the list is several lines of text, without the brackets of a list.
+    pub(super) fn is_lines(&self) -> bool {
+        self.value.is_some_and(|text| !is_yaml(text) && text.trim().contains('\n'))
+    }
+
     pub(super) fn is_one_line(&self, items: &[String]) -> bool {
         items.len() == 1 && self.value.is_some_and(|text| !is_yaml(text))
     }
