@@ -244,6 +244,15 @@ fn providers_own_500_is_not_the_functions() {
 }
 
 #[test]
+fn function_that_faasd_does_not_know_is_not_blamed_on_the_function() {
+    let gateway = start(edition(Flavour::Faasd));
+    let pipe = with_password(&gateway).var("COMMAND", "invoke").var("FUNCTION", "nobody");
+    let ran = pipe.run().exits(1).says("OpenFaaS answered 503 Service Unavailable in place of `nobody`");
+    ran.says("no replica of the function runs: check its name and namespace")
+        .says("  No endpoints available for: nobody.");
+}
+
+#[test]
 fn gateway_without_a_queue_is_named() {
     let gateway = open();
     gateway.fault(Fault::on("POST", "/async-function").status(404).body("404 page not found\n"));

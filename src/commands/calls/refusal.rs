@@ -1,5 +1,7 @@
 //! Explains a response other than 2xx, or a missing one: its cause, and what to change.
 
+use std::time::Duration;
+
 use http::StatusCode;
 use http::header::AUTHORIZATION;
 
@@ -17,8 +19,8 @@ use crate::oidc::{IamAction, missing_action};
 
 /// Connections that close while a larger body is sent are the work of an ingress; nginx accepts this much by default.
 const LARGE_BODY: u64 = 1024 * 1024;
-/// A failure after a longer time is a timeout, as a rule.
-const LONG: std::time::Duration = std::time::Duration::from_secs(1);
+/// A 502 or 504 after a longer time is a timeout, as a rule.
+const LONG: Duration = Duration::from_secs(1);
 
 /// A response other than 2xx.
 pub(crate) struct RefusedCall<'a> {
@@ -103,7 +105,7 @@ impl RefusedCall<'_> {
                  `RETRIES`"
                     .to_owned(),
             ),
-            502..=504 if self.answered.took >= LONG => Some(self.slow()),
+            502 | 504 if self.answered.took >= LONG => Some(self.slow()),
             429 | 502..=504 if !self.call.idempotent => Some(
                 "not retried, since the function may have run; if it may run twice, set `IDEMPOTENT: 'true'`".to_owned(),
             ),
@@ -170,7 +172,7 @@ impl RefusedCall<'_> {
             (_, 404) => format!("check `OPENFAAS_URL` (`{gateway}`), including its base path"),
             (_, 413) => body_limit(&self.caller.payload.size_in_words()),
             (_, 429) => "it limits requests: call the function less often".to_owned(),
-            (_, 502..=504) if self.answered.took >= LONG => self.slow(),
+            (_, 502 | 504) if self.answered.took >= LONG => self.slow(),
             _ => "check that the gateway runs, and the timeouts of the ingress in front of it".to_owned(),
         }
     }
