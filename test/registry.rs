@@ -195,7 +195,9 @@ async fn pipe_checks_pins_and_logs_in_to_docker_registry() {
             let pipe = support::step_in(&cloud, &gateway).stack(&support::stack_of(&[&image(tag)]));
             pipe.var("REGISTRY_HOST", REAL).var("REGISTRY_USERNAME", USER).var("REGISTRY_PASSWORD", PASSWORD)
         };
-        deploy("1.0").run_with("PIN_IMAGES", "true").exits(0).says(&format!("{}@{digest}", image("1.0")));
+        deploy("1.0").run_with("PIN_IMAGES", "true").exits(0);
+        let deployed = gateway.functions().pop().unwrap().deployment["image"].clone();
+        assert_eq!(deployed, format!("{}@{digest}", image("1.0")));
         deploy("1.0").run_with("IMAGE_PLATFORMS", "linux/arm64").exits(0).does_not_say("WARNING");
         deploy("docker").run_with("IMAGE_PLATFORMS", "linux/arm64").exits(2).says("its platforms: `linux/amd64`");
         deploy("1.1").run_with("CHECK_IMAGES", "true").exits(2).says("does not exist");
