@@ -22,18 +22,15 @@ pub(crate) struct EcrHost {
     suffix: &'static str,
 }
 
-/// The ending of a registry's host, the partition, the ending of AWS's endpoints there, and whether these have IPv6.
-const SUFFIXES: [(&str, &str, &str, bool); 10] = [
+/// The ending of a registry's host, the partition, the ending of AWS's endpoints there, and whether these have IPv6. Air-gapped
+/// partitions are left out: no runner of Bitbucket reaches them.
+const SUFFIXES: [(&str, &str, &str, bool); 6] = [
     ("amazonaws.com", "aws", "amazonaws.com", false),
     ("on.aws", "aws", "api.aws", true),
     ("amazonaws.com.cn", "aws-cn", "amazonaws.com.cn", false),
     ("on.amazonwebservices.com.cn", "aws-cn", "api.amazonwebservices.com.cn", true),
     ("amazonaws.eu", "aws-eusc", "amazonaws.eu", false),
     ("on.amazonwebservices.eu", "aws-eusc", "api.amazonwebservices.eu", true),
-    ("c2s.ic.gov", "aws-iso", "c2s.ic.gov", false),
-    ("sc2s.sgov.gov", "aws-iso-b", "sc2s.sgov.gov", false),
-    ("cloud.adc-e.uk", "aws-iso-e", "cloud.adc-e.uk", false),
-    ("csp.hci.ic.gov", "aws-iso-f", "csp.hci.ic.gov", false),
 ];
 
 /// The region must have the form of one: `sts.s3.amazonaws.com` is anybody's bucket.
@@ -127,10 +124,6 @@ mod tests {
             "123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn",
             "123456789012.dkr-ecr.cn-north-1.on.amazonwebservices.com.cn",
             "123456789012.dkr.ecr.eusc-de-east-1.amazonaws.eu",
-            "123456789012.dkr.ecr.us-iso-east-1.c2s.ic.gov",
-            "123456789012.dkr.ecr.us-isob-east-1.sc2s.sgov.gov",
-            "123456789012.dkr.ecr.eu-isoe-west-1.cloud.adc-e.uk",
-            "123456789012.dkr.ecr.us-isof-south-1.csp.hci.ic.gov",
             "123456789012.DKR.ECR.EU-WEST-1.AMAZONAWS.COM",
         ]
         .map(|host| {
@@ -148,10 +141,6 @@ mod tests {
         123456789012 aws-cn cn-north-1 sts.cn-north-1.amazonaws.com.cn api.ecr.cn-north-1.amazonaws.com.cn
         123456789012 aws-cn cn-north-1 sts.cn-north-1.api.amazonwebservices.com.cn ecr.cn-north-1.api.amazonwebservices.com.cn
         123456789012 aws-eusc eusc-de-east-1 sts.eusc-de-east-1.amazonaws.eu api.ecr.eusc-de-east-1.amazonaws.eu
-        123456789012 aws-iso us-iso-east-1 sts.us-iso-east-1.c2s.ic.gov api.ecr.us-iso-east-1.c2s.ic.gov
-        123456789012 aws-iso-b us-isob-east-1 sts.us-isob-east-1.sc2s.sgov.gov api.ecr.us-isob-east-1.sc2s.sgov.gov
-        123456789012 aws-iso-e eu-isoe-west-1 sts.eu-isoe-west-1.cloud.adc-e.uk api.ecr.eu-isoe-west-1.cloud.adc-e.uk
-        123456789012 aws-iso-f us-isof-south-1 sts.us-isof-south-1.csp.hci.ic.gov api.ecr.us-isof-south-1.csp.hci.ic.gov
         123456789012 aws eu-west-1 sts.eu-west-1.amazonaws.com api.ecr.eu-west-1.amazonaws.com
         ");
     }
