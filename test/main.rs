@@ -17,6 +17,7 @@ mod git_labels;
 mod images;
 mod instead;
 mod invoke;
+mod kubernetes;
 mod leak;
 mod life;
 mod login;

@@ -11,7 +11,7 @@ use super::slips;
 use super::yaml::Document;
 use crate::console::log::{quote, whole_or_length};
 use crate::console::redact;
-use crate::diagnostic::{Diagnostic, Severity};
+use crate::diagnostic::{Diagnostic, Failure, Severity};
 
 /// How many expressions are listed below a place.
 const MAX_NOTES: usize = 8;
@@ -29,6 +29,8 @@ pub struct FileProblem {
     pub line: Option<usize>,
     /// Its causes: variables without a value, or expressions with several lines.
     causes: Vec<String>,
+    /// True for a warning of what Kubernetes refuses, and Community Edition does not report.
+    is_refused_silently: bool,
 }
 
 impl FileProblem {
@@ -39,6 +41,20 @@ impl FileProblem {
 }
 
 impl FileProblem {
+    /// True for a warning of what Kubernetes refuses, and Community Edition does not report.
+    pub(crate) fn is_refused_silently(&self) -> bool {
+        self.is_refused_silently
+    }
+
+    pub(super) fn refused_silently(self) -> Self {
+        Self { is_refused_silently: true, ..self }
+    }
+
+    pub(crate) fn as_error(mut self) -> Self {
+        self.diagnostic.severity = Severity::Error;
+        self
+    }
+
     fn at(self, place: String) -> Self {
         Self { diagnostic: self.diagnostic.at(place), ..self }
     }
@@ -46,7 +62,8 @@ impl FileProblem {
 
 impl From<Diagnostic> for FileProblem {
     fn from(diagnostic: Diagnostic) -> Self {
-        Self { diagnostic, line: None, causes: Vec::new() }
+        let is_refused_silently = diagnostic.severity == Severity::Warning && diagnostic.failure == Failure::Input;
+        Self { diagnostic, line: None, causes: Vec::new(), is_refused_silently }
     }
 }
 

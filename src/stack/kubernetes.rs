@@ -1,9 +1,11 @@
 //! Rules of Kubernetes that a function may violate: names, labels, quantities.
 //!
-//! A text that no provider can accept is an error, one that only Kubernetes refuses a warning: another provider may accept it.
+//! A text that no provider can accept is an error, one that only Kubernetes refuses a warning: faasd may accept it. Community
+//! Edition does not say that Kubernetes refused an update for its labels, annotations or resources, so that these are errors once
+//! the provider is known to be on Kubernetes ([`Failure::Input`]).
 
 use crate::console::log::whole_or_length;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Failure};
 use crate::function::{api, quantity};
 
 /// The longest label value, label name or DNS label.
@@ -94,8 +96,25 @@ impl Rule {
             }
         };
         let message = || format!("Kubernetes does not accept the {what} `{}`: {fault}", whole_or_length(text));
-        (!is_valid).then(|| Diagnostic { hint: hint.map(str::to_owned), ..Diagnostic::warning(message()) })
+        let failure = match self {
+            Self::LabelKey | Self::LabelValue | Self::AnnotationKey => Failure::Input,
+            _ => Failure::Failed,
+        };
+        (!is_valid).then(|| Diagnostic { hint: hint.map(str::to_owned), failure, ..Diagnostic::warning(message()) })
     }
+}
+
+/// The problem with an amount that is requested, if it is more than the limit.
+pub(super) fn request_above_limit(what: &str, request: &str, limit: &str) -> Option<Diagnostic> {
+    let is_above = quantity::nanos(request)? > quantity::nanos(limit).filter(|limit| *limit > 0)?;
+    let [request, limit] = [request, limit].map(whole_or_length);
+    let message =
+        format!("Kubernetes does not accept the request `{request}` of {what}: it is more than the limit `{limit}`");
+    is_above.then(|| Diagnostic {
+        hint: Some("lower the request, or raise the limit".to_owned()),
+        failure: Failure::Input,
+        ..Diagnostic::warning(message)
+    })
 }
 
 /// True if a text has only ASCII letters, digits and `others`, and begins and ends with a letter or digit.

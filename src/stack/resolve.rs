@@ -9,13 +9,13 @@ use super::decode::{Decoder, Entry, Pair, Text};
 use super::diagnostics::{FileProblem, FileProblems, SourceMap};
 use super::envsubst::OWN_SECRET;
 use super::files::{FileFault, Files};
-use super::kubernetes::Rule;
+use super::kubernetes::{Rule, request_above_limit};
 use super::lints::lists_near;
 use super::schema::{self, Amounts, Fields, Root};
 use super::yaml::{Document, NodeId};
 use super::{Context, Function, MAX_PROBLEMS, Options, Source, Tag};
 use crate::console::log::{WholeOrLength, quote, whole_or_length};
-use crate::diagnostic::{Diagnostic, Severity};
+use crate::diagnostic::{Diagnostic, Failure, Severity};
 use crate::files::input;
 use crate::function::FunctionName;
 use crate::function::api::{Deployment, Resources};
@@ -151,8 +151,17 @@ impl<'a> Resolver<'a> {
     }
 
     pub(super) fn report(&mut self, node: NodeId, severity: Severity, message: &str, hint: Option<String>) {
-        if self.list(severity).len() < MAX_PROBLEMS && self.reported.insert((node, message.to_owned())) {
-            let problem = self.source_map.problem(self.document.written(node), message, hint);
+        self.report_at(node, Diagnostic { severity, hint, ..Diagnostic::warning(message) });
+    }
+
+    /// Reports something at the place of a node.
+    fn report_at(&mut self, node: NodeId, found: Diagnostic) {
+        let Diagnostic { severity, message, hint, failure, .. } = found;
+        if self.list(severity).len() < MAX_PROBLEMS && self.reported.insert((node, message.clone())) {
+            let mut problem = self.source_map.problem(self.document.written(node), &message, hint);
+            if severity == Severity::Warning && failure == Failure::Input {
+                problem = problem.refused_silently();
+            }
             self.list(severity).push(problem);
         }
     }
@@ -391,13 +400,22 @@ impl<'a> Resolver<'a> {
             }
         }
         for (node, rule, text) in texts {
-            if let Some(Diagnostic { severity, message, hint, .. }) = rule.check(text) {
-                let hint = self.slip(text).or(hint);
-                self.report(node, severity, &message, hint);
+            if let Some(found) = rule.check(text) {
+                let hint = self.slip(text).or_else(|| found.hint.clone());
+                self.report_at(node, Diagnostic { hint, ..found });
             } else {
                 self.check_slip(node, text);
             }
             self.check_token(node, "this", text);
+        }
+        for (what, request, limit) in
+            [("memory", &requests.memory, &limits.memory), ("CPU", &requests.cpu, &limits.cpu)]
+        {
+            if let (Some(request), Some(limit)) = (request, limit)
+                && let Some(found) = request_above_limit(what, &request.value, &limit.value)
+            {
+                self.report_at(request.node, found);
+            }
         }
     }
 

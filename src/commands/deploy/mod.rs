@@ -56,6 +56,9 @@ pub(crate) async fn run(mut preparation: Preparation<'_>, deploy: &Deploy) -> Re
     let reporter = &Reporter::new(&needs);
     let (signed_in, checked) =
         tokio::join!(gateway.sign_in(), images::check(&preparation, http.as_ref(), &deploy.images, &loaded));
+    if signed_in.is_ok() {
+        preparation.check_refused(&gateway, std::mem::take(&mut loaded.refused)).await?;
+    }
     let digests = checked.apply(&mut loaded.functions, deploy.images.pin);
     let refused = checked.worst().is_some();
     if refused {
@@ -108,6 +111,7 @@ pub(crate) async fn dry_run(mut preparation: Preparation<'_>, deploy: &Deploy) -
     let loaded = preparation.load().await;
     let _ = deploy.verify.as_ref().and_then(|verify| open_payload(&mut preparation, &verify.options));
     let loaded = preparation.finish(loaded)?;
+    loaded.refused.iter().for_each(|warning| warning.diagnostic.log());
     tracing::info!("dry run: this would be sent");
     if deploy.images.check {
         tracing::info!("dry run: no registry is contacted, so the digests of images are not known");

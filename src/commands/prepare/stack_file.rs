@@ -8,15 +8,17 @@ use std::sync::Arc;
 
 use url::Url;
 
-use super::Preparation;
 use super::WantedSecret;
 use super::stack_paths::{StackPath, local, named_files};
 use super::token_guard::Tokens;
-use crate::config::{self, Config, Deploy, Selection, TagFormat};
+use super::{Preparation, Rejected};
+use crate::config::{self, Config, Credentials, Deploy, Problems, Selection, TagFormat, Task};
 use crate::console::log::quote;
 use crate::diagnostic::{Diagnostic, Explain as _};
 use crate::files::input;
 use crate::function::FunctionName;
+use crate::gateway::Gateway;
+use crate::gateway::provider::Provider;
 use crate::http::client::SafeUrl;
 use crate::http::fetch::{self, fetch};
 use crate::image_tag::git;
@@ -63,9 +65,34 @@ impl Preparation<'_> {
             loaded.functions.iter_mut().for_each(|function| labels.add_to(&mut function.deployment));
         }
         self.warn(&substituted);
-        found.warnings.iter().for_each(|warning| warning.diagnostic.log());
+        let (refused, warnings): (Vec<_>, Vec<_>) =
+            found.warnings.into_iter().partition(|warning| self.is_deploy() && warning.is_refused_silently());
+        warnings.iter().for_each(|warning| warning.diagnostic.log());
+        match &self.config.credentials {
+            // A gateway that exchanges tokens is OpenFaaS for Enterprises, on Kubernetes.
+            Credentials::IdToken => found.problems.extend(refused.into_iter().map(stack::FileProblem::as_error)),
+            Credentials::Password { .. } => loaded.refused = refused,
+        }
         self.stack = found.problems;
         (self.stack.is_empty() && !loaded.files.is_empty()).then_some(loaded)
+    }
+
+    fn is_deploy(&self) -> bool {
+        matches!(&self.config.task, Task::Deploy(deploy) if !deploy.dry_run)
+    }
+
+    /// Reports what Kubernetes refuses in the stack files, once the provider is known; the error is that it is on Kubernetes.
+    pub(crate) async fn check_refused(
+        &self,
+        gateway: &Gateway,
+        refused: Vec<stack::FileProblem>,
+    ) -> Result<(), Rejected> {
+        if refused.is_empty() || gateway.provider().await == Provider::Faasd {
+            refused.iter().for_each(|warning| warning.diagnostic.log());
+            return Ok(());
+        }
+        let stack = refused.into_iter().map(stack::FileProblem::as_error).collect();
+        Err(Rejected { variables: Problems::default(), stack, files: self.files })
     }
 
     /// Reads one stack file, and adds the names of the variables that it substitutes.
@@ -218,6 +245,8 @@ pub(crate) struct Loaded {
     pub(crate) functions: Vec<Function>,
     /// The secrets that `SECRET_VALUES` and `SECRET_FILES` write.
     pub(crate) secrets: Vec<WantedSecret>,
+    /// Warnings that are errors if the provider is on Kubernetes.
+    pub(crate) refused: Vec<stack::FileProblem>,
 }
 
 /// A stack file that was read.
