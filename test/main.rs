@@ -27,6 +27,7 @@ mod only_changed;
 mod pipe_binary;
 mod promotion;
 mod prune;
+mod read_or_reported;
 mod readiness;
 mod readme;
 mod refused_calls;

@@ -1,7 +1,9 @@
 //! Lookup in another shape than the one that is read: an error before any request, never a part of what was written.
 
 use openfaas_pipe::config::{VARIABLES, ValueKind};
+use openfaas_pipe::function::command::Command;
 
+use crate::read_or_reported::{self, Shape};
 use crate::support::{Pipe, open, put, stack};
 
 const COMMANDS: [&str; 6] = ["deploy", "diff", "remove", "whoami", "login", "invoke"];
@@ -74,6 +76,18 @@ fn list_of_secrets_is_not_printed() {
 fn blank_parts_of_a_list_are_not_set() {
     let pipe = Pipe::new().var("OPENFAAS_URL", "https://gw.example.com").var("DRY_RUN", "true");
     pipe.stack(&stack(&["f"], "1")).var("FILTER_COUNT", "").var("FILTER_0", " ").run().exits(0);
+}
+
+#[test]
+fn every_variable_is_read_or_reported_in_every_shape() {
+    for variable in VARIABLES {
+        for command in Command::ALL {
+            for shape in Shape::ALL {
+                let values = read_or_reported::values(variable, "marker");
+                read_or_reported::check(variable, *command, shape, &values);
+            }
+        }
+    }
 }
 
 /// A deploy that succeeds unless a variable is invalid.

@@ -1,20 +1,46 @@
-//! The environment: reading returns a configuration, or problems that each name a variable on a separate line.
+//! The environment: each variable, in whatever shape, is read or reported; problems name a variable each, on lines of their own.
 
 #![no_main]
+
+#[path = "../../test/read_or_reported.rs"]
+mod read_or_reported;
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 
 use libfuzzer_sys::fuzz_target;
-use openfaas_pipe::config::{Environment, ValueKind, Problems, VARIABLES, read, warnings};
+use openfaas_pipe::config::{Environment, Problems, VARIABLES, ValueKind, Variable, read, warnings};
 use openfaas_pipe::function::command::Command;
 
-fuzz_target!(|input: Vec<(u8, Option<u8>, Vec<u8>)>| {
+use read_or_reported::Shape;
+
+/// Several variables at once, with names and values of any bytes; and one in a shape, with a text for its values.
+type Input = (Vec<(u8, Option<u8>, Vec<u8>)>, (u8, u8, u8, String));
+
+/// Secrets are kept for the lifetime of the process, so that the fuzzer would run out of memory.
+fn is_secret(variable: &Variable) -> bool {
+    matches!(variable.kind, ValueKind::Secret | ValueKind::Headers | ValueKind::SecretList)
+}
+
+fuzz_target!(|input: Input| {
+    let (pairs, (which, command, shape, text)) = input;
+    reads_or_returns_problems(pairs);
+    let variable = &VARIABLES[usize::from(which) % VARIABLES.len()];
+    let command = Command::ALL[usize::from(command) % Command::ALL.len()];
+    let shape = Shape::ALL[usize::from(shape) % Shape::ALL.len()];
+    // A value that is the default, in whatever spelling, has no effect; these are checked with one that is not.
+    let is_default = text.trim().is_empty() || !variable.default.is_empty();
+    let text = if is_default { "marker" } else { text.as_str() };
+    if !is_secret(variable) && !text.contains("://") && !text.contains('\0') {
+        read_or_reported::check(variable, command, shape, &read_or_reported::values(variable, text));
+    }
+});
+
+fn reads_or_returns_problems(input: Vec<(u8, Option<u8>, Vec<u8>)>) {
     let pairs = input.into_iter().filter_map(|(which, item, value)| {
         let name = match VARIABLES.get(usize::from(which)) {
-            // Registered secrets are kept for the lifetime of the process, so the fuzzer would run out of memory.
-            Some(variable) if matches!(variable.kind, ValueKind::Secret | ValueKind::Headers | ValueKind::SecretList) => return None,
+            Some(variable) if is_secret(variable) => return None,
             Some(variable) => match item {
                 None => variable.name.to_owned(),
                 Some(255) => format!("{}_COUNT", variable.name),
@@ -36,4 +62,4 @@ fuzz_target!(|input: Vec<(u8, Option<u8>, Vec<u8>)>| {
             assert!(line.starts_with("- ") || line.ends_with(':'), "{line}");
         }
     }
-});
+}

@@ -57,9 +57,14 @@ pub fn warnings(
         if is_set && !variable.is_used_by(command) && !substituted.contains(name) {
             warnings.push(format!("`{name}` is not used by `COMMAND: {command}`, {}", used_by(environment, variable)));
         }
-        let is_for_verify = variable.used_by == CALL && command == Command::Deploy;
-        if is_set && is_for_verify && !substituted.contains(name) && list::items(environment, "VERIFY").is_empty() {
-            warnings.push(format!("`{name}` is used by `COMMAND: deploy` only with `VERIFY`, which is not set"));
+        if is_set
+            && variable.is_used_by(command)
+            && !substituted.contains(name)
+            && let Some(needed) = needed(variable, command)
+            && environment.text(needed).is_none()
+            && environment.numbered(needed).next().is_none()
+        {
+            warnings.push(format!("`{name}` is used by `COMMAND: {command}` only with `{needed}`, which is not set"));
         }
         if variable.kind == ValueKind::Secret && value.is_some_and(|value| value.trim().len() < redact::SHORTEST) {
             warnings.push(too_short(&format!("`{name}`")));
@@ -93,6 +98,18 @@ pub fn warnings(
         }));
     }
     warnings
+}
+
+/// The variable without which a command does not use another.
+fn needed(variable: &Variable, command: Command) -> Option<&'static str> {
+    match variable.name {
+        _ if variable.used_by == CALL && command == Command::Deploy => Some("VERIFY"),
+        "REPORT_PROXY" => Some("REPORT"),
+        "REGISTRY_HOST" => Some("REGISTRY_USERNAME"),
+        "GCP_SERVICE_ACCOUNT" => Some("GCP_WORKLOAD_IDENTITY_PROVIDER"),
+        "GIT_DESCRIBE" => Some("TAG_FORMAT"),
+        _ => None,
+    }
 }
 
 /// The commands that use a variable, and whether one of them was meant.

@@ -18,7 +18,7 @@ type Entries = BTreeMap<String, Entry>;
 #[derive(Default)]
 pub(super) struct Files(BTreeMap<String, Option<Rc<Entries>>>);
 
-/// Why a file cannot be used.
+/// The reason that a file cannot be used.
 pub(super) enum FileFault {
     /// As was said before.
     Known,

@@ -119,7 +119,7 @@ impl<'a> Resolver<'a> {
         self.unused.extend(unused.collect::<Vec<_>>());
     }
 
-    /// Where the values are that the run does not use, in bytes of the text.
+    /// The places of the values that the run does not use, in bytes of the text.
     pub(super) fn unused(&self) -> Vec<Range<usize>> {
         let text = &self.source_map.substituted.text;
         let nodes = self.unused.iter().filter(|node| !self.document.has_alias(**node));

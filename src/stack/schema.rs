@@ -177,7 +177,7 @@ pub(super) struct FileValues {
     pub(super) unknown: Vec<Text>,
 }
 
-/// How variables are written in an environment file.
+/// The form of an environment file.
 const ENVIRONMENT: &str = "write\n  environment:\n    NAME: value";
 
 /// Reads the environment of an environment file.

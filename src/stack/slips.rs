@@ -68,7 +68,7 @@ pub(crate) fn invisible_character(text: &str) -> Option<String> {
     })
 }
 
-/// Where a file has a line that git wrote into it because it could not merge two changes, in bytes.
+/// The place, in bytes, of a line that git wrote into a file because it could not merge two changes.
 pub(crate) fn conflict_marker(text: &str) -> Option<usize> {
     let mut at = 0;
     text.split_inclusive('\n').find_map(|line| {

@@ -1,4 +1,4 @@
-//! Which file was probably meant where there is no stack file of the name that was written.
+//! Suggests the file that was probably meant if there is no stack file of the name that was written.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,9 +8,9 @@ use super::STACK_FILES;
 use crate::console::log::quote;
 use crate::files::input;
 
-/// How many characters may differ from the name that was meant.
+/// The most characters that may differ from the name that was meant.
 const NEAR: usize = 2;
-/// How many files are looked at, how much of each, in bytes, and how many are named.
+/// Limits on the files that are looked at, on the bytes read of each, and on the files that are named.
 const MAX_ENTRIES: usize = 1000;
 const MAX_READ: usize = 64 * 1024;
 const MAX_NAMED: usize = 3;

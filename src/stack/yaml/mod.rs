@@ -115,7 +115,7 @@ impl Document {
         self.node(id).written.clone()
     }
 
-    /// Where a node and all within it are written, in bytes of the text.
+    /// The place of a node and all within it, in bytes of the text.
     pub(super) fn extent(&self, id: NodeId) -> Range<usize> {
         let start = self.node(id).written.start;
         let end = self.nodes.get(id..self.node(id).end).unwrap_or_default().iter().map(|node| node.written.end).max();
