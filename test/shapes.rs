@@ -107,6 +107,9 @@ fn several_items_in_one_line_are_an_error_with_the_list_to_write() {
         ("LABELS", "a=1, b=2", "['a=…', 'b=…']"),
         ("ANNOTATIONS", "a.b/c=1;d=2", "['a.b/c=…', 'd=…']"),
         ("CONSTRAINTS", "a=b,c=d", "['a=…', 'c=…']"),
+        ("LABELS", "x=y\na=1,b=2", "['a=…', 'b=…']"),
+        ("VERIFY", "a/x?y=1,b/x", "['a/x?y=1', 'b/x']"),
+        ("VERIFY", "a/x b/x", "['a/x', 'b/x']"),
         ("SECRETS", "one,two", "['one', 'two']"),
         ("SECRETS", "one two", "['one', 'two']"),
         ("VERIFY", "a/x,b/x", "['a/x', 'b/x']"),
@@ -138,6 +141,7 @@ fn one_item_in_one_line_may_contain_any_text() {
         ("ENV_VARS", "['A=1,B=2']"),
         ("LABELS", "a=b"),
         ("ANNOTATIONS", "topic=a,b"),
+        ("VERIFY", "f?ids=1,2"),
         ("CONSTRAINTS", "node.role == worker"),
     ] {
         pipe().var(name, text).run().exits(0);
@@ -189,6 +193,7 @@ fn items_of_another_form_are_named_by_their_key() {
         ("ENV_VARS", "A: 1", "item 1 (`A`) has `:` for `=`: write `A=…`"),
         ("LABELS", "com.example/a: 1", "item 1 (`com.example/a`) has `:` for `=`: write `com.example/a=…`"),
         ("ENV_VARS", r#"{"A":"1","B":"2"}"#, "is JSON or a YAML mapping: write a list, ['first', 'second']"),
+        ("ENV_VARS", "--env A=1", "item 1 has white space before its `=`"),
         ("ENV_VARS", "“A=1”", "item 1 contains the typographic quote `“`"),
         ("SECRETS", "‘api-key’", "item 1 contains the typographic quote `‘`"),
         ("LABELS", "a\u{a0}b=1", "item 1 contains a no-break space (U+00A0)"),
@@ -213,6 +218,7 @@ fn texts_that_are_not_what_was_typed_are_named() {
             "contains the text `${{OPENFAAS_URL}}`, not the variable's value: define `OPENFAAS_URL` as ",
         ),
         ("OPENFAAS_URL", "https://${GW_HOST}/base", "contains the text `${GW_HOST}`, not the variable's value"),
+        ("FILTER", "f, g-*", "is one wildcard, not several: write `REGEX: '^(f|g-.*)$'`"),
         ("FILTER", "$SELECTED", "contains the text `$SELECTED`, not the variable's value"),
     ] {
         pipe().var(name, value).run().exits(2).says(&format!("{name}:\n- {says}"));

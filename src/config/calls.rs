@@ -6,7 +6,6 @@ use std::sync::Arc;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
-use super::list::write_list;
 use super::parse::Reader;
 use super::variables::Entry;
 use super::verify::{full_name, is_a_url};
@@ -77,14 +76,14 @@ impl Reader<'_> {
         if items.is_empty() {
             return None;
         }
-        if let Some(line) = items.first().filter(|_| verify.is_one_line(&items)) {
+        verify.check_lines(&items, &mut self.problems, |line| {
             let calls: Vec<&str> = line.split([',', ' ']).filter(|call| !call.is_empty()).collect();
-            if calls.len() > 1 {
-                let message = format!("is one line that looks like {} items: {}", calls.len(), write_list(&calls));
-                self.problems.add("VERIFY", message);
-                return None;
-            }
-        }
+            let path_length = line.find('?').unwrap_or(line.len());
+            let is_in_path = line[..path_length].trim().contains([',', ' ']);
+            // A query may have commas, but hardly a slash after one.
+            let is_several = is_in_path || calls.iter().skip(1).any(|call| call.contains('/'));
+            if is_several { calls } else { vec![line] }
+        });
         let options = self.call_options("GET");
         let mut calls = Vec::with_capacity(items.len());
         for item in &items {

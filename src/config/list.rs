@@ -78,9 +78,13 @@ impl Entry<'_> {
         let name = self.variable.name;
         let mut pairs = Vec::new();
         let items = self.list(problems);
-        self.check_one_line(separator, &items, problems);
+        self.check_pairs(separator, &items, problems);
         for (index, item) in items.iter().enumerate() {
             match pair(item, separator) {
+                // A query may have any key, and a header's name is checked by its own rule.
+                Ok((key, _)) if separator == '=' && name != "QUERY" && key.contains(char::is_whitespace) => {
+                    problems.add(name, format!("item {} has white space before its `=`", index + 1));
+                }
                 Ok(pair) => pairs.push((index + 1, pair)),
                 Err(wrong) => problems.add(name, format!("item {} {wrong}", index + 1)),
             }
@@ -91,23 +95,39 @@ impl Entry<'_> {
     /// A list of texts that may be pairs, such as constraints.
     pub(super) fn texts(&self, problems: &mut Problems) -> Vec<String> {
         let items = self.list(problems);
-        self.check_one_line('=', &items, problems);
+        self.check_pairs('=', &items, problems);
         items
     }
 
-    /// True if the list is one line of text, without the brackets of a list.
     /// True if the list is several lines of text, without the brackets of a list.
     pub(super) fn is_lines(&self) -> bool {
         self.value.is_some_and(|text| !is_yaml(text) && text.trim().contains('\n'))
     }
 
-    pub(super) fn is_one_line(&self, items: &[String]) -> bool {
-        items.len() == 1 && self.value.is_some_and(|text| !is_yaml(text))
+    /// The items of a list that is written as lines of text, where people also separate items as they do elsewhere.
+    fn lines<'i>(&self, items: &'i [String]) -> &'i [String] {
+        if self.value.is_some_and(|text| !is_yaml(text)) { items } else { &[] }
     }
 
-    /// A line such as `A=1,B=2`. In a YAML list, an item may have any text after its separator.
-    fn check_one_line(&self, separator: char, items: &[String], problems: &mut Problems) {
-        let Some(line) = items.first().filter(|_| self.is_one_line(items)) else { return };
+    /// Adds the lines that are several items by their form, such as paths or calls.
+    pub(super) fn check_lines<'i>(
+        &self,
+        items: &'i [String],
+        problems: &mut Problems,
+        split: impl Fn(&'i str) -> Vec<&'i str>,
+    ) {
+        for parts in self.lines(items).iter().map(|line| split(line)).filter(|parts| parts.len() > 1) {
+            let message = format!("is one line that looks like {} items: {}", parts.len(), write_list(&parts));
+            problems.add(self.variable.name, message);
+        }
+    }
+
+    /// Adds lines such as `A=1,B=2`. In a YAML list, an item may have any text after its separator.
+    fn check_pairs(&self, separator: char, items: &[String], problems: &mut Problems) {
+        self.lines(items).iter().for_each(|line| self.check_pair(separator, line, problems));
+    }
+
+    fn check_pair(&self, separator: char, line: &str, problems: &mut Problems) {
         let names = names_in_line(line, separator);
         if names.len() < 2 {
             return;

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use regex_lite::Regex;
 use url::Url;
 
-use super::list::write_list;
 use super::variables::{Entry, VARIABLES, Values, Variables};
 use super::{
     Config, Credentials, Deploy, Environment, GatewayUrl, ImagesFrom, Invalid, Login, NOT_UTF8, Problems, Remove,
@@ -399,13 +398,11 @@ impl Reader<'_> {
 /// The items of `STACK_FILE`. A path may have a comma or a space, but seldom one after the end of another path.
 fn stack_files(entry: Entry<'_>, problems: &mut Problems) -> Vec<String> {
     let items = entry.list(problems);
-    if let Some(line) = items.first().filter(|_| entry.is_one_line(&items)) {
+    entry.check_lines(&items, problems, |line| {
         let paths: Vec<&str> = line.split([',', ' ']).filter(|path| !path.is_empty()).collect();
-        if paths.len() > 1 && paths.iter().all(|path| path.ends_with(".yml") || path.ends_with(".yaml")) {
-            let message = format!("is one line that looks like {} items: {}", paths.len(), write_list(&paths));
-            problems.add("STACK_FILE", message);
-        }
-    }
+        let is_path = |path: &&str| path.ends_with(".yml") || path.ends_with(".yaml");
+        if paths.iter().all(is_path) { paths } else { vec![line] }
+    });
     items
 }
 

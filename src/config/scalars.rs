@@ -29,6 +29,10 @@ fn wrong(name: &str, value: &str) -> Option<String> {
     if let Some(text) = unexpanded(value) {
         return Some(text);
     }
+    if name == "FILTER" && value.contains([',', ' ', ';']) {
+        let names: Vec<&str> = value.split([',', ' ', ';']).filter(|name| !name.is_empty()).collect();
+        return Some(format!("is one wildcard, not several: write `REGEX: {}`", regex_of(&names)));
+    }
     // A file may be named so.
     slips::odd_character(value).map(|odd| format!("contains {odd}")).filter(|_| name != "CA_CERT")
 }
@@ -57,10 +61,7 @@ fn write_instead(variable: &Variable, items: &[&str]) -> String {
     let text = match (name, items) {
         (_, []) => return format!("write `{name}: '…'`, or remove it"),
         ("FILTER", [_, _, ..]) => {
-            let regex = items.iter().map(|item| regex_of_wildcard(item)).collect::<Vec<_>>().join("|");
-            let regex = whole_or_length(&quoted(&format!("^({regex})$")));
-            let regex = if regex.starts_with('<') { "'^(a|b)$'" } else { &regex };
-            return format!("write a wildcard such as `{name}: 'name-*'`, or `REGEX: {regex}`");
+            return format!("write a wildcard such as `{name}: 'name-*'`, or `REGEX: {}`", regex_of(items));
         }
         ("REGEX", [_, _, ..]) => quoted(&items.join("|")),
         (_, [item]) => quoted(item),
@@ -68,6 +69,13 @@ fn write_instead(variable: &Variable, items: &[&str]) -> String {
     };
     let text = whole_or_length(&text);
     if text.starts_with('<') { format!("write `{name}: '…'`") } else { format!("write `{name}: {text}`") }
+}
+
+/// The regular expression for what any of some wildcards matches, in quotes.
+fn regex_of(wildcards: &[&str]) -> String {
+    let regex = wildcards.iter().map(|item| regex_of_wildcard(item)).collect::<Vec<_>>().join("|");
+    let regex = whole_or_length(&format!("'^({})$'", regex.replace('\'', "''")));
+    if regex.starts_with('<') { "'^(a|b)$'".to_owned() } else { regex }
 }
 
 /// The regular expression that matches what a wildcard of `FILTER` matches.
