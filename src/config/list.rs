@@ -81,8 +81,12 @@ impl Entry<'_> {
         self.check_pairs(separator, &items, problems);
         for (index, item) in items.iter().enumerate() {
             match pair(item, separator) {
-                // A query may have any key, and a header's name is checked by its own rule.
-                Ok((key, _)) if separator == '=' && name != "QUERY" && key.contains(char::is_whitespace) => {
+                // A query may have any key; headers and secrets have rules of their own for their names.
+                Ok((key, _))
+                    if self.variable.kind == ValueKind::List
+                        && name != "QUERY"
+                        && key.contains(char::is_whitespace) =>
+                {
                     problems.add(name, format!("item {} has white space before its `=`", index + 1));
                 }
                 Ok(pair) => pairs.push((index + 1, pair)),
