@@ -38,21 +38,33 @@ pub(crate) struct Reported {
     environment: bool,
     constraints: bool,
     read_only_root: bool,
+    /// Only the list of faasd has them.
+    memory_limits: bool,
     /// As faasd does it: the image's own environment is among the function's, values end at their first `=`, and what faasd does
     /// not support is left out.
     as_faasd: bool,
 }
 
 impl Reported {
-    const ALL: Self = Self { environment: true, constraints: true, read_only_root: true, as_faasd: false };
+    const ALL: Self =
+        Self { environment: true, constraints: true, read_only_root: true, memory_limits: true, as_faasd: false };
     pub(crate) const NONE: Self =
-        Self { environment: false, constraints: false, read_only_root: false, as_faasd: false };
+        Self { environment: false, constraints: false, read_only_root: false, memory_limits: true, as_faasd: false };
     const AS_FAASD: Self = Self { as_faasd: true, ..Self::ALL };
 
     /// True if a function can be deployed again as it was. faasd supports neither constraints nor a read-only root, so that
     /// nothing of them is lost.
     pub(crate) fn is_complete(self) -> bool {
-        self.environment && self.constraints && self.read_only_root
+        self.environment && self.constraints && self.read_only_root && self.memory_limits
+    }
+
+    /// The same without memory limits, if the list that has them could not be read.
+    pub(crate) fn without_limits(self, are_missing: bool) -> Self {
+        Self { memory_limits: self.memory_limits && !are_missing, ..self }
+    }
+
+    pub(crate) fn has_memory_limits(self) -> bool {
+        self.memory_limits
     }
 
     /// The fields that are not reported, in words.
@@ -62,6 +74,7 @@ impl Reported {
             (self.constraints && !self.as_faasd, "constraints"),
             (self.read_only_root && !self.as_faasd, "read-only root filesystem"),
             (!self.as_faasd, "requests"),
+            (self.memory_limits, "memory limits"),
             (!self.as_faasd, "CPU limits"),
             (!self.as_faasd, "whether an environment variable was removed"),
         ];

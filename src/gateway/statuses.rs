@@ -83,6 +83,11 @@ impl<'a> Statuses<'a> {
         Self { repeat, ..self }
     }
 
+    /// True if a list that has limits was wanted for that (faasd), and could not be read.
+    pub(crate) fn lacks_limits(&self) -> bool {
+        self.listed == Some(true) && self.permits_lists.borrow().values().any(|permits| !permits)
+    }
+
     /// When the next request may be sent, after those that are planned already.
     pub(crate) fn next_turn(&self) -> Instant {
         self.pace.as_ref().map_or_else(Instant::now, RateLimiter::next_turn)

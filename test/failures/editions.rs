@@ -280,6 +280,22 @@ fn function_deleted_by_a_failed_update_on_faasd_is_redeployed_with_wait() {
 }
 
 #[test]
+fn rollback_on_faasd_needs_the_list_that_has_the_limits() {
+    let gateway = start(edition(Flavour::Faasd).without_prometheus());
+    let pipe = Pipe::with_password(&gateway).stack(&stack(&["f"], "2")).var("WAIT", "true").var("ROLLBACK", "true");
+    gateway.put_function(&version_1("f"));
+    let ran = pipe
+        .run()
+        .exits(2)
+        .says("`ROLLBACK` could not restore 1 function, since the gateway does not report: memory limits");
+    ran.says("check that its Prometheus is running").does_not_say("Community Edition");
+    assert_eq!(image(&gateway, "f"), "example/f:1");
+    // Nothing has to be restored of a new function.
+    let pipe = pipe.stack(&stack(&["new"], "2"));
+    pipe.run().exits(0);
+}
+
+#[test]
 fn function_that_never_existed_is_not_reported_as_gone() {
     let gateway = start(edition(Flavour::Faasd).unreachable_image("example/f:2"));
     let ran = Pipe::with_password(&gateway).stack(&stack(&["f"], "2")).run().exits(1);

@@ -16,6 +16,9 @@ use crate::text::count;
 /// More functions are not named in one line.
 const MOST_NAMED: usize = 10;
 
+/// Of faasd, whose single statuses have no limits.
+const NO_LIST: &str = "the gateway did not return the list of functions, which faasd's memory limits are read from: check that its Prometheus is running";
+
 /// The functions before anything is deployed.
 pub(super) struct Before {
     /// In the order of the functions; empty if it is not needed.
@@ -37,7 +40,8 @@ impl Before {
         let targets: Vec<_> = targets.iter().collect();
         // Otherwise it only decides what is said of an update that fails.
         let repeat = if is_needed { Repeat::Always } else { Repeat::NotAfterTimeout };
-        let readings = Statuses::complete(gateway, parallel).await.repeating(repeat).read(&targets).await;
+        let statuses = Statuses::complete(gateway, parallel).await.repeating(repeat);
+        let readings = statuses.read(&targets).await;
         let mut before = Self { readings, reported: Reported::NONE };
         if deploy.rollback || deploy.only_changed {
             let errors = before.readings.iter().filter_map(|reading| reading.as_ref().err());
@@ -51,9 +55,13 @@ impl Before {
         }
         if deploy.rollback {
             let namespaces = targets.iter().map(|target| target.namespace.as_deref()).collect();
-            before.reported = gateway.reported(&namespaces).await;
+            before.reported = gateway.reported(&namespaces).await.without_limits(statuses.lacks_limits());
             before.can_roll_back()?;
             before.warn_of_tags(functions, deploy.only_changed);
+        } else if statuses.lacks_limits() && before.readings.iter().any(|reading| matches!(reading, Ok(Some(_)))) {
+            let message =
+                "a version that has to be restored would lose its memory limit, which only the list of functions has";
+            Diagnostic::warning(message).with_hint(NO_LIST).log();
         }
         Ok(before)
     }
@@ -64,12 +72,20 @@ impl Before {
         if running == 0 || self.reported.is_complete() {
             return Ok(());
         }
-        let (functions, missing) = (count(running, "function"), self.reported.missing());
+        let functions = count(running, "function");
+        // The other fields that faasd does not report are those that it does not support.
+        let missing =
+            if self.reported.has_memory_limits() { self.reported.missing() } else { "memory limits".to_owned() };
         let message = format!(
             "nothing is deployed: `ROLLBACK` could not restore {functions}, since the gateway does not report: {missing}"
         );
-        let hint = "leave `ROLLBACK` out: Community Edition never reports these fields; of another gateway that takes a \
-                    password they count as reported only if some function of the namespace shows them";
+        let hint = match self.reported.has_memory_limits() {
+            true => {
+                "leave `ROLLBACK` out: Community Edition never reports these fields; of another gateway that takes a \
+                 password they count as reported only if some function of the namespace shows them"
+            }
+            false => NO_LIST,
+        };
         Err(NotSent::because(Diagnostic::new(Failure::Input, message).with_hint(hint)))
     }
 
