@@ -28,7 +28,7 @@ pub struct FileProblem {
     /// The line, from 1.
     pub line: Option<usize>,
     /// Its causes: variables without a value, or expressions with several lines.
-    causes: Vec<String>,
+    causes: Box<[String]>,
     /// True for a warning of what Kubernetes refuses, and Community Edition does not report.
     is_refused_silently: bool,
 }
@@ -50,7 +50,7 @@ impl FileProblem {
         Self { is_refused_silently: true, ..self }
     }
 
-    pub(crate) fn as_error(mut self) -> Self {
+    pub(crate) fn into_error(mut self) -> Self {
         self.diagnostic.severity = Severity::Error;
         self
     }
@@ -63,7 +63,7 @@ impl FileProblem {
 impl From<Diagnostic> for FileProblem {
     fn from(diagnostic: Diagnostic) -> Self {
         let is_refused_silently = diagnostic.severity == Severity::Warning && diagnostic.failure == Failure::Input;
-        Self { diagnostic, line: None, causes: Vec::new(), is_refused_silently }
+        Self { diagnostic, line: None, causes: Box::default(), is_refused_silently }
     }
 }
 
@@ -267,7 +267,7 @@ impl SourceMap<'_> {
         missing.into_iter().map(|(name, at)| {
             let message = format!("`{}` is not set or empty: it is replaced with an empty text", whole_or_length(name));
             let problem = self.file.problem(at..at + name.len(), &message, Some(pass_variables(&[name])));
-            FileProblem { causes: vec![name.to_owned()], ..problem }
+            FileProblem { causes: Box::new([name.to_owned()]), ..problem }
         })
     }
 
@@ -277,7 +277,7 @@ impl SourceMap<'_> {
         broken.map(|change| {
             let expression = &self.file.source[change.source.clone()];
             let message = format!("`{}` has several lines, and YAML does not keep its line breaks", quote(expression));
-            let causes = vec![expression.to_owned()];
+            let causes = Box::new([expression.to_owned()]);
             FileProblem { causes, ..self.file.problem(change.source, &message, Some(SEVERAL_LINES.to_owned())) }
         })
     }
@@ -318,7 +318,7 @@ impl SourceMap<'_> {
             let value = whole_or_length(change.value);
             problem.diagnostic.message += &format!("\n{:GUTTER$} = `{expression}` is replaced with `{value}`", "");
         }
-        FileProblem { causes, ..problem }
+        FileProblem { causes: causes.into(), ..problem }
     }
 }
 

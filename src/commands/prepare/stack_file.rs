@@ -70,7 +70,7 @@ impl Preparation<'_> {
         warnings.iter().for_each(|warning| warning.diagnostic.log());
         match &self.config.credentials {
             // A gateway that exchanges tokens is OpenFaaS for Enterprises, on Kubernetes.
-            Credentials::IdToken => found.problems.extend(refused.into_iter().map(stack::FileProblem::as_error)),
+            Credentials::IdToken => found.problems.extend(refused.into_iter().map(stack::FileProblem::into_error)),
             Credentials::Password { .. } => loaded.refused = refused,
         }
         self.stack = found.problems;
@@ -91,7 +91,7 @@ impl Preparation<'_> {
             refused.iter().for_each(|warning| warning.diagnostic.log());
             return Ok(());
         }
-        let stack = refused.into_iter().map(stack::FileProblem::as_error).collect();
+        let stack = refused.into_iter().map(stack::FileProblem::into_error).collect();
         Err(Rejected { variables: Problems::default(), stack, files: self.files })
     }
 
