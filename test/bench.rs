@@ -266,6 +266,7 @@ fn by_pipe<'a>(site: &Site, program: &'a Path, row: &Row, run: usize, dir: &'a T
             set("PARALLEL", &parallel.to_string());
             set("OPENFAAS_NAMESPACE", &format!("first-{run}"));
             set("CREATE_NAMESPACE", "true");
+            set("BITBUCKET_REPO_FULL_NAME", "acme/shop");
             set("SECRETS", "api-key");
             set("SECRET_VALUES", "database=postgres://db\napi-key=5up3r");
         }
