@@ -125,7 +125,7 @@ fn a_missing_action_is_a_statement_to_paste() {
     `COMMAND: whoami` prints the complete Policy that this step needs
     "#);
     let listing = missing_action(IamAction::FunctionList, &FunctionName::new("env", None::<String>));
-    assert!(listing.ends_with("\n    - \"openfaas-fn:*\""), "{listing}");
+    assert!(listing.ends_with("\n    - \"openfaas-fn:*\"\n# ----- to here -----"), "{listing}");
 }
 
 /// Every scalar of a YAML text; panics where it is not YAML.
