@@ -107,7 +107,7 @@ fn pieces(line: &str) -> Vec<(&str, &str)> {
 /// Approximates the colours of Bitbucket's log view.
 fn fill(code: &str) -> &'static str {
     match code {
-        "31" => "#ff5630",
+        "31" => "#ff7452",
         "32" => "#57d9a3",
         "33" => "#ffc400",
         "34" => "#4c9aff",

@@ -46,7 +46,7 @@ pub fn warnings(
             continue;
         }
         let value = environment.text(name);
-        // Nothing else can be told of a value that any text can be. A token that is none is an error of its own.
+        // Any other text may be meant. A token that is not one is an error of its own.
         if let Some(value) = value.filter(|_| variable.kind.is_free() && name != "BITBUCKET_STEP_OIDC_TOKEN")
             && variable_name(value).is_some()
         {

@@ -61,7 +61,7 @@ pub(crate) fn fields_of(new: &Deployment) -> Vec<Change> {
     changes.map(|change| Change { old: None, ..change }).collect()
 }
 
-/// The differences that are worth a deploy: another commit alone is none.
+/// The differences that are worth a deploy: another commit alone is not one of them.
 pub(crate) fn changes(old: &Deployment, new: &Deployment) -> Vec<Change> {
     let changes = compare(old, new);
     if changes.iter().all(Change::is_of_commit) { Vec::new() } else { changes }

@@ -171,7 +171,7 @@ impl Access<'_, '_> {
         Ok(Asked { response: http.send_up_to(limit, request).await?, is_authorized })
     }
 
-    /// The challenge at the registry's base, which docker requests first; a password if there is none.
+    /// The challenge at the registry's base, which docker requests first; Basic if there is no challenge.
     async fn challenge_of_base(&self) -> Result<Challenge, Diagnostic> {
         let Asked { response, .. } = self.send(Method::GET, &self.url("")?, SHORT, None).await?;
         if is_transient(response.status) {
