@@ -98,7 +98,7 @@ fn has_metadata(_: &Setup) {
 }
 
 fn deploys(setup: &Setup) {
-    let ran = setup.step("gateway").run().exits(0).says("import-csv").says("✔ ");
+    let ran = setup.step("gateway").run().exits(0).says("import-csv").says("✔");
     let clone = ran.step().clone();
     let storage = clone.join(STORAGE.strip_prefix(CLONE).expect("not in the clone").trim_start_matches('/'));
     for result in [storage.join("acme/openfaas-pipe/openfaas-pipe.json"), storage.join("openfaas-pipe.json")] {
@@ -122,7 +122,7 @@ fn invocation(setup: &Setup) -> Step {
 }
 
 fn invokes(setup: &Setup) {
-    invocation(setup).run().exits(0).says("alice@example.com").says("✔ ");
+    invocation(setup).run().exits(0).says("alice@example.com").says("✔");
 }
 
 fn creates_files_with_the_clones_owner(setup: &Setup) {
@@ -147,8 +147,8 @@ fn creates_files_with_the_clones_owner(setup: &Setup) {
 /// Deploys and invokes in a container with these restrictions.
 fn restricted(setup: &Setup, arguments: &[&str]) {
     let restrict = |step: Step| step.with(arguments.iter().copied());
-    restrict(setup.step("gateway")).run().exits(0).says("✔ ");
-    restrict(invocation(setup).variable("OUTPUT_FILE", "answer.csv")).run().exits(0).says("✔ ");
+    restrict(setup.step("gateway")).run().exits(0).says("✔");
+    restrict(invocation(setup).variable("OUTPUT_FILE", "answer.csv")).run().exits(0).says("✔");
 }
 
 fn streams_more_than_the_memory(setup: &Setup) {
@@ -194,7 +194,7 @@ fn fails_with_1(setup: &Setup) {
 }
 
 fn fails_with_2(setup: &Setup) {
-    setup.step("gateway").variable("COMMAND", "invoke").run().exits(2).says("✖ Validation errors:").says("FUNCTION:");
+    setup.step("gateway").variable("COMMAND", "invoke").run().exits(2).says("Validation errors:").says("FUNCTION:");
 }
 
 fn fails_with_3(setup: &Setup) {
