@@ -51,7 +51,7 @@ fn invalid_certificates_are_explained() {
         first_error(&deploy(&gateway).var("CA_CERT", gateway.ca_pem()).run().exits(4))
     });
     insta::assert_snapshot!(errors.join("\n"), @"
-    ERROR: POST /oauth/token at `https://[GATEWAY]`: the certificate's issuer is not trusted: it is none of `CA_CERT`
+    ERROR: POST /oauth/token at `https://[GATEWAY]`: the certificate's issuer is not trusted: it is not in `CA_CERT`
       hint: set `CA_CERT` to the certificate of the CA that issued the server's, or let the server send the intermediate certificates; this command shows what it sends: `openssl s_client -connect [GATEWAY] -servername 127.0.0.1 -showcerts`
     ✖ nothing was deployed
 

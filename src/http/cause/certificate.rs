@@ -35,7 +35,7 @@ impl Certificate {
                  intermediate certificates",
             ),
             error if tls::is_not_issued_by_ca_cert(error) => (
-                "the certificate's issuer is not trusted: it is none of `CA_CERT`".to_owned(),
+                "the certificate's issuer is not trusted: it is not in `CA_CERT`".to_owned(),
                 "set `CA_CERT` to the certificate of the CA that issued the server's, or let the server send the intermediate \
                  certificates; this command shows what it sends: \
                  `openssl s_client -connect HOST:PORT -servername HOST -showcerts`",
