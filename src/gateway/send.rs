@@ -75,6 +75,16 @@ impl Repeat {
     }
 }
 
+impl ApiCall<'_> {
+    /// What is said of a failure, alike for all functions, so that their retries share a line of the log.
+    fn without_name(&self, said: &str) -> String {
+        match self.target {
+            Some(target) => said.replace(&format!("/system/function/{}", target.name), "/system/function/NAME"),
+            None => said.to_owned(),
+        }
+    }
+}
+
 impl Response {
     /// Who sent it, as far as it shows.
     pub(super) fn responder(&self) -> Responder {
@@ -130,7 +140,7 @@ impl Gateway {
                 }
                 _ => (None, String::new()),
             };
-            Attempt { result: Ok(result), retry: wait.map(|wait| (wait, said)) }
+            Attempt { result: Ok(result), retry: wait.map(|wait| (wait, call.without_name(&said))) }
         });
         match result.await? {
             Ok(response) => Ok(Response { response_lost: *response_lost, ..response }),
