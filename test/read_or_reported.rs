@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 
 use openfaas_pipe::config::{Environment, Problems, ValueKind, Variable, read, warnings};
-use openfaas_pipe::function::command::Command;
+use openfaas_pipe::function::Command;
 
 /// The ways in which a variable is set, by Bitbucket or by hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

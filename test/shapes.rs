@@ -1,7 +1,7 @@
 //! Lookup in another shape than the one that is read: an error before any request, never a part of what was written.
 
 use openfaas_pipe::config::{VARIABLES, ValueKind};
-use openfaas_pipe::function::command::Command;
+use openfaas_pipe::function::Command;
 
 use crate::read_or_reported::{self, Shape};
 use crate::support::{Pipe, open, put, stack};

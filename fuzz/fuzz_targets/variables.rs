@@ -11,7 +11,7 @@ use std::os::unix::ffi::OsStringExt as _;
 
 use libfuzzer_sys::fuzz_target;
 use openfaas_pipe::config::{Environment, Problems, VARIABLES, ValueKind, Variable, read, warnings};
-use openfaas_pipe::function::command::Command;
+use openfaas_pipe::function::Command;
 
 use read_or_reported::Shape;
 

@@ -10,8 +10,7 @@ use crate::commands::concurrent::Session;
 use crate::commands::prepare::WantedSecret;
 use crate::console::log::quote;
 use crate::diagnostic::{Diagnostic, Failure};
-use crate::function::outcome::FunctionOutcome;
-use crate::function::resource::{Resource, ResourceAction, ResourceOutcome};
+use crate::function::outcome::{Action, FunctionOutcome, Resource, ResourceOutcome};
 use crate::gateway::namespaces::Namespace;
 use crate::gateway::provider::Provider;
 use crate::gateway::{Deletion, Error, Gateway, NotSent};
@@ -62,7 +61,7 @@ pub(crate) async fn write_secrets(
     secrets: &[WantedSecret],
     created: &[ResourceOutcome],
 ) -> Vec<ResourceOutcome> {
-    let is_created = |outcome: &ResourceOutcome| outcome.action == ResourceAction::Created;
+    let is_created = |outcome: &ResourceOutcome| outcome.action == Action::Created;
     let created: BTreeSet<_> = created.iter().filter(|outcome| is_created(outcome)).map(|new| &new.resource).collect();
     let secrets = secrets.iter().map(|secret| (resource(secret), secret));
     each(session, secrets, async |WantedSecret { namespace, name, value }| {
@@ -119,7 +118,7 @@ pub(crate) async fn delete_namespaces(
     let label = creator(repository);
     let found = found.into_iter().map(|(name, found)| (Resource::Namespace(name.clone()), (name, found)));
     each(session, found, async |(name, found)| {
-        let Some(namespace) = found? else { return Ok(ResourceAction::Absent) };
+        let Some(namespace) = found? else { return Ok(Action::Absent) };
         let is_left = |function: &FunctionOutcome| {
             function.problem.is_some() && function.function.namespace.as_deref() == Some(name.as_str())
         };
@@ -143,8 +142,8 @@ pub(crate) async fn delete_namespaces(
             return Err(NotDone::Kept(format!("it still has functions: {named}{more}")));
         }
         match session.gateway.delete_namespace(&name).await? {
-            Deletion::Accepted => Ok(ResourceAction::Deleted),
-            Deletion::NotFound => Ok(ResourceAction::Absent),
+            Deletion::Accepted => Ok(Action::Deleted),
+            Deletion::NotFound => Ok(Action::Absent),
             Deletion::Unknown(error) => Err(error.into()),
         }
     })
@@ -161,7 +160,7 @@ fn creator(repository: &str) -> String {
 async fn each<T>(
     session: &Session<'_>,
     resources: impl IntoIterator<Item = (Resource, T)>,
-    act: impl AsyncFn(T) -> Result<ResourceAction, NotDone>,
+    act: impl AsyncFn(T) -> Result<Action, NotDone>,
 ) -> Vec<ResourceOutcome> {
     let is_unavailable = Cell::new(false);
     let run = async |(resource, given): (Resource, T)| {
@@ -176,12 +175,12 @@ async fn each<T>(
         match act(given).await {
             Ok(action) => outcome.action = action,
             Err(NotDone::Kept(reason)) => {
-                outcome.action = ResourceAction::Kept;
+                outcome.action = Action::Kept;
                 outcome.problem = Some(Diagnostic::new(Failure::Failed, format!("not deleted: {reason}")));
             }
             Err(NotDone::Error(error)) => {
                 is_unavailable.set(is_unavailable.get() || error.is_unavailable());
-                outcome.action = ResourceAction::Failed;
+                outcome.action = Action::Failed;
                 outcome.problem = Some(session.reporter.failed(&error));
             }
         }
@@ -199,5 +198,5 @@ async fn each<T>(
 
 /// True if all of them are as they should be.
 pub(crate) fn are_done(outcomes: &[ResourceOutcome]) -> bool {
-    outcomes.iter().all(|outcome| outcome.problem.is_none() && outcome.action != ResourceAction::NotStarted)
+    outcomes.iter().all(|outcome| outcome.problem.is_none() && outcome.action != Action::NotStarted)
 }

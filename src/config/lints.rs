@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::variables::{CALL, VARIABLES, ValueKind, Variable};
 use super::{Environment, Problems, list};
 use crate::console::redact;
-use crate::function::command::Command;
+use crate::function::Command;
 use crate::stack::slips;
 use crate::text::variable_name;
 

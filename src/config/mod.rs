@@ -36,8 +36,8 @@ pub use variables::{VARIABLES, ValueKind, Variable};
 pub(crate) use verify::{Verify, VerifyCall};
 
 use crate::console::redact::Secret;
+use crate::function::Command;
 use crate::function::FunctionName;
-use crate::function::command::Command;
 use crate::function::image::Host;
 use crate::image_tag::git;
 use crate::oidc::{BuildContext, IdToken, TokenError};

@@ -14,8 +14,8 @@ use super::{
 use crate::console::log::whole_or_length;
 use crate::console::redact::Secret;
 use crate::diagnostic::Diagnostic;
+use crate::function::Command;
 use crate::function::api::unaddressable;
-use crate::function::command::Command;
 use crate::function::image::Host;
 use crate::image_tag::git;
 use crate::oidc::{BuildContext, IdToken};

@@ -4,7 +4,7 @@ use super::lints::not_expanded;
 use super::variables::{VARIABLES, ValueKind, Variable};
 use super::{Environment, Problems};
 use crate::console::log::whole_or_length;
-use crate::function::command::Command;
+use crate::function::Command;
 use crate::stack::slips;
 use crate::text::variable_name;
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Environment;
-use crate::function::command::Command;
+use crate::function::Command;
 
 const ALL: &[Command] = Command::ALL;
 const DEPLOY: &[Command] = &[Command::Deploy];

@@ -2,9 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::function::api::{Deployment, Resources};
+use crate::function::api::{Deployment, Resources, is_same_quantity};
 use crate::function::image::is_same_image;
-use crate::function::quantity;
 
 /// One difference.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,7 +125,7 @@ impl Changes {
         let [old, new] = [old, new].map(|resources| resources.unwrap_or(&none));
         for (name, old, new) in [("memory", &old.memory, &new.memory), ("cpu", &old.cpu, &new.cpu)] {
             let is_equal = match (old, new) {
-                (Some(old), Some(new)) => quantity::is_equal(old, new),
+                (Some(old), Some(new)) => is_same_quantity(old, new),
                 (old, new) => old == new,
             };
             if !is_equal {

@@ -1,14 +1,14 @@
 //! The outcome of a run: the source of the log's table, the exit code and the result files.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::FunctionName;
-use super::command::Command;
-use super::resource::ResourceOutcome;
+use super::{Command, FunctionName};
+use crate::console::log::quote;
 use crate::diagnostic::{Diagnostic, Failure};
 
-/// The action on a function.
+/// The action on a function, a namespace or a secret.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Action {
     /// It did not exist before.
@@ -16,16 +16,22 @@ pub(crate) enum Action {
     Updated,
     /// It was deleted and created again.
     Replaced,
-    /// The running function equals the one to send (`ONLY_CHANGED`).
+    /// A secret that was created or updated: faasd does not report which.
+    Written,
+    /// The running function equals the one to send (`ONLY_CHANGED`), or the namespace to create exists.
     Unchanged,
+    /// A function.
     Removed,
+    /// A namespace.
+    Deleted,
     /// It was to be deleted and did not exist.
     Absent,
+    /// A namespace that was not deleted; the problem has the reason.
+    Kept,
     /// The new version did not become ready. The previous version was redeployed, or the new function deleted.
     RolledBack,
-    /// It was not done; [`FunctionOutcome::problem`] says why.
     Failed,
-    /// The run was stopped before it was begun.
+    /// The run ended before it was begun.
     #[default]
     NotStarted,
 }
@@ -47,12 +53,24 @@ impl Action {
             Self::Created => "created",
             Self::Updated => "updated",
             Self::Replaced => "replaced",
+            Self::Written => "written",
             Self::Unchanged => "unchanged",
             Self::Removed => "removed",
+            Self::Deleted => "deleted",
             Self::Absent => "absent",
+            Self::Kept => "kept",
             Self::RolledBack => "rolled back",
             Self::Failed => "failed",
             Self::NotStarted => "not started",
+        }
+    }
+
+    fn verdict(self, problem: Option<&Diagnostic>) -> Verdict {
+        match self {
+            Self::NotStarted => Verdict::Skipped,
+            Self::Failed | Self::RolledBack => Verdict::Failed,
+            _ if problem.is_some() => Verdict::Failed,
+            _ => Verdict::Passed,
         }
     }
 }
@@ -134,12 +152,47 @@ impl FunctionOutcome {
     }
 
     pub(crate) fn verdict(&self) -> Verdict {
-        match self.action {
-            Action::NotStarted => Verdict::Skipped,
-            Action::Failed | Action::RolledBack => Verdict::Failed,
-            _ if self.problem.is_some() => Verdict::Failed,
-            _ => Verdict::Passed,
+        self.action.verdict(self.problem.as_ref())
+    }
+}
+
+/// A secret or a namespace. Its `Display` is how the log names it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Resource {
+    Namespace(String),
+    Secret {
+        /// Absent: the gateway's default.
+        namespace: Option<String>,
+        name: String,
+    },
+}
+
+impl fmt::Display for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Namespace(name) => write!(f, "namespace `{}`", quote(name)),
+            Self::Secret { namespace: Some(namespace), name } => {
+                write!(f, "secret `{}` in namespace `{}`", quote(name), quote(namespace))
+            }
+            Self::Secret { namespace: None, name } => write!(f, "secret `{}`", quote(name)),
         }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct ResourceOutcome {
+    pub(crate) resource: Resource,
+    pub(crate) action: Action,
+    pub(crate) problem: Option<Diagnostic>,
+}
+
+impl ResourceOutcome {
+    pub(crate) fn new(resource: Resource) -> Self {
+        Self { resource, action: Action::NotStarted, problem: None }
+    }
+
+    pub(crate) fn verdict(&self) -> Verdict {
+        self.action.verdict(self.problem.as_ref())
     }
 }
 
@@ -204,7 +257,7 @@ impl CallOutcome {
     }
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Outcome {
     pub(crate) command: Command,
     pub(crate) gateway: String,
@@ -226,18 +279,7 @@ pub(crate) struct Outcome {
 
 impl Outcome {
     pub(crate) fn new(command: Command, gateway: String) -> Self {
-        Self {
-            command,
-            gateway,
-            stack_files: Vec::new(),
-            functions: Vec::new(),
-            namespaces: Vec::new(),
-            secrets: Vec::new(),
-            calls: Vec::new(),
-            invocation: None,
-            problem: None,
-            duration: Duration::ZERO,
-        }
+        Self { command, gateway, ..Self::default() }
     }
 
     /// The stack file of a run that has one.

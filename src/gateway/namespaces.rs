@@ -10,7 +10,7 @@ use super::send::{ApiCall, Response};
 use super::{Deletion, Error, Gateway, RESPONSE_LIMIT, parse};
 use crate::function::FunctionName;
 use crate::function::api::or_default;
-use crate::function::resource::ResourceAction;
+use crate::function::outcome::Action;
 use crate::oidc::IamAction;
 
 /// The label, and on Kubernetes the annotation, that makes a namespace one of OpenFaaS (go-sdk, `CreateNamespace`).
@@ -39,9 +39,9 @@ impl Gateway {
     }
 
     /// Creates a namespace with a label, unless it exists.
-    pub(crate) async fn create_namespace(&self, name: &str, label: (&str, &str)) -> Result<ResourceAction, Error> {
+    pub(crate) async fn create_namespace(&self, name: &str, label: (&str, &str)) -> Result<Action, Error> {
         if self.namespace(name).await?.is_some() {
-            return Ok(ResourceAction::Unchanged);
+            return Ok(Action::Unchanged);
         }
         let target = FunctionName::all_of(Some(name.to_owned()));
         let body = json!({"name": name, "labels": {MARK.0: MARK.1, label.0: label.1}, "annotations": {MARK.0: MARK.1}});
@@ -49,18 +49,18 @@ impl Gateway {
         let (call, response) =
             self.send_namespace(Method::POST, "", IamAction::NamespaceCreate, &target, &body).await?;
         match response.status.as_u16() {
-            200..=202 => return Ok(ResourceAction::Created),
+            200..=202 => return Ok(Action::Created),
             401 | 403 => return Err(self.refused(&call, &response)),
             _ => {}
         }
         // faasd may report an error although it created the namespace, and a retry finds what a lost request created.
         match self.namespace(name).await {
             Ok(Some(Namespace { labels })) if labels.get(label.0).is_some_and(|value| value == label.1) => {
-                Ok(ResourceAction::Created)
+                Ok(Action::Created)
             }
-            Ok(Some(_)) => Ok(ResourceAction::Unchanged),
+            Ok(Some(_)) => Ok(Action::Unchanged),
             // faasd returns none without a label of OpenFaaS. The functions will be refused with the reason.
-            _ if response.status == StatusCode::CONFLICT => Ok(ResourceAction::Unchanged),
+            _ if response.status == StatusCode::CONFLICT => Ok(Action::Unchanged),
             _ => Err(self.refused(&call, &response)),
         }
     }

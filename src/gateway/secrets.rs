@@ -9,7 +9,7 @@ use super::send::{ApiCall, Response};
 use super::{Error, Gateway};
 use crate::console::redact::Secret;
 use crate::function::FunctionName;
-use crate::function::resource::ResourceAction;
+use crate::function::outcome::Action;
 use crate::oidc::IamAction;
 
 /// The value of a secret, as a request carries it.
@@ -29,7 +29,7 @@ impl Gateway {
         name: &str,
         value: &SecretValue,
         is_new: bool,
-    ) -> Result<ResourceAction, Error> {
+    ) -> Result<Action, Error> {
         let target = FunctionName::all_of(namespace.map(str::to_owned));
         let mut body = match value {
             SecretValue::Text(text) => json!({"name": name, "value": text.reveal()}),
@@ -43,22 +43,22 @@ impl Gateway {
             let (call, response) = self.send_secret(Method::PUT, &target, &body).await?;
             match response.status.as_u16() {
                 // faasd creates the secret too.
-                200..=202 if self.provider().await == Provider::Faasd => return Ok(ResourceAction::Written),
-                200..=202 => return Ok(ResourceAction::Updated),
+                200..=202 if self.provider().await == Provider::Faasd => return Ok(Action::Written),
+                200..=202 => return Ok(Action::Updated),
                 404 if response.is_not_found() => {}
                 _ => return Err(self.refused(&call, &response)),
             }
         }
         let (call, response) = self.send_secret(Method::POST, &target, &body).await?;
         let was_created = match response.status.as_u16() {
-            200..=202 => return Ok(ResourceAction::Created),
+            200..=202 => return Ok(Action::Created),
             409 => response.response_lost,
             _ => return Err(self.refused(&call, &response)),
         };
         let (call, response) = self.send_secret(Method::PUT, &target, &body).await?;
         match response.status.as_u16() {
-            200..=202 if was_created => Ok(ResourceAction::Created),
-            200..=202 => Ok(ResourceAction::Updated),
+            200..=202 if was_created => Ok(Action::Created),
+            200..=202 => Ok(Action::Updated),
             _ => Err(self.refused(&call, &response)),
         }
     }

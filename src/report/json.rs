@@ -13,7 +13,7 @@ use crate::console::redact;
 use crate::diagnostic::{Diagnostic, Failure};
 use crate::files::atomic::{self, Attributes};
 use crate::function::outcome::{CallOutcome, FunctionOutcome, InvocationOutcome, Outcome, Replicas};
-use crate::function::resource::{Resource, ResourceOutcome};
+use crate::function::outcome::{Resource, ResourceOutcome};
 
 /// The version of the document's form.
 pub(super) const SCHEMA: u32 = 1;

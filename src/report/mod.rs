@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::diagnostic::Diagnostic;
 use crate::files::atomic;
-use crate::function::command::Command;
+use crate::function::Command;
 use crate::function::outcome::Outcome;
 
 mod deployed;

@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::console::log::quote;
 use crate::console::redact;
 use crate::diagnostic::Diagnostic;
-use crate::function::command::Command;
+use crate::function::Command;
 use crate::function::outcome::Outcome;
 
 /// Bitbucket's limit for all variables of a step.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::diagnostic::{Diagnostic, Failure};
+use crate::function::Command;
 use crate::function::FunctionName;
-use crate::function::command::Command;
 use crate::function::outcome::{Action, FunctionOutcome, InvocationOutcome, Left, Location, Outcome, Replicas};
 
 const STACK_FILE: &str = "./deploy/stack.yaml";

@@ -6,7 +6,7 @@
 
 use crate::console::log::whole_or_length;
 use crate::diagnostic::{Diagnostic, Failure};
-use crate::function::{api, quantity};
+use crate::function::api;
 
 /// The longest label value, label name or DNS label.
 pub(super) const MAX_LABEL: usize = 63;
@@ -82,7 +82,7 @@ impl Rule {
             Self::AnnotationKey => (is_label_key(&text.to_lowercase()), "annotation key", LABEL_KEY, None),
             Self::Memory | Self::Cpu if text.is_empty() => return None,
             Self::Memory => {
-                let amount = quantity::nanos(text);
+                let amount = api::nanos(text);
                 let fault = match amount {
                     Some(_) => "it is less than 1 MiB, too little to start a container",
                     None => "it is not a quantity",
@@ -92,7 +92,7 @@ impl Rule {
             }
             Self::Cpu => {
                 let hint = "write a number of cores such as `0.5`, or of thousandths of one such as `500m`";
-                (quantity::nanos(text).is_some(), "amount of CPU", "it is not a quantity", Some(hint))
+                (api::nanos(text).is_some(), "amount of CPU", "it is not a quantity", Some(hint))
             }
         };
         let message = || format!("Kubernetes does not accept the {what} `{}`: {fault}", whole_or_length(text));
@@ -106,7 +106,7 @@ impl Rule {
 
 /// The problem with an amount that is requested, if it is more than the limit.
 pub(super) fn request_above_limit(what: &str, request: &str, limit: &str) -> Option<Diagnostic> {
-    let is_above = quantity::nanos(request)? > quantity::nanos(limit).filter(|limit| *limit > 0)?;
+    let is_above = api::nanos(request)? > api::nanos(limit).filter(|limit| *limit > 0)?;
     let [request, limit] = [request, limit].map(whole_or_length);
     let message =
         format!("Kubernetes does not accept the request `{request}` of {what}: it is more than the limit `{limit}`");

@@ -1,6 +1,6 @@
 //! Remedies in the stack file for a deployment that the provider behind the gateway refused.
 
-use crate::function::name::DEFAULT_NAMESPACE;
+use crate::function::DEFAULT_NAMESPACE;
 use crate::stack::{Function, Options};
 
 /// Words of the provider's text, and the field that they are about. The first that is found counts.

@@ -9,8 +9,7 @@ use std::collections::BTreeSet;
 use crate::console::log::{self, quote};
 use crate::diagnostic::{Diagnostic, Failure};
 use crate::function::FunctionName;
-use crate::function::outcome::{Action, FunctionOutcome, Left, Outcome, Verdict};
-use crate::function::resource::{ResourceAction, ResourceOutcome};
+use crate::function::outcome::{Action, FunctionOutcome, Left, Outcome, ResourceOutcome, Verdict};
 use crate::gateway::Error;
 use crate::oidc::{self, Grant, MissingPermissions};
 use crate::text::count;
@@ -91,8 +90,8 @@ impl<'a> Reporter<'a> {
         let resource = &outcome.resource;
         let Some(problem) = &outcome.problem else {
             match outcome.action {
-                ResourceAction::Unchanged => tracing::info!("{resource} exists"),
-                ResourceAction::Absent => tracing::info!("{resource} does not exist"),
+                Action::Unchanged => tracing::info!("{resource} exists"),
+                Action::Absent => tracing::info!("{resource} does not exist"),
                 action => tracing::info!("{resource} {}", action.as_str()),
             }
             return;
@@ -220,7 +219,7 @@ fn also(counts: &[(usize, &str)]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::function::command::Command;
+    use crate::function::Command;
     use crate::function::outcome::{FunctionOutcome, Location};
 
     /// The last line of a deploy of these functions: what was done, what is wrong, and whether it became ready.

@@ -4,8 +4,8 @@ use http::StatusCode;
 use url::Url;
 
 use crate::diagnostic::{Diagnostic, Failure};
+use crate::function::DEFAULT_NAMESPACE;
 use crate::function::FunctionName;
-use crate::function::name::DEFAULT_NAMESPACE;
 use crate::http::client::SafeUrl;
 use crate::http::responder::{Responder, status_name};
 use crate::oidc::{IamAction, missing_action};

@@ -1,7 +1,7 @@
 use super::super::sample;
 use super::*;
 use crate::console::redact::Secret;
-use crate::function::command::Command;
+use crate::function::Command;
 
 fn context() -> ReportContext {
     ReportContext {
