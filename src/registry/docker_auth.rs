@@ -10,7 +10,7 @@ use crate::cloud::login::{RegistryLogin, TOKEN_USER};
 use crate::console::log::whole_or_length;
 use crate::console::redact::Secret;
 use crate::function::api::or_default;
-use crate::function::image::{Host, InvalidReference};
+use crate::function::image::{Host, InvalidHost};
 use crate::http::ca_cert::BASE64;
 
 /// The logins in `DOCKER_AUTH_CONFIG`.
@@ -37,7 +37,7 @@ pub(crate) enum InvalidAuth {
     #[error("has a login for `{0}` that ends with a line break, as `echo` makes it: use `echo -n` or `printf`")]
     LineBreak(String),
     #[error("has an entry whose key {0}")]
-    Key(InvalidReference),
+    Key(InvalidHost),
     #[error("is JSON without its quotes, which a shell or Bitbucket removed: pass the JSON as base64")]
     Quotes,
     #[error("contains typographic quotes (`“`, `”`): write `\"`")]

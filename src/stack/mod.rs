@@ -31,7 +31,7 @@ use crate::console::log::quote;
 use crate::diagnostic::Explain as _;
 use crate::function::FunctionName;
 use crate::function::api::Deployment;
-use crate::function::image;
+use crate::function::image::Reference;
 pub use crate::function::image::Tag;
 use crate::function::outcome::Location;
 use decode::{Decoder, Text};
@@ -261,7 +261,7 @@ fn unset_images(source_map: SourceMap<'_>) -> Vec<FileProblem> {
     let images = root.functions.iter().filter_map(|pair| schema::function(&mut decoder, pair.value, &pair.name).image);
     let problem = |image: Text| {
         let name = image.value.replace(PLACEHOLDER, "");
-        let fault = image::fault(&name).filter(|_| image.value.contains(PLACEHOLDER))?;
+        let fault = Reference::parse(&name).err().filter(|_| image.value.contains(PLACEHOLDER))?;
         Some(source_map.problem(document.written(image.node), &resolve::invalid_image(&name, fault), None))
     };
     images.filter_map(problem).take(MAX_PROBLEMS).collect()

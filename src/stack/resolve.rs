@@ -19,7 +19,7 @@ use crate::diagnostic::{Diagnostic, Failure, Severity};
 use crate::files::input;
 use crate::function::FunctionName;
 use crate::function::api::{Deployment, Resources};
-use crate::function::image;
+use crate::function::image::{self, Reference};
 
 const WRITE_IMAGE: &str = "write `image: registry.example.com/name:tag`";
 
@@ -241,7 +241,7 @@ impl<'a> Resolver<'a> {
             }
             return String::new();
         };
-        if let Some(fault) = image::fault(&text.value) {
+        if let Some(fault) = Reference::parse(&text.value).err() {
             let hint = self.slip(&text.value).unwrap_or_else(|| WRITE_IMAGE.to_owned());
             self.problem(text.node, &invalid_image(&text.value, fault), &hint);
             return String::new();
@@ -261,7 +261,7 @@ impl<'a> Resolver<'a> {
             }
         }
         let tagged = image::tagged(&text.value, &self.options.tag, &digest);
-        if let Some(fault) = image::fault(&tagged) {
+        if let Some(fault) = Reference::parse(&tagged).err() {
             let message = format!("with `TAG_FORMAT`, {}", invalid_image(&tagged, fault));
             let hint = "use `TAG_FORMAT: sha` if the branch or git tag has a character that no image tag can have, such as `/`; \
                         leave `TAG_FORMAT` out if the image has a digest";

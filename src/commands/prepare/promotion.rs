@@ -77,7 +77,7 @@ fn promoted(function: &Function, deployed: &[DeployedFunction]) -> Result<String
     if reference.digest.is_none() {
         return Err(format!("was deployed as `{shown}`, without a digest: {PIN}"));
     }
-    let own = Reference::parse(&function.deployment.image).map_err(|error| error.to_string())?;
+    let own = Reference::parse(&function.deployment.image)?;
     if (&own.host, &own.repository) != (&reference.host, &reference.repository) {
         let own = quote(&function.deployment.image);
         return Err(format!(
