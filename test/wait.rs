@@ -255,7 +255,7 @@ fn rollback_restores_a_function_that_replace_failed_to_recreate() {
 fn nothing_is_deployed_if_rollback_cannot_read_the_status() {
     let gateway = start(permitting(&["Function:Create", "Function:Update", "Function:Delete"]));
     let ran = waiting(&gateway, &["f", "g"], "1m").var("ROLLBACK", "true").run().exits(3);
-    ran.says("nothing is deployed: `ROLLBACK` needs the previous version, which could not be read")
+    ran.says("nothing is deployed: `ROLLBACK` needs the previous version, which could not be read: GET ")
         .says("lacks `Function:Get` on 2 functions");
     assert_eq!(changes(&gateway), []);
 }

@@ -59,7 +59,7 @@ pub(crate) async fn each<T>(
     functions: impl IntoIterator<Item = (FunctionOutcome, T)>,
     act: impl AsyncFn(&FunctionName, T) -> Result<Action, Failed>,
 ) -> Vec<FunctionOutcome> {
-    let Session { shutdown, parallel, reporter, .. } = *session;
+    let Session { gateway, shutdown, parallel, reporter } = *session;
     let breaker =
         CircuitBreaker { threshold: parallel, failed: Cell::new(0), failure: Cell::new(Failure::Unreachable) };
     let (mut outcomes, given): (Vec<_>, Vec<_>) = functions.into_iter().unzip();
@@ -78,6 +78,8 @@ pub(crate) async fn each<T>(
                         outcome.action = action;
                     }
                     Err(Failed { error, hint, left }) => {
+                        // No gateway was seen in this run, and something else says that there is none.
+                        let left = if error.says_unavailable() && gateway.is_down() { Left::Untouched } else { left };
                         let mut problem = reporter.failed(&error);
                         problem.hint = problem.hint.or(hint);
                         breaker.add(error.is_unavailable(), problem.failure);

@@ -76,6 +76,10 @@ pub(crate) struct Gateway {
     shutdown: Shutdown,
     /// True if the server at the URL has ever answered in HTTP.
     has_responded: AtomicBool,
+    /// Some request got a response that is no transient failure.
+    has_answered: AtomicBool,
+    /// Some request got none, with all its retries.
+    has_failed: AtomicBool,
     speaks_tls: OnceCell<bool>,
     provider: OnceCell<Provider>,
     /// The size of all response bodies so far, in bytes.
@@ -136,6 +140,8 @@ impl Gateway {
             retries: Retries::new(settings.retries, shutdown),
             shutdown: shutdown.clone(),
             has_responded: AtomicBool::new(false),
+            has_answered: AtomicBool::new(false),
+            has_failed: AtomicBool::new(false),
             speaks_tls: OnceCell::new(),
             provider: OnceCell::new(),
             received: AtomicU64::new(0),

@@ -140,9 +140,16 @@ impl Gateway {
                 }
                 _ => (None, String::new()),
             };
+            let wait = wait.filter(|_| !self.is_down());
             Attempt { result: Ok(result), retry: wait.map(|wait| (wait, call.without_name(&said))) }
         });
-        match result.await? {
+        let result = result.await?;
+        match &result {
+            Ok(response) if !response.is_transient() => self.has_answered.store(true, Ordering::Relaxed),
+            Err(Error::Stopped(_)) => {}
+            Ok(_) | Err(_) => self.has_failed.store(true, Ordering::Relaxed),
+        }
+        match result {
             Ok(response) => Ok(Response { response_lost: *response_lost, ..response }),
             // Of all tries, not of the last one.
             Err(Error::Transport(transport)) => {
@@ -150,6 +157,11 @@ impl Gateway {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// True if the retries of some request were used up, and none has got a usable response so far. Others would only repeat that.
+    pub(crate) fn is_down(&self) -> bool {
+        self.has_failed.load(Ordering::Relaxed) && !self.has_answered.load(Ordering::Relaxed)
     }
 
     /// One attempt with the system token; after a 401 once more, with another. The outer error is that there is no token.

@@ -144,7 +144,7 @@ impl<'a> Statuses<'a> {
             return match self.list(*namespace, targets, Turn::Planned).await {
                 Ok(readings) => readings,
                 // Not permitted, too long, or closed: without its Prometheus a gateway lists nothing.
-                Err(error) if error.has_reached_gateway() => {
+                Err(error) if error.has_reached_gateway() && !error.says_unavailable() => {
                     remember(false);
                     self.each(targets, Turn::Extra).await
                 }

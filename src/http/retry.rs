@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher as _, RandomState};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use http::header::RETRY_AFTER;
@@ -72,9 +72,11 @@ pub(crate) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Durati
 
 /// The backoff before retry `number` (from 1), with jitter so that many pipes do not come back at once.
 pub(crate) fn backoff(number: u32) -> Duration {
+    // The same for all requests of a run: those that fail together retry together, and share a line of the log.
+    static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
     let full = FIRST.saturating_mul(2u32.saturating_pow(number.saturating_sub(1))).min(LONGEST);
-    // The hasher's keys are random, which is enough to spread retries out.
-    let jitter = RandomState::new().hash_one(number) % 1000;
+    // The hasher's keys are random, which is enough to spread pipes out.
+    let jitter = KEYS.hash_one(number) % 1000;
     let half = full / 2;
     half + half.mul_f64(jitter as f64 / 1000.0)
 }

@@ -66,3 +66,37 @@ fn hanging_gateway_ends_a_run_after_a_few_requests() {
         assert!(requests.len() <= 2 + 2 * names.len(), "{} requests\n{}", requests.len(), ran.log);
     }
 }
+
+#[test]
+fn gateway_that_was_never_there_is_said_once() {
+    let names = names(20);
+    // With the default retries: those of the first request show that the others would be of no use.
+    for flavour in [Flavour::Ce, Flavour::Faasd] {
+        let gateway = start(edition(flavour));
+        gateway.fault(Fault::any().status(503).header("Retry-After", "0").body("upstream connect error"));
+        for variables in [&[][..], &[("WAIT", "true")], &[("STRATEGY", "replace")], &[("COMMAND", "remove")]] {
+            let pipe = Pipe::with_password(&gateway).stack(&stack(&names, "2"));
+            let pipe = variables.iter().fold(pipe, |pipe, (name, value)| pipe.var(name, *value));
+            let ran = pipe.run().exits(1);
+            assert!(ran.log.lines().count() <= 20, "{variables:?}\n{}", ran.log);
+            assert!(names.iter().all(|name| ran.log.matches(&format!("`{name}`")).count() == 1), "{}", ran.log);
+            ran.says("20 of 20 functions not ").does_not_say("may be gone");
+        }
+        let sent = gateway.requests().len();
+        // Per run: the information with its retries, and at most three requests for each function.
+        assert!(sent <= 4 * (5 + 3 * names.len() + 1), "{sent} requests");
+    }
+}
+
+#[test]
+fn functions_api_that_is_unavailable_is_said_in_few_lines() {
+    let names = names(20);
+    for flavour in [Flavour::Enterprise, Flavour::Ce, Flavour::Faasd] {
+        let (gateway, pipe) = against(flavour);
+        gateway.fault(Fault::any().path_prefix("/system/function").status(503).body("upstream connect error"));
+        let ran = pipe.stack(&stack(&names, "2")).var("RETRIES", "2").run().exits(1);
+        assert!(ran.log.lines().count() <= 25, "{}", ran.log);
+        assert!(names.iter().all(|name| ran.log.matches(&format!("`{name}`")).count() == 1), "{}", ran.log);
+        ran.does_not_say("may be gone");
+    }
+}

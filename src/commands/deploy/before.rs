@@ -47,10 +47,14 @@ impl Before {
             let errors = before.readings.iter().filter_map(|reading| reading.as_ref().err());
             if let Some(error) = session.reporter.first(errors) {
                 let variable = if deploy.only_changed { "ONLY_CHANGED" } else { "ROLLBACK" };
-                tracing::error!(
-                    "nothing is deployed: `{variable}` needs the previous version, which could not be read"
+                let problem = session.reporter.failed(error);
+                let message = format!(
+                    "nothing is deployed: `{variable}` needs the previous version, which could not be read: {}",
+                    problem.message
                 );
-                return Err(error.clone());
+                // What the Policy lacks is reported at the end, with what to paste.
+                let hint = problem.hint.filter(|_| error.lacks().is_none());
+                return Err(NotSent::because(Diagnostic { message, hint, ..problem }));
             }
         }
         if deploy.rollback {

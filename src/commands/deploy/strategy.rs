@@ -119,6 +119,8 @@ impl FunctionDeployer<'_> {
             Some(Ok(Some(before))) => Some(before),
             // What was not there cannot be lost.
             Some(Ok(None)) => return Left::Untouched,
+            // The gateway was away before the update, and still is.
+            Some(Err(before)) if before.says_unavailable() && error.says_unavailable() => return Left::Untouched,
             _ if error.status().is_some_and(|status| status.is_client_error()) => return Left::Untouched,
             _ => None,
         };
@@ -223,7 +225,9 @@ impl FunctionDeployer<'_> {
 
     /// Creates a function that is being deleted as soon as it is gone, even if its status cannot be read in between.
     async fn create_again(&self, wanted: &WantedFunction<'_>) -> Result<(), Uncreated> {
-        let deadline = Instant::now() + self.limit;
+        // Of a gateway that was never there, no request can have been carried out that is worth waiting for.
+        let limit = if self.session.gateway.is_down() { Duration::ZERO } else { self.limit };
+        let deadline = Instant::now() + limit;
         let mut pause = PAUSE;
         let mut last = None;
         let mut may_look = true;

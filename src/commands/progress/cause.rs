@@ -30,6 +30,8 @@ pub(super) fn group(problems: Vec<(FunctionName, Diagnostic)>) -> Vec<SharedProb
         }
         groups[index].1.push((function, problem));
     }
+    // They end in any order.
+    groups.iter_mut().for_each(|(_, members)| members.sort_by(|(one, _), (other, _)| one.cmp(other)));
     groups.into_iter().map(|(kind, members)| merged(kind, members)).collect()
 }
 

@@ -157,6 +157,11 @@ impl Error {
         }
     }
 
+    /// True if a response says that the gateway is not available (503 or 429).
+    pub(crate) fn says_unavailable(&self) -> bool {
+        matches!(self, Self::Refused(_)) && self.is_unavailable()
+    }
+
     /// True if the gateway may still be processing the request: its response is missing, or is one that a proxy sends when it has
     /// waited long enough.
     pub(crate) fn may_be_under_way(&self) -> bool {
