@@ -110,8 +110,6 @@ fn every_sts_error_is_explained_and_fails_a_pinned_deploy() {
         (StsError::InvalidIdentityToken("Missing a required claim: aud".to_owned()), "could not verify the token"),
         (StsError::ExpiredToken, "ran longer than its token is valid"),
         (StsError::IdpRejectedClaim, "rejected it, or it has expired"),
-        (StsError::MalformedPolicyDocument, "sends no session policy"),
-        (StsError::PackedPolicyTooLarge, "sends no session policy"),
         (StsError::RegionDisabled, "STS is not activated in `eu-west-1`"),
         (StsError::Validation("1 validation error detected".to_owned()), "compare it with the ARN"),
     ] {

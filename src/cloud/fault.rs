@@ -103,33 +103,30 @@ fn find<'a>(json: &'a Value, name: &str) -> Option<&'a str> {
     }
 }
 
-/// Sends a request to a service of a cloud.
+/// Sends a request to a service of a cloud. Of a refusal, `what` says what was refused, and `remedy` what to change.
 pub(super) async fn send(
     http: &ServiceClient,
     service: &str,
     request: reqwest::RequestBuilder,
+    what: &str,
+    remedy: impl FnOnce(&CloudError) -> String,
 ) -> Result<ServiceResponse, Diagnostic> {
     let is_transient =
         |response: &ServiceResponse| is_transient(response.status) || CloudError::of(response).is_transient();
     let response = http.send_until(request, SHORT, is_transient).await;
-    response.map_err(|error| about(format!("{service} could not be reached"), error))
-}
-
-/// A refusal of a service, with its remedy.
-pub(super) fn refused(
-    service: &str,
-    what: &str,
-    response: &ServiceResponse,
-    remedy: impl FnOnce(&CloudError) -> String,
-) -> Diagnostic {
-    let fault = CloudError::of(response);
-    let (status, said) = (response.status.as_u16(), quote(&fault.to_string()));
-    if is_transient(response.status) || fault.is_transient() {
-        // Of these, only trouble of the token's issuer has a remedy.
-        let remedy = fault.code.starts_with("IDP").then(|| remedy(&fault));
-        return unavailable(format!("{service} answered {status}: {said}"), remedy);
+    let response = response.map_err(|error| about(format!("{service} could not be reached"), error))?;
+    if response.status.is_success() {
+        return Ok(response);
     }
-    denied(format!("{service} {what}: {status} {said}"), remedy(&fault))
+    let error = CloudError::of(&response);
+    let (status, said) = (response.status.as_u16(), quote(&error.to_string()));
+    Err(if is_transient(&response) {
+        // Of these, only trouble of the token's issuer has a remedy.
+        let remedy = error.code.starts_with("IDP").then(|| remedy(&error));
+        unavailable(format!("{service} answered {status}: {said}"), remedy)
+    } else {
+        denied(format!("{service} {what}: {status} {said}"), remedy(&error))
+    })
 }
 
 #[cfg(test)]

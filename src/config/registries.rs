@@ -62,6 +62,6 @@ impl Reader<'_> {
             return None;
         }
         let (username, password) = (username.required(problems), password.required(problems));
-        Some((host?, RegistryLogin::password(username?, password?)))
+        Some((host?, Arc::new(RegistryLogin::new(username?, password?))))
     }
 }

@@ -81,7 +81,7 @@ mod tests {
         );
         let all = |docker: &str, named: &str| RegistryCredentials {
             docker: DockerAuthConfig::parse(docker).unwrap(),
-            registry: Some((host(named), RegistryLogin::password("u", "from-variables"))),
+            registry: Some((host(named), Arc::new(RegistryLogin::new("u", "from-variables")))),
             aws: RoleArn::parse("arn:aws:iam::123456789012:role/pipe").ok(),
             google: WorkloadIdentityProvider::parse("projects/1/locations/global/workloadIdentityPools/p/providers/q")
                 .ok()

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use serde::Deserialize;
 
-use crate::cloud::login::{RegistryLogin, TOKEN_USER};
+use crate::cloud::{RegistryLogin, TOKEN_USER};
 use crate::console::log::whole_or_length;
 use crate::console::redact::Secret;
 use crate::function::api::or_default;

@@ -1,26 +1,38 @@
-//! Google: an access token for the step's token.
+//! Google: a federated token for the step's token (Workload Identity Federation: Security Token Service API, *v1.token*), and the
+//! login that Artifact Registry accepts from docker: that token, or a service account's (IAM Service Account Credentials API,
+//! *generateAccessToken*).
 
-mod credentials;
-mod exchange;
 mod explain;
 mod names;
-mod setup;
 
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::Method;
+use serde_json::json;
 use tokio::sync::OnceCell;
 
-use super::login::{RegistryLogin, SHORTEST_TOKEN};
+use super::fault::{self, Body};
 use super::step::Step;
+use super::{LoginResult, RegistryLogin, token};
 use crate::console::redact::Secret;
 use crate::diagnostic::Diagnostic;
-use crate::http::service::ServiceClient;
-use explain::GoogleRefusal;
+use crate::http::service::{ServiceClient, incomplete};
+use crate::oidc::Exchanged;
 
+pub(crate) use explain::{ArtifactRepository, bind_reader, claims_table, commands};
 pub(crate) use names::{ServiceAccount, WorkloadIdentityProvider, is_google};
-pub(crate) use setup::{ArtifactRepository, bind_reader, claims_table, commands};
 
+const STS: &str = "https://sts.googleapis.com/v1/token";
 const SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
+
+/// The user under which Google's registries take an access token as the password.
+const USER: &str = "oauth2accesstoken";
+
+/// How long a service account's token is to be valid: the longest that is always allowed.
+const LIFETIME: Duration = Duration::from_secs(3600);
 
 /// The login that Google returns for the step's token, requested once.
 pub(crate) struct Google<'a> {
@@ -28,7 +40,7 @@ pub(crate) struct Google<'a> {
     provider: &'a WorkloadIdentityProvider,
     account: Option<&'a ServiceAccount>,
     step: &'a Step<'a>,
-    login: OnceCell<Result<Arc<RegistryLogin>, Diagnostic>>,
+    login: OnceCell<LoginResult>,
 }
 
 impl<'a> Google<'a> {
@@ -42,20 +54,58 @@ impl<'a> Google<'a> {
     }
 
     /// The login for every registry of Google.
-    pub(crate) async fn login(&self) -> Result<Arc<RegistryLogin>, Diagnostic> {
-        let login = self.login.get_or_init(|| async {
-            let (federated, lifetime) = self.exchange().await?;
-            self.registry_login(federated, lifetime).await
-        });
-        login.await.clone()
+    pub(crate) async fn login(&self) -> LoginResult {
+        self.login.get_or_init(|| self.request_login()).await.clone()
     }
 
-    fn context(&self) -> GoogleRefusal<'_> {
-        GoogleRefusal { provider: self.provider, step: self.step }
+    async fn request_login(&self) -> LoginResult {
+        let (federated, lifetime) = self.exchange().await?;
+        let (token, lifetime) = match self.account {
+            Some(account) => (self.impersonate(account, &federated).await?, Some(LIFETIME)),
+            None => (federated, lifetime),
+        };
+        let basic = Secret::token(STANDARD.encode(format!("{USER}:{}", token.reveal())));
+        let expires = lifetime.and_then(|lifetime| SystemTime::now().checked_add(lifetime));
+        Ok(Arc::new(RegistryLogin { basic, identity_token: None, expires }))
     }
-}
 
-/// A token, unless it is a word that would be masked wherever it occurs.
-fn token(text: String) -> Option<Secret> {
-    (text.len() >= SHORTEST_TOKEN).then(|| Secret::token(text))
+    /// A federated token, and how long it is valid.
+    async fn exchange(&self) -> Result<(Secret, Option<Duration>), Diagnostic> {
+        const SERVICE: &str = "Google STS";
+        let provider = self.provider;
+        let audience = provider.audience();
+        let form = self.step.token.exchange_form(
+            "urn:ietf:params:oauth:token-type:jwt",
+            &[
+                ("audience", &audience),
+                ("scope", SCOPE),
+                ("requested_token_type", "urn:ietf:params:oauth:token-type:access_token"),
+            ],
+        );
+        let request = self.http.request(Method::POST, STS).form(&form);
+        let refused = format!("refused the step's token for provider `{provider}`");
+        let remedy = |error: &_| explain::sts(provider, self.step, error);
+        let response = fault::send(self.http, SERVICE, request, &refused, remedy).await?;
+        let exchanged: Option<Exchanged> = serde_json::from_slice(&response.body).ok();
+        let read = |exchanged: Exchanged| Some((exchanged.lifetime(), token(exchanged.access_token)?));
+        let (lifetime, token) = exchanged.and_then(read).ok_or_else(|| incomplete(SERVICE, "a token"))?;
+        tracing::info!("Google: token of provider `{provider}` received");
+        Ok((token, lifetime))
+    }
+
+    async fn impersonate(&self, account: &ServiceAccount, federated: &Secret) -> Result<Secret, Diagnostic> {
+        const SERVICE: &str = "Google's IAM Credentials API";
+        let url = format!(
+            "https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/{account}:generateAccessToken"
+        );
+        let body = json!({"scope": [SCOPE], "lifetime": format!("{}s", LIFETIME.as_secs())});
+        let request = self.http.request(Method::POST, url).bearer_auth(federated.reveal()).json(&body);
+        let refused = format!("refused a token of `{account}`");
+        let remedy = |error: &_| explain::service_account(self.provider, account, self.step, error);
+        let response = fault::send(self.http, SERVICE, request, &refused, remedy).await?;
+        let token = Body::of(&response).text("accessToken").and_then(token);
+        let token = token.ok_or_else(|| incomplete(SERVICE, "a token"))?;
+        tracing::info!("Google: token of service account `{account}` received");
+        Ok(token)
+    }
 }
