@@ -13,7 +13,7 @@ use crate::diagnostic::{Diagnostic, Failure};
 use crate::function::outcome::{Action, FunctionOutcome, Resource, ResourceOutcome};
 use crate::gateway::namespaces::Namespace;
 use crate::gateway::provider::Provider;
-use crate::gateway::{Deletion, Error, Gateway, NotSent};
+use crate::gateway::{Deletion, Error, Gateway};
 use crate::stack::owner_label;
 
 /// The label of a namespace that names the repository whose run created it.
@@ -41,7 +41,7 @@ pub(crate) async fn check_provider(gateway: &Gateway, variable: &str) -> Result<
     }
     let message = format!("`{variable}`: OpenFaaS Community Edition has only the namespace `openfaas-fn`");
     let hint = format!("remove `{variable}`, or use OpenFaaS for Enterprises");
-    Err(NotSent::because(Diagnostic::new(Failure::Input, message).with_hint(hint)))
+    Err(Error::not_sent(Diagnostic::new(Failure::Input, message).with_hint(hint)))
 }
 
 /// Creates those of the namespaces that do not exist.

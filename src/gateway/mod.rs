@@ -21,7 +21,7 @@ use tokio::sync::OnceCell;
 use url::Url;
 
 use error::ShapeError;
-pub(crate) use error::{Destination, Error, NotSent, Redirect, body_limit};
+pub(crate) use error::{Destination, Error, Redirect, body_limit};
 pub(crate) use invocation::{Internal, Invocation, Invoked, NoResponse, may_be_set, may_recover};
 use provider::Provider;
 pub(crate) use send::Repeat;

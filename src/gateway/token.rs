@@ -12,10 +12,10 @@ use http::{HeaderMap, HeaderValue, Method};
 use tokio::sync::Mutex;
 
 use super::error::ShapeError;
-use super::{ApiCall, Error, Gateway, NotSent, Response};
+use super::{ApiCall, Error, Gateway, Response};
 use crate::console::log;
 use crate::console::redact::Secret;
-use crate::diagnostic::{Diagnostic, Failure, Severity};
+use crate::diagnostic::{Diagnostic, Explain as _, Failure, Severity};
 use crate::function::FunctionName;
 use crate::http::client::secret_header;
 use crate::http::responder::Responder;
@@ -150,14 +150,14 @@ impl Gateway {
                     target.name
                 );
                 let hint = "OpenFaaS for Enterprises issues one for the step's ID token: remove `OPENFAAS_PASSWORD`";
-                return Err(NotSent::because(Diagnostic::new(Failure::Permission, message).with_hint(hint)));
+                return Err(Error::not_sent(Diagnostic::new(Failure::Permission, message).with_hint(hint)));
             }
         };
         self.access_token(id_token, &[("scope", "function"), ("audience", &target.resource())]).await
     }
 
     fn unusable(&self, error: &TokenError) -> Error {
-        NotSent::because(error.problem(&self.address()))
+        Error::not_sent(error.at(&self.address()).diagnostic())
     }
 
     /// The system token or the password; a token is exchanged again if it is about to expire.
@@ -215,7 +215,7 @@ impl Gateway {
         let mut doubt = None;
         for (subject, finding) in oidc::findings(&claims, &self.address(), seconds_since_1970(), &self.settings.build) {
             if finding.severity == Severity::Error {
-                return Err(NotSent::because(finding));
+                return Err(Error::not_sent(finding));
             }
             if subject == Subject::Lifetime {
                 doubt = Some(finding);
@@ -226,8 +226,7 @@ impl Gateway {
 
     /// Warns once of what is wrong with the token, unless the error of the exchange says the same.
     fn warn_unless_explained(&self, doubt: Diagnostic, error: Option<&Error>) {
-        let is_explained =
-            error.and_then(|error| error.problem().hint).is_some_and(|hint| hint.contains(&doubt.message));
+        let is_explained = error.and_then(|error| error.hint()).is_some_and(|hint| hint.contains(&doubt.message));
         if let Authenticator::IdToken { warned, .. } = &self.settings.authenticator
             && !is_explained
             && !warned.swap(true, Ordering::Relaxed)
@@ -284,7 +283,7 @@ impl Gateway {
         let refused = oidc::Refusal { status: response.status.as_u16(), error, description };
         let now = seconds_since_1970();
         let problem = oidc::explain_refusal(refused, &claims, &self.address(), now, &self.settings.build);
-        NotSent::because(problem)
+        Error::not_sent(problem)
     }
 }
 

@@ -2,22 +2,12 @@
 
 use serde_json::Value;
 
-use super::audience::{self, Audience};
+use super::audience::Audience;
 use super::findings::{BuildContext, Subject, findings, list, span};
 use super::system::System;
-use super::{Claims, VARIABLE, resources};
+use super::{Claims, resources};
 use crate::console::log::quote;
 use crate::diagnostic::{Diagnostic, Failure, Severity};
-
-/// The problem of a step without an ID token, with the YAML that adds one.
-pub(super) fn missing_token(gateway: &str) -> Diagnostic {
-    Diagnostic::new(Failure::Permission, "no ID token: the step has no `oidc` block").with_hint(format!(
-            "add an `oidc` block to the step; Bitbucket then passes the token by itself, without `{VARIABLE}` in `variables:`\n\
-             {}\n    script:\n      - pipe: …\n\
-             OpenFaaS CE and Standard have no IAM: set `OPENFAAS_PASSWORD` there instead (an empty value counts as not set)",
-            audience::block(&[audience::wanted(gateway)])
-        ))
-}
 
 /// Why a gateway may refuse to exchange a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

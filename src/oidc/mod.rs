@@ -14,7 +14,7 @@ mod tests;
 mod yaml;
 
 use crate::console::redact::Secret;
-use crate::diagnostic::{Diagnostic, Failure};
+use crate::diagnostic::{Explain, Failure};
 
 pub(crate) use audience::{is_meant_for, workspace_audience};
 pub use claims::{Claims, decode_unverified};
@@ -79,15 +79,37 @@ pub enum TokenError {
 }
 
 impl TokenError {
-    /// The error with its remedy, for the gateway at this URL.
-    pub fn problem(&self, gateway: &str) -> Diagnostic {
-        if *self == Self::Empty {
-            return explain::missing_token(gateway);
-        }
-        Diagnostic::new(Failure::Permission, self.to_string()).with_hint(format!(
+    /// For the gateway at this URL, which the remedy names.
+    pub fn at<'a>(&'a self, gateway: &'a str) -> Unusable<'a> {
+        Unusable { error: self, gateway }
+    }
+}
+
+/// There is no token that could be exchanged at a gateway.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct Unusable<'a> {
+    error: &'a TokenError,
+    gateway: &'a str,
+}
+
+impl Explain for Unusable<'_> {
+    fn failure(&self) -> Failure {
+        Failure::Permission
+    }
+
+    fn hint(&self) -> Option<String> {
+        let block = audience::block(&[audience::wanted(self.gateway)]);
+        Some(match self.error {
+            TokenError::Empty => format!(
+                "add an `oidc` block to the step; Bitbucket then passes the token by itself, without `{VARIABLE}` in \
+                 `variables:`\n{block}\n    script:\n      - pipe: …\n\
+                 OpenFaaS CE and Standard have no IAM: set `OPENFAAS_PASSWORD` there instead (an empty value counts as not set)"
+            ),
+            _ => format!(
                 "remove `{VARIABLE}` from the pipe's `variables:` and from the repository and workspace variables; Bitbucket \
-                 passes it by itself if the step has\n{}",
-                audience::block(&[audience::wanted(gateway)])
-            ))
+                 passes it by itself if the step has\n{block}"
+            ),
+        })
     }
 }

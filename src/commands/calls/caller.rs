@@ -9,7 +9,7 @@ use url::Url;
 use super::payload::Payload;
 use crate::config::{Auth, CallOptions};
 use crate::console::log::quote;
-use crate::diagnostic::Failure;
+use crate::diagnostic::{Explain as _, Failure};
 use crate::function::FunctionName;
 use crate::gateway::{self, AccessToken, CALL_ID, Error, Gateway, Invoked, NoResponse};
 use crate::http::retry::is_web_page;
@@ -102,10 +102,10 @@ impl Caller<'_> {
         }
         match self.gateway.function_token(function).await {
             Ok(token) => Ok(Some(token)),
-            Err(error) if error.problem().failure == Failure::Permission => {
+            Err(error) if error.failure() == Failure::Permission => {
                 tracing::warn!(
                     "the call carries no function token, and is lost if the function requires one: {}",
-                    error.problem().message
+                    error
                 );
                 Ok(None)
             }

@@ -16,7 +16,7 @@ use crate::console::log::quote;
 use crate::console::redact::Secret;
 use crate::diagnostic::{Diagnostic, Failure};
 use crate::files::input;
-use crate::gateway::{Error, NotSent};
+use crate::gateway::Error;
 use crate::http::cause::BodyError;
 use crate::text::hex;
 
@@ -142,5 +142,5 @@ fn unreadable(error: &input::Error) -> Error {
 }
 
 fn unsent(reason: &dyn Display, hint: &str) -> Error {
-    NotSent::because(Diagnostic::new(Failure::Failed, format!("the request was not sent: {reason}")).with_hint(hint))
+    Error::not_sent(Diagnostic::new(Failure::Failed, format!("the request was not sent: {reason}")).with_hint(hint))
 }

@@ -8,7 +8,7 @@ use http::header::AUTHORIZATION;
 use super::caller::{Call, CallResponse, Caller, asks_for_function_token};
 use crate::config::Auth;
 use crate::console::log::{self, quote};
-use crate::diagnostic::{Diagnostic, Failure};
+use crate::diagnostic::{Diagnostic, Explain as _, Failure};
 use crate::function::FunctionName;
 use crate::function::api::Status;
 use crate::gateway::{Destination, Error, Internal, Redirect, body_limit};
@@ -269,7 +269,7 @@ pub(crate) fn no_response(caller: &Caller<'_>, call: &Call<'_>, error: &Error) -
             redirected(call.function, redirect)
         }
         Error::Transport(transport) => {
-            let problem = error.problem();
+            let problem = error.diagnostic();
             match &transport.source {
                 Cause::TimedOut(limit) if call.asynchronous => {
                     let limit = log::duration(*limit);
@@ -287,7 +287,7 @@ pub(crate) fn no_response(caller: &Caller<'_>, call: &Call<'_>, error: &Error) -
                 _ => problem,
             }
         }
-        _ => error.problem(),
+        _ => error.diagnostic(),
     }
 }
 

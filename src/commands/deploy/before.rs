@@ -9,7 +9,7 @@ use crate::function::image::is_same_tag;
 
 use crate::gateway::provider::Reported;
 use crate::gateway::statuses::{StatusResult, Statuses};
-use crate::gateway::{Error, NotSent, Repeat};
+use crate::gateway::{Error, Repeat};
 use crate::stack::Function;
 use crate::text::count;
 
@@ -54,7 +54,7 @@ impl Before {
                 );
                 // What the Policy lacks is reported at the end, with what to paste.
                 let hint = problem.hint.filter(|_| error.lacks().is_none());
-                return Err(NotSent::because(Diagnostic { message, hint, ..problem }));
+                return Err(Error::not_sent(Diagnostic { message, hint, ..problem }));
             }
         }
         if deploy.rollback {
@@ -90,7 +90,7 @@ impl Before {
             }
             false => NO_LIST,
         };
-        Err(NotSent::because(Diagnostic::new(Failure::Input, message).with_hint(hint)))
+        Err(Error::not_sent(Diagnostic::new(Failure::Input, message).with_hint(hint)))
     }
 
     /// A tag that was moved since stands for the new image before and after.

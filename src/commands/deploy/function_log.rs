@@ -47,7 +47,7 @@ impl<'a> FunctionLogs<'a> {
                     );
                 }
             }
-            Ok(Err(error)) => tracing::info!("the log of `{name}` cannot be read: {}", error.problem().message),
+            Ok(Err(error)) => tracing::info!("the log of `{name}` cannot be read: {}", error),
             Err(_) => tracing::info!("the log of `{name}` could not be read in {}", log::duration(TIMEOUT)),
         }
     }

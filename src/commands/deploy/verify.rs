@@ -9,7 +9,7 @@ use crate::commands::calls::{Call, CallResponse, Caller, Payload, RefusedCall, n
 use crate::commands::concurrent::Session;
 use crate::config::{Verify, VerifyCall};
 use crate::console::log;
-use crate::diagnostic::{Diagnostic, Failure};
+use crate::diagnostic::{Diagnostic, Explain as _, Failure};
 use crate::function::FunctionName;
 use crate::function::outcome::CallOutcome;
 use crate::gateway::{Error, NoResponse, may_recover};
@@ -117,7 +117,7 @@ impl Verifier<'_> {
             tracing::debug!("`{function}` is not available yet; retrying in {}", log::duration(pause));
             tokio::select! {
                 () = sleep(pause) => {}
-                failure = shutdown.wait() => return Err(Error::Stopped(failure).problem()),
+                failure = shutdown.wait() => return Err(Error::Stopped(failure).diagnostic()),
             }
             pause = (pause * 3 / 2).min(PAUSE_MOST);
         }

@@ -5,7 +5,7 @@ use tokio::time::{Duration, Instant};
 use super::readiness::{ReadinessTracker, State};
 use crate::commands::progress::Reporter;
 use crate::console::log::{self, quote};
-use crate::diagnostic::{Diagnostic, Failure};
+use crate::diagnostic::{Diagnostic, Explain as _, Failure};
 use crate::function::api::Deployment;
 use crate::function::outcome::{Action, FunctionOutcome, Replicas};
 use crate::gateway::statuses::StatusResult;
@@ -63,7 +63,7 @@ impl<'a> Waited<'a> {
                     State::Ended => self.end(Some(false), started, self.ended(), reporter),
                 }
             }
-            Err(error) if error.problem().failure == Failure::Permission => {
+            Err(error) if error.failure() == Failure::Permission => {
                 let problem = reporter.failed(&error);
                 let message = format!("deployed, but whether it is ready is not known: {}", problem.message);
                 self.end(None, started, Diagnostic { message, ..problem }, reporter);
@@ -157,7 +157,7 @@ impl<'a> Waited<'a> {
         };
         match (&self.error, &self.tracker.seen) {
             (Some(error), _) => {
-                let Diagnostic { message, hint, .. } = error.problem();
+                let (message, hint) = (error.to_string(), error.hint());
                 Diagnostic { hint, ..problem("not known to be ready", &message) }
             }
             (None, None) if !self.is_read => problem("not known to be ready", "the gateway did not report its status"),

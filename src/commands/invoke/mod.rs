@@ -10,7 +10,7 @@ use crate::commands::calls::{Call, Caller, RefusedCall, no_response, open_payloa
 use crate::commands::prepare::{Preparation, Rejected};
 use crate::config::Invoke;
 use crate::console::log::{self, quote};
-use crate::diagnostic::{Diagnostic, Failure};
+use crate::diagnostic::{Diagnostic, Explain as _, Failure};
 use crate::files::atomic::Attributes;
 use crate::function::outcome::{InvocationOutcome, Outcome};
 use crate::gateway::{Error, NoResponse};
@@ -90,7 +90,7 @@ async fn response(
     let mut response = ResponseBody::new(output_file, attributes)?;
     let method = &caller.options.method;
     while let Some(chunk) =
-        caller.gateway.chunk(method, &mut answered.response).await.map_err(|error| error.problem())?
+        caller.gateway.chunk(method, &mut answered.response).await.map_err(|error| error.diagnostic())?
     {
         response.push(&chunk)?;
     }
@@ -108,7 +108,7 @@ async fn response(
         return response.finish();
     }
     if let Some(error) = caller.gateway.connection_fault(method, &call.url, status, start.as_bytes()) {
-        return Err(error.problem());
+        return Err(error.diagnostic());
     }
     let refused = RefusedCall { caller, call, answered: &answered, start: &start };
     let problem = refused.problem().await;

@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 use crate::console::log::{self, quote};
-use crate::diagnostic::{Diagnostic, Failure};
+use crate::diagnostic::{Diagnostic, Explain as _, Failure};
 use crate::function::FunctionName;
 use crate::function::outcome::{Action, FunctionOutcome, Left, Outcome, ResourceOutcome, Verdict};
 use crate::gateway::Error;
@@ -42,7 +42,7 @@ impl<'a> Reporter<'a> {
 
     /// An error about a function as its problem. What the Policy lacks is reported at the end, for all functions together.
     pub(crate) fn failed(&self, error: &Error) -> Diagnostic {
-        let mut problem = error.problem();
+        let mut problem = error.diagnostic();
         if let Some((action, function)) = error.lacks() {
             if !action.is_of_namespace() {
                 let lacking = MissingPermissions::from([(action, BTreeSet::from([function.clone()]))]);

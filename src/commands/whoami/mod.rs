@@ -32,7 +32,7 @@ pub(crate) async fn run(mut preparation: Preparation<'_>, whoami: &Whoami) -> Re
     let gateway = preparation.finish(gateway)?;
     let result = match (&preparation.config.credentials, &preparation.config.id_token) {
         (Credentials::Password { username, .. }, _) => password(&gateway, username).await,
-        (Credentials::IdToken, Err(error)) => Err(error.problem(&gateway.address())),
+        (Credentials::IdToken, Err(error)) => Err(error.at(&gateway.address()).diagnostic()),
         (Credentials::IdToken, Ok(token)) => {
             let scope = scope_name(whoami, loaded.as_ref());
             let attributes = Attributes::inherited_from(preparation.config.places.clone_dir.as_deref());
@@ -89,7 +89,7 @@ async fn explain(
     proposal: &Proposal<'_>,
 ) -> Result<(), Diagnostic> {
     let address = gateway.address();
-    let claims = token.claims().map_err(|error| error.problem(&address))?;
+    let claims = token.claims().map_err(|error| error.at(&address).diagnostic())?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let rows = oidc::claims_table(&claims, &address, now);
     tracing::info!("the claims of the token, and how the gateway's IAM reads each");
@@ -161,7 +161,7 @@ fn write(path: &Path, yaml: &str, attributes: Attributes) -> Result<(), Diagnost
 
 /// The problem of a gateway that refused or could not be reached. Any refusal is one of permission here.
 fn not_accepted(error: Error) -> Diagnostic {
-    let problem = error.problem();
+    let problem = error.diagnostic();
     // The hint of a refusal is to run this command.
     let hint = problem
         .hint

@@ -1,8 +1,8 @@
 //! Errors of requests to the gateway, and their remedies.
 
-mod redirect;
 mod refused;
-mod transport;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
@@ -10,14 +10,12 @@ use http::{Method, StatusCode};
 use url::Url;
 
 use crate::console::log::{self, quote};
-use crate::diagnostic::{Diagnostic, Failure};
+use crate::diagnostic::{Diagnostic, Explain, Failure};
 use crate::function::FunctionName;
 use crate::http::cause::Cause;
+use crate::http::client::{SafeUrl, is_cluster_name};
 use crate::oidc::IamAction;
-pub(crate) use redirect::{Destination, Redirect};
 pub(crate) use refused::{Refused, body_limit};
-pub(crate) use transport::Transport;
-pub(super) use transport::{connection_fault, with_https};
 
 /// The cause of a failed request.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -26,13 +24,14 @@ pub(crate) enum Error {
     #[error(transparent)]
     Transport(Box<Transport>),
     /// A response other than success.
-    #[error("{}", .0.message())]
+    #[error(transparent)]
     Refused(Box<Refused>),
     /// Not followed, so that no token goes to an address that the user did not write.
     #[error(transparent)]
     Redirect(Box<Redirect>),
-    #[error(transparent)]
-    NotSent(Box<NotSent>),
+    /// There is no usable token, or the body cannot be read.
+    #[error("{}", .0.message)]
+    NotSent(Box<Diagnostic>),
     /// A successful response that the gateway's API does not have.
     #[error("{request}: the response is not what a gateway returns: {source}")]
     Shape {
@@ -52,17 +51,6 @@ pub(crate) enum Error {
     /// The run was stopped while the request was under way.
     #[error("stopped before the response arrived")]
     Stopped(Failure),
-}
-
-/// Why a request was not sent: there is no usable token, or its body cannot be read.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("{}", .0.message)]
-pub(crate) struct NotSent(Diagnostic);
-
-impl NotSent {
-    pub(crate) fn because(problem: Diagnostic) -> Error {
-        Error::NotSent(Box::new(Self(problem)))
-    }
 }
 
 /// Why a successful response is useless.
@@ -89,34 +77,42 @@ impl ShapeError {
     }
 }
 
-impl Error {
-    /// As the problem of a function or a run, with what to change.
-    pub(crate) fn problem(&self) -> Diagnostic {
-        let (failure, hint) = match self {
-            Self::Transport(transport) => return transport.problem(),
-            Self::Refused(refused) => return refused.problem(),
-            Self::NotSent(not_sent) => return not_sent.0.clone(),
-            Self::Redirect(redirect) => return redirect.problem(),
-            Self::Shape { .. } => (
-                Failure::Failed,
-                Some("check that `OPENFAAS_URL` is the gateway's URL, with its base path if it has one".to_owned()),
-            ),
-            Self::Ignored { .. } => (
-                Failure::Failed,
-                Some(
-                    "it answers 200 without a reason if Kubernetes refuses an update, or something else changes the function \
-                     at the same time; also if the image is not public. The reason is in the log of faas-netes: \
-                     `kubectl logs -n openfaas deploy/gateway -c faas-netes`"
-                        .to_owned(),
-                ),
-            ),
-            Self::NotGone(_) => (
-                Failure::Failed,
-                Some("its replicas have not stopped: see whether they handle SIGTERM, and what keeps their pods".to_owned()),
-            ),
-            Self::Stopped(failure) => (*failure, None),
+impl Explain for Error {
+    fn failure(&self) -> Failure {
+        match self {
+            Self::Transport(transport) => transport.failure(),
+            Self::Refused(refused) => refused.failure(),
+            Self::NotSent(problem) => problem.failure,
+            Self::Redirect(redirect) => redirect.failure(),
+            Self::Stopped(failure) => *failure,
+            Self::Shape { .. } | Self::Ignored { .. } | Self::NotGone(_) => Failure::Failed,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Transport(transport) => return transport.hint(),
+            Self::Refused(refused) => return refused.hint(),
+            Self::NotSent(problem) => return problem.hint.clone(),
+            Self::Redirect(redirect) => return redirect.hint(),
+            Self::Stopped(_) => return None,
+            Self::Shape { .. } => "check that `OPENFAAS_URL` is the gateway's URL, with its base path if it has one",
+            Self::Ignored { .. } => {
+                "it answers 200 without a reason if Kubernetes refuses an update, or something else changes the function \
+                 at the same time; also if the image is not public. The reason is in the log of faas-netes: \
+                 `kubectl logs -n openfaas deploy/gateway -c faas-netes`"
+            }
+            Self::NotGone(_) => {
+                "its replicas have not stopped: see whether they handle SIGTERM, and what keeps their pods"
+            }
         };
-        Diagnostic { hint, ..Diagnostic::new(failure, self.to_string()) }
+        Some(hint.to_owned())
+    }
+}
+
+impl Error {
+    pub(crate) fn not_sent(problem: Diagnostic) -> Self {
+        Self::NotSent(Box::new(problem))
     }
 
     /// The action that the Policy lacks, and the function, if that is why the request was refused.
@@ -225,10 +221,171 @@ impl Error {
     }
 }
 
+/// A request without a complete response.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{request} at `{}`: {source}", SafeUrl(gateway))]
+pub(crate) struct Transport {
+    /// Method and path.
+    pub(super) request: String,
+    /// The gateway's own URL.
+    pub(super) gateway: Url,
+    pub(crate) source: Cause,
+    /// True if no connection was made, so that nobody can have received the request.
+    pub(super) unsent: bool,
+}
+
+impl Explain for Transport {
+    fn failure(&self) -> Failure {
+        match self.source {
+            Cause::Body(_) => Failure::Failed,
+            _ => Failure::Unreachable,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        let host = self.gateway.host_str().unwrap_or("HOST");
+        let port = self.gateway.port_or_known_default().unwrap_or(443);
+        let url = SafeUrl(&self.gateway);
+        let is_list = self.request.starts_with("GET ") && self.request.ends_with("/system/functions");
+        match &self.source {
+            Cause::Closed if is_list => Some(
+                "a gateway lists no functions while its Prometheus is not available: check whether Prometheus runs"
+                    .to_owned(),
+            ),
+            Cause::UnknownName if is_cluster_name(&self.gateway) => Some(format!(
+                "`{host}` is a name inside a cluster, which only a runner there can reach (`runs-on: self.hosted`): use that, \
+                 or the gateway's public URL"
+            )),
+            Cause::UnknownName => Some(format!("check the host name `{host}` in `OPENFAAS_URL` (`{url}`)")),
+            Cause::ConnectionRefused => Some(format!(
+                "nothing listens on port {port} of `{host}`: check `OPENFAAS_URL` (`{url}`), and whether the gateway runs"
+            )),
+            Cause::NoRoute => Some(format!(
+                "a Bitbucket runner in the cloud cannot reach a private address: use the gateway's public one instead of \
+                 `{url}`, or a self-hosted runner"
+            )),
+            // A firewall would have kept the connection from being made.
+            Cause::TimedOut(_) => {
+                Some("the connection was made, so no firewall is in the way: raise `TIMEOUT`".to_owned())
+            }
+            Cause::ConnectTimedOut(_) => {
+                Some(format!("check whether a firewall admits Bitbucket's addresses to port {port} of `{host}`"))
+            }
+            Cause::ClientCertificate => Some(format!(
+                "the pipe has no client certificate: let `/oauth/token`, `/system/` and `/function/` of `{host}` pass without \
+                 one; the step's token authenticates these requests"
+            )),
+            Cause::NotTls => Some(format!(
+                "`OPENFAAS_URL` (`{url}`) begins with `https://`, but the server does not speak TLS: check the port; inside a \
+                 cluster write `http://…`, with `ALLOW_HTTP: 'true'`"
+            )),
+            Cause::SpeaksTls => Some(format!("write `OPENFAAS_URL: '{}'`", with_https(&self.gateway))),
+            Cause::NotHttp(_) => Some(format!("check whether the gateway answers at `{url}`")),
+            Cause::Body(_) => Some("find out what changes the file during the run".to_owned()),
+            cause => cause.hint(host, port),
+        }
+    }
+}
+
+/// A gateway's URL with the other scheme. The port stays: it is the one that speaks TLS.
+pub(super) fn with_https(gateway: &Url) -> String {
+    SafeUrl(gateway).to_string().replacen("http://", "https://", 1)
+}
+
+/// The words of servers, in a 400, about the connection that the request came over: in the words of Go's server, nginx and Apache
+/// httpd.
+pub(super) fn connection_fault(status: StatusCode, body: &[u8]) -> Option<Cause> {
+    const FAULTS: [(&str, Cause); 4] = [
+        ("HTTP request to an HTTPS server", Cause::SpeaksTls),
+        ("plain HTTP request was sent to HTTPS port", Cause::SpeaksTls),
+        ("speaking plain HTTP to an SSL", Cause::SpeaksTls),
+        ("No required SSL certificate was sent", Cause::ClientCertificate),
+    ];
+    if status != StatusCode::BAD_REQUEST {
+        return None;
+    }
+    let words = String::from_utf8_lossy(body);
+    FAULTS.into_iter().find(|(phrase, _)| words.contains(phrase)).map(|(_, cause)| cause)
+}
+
+/// A redirect, which is not followed: no token goes to an address that the user did not write.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{request}: {status}, a redirect to `{}`", quote(location))]
+pub(crate) struct Redirect {
+    /// Method and path.
+    pub(crate) request: String,
+    pub(crate) url: Url,
+    /// The gateway's own URL.
+    pub(crate) gateway: Url,
+    pub(crate) status: StatusCode,
+    pub(crate) location: String,
+    /// The gateway sets it on what it passes on from a function.
+    pub(crate) has_call_id: bool,
+}
+
+/// Where a redirect leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Destination {
+    /// The same request with HTTPS, at this gateway URL.
+    Https(String),
+    /// The same request at another address, for good, at this gateway URL.
+    Moved(String),
+    /// Another request: a sign-in, as a rule.
+    Elsewhere,
+}
+
+impl Redirect {
+    pub(crate) fn destination(&self) -> Destination {
+        let Self { gateway, url, .. } = self;
+        let Ok(target) = url.join(&self.location) else { return Destination::Elsewhere };
+        let same_query = target.query() == url.query() && target.username().is_empty() && target.password().is_none();
+        let upgrade = gateway.scheme() == "http" && target.scheme() == "https" && gateway.host() == target.host();
+        if upgrade && same_query && target.path() == url.path() {
+            let mut secure = gateway.clone();
+            // The port of plain HTTP is not that of HTTPS.
+            let _ = secure.set_port(target.port());
+            let _ = secure.set_scheme("https");
+            return Destination::Https(SafeUrl(&secure).to_string());
+        }
+        // A temporary redirect is how sign-ins begin; following one by hand would send the token there.
+        let is_permanent = matches!(self.status.as_u16(), 301 | 307 | 308);
+        let requested = url.path().strip_prefix(gateway.path().trim_end_matches('/'));
+        let base = requested.and_then(|requested| target.path().strip_suffix(requested));
+        match base.filter(|_| is_permanent && same_query && target != *url) {
+            Some(base) => Destination::Moved(format!("{}{base}", target.origin().ascii_serialization())),
+            None => Destination::Elsewhere,
+        }
+    }
+}
+
+impl Explain for Redirect {
+    fn failure(&self) -> Failure {
+        match self.destination() {
+            Destination::Elsewhere => Failure::Unreachable,
+            Destination::Https(_) | Destination::Moved(_) => Failure::Failed,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self.destination() {
+            Destination::Https(url) => {
+                format!("the gateway requires HTTPS: write `OPENFAAS_URL: '{}'`", quote(&url))
+            }
+            Destination::Moved(url) => format!(
+                "redirects are not followed, so that no token goes to another address; if the gateway has moved there, \
+                 write `OPENFAAS_URL: '{}'`",
+                quote(&url)
+            ),
+            Destination::Elsewhere => {
+                "a proxy in front of the gateway redirects the request, probably to its own sign-in: let `/oauth/token` \
+                 and `/system/` pass there"
+                    .to_owned()
+            }
+        })
+    }
+}
+
 /// Method and path, as the log names a request.
 pub(super) fn request_name(method: &Method, url: &Url) -> String {
     format!("{method} {}", quote(url.path()))
 }
-
-#[cfg(test)]
-mod tests;

@@ -3,7 +3,7 @@
 use http::StatusCode;
 use url::Url;
 
-use crate::diagnostic::{Diagnostic, Failure};
+use crate::diagnostic::{Explain, Failure};
 use crate::function::DEFAULT_NAMESPACE;
 use crate::function::FunctionName;
 use crate::http::client::SafeUrl;
@@ -11,7 +11,8 @@ use crate::http::responder::{Responder, status_name};
 use crate::oidc::{IamAction, missing_action};
 
 /// A response other than success, or one that the gateway cannot have sent.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{}", self.message())]
 pub(crate) struct Refused {
     /// Method and path.
     pub(in crate::gateway) request: String,
@@ -43,27 +44,7 @@ pub(crate) fn body_limit(size: &str) -> String {
     )
 }
 
-impl Refused {
-    pub(super) fn lacks(&self) -> Option<(IamAction, &FunctionName)> {
-        let by_iam = self.status == StatusCode::FORBIDDEN && self.is_from_gateway() && self.password.is_none();
-        if by_iam { self.action.zip(self.target.as_ref()) } else { None }
-    }
-
-    pub(super) fn is_from_gateway(&self) -> bool {
-        self.responder == Responder::Server
-    }
-
-    pub(super) fn message(&self) -> String {
-        let Self { request, status, text, responder, .. } = self;
-        let status = status_name(*status);
-        match (responder, text.as_str()) {
-            (Responder::KubernetesApi, _) => format!("{request}: {status}, from the Kubernetes API"),
-            (_, "") => format!("{request}: {status}"),
-            (Responder::WebPage, page) => format!("{request}: {status}, {page}"),
-            (_, text) => format!("{request}: {status}: `{text}`"),
-        }
-    }
-
+impl Explain for Refused {
     fn failure(&self) -> Failure {
         match (self.responder, self.status.as_u16()) {
             (Responder::Cloudflare | Responder::KubernetesApi | Responder::UnroutedIngress, _) => Failure::Unreachable,
@@ -72,15 +53,6 @@ impl Refused {
             (_, 401 | 403) => Failure::Permission,
             _ => Failure::Failed,
         }
-    }
-
-    /// True if something else answered, which will answer the next request too.
-    pub(super) fn is_unavailable(&self) -> bool {
-        matches!(self.status.as_u16(), 429 | 503) || self.failure() == Failure::Unreachable
-    }
-
-    pub(super) fn problem(&self) -> Diagnostic {
-        Diagnostic { hint: self.hint(), ..Diagnostic::new(self.failure(), self.message()) }
     }
 
     fn hint(&self) -> Option<String> {
@@ -107,6 +79,33 @@ impl Refused {
                 SafeUrl(&self.gateway)
             )),
         }
+    }
+}
+
+impl Refused {
+    pub(super) fn lacks(&self) -> Option<(IamAction, &FunctionName)> {
+        let by_iam = self.status == StatusCode::FORBIDDEN && self.is_from_gateway() && self.password.is_none();
+        if by_iam { self.action.zip(self.target.as_ref()) } else { None }
+    }
+
+    pub(super) fn is_from_gateway(&self) -> bool {
+        self.responder == Responder::Server
+    }
+
+    fn message(&self) -> String {
+        let Self { request, status, text, responder, .. } = self;
+        let status = status_name(*status);
+        match (responder, text.as_str()) {
+            (Responder::KubernetesApi, _) => format!("{request}: {status}, from the Kubernetes API"),
+            (_, "") => format!("{request}: {status}"),
+            (Responder::WebPage, page) => format!("{request}: {status}, {page}"),
+            (_, text) => format!("{request}: {status}: `{text}`"),
+        }
+    }
+
+    /// True if something else answered, which will answer the next request too.
+    pub(super) fn is_unavailable(&self) -> bool {
+        matches!(self.status.as_u16(), 429 | 503) || self.failure() == Failure::Unreachable
     }
 
     /// True if the function to create exists. Enterprise responds with 409, the others with the words of their platform.

@@ -26,8 +26,7 @@ fn every_cause_says_what_to_change() {
     let told = causes.map(|cause| {
         let gateway = Url::parse("http://gw.example.com:8080/base/").unwrap();
         let transport = Transport { request: "PUT /system/functions".into(), gateway, source: cause, unsent: true };
-        let Diagnostic { message, hint, .. } = transport.problem();
-        format!("{message}\nhint: {}", hint.unwrap())
+        format!("{transport}\nhint: {}", transport.hint().unwrap())
     });
     insta::assert_snapshot!(told.join("\n"), @"
     PUT /system/functions at `http://gw.example.com:8080/base`: the host name cannot be resolved
@@ -82,11 +81,59 @@ fn name_inside_a_cluster_is_recognised() {
     ] {
         let gateway = Url::parse(url).unwrap();
         let transport = Transport { request: String::new(), gateway, source: Cause::UnknownName, unsent: true };
-        let hint = transport.problem().hint.unwrap();
+        let hint = transport.hint().unwrap();
         assert_eq!(
             hint.contains("is a name inside a cluster, which only a runner there can reach"),
             is_cluster,
             "{hint}"
         );
+    }
+}
+
+fn destination(gateway: &str, path: &str, status: u16, location: &str) -> Destination {
+    let gateway = Url::parse(gateway).unwrap();
+    let url = Url::parse(&format!("{}{path}", SafeUrl(&gateway))).unwrap();
+    let (request, status) = (format!("POST {path}"), StatusCode::from_u16(status).unwrap());
+    Redirect { request, url, gateway, status, location: location.to_owned(), has_call_id: false }.destination()
+}
+
+#[test]
+fn same_request_with_https_needs_only_another_scheme() {
+    let token = |location: &str| destination("http://gw.example.com/base", "/oauth/token", 302, location);
+    for location in ["https://gw.example.com/base/oauth/token", "//gw.example.com/base/oauth/token"] {
+        let expected = match location.starts_with("https") {
+            true => Destination::Https("https://gw.example.com/base".to_owned()),
+            false => Destination::Elsewhere,
+        };
+        assert_eq!(token(location), expected, "{location}");
+    }
+    assert_eq!(token("https://gw.example.com/login"), Destination::Elsewhere);
+    assert_eq!(token("https://gw.example.com/base/oauth/token?rd=1"), Destination::Elsewhere);
+    let port = destination("http://gw:8080", "/oauth/token", 308, "https://gw:8443/oauth/token");
+    assert_eq!(port, Destination::Https("https://gw:8443".to_owned()));
+}
+
+#[test]
+fn permanent_redirect_of_the_same_request_is_a_move() {
+    let token = |status, location: &str| destination("https://gw.example.com", "/oauth/token", status, location);
+    for status in [301, 307, 308] {
+        let moved = token(status, "https://new.example.com/openfaas/oauth/token");
+        assert_eq!(moved, Destination::Moved("https://new.example.com/openfaas".to_owned()), "{status}");
+    }
+    for (status, location) in [
+        (302, "https://new.example.com/oauth/token"),
+        (303, "https://new.example.com/oauth/token"),
+        (308, "https://new.example.com/oauth/token?rd=%2F"),
+        (308, "https://user@new.example.com/oauth/token"),
+        (302, "https://acme.cloudflareaccess.com/cdn-cgi/access/login/gw.example.com?redirect_url=%2Foauth%2Ftoken"),
+        (302, "https://login.microsoftonline.com/TENANT/oauth2/v2.0/authorize?client_id=x"),
+        (301, "https://login.example.com/oauth2/start?rd=x"),
+        (302, "/login?next=/oauth/token"),
+        (308, "/oauth/token/"),
+        (308, "/oauth/token"),
+        (302, ""),
+        (302, "https://["),
+    ] {
+        assert_eq!(token(status, location), Destination::Elsewhere, "{status} {location}");
     }
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::audience::Audience;
 use super::resources::Unbound;
 use super::*;
-use crate::diagnostic::Severity;
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::function::FunctionName;
 
 mod explain;
