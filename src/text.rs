@@ -1,5 +1,7 @@
 //! Small functions on text that several modules need.
 
+use std::fmt::Display;
+
 use url::Host;
 
 /// Lower-case hexadecimal digits.
@@ -10,6 +12,16 @@ pub(crate) fn hex(bytes: impl AsRef<[u8]>) -> String {
 /// A number of things: `1 function`, `2 functions`.
 pub(crate) fn count(number: usize, thing: &str) -> String {
     format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
+}
+
+/// The items of a list, at most `most` of them: `a, b and 3 more`.
+pub(crate) fn list(items: impl IntoIterator<Item = impl Display>, most: usize) -> String {
+    let mut items = items.into_iter();
+    let shown: Vec<_> = items.by_ref().take(most).map(|item| item.to_string()).collect();
+    match items.count() {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
 }
 
 /// The name in a text that is `$NAME`, `${NAME}` or `${{NAME}}` and nothing else: a variable that was not expanded.

@@ -14,6 +14,7 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::console::redact;
+use crate::text::list;
 
 /// The target of the last line, which says how it ended.
 const END: &str = "end";
@@ -91,6 +92,11 @@ pub(crate) fn whole_or_length(text: &str) -> String {
     let text = redact::redact(text.trim());
     let length = text.chars().count();
     if length > LONGEST_WHOLE || text.contains(['\n', '\r']) { format!("<{length} characters>") } else { quote(&text) }
+}
+
+/// Names in backticks, at most `most` of them, as [`list`] has them.
+pub(crate) fn names(names: impl IntoIterator<Item = impl AsRef<str>>, most: usize) -> String {
+    list(names.into_iter().map(|name| format!("`{}`", quote(name.as_ref()))), most)
 }
 
 /// [`whole_or_length`] that is only built when it is shown: most messages never are.
