@@ -210,8 +210,7 @@ async fn explain_clouds(config: &Config, http: &ServiceClient, loaded: Option<&L
     if let Some(warning) = step.several_audiences() {
         tracing::warn!("{warning}");
     }
-    let functions = loaded.into_iter().flat_map(|loaded| &loaded.functions);
-    let images: Vec<_> = functions.filter_map(|function| Reference::parse(&function.deployment.image).ok()).collect();
+    let images: Vec<_> = loaded.into_iter().flat_map(Loaded::images).collect();
     let registries = Registries::new(http, &config.registries, Some(&step));
     let mut problems = Vec::new();
     if let Some((aws, role)) = registries.aws().zip(config.registries.aws.as_ref()) {

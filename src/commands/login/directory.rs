@@ -6,17 +6,20 @@ mod tests;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use glob::{MatchOptions, Pattern};
 use serde_json::{Map, Value, json};
 
 use crate::cloud::RegistryLogin;
 use crate::commands::prepare::without_dots;
-use crate::console::log::{quote, whole_or_length};
-use crate::diagnostic::Diagnostic;
+use crate::console::log::{self, quote, whole_or_length};
+use crate::diagnostic::{Diagnostic, Failure};
 use crate::files::atomic::{self, Attributes};
 use crate::files::input;
-use crate::function::image::{Host, whole};
+use crate::function::image::Host;
 
 const CONFIG: &str = "config.json";
+/// The settings of it that `login` writes.
+const WRITTEN: [&str; 2] = ["auths", "credHelpers"];
 /// Docker's own files are far shorter, and so are lists of names to ignore.
 const LIMIT: usize = 1024 * 1024;
 
@@ -43,7 +46,9 @@ impl Directory {
         let clone_dir = clone_dir.unwrap_or(Path::new(".")).to_owned();
         let relative = wanted.strip_prefix(&clone_dir).unwrap_or(wanted);
         let shown = quote(&wanted.display().to_string());
-        if let Some(character) = interpreted(&relative.to_string_lossy()) {
+        // What is not itself within double quotes, or could become another character elsewhere in a script.
+        let is_interpreted = |character: &char| !character.is_alphanumeric() && !" ./_-+=@,:%".contains(*character);
+        if let Some(character) = relative.to_string_lossy().chars().find(is_interpreted) {
             return Err(Diagnostic::error(format!(
                 "`{shown}` contains `{}`, which a shell interprets: write a path in the clone directory, such as `.docker`",
                 character.escape_debug()
@@ -58,7 +63,9 @@ impl Directory {
             return Err(Diagnostic::error("is the clone directory: write a directory in it, such as `.docker`"));
         }
         let mut directory = Self { clone_dir, relative, config: Map::new(), ignore: None };
-        for part in directory.parts() {
+        for part in directory.relative.ancestors().filter(|part| *part != "") {
+            let part = directory.clone_dir.join(part);
+            // A link to a directory is none either: it may lead out of the clone.
             if fs::symlink_metadata(&part).is_ok_and(|metadata| !metadata.is_dir()) {
                 return Err(Diagnostic::error(format!("`{}` is not a directory", quote(&part.display().to_string()))));
             }
@@ -95,72 +102,60 @@ impl Directory {
 
     /// Warns about what the new logins will be next to.
     pub(super) fn warn(&self) {
-        let warnings = [self.warning_of_contents(), self.warning_of_git(), self.warning_of_context()];
-        warnings.into_iter().flatten().for_each(|warning| warning.log());
-    }
-
-    /// Git does not ignore what it tracks.
-    fn warning_of_git(&self) -> Option<Diagnostic> {
-        let file = self.relative.join(CONFIG);
-        // Each path in an index ends with a zero (gitformat-index).
-        let index = input::read(&self.clone_dir.join(".git/index"), INDEX_LIMIT).unwrap_or_default();
-        let path = [file.as_os_str().as_encoded_bytes(), b"\0".as_slice()].concat();
-        let file = file.display();
-        index.windows(path.len()).any(|part| part == path).then(|| {
-            Diagnostic::warning(format!("git tracks `{file}`, so that a commit would contain the logins"))
-                .with_hint(format!("remove it from the repository: `git rm --cached {file}`"))
-        })
+        self.warn_of_contents();
+        self.warn_of_git();
+        self.warn_of_context();
     }
 
     /// Other settings that docker follows once the script points it here; whoever filled the clone may have put it there.
-    fn warning_of_contents(&self) -> Option<Diagnostic> {
-        let settings = self
-            .config
-            .iter()
-            .filter(|(key, value)| !is_empty(value) && !is_login(key))
-            .map(|(key, _)| whole_or_length(key));
+    fn warn_of_contents(&self) {
+        let is_other = |(key, value): &(&String, &Value)| !WRITTEN.contains(&key.as_str()) && !is_empty(value);
+        let settings = self.config.iter().filter(is_other).map(|(key, _)| whole_or_length(key));
         let programs = ["cli-plugins", "contexts"].into_iter().filter(|name| self.path().join(name).exists());
         let names: Vec<_> = settings.chain(programs.map(|name| format!("{name}/"))).collect();
-        let shown: Vec<_> = names.iter().take(MOST_NAMES).map(|name| format!("`{name}`")).collect();
-        let more = if names.len() > MOST_NAMES { ", …" } else { "" };
-        let directory = self.relative.display();
-        (!names.is_empty()).then(|| {
+        if !names.is_empty() {
             Diagnostic::warning(format!(
-                "`{directory}` existed before this run, and docker will use what else is in it: {}{more}",
-                shown.join(", ")
+                "`{}` existed before this run, and docker will use what else is in it: {}",
+                self.relative.display(),
+                log::names(names, MOST_NAMES)
             ))
             .with_hint("remove the directory before the pipe runs, or set `DOCKER_CONFIG` to another one")
-        })
+            .log();
+        }
+    }
+
+    /// Git does not ignore what it tracks.
+    fn warn_of_git(&self) {
+        let file = self.relative.join(CONFIG);
+        let index = input::read(&self.clone_dir.join(".git/index"), INDEX_LIMIT).unwrap_or_default();
+        // Each path in an index ends with a zero (gitformat-index).
+        let path = [file.as_os_str().as_encoded_bytes(), b"\0".as_slice()].concat();
+        if index.windows(path.len()).any(|part| part == path) {
+            let file = file.display();
+            Diagnostic::warning(format!("git tracks `{file}`, so that a commit would contain the logins"))
+                .with_hint(format!("remove it from the repository: `git rm --cached {file}`"))
+                .log();
+        }
     }
 
     /// An image that is built from around the directory may get the logins.
-    fn warning_of_context(&self) -> Option<Diagnostic> {
-        self.relative.ancestors().skip(1).find_map(|outer| {
-            let (inner, outer) = (self.relative.strip_prefix(outer).ok()?, self.clone_dir.join(outer));
-            let ignored = input::read(&outer.join(".dockerignore"), LIMIT).unwrap_or_default();
-            if !outer.join("Dockerfile").is_file() || is_ignored(inner, &String::from_utf8_lossy(&ignored)) {
-                return None;
+    fn warn_of_context(&self) {
+        for outer in self.relative.ancestors().skip(1) {
+            let (context, inner) = (self.clone_dir.join(outer), self.relative.strip_prefix(outer).unwrap_or(outer));
+            let ignored = input::read(&context.join(".dockerignore"), LIMIT).unwrap_or_default();
+            if context.join("Dockerfile").is_file() && !is_ignored(inner, &String::from_utf8_lossy(&ignored)) {
+                let inner = inner.display();
+                return Diagnostic::warning(format!(
+                    "there is a `Dockerfile` beside `{inner}`: `COPY . .` would copy the logins into the image"
+                ))
+                .with_hint(format!("add the line `{inner}` to the `.dockerignore` beside it"))
+                .log();
             }
-            let inner = inner.display();
-            let warning =
-                format!("there is a `Dockerfile` beside `{inner}`: `COPY . .` would copy the logins into the image");
-            Some(
-                Diagnostic::warning(warning)
-                    .with_hint(format!("add the line `{inner}` to the `.dockerignore` beside it")),
-            )
-        })
+        }
     }
 
     fn path(&self) -> PathBuf {
         self.clone_dir.join(&self.relative)
-    }
-
-    /// The directory and those between it and the clone directory, outermost first.
-    fn parts(&self) -> Vec<PathBuf> {
-        let ancestors = self.relative.ancestors().filter(|path| !path.as_os_str().is_empty());
-        let mut parts: Vec<_> = ancestors.map(|path| self.clone_dir.join(path)).collect();
-        parts.reverse();
-        parts
     }
 
     /// The line for the script.
@@ -169,32 +164,19 @@ impl Directory {
     }
 
     pub(super) fn write(&self, logins: &[(&Host, &RegistryLogin)]) -> Result<(), Diagnostic> {
-        let failed = |path: &Path| {
-            let path = quote(&path.display().to_string());
-            move |error| Diagnostic::error(format!("`{path}` could not be written: {error}"))
-        };
         let attributes = Attributes::inherited_from(Some(&self.clone_dir));
-        for part in self.parts() {
-            atomic::create_dir(&part, attributes.private()).map_err(failed(&part))?;
+        let config = format!("{:#}\n", Value::from(merged(self.config.clone(), logins)));
+        let ignore = self.ignore.iter().map(|ignore| (".gitignore", &ignore[..], attributes));
+        for (name, text, attributes) in ignore.chain([(CONFIG, config.as_bytes(), attributes.private())]) {
+            let file = self.path().join(name);
+            let parents = atomic::create_parents(&file, attributes.private());
+            parents.and_then(|()| atomic::write(&file, text, attributes)).map_err(|error| {
+                let file = quote(&file.display().to_string());
+                Diagnostic::new(Failure::Failed, format!("`{file}` could not be written: {error}"))
+            })?;
         }
-        if let Some(ignore) = &self.ignore {
-            let file = self.path().join(".gitignore");
-            atomic::write(&file, ignore, attributes).map_err(failed(&file))?;
-        }
-        let file = self.path().join(CONFIG);
-        let text = format!("{:#}\n", Value::from(merged(self.config.clone(), logins)));
-        atomic::write(&file, text.as_bytes(), attributes.private()).map_err(failed(&file))
+        Ok(())
     }
-}
-
-/// The first character that is not itself within double quotes, or could become another elsewhere in a script.
-fn interpreted(path: &str) -> Option<char> {
-    path.chars().find(|character| !character.is_alphanumeric() && !" ./_-+=@,:%".contains(*character))
-}
-
-/// True if `login` itself writes the setting.
-fn is_login(key: &str) -> bool {
-    ["auths", "credHelpers"].contains(&key)
 }
 
 /// The `.gitignore` with which git ignores the whole directory; `None` if it does already. The last pattern that matches decides.
@@ -211,21 +193,16 @@ fn mended(mut ignore: Vec<u8>) -> Option<Vec<u8>> {
     Some(ignore)
 }
 
-/// True if a `.dockerignore` leaves a directory out (Dockerfile reference, *.dockerignore file*).
+/// True if a `.dockerignore` leaves a directory out (Dockerfile reference, *.dockerignore file*). The last pattern that matches
+/// it, or a directory that it is in, decides.
 fn is_ignored(directory: &Path, ignored: &str) -> bool {
-    let paths: Vec<_> =
-        directory.ancestors().filter(|path| !path.as_os_str().is_empty()).map(|path| path.to_string_lossy()).collect();
+    let options = MatchOptions { require_literal_separator: true, ..MatchOptions::new() };
     let lines = ignored.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     lines.fold(false, |is_ignored, line| {
         let (pattern, ignores) = line.strip_prefix('!').map_or((line, true), |pattern| (pattern, false));
-        let pattern = pattern.trim_start_matches("./").trim_matches('/');
-        let pattern = regex_lite::escape(pattern)
-            .replace(r"\*\*/", "(?:.*/)?")
-            .replace(r"\*\*", ".*")
-            .replace(r"\*", "[^/]*")
-            .replace(r"\?", "[^/]");
-        let pattern = whole(&pattern);
-        if paths.iter().any(|path| pattern.is_match(path)) { ignores } else { is_ignored }
+        let pattern = Pattern::new(pattern.trim_start_matches("./").trim_matches('/')).unwrap_or_default();
+        let matches = directory.ancestors().any(|path| path != "" && pattern.matches_path_with(path, options));
+        if matches { ignores } else { is_ignored }
     })
 }
 

@@ -12,8 +12,8 @@ use crate::commands::images::{step, warn_of_helpers};
 use crate::commands::prepare::{Loaded, Preparation, Rejected};
 use crate::config;
 use crate::console::log;
-use crate::diagnostic::{Diagnostic, Failure};
-use crate::function::image::{Host, Reference};
+use crate::diagnostic::Diagnostic;
+use crate::function::image::Host;
 use crate::function::outcome::Outcome;
 use crate::registry::{CredentialSource, Registries, SignedIn, wanted_credentials};
 use directory::Directory;
@@ -21,11 +21,7 @@ use directory::Directory;
 /// Signs in to all registries or none.
 pub(crate) async fn run(mut preparation: Preparation<'_>, login: &config::Login) -> Result<Outcome, Rejected> {
     let loaded = preparation.load().await;
-    let hosts = match (&login.registries, &loaded) {
-        (Some(listed), _) => listed_hosts(&mut preparation, listed),
-        (None, Some(loaded)) => hosts_of_images(&mut preparation, loaded),
-        (None, None) => Vec::new(),
-    };
+    let hosts = hosts(&mut preparation, login, loaded.as_ref());
     let directory = Directory::new(preparation.config.places.clone_dir.as_deref(), &login.directory);
     let directory = directory.map_err(|error| preparation.problem("DOCKER_CONFIG", error)).ok();
     let http = preparation.registry_client();
@@ -62,29 +58,25 @@ pub(crate) fn summary(outcome: &Outcome) -> String {
     }
 }
 
-/// `REGISTRIES`. All of them need credentials.
-fn listed_hosts(preparation: &mut Preparation<'_>, listed: &[Host]) -> Vec<Host> {
+/// The registries in `REGISTRIES`, which need credentials, or those of the stack file's images that have some.
+fn hosts(preparation: &mut Preparation<'_>, login: &config::Login, loaded: Option<&Loaded>) -> BTreeSet<Host> {
     let credentials = &preparation.config.registries;
-    for host in listed.iter().filter(|host| matches!(credentials.of(host), CredentialSource::Anonymous)) {
-        let message = format!("there are no credentials for `{host}`: set {}", wanted_credentials(host));
-        preparation.problem("REGISTRIES", message);
+    let has_credentials = |host: &Host| !matches!(credentials.of(host), CredentialSource::Anonymous);
+    if let Some(listed) = &login.registries {
+        for host in listed.iter().filter(|host| !has_credentials(host)) {
+            let message = format!("there are no credentials for `{host}`: set {}", wanted_credentials(host));
+            preparation.problem("REGISTRIES", message);
+        }
+        return listed.iter().cloned().collect();
     }
-    BTreeSet::from_iter(listed.iter().cloned()).into_iter().collect()
-}
-
-/// The registries of the stack file's images, as far as there are credentials for them.
-fn hosts_of_images(preparation: &mut Preparation<'_>, loaded: &Loaded) -> Vec<Host> {
-    let credentials = &preparation.config.registries;
-    let images = loaded.functions.iter().filter_map(|function| Reference::parse(&function.deployment.image).ok());
-    let named: BTreeSet<_> = images.map(|reference| reference.host).collect();
-    let names: Vec<_> = named.iter().map(|host| format!("`{host}`")).collect();
-    let hosts: Vec<_> =
-        named.into_iter().filter(|host| !matches!(credentials.of(host), CredentialSource::Anonymous)).collect();
+    let Some(loaded) = loaded else { return BTreeSet::new() };
+    let (hosts, others): (BTreeSet<_>, BTreeSet<_>) =
+        loaded.images().map(|image| image.host).partition(has_credentials);
     if hosts.is_empty() {
         let message = format!(
             "there are no credentials for any registry of the stack file's images ({}): set `AWS_OIDC_ROLE_ARN`, \
              `GCP_WORKLOAD_IDENTITY_PROVIDER`, `REGISTRY_USERNAME` and `REGISTRY_PASSWORD`, or `DOCKER_AUTH_CONFIG`",
-            names.join(", ")
+            log::names(others.iter().map(Host::as_str), usize::MAX)
         );
         preparation.problem("REGISTRIES", message);
     }
@@ -94,26 +86,20 @@ fn hosts_of_images(preparation: &mut Preparation<'_>, loaded: &Loaded) -> Vec<Ho
 /// Writes the file if every registry accepted, and logs what the script needs.
 fn finish(results: Vec<(Host, Result<SignedIn, Diagnostic>)>, directory: &Directory) -> Result<(), Diagnostic> {
     let mut signed_in = Vec::new();
-    let mut problems: Vec<Diagnostic> = Vec::new();
+    // A set, since a cloud that refuses does so for each of its registries.
+    let mut problems = BTreeSet::new();
     for (host, result) in results {
         match result {
             Ok(login) => signed_in.push((host, login)),
-            // A cloud that refuses does so for each of its registries.
-            Err(problem) if problems.iter().any(|other| other.message == problem.message) => {}
-            Err(problem) => {
-                problem.log();
-                problems.push(problem);
-            }
+            Err(problem) => _ = problems.insert(problem),
         }
     }
+    problems.iter().for_each(Diagnostic::log);
     if let Some(worst) = Diagnostic::worst(problems) {
         return Err(worst);
     }
     let logins: Vec<_> = signed_in.iter().map(|(host, signed_in)| (host, &*signed_in.login)).collect();
-    directory.write(&logins).map_err(|error| {
-        error.log();
-        Diagnostic::new(Failure::Failed, error.message)
-    })?;
+    directory.write(&logins).inspect_err(Diagnostic::log)?;
     for (host, SignedIn { login, is_optional }) in &signed_in {
         let until = match login.expires {
             Some(time) => format!("until {}", readable(time)),

@@ -17,6 +17,7 @@ use crate::console::log::quote;
 use crate::diagnostic::{Diagnostic, Explain as _};
 use crate::files::input;
 use crate::function::FunctionName;
+use crate::function::image::Reference;
 use crate::gateway::Gateway;
 use crate::gateway::provider::Provider;
 use crate::http::client::SafeUrl;
@@ -311,6 +312,11 @@ impl Loaded {
 
     pub(crate) fn paths(&self) -> Vec<Arc<str>> {
         self.files.iter().map(|file| file.path.clone()).collect()
+    }
+
+    /// The images of the functions, but for those whose names are invalid.
+    pub(crate) fn images(&self) -> impl Iterator<Item = Reference> {
+        self.functions.iter().filter_map(|function| Reference::parse(&function.deployment.image).ok())
     }
 
     /// The functions that are selected, by namespace and name.
