@@ -21,18 +21,11 @@ use crate::text::count;
 
 /// Shows what a deploy with the same variables would change.
 pub(crate) async fn run(mut preparation: Preparation<'_>, deploy: &Deploy) -> Result<Outcome, Rejected> {
-    let loaded = preparation.load().await;
-    let gateway = preparation.gateway(loaded.as_ref());
+    let loaded = preparation.load_for_gateway().await;
     let http = deploy.images.check.then(|| preparation.registry_client()).flatten();
-    let (mut loaded, gateway) = preparation.finish(loaded.zip(gateway))?;
-    let mut outcome = preparation.outcome(gateway.address());
-    outcome.stack_files = loaded.paths();
-    tracing::info!(
-        "comparing {} of {} with what runs at `{}`",
-        count(loaded.functions.len(), "function"),
-        loaded.shown(),
-        gateway.address()
-    );
+    let (mut loaded, gateway) = preparation.finish(loaded)?;
+    let mut outcome = preparation.outcome(gateway.address(), Some(&loaded));
+    tracing::info!("comparing {} with what runs at `{}`", loaded.in_words(), gateway.address());
     let needs = |functions| permissions::of_diff(deploy, functions);
     let reporter = &Reporter::new(&needs);
     let (signed_in, checked) =

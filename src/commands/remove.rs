@@ -9,21 +9,13 @@ use crate::config::Remove;
 use crate::function::FunctionName;
 use crate::function::outcome::Outcome;
 use crate::gateway::Error;
-use crate::text::count;
 
 pub(crate) async fn run(mut preparation: Preparation<'_>, options: &Remove) -> Result<Outcome, Rejected> {
-    let loaded = preparation.load().await;
-    let gateway = preparation.gateway(loaded.as_ref());
-    let (loaded, gateway) = preparation.finish(loaded.zip(gateway))?;
-    let mut outcome = preparation.outcome(gateway.address());
+    let loaded = preparation.load_for_gateway().await;
+    let (loaded, gateway) = preparation.finish(loaded)?;
+    let mut outcome = preparation.outcome(gateway.address(), Some(&loaded));
     let functions = &loaded.functions;
-    tracing::info!(
-        "removing {} of {} from `{}`",
-        count(functions.len(), "function"),
-        loaded.shown(),
-        gateway.address()
-    );
-    outcome.stack_files = loaded.paths();
+    tracing::info!("removing {} from `{}`", loaded.in_words(), gateway.address());
     let needs = |functions| permissions::of_remove(options.creator.is_some(), functions);
     let reporter = &Reporter::new(&needs);
     match gateway.sign_in().await {

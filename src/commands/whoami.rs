@@ -40,7 +40,7 @@ pub(crate) async fn run(mut preparation: Preparation<'_>, whoami: &Whoami) -> Re
         (Credentials::IdToken, Err(error)) => Err(error.at(&gateway.address()).diagnostic()),
         (Credentials::IdToken, Ok(token)) => explain(config, &gateway, token, whoami, loaded.as_ref()).await,
     };
-    let mut outcome = preparation.outcome(gateway.address());
+    let mut outcome = preparation.outcome(gateway.address(), loaded.as_ref());
     let gateway = quote(&outcome.gateway);
     let mut last_line = match &result {
         // What its policies permit is not known before it is used.
@@ -62,7 +62,6 @@ pub(crate) async fn run(mut preparation: Preparation<'_>, whoami: &Whoami) -> Re
         last_line.push_str(", but not every cloud does");
     }
     outcome.problem = Diagnostic::worst(result.err().into_iter().chain(of_clouds));
-    outcome.stack_files = loaded.map(|loaded| loaded.paths()).unwrap_or_default();
     Ok((outcome, last_line))
 }
 

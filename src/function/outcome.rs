@@ -102,6 +102,12 @@ pub(crate) struct Location {
     pub(crate) line: usize,
 }
 
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)
+    }
+}
+
 /// The state of a function that was not deployed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Left {

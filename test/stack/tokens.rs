@@ -55,17 +55,17 @@ fn token_in_a_list_variable_is_rejected() {
     WARNING: `SECRETS`: Kubernetes does not accept the secret name `***`: it must have only lower case letters, digits, `-` and `.`, and start and end with a letter or digit
     ✖ Validation errors:
     ANNOTATIONS:
-    - `two` holds the step's `BITBUCKET_STEP_OIDC_TOKEN`, which is never deployed as part of a function; give the function an OpenFaaS secret (`secrets:`) of its own instead
+    - holds the step's `BITBUCKET_STEP_OIDC_TOKEN`, which is never deployed as part of a function; give the function an OpenFaaS secret (`secrets:`) of its own instead
     CONSTRAINTS:
-    - an item holds the step's `BITBUCKET_STEP_OIDC_TOKEN`, which is never deployed as part of a function; give the function an OpenFaaS secret (`secrets:`) of its own instead
+    - holds the step's `BITBUCKET_STEP_OIDC_TOKEN`, which is never deployed as part of a function; give the function an OpenFaaS secret (`secrets:`) of its own instead
     ENV_VARS:
-    - `KEY` holds the step's `BITBUCKET_STEP_OIDC_TOKEN`, which is never deployed as part of a function; give the function an OpenFaaS secret (`secrets:`) of its own instead
+    - holds the step's `BITBUCKET_STEP_OIDC_TOKEN`, which is never deployed as part of a function; give the function an OpenFaaS secret (`secrets:`) of its own instead
     LABELS:
-    - `one` holds the step's `BITBUCKET_STEP_OIDC_TOKEN`, which is never deployed as part of a function; give the function an OpenFaaS secret (`secrets:`) of its own instead
+    - holds the step's `BITBUCKET_STEP_OIDC_TOKEN`, which is never deployed as part of a function; give the function an OpenFaaS secret (`secrets:`) of its own instead
     OPENFAAS_NAMESPACE:
-    - the value holds the step's `BITBUCKET_STEP_OIDC_TOKEN`, which is never deployed as part of a function; give the function an OpenFaaS secret (`secrets:`) of its own instead
+    - holds the step's `BITBUCKET_STEP_OIDC_TOKEN`, which is never deployed as part of a function; give the function an OpenFaaS secret (`secrets:`) of its own instead
     SECRETS:
-    - an item holds the step's `BITBUCKET_STEP_OIDC_TOKEN`, which is never deployed as part of a function; give the function an OpenFaaS secret (`secrets:`) of its own instead
+    - holds the step's `BITBUCKET_STEP_OIDC_TOKEN`, which is never deployed as part of a function; give the function an OpenFaaS secret (`secrets:`) of its own instead
     ");
 }
 

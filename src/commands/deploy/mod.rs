@@ -38,26 +38,19 @@ use crate::stack::Function;
 use crate::text::count;
 
 pub(crate) async fn run(mut preparation: Preparation<'_>, deploy: &Deploy) -> Result<Outcome, Rejected> {
-    let loaded = preparation.load().await;
+    let loaded = preparation.load_for_gateway().await;
     let payload = deploy.verify.as_ref().and_then(|verify| open_payload(&mut preparation, &verify.options));
-    let gateway = preparation.gateway(loaded.as_ref());
     let http = deploy.images.check.then(|| preparation.registry_client()).flatten();
-    let (mut loaded, gateway) = preparation.finish(loaded.zip(gateway))?;
-    let mut outcome = preparation.outcome(gateway.address());
-    outcome.stack_files = loaded.paths();
-    tracing::info!(
-        "deploying {} of {} to `{}`",
-        count(loaded.functions.len(), "function"),
-        loaded.shown(),
-        gateway.address()
-    );
+    let (mut loaded, gateway) = preparation.finish(loaded)?;
+    let mut outcome = preparation.outcome(gateway.address(), Some(&loaded));
+    tracing::info!("deploying {} to `{}`", loaded.in_words(), gateway.address());
     let secrets = loaded.secret_namespaces(deploy);
     let needs = |functions| permissions::of_deploy(deploy, &secrets, functions);
     let reporter = &Reporter::new(&needs);
     let (signed_in, checked) =
         tokio::join!(gateway.sign_in(), images::check(&preparation, http.as_ref(), &deploy.images, &loaded));
     if signed_in.is_ok() {
-        preparation.check_refused(&gateway, std::mem::take(&mut loaded.refused)).await?;
+        loaded.check_refused(&gateway).await?;
     }
     let digests = checked.apply(&mut loaded.functions, deploy.images.pin);
     let refused = checked.worst().is_some();
@@ -129,7 +122,7 @@ pub(crate) async fn dry_run(mut preparation: Preparation<'_>, deploy: &Deploy) -
         });
         tracing::info!("once all are ready, these calls would be made:{}", calls.collect::<String>());
     }
-    Ok(Outcome { stack_files: loaded.paths(), ..preparation.outcome(String::new()) })
+    Ok(preparation.outcome(String::new(), Some(&loaded)))
 }
 
 struct Deployer<'a> {

@@ -54,7 +54,7 @@ pub(crate) async fn run(mut preparation: Preparation<'_>, invoke: &Invoke) -> Re
         invocation.problem = Some(problem);
     }
     invocation.duration = started.elapsed();
-    let mut outcome = preparation.outcome(gateway.address());
+    let mut outcome = preparation.outcome(gateway.address(), None);
     outcome.invocation = Some(invocation);
     Ok(outcome)
 }

@@ -42,8 +42,7 @@ pub(crate) async fn run(mut preparation: Preparation<'_>, login: &config::Login)
         })
         .buffered(preparation.config.parallel)
         .collect::<Vec<_>>();
-    let mut outcome = preparation.outcome(String::new());
-    outcome.stack_files = loaded.map(|loaded| loaded.paths()).unwrap_or_default();
+    let mut outcome = preparation.outcome(String::new(), loaded.as_ref());
     tokio::select! {
         results = signing_in => outcome.problem = finish(results, &directory).err(),
         _ = preparation.shutdown.grace_over() => outcome.problem = preparation.shutdown.problem(),

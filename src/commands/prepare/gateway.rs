@@ -1,16 +1,19 @@
-//! Finds the gateway, and prepares the clients for it and for registries.
+//! Finds the gateway, decides whether it may have the credentials, and prepares the clients for it and for registries.
+
+use std::path::Path;
 
 use url::Url;
 
-use super::trust::trusted;
+use super::stack_file::StackFile;
 use super::{Loaded, Preparation};
-use crate::config::{self, Credentials, GatewayUrl};
-use crate::console::log::quote;
+use crate::config::{self, Config, Credentials, GatewayUrl, gateway_url};
+use crate::console::log::{quote, whole_or_length};
 use crate::diagnostic::Diagnostic;
 use crate::files::input;
 use crate::gateway::{self, Authenticator, Gateway};
 use crate::http::ca_cert::CaCert;
 use crate::http::service::ServiceClient;
+use crate::oidc;
 
 /// The gateway that faas-cli writes into every new stack file. No pipeline has one there.
 const PLACEHOLDER: &str = "http://127.0.0.1:8080";
@@ -31,7 +34,7 @@ impl Preparation<'_> {
             tracing::info!("`OPENFAAS_PASSWORD` is set: basic auth is used, not the step's token");
         }
         // `CA_CERT` is checked without an address too, so that all problems are reported at once.
-        let ca_cert = self.checked_ca_cert()?;
+        let ca_cert = self.ca_cert()?;
         let settings = gateway::Settings {
             url: url?,
             ca_cert,
@@ -53,7 +56,7 @@ impl Preparation<'_> {
 
     /// The client for registries and clouds; `None` if `CA_CERT` is wrong.
     pub(crate) fn registry_client(&mut self) -> Option<ServiceClient> {
-        let ca_cert = self.checked_ca_cert()?;
+        let ca_cert = self.ca_cert()?;
         Some(ServiceClient::new(ca_cert.as_ref(), self.config.parallel, self.shutdown))
     }
 
@@ -66,23 +69,15 @@ impl Preparation<'_> {
             GatewayUrl::Unset => {}
         }
         let files = loaded.map(|loaded| &loaded.files[..]).unwrap_or_default();
-        let named = files.iter().filter_map(|file| Some((file, file.gateway.as_deref()?.trim())));
-        let named: Vec<_> =
-            named.filter(|(_, url)| !url.is_empty() && url.trim_end_matches('/') != PLACEHOLDER).collect();
-        if let [(file, url), others @ ..] = &named[..] {
-            let trusted =
-                match others.iter().find(|(_, other)| other.trim_end_matches('/') != url.trim_end_matches('/')) {
-                    None => trusted(url, &file.path, config, allow_http),
-                    Some((other, _)) => {
-                        let (file, other) = (quote(&file.path), quote(&other.path));
-                        let message = format!("is not set, and `{file}` and `{other}` name different gateways");
-                        Err(Diagnostic::error(format!("{message}: set `OPENFAAS_URL` to the gateway's address")))
-                    }
-                };
-            return trusted.map_err(|error| self.problem("OPENFAAS_URL", error)).ok();
+        let named = files.iter().filter_map(|file| Some((file, file.gateway.as_deref()?.trim().trim_end_matches('/'))));
+        let named: Vec<_> = named.filter(|(_, url)| !url.is_empty() && *url != PLACEHOLDER).collect();
+        if let [first, others @ ..] = &named[..] {
+            return trusted(*first, others, config, allow_http)
+                .map_err(|reason| self.problem("OPENFAAS_URL", format!("is not set, and {reason}")))
+                .ok();
         }
         // A stack file that could not be read may name it.
-        if self.stack.is_empty() {
+        if self.problems.stack.is_empty() {
             let message = config::missing(false);
             let example = "write the gateway's address, for example `https://gw.example.com`";
             self.problem("OPENFAAS_URL", format!("{message}; {example}"));
@@ -90,19 +85,53 @@ impl Preparation<'_> {
         None
     }
 
-    /// [`Preparation::ca_cert`]; `None` if it is wrong, which is added to the problems.
-    pub(super) fn checked_ca_cert(&mut self) -> Option<Option<CaCert>> {
-        self.ca_cert().map_err(|error| self.problem("CA_CERT", error)).ok()
+    /// The certificates of `CA_CERT`; `None` if it is wrong, which is added to the problems.
+    pub(super) fn ca_cert(&mut self) -> Option<Option<CaCert>> {
+        let value = self.config.ca_cert.as_ref();
+        let read = value.map(|value| ca_cert(value, self.config.places.clone_dir.as_deref()));
+        read.transpose().map_err(|error| self.problem("CA_CERT", error)).ok()
     }
+}
 
-    /// The certificates of `CA_CERT`.
-    pub(super) fn ca_cert(&self) -> Result<Option<CaCert>, Diagnostic> {
-        let Some(value) = &self.config.ca_cert else { return Ok(None) };
-        if CaCert::is_inline(value) {
-            return Ok(Some(CaCert::parse(value.as_bytes())?));
-        }
-        let (path, _) = input::find(value, self.config.places.clone_dir.as_deref())?;
-        let certificates = CaCert::parse(&input::read(&path, CA_LIMIT)?);
-        certificates.map(Some).map_err(|error| Diagnostic::error(format!("`{}` {error}", quote(value))))
+fn ca_cert(value: &str, clone_dir: Option<&Path>) -> Result<CaCert, Diagnostic> {
+    if CaCert::is_inline(value) {
+        return Ok(CaCert::parse(value.as_bytes())?);
     }
+    let (path, _) = input::find(value, clone_dir)?;
+    let certificates = CaCert::parse(&input::read(&path, CA_LIMIT)?);
+    certificates.map_err(|error| Diagnostic::error(format!("`{}` {error}", quote(value))))
+}
+
+/// The gateway that only stack files name, if the credentials may be sent to it; else the reason. Unlike `OPENFAAS_URL`, the text
+/// of a stack file is not trusted: its host may be the result of a substitution.
+fn trusted(
+    (file, named): (&StackFile, &str),
+    others: &[(&StackFile, &str)],
+    config: &Config,
+    allow_http: bool,
+) -> Result<Url, String> {
+    let reason = if let Some((other, _)) = others.iter().find(|(_, other)| *other != named) {
+        format!("`{}` and `{}` name different gateways", quote(&file.path), quote(&other.path))
+    } else if file.path.starts_with("https://") {
+        "a stack file from a URL cannot name the gateway".to_owned()
+    } else {
+        let url =
+            gateway_url(named, allow_http).map_err(|error| format!("`provider.gateway` of the stack file {error}"))?;
+        let never_sent = |what: &str| format!("{what} never sent to a gateway that only the stack file names");
+        match (&config.credentials, &config.id_token) {
+            _ if !config.gateway_headers.is_empty() => never_sent("`GATEWAY_HEADERS` are"),
+            (Credentials::Password { .. }, _) => never_sent("`OPENFAAS_PASSWORD` is"),
+            (Credentials::IdToken, Err(_)) => {
+                "without an ID token the gateway that the stack file names is not used".to_owned()
+            }
+            (Credentials::IdToken, Ok(token)) => match token.claims() {
+                Ok(claims) if oidc::is_meant_for(&claims, &url) => return Ok(url),
+                _ => format!(
+                    "the step's token is not sent to `{}`, which only the stack file names and no audience of the token does",
+                    whole_or_length(named)
+                ),
+            },
+        }
+    };
+    Err(format!("{reason}: set `OPENFAAS_URL` to the gateway's address"))
 }

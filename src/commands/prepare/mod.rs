@@ -1,13 +1,10 @@
 //! The preparation of every command: reads the stack file, finds the gateway, and reports every problem before anything is sent.
 
 mod gateway;
-mod near_files;
 mod promotion;
 mod secrets;
 mod stack_file;
 mod stack_paths;
-mod token_guard;
-mod trust;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -32,15 +29,13 @@ pub(crate) struct Preparation<'a> {
     environment: &'a Environment,
     /// True if variables are wrong: then not even a stack file is fetched.
     is_rejected: bool,
-    variables: Problems,
+    problems: Rejected,
     /// Names that are not a variable; kept apart, since they are errors also if all else about the stack file is a warning.
     names: Problems,
-    stack: Vec<stack::FileProblem>,
-    /// How many stack files there are.
-    files: usize,
 }
 
-/// Problems with variables and stack file; nothing was sent.
+/// Problems with variables and stack files; nothing was sent.
+#[derive(Default)]
 pub(crate) struct Rejected {
     variables: Problems,
     stack: Vec<stack::FileProblem>,
@@ -62,22 +57,14 @@ impl Rejected {
 
 impl<'a> Preparation<'a> {
     pub(crate) fn new(environment: &'a Environment, config: &'a Config, shutdown: &'a Shutdown) -> Self {
-        Self {
-            config,
-            shutdown,
-            environment,
-            is_rejected: false,
-            variables: Problems::default(),
-            names: Problems::default(),
-            stack: Vec::new(),
-            files: 0,
-        }
+        let problems = Rejected::default();
+        Self { config, shutdown, environment, is_rejected: false, problems, names: Problems::default() }
     }
 
     /// Adds what is wrong with the files that the variables name to what is wrong with the variables.
     pub(crate) async fn reject(mut self, problems: &Problems) -> Rejected {
         self.is_rejected = true;
-        self.variables = problems.clone();
+        self.problems.variables = problems.clone();
         let loaded = self.load().await;
         let is_sent = match &self.config.task {
             Task::Login(_) => false,
@@ -87,21 +74,21 @@ impl<'a> Preparation<'a> {
         if is_sent {
             let allow_http = self.config.allow_http || problems.concerns("ALLOW_HTTP");
             self.address(allow_http, loaded.as_ref());
-            self.checked_ca_cert();
+            self.ca_cert();
         }
         self.rejected()
     }
 
     fn rejected(&mut self) -> Rejected {
-        let mut variables = std::mem::take(&mut self.variables);
-        variables.append(std::mem::take(&mut self.names));
-        Rejected { variables, stack: std::mem::take(&mut self.stack), files: self.files }
+        let mut rejected = std::mem::take(&mut self.problems);
+        rejected.variables.append(std::mem::take(&mut self.names));
+        rejected
     }
 
     /// Adds what is wrong with a variable, unless it follows from what is known to be wrong with it.
     pub(crate) fn problem(&mut self, name: &str, message: impl ToString) {
-        if !self.variables.concerns(name) {
-            self.variables.add(name, message);
+        if !self.problems.variables.concerns(name) {
+            self.problems.variables.add(name, message);
         }
     }
 
@@ -130,8 +117,9 @@ impl<'a> Preparation<'a> {
     }
 
     /// An outcome with nothing in it yet.
-    pub(crate) fn outcome(&self, gateway: String) -> Outcome {
-        Outcome::new(self.config.task.command(), gateway)
+    pub(crate) fn outcome(&self, gateway: String, loaded: Option<&Loaded>) -> Outcome {
+        let stack_files = loaded.map(Loaded::paths).unwrap_or_default();
+        Outcome { stack_files, ..Outcome::new(self.config.task.command(), gateway) }
     }
 
     pub(crate) fn session<'s>(&self, gateway: &'s Gateway, reporter: &'s Reporter<'s>) -> Session<'s>
@@ -139,6 +127,13 @@ impl<'a> Preparation<'a> {
         'a: 's,
     {
         Session { gateway, shutdown: self.shutdown, parallel: self.config.parallel, reporter }
+    }
+
+    /// The stack file and the gateway, for a command that needs both.
+    pub(crate) async fn load_for_gateway(&mut self) -> Option<(Loaded, Gateway)> {
+        let loaded = self.load().await;
+        let gateway = self.gateway(loaded.as_ref());
+        loaded.zip(gateway)
     }
 
     /// Reads the stack file if the command needs one. `None` also if something is wrong, which [`Preparation::finish`] returns.
@@ -170,7 +165,7 @@ impl<'a> Preparation<'a> {
     fn warn(&mut self, substituted: &BTreeSet<String>) {
         config::check_names(self.environment, substituted, &mut self.names);
         let command = self.config.task.command();
-        for warning in config::warnings(self.environment, command, substituted, &self.variables) {
+        for warning in config::warnings(self.environment, command, substituted, &self.problems.variables) {
             tracing::warn!("{warning}");
         }
     }

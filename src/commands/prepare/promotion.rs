@@ -27,14 +27,13 @@ impl Preparation<'_> {
                     match promoted(function, &deployed) {
                         Ok(image) => function.deployment.image = image,
                         Err(reason) => {
-                            let name = quote(&function.deployment.service);
-                            self.variables
-                                .add("IMAGES_FROM", format!("`{name}` ({}:{}) {reason}", function.file, function.line));
+                            let (name, place) = (quote(&function.deployment.service), function.location());
+                            self.problems.variables.add("IMAGES_FROM", format!("`{name}` ({place}) {reason}"));
                         }
                     }
                 }
             }
-            Err(error) => self.variables.add("IMAGES_FROM", error),
+            Err(error) => self.problems.variables.add("IMAGES_FROM", error),
         }
     }
 

@@ -1,15 +1,17 @@
-//! The secrets that a deploy writes: their values, and the namespaces of the functions that use them.
+//! The secrets that a deploy writes, and the ones that it never does: the step's own tokens.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::token_guard::Tokens;
 use super::{Loaded, Preparation};
-use crate::config::{Deploy, GivenSecret, SecretSource};
+use crate::config::{Deploy, Environment, GivenSecret, Problems, SecretSource, TOKENS};
 use crate::console::log::whole_or_length;
 use crate::console::redact::Secret;
 use crate::files::input;
 use crate::gateway::secrets::SecretValue;
+use crate::stack;
+use crate::stack::envsubst::OWN_SECRET;
+use crate::text::list;
 
 /// The largest secret, in bytes: that of Kubernetes.
 const MAX_SECRET: usize = 1024 * 1024;
@@ -17,6 +19,8 @@ const MAX_SECRET: usize = 1024 * 1024;
 const TYPO: usize = 2;
 /// More names are not listed.
 const MOST_NAMES: usize = 10;
+/// A shorter value is not a token, and may be part of any text by coincidence.
+const SHORTEST_TOKEN: usize = 16;
 
 /// A secret to write to one namespace.
 pub(crate) struct WantedSecret {
@@ -33,12 +37,12 @@ impl Preparation<'_> {
         for secret in &*deploy.given_secrets {
             let value = self.secret_value(secret).map_err(|message| {
                 let name = whole_or_length(&secret.name);
-                self.variables.add(secret.variable(), format!("`{name}`: {message}"));
+                self.problems.variables.add(secret.variable(), format!("`{name}`: {message}"));
             });
             let Some(loaded) = loaded else { continue };
             let namespaces = loaded.namespaces_of_secret(&secret.name);
             if namespaces.is_empty() {
-                self.variables.add(secret.variable(), unused(&secret.name, loaded));
+                self.problems.variables.add(secret.variable(), unused(&secret.name, loaded));
             } else if let Ok(value) = value.map(Arc::new) {
                 let wanted_in = |namespace| WantedSecret { namespace, name: secret.name.clone(), value: value.clone() };
                 wanted.extend(namespaces.into_iter().map(wanted_in));
@@ -93,21 +97,50 @@ impl Loaded {
 fn unused(name: &str, loaded: &Loaded) -> String {
     let functions = loaded.functions.iter();
     let known: BTreeSet<_> = functions.flat_map(|function| &function.deployment.secrets).collect();
-    let distances = known.iter().map(|other| (strsim::osa_distance(other, name), *other));
-    let mut near: Vec<_> = distances.filter(|(distance, _)| *distance <= TYPO).collect();
-    near.sort();
-    let list = |names: Vec<&String>| {
-        let shown = names.iter().take(MOST_NAMES).map(|name| format!("`{}`", whole_or_length(name)));
-        let more = if names.len() > MOST_NAMES { ", …" } else { "" };
-        shown.collect::<Vec<_>>().join(", ") + more
-    };
+    let near = known.iter().filter(|other| strsim::osa_distance(other, name) <= TYPO);
+    let shown = |name: &&String| format!("`{}`", whole_or_length(name));
+    let near: Vec<_> = near.map(shown).collect();
     let advice = if known.is_empty() {
         "none of them has secrets: list it under the function's `secrets:` in the stack file, or in `SECRETS`"
             .to_owned()
     } else if near.is_empty() {
-        format!("they use {}", list(known.into_iter().collect()))
+        format!("they use {}", list(known.iter().map(shown), MOST_NAMES))
     } else {
-        format!("write {}", list(near.into_iter().map(|(_, name)| name).collect()))
+        format!("write {}", list(near, MOST_NAMES))
     };
     format!("no selected function uses the secret `{}`; {advice}", whole_or_length(name))
+}
+
+/// The step's own tokens by the names of their variables, to be found in the fields of functions whatever they come from.
+pub(super) struct Tokens<'a>(Vec<(&'static str, &'a str)>);
+
+impl<'a> Tokens<'a> {
+    pub(super) fn new(environment: &'a Environment) -> Self {
+        let found = TOKENS.into_iter().filter_map(|name| Some((name, environment.text(name)?)));
+        Self(found.filter(|(_, token)| token.len() >= SHORTEST_TOKEN).collect())
+    }
+
+    /// The problem with a text that holds one.
+    pub(super) fn fault(&self, text: &str) -> Option<String> {
+        let (name, _) = self.0.iter().find(|(_, token)| text.contains(token))?;
+        Some(format!("holds the step's `{name}`, which is never deployed as part of a function"))
+    }
+
+    /// Adds a problem for each of the pipe's variables that puts a token into every function.
+    pub(super) fn check_variables(&self, options: &stack::Options, problems: &mut Problems) {
+        let pairs =
+            [("ENV_VARS", &options.env_vars), ("LABELS", &options.labels), ("ANNOTATIONS", &options.annotations)];
+        let pairs = pairs.into_iter().flat_map(|(variable, list)| list.iter().map(move |item| (variable, item)));
+        let items = [("SECRETS", &options.secrets[..]), ("CONSTRAINTS", &options.constraints)]
+            .into_iter()
+            .chain([("OPENFAAS_NAMESPACE", options.namespace.as_slice())])
+            .chain([("OPENFAAS_NS", options.default_namespace.as_slice())]);
+        let items = items.flat_map(|(variable, list)| list.iter().map(move |item| (variable, item.clone())));
+        for (variable, text) in pairs.map(|(variable, (key, value))| (variable, format!("{key}={value}"))).chain(items)
+        {
+            if let Some(fault) = self.fault(&text) {
+                problems.add(variable, format!("{fault}; {OWN_SECRET}"));
+            }
+        }
+    }
 }

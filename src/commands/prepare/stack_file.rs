@@ -1,18 +1,16 @@
 //! Reads the stack files, from paths and URLs.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
-use std::collections::btree_map::{BTreeMap, Entry};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use url::Url;
 
-use super::WantedSecret;
+use super::secrets::{Tokens, WantedSecret};
 use super::stack_paths::{StackPath, local, named_files};
-use super::token_guard::Tokens;
 use super::{Preparation, Rejected};
-use crate::config::{self, Config, Credentials, Deploy, Problems, Selection, TagFormat, Task};
+use crate::config::{self, Config, Credentials, Deploy, Selection, TagFormat, Task};
 use crate::console::log::quote;
 use crate::diagnostic::{Diagnostic, Explain as _};
 use crate::files::input;
@@ -26,6 +24,7 @@ use crate::image_tag::git;
 use crate::image_tag::handler_digest;
 use crate::stack::envsubst::Lookup;
 use crate::stack::{self, Context, Function, Stack, Tag, filter, owner_label};
+use crate::text::count;
 
 /// The default names, as in faas-cli.
 pub(crate) const STACK_FILES: [&str; 2] = ["stack.yaml", "stack.yml"];
@@ -34,7 +33,7 @@ impl Preparation<'_> {
     /// Reads the stack files that the variables select; `deploy` has priority over what they say.
     pub(super) async fn stack(&mut self, selection: &Selection, deploy: Option<&Deploy>) -> Option<Loaded> {
         let sources = self.sources(selection).await;
-        self.files = sources.len();
+        self.problems.files = sources.len();
         let tag = sources.first().map(|source| self.tag(selection.tag_format.clone(), &source.base));
         let options = stack::Options { tag: tag.unwrap_or_default(), ..selection.options.clone() };
         let mut loaded = Loaded::default();
@@ -51,10 +50,10 @@ impl Preparation<'_> {
             }
         }
         for name in substituted.iter().filter(|name| self.environment.is_garbled(name)) {
-            self.variables.add(name, config::NOT_UTF8);
+            self.problems.variables.add(name, config::NOT_UTF8);
         }
         if deploy.is_some() {
-            Tokens::new(self.environment).check_variables(&options, &mut self.variables);
+            Tokens::new(self.environment).check_variables(&options, &mut self.problems.variables);
         }
         found.add(loaded.duplicates(), Vec::new());
         if found.problems.is_empty() && !loaded.files.is_empty() && loaded.functions.is_empty() {
@@ -74,26 +73,12 @@ impl Preparation<'_> {
             Credentials::IdToken => found.problems.extend(refused.into_iter().map(stack::FileProblem::into_error)),
             Credentials::Password { .. } => loaded.refused = refused,
         }
-        self.stack = found.problems;
-        (self.stack.is_empty() && !loaded.files.is_empty()).then_some(loaded)
+        self.problems.stack = found.problems;
+        (self.problems.stack.is_empty() && !loaded.files.is_empty()).then_some(loaded)
     }
 
     fn is_deploy(&self) -> bool {
         matches!(&self.config.task, Task::Deploy(deploy) if !deploy.dry_run)
-    }
-
-    /// Reports what Kubernetes refuses in the stack files, once the provider is known; the error is that it is on Kubernetes.
-    pub(crate) async fn check_refused(
-        &self,
-        gateway: &Gateway,
-        refused: Vec<stack::FileProblem>,
-    ) -> Result<(), Rejected> {
-        if refused.is_empty() || gateway.provider().await == Provider::Faasd {
-            refused.iter().for_each(|warning| warning.diagnostic.log());
-            return Ok(());
-        }
-        let stack = refused.into_iter().map(stack::FileProblem::into_error).collect();
-        Err(Rejected { variables: Problems::default(), stack, files: self.files })
     }
 
     /// Reads one stack file, and adds the names of the variables that it substitutes.
@@ -129,13 +114,13 @@ impl Preparation<'_> {
             self.warn(&BTreeSet::new());
             return None;
         }
-        let before = std::mem::take(&mut self.variables);
+        let before = std::mem::take(&mut self.problems.variables);
         let loaded = self.stack(&selection, Some(deploy)).await;
-        let wrong = std::mem::replace(&mut self.variables, before);
+        let wrong = std::mem::replace(&mut self.problems.variables, before);
         for line in wrong.lines() {
             tracing::warn!("{line}");
         }
-        for problem in std::mem::take(&mut self.stack) {
+        for problem in std::mem::take(&mut self.problems.stack) {
             tracing::warn!("{problem}");
         }
         loaded
@@ -159,19 +144,20 @@ impl Preparation<'_> {
             }
         }
         // All of them, unless the variable itself is wrong.
-        if !self.variables.concerns("STACK_FILE") {
-            problems.into_iter().for_each(|problem| self.variables.add("STACK_FILE", problem));
+        if !self.problems.variables.concerns("STACK_FILE") {
+            problems.into_iter().for_each(|problem| self.problems.variables.add("STACK_FILE", problem));
         }
         sources
     }
 
-    async fn fetched(&self, url: &str) -> Result<Option<stack::Source>, Diagnostic> {
+    async fn fetched(&mut self, url: &str) -> Result<Option<stack::Source>, Diagnostic> {
         // The URL is not quoted: it may be invalid because of a password in it.
         let url = Url::parse(url).map_err(|error| Diagnostic::error(format!("is not a URL: {error}")))?;
         if self.is_rejected {
             return Ok(None);
         }
-        let ca_cert = self.ca_cert().map_err(|error| Diagnostic::error(format!("`CA_CERT`: {error}")))?;
+        // What is wrong with it is a problem of its own.
+        let Some(ca_cert) = self.ca_cert() else { return Ok(None) };
         let Config { timeout, retries, .. } = *self.config;
         let limits = fetch::Limits { timeout, retries, size: stack::MAX_FILE };
         let text = tokio::select! {
@@ -286,20 +272,25 @@ impl Loaded {
         let mut places = BTreeMap::new();
         let duplicate = |function: &Function| {
             let name = FunctionName::from(&function.deployment);
-            let place = format!("{}:{}", function.file, function.line);
-            let other = match places.entry(name.resource()) {
-                Entry::Vacant(entry) => {
-                    entry.insert(place);
-                    return None;
-                }
-                Entry::Occupied(entry) => entry.into_mut(),
-            };
-            let message = format!("{}: `{}` is in `{}` too", quote(&place), quote(&name.to_string()), quote(other));
+            let place = function.location();
+            let first = places.entry(name.resource()).or_insert_with(|| place.clone());
             let hint =
                 "a function belongs to one stack file: remove one of the two, or give it another name or namespace";
-            Some(stack::FileProblem::new(message, Some(hint.to_owned())))
+            let message = format!("`{}` is in `{first}` too", quote(&name.to_string()));
+            (*first != place).then(|| Diagnostic::error(message).with_hint(hint).at(place.to_string()).into())
         };
         self.functions.iter().filter_map(duplicate).collect()
+    }
+
+    /// Reports what Kubernetes refuses in the stack files, once the provider is known; the error is that it is on Kubernetes.
+    pub(crate) async fn check_refused(&mut self, gateway: &Gateway) -> Result<(), Rejected> {
+        let refused = std::mem::take(&mut self.refused);
+        if refused.is_empty() || gateway.provider().await == Provider::Faasd {
+            refused.iter().for_each(|warning| warning.diagnostic.log());
+            return Ok(());
+        }
+        let stack = refused.into_iter().map(stack::FileProblem::into_error).collect();
+        Err(Rejected { stack, files: self.files.len(), ..Rejected::default() })
     }
 
     /// The stack file, or how many there are, for the log.
@@ -308,6 +299,11 @@ impl Loaded {
             [file] => format!("`{}`", file.path),
             files => format!("{} stack files", files.len()),
         }
+    }
+
+    /// `2 functions of `stack.yml``.
+    pub(crate) fn in_words(&self) -> String {
+        format!("{} of {}", count(self.functions.len(), "function"), self.shown())
     }
 
     pub(crate) fn paths(&self) -> Vec<Arc<str>> {

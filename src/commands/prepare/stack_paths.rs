@@ -1,12 +1,14 @@
-//! From the items of `STACK_FILE` to the files that they name: paths, patterns and URLs.
+//! From the items of `STACK_FILE` to the files that they name: paths, patterns and URLs, and what was probably meant.
 
+use std::collections::BTreeSet;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use glob::{MatchOptions, Pattern, glob_with};
 use url::Url;
 
-use super::{STACK_FILES, near_files};
-use crate::console::log::{quote, whole_or_length};
+use super::STACK_FILES;
+use crate::console::log::{self, quote, whole_or_length};
 use crate::diagnostic::Diagnostic;
 use crate::files::input;
 use crate::http::client::SafeUrl;
@@ -14,6 +16,12 @@ use crate::stack;
 
 /// More stack files are a pattern that matches too much.
 const MAX_FILES: usize = 1000;
+/// The most characters that may differ from the name that was meant.
+const NEAR: usize = 2;
+/// Limits on the files that are looked at, on the bytes read of each, and on the files that are named.
+const MAX_ENTRIES: usize = 1000;
+const MAX_READ: usize = 64 * 1024;
+const MAX_NAMED: usize = 3;
 /// `*` stays within one directory, and hidden directories such as `.git` have to be named.
 const OPTIONS: MatchOptions =
     MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
@@ -49,12 +57,12 @@ pub(super) fn named_files(
 }
 
 fn default_file(clone_dir: Option<&Path>) -> Result<Vec<StackPath>, Diagnostic> {
-    if let Some(warning) = near_files::both_defaults(clone_dir) {
+    if let Some(warning) = both_defaults(clone_dir) {
         tracing::warn!("{warning}");
     }
     let found = STACK_FILES.iter().find_map(|name| input::find(name, clone_dir).ok());
     found.map(|(path, base)| vec![StackPath::File { path, base }]).ok_or_else(|| {
-        let near = near_files::suggestion(None, clone_dir);
+        let near = suggestion(None, clone_dir);
         let hint = if near.is_empty() { ": write the stack file's path" } else { &near };
         Diagnostic::error(format!(
             "neither `stack.yaml` nor `stack.yml` is in the working directory or the clone directory{hint}"
@@ -74,7 +82,7 @@ fn item_files(item: &str, clone_dir: Option<&Path>) -> Result<Vec<StackPath>, Di
         return matches(item, clone_dir);
     }
     let (path, base) = input::find(item, clone_dir)
-        .map_err(|error| Diagnostic::error(format!("{error}{}", near_files::suggestion(Some(item), clone_dir))))?;
+        .map_err(|error| Diagnostic::error(format!("{error}{}", suggestion(Some(item), clone_dir))))?;
     Ok(vec![StackPath::File { path, base }])
 }
 
@@ -93,31 +101,21 @@ fn matches(pattern: &str, clone_dir: Option<&Path>) -> Result<Vec<StackPath>, Di
 
 fn matches_in(base: &Path, pattern: &str) -> Result<Vec<StackPath>, Diagnostic> {
     // Only `*` and `**` are special: a name may hold the other characters of a pattern.
-    let literal =
-        |text: &str| text.replace('[', "\u{1}").replace('?', "[?]").replace(']', "[]]").replace('\u{1}', "[[]");
-    let base_pattern = base.display().to_string();
-    let whole = match base_pattern.as_str() {
-        "." => literal(pattern),
-        _ if pattern.starts_with('/') => literal(pattern),
-        base => format!("{}/{}", Pattern::escape(base), literal(pattern)),
+    let literal = |character| match character {
+        '[' | ']' | '?' => format!("[{character}]"),
+        other => other.to_string(),
     };
-    let invalid = |error: &dyn std::fmt::Display| {
-        Diagnostic::error(format!(
-            "`{}` is not a valid pattern: {}",
-            whole_or_length(pattern),
-            quote(&error.to_string())
-        ))
+    let pattern_of_paths: String = pattern.chars().map(literal).collect();
+    let whole = match base.to_str() {
+        Some(".") => pattern_of_paths,
+        _ if pattern.starts_with('/') => pattern_of_paths,
+        _ => format!("{}/{pattern_of_paths}", Pattern::escape(&base.display().to_string())),
     };
-    let mut found = Vec::new();
-    for path in glob_with(&whole, OPTIONS).map_err(|error| invalid(&error))? {
-        let path = path.map_err(|error| {
-            let (path, error) = (quote(&error.path().display().to_string()), error.error().to_string());
-            Diagnostic::error(format!("`{path}` cannot be read: {error}"))
-        })?;
-        if !path.is_dir() {
-            found.push(path);
-        }
-    }
+    let paths = glob_with(&whole, OPTIONS).map_err(|error| {
+        Diagnostic::error(format!("`{}` is not a valid pattern: {}", whole_or_length(pattern), error.msg))
+    })?;
+    let mut found = paths.collect::<Result<Vec<_>, _>>()?;
+    found.retain(|path| !path.is_dir());
     found.sort();
     Ok(found.into_iter().map(|path| StackPath::File { path, base: base.to_owned() }).collect())
 }
@@ -128,10 +126,60 @@ pub(super) fn local(path: &Path, base: PathBuf, clone_dir: Option<PathBuf>) -> R
     Ok(stack::Source { name: path.display().to_string(), text, base, is_remote: false, clone_dir })
 }
 
+/// The suggestion for a path that does not exist, or for the default names if neither of them does; empty if nothing is near.
+fn suggestion(missing: Option<&str>, clone_dir: Option<&Path>) -> String {
+    let path = Path::new(missing.unwrap_or_default());
+    let parent = path.parent().unwrap_or(Path::new(""));
+    let bases = [Some(Path::new(".")), clone_dir].into_iter().flatten().map(|base| base.join(parent));
+    let is_meant = |(directory, name): &(PathBuf, String)| {
+        missing.is_some() && is_near(name, path) || is_stack(&directory.join(name))
+    };
+    let names: BTreeSet<String> = bases.flat_map(yaml_files).filter(is_meant).map(|(_, name)| name).collect();
+    let mut shown: Vec<_> = names.iter().map(|name| quote(&parent.join(name).display().to_string())).collect();
+    match &mut shown[..] {
+        [] => String::new(),
+        [only] => format!("; `{only}` exists: write `STACK_FILE: {only}`"),
+        _ => format!("; {} exist", log::names(shown, MAX_NAMED)),
+    }
+}
+
+fn is_near(name: &str, path: &Path) -> bool {
+    let stem = |path: &Path| path.file_stem().map(|stem| stem.to_string_lossy().to_lowercase());
+    let written = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    stem(Path::new(name)) == stem(path) || strsim::osa_distance(name, &written) <= NEAR
+}
+
+/// The YAML files of a directory.
+fn yaml_files(directory: PathBuf) -> Vec<(PathBuf, String)> {
+    let Ok(entries) = fs::read_dir(&directory) else { return Vec::new() };
+    let names = entries.take(MAX_ENTRIES).filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let names = names.filter(|name| name.ends_with(".yml") || name.ends_with(".yaml"));
+    names.map(|name| (directory.clone(), name)).collect()
+}
+
+/// True if a file looks like a stack file.
+fn is_stack(path: &Path) -> bool {
+    let Ok(text) = input::read(path, MAX_READ) else { return false };
+    let text = String::from_utf8_lossy(&text);
+    let has = |field: &str| text.lines().any(|line| line.starts_with(field));
+    has("functions:") && has("provider:")
+}
+
+/// A warning if one of the default names hides the other.
+fn both_defaults(clone_dir: Option<&Path>) -> Option<String> {
+    let [first, second] = STACK_FILES;
+    let (path, base) = input::find(first, clone_dir).ok()?;
+    let other = base.join(second);
+    // A file system may take no notice of what makes names different.
+    (other.is_file() && other.canonicalize().ok()? != path.canonicalize().ok()?).then(|| {
+        format!(
+            "both `{first}` and `{second}` exist, and `{first}` is used: write `STACK_FILE: {second}` if that was meant"
+        )
+    })
+}
+
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
 
     fn found(base: &Path, pattern: &str) -> Vec<String> {
