@@ -117,7 +117,7 @@ pub(crate) async fn remove(
             Ok(Deletion::NotFound) => Ok(Action::Absent),
             // If the function no longer exists, only the response was lost.
             Ok(Deletion::Unknown(error)) if error.status().is_none() || error.is_transient() => {
-                match gateway.get(target).await {
+                match gateway.get(target, Repeat::Always).await {
                     Ok(None) => Ok(Action::Removed),
                     _ => Err(error.into()),
                 }
@@ -134,7 +134,7 @@ async fn until_gone(session: &Session<'_>, target: &FunctionName) -> Result<Acti
     let started = Instant::now();
     let mut pause = PAUSE;
     // Without permission to look, or without a response, all that is known is that the deletion was accepted.
-    while let Ok(Some(_)) = session.gateway.look(target, Repeat::NotAfterTimeout).await {
+    while let Ok(Some(_)) = session.gateway.get(target, Repeat::NotAfterTimeout).await {
         if started.elapsed() >= REMOVAL {
             return Err(Error::NotGone(REMOVAL).into());
         }

@@ -11,8 +11,8 @@ use crate::commands::prepare::WantedSecret;
 use crate::console::log::quote;
 use crate::diagnostic::{Diagnostic, Failure};
 use crate::function::outcome::{Action, FunctionOutcome, Resource, ResourceOutcome};
-use crate::gateway::namespaces::Namespace;
 use crate::gateway::provider::Provider;
+use crate::gateway::resources::Namespace;
 use crate::gateway::{Deletion, Error, Gateway};
 use crate::stack::owner_label;
 

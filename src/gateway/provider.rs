@@ -3,11 +3,11 @@
 use std::cell::Cell;
 use std::collections::BTreeSet;
 
-use http::StatusCode;
+use http::{Method, StatusCode};
 use serde_json::Value;
 
 use super::send::{ApiCall, Repeat};
-use super::{Error, Gateway, RESPONSE_LIMIT, parse};
+use super::{Error, Gateway, parse};
 use crate::function::api::{Deployment, Resources, Status};
 use crate::function::compare::{Change, changes, compare};
 
@@ -136,8 +136,7 @@ impl Reported {
 impl Gateway {
     /// `GET /system/info`, also the cheapest way to see whether a password is accepted.
     pub(crate) async fn info(&self, repeat: Repeat) -> Result<Provider, Error> {
-        let question = self.question(self.path(&["system", "info"]), None, None, RESPONSE_LIMIT);
-        let call = ApiCall { repeat, ..question };
+        let call = ApiCall { repeat, whole: true, ..ApiCall::new(Method::GET, self.path(&["system", "info"])) };
         let response = self.send(&call).await?;
         if response.status != StatusCode::OK {
             return Err(self.refused(&call, &response));

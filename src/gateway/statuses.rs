@@ -180,10 +180,10 @@ impl<'a> Statuses<'a> {
         let listed = self.gateway.list_with(namespace, wanted, repeat).await;
         self.count_bytes();
         drop(permit);
-        let listed = listed?;
-        self.sizes.borrow_mut().insert(namespace.map(str::to_owned), listed.size);
+        let (functions, size) = listed?;
+        self.sizes.borrow_mut().insert(namespace.map(str::to_owned), size);
         let mut statuses: BTreeMap<String, Status> =
-            listed.functions.into_iter().map(|status| (status.name.clone(), status)).collect();
+            functions.into_iter().map(|status| (status.name.clone(), status)).collect();
         let listed = targets.iter().map(|target| (*target, statuses.remove(&target.name)));
         Ok(join_all(listed.map(|(target, status)| self.with_replicas(target, status))).await)
     }
@@ -212,7 +212,7 @@ impl<'a> Statuses<'a> {
 
     async fn one(&self, target: &FunctionName, turn: Turn) -> StatusResult {
         let _permit = self.turn(turn).await;
-        let reading = self.gateway.look(target, self.repeat).await;
+        let reading = self.gateway.get(target, self.repeat).await;
         self.count_bytes();
         reading
     }

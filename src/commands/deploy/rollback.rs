@@ -69,7 +69,7 @@ impl Rollback<'_> {
         let target = &outcome.function;
         let is_deployed =
             |status: &Status| outcome.image.as_ref().is_some_and(|image| is_same_image(&status.image, image));
-        match (self.0.gateway.get(target).await, plan) {
+        match (self.0.gateway.get(target, Repeat::Always).await, plan) {
             (Ok(Some(status)), _) if !is_deployed(&status) => RollbackResult::Left(format!(
                 "it now runs image `{}`, which this run did not deploy",
                 quote(&status.image)
@@ -96,7 +96,7 @@ impl Rollback<'_> {
     async fn redeploy(&self, target: &FunctionName, status: &Status, new_image: Option<&str>) -> RollbackResult {
         let sent = async {
             let body = redeployment(target, status);
-            let now = self.0.gateway.look(target, Repeat::NotAfterTimeout).await;
+            let now = self.0.gateway.get(target, Repeat::NotAfterTimeout).await;
             let change = UpdateRequest { target, image: &status.image, body: &body, before: Some(&now) };
             if let Update::NotFound = update(&self.0, &change).await?
                 && let Creation::Exists { error, .. } = self.0.gateway.create(target, body.clone()).await?
@@ -110,7 +110,7 @@ impl Rollback<'_> {
                 RollbackResult::Reconfigured(status.image.clone())
             }
             Ok(()) => RollbackResult::Redeployed(status.image.clone()),
-            Err(error) => match self.0.gateway.get(target).await {
+            Err(error) => match self.0.gateway.get(target, Repeat::Always).await {
                 // faasd removes a function before it creates its new version.
                 Ok(None) => RollbackResult::Failed(error, Left::Gone),
                 Err(_) if self.0.gateway.provider().await.may_remove() => RollbackResult::Failed(error, Left::Unknown),

@@ -124,7 +124,7 @@ impl FunctionDeployer<'_> {
             _ if error.status().is_some_and(|status| status.is_client_error()) => return Left::Untouched,
             _ => None,
         };
-        match (self.session.gateway.look(wanted.target, Repeat::NotAfterTimeout).await, before) {
+        match (self.session.gateway.get(wanted.target, Repeat::NotAfterTimeout).await, before) {
             (Ok(None), Some(_)) => self.restore(wanted).await,
             (Ok(Some(now)), Some(before)) if before.replicas > 0 && now.replicas == 0 => {
                 self.revive(wanted, before).await
@@ -140,7 +140,7 @@ impl FunctionDeployer<'_> {
             return Left::Down;
         }
         let body = redeployment(wanted.target, before);
-        let now = self.session.gateway.look(wanted.target, Repeat::NotAfterTimeout).await;
+        let now = self.session.gateway.get(wanted.target, Repeat::NotAfterTimeout).await;
         let change = UpdateRequest { target: wanted.target, image: &before.image, body: &body, before: Some(&now) };
         match update(&self.session, &change).await {
             Ok(Update::Accepted) => Left::Restored(before.image.clone()),
@@ -160,7 +160,7 @@ impl FunctionDeployer<'_> {
 
     /// True if the gateway reports the function exactly as it was sent: then the attempt whose response was lost created it.
     async fn is_as_sent(&self, wanted: &WantedFunction<'_>) -> bool {
-        match self.session.gateway.get(wanted.target).await {
+        match self.session.gateway.get(wanted.target, Repeat::Always).await {
             Ok(Some(status)) => {
                 let reported = self.reported(wanted.target).await;
                 reported.is_complete() && reported.differences(&status, wanted.deployment).is_empty()
@@ -171,7 +171,7 @@ impl FunctionDeployer<'_> {
 
     /// The state after a deletion that may have been carried out, and a creation that failed.
     async fn left_by_deletion(&self, wanted: &WantedFunction<'_>) -> Left {
-        match self.session.gateway.get(wanted.target).await {
+        match self.session.gateway.get(wanted.target, Repeat::Always).await {
             Ok(None) => self.restore(wanted).await,
             // What is reported may be an old one that is still being deleted.
             Ok(Some(status)) if self.is_image_of(wanted, &status) => Left::Untouched,
@@ -236,7 +236,7 @@ impl FunctionDeployer<'_> {
             let is_last = is_stopping || Instant::now() >= deadline;
             let is_there = may_look
                 && !is_stopping
-                && match self.session.gateway.get(wanted.target).await {
+                && match self.session.gateway.get(wanted.target, Repeat::Always).await {
                     Ok(status) => status.is_some(),
                     Err(error) => {
                         // Not every Policy permits it; then the creation shows whether the function is gone.

@@ -79,7 +79,7 @@ async fn outcome(session: &Session<'_>, change: &UpdateRequest<'_>, error: &Erro
         change.target
     );
     loop {
-        let seen = match session.gateway.look(change.target, Repeat::NotAfterTimeout).await {
+        let seen = match session.gateway.get(change.target, Repeat::NotAfterTimeout).await {
             Ok(Some(status)) if is_done(change, before.as_ref(), &status) => return Seen::Done,
             Ok(status) => {
                 let is_changed = !is_unchanged(before.as_ref(), status.as_ref());

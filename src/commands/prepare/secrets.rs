@@ -8,7 +8,7 @@ use crate::config::{Deploy, Environment, GivenSecret, Problems, SecretSource, TO
 use crate::console::log::whole_or_length;
 use crate::console::redact::Secret;
 use crate::files::input;
-use crate::gateway::secrets::SecretValue;
+use crate::gateway::resources::SecretValue;
 use crate::stack;
 use crate::stack::envsubst::OWN_SECRET;
 use crate::text::list;
