@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use percent_encoding::percent_decode_str;
 
-use super::parse::Reader;
-use super::variables::Entry;
-use super::verify::{full_name, is_a_url};
-use super::{Auth, CallOptions, Invoke, PayloadSource, Problems, Verify, VerifyCall};
+use super::deploy::namespace;
+use super::variables::{Entry, Variables};
+use super::{Auth, CallOptions, Invoke, PayloadSource};
 use crate::console::log::whole_or_length;
 use crate::console::redact::Secret;
-use crate::diagnostic::Diagnostic;
 use crate::function::FunctionName;
+use crate::function::api::unaddressable;
 use crate::stack::slips;
 
 const METHODS: [(&str, Method); 5] = [
@@ -40,199 +40,189 @@ const RESERVED: [&str; 12] = [
     "upgrade",
 ];
 
-/// Short names that are written for media types.
-const MEDIA_TYPES: [(&str, &str); 8] = [
-    ("json", "application/json"),
-    ("csv", "text/csv"),
-    ("text", "text/plain"),
-    ("plain", "text/plain"),
-    ("html", "text/html"),
-    ("xml", "application/xml"),
-    ("yaml", "application/yaml"),
-    ("form", "application/x-www-form-urlencoded"),
-];
+const VERIFY_FORM: &str = "is not of the form `name`, `name.namespace`, `name/path` or `name/path?query`";
 
-impl Reader<'_> {
-    pub(super) fn invoke(&mut self) -> Invoke {
-        let variables = self.variables;
-        let function = self.function();
-        let options = self.call_options("POST");
-        let problems = &mut self.problems;
-        Invoke {
-            function,
-            options,
-            query: query(variables.query(), problems),
-            asynchronous: variables.r#async().boolean(problems),
-            output_file: variables.output_file().value.map(PathBuf::from),
-            idempotent: variables.idempotent().boolean(problems),
-        }
-    }
-
-    /// `VERIFY`; `None` if there is nothing to call.
-    pub(super) fn verify(&mut self) -> Option<Arc<Verify>> {
-        let namespace = self.variables.openfaas_namespace().owned().or_else(|| self.variables.openfaas_ns().owned());
-        let verify = self.variables.verify();
-        let items = verify.list(&mut self.problems);
-        if items.is_empty() {
-            return None;
-        }
-        verify.check_lines(&items, &mut self.problems, |line| {
-            let calls: Vec<&str> = line.split([',', ' ']).filter(|call| !call.is_empty()).collect();
-            let path_length = line.find('?').unwrap_or(line.len());
-            let is_in_path = line[..path_length].trim().contains([',', ' ']);
-            // A query may have commas, but hardly a slash after one.
-            let is_several = is_in_path || calls.iter().skip(1).any(|call| call.contains('/'));
-            if is_several { calls } else { vec![line] }
-        });
-        let options = self.call_options("GET");
-        let mut calls = Vec::with_capacity(items.len());
-        for item in &items {
-            match VerifyCall::parse(item, namespace.clone()) {
-                Ok(call) => calls.push(call),
-                Err(error) => self.problems.add("VERIFY", format!("`{}`: {error}", whole_or_length(item))),
-            }
-        }
-        Some(Arc::new(Verify { calls, options }))
-    }
-
-    /// `default_method` is used if `METHOD` is not set. A `GET` by default has no body.
-    fn call_options(&mut self, default_method: &str) -> CallOptions {
-        let variables = self.variables;
-        let headers = self.headers();
-        let sign = self.sign();
-        let problems = &mut self.problems;
-        let is_get = variables.method().value.is_none_or(|method| method.eq_ignore_ascii_case("GET"));
-        let has_body = default_method != "GET" || !is_get;
-        let (text, path) = (variables.payload(), variables.payload_file());
-        let set = [text, path].into_iter().find(|entry| entry.value.is_some());
-        if text.value.is_some() && path.value.is_some() {
-            problems.add("PAYLOAD", "`PAYLOAD` and `PAYLOAD_FILE` cannot be used together: remove one");
-        } else if let Some(set) = set.filter(|_| !has_body) {
-            let message = "requires a `METHOD` such as `POST`: `VERIFY` calls with `GET`, which has no body";
-            problems.add(set.variable.name, message);
-        }
-        let content_type = variables.content_type().text();
-        if content_type.is_some_and(is_json) && text.value.is_some_and(slips::is_unquoted_json) {
-            let message = "is JSON without its quotes, which a shell or Bitbucket removed: write `\\\"` for each of them, or \
-                           use `PAYLOAD_FILE`";
-            problems.add("PAYLOAD", message);
-        }
-        let content_type = content_type.map(HeaderValue::from_str);
-        if let Some(Err(_)) = content_type {
-            problems.add("CONTENT_TYPE", "has a character that is not allowed in a header");
-        }
-        if let Some(name) = variables.content_type().text().filter(|text| !text.contains('/')) {
-            let meant = MEDIA_TYPES.iter().find(|(short, _)| name.eq_ignore_ascii_case(short)).map(|(_, whole)| *whole);
-            let meant = meant.map_or("a type such as `application/json`".to_owned(), |whole| format!("`{whole}`"));
-            problems.add("CONTENT_TYPE", format!("`{}` is not a media type: write {meant}", whole_or_length(name)));
-        }
-        let methods = METHODS.each_ref().map(|(name, method)| (*name, method));
-        let method = if has_body { variables.method().choice(&methods, problems) } else { &Method::GET };
-        let auths = [("auto", Auth::Auto), ("always", Auth::Always), ("never", Auth::Never)];
-        CallOptions {
-            method: method.clone(),
-            payload: match path.owned() {
-                Some(path) => PayloadSource::File(path),
-                None => PayloadSource::Text(text.owned().unwrap_or_default()),
-            },
-            content_type: content_type.and_then(Result::ok).filter(|_| has_body),
-            headers,
-            auth: variables.auth().choice(&auths, problems),
-            sign,
-        }
-    }
-
-    /// The function's name and its namespace, from `FUNCTION` as `name` or `name.namespace`.
-    pub(super) fn function(&mut self) -> FunctionName {
-        let namespace = self.namespace();
-        let text = self.variables.function().required(&mut self.problems).unwrap_or_default();
-        let parts = match text.split_once('/') {
-            _ if text.is_empty() => Ok((text, None)),
-            Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
-                let (name, namespace) = (whole_or_length(name), whole_or_length(namespace));
-                Err(Diagnostic::error(format!("contains a `/`: write `{name}.{namespace}`, the name first")))
-            }
-            _ => is_a_url(text).map_or_else(|| full_name(text, "is neither `name` nor `name.namespace`"), Err),
-        };
-        let (name, suffix) = parts.unwrap_or_else(|error| {
-            self.problems.add("FUNCTION", error);
-            (text, None)
-        });
-        if let (Some(suffix), Some(namespace)) = (suffix, &namespace)
-            && suffix != namespace
-        {
-            let (suffix, namespace) = (whole_or_length(suffix), whole_or_length(namespace));
-            let message =
-                format!("names the namespace `{suffix}`, but `OPENFAAS_NAMESPACE` is `{namespace}`: remove one");
-            self.problems.add("FUNCTION", message);
-        }
-        let namespace = suffix.map(str::to_owned).or(namespace).or_else(|| self.default_namespace());
-        FunctionName { name: name.to_owned(), namespace }
-    }
-
-    fn headers(&mut self) -> HeaderMap {
-        let headers = header_map(self.variables.headers(), &mut self.problems);
-        // Its own problems are reported when the gateway's settings are read.
-        let of_gateway = header_map(self.variables.gateway_headers(), &mut Problems::default());
-        if let Some(name) = headers.keys().find(|name| of_gateway.contains_key(*name)) {
-            let message = format!("`{name}` is also in `GATEWAY_HEADERS`, which functions receive too: remove one");
-            self.problems.add("HEADERS", message);
-        }
-        headers
-    }
-
-    /// `GATEWAY_HEADERS`, with values that no output shows.
-    pub(super) fn gateway_headers(&mut self) -> HeaderMap {
-        let mut headers = header_map(self.variables.gateway_headers(), &mut self.problems);
-        for name in headers.keys().filter(|name| RESERVED.contains(&name.as_str())) {
-            let message = match *name == AUTHORIZATION {
-                true => "`Authorization` holds the step's token or the password: the pipe sets it itself".to_owned(),
-                false => format!("`{name}` is set by the HTTP client, and cannot be set here"),
-            };
-            self.problems.add("GATEWAY_HEADERS", message);
-        }
-        headers.values_mut().for_each(|value| value.set_sensitive(true));
-        headers
-    }
-
-    /// `SIGN_HEADER` and `SIGN_KEY`; `None` if nothing is to be signed.
-    fn sign(&mut self) -> Option<(HeaderName, Secret)> {
-        let (header, key) = (self.variables.sign_header(), self.variables.sign_key());
-        if header.value.is_none() && key.value.is_none() {
-            return None;
-        }
-        let (header, key) = (header.required(&mut self.problems), key.required(&mut self.problems));
-        let (header, key) = header.zip(key)?;
-        let name = HeaderName::from_bytes(header.as_bytes());
-        let name = name.map_err(|_| self.problems.add("SIGN_HEADER", invalid_header(header)));
-        Some((name.ok()?, Secret::new(key.to_owned())))
-    }
+/// The calls, and how they are made.
+#[derive(Debug)]
+pub(crate) struct Verify {
+    pub(crate) calls: Vec<VerifyCall>,
+    pub(crate) options: CallOptions,
 }
 
-/// The pairs of `QUERY`.
-fn query(entry: Entry<'_>, problems: &mut Problems) -> Vec<(String, String)> {
-    let pairs = entry.pairs('=', problems);
+/// `NAME[.NAMESPACE][/PATH][?QUERY]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct VerifyCall {
+    /// As it was written.
+    pub(crate) text: String,
+    pub(crate) name: String,
+    /// If none was written: the stack file's, else `OPENFAAS_NAMESPACE` or `OPENFAAS_NS`.
+    pub(crate) namespace: Option<String>,
+    /// Empty, or with a slash in front.
+    pub(crate) path: String,
+    pub(crate) query: Option<String>,
+    /// `OPENFAAS_NAMESPACE`, else `OPENFAAS_NS`.
+    pub(crate) default_namespace: Option<String>,
+}
+
+pub(super) fn invoke(variables: Variables<'_>) -> Invoke {
+    let query = variables.query();
+    let pairs = query.pairs('=', |_| None);
     if pairs.iter().any(|(key, _)| key.starts_with('?')) {
-        problems.add("QUERY", "begins with `?`: write ['key=value'], with an item for each key");
+        query.refuse("begins with `?`: write ['key=value'], with an item for each key");
     }
-    pairs
+    Invoke {
+        function: function(variables),
+        options: call_options(variables, false),
+        query: pairs,
+        asynchronous: variables.r#async().boolean(),
+        output_file: variables.output_file().value.map(PathBuf::from),
+        idempotent: variables.idempotent().boolean(),
+    }
 }
 
-fn header_map(entry: Entry<'_>, problems: &mut Problems) -> HeaderMap {
+/// `VERIFY`; `None` if there is nothing to call.
+pub(super) fn verify(variables: Variables<'_>) -> Option<Arc<Verify>> {
+    let default_namespace = variables.openfaas_namespace().owned().or_else(|| variables.openfaas_ns().owned());
+    let entry = variables.verify();
+    let items = entry.list();
+    if items.is_empty() {
+        return None;
+    }
+    entry.check_lines(&items, |line| {
+        let calls: Vec<String> = line.split([',', ' ']).filter(|call| !call.is_empty()).map(str::to_owned).collect();
+        let path_length = line.find('?').unwrap_or(line.len());
+        let is_in_path = line[..path_length].trim().contains([',', ' ']);
+        // A query may have commas, but hardly a slash after one.
+        let is_several = is_in_path || calls.iter().skip(1).any(|call| call.contains('/'));
+        if is_several { calls } else { Vec::new() }
+    });
+    let parse = |item: &String| {
+        let call = VerifyCall::parse(item, default_namespace.clone());
+        call.map_err(|error| entry.refuse(format!("`{}`: {error}", whole_or_length(item)))).ok()
+    };
+    let calls = items.iter().filter_map(parse).collect();
+    Some(Arc::new(Verify { calls, options: call_options(variables, true) }))
+}
+
+/// `VERIFY` calls with `GET` and without a body, unless another `METHOD` is set.
+fn call_options(variables: Variables<'_>, is_verify: bool) -> CallOptions {
+    let (method, content_type) = (variables.method(), variables.content_type());
+    let has_body = !is_verify || method.value.is_some_and(|method| !method.eq_ignore_ascii_case("GET"));
+    let (text, path) = (variables.payload(), variables.payload_file());
+    let set = [text, path].into_iter().find(|entry| entry.value.is_some());
+    if text.value.is_some() && path.value.is_some() {
+        text.refuse("`PAYLOAD` and `PAYLOAD_FILE` cannot be used together: remove one");
+    } else if let Some(set) = set.filter(|_| !has_body) {
+        set.refuse("requires a `METHOD` such as `POST`: `VERIFY` calls with `GET`, which has no body");
+    }
+    let media_type = content_type.text().unwrap_or_default();
+    if is_json(media_type) && text.value.is_some_and(slips::is_unquoted_json) {
+        text.refuse(
+            "is JSON without its quotes, which a shell or Bitbucket removed: write `\\\"` for each of them, or use \
+             `PAYLOAD_FILE`",
+        );
+    }
+    if !media_type.contains('/') {
+        let shown = whole_or_length(media_type);
+        content_type.refuse(format!("`{shown}` is not a media type: write a type such as `application/json`"));
+    }
+    let header = HeaderValue::from_str(media_type);
+    let header = header.map_err(|_| content_type.refuse("has a character that is not allowed in a header"));
+    let methods = METHODS.each_ref().map(|(name, method)| (*name, method));
+    let auths = [("auto", Auth::Auto), ("always", Auth::Always), ("never", Auth::Never)];
+    CallOptions {
+        method: if has_body { method.choice(&methods).clone() } else { Method::GET },
+        payload: match path.owned() {
+            Some(path) => PayloadSource::File(path),
+            None => PayloadSource::Text(text.owned().unwrap_or_default()),
+        },
+        content_type: header.ok().filter(|_| has_body),
+        headers: headers(variables),
+        auth: variables.auth().choice(&auths),
+        sign: sign(variables),
+    }
+}
+
+/// The function's name and its namespace, from `FUNCTION` as `name` or `name.namespace`.
+pub(super) fn function(variables: Variables<'_>) -> FunctionName {
+    let entry = variables.function();
+    let namespace_option = namespace(variables.openfaas_namespace());
+    let text = entry.required().unwrap_or_default();
+    let parts = match text.split_once('/') {
+        _ if text.is_empty() => Ok((text, None)),
+        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
+            let (name, namespace) = (whole_or_length(name), whole_or_length(namespace));
+            Err(format!("contains a `/`: write `{name}.{namespace}`, the name first"))
+        }
+        _ => is_a_url(text).map_or_else(|| full_name(text, "is neither `name` nor `name.namespace`"), Err),
+    };
+    let (name, suffix) = parts.unwrap_or_else(|error| {
+        entry.refuse(error);
+        (text, None)
+    });
+    if let (Some(suffix), Some(namespace)) = (suffix, &namespace_option)
+        && suffix != namespace
+    {
+        let (suffix, namespace) = (whole_or_length(suffix), whole_or_length(namespace));
+        entry.refuse(format!("names the namespace `{suffix}`, but `OPENFAAS_NAMESPACE` is `{namespace}`: remove one"));
+    }
+    let default = || namespace(variables.openfaas_ns());
+    FunctionName::new(name, suffix.map(str::to_owned).or(namespace_option).or_else(default))
+}
+
+fn headers(variables: Variables<'_>) -> HeaderMap {
+    let headers = header_map(variables.headers());
+    let of_gateway = header_map(variables.gateway_headers());
+    if let Some(name) = headers.keys().find(|name| of_gateway.contains_key(*name)) {
+        let message = format!("`{name}` is also in `GATEWAY_HEADERS`, which functions receive too: remove one");
+        variables.headers().refuse(message);
+    }
+    headers
+}
+
+/// `GATEWAY_HEADERS`, with values that no output shows.
+pub(super) fn gateway_headers(variables: Variables<'_>) -> HeaderMap {
+    let mut headers = header_map(variables.gateway_headers());
+    for name in headers.keys().filter(|name| RESERVED.contains(&name.as_str())) {
+        variables.gateway_headers().refuse(match *name == AUTHORIZATION {
+            true => "`Authorization` holds the step's token or the password: the pipe sets it itself".to_owned(),
+            false => format!("`{name}` is set by the HTTP client, and cannot be set here"),
+        });
+    }
+    headers.values_mut().for_each(|value| value.set_sensitive(true));
+    headers
+}
+
+fn header_map(entry: Entry<'_>) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    for (name, value) in entry.pairs(':', problems) {
+    for (name, value) in entry.pairs(':', |_| None) {
         let parsed = HeaderName::from_bytes(name.as_bytes()).ok();
         match (parsed, HeaderValue::from_str(value.trim())) {
             (Some(name), Ok(value)) => _ = headers.append(name, value),
-            (None, _) => problems.add(entry.variable.name, invalid_header(&name)),
+            (None, _) => entry.refuse(invalid_header(&name)),
             (_, Err(_)) => {
                 let name = whole_or_length(&name);
-                let message = format!("the value of `{name}` has a character that is not allowed");
-                problems.add(entry.variable.name, message);
+                entry.refuse(format!("the value of `{name}` has a character that is not allowed"));
             }
         }
     }
     headers
+}
+
+/// `SIGN_HEADER` and `SIGN_KEY`; `None` if nothing is to be signed.
+fn sign(variables: Variables<'_>) -> Option<(HeaderName, Secret)> {
+    let (header, key) = (variables.sign_header(), variables.sign_key());
+    if header.value.is_none() && key.value.is_none() {
+        return None;
+    }
+    let (text, key) = header.required().zip(key.required())?;
+    let name = HeaderName::from_bytes(text.as_bytes());
+    let name = name.map_err(|_| header.refuse(invalid_header(text)));
+    Some((name.ok()?, Secret::new(key.to_owned())))
+}
+
+fn invalid_header(name: &str) -> String {
+    format!("`{}` is not a valid header name", whole_or_length(name))
 }
 
 /// True if a content type is JSON, such as `application/json` or `application/problem+json`.
@@ -241,6 +231,152 @@ fn is_json(content_type: &str) -> bool {
     media_type.ends_with("/json") || media_type.ends_with("+json")
 }
 
-fn invalid_header(name: &str) -> String {
-    format!("`{}` is not a valid header name", whole_or_length(name))
+/// The name and the namespace in `name` or `name.namespace`; `form` is what is wrong if it is neither.
+fn full_name<'a>(text: &'a str, form: &'static str) -> Result<(&'a str, Option<&'a str>), String> {
+    let (name, namespace) = match text.split_once('.') {
+        Some((name, namespace)) => (name, Some(namespace)),
+        None => (text, None),
+    };
+    if name.is_empty() || namespace.is_some_and(|namespace| namespace.is_empty() || namespace.contains('.')) {
+        return Err(form.to_owned());
+    }
+    match unaddressable(text) {
+        Some(character) => Err(format!("`{}` is not allowed in a function name", character.escape_debug())),
+        None => Ok((name, namespace)),
+    }
+}
+
+/// The problem with a function's URL, or with its path, in place of the function's name.
+fn is_a_url(text: &str) -> Option<String> {
+    let path = match text.split_once("://") {
+        Some((_, rest)) => &rest[rest.find('/')?..],
+        None => text,
+    };
+    let calls = ["/function/", "/async-function/"].map(|mark| path.split_once(mark));
+    let (before, call) = calls.into_iter().flatten().next()?;
+    let is_url = path.len() < text.len() || before.is_empty();
+    is_url.then(|| format!("is a URL or a path: write `{}`", whole_or_length(call)))
+}
+
+/// True if some server on the way may take a path for one that goes up: with backslashes for slashes, encoded once or more often,
+/// or with parameters behind the dots.
+fn leaves(path: &str) -> bool {
+    let mut decoded = path.to_owned();
+    loop {
+        let up = |segment: &str| segment.split(';').next() == Some("..");
+        if decoded.split(['/', '\\']).any(up) {
+            return true;
+        }
+        match percent_decode_str(&decoded).decode_utf8_lossy().into_owned() {
+            more if more == decoded => return false,
+            more => decoded = more,
+        }
+    }
+}
+
+impl VerifyCall {
+    fn parse(text: &str, default_namespace: Option<String>) -> Result<Self, String> {
+        let text = text.trim();
+        if text.chars().any(|character| character.is_whitespace() || character.is_control()) {
+            let message = "the path or query contains a space or a control character: encode it, for example as `%20`";
+            return Err(message.to_owned());
+        }
+        if let Some(error) = is_a_url(text) {
+            return Err(error);
+        }
+        let (rest, query) = match text.split_once('?') {
+            Some((rest, query)) => (rest, Some(query.to_owned())),
+            None => (text, None),
+        };
+        let (called, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let (name, namespace) = full_name(called, VERIFY_FORM)?;
+        if leaves(path) {
+            return Err("the path contains `..`, which would leave the function".to_owned());
+        }
+        if path.contains('\\') {
+            let message = "the path contains `\\`, which URLs take for `/`: write `/`, or encode it as `%5C`";
+            return Err(message.to_owned());
+        }
+        Ok(Self {
+            text: text.to_owned(),
+            name: name.to_owned(),
+            namespace: namespace.map(str::to_owned),
+            path: path.to_owned(),
+            query,
+            default_namespace,
+        })
+    }
+
+    /// The function that is called: of those that are deployed the one of this name, else any other.
+    pub(crate) fn function(&self, deployed: &[FunctionName]) -> FunctionName {
+        let namespace = match &self.namespace {
+            Some(namespace) => Some(namespace.clone()),
+            None => match deployed.iter().find(|function| function.name == self.name) {
+                Some(function) => function.namespace.clone(),
+                None => self.default_namespace.clone(),
+            },
+        };
+        FunctionName { namespace, name: self.name.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<VerifyCall, String> {
+        VerifyCall::parse(text, Some("dev".to_owned()))
+    }
+
+    #[test]
+    fn call_has_name_namespace_path_and_query() {
+        let call = parse(" import.etl/healthz/live?deep=1&x=a?b ").unwrap();
+        assert_eq!((call.name.as_str(), call.namespace.as_deref()), ("import", Some("etl")));
+        assert_eq!((call.path.as_str(), call.query.as_deref()), ("/healthz/live", Some("deep=1&x=a?b")));
+        let call = parse("import?x").unwrap();
+        assert_eq!((call.path.as_str(), call.query.as_deref()), ("", Some("x")));
+    }
+
+    #[test]
+    fn malformed_calls_are_refused() {
+        let refused = |text: &str| parse(text).expect_err(text);
+        for text in ["", "/healthz", "?x", ".etl", "f.", "f.a.b"] {
+            assert_eq!(refused(text), VERIFY_FORM, "{text}");
+        }
+        assert_eq!(refused("f:1"), "`:` is not allowed in a function name");
+        for text in [
+            "f/..",
+            "f/../system/functions",
+            "f/a/%2E%2e/b",
+            r"f/a\..\..\..\system\functions",
+            "f/..%2fsystem",
+            "f/a/..%5C..%5csystem",
+            "f/%252e%252e/x",
+            "f/.%25252e/x",
+            "f/..;a=b/system",
+        ] {
+            assert_eq!(refused(text), "the path contains `..`, which would leave the function", "{text}");
+        }
+        assert_eq!(
+            refused(r"f/a\b"),
+            r"the path contains `\`, which URLs take for `/`: write `/`, or encode it as `%5C`"
+        );
+        for text in ["f/...", "f/a..b", "f/a/..b/c", "f/%2e", "f/100%", "f/%5Cx", "f/a;b/c"] {
+            assert!(parse(text).is_ok(), "{text}");
+        }
+        assert!(refused("f/a b").contains("a space"));
+        for text in ["https://gw.example.com/base/function/resize/healthz?x", "/function/resize/healthz?x"] {
+            assert_eq!(refused(text), "is a URL or a path: write `resize/healthz?x`", "{text}");
+        }
+    }
+
+    #[test]
+    fn function_of_the_stack_file_needs_no_namespace() {
+        let deployed = [FunctionName::new("import", Some("etl")), FunctionName::new("bare", None::<String>)];
+        let function = |text: &str| parse(text).unwrap().function(&deployed).to_string();
+        assert_eq!(function("import"), "import.etl");
+        assert_eq!(function("bare"), "bare");
+        assert_eq!(function("other"), "other.dev");
+        assert_eq!(function("import.prod"), "import.prod");
+    }
 }

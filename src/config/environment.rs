@@ -1,4 +1,4 @@
-//! The process's environment, taken once.
+//! The process's environment, taken once, and what is wrong with it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -60,5 +60,58 @@ impl Environment {
     /// The names of all variables whose values are UTF-8.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.values.keys().map(String::as_str)
+    }
+}
+
+/// The problems of all variables, sorted by name; the same one is kept once. Not [`crate::diagnostic::Diagnostic`]s: users know
+/// the report from Bitbucket's own pipes, with the variable's name above its problems, and without hints.
+#[derive(Clone, Debug, Default)]
+pub struct Problems(BTreeSet<(String, String)>);
+
+impl Problems {
+    pub(crate) fn add(&mut self, name: impl Into<String>, message: impl ToString) {
+        self.0.insert((name.into(), message.to_string()));
+    }
+
+    pub(crate) fn append(&mut self, mut others: Self) {
+        self.0.append(&mut others.0);
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// True if something is wrong with this variable.
+    pub(crate) fn concerns(&self, name: &str) -> bool {
+        self.any(|wrong| wrong == name)
+    }
+
+    pub(super) fn any(&self, concerned: impl Fn(&str) -> bool) -> bool {
+        self.0.iter().any(|(name, _)| concerned(name))
+    }
+
+    /// One problem in place of all that the variable has.
+    pub(super) fn replace(&mut self, name: &str, message: impl ToString) {
+        self.0.retain(|(other, _)| *other != name);
+        self.add(name, message);
+    }
+
+    /// A line for each problem, for a run that goes on in spite of them.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = String> {
+        self.0.iter().map(|(name, message)| format!("`{name}`: {message}"))
+    }
+
+    /// In the shape that the validation errors of Bitbucket's official pipes have.
+    pub fn report(&self) -> String {
+        let mut text = "Validation errors:".to_owned();
+        let mut last = None;
+        for (name, message) in &self.0 {
+            if last != Some(name) {
+                text.push_str(&format!("\n{name}:"));
+                last = Some(name);
+            }
+            text.push_str(&format!("\n- {message}"));
+        }
+        text
     }
 }

@@ -4,18 +4,19 @@ use url::Url;
 
 use super::lints::not_expanded;
 use crate::console::log::whole_or_length;
-use crate::diagnostic::Diagnostic;
 use crate::http::client::{is_cluster_name, is_local};
 use crate::text::variable_name;
 
+/// Paths that people copy along with the gateway's address.
+const OWN_PATHS: [&str; 6] = ["/ui", "/system", "/oauth", "/function", "/async-function", "/.well-known"];
+
 /// Reads a gateway's URL; a base path is kept, a slash at its end is not.
-pub(crate) fn gateway_url(text: &str, allow_http: bool) -> Result<Url, Diagnostic> {
+pub(crate) fn gateway_url(text: &str, allow_http: bool) -> Result<Url, String> {
     let shown = whole_or_length(text);
-    let wrong = |message: String| Err(Diagnostic::error(message));
     // Without the text: nobody knows where in it the password is.
     const CREDENTIALS: &str = "contains a user name or a password: use `OPENFAAS_USERNAME` and `OPENFAAS_PASSWORD`";
     let Some(mut url) = Url::parse(text).ok().filter(|url| text.contains("://") && url.has_host()) else {
-        return wrong(match Url::parse(&format!("https://{text}")) {
+        return Err(match Url::parse(&format!("https://{text}")) {
             _ if variable_name(text).is_some() => not_expanded(text),
             _ if text.contains('@') => CREDENTIALS.to_owned(),
             Ok(_) if !text.contains("://") => format!("`{shown}` is not a URL: write `https://{shown}`"),
@@ -23,58 +24,35 @@ pub(crate) fn gateway_url(text: &str, allow_http: bool) -> Result<Url, Diagnosti
         });
     };
     if !matches!(url.scheme(), "http" | "https") {
-        return wrong(format!("`{}` is not a scheme of a gateway: write `https://…`", whole_or_length(url.scheme())));
+        return Err(format!("`{}` is not a scheme of a gateway: write `https://…`", whole_or_length(url.scheme())));
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return wrong(CREDENTIALS.to_owned());
+        return Err(CREDENTIALS.to_owned());
     }
     if url.query().is_some() || url.fragment().is_some() {
-        return wrong(format!("`{shown}` has a query or a fragment: write the gateway's address only"));
+        return Err(format!("`{shown}` has a query or a fragment: write the gateway's address only"));
     }
-    if let Some((own, what, base)) = api_path(&url) {
-        return wrong(format!("`{own}` is {what}: write `{base}`"));
+    let path = url.path().trim_end_matches('/').to_owned();
+    let is_whole = |(at, own): &(usize, &str)| matches!(path.as_bytes().get(at + own.len()), None | Some(b'/'));
+    if let Some((at, _)) = OWN_PATHS.iter().find_map(|own| path.match_indices(own).find(is_whole)) {
+        url.set_path(&path[..at]);
+        let (own, base) = (whole_or_length(&path[at..]), whole_or_length(url.as_str().trim_end_matches('/')));
+        return Err(format!("`{own}` is a path of the gateway, not part of its address: write `{base}`"));
     }
     if url.scheme() == "http" && !allow_http && is_cluster_name(&url) {
-        return wrong(format!(
+        return Err(format!(
             "`{shown}` is an address inside a cluster, which only a runner there reaches (`runs-on: self.hosted`): use the \
              gateway's public `https://` URL, or on such a runner set `ALLOW_HTTP: 'true'`"
         ));
     }
     if url.scheme() == "http" && !allow_http && !is_local(&url) {
-        return wrong(format!(
+        return Err(format!(
             "`{shown}` is not encrypted, and would send the token in the clear: write `https://…`, or set \
              `ALLOW_HTTP: 'true'` if the network to the gateway is trusted"
         ));
     }
-    let path = url.path().trim_end_matches('/').to_owned();
     url.set_path(&path);
     Ok(url)
-}
-
-/// Paths of the gateway, which people copy along with its address.
-const API_PATHS: [(&str, &str); 7] = [
-    ("/ui", "the gateway's dashboard"),
-    ("/system", "the gateway's API"),
-    ("/oauth/token", "the gateway's token exchange"),
-    ("/oauth", "the gateway's token exchange"),
-    ("/function", "where functions are called"),
-    ("/async-function", "where functions are called"),
-    ("/.well-known", "the gateway's metadata"),
-];
-
-/// A path of the gateway in its URL, what it is, and the URL without it.
-fn api_path(url: &Url) -> Option<(String, &'static str, String)> {
-    let path = url.path().trim_end_matches('/');
-    let found = API_PATHS.iter().find_map(|(own, what)| {
-        let at =
-            path.match_indices(own).find(|(at, _)| matches!(path.as_bytes().get(at + own.len()), None | Some(b'/')))?;
-        Some((at.0, *what))
-    });
-    let (at, what) = found?;
-    let mut base = url.clone();
-    base.set_path(&path[..at]);
-    let base = base.as_str().trim_end_matches('/');
-    Some((whole_or_length(&path[at..]), what, whole_or_length(base)))
 }
 
 #[cfg(test)]
@@ -106,10 +84,10 @@ mod tests {
     #[test]
     fn paths_of_the_gateway_are_not_part_of_its_address() {
         let refused = |text| gateway_url(text, false).expect_err(text).to_string();
-        insta::assert_snapshot!(refused("https://gw.example.com/ui/"), @"`/ui` is the gateway's dashboard: write `https://gw.example.com`");
-        insta::assert_snapshot!(refused("https://gw.example.com/system/functions"), @"`/system/functions` is the gateway's API: write `https://gw.example.com`");
-        insta::assert_snapshot!(refused("https://gw.example.com/oauth/token"), @"`/oauth/token` is the gateway's token exchange: write `https://gw.example.com`");
-        insta::assert_snapshot!(refused("https://gw.example.com/base/function/f"), @"`/function/f` is where functions are called: write `https://gw.example.com/base`");
+        insta::assert_snapshot!(refused("https://gw.example.com/ui/"), @"`/ui` is a path of the gateway, not part of its address: write `https://gw.example.com`");
+        insta::assert_snapshot!(refused("https://gw.example.com/system/functions"), @"`/system/functions` is a path of the gateway, not part of its address: write `https://gw.example.com`");
+        insta::assert_snapshot!(refused("https://gw.example.com/oauth/token"), @"`/oauth/token` is a path of the gateway, not part of its address: write `https://gw.example.com`");
+        insta::assert_snapshot!(refused("https://gw.example.com/base/function/f"), @"`/function/f` is a path of the gateway, not part of its address: write `https://gw.example.com/base`");
         for text in
             ["https://gw.example.com/uikit", "https://gw.example.com/my-system", "https://ui.example.com/systems"]
         {

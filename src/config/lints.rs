@@ -1,9 +1,10 @@
-//! Warnings about variables that are set and probably not what was meant.
+//! Slips in variables: names that are nearly right, values that were not expanded, lists in place of texts.
 
 use std::collections::BTreeSet;
 
 use super::variables::{CALL, VARIABLES, ValueKind, Variable};
 use super::{Environment, Problems, list};
+use crate::console::log::whole_or_length;
 use crate::console::redact;
 use crate::function::Command;
 use crate::stack::slips;
@@ -14,6 +15,9 @@ const NEAR: usize = 2;
 
 /// Variables that mean the same in the stack file as here.
 const SAME_IN_STACK_FILES: [&str; 3] = ["OPENFAAS_URL", "OPENFAAS_NAMESPACE", "OPENFAAS_NS"];
+
+/// The remedy for several names in place of one wildcard or expression.
+const SEVERAL_NAMES: &str = "write `REGEX: '^(first|second)$'`";
 
 /// Names of other tools for what the pipe has a variable for.
 const OF_FAAS_CLI: [(&str, &str); 7] = [
@@ -40,54 +44,28 @@ pub fn warnings(
             warnings.push(format!("`{name}` is not a variable of this pipe: use `{meant}`"));
         }
     }
-    for variable in VARIABLES {
-        let name = variable.name;
-        if problems.concerns(name) {
-            continue;
-        }
+    for variable in VARIABLES.iter().filter(|variable| !problems.concerns(variable.name)) {
+        let Variable { name, kind, .. } = *variable;
+        let is_set = |name: &str| environment.text(name).is_some() || environment.numbered(name).next().is_some();
         let value = environment.text(name);
         // Any other text may be meant. A token that is not one is an error of its own.
-        if let Some(value) = value.filter(|_| variable.kind.is_free() && name != "BITBUCKET_STEP_OIDC_TOKEN")
+        if let Some(value) = value.filter(|_| kind.is_free() && name != "BITBUCKET_STEP_OIDC_TOKEN")
             && variable_name(value).is_some()
         {
             warnings.push(format!("`{name}` {}", not_expanded(value)));
         }
-        let mut parts = environment.numbered(name);
-        let is_set = value.is_some() || variable.kind.is_list() && parts.next().is_some();
-        if is_set && !variable.is_used_by(command) && !substituted.contains(name) {
-            warnings.push(format!("`{name}` is not used by `COMMAND: {command}`, {}", used_by(environment, variable)));
+        if is_set(name) && !substituted.contains(name) {
+            if !variable.is_used_by(command) {
+                let used_by = used_by(environment, variable);
+                warnings.push(format!("`{name}` is not used by `COMMAND: {command}`, {used_by}"));
+            } else if let Some(needed) = needed(variable, command).filter(|needed| !is_set(needed)) {
+                warnings
+                    .push(format!("`{name}` is used by `COMMAND: {command}` only with `{needed}`, which is not set"));
+            }
         }
-        if is_set
-            && variable.is_used_by(command)
-            && !substituted.contains(name)
-            && let Some(needed) = needed(variable, command)
-            && environment.text(needed).is_none()
-            && environment.numbered(needed).next().is_none()
-        {
-            warnings.push(format!("`{name}` is used by `COMMAND: {command}` only with `{needed}`, which is not set"));
-        }
-        if variable.kind == ValueKind::Secret && value.is_some_and(|value| value.trim().len() < redact::SHORTEST) {
-            warnings.push(too_short(&format!("`{name}`")));
-        }
-        if variable.kind == ValueKind::List {
-            let is_unquoted =
-                |item: &String| slips::is_unquoted_json(item.split_once('=').map_or("", |(_, value)| value));
-            let unquoted = list::items(environment, name).iter().position(is_unquoted);
-            warnings.extend(unquoted.map(|index| {
-                format!(
-                    "the value of item {} of `{name}` is JSON without its quotes, which a shell or Bitbucket removed: write \
-                     `\\\"` for each of them",
-                    index + 1
-                )
-            }));
-        }
-        if variable.kind == ValueKind::SecretList {
-            let values = list::items(environment, name).into_iter().map(|item| list::value_of(&item).trim().len());
-            let short = values.enumerate().filter(|(_, length)| (1..redact::SHORTEST).contains(length));
-            warnings.extend(short.map(|(index, _)| too_short(&format!("the value of item {} of `{name}`", index + 1))));
-        }
+        warnings.extend(value_warnings(environment, variable));
         // A list may hold keys and passwords.
-        let parts = environment.numbered(name).filter(|_| variable.kind.is_list());
+        let parts = environment.numbered(name).filter(|_| kind.is_list());
         let clashes =
             parts.chain([name]).filter(|part| substituted.contains(*part) && !SAME_IN_STACK_FILES.contains(part));
         warnings.extend(clashes.map(|part| {
@@ -98,6 +76,39 @@ pub fn warnings(
         }));
     }
     warnings
+}
+
+/// Warnings about secrets that cannot be masked, and about the first value of a list that lacks the quotes of JSON.
+fn value_warnings(environment: &Environment, variable: &Variable) -> Vec<String> {
+    let name = variable.name;
+    let is_short = |value: &str| (1..redact::SHORTEST).contains(&value.trim().len());
+    let too_short = |what: String| {
+        format!("{what} is too short to be masked in the log: it has fewer than {} characters", redact::SHORTEST)
+    };
+    let items = || list::items(environment, name).into_iter().enumerate();
+    match variable.kind {
+        ValueKind::Secret => {
+            let short = environment.text(name).filter(|value| is_short(value));
+            short.map(|_| too_short(format!("`{name}`"))).into_iter().collect()
+        }
+        ValueKind::SecretList => {
+            let short = items().filter(|(_, item)| is_short(list::value_of(item)));
+            short.map(|(index, _)| too_short(format!("the value of item {} of `{name}`", index + 1))).collect()
+        }
+        ValueKind::List => {
+            let value = |item: &str| item.split_once('=').map_or(String::new(), |(_, value)| value.to_owned());
+            let unquoted = items().find(|(_, item)| slips::is_unquoted_json(&value(item)));
+            let warning = |(index, _)| {
+                format!(
+                    "the value of item {} of `{name}` is JSON without its quotes, which a shell or Bitbucket removed: \
+                     write `\\\"` for each of them",
+                    index + 1
+                )
+            };
+            unquoted.map(warning).into_iter().collect()
+        }
+        _ => Vec::new(),
+    }
 }
 
 /// The variable without which a command does not use another.
@@ -144,8 +155,47 @@ pub(super) fn not_expanded(reference: &str) -> String {
     )
 }
 
-fn too_short(what: &str) -> String {
-    format!("{what} is too short to be masked in the log: it has fewer than {} characters", redact::SHORTEST)
+/// Adds what is wrong with variables that take one text, in place of what was found so far, which only follows from it.
+pub(super) fn check_texts(environment: &Environment, command: Command, problems: &mut Problems) {
+    for variable in VARIABLES.iter().filter(|variable| !variable.kind.is_list()) {
+        let name = variable.name;
+        if environment.numbered(name).next().is_some() {
+            problems.replace(name, is_a_list(environment, variable));
+        } else if variable.is_used_by(command)
+            && !variable.kind.is_free()
+            && let Some(wrong) = environment.text(name).and_then(|value| wrong_text(name, value))
+        {
+            problems.replace(name, wrong);
+        }
+    }
+}
+
+/// The problem with a text that no variable of the pipe can have.
+fn wrong_text(name: &str, value: &str) -> Option<String> {
+    if let Some(reference) = variable_name(value).map(|_| value).or_else(|| slips::braced_reference(value)) {
+        return Some(not_expanded(reference));
+    }
+    if name == "FILTER" && value.contains([',', ' ', ';']) {
+        return Some(format!("is one wildcard, not several: {SEVERAL_NAMES}"));
+    }
+    // A file may be named so.
+    slips::odd_character(value).map(|odd| format!("contains {odd}")).filter(|_| name != "CA_CERT")
+}
+
+/// A list is never read in part: with an item as its value, a `FILTER` would select less than its author wrote, and without
+/// one everything.
+fn is_a_list(environment: &Environment, variable: &Variable) -> String {
+    let name = variable.name;
+    let item = |index: usize| environment.text(&format!("{name}_{index}"));
+    let write = match (variable.kind, name) {
+        (ValueKind::Secret, _) => format!("write `{name}: $VARIABLE`, with the name of a secured variable"),
+        (_, "FILTER" | "REGEX") if item(1).is_some() => SEVERAL_NAMES.to_owned(),
+        _ => {
+            let shown = whole_or_length(&item(0).unwrap_or("…").replace('\'', "''"));
+            format!("write `{name}: '{}'`", if shown.starts_with('<') { "…" } else { &shown })
+        }
+    };
+    format!("is a list, but takes one text: {write}")
 }
 
 /// The variable that `name` was probably meant to be, if it is not one itself.

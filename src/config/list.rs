@@ -7,7 +7,7 @@ use granit_parser::{Event, Parser};
 use super::lints::not_expanded;
 use super::secrets::is_unexpanded;
 use super::variables::{Entry, ValueKind};
-use super::{Environment, NOT_UTF8, Problems};
+use super::{Environment, NOT_UTF8};
 use crate::console::log::whole_or_length;
 use crate::stack::slips;
 use crate::text::variable_name;
@@ -16,40 +16,36 @@ use crate::text::variable_name;
 const MAX_ITEMS: usize = 10_000;
 
 impl Entry<'_> {
-    /// A list in any of the forms it can arrive in, without what is wrong.
-    pub(super) fn list(&self, problems: &mut Problems) -> Vec<String> {
-        let (name, mut local) = (self.variable.name, Problems::default());
-        let numbered = self.numbered_items(&mut local);
-        let items = match (numbered, self.value) {
+    /// A list in any of the forms it can arrive in; empty if anything is wrong with it.
+    pub(super) fn list(&self) -> Vec<String> {
+        let name = self.variable.name;
+        let items = match (self.numbered_items(), self.value) {
             (Some(_), Some(_)) => {
-                local.add(name, format!("is set twice, as `{name}` and as `{name}_COUNT`: remove one"));
+                self.refuse(format!("is set twice, as `{name}` and as `{name}_COUNT`: remove one"));
                 Vec::new()
             }
             (Some(items), None) => items,
             (None, text) => text_items(text.unwrap_or_default()).unwrap_or_else(|wrong| {
-                local.add(name, wrong);
+                self.refuse(wrong);
                 Vec::new()
             }),
         };
         for (index, item) in items.iter().enumerate() {
             if let Some(wrong) = wrong_item(item, self.variable.kind) {
-                local.add(name, format!("item {} {wrong}", index + 1));
+                self.refuse(format!("item {} {wrong}", index + 1));
             }
         }
-        let is_valid = local.is_empty();
-        problems.append(local);
-        if is_valid { items } else { Vec::new() }
+        if self.is_wrong() { Vec::new() } else { items }
     }
 
     /// A list of names, which have neither commas nor white space.
-    pub(super) fn names(&self, problems: &mut Problems) -> Vec<String> {
+    pub(super) fn names(&self) -> Vec<String> {
         let is_gap = |character: char| character == ',' || character == ';' || character.is_whitespace();
         let mut names = Vec::new();
-        for item in self.list(problems) {
-            let parts: Vec<&str> = item.split(is_gap).filter(|part| !part.is_empty()).collect();
+        for item in self.list() {
+            let parts: Vec<_> = item.split(is_gap).filter(|part| !part.is_empty()).map(str::to_owned).collect();
             if parts.len() > 1 {
-                let message = format!("`{}` is several names: {}", whole_or_length(&item), write_list(&parts));
-                problems.add(self.variable.name, message);
+                self.refuse(format!("`{}` is several names: {}", whole_or_length(&item), write_list(&parts)));
             } else {
                 names.push(item.trim().to_owned());
             }
@@ -58,48 +54,29 @@ impl Entry<'_> {
     }
 
     /// A list of names that have a parser of their own.
-    pub(super) fn list_of<T, E: ToString>(
-        &self,
-        problems: &mut Problems,
-        parse: impl Fn(&str) -> Result<T, E>,
-    ) -> Vec<T> {
-        let items = self.names(problems);
-        let parsed = items.iter().map(|item| parse(item).map_err(|error| problems.add(self.variable.name, error)));
-        parsed.filter_map(Result::ok).collect()
+    pub(super) fn list_of<T, E: ToString>(&self, parse: impl Fn(&str) -> Result<T, E>) -> Vec<T> {
+        let names = self.names();
+        names.iter().filter_map(|name| parse(name).map_err(|error| self.refuse(error)).ok()).collect()
     }
 
     /// A list of keys and values, each item split at its first separator: `=`, or `:` for headers.
-    pub(super) fn pairs(&self, separator: char, problems: &mut Problems) -> Vec<(String, String)> {
-        self.numbered_pairs(separator, problems).into_iter().map(|(_, pair)| pair).collect()
-    }
-
-    /// The same with the numbers of the items, from 1.
-    pub(super) fn numbered_pairs(&self, separator: char, problems: &mut Problems) -> Vec<(usize, (String, String))> {
-        let name = self.variable.name;
+    pub(super) fn pairs(&self, separator: char, key_fault: impl Fn(&str) -> Option<String>) -> Vec<(String, String)> {
         let mut pairs = Vec::new();
-        let items = self.list(problems);
-        self.check_pairs(separator, &items, problems);
-        for (index, item) in items.iter().enumerate() {
-            match pair(item, separator) {
-                // A query may have any key; headers and secrets have rules of their own for their names.
-                Ok((key, _))
-                    if self.variable.kind == ValueKind::List
-                        && name != "QUERY"
-                        && key.contains(char::is_whitespace) =>
-                {
-                    problems.add(name, format!("item {} has white space before its `=`", index + 1));
-                }
-                Ok(pair) => pairs.push((index + 1, pair)),
-                Err(wrong) => problems.add(name, format!("item {} {wrong}", index + 1)),
+        for (index, item) in self.items_with(separator).iter().enumerate() {
+            let pair = pair(item, separator);
+            match pair.and_then(|pair| key_fault(&pair.0).map_or(Ok(pair), Err)) {
+                Ok(pair) => pairs.push(pair),
+                Err(wrong) => self.refuse(format!("item {} {wrong}", index + 1)),
             }
         }
         pairs
     }
 
-    /// A list of texts that may be pairs, such as constraints.
-    pub(super) fn texts(&self, problems: &mut Problems) -> Vec<String> {
-        let items = self.list(problems);
-        self.check_pairs('=', &items, problems);
+    /// A list of texts, many of which are keys and values, such as constraints. One line such as `A=1,B=2` is refused.
+    pub(super) fn items_with(&self, separator: char) -> Vec<String> {
+        let items = self.list();
+        let form = |name: &str| if separator == '=' { format!("{name}=…") } else { format!("{name}: …") };
+        self.check_lines(&items, |line| names_in_line(line, separator).into_iter().map(form).collect());
         items
     }
 
@@ -108,72 +85,44 @@ impl Entry<'_> {
         self.value.is_some_and(|text| !is_yaml(text) && text.trim().contains('\n'))
     }
 
-    /// The items of a list that is written as lines of text, where people also separate items as they do elsewhere.
-    fn lines<'i>(&self, items: &'i [String]) -> &'i [String] {
-        if self.value.is_some_and(|text| !is_yaml(text)) { items } else { &[] }
-    }
-
-    /// Adds the lines that are several items by their form, such as paths or calls.
-    pub(super) fn check_lines<'i>(
-        &self,
-        items: &'i [String],
-        problems: &mut Problems,
-        split: impl Fn(&'i str) -> Vec<&'i str>,
-    ) {
-        for parts in self.lines(items).iter().map(|line| split(line)).filter(|parts| parts.len() > 1) {
-            let message = format!("is one line that looks like {} items: {}", parts.len(), write_list(&parts));
-            problems.add(self.variable.name, message);
-        }
-    }
-
-    /// Adds lines such as `A=1,B=2`. In a YAML list, an item may have any text after its separator.
-    fn check_pairs(&self, separator: char, items: &[String], problems: &mut Problems) {
-        self.lines(items).iter().for_each(|line| self.check_pair(separator, line, problems));
-    }
-
-    fn check_pair(&self, separator: char, line: &str, problems: &mut Problems) {
-        let names = names_in_line(line, separator);
-        if names.len() < 2 {
+    /// Refuses lines that are several items by their form: in lines of text, people separate items as they do elsewhere, while an
+    /// item of a YAML list may have any text.
+    pub(super) fn check_lines(&self, items: &[String], split: impl Fn(&str) -> Vec<String>) {
+        if self.value.is_none_or(is_yaml) {
             return;
         }
-        if self.variable.kind == ValueKind::SecretList {
-            // The names may be parts of a value.
-            let message =
-                "is one line that looks like several items: write a list, ['first', 'second'], also if it is one item";
-            problems.add(self.variable.name, message);
-            return;
+        for parts in items.iter().map(|line| split(line)).filter(|parts| parts.len() > 1) {
+            // The keys of secrets may be parts of a value.
+            let shown = if self.variable.kind == ValueKind::SecretList { &[][..] } else { &parts };
+            self.refuse(format!(
+                "is one line that looks like {} items: {}; if it is one item, write it as a list of one",
+                parts.len(),
+                write_list(shown)
+            ));
         }
-        let item = |name: &&str| if separator == '=' { format!("{name}=…") } else { format!("{name}: …") };
-        let items: Vec<String> = names.iter().map(item).collect();
-        let items: Vec<&str> = items.iter().map(String::as_str).collect();
-        let message = format!(
-            "is one line that looks like {} items: {}; if it is one item, write it as a list of one",
-            items.len(),
-            write_list(&items)
-        );
-        problems.add(self.variable.name, message);
     }
 
     /// The list as Bitbucket passes it: `NAME_COUNT`, `NAME_0`, `NAME_1`, …; `None` if it does not.
-    fn numbered_items(&self, problems: &mut Problems) -> Option<Vec<String>> {
+    fn numbered_items(&self) -> Option<Vec<String>> {
         let (name, environment) = (self.variable.name, self.environment);
+        let refuse = |part: &str, message: &str| self.problems.borrow_mut().add(part, message);
         let mut set: BTreeSet<&str> = environment.numbered(name).collect();
         let count_name = format!("{name}_COUNT");
         set.remove(count_name.as_str());
         if environment.is_garbled(&count_name) {
-            problems.add(count_name, NOT_UTF8);
+            refuse(&count_name, NOT_UTF8);
             return Some(Vec::new());
         }
         let Some(count) = environment.text(&count_name) else {
             for item in &set {
-                problems.add(*item, format!("is set, but `{count_name}` is not: write `{name}` as a YAML list"));
+                refuse(item, &format!("is set, but `{count_name}` is not: write `{name}` as a YAML list"));
             }
             return (!set.is_empty()).then(Vec::new);
         };
         let Some(number) = count.parse::<usize>().ok().filter(|number| *number <= MAX_ITEMS) else {
             let count = whole_or_length(count);
             let message = format!("`{count}` is not a whole number up to {MAX_ITEMS}: write `{name}` as a YAML list");
-            problems.add(count_name, message);
+            refuse(&count_name, &message);
             return Some(Vec::new());
         };
         let mut items = Vec::new();
@@ -181,12 +130,12 @@ impl Entry<'_> {
             set.remove(item.as_str());
             match environment.get(&item) {
                 Some(value) => items.push(value.to_owned()),
-                None if environment.is_garbled(&item) => problems.add(item, NOT_UTF8),
-                None => problems.add(item, format!("is missing: `{count_name}` is {number}")),
+                None if environment.is_garbled(&item) => refuse(&item, NOT_UTF8),
+                None => refuse(&item, &format!("is missing: `{count_name}` is {number}")),
             }
         }
         for item in set {
-            problems.add(item, format!("is set, but `{count_name}` is {number}: write `{name}` as a YAML list"));
+            refuse(item, &format!("is set, but `{count_name}` is {number}: write `{name}` as a YAML list"));
         }
         Some(items)
     }
@@ -282,10 +231,10 @@ fn names_in_line(line: &str, separator: char) -> Vec<&str> {
 }
 
 /// The text to write for these items.
-pub(super) fn write_list(items: &[&str]) -> String {
+fn write_list(items: &[String]) -> String {
     let items = items.iter().map(|item| format!("'{}'", item.replace('\'', "''"))).collect::<Vec<_>>().join(", ");
     let shown = whole_or_length(&items);
-    if shown.starts_with('<') {
+    if shown.is_empty() || shown.starts_with('<') {
         "write a list, ['first', 'second']".to_owned()
     } else {
         format!("write a list, [{shown}]")

@@ -1,19 +1,15 @@
 //! From the environment to what the commands work with; the only reader of the environment.
 
 mod calls;
+mod deploy;
 mod environment;
 mod gateway_url;
-mod given_secrets;
 mod lints;
 mod list;
 mod parse;
-mod problems;
-mod registries;
-mod scalars;
 mod secrets;
 mod value;
 mod variables;
-mod verify;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,18 +18,16 @@ use std::time::Duration;
 use http::HeaderMap;
 use url::Url;
 
-pub use environment::Environment;
+pub(crate) use calls::{Verify, VerifyCall};
+pub(crate) use deploy::{GivenSecret, ImageChecks, SecretSource};
+pub use environment::{Environment, Problems};
 pub(crate) use gateway_url::gateway_url;
-pub(crate) use given_secrets::{GivenSecret, SecretSource};
 pub(crate) use lints::check_names;
 pub use lints::warnings;
 pub use parse::read;
-pub use problems::Problems;
-pub(crate) use registries::ImageChecks;
 pub(crate) use secrets::is_secret;
 pub(crate) use variables::TOKENS;
 pub use variables::{VARIABLES, ValueKind, Variable};
-pub(crate) use verify::{Verify, VerifyCall};
 
 use crate::console::redact::Secret;
 use crate::function::Command;

@@ -3,7 +3,6 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::Problems;
 use super::variables::Entry;
 use crate::console::log::whole_or_length;
 
@@ -18,64 +17,55 @@ impl<'a> Entry<'a> {
     }
 
     /// The value that the command cannot do without.
-    pub(super) fn required(&self, problems: &mut Problems) -> Option<&'a str> {
+    pub(super) fn required(&self) -> Option<&'a str> {
         if self.value.is_none() {
-            problems.add(self.variable.name, super::missing(self.is_blank()));
+            self.refuse(super::missing(self.is_blank()));
         }
         self.value
     }
 
     /// `true`, `yes`, `on`, `1` and their opposites, in any case.
-    pub(super) fn boolean(&self, problems: &mut Problems) -> bool {
-        self.parsed(problems, boolean, |shown| format!("`{shown}` is not a boolean: write 'true' or 'false'"))
+    pub(super) fn boolean(&self) -> bool {
+        self.parsed(boolean, |shown| format!("`{shown}` is not a boolean: write 'true' or 'false'"))
     }
 
     /// A duration above zero.
-    pub(super) fn duration(&self, problems: &mut Problems) -> Duration {
+    pub(super) fn duration(&self) -> Duration {
         let form = |shown: &str| match duration(shown) {
             Some(_) => "must be more than 0".to_owned(),
             None => format!("`{shown}` is not a duration: write for example '90s', '1m30s' or '500ms'"),
         };
-        self.parsed(problems, |text| duration(text).filter(|duration| !duration.is_zero()), form)
+        self.parsed(|text| duration(text).filter(|duration| !duration.is_zero()), form)
     }
 
-    pub(super) fn number(&self, bounds: RangeInclusive<u32>, problems: &mut Problems) -> u32 {
+    pub(super) fn number(&self, bounds: RangeInclusive<u32>) -> u32 {
         let parse = |text: &str| text.parse().ok().filter(|number| bounds.contains(number));
         let (least, most) = (bounds.start(), bounds.end());
-        self.parsed(problems, parse, |shown| format!("`{shown}` is not a whole number from {least} to {most}"))
+        self.parsed(parse, |shown| format!("`{shown}` is not a whole number from {least} to {most}"))
     }
 
     /// One of some words, in any case.
-    pub(super) fn choice<T: Copy>(&self, choices: &[(&str, T)], problems: &mut Problems) -> T {
+    pub(super) fn choice<T: Copy>(&self, choices: &[(&str, T)]) -> T {
         let parse =
             |text: &str| choices.iter().find(|(word, _)| word.eq_ignore_ascii_case(text)).map(|(_, value)| *value);
-        self.parsed(problems, parse, |shown| {
+        self.parsed(parse, |shown| {
             let words: Vec<_> = choices.iter().map(|(word, _)| *word).collect();
             format!("unallowed value `{shown}`: write one of {}", words.join(", "))
         })
     }
 
     /// The value parsed; the default if the variable is not set, or if its value is wrong, which becomes a problem.
-    fn parsed<T>(
-        &self,
-        problems: &mut Problems,
-        parse: impl Fn(&str) -> Option<T>,
-        wrong: impl Fn(&str) -> String,
-    ) -> T {
+    fn parsed<T>(&self, parse: impl Fn(&str) -> Option<T>, wrong: impl Fn(&str) -> String) -> T {
         let parsed = self.value.map(&parse);
         if let (Some(value), Some(None)) = (self.value, &parsed) {
-            problems.add(self.variable.name, wrong(&whole_or_length(value)));
+            self.refuse(wrong(&whole_or_length(value)));
         }
         parsed.flatten().or_else(|| parse(self.variable.default)).expect("the defaults in the table are valid")
     }
 
     /// A value with a parser of its own; `None` if it is not set, or wrong.
-    pub(super) fn parsed_by<T, E: ToString>(
-        &self,
-        problems: &mut Problems,
-        parse: impl Fn(&str) -> Result<T, E>,
-    ) -> Option<T> {
-        self.value.and_then(|text| parse(text).map_err(|error| problems.add(self.variable.name, error)).ok())
+    pub(super) fn parsed_by<T, E: ToString>(&self, parse: impl Fn(&str) -> Result<T, E>) -> Option<T> {
+        self.value.and_then(|text| parse(text).map_err(|error| self.refuse(error)).ok())
     }
 }
 

@@ -1,8 +1,9 @@
 //! The table of the pipe's variables: the only place that names them all.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use super::Environment;
+use super::{Environment, Problems};
 use crate::function::Command;
 
 const ALL: &[Command] = Command::ALL;
@@ -141,9 +142,20 @@ pub(super) struct Entry<'a> {
     pub(super) environment: &'a Environment,
     /// `None` if it is not set or blank.
     pub(super) value: Option<&'a str>,
+    pub(super) problems: &'a RefCell<Problems>,
 }
 
 impl Entry<'_> {
+    /// Adds what is wrong with it.
+    pub(super) fn refuse(&self, message: impl ToString) {
+        self.problems.borrow_mut().add(self.variable.name, message);
+    }
+
+    /// True if something is wrong with it, or with a part of the list that was written for it.
+    pub(super) fn is_wrong(&self) -> bool {
+        self.problems.borrow().any(|name| self.variable.owns(name))
+    }
+
     /// True if it is set and blank, as `X: $UNSET` arrives.
     pub(super) fn is_blank(&self) -> bool {
         // These reach the pipe blank if they are not set at all (`pipe.yml`).
@@ -152,11 +164,13 @@ impl Entry<'_> {
     }
 }
 
-/// The pipe's variables as the environment has them, a method each.
+/// The pipe's variables as the environment has them, a method each. What reads them adds what is wrong to the problems, and
+/// returns the default in its place.
 #[derive(Clone, Copy)]
 pub(super) struct Variables<'a> {
     pub(super) environment: &'a Environment,
     pub(super) values: &'a Values,
+    pub(super) problems: &'a RefCell<Problems>,
 }
 
 /// The values of the variables that are set, by their names in lower case.
@@ -182,7 +196,7 @@ impl Values {
 impl<'a> Variables<'a> {
     fn entry(self, variable: &'static Variable) -> Entry<'a> {
         let value = self.values.0.get(&variable.name.to_ascii_lowercase()).map(String::as_str);
-        Entry { variable, environment: self.environment, value }
+        Entry { variable, environment: self.environment, value, problems: self.problems }
     }
 }
 
