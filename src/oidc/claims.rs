@@ -4,6 +4,7 @@ use jsonwebtoken::errors::ErrorKind;
 use serde_json::{Map, Value};
 
 use super::{LONGEST_TOKEN, TokenError};
+use crate::console::log::quote;
 use crate::text::variable_name;
 
 /// The claims of a token; those that Bitbucket documents have a method each.
@@ -42,7 +43,7 @@ pub(super) fn refuse_non_token(value: &[u8]) -> Result<(), TokenError> {
     match std::str::from_utf8(value) {
         // A name in lower case may be a password that begins with `$`, which no message may show.
         Ok(text) if variable_name(text).is_some_and(|name| name.len() <= 64 && !name.contains(char::is_lowercase)) => {
-            Err(TokenError::Unexpanded(text.to_owned()))
+            Err(TokenError::Unexpanded(quote(text)))
         }
         _ => Ok(()),
     }

@@ -94,6 +94,7 @@ fn what_is_no_token_is_refused_with_what_it_looks_like() {
         " \n",
         "$BITBUCKET_STEP_OIDC_TOKEN",
         "${TOKEN}",
+        "${{\n TOKEN }}",
         "$tr0ng",
         "hunter2",
         "Bearer a.b.c",
@@ -112,10 +113,11 @@ fn what_is_no_token_is_refused_with_what_it_looks_like() {
         Ok(_) => "accepted".to_owned(),
         Err(error) => error.to_string(),
     });
-    assert_snapshot!(errors.join("\n"), @"
+    assert_snapshot!(errors.join("\n"), @r"
     no ID token: the step has no `oidc` block
     `BITBUCKET_STEP_OIDC_TOKEN` is the text `$BITBUCKET_STEP_OIDC_TOKEN`, not a token
     `BITBUCKET_STEP_OIDC_TOKEN` is the text `${TOKEN}`, not a token
+    `BITBUCKET_STEP_OIDC_TOKEN` is the text `${{\n TOKEN }}`, not a token
     `BITBUCKET_STEP_OIDC_TOKEN` is not a JWT: it has one part instead of three, like a password or an opaque access token
     `BITBUCKET_STEP_OIDC_TOKEN` is not a JWT: it has one part instead of three, like a password or an opaque access token
     `BITBUCKET_STEP_OIDC_TOKEN` is not a JWT: it begins with `Bearer`, which is not part of the token
