@@ -93,15 +93,15 @@ fn web_page_instead_of_a_gateway_is_reported() {
     });
     insta::assert_snapshot!(errors.join("\n"), @"
     ERROR: POST /oauth/token: 200 OK, a web page (`Welcome to nginx!`)
-      hint: a web page answered at `http://[GATEWAY]`, not the gateway: a proxy or an ingress in front of it requires its own sign-in, or admits only some addresses; let `/oauth/token` and `/system/` pass there
+      hint: the response at `http://[GATEWAY]` is a web page, not the gateway's: a proxy or an ingress in front of it requires its own sign-in, or admits only some addresses; let `/oauth/token` and `/system/` pass there
     ✖ nothing was deployed
 
     ERROR: POST /oauth/token: 404 Not Found, a web page (`Welcome to nginx!`)
-      hint: a web page answered at `http://[GATEWAY]`, not an OpenFaaS gateway: check `OPENFAAS_URL`, also for a missing base path
+      hint: the response at `http://[GATEWAY]` is a web page, not an OpenFaaS gateway's: check `OPENFAAS_URL`, also for a missing base path
     ✖ nothing was deployed
 
     ERROR: POST /oauth/token: 405 Method Not Allowed, a web page (`Welcome to nginx!`)
-      hint: a web page answered at `http://[GATEWAY]`, not an OpenFaaS gateway: check `OPENFAAS_URL`, also for a missing base path
+      hint: the response at `http://[GATEWAY]` is a web page, not an OpenFaaS gateway's: check `OPENFAAS_URL`, also for a missing base path
     ✖ nothing was deployed
     ");
 }
@@ -124,9 +124,9 @@ fn web_page_in_response_to_an_invocation_is_reported() {
     gateway.fault(Fault::any().status(404).header("Content-Type", "text/html").body("<html>nginx</html>"));
     let ran = Pipe::at(&gateway).var("COMMAND", "invoke").var("FUNCTION", "f").run().exits(1);
     insta::assert_snapshot!(first_error(&ran), @"
-    ERROR: an ingress answered 404 Not Found, not `f`: a web page
+    ERROR: an ingress returned 404 Not Found, not `f`: a web page
       hint: check `OPENFAAS_URL` (`http://[GATEWAY]`), including its base path
-    ✖ `f` answered with status 404
+    ✖ the invocation of `f` failed with status 404
     ");
 }
 

@@ -393,7 +393,7 @@ fn stack_file_is_fetched_from_a_url() {
     assert!(gateway.function("openfaas-fn", "f").is_some());
     gateway.clear_faults();
     gateway.clear_requests();
-    pipe.run().exits(2).says("could not be fetched: the server answered 404 Not Found");
+    pipe.run().exits(2).says("could not be fetched: the server returned 404 Not Found");
     assert_eq!(gateway.requests().len(), 1);
     pipe.var("CA_CERT", "none").run().exits(2).says("STACK_FILE:\n- `CA_CERT`: `none` does not exist");
 }

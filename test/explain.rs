@@ -270,11 +270,11 @@ fn sign_in_page_of_a_proxy_is_not_mistaken_for_iam() {
         let page = "<html><head><title>401 Authorization Required</title></head></html>";
         gateway.fault(Fault::any().status(status).header("Content-Type", "text/html").body(page));
         let ran = deploy(&gateway).run().exits(4);
-        let ran = ran.says("hint: a web page answered at `http://127.0.0.1:");
-        ran.says("not the gateway: a proxy or an ingress in front of it requires its own sign-in");
+        let ran = ran.says("hint: the response at `http://127.0.0.1:");
+        ran.says("not the gateway's: a proxy or an ingress in front of it requires its own sign-in");
         gateway.clear_faults();
         gateway.fault(Fault::on("PUT", "/system/").status(status).header("Content-Type", "text/html").body(page));
-        deploy(&gateway).run().exits(3).says("not the gateway: a proxy").does_not_say("the Policy lacks");
+        deploy(&gateway).run().exits(3).says("not the gateway's: a proxy").does_not_say("the Policy lacks");
     }
 }
 
@@ -284,7 +284,7 @@ fn token_rejected_after_the_exchange_is_explained() {
     gateway.fault(Fault::on("PUT", "/system/").status(401).body("invalid or expired token"));
     insta::assert_snapshot!(first_error(&deploy(&gateway).run().exits(3)), @"
     ERROR: `import-csv.etl`: PUT /system/functions: 401 Unauthorized: `invalid or expired token`
-      hint: the gateway exchanged the step's token, but does not accept the token that it issued: check whether several gateways with different keys answer at this URL, and whether their clocks are right
+      hint: the gateway exchanged the step's token, but does not accept the token that it issued: check whether several gateways with different keys respond at this URL, and whether their clocks are right
     FUNCTION  NAMESPACE  IMAGE  RESULT  TIME
     import-csv  etl  docker.io/username/import-csv:latest  not permitted  [TIME]
     ✖ 1 of 1 function not deployed
@@ -298,15 +298,15 @@ fn missing_function_is_reported_with_similar_names() {
     put(&gateway, "etl", "unlike");
     let pipe = Pipe::at(&gateway).var("COMMAND", "invoke").var("FUNCTION", "import-cvs.etl");
     insta::assert_snapshot!(first_error(&pipe.run().exits(1)), @"
-    ERROR: `import-cvs.etl` answered 404 Not Found to POST /function/import-cvs.etl, call id `[ID]`
+    ERROR: `import-cvs.etl` returned 404 Not Found to POST /function/import-cvs.etl, call id `[ID]`
       hint: there is no function `import-cvs` in namespace `etl`; similar names: `import-csv`
-    ✖ `import-cvs` answered with status 404
+    ✖ the invocation of `import-cvs` failed with status 404
     ");
     let ran = pipe.var("FUNCTION", "nothing-of-the-kind").run().exits(1);
     insta::assert_snapshot!(first_error(&ran), @"
-    ERROR: `nothing-of-the-kind` answered 404 Not Found to POST /function/nothing-of-the-kind, call id `[ID]`
+    ERROR: `nothing-of-the-kind` returned 404 Not Found to POST /function/nothing-of-the-kind, call id `[ID]`
       hint: there is no function `nothing-of-the-kind` in namespace `openfaas-fn`
-    ✖ `nothing-of-the-kind` answered with status 404
+    ✖ the invocation of `nothing-of-the-kind` failed with status 404
     ");
 }
 
@@ -315,12 +315,12 @@ fn missing_function_is_reported_without_permission_to_list() {
     let gateway = guide(&issuer());
     let pipe = Pipe::at(&gateway).var("COMMAND", "invoke").var("FUNCTION", "import-cvs.etl");
     insta::assert_snapshot!(first_error(&pipe.run().exits(1)), @"
-    ERROR: `import-cvs.etl` answered 404 Not Found to POST /function/import-cvs.etl, call id `[ID]`
+    ERROR: `import-cvs.etl` returned 404 Not Found to POST /function/import-cvs.etl, call id `[ID]`
       hint: there is no function with this name: check its name and namespace, and that it was deployed
-    ✖ `import-cvs` answered with status 404
+    ✖ the invocation of `import-cvs` failed with status 404
     ");
     gateway.fault(Fault::on("POST", "/function/").times(1).status(404).body("no such order"));
-    pipe.run().exits(1).says("hint: either the function itself answers 404, or there is no function with this name");
+    pipe.run().exits(1).says("hint: either the function itself returns 404, or there is no function with this name");
     let ran = pipe.without("BITBUCKET_STEP_OIDC_TOKEN").run().exits(1);
     ran.says("404 Not Found").does_not_say("ID token");
 }
@@ -435,7 +435,7 @@ fn invocation_without_permission_is_explained() {
     pipe.run().exits(0);
     let ran = pipe.var("COMMAND", "invoke").var("FUNCTION", "import-csv.etl").run().exits(3);
     insta::assert_snapshot!(first_error(&ran), @r#"
-    ERROR: `import-csv.etl` answered 403 Forbidden to POST /function/import-csv.etl, call id `[ID]`
+    ERROR: `import-csv.etl` returned 403 Forbidden to POST /function/import-csv.etl, call id `[ID]`
       hint: the Policy lacks `Function:Invoke` on `etl:import-csv`; add to its `statement:`
       # ----- copy from here -----
         - sid: openfaas-pipe-1
@@ -446,7 +446,7 @@ fn invocation_without_permission_is_explained() {
           - "etl:import-csv"
       # ----- to here -----
       `COMMAND: whoami` prints the complete Policy that this step needs
-    ✖ `import-csv` answered with status 403
+    ✖ the invocation of `import-csv` failed with status 403
     "#);
 }
 

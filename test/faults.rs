@@ -84,11 +84,11 @@ fn rows() -> Vec<Row> {
         ("409 Conflict", F(|f| f.status(409)), Fails(1), Fails(1), Fails(1), "409 Conflict"),
         ("522 of Cloudflare", F(|f| f.status(522)), Retried(4), Fails(4), Retried(4), "522 (Cloudflare: no connection to the gateway)"),
         ("A redirect to a sign-in", F(|f| f.redirect(302, "https://elsewhere.example.com/")), Fails(4), Fails(4), Fails(4), "a redirect to `https://elsewhere.example.com/`"),
-        ("The gateway answers with something that is not HTTP", F(|f| f.raw("SSH-2.0-OpenSSH_9.2\r\n")), Fails(4), Fails(4), Fails(4), "the response is not HTTP"),
+        ("The gateway returns something that is not HTTP", F(|f| f.raw("SSH-2.0-OpenSSH_9.2\r\n")), Fails(4), Fails(4), Fails(4), "the response is not HTTP"),
         ("The certificate authority is unknown", Cause::Certificate(Certificate::UnknownAuthority), Fails(4), Fails(4), Fails(4), "the certificate's issuer is not trusted"),
         ("The certificate is for another host name", Cause::Certificate(Certificate::WrongHost), Fails(4), Fails(4), Fails(4), "the certificate is not for this host name"),
         ("The certificate has expired", Cause::Certificate(Certificate::Expired), Fails(4), Fails(4), Fails(4), "the certificate expired on"),
-        ("The gateway answers TLS with plain HTTP", Cause::PlainHttp, Fails(4), Fails(4), Fails(4), "the port does not speak TLS"),
+        ("The gateway responds to TLS with plain HTTP", Cause::PlainHttp, Fails(4), Fails(4), Fails(4), "the port does not speak TLS"),
         ("The host name cannot be resolved", Cause::UnknownHost, Fails(4), Fails(4), Fails(4), "the host name cannot be resolved"),
     ];
     rows.into_iter()
@@ -309,7 +309,7 @@ fn transient_failures_to_fetch_a_stack_file_are_retried() {
     let url = format!("{}/stack.yml", gateway.url());
     let pipe = Pipe::at(&gateway).var("CA_CERT", gateway.ca_pem()).var("STACK_FILE", &url);
     let ran = pipe.run().exits(0);
-    ran.says(&format!("`{url}` could not be fetched: the server answered 503 Service Unavailable; retrying in 0 ms"))
+    ran.says(&format!("`{url}` could not be fetched: the server returned 503 Service Unavailable; retrying in 0 ms"))
         .says("could not be fetched: the connection was closed before the response was complete; retrying in ")
         .says(" (3 of 4)");
     gateway.clear_faults();
@@ -319,7 +319,7 @@ fn transient_failures_to_fetch_a_stack_file_are_retried() {
         .run()
         .exits(2)
         .says("STACK_FILE:\n- ")
-        .says("could not be fetched: the server answered 503");
+        .says("could not be fetched: the server returned 503");
     assert_eq!(gateway.requests().len(), 3);
 }
 

@@ -58,7 +58,7 @@ fn kubernetes_api_is_named() {
             let ran = ran.says("is the Kubernetes API, not the OpenFaaS gateway: write the gateway's own address");
             ran.does_not_say("set `OPENFAAS_PASSWORD`").does_not_say("check `OPENFAAS_USERNAME`");
         }
-        invoke(&gateway).run().exits(4).says("the Kubernetes API answered").says("✖ `echo` was not reached");
+        invoke(&gateway).run().exits(4).says("the Kubernetes API returned").says("✖ `echo` was not reached");
     }
 }
 
@@ -67,7 +67,7 @@ fn ingress_without_a_route_is_named_and_knows_of_no_function() {
     let gateway = open();
     gateway.fault(Fault::any().status(404).body("default backend - 404"));
     for pipe in [deploy_once(&gateway), with_password(&gateway), with_password(&gateway).var("COMMAND", "remove")] {
-        let ran = pipe.run().exits(4).says("an ingress without a route for this host answered at");
+        let ran = pipe.run().exits(4).says("an ingress without a route for this host responded at");
         ran.does_not_say("does not exist").does_not_say("✔");
     }
 }
@@ -109,7 +109,7 @@ fn sign_in_redirect_is_not_taken_for_the_gateways_address() {
             let ran = pipe.run().exits(4).says("let `/oauth/token` and `/system/` pass there");
             ran.does_not_say("write `OPENFAAS_URL");
         }
-        let ran = invoke(&gateway).run().exits(4).says("an ingress answered 302 Found, not `echo`: a redirect to `");
+        let ran = invoke(&gateway).run().exits(4).says("an ingress returned 302 Found, not `echo`: a redirect to `");
         ran.says("let `/function/` pass there").does_not_say("call the path");
     }
 }
@@ -126,7 +126,7 @@ fn gateway_that_moved_is_named_with_its_base_path() {
 fn functions_own_login_is_named() {
     let gateway = open();
     gateway.fault(Fault::on("POST", "/function").redirect(302, "/auth/login?next=%2F"));
-    let ran = invoke(&gateway).run().exits(1).says("`echo` answered 302 Found, a redirect to `/auth/login?next=%2F`");
+    let ran = invoke(&gateway).run().exits(1).says("`echo` returned 302 Found, a redirect to `/auth/login?next=%2F`");
     ran.says("the function has a browser login of its own: call a path that requires none");
 }
 
@@ -184,11 +184,11 @@ fn failure_after_a_while_is_explained_as_a_timeout() {
     let gateway = open();
     let fault = || Fault::on("POST", "/function").delay(Duration::from_millis(1100));
     gateway.fault(fault().status(502).header("X-Call-Id", "1"));
-    let ran = invoke(&gateway).run().exits(1).says("`echo` answered 502 Bad Gateway after 1.");
+    let ran = invoke(&gateway).run().exits(1).says("`echo` returned 502 Bad Gateway after 1.");
     ran.says("s, that is a timeout: raise `exec_timeout` of the function, `upstream_timeout` of the gateway");
     gateway.clear_faults();
     gateway.fault(page(fault(), 504));
-    let ran = invoke(&gateway).run().exits(1).says("an ingress answered 504 Gateway Timeout after 1.");
+    let ran = invoke(&gateway).run().exits(1).says("an ingress returned 504 Gateway Timeout after 1.");
     ran.says("s, that is a timeout");
 }
 
@@ -197,7 +197,7 @@ fn limit_of_the_body_is_named_with_its_size() {
     let gateway = open();
     gateway.fault(page(Fault::on("POST", "/function"), 413));
     let pipe = invoke(&gateway).file("data", vec![b'x'; 12_000_000]).var("PAYLOAD_FILE", "data");
-    let ran = pipe.run().exits(1).says("an ingress answered 413 Payload Too Large, not `echo`: a web page (`Sign in`)");
+    let ran = pipe.run().exits(1).says("an ingress returned 413 Payload Too Large, not `echo`: a web page (`Sign in`)");
     let ran = ran.says("does not accept a body of 12 MB: raise its limit (nginx: `client_max_body_size`");
     ran.does_not_say("<html>").does_not_say("timeouts");
     gateway.clear_faults();
@@ -239,7 +239,7 @@ fn providers_own_500_is_not_the_functions() {
     gateway.clear_faults();
     gateway.fault(proxy("Can't reach service for: echo.\n"));
     let ran =
-        invoke(&gateway).run().exits(1).says("ERROR: OpenFaaS answered 500 Internal Server Error in place of `echo`");
+        invoke(&gateway).run().exits(1).says("ERROR: OpenFaaS returned 500 Internal Server Error in place of `echo`");
     ran.says("the function's replica does not accept connections").says("  Can't reach service for: echo.\n");
 }
 
@@ -247,7 +247,7 @@ fn providers_own_500_is_not_the_functions() {
 fn function_that_faasd_does_not_know_is_not_blamed_on_the_function() {
     let gateway = start(edition(Flavour::Faasd));
     let pipe = with_password(&gateway).var("COMMAND", "invoke").var("FUNCTION", "nobody");
-    let ran = pipe.run().exits(1).says("OpenFaaS answered 503 Service Unavailable in place of `nobody`");
+    let ran = pipe.run().exits(1).says("OpenFaaS returned 503 Service Unavailable in place of `nobody`");
     ran.says("no replica of the function runs: check its name and namespace")
         .says("  No endpoints available for: nobody.");
 }

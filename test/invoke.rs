@@ -41,7 +41,7 @@ fn paths(gateway: &Gateway) -> Vec<String> {
 fn payload_is_sent_and_the_response_printed() {
     let gateway = open();
     let ran = invoke(&gateway, "echo").var("PAYLOAD", "hello\nworld").run();
-    ran.exits(0).says("\nhello\nworld\n").says("✔ `echo` answered in ");
+    ran.exits(0).says("\nhello\nworld\n").says("✔ `echo` responded in ");
     let requests = gateway.requests();
     assert_eq!(requests.len(), 1);
     assert_eq!(requests[0].header("content-type"), Some("text/plain"));
@@ -399,7 +399,7 @@ fn error_status_fails_and_prints_the_response() {
     let gateway = open();
     let ran = invoke(&gateway, "status").list("QUERY", &["status=422", "body=no such column"]).run();
     ran.exits(1).says(
-        "INFO: the response of `status`:\n  no such column\nERROR: `status` answered 422 Unprocessable Entity to POST \
+        "INFO: the response of `status`:\n  no such column\nERROR: `status` returned 422 Unprocessable Entity to POST \
          /function/status, call id `",
     );
     assert_eq!(gateway.requests().len(), 1);

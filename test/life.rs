@@ -93,7 +93,7 @@ fn change_goes_from_its_preview_to_production_and_leaves_what_it_should() {
     };
     // The pull request is opened.
     let ran = preview("0f4e1d2c", "1").run().exits(0);
-    ran.says("namespace `preview-7` created").says("secret `db` in namespace `preview-7` created").says("answered 200");
+    ran.says("namespace `preview-7` created").says("secret `db` in namespace `preview-7` created").says("returned 200");
     let created = ["POST db", "POST echo", "POST preview-7", "POST worker", "PUT echo", "PUT worker"];
     assert_eq!(repository.changes("preview-7"), created);
     // It is pushed again: only the function that changed is sent.

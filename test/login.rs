@@ -186,7 +186,7 @@ fn login_is_shown_to_a_registry_that_answers_without_one() {
         Some(given) if given != right => response(401, "{}"),
         _ => response(200, "{}"),
     });
-    pipe.run().exits(0).says("signed in to `registry.example.com`").says("it answers without a login too");
+    pipe.run().exits(0).says("signed in to `registry.example.com`").says("it responds without a login too");
     assert!(cloud.requests().iter().any(|request| request.header("authorization").is_some()));
     let ran = pipe.run_with("REGISTRY_PASSWORD", "a-wrong-password").exits(3);
     ran.says("refused the user name and password").does_not_say("signed in to");

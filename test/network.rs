@@ -91,8 +91,8 @@ fn proxy_error_for_connect_is_retried_and_attributed_to_the_proxy() {
     insta::assert_snapshot!(ran.scrubbed(), @"
     INFO: openfaas-pipe [VERSION]: deploy
     INFO: deploying 1 function of `stack.yml` to `https://gw.example.com`
-    WARNING: POST /oauth/token at `https://gw.example.com`: the proxy did not forward the request: it answered CONNECT with an error; retrying in [TIME] (1 of 1)
-    ERROR: POST /oauth/token at `https://gw.example.com`: the proxy did not forward the request: it answered CONNECT with an error
+    WARNING: POST /oauth/token at `https://gw.example.com`: the proxy did not forward the request: it returned an error for CONNECT; retrying in [TIME] (1 of 1)
+    ERROR: POST /oauth/token at `https://gw.example.com`: the proxy did not forward the request: it returned an error for CONNECT
       hint: check the proxy that `HTTPS_PROXY` names, or add `gw.example.com` to `NO_PROXY`
     ✖ nothing was deployed
     ");

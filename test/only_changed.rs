@@ -67,7 +67,7 @@ fn unchanged_functions_count_for_wait_verify_and_prune() {
     };
     pipe(&["echo", "old"]).run().exits(0);
     let ran = pipe(&["echo"]).run().exits(0);
-    ran.says("`echo` unchanged").says("`echo` is ready").says("answered 200").says("`old.openfaas-fn` removed");
+    ran.says("`echo` unchanged").says("`echo` is ready").says("returned 200").says("`old.openfaas-fn` removed");
     // It runs as it should, but it does not answer: nothing of this run is to be rolled back.
     gateway.fault(Fault::on("GET", "/function/echo").status(500).body("no"));
     let before = changes(&gateway).len();

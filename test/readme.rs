@@ -63,7 +63,7 @@ examples! {
     };
     verify_example_succeeds "Advanced example: deploy, verify, roll back" |heading| {
         let pipeline = Pipeline::of(heading);
-        pipeline.run(0).remove(0).says("`import-csv/healthz` answered 200").says("✔ deployed 1 function");
+        pipeline.run(0).remove(0).says("`import-csv/healthz` returned 200").says("✔ deployed 1 function");
         assert!(pipeline.clone.path().join("test-reports/openfaas-pipe.xml").is_file());
     };
     invoke_example_returns_the_csv "Advanced example: invoke a function with a CSV" |heading| {
@@ -198,7 +198,7 @@ examples! {
         let pipeline = pipeline.variable("CA_CERT", cloud.ca_pem());
         let pipeline = pipeline.variable("BITBUCKET_PIPE_SHARED_STORAGE_DIR", &storage.path().display().to_string());
         let steps = pipeline.steps();
-        pipeline.step(&steps[0], &[]).0.exits(0).says("answered 200");
+        pipeline.step(&steps[0], &[]).0.exits(0).says("returned 200");
         cloud.registry("registry-1.docker.io").put_image("username/import-csv", "latest", &Image::oci("linux/arm64"));
         pipeline.step(&steps[1], &[]).0.exits(0);
         let image = format!("docker.io/username/import-csv:latest@{digest}");

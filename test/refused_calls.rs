@@ -136,7 +136,7 @@ fn page_of_an_ingress_is_not_taken_for_the_functions_answer() {
             gateway.clear_faults();
             gateway.fault(Fault::any().path_prefix("/function").web_page(status));
             for pipe in [invoke(&gateway), verify(&gateway)] {
-                let ran = pipe.run().says(&format!("an ingress answered {status} ")).says(", not `f`: a web page");
+                let ran = pipe.run().says(&format!("an ingress returned {status} ")).says(", not `f`: a web page");
                 ran.says(hint);
             }
         }
@@ -148,7 +148,7 @@ fn redirect_of_the_function_says_nothing_about_the_gateways_address() {
     for gateway in gateways(permissive, "openfaas-fn") {
         gateway.fault(Fault::any().path_prefix("/function").redirect(302, "/login").header("X-Call-Id", "1"));
         for (pipe, code) in [(invoke(&gateway), 1), (verify(&gateway), 5)] {
-            let ran = pipe.run().exits(code).says("`f` answered 302 Found, a redirect to `/login`");
+            let ran = pipe.run().exits(code).says("`f` returned 302 Found, a redirect to `/login`");
             ran.says("call the path that it redirects to").does_not_say("`OPENFAAS_URL`");
         }
     }

@@ -177,7 +177,7 @@ fn streamed_response_is_aborted_after_five_seconds_without_a_partial_file() {
     gateway.fault(slow);
     let pipe = Pipe::at(&gateway).var("COMMAND", "invoke").var("FUNCTION", "echo").var("OUTPUT_FILE", "answer");
     let mut running = Running::of(pipe);
-    running.read_to("answered: 200 OK");
+    running.read_to("response: 200 OK");
     running.signal("INT");
     running.end().exits(130);
     let took = running.since_signal();

@@ -58,7 +58,7 @@ fn functions_are_called_when_they_are_ready() {
         let mut calls = calls(&gateway);
         calls.sort();
         assert_eq!(calls, ["GET /function/a/healthz", "GET /function/b"]);
-        ran.says("`a/healthz` answered 200").says("`b?status=204` answered 204").says("b?status=204  GET");
+        ran.says("`a/healthz` returned 200").says("`b?status=204` returned 204").says("b?status=204  GET");
     }
 }
 
@@ -70,7 +70,7 @@ fn failed_call_prints_the_response_and_exits_with_5() {
             .says("INFO: the response of `a?status=500&body=no%20database`:\n  no database\n")
             .says("VERIFY a?status=500&body=no%20database");
         let ran =
-            ran.says("`a` answered 500 Internal Server Error to GET /function/a, call id `").says("`b` answered 200");
+            ran.says("`a` returned 500 Internal Server Error to GET /function/a, call id `").says("`b` returned 200");
         ran.says("✖ deployed 2 functions, 1 `VERIFY` call failed");
         assert_eq!(calls(&gateway).len(), 2, "the other call is made anyway");
     }
@@ -136,7 +136,7 @@ fn transient_call_failures_are_retried() {
             gateway.fault(Fault::on("GET", "/function/a").nth(1).status(status));
         }
         gateway.fault(Fault::on("GET", "/function/a").nth(2).reset());
-        deploy(&gateway, &["a"], &["a"]).run().exits(0).says("`a` answered 200");
+        deploy(&gateway, &["a"], &["a"]).run().exits(0).says("`a` returned 200");
         assert_eq!(calls(&gateway).len(), 3);
     }
 }
@@ -148,7 +148,7 @@ fn response_of_the_provider_itself_is_retried() {
         let fault = Fault::on("GET", "/function/a").nth(nth).status(status).header("X-OpenFaaS-Internal", part);
         gateway.fault(fault.body("Can't reach service for: a.\n"));
     }
-    deploy(&gateway, &["a"], &["a"]).run().exits(0).says("`a` answered 200");
+    deploy(&gateway, &["a"], &["a"]).run().exits(0).says("`a` returned 200");
     assert_eq!(calls(&gateway).len(), 4);
 }
 
@@ -157,7 +157,7 @@ fn call_fails_if_the_function_stays_unavailable() {
     let gateway = start(permissive());
     gateway.fault(Fault::on("GET", "/function/a").status(503));
     let ran = deploy(&gateway, &["a"], &["a"]).var("WAIT_TIMEOUT", "1s").run().exits(5);
-    ran.says("`a` answered 503");
+    ran.says("`a` returned 503");
     assert!(calls(&gateway).len() > 1);
 }
 
@@ -166,7 +166,7 @@ fn call_without_a_response_times_out() {
     let gateway = start(permissive());
     gateway.fault(Fault::on("GET", "/function/a").hang());
     let ran = deploy(&gateway, &["a"], &["a"]).var("WAIT_TIMEOUT", "1s").run().exits(5);
-    ran.says("`a` did not answer within 1 s");
+    ran.says("`a` did not respond within 1 s");
 }
 
 #[test]

@@ -123,7 +123,7 @@ pub(super) async fn send(
     Err(if is_transient(&response) {
         // Of these, only trouble of the token's issuer has a remedy.
         let remedy = error.code.starts_with("IDP").then(|| remedy(&error));
-        unavailable(format!("{service} answered {status}: {said}"), remedy)
+        unavailable(format!("{service} returned {status}: {said}"), remedy)
     } else {
         denied(format!("{service} {what}: {status} {said}"), remedy(&error))
     })

@@ -80,7 +80,7 @@ async fn once(
     }
     if !status.is_success() {
         let wait = is_transient_response(&response).then(|| wait_after(response.headers(), number));
-        return Err((format!("the server answered {status}"), wait));
+        return Err((format!("the server returned {status}"), wait));
     }
     match client::read(&mut response, limits.size).await.map_err(failed)? {
         (text, false) => Ok(text),

@@ -228,7 +228,7 @@ pub(crate) fn unavailable(message: String, hint: impl Into<Option<String>>) -> D
 
 /// A success of `service` without what was asked for.
 pub(crate) fn incomplete(service: &str, missing: &str) -> Diagnostic {
-    let hint = "look for a proxy that answers in its place".to_owned();
+    let hint = "look for a proxy that responds in its place".to_owned();
     denied(format!("{service} returned a response without {missing}"), hint)
 }
 

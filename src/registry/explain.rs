@@ -15,7 +15,7 @@ use crate::http::client::location;
 use crate::http::retry;
 use crate::http::service::{SHORT, ServiceResponse, denied, is_transient, unavailable};
 
-const ANOTHER_SERVER: &str = "look for a proxy or a sign-in page that answers in the registry's place";
+const ANOTHER_SERVER: &str = "look for a proxy or a sign-in page that responds in the registry's place";
 
 /// How many tags are suggested.
 const MOST_TAGS: usize = 5;
@@ -77,11 +77,19 @@ pub(super) fn not_found(image: &Reference, said: &Said, tags: &[String]) -> Diag
     let near = near(image.version(), tags);
     let hint = if near.is_empty() {
         "push the image before the deploy, or correct its name".to_owned()
+    } else if may_be_private {
+        format!(
+            "push the image before the deploy, or correct its name; if it is private, set {}",
+            credentials::wanted(host)
+        )
+    } else {
+        "push the image before the deploy, or correct its name".to_owned()
     } else {
         let near: Vec<_> = near.into_iter().map(|tag| format!("`{}`", whole_or_length(tag))).collect();
         format!("push the image before the deploy, or correct its tag; similar tags: {}", near.join(", "))
     };
-    let message = format!("image `{image}` does not exist: {what}{}", said.end());
+    let fault = if may_be_private { "does not exist, or is private" } else { "does not exist" };
+    let message = format!("image `{image}` {fault}: {what}{}", said.end());
     Diagnostic::new(Failure::Input, message).with_hint(hint)
 }
 
@@ -109,7 +117,7 @@ pub(super) fn refused(image: &Reference, response: &ServiceResponse, context: Re
     let said = Said::of(response).end();
     let host = &image.host;
     if is_transient(status) {
-        let message = format!("image `{image}`: `{host}` answered {}{said}", status.as_u16());
+        let message = format!("image `{image}`: `{host}` returned {}{said}", status.as_u16());
         let is_limit = status == StatusCode::TOO_MANY_REQUESTS;
         let hint = match context.credentials.of(host) {
             CredentialSource::Anonymous if is_limit => Some(format!(
@@ -120,7 +128,7 @@ pub(super) fn refused(image: &Reference, response: &ServiceResponse, context: Re
         };
         return unavailable(message, hint);
     }
-    let message = format!("image `{image}` could not be looked up: `{host}` answered {}{said}", status.as_u16());
+    let message = format!("image `{image}` could not be looked up: `{host}` returned {}{said}", status.as_u16());
     let hint = match status.as_u16() {
         401 | 403 => no_access(image, &said, context),
         300..400 => redirected(&location(&response.headers)),
@@ -235,7 +243,7 @@ pub(super) fn not_registry(host: &Host, response: &ServiceResponse) -> Diagnosti
     } else {
         status.to_string()
     };
-    denied(format!("`{host}` answered {said}, which is not what a registry returns"), ANOTHER_SERVER.to_owned())
+    denied(format!("`{host}` returned {said}, which is not what a registry returns"), ANOTHER_SERVER.to_owned())
 }
 
 pub(super) fn too_long(image: &Reference, limit: usize) -> Diagnostic {

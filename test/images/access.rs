@@ -188,7 +188,7 @@ fn unauthorized_image_is_explained() {
         let error = errors(&ran);
         match host {
             HUB => insta::assert_snapshot!(error, @"
-            ERROR: stack.yml:5: image `acme/etl:1` could not be looked up: `docker.io` answered 401: UNAUTHORIZED: authentication required
+            ERROR: stack.yml:5: image `acme/etl:1` could not be looked up: `docker.io` returned 401: UNAUTHORIZED: authentication required
               hint: it does not exist, or is private; for a private one set `REGISTRY_USERNAME` and `REGISTRY_PASSWORD` for Docker Hub
             "),
             GHCR => insta::assert_snapshot!(error, @"

@@ -42,7 +42,7 @@ fn what_is_no_manifest_is_not_pinned() {
         let (error, _) = refused(&setup, IMAGE, 3);
         insta::allow_duplicates! { insta::assert_snapshot!(error, @"
         ERROR: stack.yml:5: image `ghcr.io/acme/etl:1.0`: the registry returned something other than a manifest or an index
-          hint: look for a proxy or a sign-in page that answers in the registry's place
+          hint: look for a proxy or a sign-in page that responds in the registry's place
         "); }
     }
     let (setup, _) = Setup::with_image();
@@ -50,8 +50,8 @@ fn what_is_no_manifest_is_not_pinned() {
     setup.cloud.fault(manifests("GET").web_page(200));
     let (error, _) = refused(&setup, IMAGE, 3);
     insta::assert_snapshot!(error, @"
-    ERROR: stack.yml:5: image `ghcr.io/acme/etl:1.0`: `ghcr.io` answered 200 with a web page (`Error`), which is not what a registry returns
-      hint: look for a proxy or a sign-in page that answers in the registry's place
+    ERROR: stack.yml:5: image `ghcr.io/acme/etl:1.0`: `ghcr.io` returned 200 with a web page (`Error`), which is not what a registry returns
+      hint: look for a proxy or a sign-in page that responds in the registry's place
     ");
 }
 
@@ -73,11 +73,11 @@ fn long_retry_after_is_not_awaited() {
     setup.cloud.fault(manifests("HEAD").status(429).header("Retry-After", "3600").body(body));
     let (error, warning) = refused(&setup, IMAGE, 4);
     insta::assert_snapshot!(error, @"
-    ERROR: stack.yml:5: image `ghcr.io/acme/etl:1.0`: `ghcr.io` answered 429
+    ERROR: stack.yml:5: image `ghcr.io/acme/etl:1.0`: `ghcr.io` returned 429
       hint: registries limit anonymous requests by address, and Bitbucket's are shared: set `REGISTRY_HOST: ghcr.io`, `REGISTRY_USERNAME` and `REGISTRY_PASSWORD`
     ");
     insta::assert_snapshot!(warning, @"
-    WARNING: stack.yml:5: image `ghcr.io/acme/etl:1.0`: `ghcr.io` answered 429
+    WARNING: stack.yml:5: image `ghcr.io/acme/etl:1.0`: `ghcr.io` returned 429
       hint: registries limit anonymous requests by address, and Bitbucket's are shared: set `REGISTRY_HOST: ghcr.io`, `REGISTRY_USERNAME` and `REGISTRY_PASSWORD`
     ");
 }
@@ -102,12 +102,12 @@ fn persistent_server_errors_are_reported() {
     let (setup, _) = Setup::with_image();
     setup.cloud.fault(manifests("HEAD").status(502).header("Retry-After", "0").web_page(502));
     let (error, warning) = refused(&setup, IMAGE, 4);
-    insta::assert_snapshot!(error, @"ERROR: stack.yml:5: image `ghcr.io/acme/etl:1.0`: `ghcr.io` answered 502: a web page");
+    insta::assert_snapshot!(error, @"ERROR: stack.yml:5: image `ghcr.io/acme/etl:1.0`: `ghcr.io` returned 502: a web page");
     insta::assert_snapshot!(warning, @"
     WARNING: `ghcr.io`: 502 Bad Gateway; retrying in [TIME] (1 of 3)
     WARNING: `ghcr.io`: 502 Bad Gateway; retrying in [TIME] (2 of 3)
     WARNING: `ghcr.io`: 502 Bad Gateway; retrying in [TIME] (3 of 3)
-    WARNING: stack.yml:5: image `ghcr.io/acme/etl:1.0`: `ghcr.io` answered 502: a web page
+    WARNING: stack.yml:5: image `ghcr.io/acme/etl:1.0`: `ghcr.io` returned 502: a web page
     ");
 }
 
@@ -126,7 +126,7 @@ fn endless_responses_are_cut_off() {
     let (error, _) = refused(&setup, IMAGE, 3);
     insta::assert_snapshot!(error, @"
     ERROR: stack.yml:5: image `ghcr.io/acme/etl:1.0`: the token endpoint of registry `ghcr.io` returned a response without a token
-      hint: look for a proxy that answers in its place
+      hint: look for a proxy that responds in its place
     ");
 }
 
@@ -136,7 +136,7 @@ fn manifest_redirect_is_not_followed() {
     setup.cloud.fault(manifests("HEAD").redirect(307, "https://elsewhere.example.com/v2/"));
     let (error, _) = refused(&setup, IMAGE, 3);
     insta::assert_snapshot!(error, @"
-    ERROR: stack.yml:5: image `ghcr.io/acme/etl:1.0` could not be looked up: `ghcr.io` answered 307
+    ERROR: stack.yml:5: image `ghcr.io/acme/etl:1.0` could not be looked up: `ghcr.io` returned 307
       hint: it redirects to `https://elsewhere.example.com/v2/`: write the image with that registry's name
     ");
     assert!(setup.cloud.requests_to("elsewhere.example.com").is_empty());
@@ -148,7 +148,7 @@ fn redirect_to_a_sign_in_page_is_not_taken_for_a_registry() {
     setup.cloud.fault(manifests("HEAD").redirect(302, "https://login.example.com/start?rd=%2Fv2%2Facme"));
     let (error, _) = refused(&setup, IMAGE, 3);
     insta::assert_snapshot!(error, @"
-    ERROR: stack.yml:5: image `ghcr.io/acme/etl:1.0` could not be looked up: `ghcr.io` answered 302
+    ERROR: stack.yml:5: image `ghcr.io/acme/etl:1.0` could not be looked up: `ghcr.io` returned 302
       hint: a proxy before the registry requires its own sign-in: let `/v2/` pass there, or write the registry's own name
     ");
 }

@@ -89,7 +89,7 @@ fn longest_tokens_of_many_registries_fit() {
         let realm = format!(r#"Bearer realm="https://r{number}.example.com/token""#);
         Response::builder().status(401).header("www-authenticate", realm).body(Bytes::new()).expect("valid")
     });
-    ran.exits(3).says("image `r15.example.com/etl:1.0` could not be looked up: `r15.example.com` answered 401");
+    ran.exits(3).says("image `r15.example.com/etl:1.0` could not be looked up: `r15.example.com` returned 401");
 }
 
 #[test]

@@ -50,7 +50,7 @@ impl RefusedCall<'_> {
                 return Diagnostic::new(self.failure(), message).with_hint(self.instead());
             }
         };
-        let message = format!("{who} answered {status_name}{after}, not `{name}`{page}");
+        let message = format!("{who} returned {status_name}{after}, not `{name}`{page}");
         Diagnostic::new(self.failure(), message).with_hint(self.instead())
     }
 
@@ -58,8 +58,8 @@ impl RefusedCall<'_> {
         let call_id = self.answered.call_id().map(|id| format!(", call id `{}`", quote(&id))).unwrap_or_default();
         let (method, path) = (&self.caller.options.method, quote(self.call.url.path()));
         let (answered, hint) = match self.hint_of_openfaas() {
-            Some(hint) => (format!("OpenFaaS answered {status_name}{after} in place of `{name}`"), Some(hint)),
-            None => (format!("`{name}` answered {status_name}{after}"), self.hint().await),
+            Some(hint) => (format!("OpenFaaS returned {status_name}{after} in place of `{name}`"), Some(hint)),
+            None => (format!("`{name}` returned {status_name}{after}"), self.hint().await),
         };
         let message = format!("{answered} to {method} {path}{call_id}");
         Diagnostic { hint, ..Diagnostic::new(self.failure(), message) }
@@ -245,7 +245,7 @@ impl RefusedCall<'_> {
             return if self.start.starts_with("error finding function") {
                 "there is no function with this name: check its name and namespace, and that it was deployed".to_owned()
             } else {
-                "either the function itself answers 404, or there is no function with this name: check its name and \
+                "either the function itself returns 404, or there is no function with this name: check its name and \
                  namespace, and that it was deployed"
                     .to_owned()
             };
@@ -299,16 +299,16 @@ fn redirected(function: &FunctionName, redirect: &Redirect) -> Diagnostic {
     let is_here = target.as_ref().is_some_and(|target| target.origin() == redirect.url.origin());
     let is_login = is_here && target.is_some_and(|target| target.path().ends_with("/auth/login"));
     if is_login {
-        return Diagnostic::new(Failure::Failed, format!("`{name}` answered {status}, a redirect to `{location}`"))
+        return Diagnostic::new(Failure::Failed, format!("`{name}` returned {status}, a redirect to `{location}`"))
             .with_hint(
                 "the function has a browser login of its own: call a path that requires none, such as `/healthz`",
             );
     }
     if redirect.has_call_id {
-        return Diagnostic::new(Failure::Failed, format!("`{name}` answered {status}, a redirect to `{location}`"))
+        return Diagnostic::new(Failure::Failed, format!("`{name}` returned {status}, a redirect to `{location}`"))
             .with_hint("redirects are not followed: call the path that it redirects to");
     }
-    Diagnostic::new(Failure::Unreachable, format!("an ingress answered {status}, not `{name}`: a redirect to `{location}`"))
+    Diagnostic::new(Failure::Unreachable, format!("an ingress returned {status}, not `{name}`: a redirect to `{location}`"))
         .with_hint(
             "a proxy in front of the gateway redirects the request, probably to its own sign-in: let `/function/` pass there",
         )

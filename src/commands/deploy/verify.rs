@@ -66,7 +66,7 @@ impl Verifier<'_> {
         outcome.made = true;
         match problem {
             None => tracing::info!(
-                "`{}` answered {} in {}",
+                "`{}` returned {} in {}",
                 log::quote(&call.text),
                 outcome.status.unwrap_or_default(),
                 log::duration(outcome.duration)
@@ -172,8 +172,8 @@ fn failed(problem: Diagnostic) -> Diagnostic {
 fn no_verdict(outcome: &CallOutcome, limit: Duration) -> Diagnostic {
     let (name, limit) = (log::quote(&outcome.function.to_string()), log::duration(limit));
     let message = match outcome.status {
-        Some(status) => format!("`{name}` answered {status}, and nothing else within {limit}"),
-        None => format!("`{name}` did not answer within {limit}"),
+        Some(status) => format!("`{name}` returned {status}, and nothing else within {limit}"),
+        None => format!("`{name}` did not respond within {limit}"),
     };
     Diagnostic::new(Failure::NotReady, message)
         .with_hint("if it only needs more time, increase `WAIT_TIMEOUT` or `TIMEOUT`")

@@ -123,7 +123,7 @@ fn response_line(status: StatusCode, invocation: &InvocationOutcome) -> String {
     // `after 0.000 s` would look like a fault.
     let seconds = invocation.function_seconds.filter(|seconds| (0.001..1e6).contains(seconds));
     let took = seconds.map(|seconds| format!(" after {seconds:.3} s")).unwrap_or_default();
-    if invocation.asynchronous { format!("queued: {status}{call}") } else { format!("answered: {status}{took}{call}") }
+    if invocation.asynchronous { format!("queued: {status}{call}") } else { format!("response: {status}{took}{call}") }
 }
 
 pub(crate) fn summary(outcome: &Outcome) -> String {
@@ -132,10 +132,10 @@ pub(crate) fn summary(outcome: &Outcome) -> String {
     let took = log::duration(invocation.duration);
     match (&invocation.problem, invocation.status) {
         (None, _) if invocation.asynchronous => format!("`{name}` is queued"),
-        (None, _) => format!("`{name}` answered in {took}"),
+        (None, _) => format!("`{name}` responded in {took}"),
         (Some(_), Some(200..=299)) => format!("the response of `{name}` was not received or stored whole"),
         (Some(problem), Some(_)) if problem.failure == Failure::Unreachable => format!("`{name}` was not reached"),
-        (Some(_), Some(status)) => format!("`{name}` answered with status {status}"),
+        (Some(_), Some(status)) => format!("the invocation of `{name}` failed with status {status}"),
         (Some(_), None) if invocation.sent => format!("no response from `{name}`"),
         (Some(_), None) => format!("`{name}` was not invoked"),
     }
@@ -164,8 +164,8 @@ mod tests {
             };
             response_line(StatusCode::OK, &invocation)
         };
-        assert_eq!(line(Some(0.0004)), "answered: 200 OK");
-        assert_eq!(line(Some(0.0126)), "answered: 200 OK after 0.013 s");
-        assert_eq!(line(None), "answered: 200 OK");
+        assert_eq!(line(Some(0.0004)), "response: 200 OK");
+        assert_eq!(line(Some(0.0126)), "response: 200 OK after 0.013 s");
+        assert_eq!(line(None), "response: 200 OK");
     }
 }

@@ -105,7 +105,7 @@ fn finish(results: Vec<(Host, Result<SignedIn, Diagnostic>)>, directory: &Direct
             None => "as long as the login is valid there".to_owned(),
         };
         let note =
-            if *is_optional { "; it answers without a login too, so it may not have checked this one" } else { "" };
+            if *is_optional { "; it responds without a login too, so it may not have checked this one" } else { "" };
         tracing::info!("signed in to `{host}`, {until}{note}");
     }
     tracing::info!("add this line to the script of the step, after the pipe:");

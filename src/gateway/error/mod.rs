@@ -98,7 +98,7 @@ impl Explain for Error {
             Self::Stopped(_) => return None,
             Self::Shape { .. } => "check that `OPENFAAS_URL` is the gateway's URL, with its base path if it has one",
             Self::Ignored { .. } => {
-                "it answers 200 without a reason if Kubernetes refuses an update, or something else changes the function \
+                "it returns 200 without a reason if Kubernetes refuses an update, or something else changes the function \
                  at the same time; also if the image is not public. The reason is in the log of faas-netes: \
                  `kubectl logs -n openfaas deploy/gateway -c faas-netes`"
             }

@@ -74,7 +74,7 @@ impl Explain for Refused {
                 SafeUrl(&self.gateway)
             )),
             Responder::UnroutedIngress => Some(format!(
-                "an ingress without a route for this host answered at `{}`: check the host name in `OPENFAAS_URL`, and the \
+                "an ingress without a route for this host responded at `{}`: check the host name in `OPENFAAS_URL`, and the \
                  gateway's Ingress",
                 SafeUrl(&self.gateway)
             )),
@@ -118,13 +118,13 @@ impl Refused {
         let gateway = SafeUrl(&self.gateway);
         match self.status.as_u16() {
             200..=299 | 401 | 403 => format!(
-                "a web page answered at `{gateway}`, not the gateway: a proxy or an ingress in front of it requires its own \
+                "the response at `{gateway}` is a web page, not the gateway's: a proxy or an ingress in front of it requires its own \
                  sign-in, or admits only some addresses; let `/oauth/token` and `/system/` pass there"
             ),
             429 => self.busy().to_owned(),
             500 | 502..=504 => NOT_PASSED_ON.to_owned(),
             _ => format!(
-                "a web page answered at `{gateway}`, not an OpenFaaS gateway: check `OPENFAAS_URL`, also for a missing base \
+                "the response at `{gateway}` is a web page, not an OpenFaaS gateway's: check `OPENFAAS_URL`, also for a missing base \
                  path"
             ),
         }
@@ -144,7 +144,7 @@ impl Refused {
             (401 | 403, _) if let Some(password) = self.password => Some(password.to_owned()),
             (401, Some(_)) => Some(
                 "the gateway exchanged the step's token, but does not accept the token that it issued: check whether \
-                 several gateways with different keys answer at this URL, and whether their clocks are right"
+                 several gateways with different keys respond at this URL, and whether their clocks are right"
                     .to_owned(),
             ),
             (413, _) => Some(body_limit(" of this size")),

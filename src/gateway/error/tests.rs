@@ -32,7 +32,7 @@ fn every_cause_says_what_to_change() {
     PUT /system/functions at `http://gw.example.com:8080/base`: the host name cannot be resolved
     hint: check the host name `gw.example.com` in `OPENFAAS_URL` (`http://gw.example.com:8080/base`)
     PUT /system/functions at `http://gw.example.com:8080/base`: the host name could not be resolved: no response
-    hint: the name service did not answer: run the step again
+    hint: the name service did not respond: run the step again
     PUT /system/functions at `http://gw.example.com:8080/base`: connection refused
     hint: nothing listens on port 8080 of `gw.example.com`: check `OPENFAAS_URL` (`http://gw.example.com:8080/base`), and whether the gateway runs
     PUT /system/functions at `http://gw.example.com:8080/base`: no route to the host
@@ -40,7 +40,7 @@ fn every_cause_says_what_to_change() {
     PUT /system/functions at `http://gw.example.com:8080/base`: timeout: no complete response within 1 min
     hint: the connection was made, so no firewall is in the way: raise `TIMEOUT`
     PUT /system/functions at `http://gw.example.com:8080/base`: the response is not HTTP: invalid HTTP version parsed
-    hint: check whether the gateway answers at `http://gw.example.com:8080/base`
+    hint: check whether the gateway responds at `http://gw.example.com:8080/base`
     PUT /system/functions at `http://gw.example.com:8080/base`: timeout: no connection within 10 s
     hint: check whether a firewall admits Bitbucket's addresses to port 8080 of `gw.example.com`
     PUT /system/functions at `http://gw.example.com:8080/base`: the proxy did not forward the request: connection refused

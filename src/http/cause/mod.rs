@@ -110,7 +110,7 @@ impl Cause {
         let (reason, is_transient) = match found {
             Some(cause) => (cause.to_string(), cause.is_transient()),
             // The status is not known here; it is usually 502 or 504, and a retry after another one does no harm.
-            None if text.contains("unsuccessful") => ("it answered CONNECT with an error".to_owned(), true),
+            None if text.contains("unsuccessful") => ("it returned an error for CONNECT".to_owned(), true),
             None if text.contains("unexpected end of file") => ("it closed the connection".to_owned(), true),
             None if text.contains("authorization required") => {
                 ("it requires a user name and a password (407)".to_owned(), false)
@@ -210,7 +210,7 @@ impl Cause {
     pub(crate) fn hint(&self, host: &str, port: u16) -> Option<String> {
         match self {
             Self::Certificate(certificate) => Some(certificate.hint(host, port)),
-            Self::NameLookup(_) => Some("the name service did not answer: run the step again".to_owned()),
+            Self::NameLookup(_) => Some("the name service did not respond: run the step again".to_owned()),
             Self::Proxy { variable, .. } => {
                 Some(format!("check the proxy that `{variable}` names, or add `{host}` to `NO_PROXY`"))
             }

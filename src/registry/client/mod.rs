@@ -175,7 +175,7 @@ impl Access<'_, '_> {
     async fn challenge_of_base(&self) -> Result<Challenge, Diagnostic> {
         let Asked { response, .. } = self.send(Method::GET, &self.url("")?, SHORT, None).await?;
         if is_transient(response.status) {
-            return Err(unavailable(format!("registry `{}` answered {}", self.host, response.status.as_u16()), None));
+            return Err(unavailable(format!("registry `{}` returned {}", self.host, response.status.as_u16()), None));
         }
         Ok(challenge(&response.headers).unwrap_or(Challenge::Basic))
     }
@@ -237,7 +237,7 @@ impl Access<'_, '_> {
         let host = self.host;
         if is_transient(response.status) {
             let status = response.status.as_u16();
-            return Err(unavailable(format!("token endpoint of registry `{host}` answered {status}"), None));
+            return Err(unavailable(format!("token endpoint of registry `{host}` returned {status}"), None));
         }
         if !response.status.is_success() {
             return Err(explain::login_refused(host, response, self.registries.context()));

@@ -46,7 +46,7 @@ impl Registries<'_> {
                 Err(explain::login_refused(host, response, self.context()))
             }
             status if is_transient(status) => {
-                Err(unavailable(format!("registry `{host}` answered {}", status.as_u16()), None))
+                Err(unavailable(format!("registry `{host}` returned {}", status.as_u16()), None))
             }
             _ => Err(explain::not_registry(host, response)),
         }

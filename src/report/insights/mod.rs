@@ -122,7 +122,7 @@ fn details(outcome: &Outcome) -> String {
         sentences.push(format!("VERIFY {} failed: {status}.", call.call));
     }
     if let Some(status) = outcome.invocation.as_ref().and_then(|invocation| invocation.status) {
-        sentences.push(format!("The function answered with {status}."));
+        sentences.push(format!("The function returned {status}."));
     }
     let invocation = outcome.invocation.iter().filter_map(|call| call.problem.as_ref());
     for problem in outcome.problem.iter().chain(invocation) {

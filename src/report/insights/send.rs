@@ -73,7 +73,7 @@ async fn post_all(requests: &[ReportRequest], proxy: &str, sent: &Cell<usize>) -
         let _ = client::read_up_to(&mut body, RESPONSE_LIMIT, async || response.chunk().await).await;
         if !status.is_success() && request.method != http::Method::DELETE {
             let body = log::quote(&String::from_utf8_lossy(&body));
-            return Err(Diagnostic::error(format!("proxy `{proxy}` answered {method} with {status}: `{body}`")));
+            return Err(Diagnostic::error(format!("proxy `{proxy}` returned {status} to {method}: `{body}`")));
         }
         sent.set(sent.get() + usize::from(request.method != http::Method::DELETE));
     }

@@ -151,7 +151,7 @@ fn invocation_is_reported_without_annotations() {
           "value": "production"
         }
       ],
-      "details": "The function answered with 200.",
+      "details": "The function returned 200.",
       "external_id": "openfaas-pipe-invoke-8e5f47327894fd4a",
       "link": "https://bitbucket.org/%7Bacme%7D/shop/pipelines/results/17",
       "report_type": "TEST",

@@ -232,12 +232,12 @@ fn only_a_manifest_has_a_digest() {
     let registry = Registry::start(|_, _| (200, Vec::new(), b"{}".to_vec()));
     insta::assert_snapshot!(registry.refusal(":1", None), @"
     Permission: image `HOST/acme/fn:1`: the registry returned something other than a manifest or an index
-    hint: look for a proxy or a sign-in page that answers in the registry's place
+    hint: look for a proxy or a sign-in page that responds in the registry's place
     ");
     let registry = Registry::start(|_, _| (200, Vec::new(), b"<html><title>Sign in</title>".to_vec()));
     insta::assert_snapshot!(registry.refusal(":1", None), @"
-    Permission: image `HOST/acme/fn:1`: `HOST` answered 200 with a web page (`Sign in`), which is not what a registry returns
-    hint: look for a proxy or a sign-in page that answers in the registry's place
+    Permission: image `HOST/acme/fn:1`: `HOST` returned 200 with a web page (`Sign in`), which is not what a registry returns
+    hint: look for a proxy or a sign-in page that responds in the registry's place
     ");
 }
 
@@ -249,7 +249,7 @@ fn refusals_name_the_credentials_that_would_help() {
         let refusal = registry.refusal(":1", None);
         if status == 403 {
             insta::assert_snapshot!(refusal, @"
-            Permission: image `HOST/acme/fn:1` could not be looked up: `HOST` answered 403: DENIED: requested access to the resource is denied
+            Permission: image `HOST/acme/fn:1` could not be looked up: `HOST` returned 403: DENIED: requested access to the resource is denied
             hint: it does not exist, or is private; for a private one set `REGISTRY_HOST: HOST`, `REGISTRY_USERNAME` and `REGISTRY_PASSWORD`
             ");
         }
@@ -257,7 +257,7 @@ fn refusals_name_the_credentials_that_would_help() {
     }
     let registry = Registry::start(|_, _| errors(403, "DENIED", "no"));
     insta::assert_snapshot!(registry.refusal(":1", Some(r#"{"username":"robot","password":"robot-password"}"#)), @"
-    Permission: image `HOST/acme/fn:1` could not be looked up: `HOST` answered 403: DENIED: no
+    Permission: image `HOST/acme/fn:1` could not be looked up: `HOST` returned 403: DENIED: no
     hint: it does not exist, or the login for `HOST` in `DOCKER_AUTH_CONFIG` may not read it
     ");
 }
@@ -281,7 +281,7 @@ fn longer_retry_after_than_there_is_time_is_not_waited_for() {
         (status, vec![("retry-after", "3600".to_owned())], body)
     });
     insta::assert_snapshot!(registry.refusal(":1", None), @"
-    Unreachable: image `HOST/acme/fn:1`: `HOST` answered 429
+    Unreachable: image `HOST/acme/fn:1`: `HOST` returned 429
     hint: registries limit anonymous requests by address, and Bitbucket's are shared: set `REGISTRY_HOST: HOST`, `REGISTRY_USERNAME` and `REGISTRY_PASSWORD`
     ");
     assert_eq!(registry.asked().len(), 1);

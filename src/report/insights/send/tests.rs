@@ -89,7 +89,7 @@ fn refused_report_ends_it_and_names_the_proxy_without_its_password() {
     let address = url.trim_start_matches("http://").to_owned();
     let error = post(&url.replace("http://", "http://me:pass@")).unwrap_err();
     thread.join().unwrap();
-    assert_eq!(error.to_string(), format!("proxy `{address}` answered PUT with 403 Forbidden: `busy`"));
+    assert_eq!(error.to_string(), format!("proxy `{address}` returned 403 Forbidden to PUT: `busy`"));
 }
 
 #[test]
