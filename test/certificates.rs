@@ -71,6 +71,14 @@ fn self_signed_certificate_must_match_exactly_and_be_valid() {
 }
 
 #[test]
+fn renewed_authority_of_the_same_name_is_another_one() {
+    let [gateway, other] = gateways(Certificate::Valid);
+    let ran = deploy(&gateway).var("CA_CERT", other.ca_pem()).run().exits(4);
+    ran.says("the certificate's issuer is not trusted: it is not in `CA_CERT`")
+        .says("hint: set `CA_CERT` to the certificate of the CA");
+}
+
+#[test]
 fn ca_cert_accepts_pem_base64_escaped_newlines_and_paths() {
     for gateway in gateways(Certificate::Valid) {
         let pem = gateway.ca_pem();

@@ -75,7 +75,10 @@ impl ServerCertVerifier for CertificateVerifier {
                 verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
                 Ok(ServerCertVerified::assertion())
             }
-            Err(Error::InvalidCertificate(CertificateError::UnknownIssuer)) if !self.own.is_empty() => {
+            // A CA that was renewed has its old name and a new key, so that the signature does not match.
+            Err(Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature))
+                if !self.own.is_empty() =>
+            {
                 Err(CertificateError::Other(OtherError(Arc::new(NotIssuedByCaCert))).into())
             }
             _ => verified,
