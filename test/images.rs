@@ -104,7 +104,7 @@ fn missing_image_is_reported_with_its_line_before_the_deploy() {
     INFO: openfaas-pipe [VERSION]: deploy
     INFO: deploying 2 functions of `stack.yml` to `http://[GATEWAY]`
     INFO: exchanged the step's token at `http://[GATEWAY]`, valid for 30 min
-    ERROR: stack.yml:7: image `ghcr.io/acme/etl:1.2` does not exist: `1.2` is not in repository `acme/etl` of `ghcr.io`: MANIFEST_UNKNOWN: manifest unknown
+    ERROR: stack.yml:7: image `ghcr.io/acme/etl:1.2` does not exist: `1.2` was not found in repository `acme/etl` of `ghcr.io`: MANIFEST_UNKNOWN: manifest unknown
       hint: push the image before the deploy, or correct its tag; similar tags: `1.0`, `1.1`
     FUNCTION  NAMESPACE  IMAGE  RESULT  TIME
     f0  -  ghcr.io/acme/etl:1.0  not started  [TIME]

@@ -63,20 +63,20 @@ impl Said {
     }
 }
 
-pub(super) fn not_found(image: &Reference, said: &Said, tags: &[String]) -> Diagnostic {
+/// `anonymous`: no login was shown, without which some registries report a private image as missing.
+pub(super) fn not_found(image: &Reference, said: &Said, tags: &[String], anonymous: bool) -> Diagnostic {
+    let (repository, host) = (&image.repository, &image.host);
     let what = if said.lacks_repository() {
-        format!("repository `{}` does not exist in `{}`", image.repository, image.host)
+        format!("repository `{repository}` was not found in `{host}`")
     } else {
-        format!(
-            "`{}` is not in repository `{}` of `{}`",
-            whole_or_length(image.version()),
-            image.repository,
-            image.host
-        )
+        format!("`{}` was not found in repository `{repository}` of `{host}`", whole_or_length(image.version()))
     };
     let near = near(image.version(), tags);
-    let hint = if near.is_empty() {
-        "push the image before the deploy, or correct its name".to_owned()
+    // A registry that lists the tags shows the repository.
+    let may_be_private = anonymous && tags.is_empty();
+    let hint = if !near.is_empty() {
+        let near: Vec<_> = near.into_iter().map(|tag| format!("`{}`", whole_or_length(tag))).collect();
+        format!("push the image before the deploy, or correct its tag; similar tags: {}", near.join(", "))
     } else if may_be_private {
         format!(
             "push the image before the deploy, or correct its name; if it is private, set {}",
@@ -84,9 +84,6 @@ pub(super) fn not_found(image: &Reference, said: &Said, tags: &[String]) -> Diag
         )
     } else {
         "push the image before the deploy, or correct its name".to_owned()
-    } else {
-        let near: Vec<_> = near.into_iter().map(|tag| format!("`{}`", whole_or_length(tag))).collect();
-        format!("push the image before the deploy, or correct its tag; similar tags: {}", near.join(", "))
     };
     let fault = if may_be_private { "does not exist, or is private" } else { "does not exist" };
     let message = format!("image `{image}` {fault}: {what}{}", said.end());

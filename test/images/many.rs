@@ -42,9 +42,9 @@ fn missing_images_are_reported_with_their_lines() {
     let images = ["ghcr.io/acme/etl:2", IMAGE, "ghcr.io/acme/etl:3", "ghcr.io/acme/etl:2"];
     let ran = setup.check(&images).run().exits(2);
     insta::assert_snapshot!(errors(&ran), @"
-    ERROR: stack.yml:5,11: image `ghcr.io/acme/etl:2` does not exist: `2` is not in repository `acme/etl` of `ghcr.io`: MANIFEST_UNKNOWN: manifest unknown
+    ERROR: stack.yml:5,11: image `ghcr.io/acme/etl:2` does not exist: `2` was not found in repository `acme/etl` of `ghcr.io`: MANIFEST_UNKNOWN: manifest unknown
       hint: push the image before the deploy, or correct its name
-    ERROR: stack.yml:9: image `ghcr.io/acme/etl:3` does not exist: `3` is not in repository `acme/etl` of `ghcr.io`: MANIFEST_UNKNOWN: manifest unknown
+    ERROR: stack.yml:9: image `ghcr.io/acme/etl:3` does not exist: `3` was not found in repository `acme/etl` of `ghcr.io`: MANIFEST_UNKNOWN: manifest unknown
     ");
     setup.assert_unchanged();
 }
@@ -110,8 +110,8 @@ fn missing_image_is_reported_without_a_tag_list() {
     setup.cloud.registry(GHCR).quirk(Quirk::NoTagsList);
     let ran = setup.check(&["ghcr.io/acme/etl:2.0"]).run().exits(2);
     insta::assert_snapshot!(errors(&ran), @"
-    ERROR: stack.yml:5: image `ghcr.io/acme/etl:2.0` does not exist: `2.0` is not in repository `acme/etl` of `ghcr.io`: MANIFEST_UNKNOWN: manifest unknown
-      hint: push the image before the deploy, or correct its name
+    ERROR: stack.yml:5: image `ghcr.io/acme/etl:2.0` does not exist, or is private: `2.0` was not found in repository `acme/etl` of `ghcr.io`: MANIFEST_UNKNOWN: manifest unknown
+      hint: push the image before the deploy, or correct its name; if it is private, set `REGISTRY_HOST: ghcr.io`, `REGISTRY_USERNAME` and `REGISTRY_PASSWORD`
     ");
     setup.assert_unchanged();
 }

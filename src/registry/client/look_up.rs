@@ -59,7 +59,8 @@ impl LookUp<'_, '_> {
         }
         let response = self.manifest(Method::GET, image.version()).await?;
         if may_be_absent && response.status == StatusCode::NOT_FOUND {
-            return Err(explain::not_found(image, &explain::Said::of(&response), &self.tags().await));
+            let said = explain::Said::of(&response);
+            return Err(explain::not_found(image, &said, &self.tags().await, self.access.login.is_none()));
         }
         let body = self.whole(response)?;
         if let Some(digest) = &image.digest {

@@ -185,7 +185,7 @@ fn absent_image_is_told_in_the_registrys_words_with_near_tags() {
         _ => errors(404, "MANIFEST_UNKNOWN", "manifest unknown"),
     });
     insta::assert_snapshot!(registry.refusal(":1.2.5", None), @"
-    Input: image `HOST/acme/fn:1.2.5` does not exist: `1.2.5` is not in repository `acme/fn` of `HOST`: MANIFEST_UNKNOWN: manifest unknown
+    Input: image `HOST/acme/fn:1.2.5` does not exist: `1.2.5` was not found in repository `acme/fn` of `HOST`: MANIFEST_UNKNOWN: manifest unknown
     hint: push the image before the deploy, or correct its tag; similar tags: `1.2.3`, `1.2.4`
     ");
 }
@@ -194,8 +194,8 @@ fn absent_image_is_told_in_the_registrys_words_with_near_tags() {
 fn absent_repository_is_told() {
     let registry = Registry::start(|_, _| errors(404, "NAME_UNKNOWN", "repository name not known"));
     insta::assert_snapshot!(registry.refusal(":1", None), @"
-    Input: image `HOST/acme/fn:1` does not exist: repository `acme/fn` does not exist in `HOST`: NAME_UNKNOWN: repository name not known
-    hint: push the image before the deploy, or correct its name
+    Input: image `HOST/acme/fn:1` does not exist, or is private: repository `acme/fn` was not found in `HOST`: NAME_UNKNOWN: repository name not known
+    hint: push the image before the deploy, or correct its name; if it is private, set `REGISTRY_HOST: HOST`, `REGISTRY_USERNAME` and `REGISTRY_PASSWORD`
     ");
 }
 
