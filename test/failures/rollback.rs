@@ -20,7 +20,7 @@ fn rollback_skips_a_function_that_another_pipeline_deployed_since() {
     wait_for("deployment of version 2", || image(&gateway, "f") == "example/f:2");
     gateway.put_function(&json!({"service": "f", "image": "example/f:3"}));
     let ran = running.end().exits(5);
-    ran.says("`f` is not rolled back: it now runs image `example/f:3`, which this run did not deploy");
+    ran.says("`f`: not rolled back: it now runs image `example/f:3`, which this run did not deploy");
     assert_eq!(image(&gateway, "f"), "example/f:3");
 }
 
@@ -36,7 +36,7 @@ fn rollback_does_not_delete_a_function_that_another_pipeline_created() {
     gateway.set_ready("f", Ready::Never);
     latch.open();
     let ran = running.end().exits(5);
-    ran.says("`f` is not rolled back: something else created it");
+    ran.says("`f`: not rolled back: something else created it");
     assert!(changes(&gateway).iter().all(|(method, _)| method != "DELETE"));
     assert_eq!(image(&gateway, "f"), "example/f:2");
 }
@@ -51,7 +51,7 @@ fn create_by_another_pipeline_is_not_mistaken_for_this_run() {
     gateway.put_function(&version_1("f"));
     gateway.set_ready("f", Ready::Never);
     latch.open();
-    running.end().exits(5).says("`f` updated").says("`f` is not rolled back");
+    running.end().exits(5).says("`f` updated").says("`f`: not rolled back");
     assert!(changes(&gateway).iter().all(|(method, _)| method != "DELETE"));
 }
 
@@ -88,9 +88,23 @@ fn rollback_claims_nothing_about_an_image_with_the_same_name() {
     let ran = rolling_back(&gateway, &["f"], "600ms").run().exits(5);
     ran.says("WARNING: `ROLLBACK` cannot restore the image of `f`: its name, such as `example/f:2`, is the same before and after")
         .says("hint: set `PIN_IMAGES: 'true'`")
-        .says("`f` is not rolled back: its image has the same name `example/f:2` as before")
+        .says("`f`: not rolled back: its image has the same name `example/f:2` as before")
         .says("✖ 1 of 1 function deployed, but not ready");
     assert_eq!(changes(&gateway).len(), 1);
+}
+
+#[test]
+fn rollback_says_once_what_holds_for_several_functions() {
+    let (gateway, _) = against(Flavour::Enterprise);
+    for name in ["f", "g"] {
+        gateway.put_function(
+            &json!({"service": name, "image": format!("example/{name}:2"), "labels": {}, "annotations": {}}),
+        );
+        gateway.set_ready(name, Ready::Never);
+    }
+    let ran = rolling_back(&gateway, &["f", "g"], "600ms").run().exits(5);
+    ran.says("WARNING: 2 functions: not rolled back: its image has the same name `example/NAME:2` as before")
+        .does_not_say("`f`: not rolled back");
 }
 
 #[test]

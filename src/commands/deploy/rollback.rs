@@ -17,7 +17,7 @@ use crate::gateway::statuses::StatusResult;
 use crate::gateway::{Creation, Deletion, Error, Repeat, Update};
 
 /// Why a name does not restore an image, and what does.
-const PIN: &str = "which cannot be restored by its name; `PIN_IMAGES` deploys images by their digests";
+const PIN: &str = "which cannot be restored by its name";
 
 pub(super) struct Rollback<'a>(pub(super) Session<'a>);
 
@@ -143,7 +143,8 @@ impl Rollback<'_> {
                 outcome.action = Action::RolledBack;
             }
             RollbackResult::Left(reason) => {
-                tracing::warn!("`{name}` is not rolled back: {reason}");
+                let left = Diagnostic::warning(format!("not rolled back: {reason}"));
+                self.0.reporter.problem(outcome, &left);
                 problem.message.push_str(&format!("; not rolled back: {reason}"));
             }
             RollbackResult::Failed(error, _) if outcome.action == Action::Created && error.is_forbidden() => {
