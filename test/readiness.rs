@@ -79,8 +79,7 @@ fn long_list_gives_way_to_single_looks() {
 fn update_that_is_not_seen_is_assumed_with_a_warning() {
     let (_gateway, pipe) = kubernetes(Flavour::Ce, |builder| builder.ready_of("example/f:2", Ready::Never));
     let ran = pipe.var("WAIT_TIMEOUT", "2s").run().exits(0);
-    ran.says("`f` is assumed to be ready after ")
-        .says("WARNING: `f`: all replicas stayed available for 1 s, but they may be old ones")
+    ran.says("WARNING: assumed to be ready: `f`; all replicas stayed available for 1 s, but they may be old ones")
         .says("hint: to be certain, add a `VERIFY` call whose response tells the versions apart, or use `STRATEGY: replace`");
 }
 
@@ -106,7 +105,7 @@ fn good_update_is_not_rolled_back() {
 fn update_that_changes_nothing_may_be_assumed_also_with_rollback() {
     let (_gateway, pipe) = kubernetes(Flavour::Enterprise, |builder| builder.ready(Ready::Never));
     let pipe = pipe.stack(&stack(&["f"], "1")).var("ROLLBACK", "true").var("WAIT_TIMEOUT", "2s");
-    pipe.run().exits(0).says("`f` is assumed to be ready");
+    pipe.run().exits(0).says("assumed to be ready: `f`; ");
 }
 
 #[test]
@@ -115,7 +114,7 @@ fn calls_of_verify_decide_on_an_update_that_is_not_seen() {
         let (gateway, pipe) = kubernetes(Flavour::Enterprise, |builder| builder.ready_of("example/f:2", Ready::Never));
         gateway.fault(Fault::on("GET", "/function/f/version").status(status));
         let pipe = pipe.var("ROLLBACK", "true").var("WAIT_TIMEOUT", "2s").list("VERIFY", &["f/version"]);
-        pipe.run().exits(code).says("`f` is assumed to be ready");
+        pipe.run().exits(code).says("assumed to be ready: `f`; ");
     }
 }
 

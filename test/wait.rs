@@ -105,7 +105,7 @@ fn missing_get_permission_is_reported_after_the_deploy() {
     waiting(&gateway, &["f"], "1m")
         .run()
         .exits(3)
-        .says("`f`: deployed, but whether it is ready is not known: GET /system/function/f: 403 Forbidden")
+        .says("`f`: deployed, readiness unknown: GET /system/function/f: 403 Forbidden")
         .says("the Policy lacks `Function:Get` on `openfaas-fn:f`")
         .says("✖ 1 of 1 function deployed, but not known to be ready\n");
     assert!(gateway.function("openfaas-fn", "f").is_some());
@@ -131,7 +131,7 @@ fn old_replicas_count_only_after_half_the_timeout() {
     put(&gateway, "openfaas-fn", "f");
     let started = Instant::now();
     let ran = waiting(&gateway, &["f"], "6s").run().exits(0);
-    ran.says("`f` is assumed to be ready").says("all replicas stayed available for 3 s");
+    ran.says("assumed to be ready: `f`; ").says("all replicas stayed available for 3 s");
     assert!(started.elapsed() >= Duration::from_secs(3));
 }
 

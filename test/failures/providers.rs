@@ -110,7 +110,7 @@ fn run(row: &Row, variables: &[(&str, &str)]) -> String {
     if last_line(&ran.log).contains("must be redeployed: `f`") {
         words.push("reported in the last line");
     }
-    if ran.log.contains("WARNING: `f`: all replicas stayed available") {
+    if ran.log.contains("WARNING: assumed to be ready: `f`; all replicas") {
         words.push("with a warning");
     }
     format!("{}, {}", words.join(", "), ran.code)

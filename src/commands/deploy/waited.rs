@@ -55,17 +55,18 @@ impl<'a> Waited<'a> {
                 self.missing_since = if status.is_some() { None } else { self.missing_since.or(Some(now)) };
                 match self.tracker.look(status.as_ref(), now) {
                     State::Waiting => {}
-                    State::Ready => self.is_ready(started, "is ready"),
+                    State::Ready => self.is_ready(started),
+                    // The warning of all that are assumed names it.
                     State::Assumed => {
                         self.is_assumed = true;
-                        self.is_ready(started, "is assumed to be ready");
+                        self.set(Some(true), started);
                     }
                     State::Ended => self.end(Some(false), started, self.ended(), reporter),
                 }
             }
             Err(error) if error.failure() == Failure::Permission => {
                 let problem = reporter.failed(&error);
-                let message = format!("deployed, but whether it is ready is not known: {}", problem.message);
+                let message = format!("deployed, readiness unknown: {}", problem.message);
                 self.end(None, started, Diagnostic { message, ..problem }, reporter);
             }
             // A transient failure: the next look may succeed.
@@ -73,10 +74,10 @@ impl<'a> Waited<'a> {
         }
     }
 
-    fn is_ready(&mut self, started: Instant, words: &str) {
+    fn is_ready(&mut self, started: Instant) {
         self.set(Some(true), started);
         let (name, took) = (&self.outcome.function, log::duration(started.elapsed()));
-        tracing::info!("`{name}` {words} after {took}: {} available", self.count());
+        tracing::info!("`{name}` is ready after {took}: {} available", self.count());
     }
 
     fn end(&mut self, ready: Option<bool>, started: Instant, problem: Diagnostic, reporter: &Reporter<'_>) {

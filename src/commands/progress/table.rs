@@ -58,7 +58,10 @@ fn row(outcome: &FunctionOutcome) -> [String; 6] {
             Failure::Unreachable => "unreachable",
             _ => "failed",
         },
-        (Some(problem), action) if action.is_current() => problem.failure.as_str(),
+        (Some(problem), action) if action.is_current() => match problem.failure {
+            Failure::Permission => "readiness unknown",
+            failure => failure.as_str(),
+        },
         (_, action) => action.as_str(),
     };
     [
