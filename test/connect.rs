@@ -135,8 +135,8 @@ fn missing_base_path_is_reported() {
     let gateway = start(permissive().base_path("/openfaas"));
     let ran = deploy(&gateway).var("OPENFAAS_URL", gateway.url().replace("/openfaas", "")).run().exits(3);
     insta::assert_snapshot!(first_error(&ran), @"
-    ERROR: the gateway `http://[GATEWAY]` refused the step's ID token with status 404: `404 page not found`
-      hint: no token exchange at `http://[GATEWAY]/oauth/token`: the base path in `OPENFAAS_URL` is wrong or missing, or it is OpenFaaS CE or Standard, which have no IAM (set `OPENFAAS_PASSWORD`), or Enterprise without `iam.enabled`
+    ERROR: no token exchange at `http://[GATEWAY]/oauth/token`: status 404: `404 page not found`
+      hint: the base path in `OPENFAAS_URL` is missing or wrong, or the gateway has no IAM: with OpenFaaS CE or Standard, set `OPENFAAS_PASSWORD`; with Enterprise, set `iam.enabled` in its Helm chart
     ✖ nothing was deployed
     ");
 }

@@ -98,6 +98,7 @@ fn expired_token_is_sent_and_explained_once() {
     let ran = with_token(&gateway, &token(&gateway).expires_in(-120).mint());
     assert_eq!(ran.log.matches("the ID token expired 2 min ").count(), 1, "{}", ran.log);
     let ran = ran.says("; the step ran longer than the token is valid: ").does_not_say("WARNING");
+    let ran = ran.does_not_say("COMMAND: whoami");
     ran.says("refused the step's ID token with status 400: `invalid_request`, ").says("token is expired");
     let old = with_token(&gateway, &token(&gateway).expires_in(-100_000).mint());
     old.says("delete the repository, workspace or deployment variable `BITBUCKET_STEP_OIDC_TOKEN`");

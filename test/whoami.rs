@@ -62,8 +62,6 @@ fn step_of_the_guide_is_accepted() {
         different in every run: do not use it in a condition
     workspaceUuid: {7d9a2c4e-1f3b-4a58-9c6d-0e2f4b6a8c10}
         a Role may have a condition on it, with its braces
-    INFO: the ID token has no `deploymentEnvironmentUuid`: the step has no `deployment:`
-      hint: a Role with a condition on `jwt:deploymentEnvironmentUuid` does not match this step; if the Role has one, give the step a `deployment:`, and write the UUID in the Role with its braces
     INFO: the gateway exchanged the token, valid for 30 min, with the policies `etl-deployer`, `etl-invoker`
     INFO: to give this step the access that its variables need, save these resources as `iam.yaml` and run `kubectl apply -f iam.yaml`
     # ----- copy from here -----

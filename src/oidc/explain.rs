@@ -58,12 +58,9 @@ impl Reason {
         let mut known = known.map(|(_, finding)| format!("{}; {}", finding.message, finding.hint.unwrap_or_default()));
         let remedy = match self {
             Self::NoIam => {
-                return format!(
-                    "no token exchange at `{}/oauth/token`: the base path in `OPENFAAS_URL` is wrong or missing, or it is \
-                     OpenFaaS CE or Standard, which have no IAM (set `OPENFAAS_PASSWORD`), or Enterprise without \
-                     `iam.enabled`",
-                    quote(gateway)
-                );
+                return "the base path in `OPENFAAS_URL` is missing or wrong, or the gateway has no IAM: with OpenFaaS CE or \
+                        Standard, set `OPENFAAS_PASSWORD`; with Enterprise, set `iam.enabled` in its Helm chart"
+                    .to_owned();
             }
             Self::NoRole => {
                 // The condition below would open deploys to whoever can push to the branch of a pull request.
@@ -152,10 +149,15 @@ pub fn explain_refusal(
         for [claim, value, meaning] in rows.iter().filter(|[claim, ..]| shown.contains(&claim.as_str())) {
             hint.push_str(&format!("\n  {claim}: {value} ({meaning})"));
         }
-        hint.push_str("\n`COMMAND: whoami` prints the JwtIssuer, Policy and Role that give this step access");
+        // No resource is to be changed if the token itself is not valid.
+        if !matches!(reason, Reason::Expired | Reason::StaleKeys | Reason::Signature) {
+            hint.push_str("\n`COMMAND: whoami` prints the JwtIssuer, Policy and Role that give this step access");
+        }
     }
-    let message =
-        format!("the gateway `{}` refused the step's ID token with status {status}{response}", quote(gateway));
+    let message = match reason {
+        Reason::NoIam => format!("no token exchange at `{}/oauth/token`: status {status}{response}", quote(gateway)),
+        _ => format!("the gateway `{}` refused the step's ID token with status {status}{response}", quote(gateway)),
+    };
     Diagnostic::new(Failure::Permission, message).with_hint(hint)
 }
 

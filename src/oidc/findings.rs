@@ -75,8 +75,8 @@ fn lifetime(claims: &Claims, now: u64) -> Noticed {
     if begins > now.saturating_add(LEEWAY) {
         return Some((
             Severity::Warning,
-            format!("the ID token is not valid before {} from now", span(begins - now)),
-            "set the clock of the machine that runs this step: it is slow".to_owned(),
+            format!("the ID token becomes valid in {}", span(begins - now)),
+            "correct the clock of the machine that runs this step: it is slow".to_owned(),
         ));
     }
     let ends = claims.time("exp")?;
@@ -223,12 +223,10 @@ fn environment(claims: &Claims, build: &BuildContext) -> Noticed {
     if claims.environment().is_some() || System::other(claims).is_some() {
         return None;
     }
-    let message = match &build.environment {
-        Some(name) => {
-            format!("the ID token has no `deploymentEnvironmentUuid`, though the step deploys to `{}`", quote(name))
-        }
-        None => "the ID token has no `deploymentEnvironmentUuid`: the step has no `deployment:`".to_owned(),
-    };
+    // Most steps have no `deployment:`, and the table of claims says what that means.
+    let name = build.environment.as_deref()?;
+    let message =
+        format!("the ID token has no `deploymentEnvironmentUuid`, though the step deploys to `{}`", quote(name));
     let hint = "a Role with a condition on `jwt:deploymentEnvironmentUuid` does not match this step; if the Role has one, give \
         the step a `deployment:`, and write the UUID in the Role with its braces";
     Some((Severity::Note, message, hint.to_owned()))

@@ -15,7 +15,6 @@ fn a_refusal_for_its_time_shows_the_times() {
     claims of the token:
       exp: 1799999995 (expired 5 s ago by this machine's clock)
       iat: 1799999400 (10 min 0 s ago)
-    `COMMAND: whoami` prints the JwtIssuer, Policy and Role that give this step access
     ");
 }
 

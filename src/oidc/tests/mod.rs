@@ -188,8 +188,8 @@ fn within_the_clocks_leeway_expiry_is_a_warning_only() {
 #[test]
 fn a_token_from_the_future_means_a_wrong_clock() {
     assert_snapshot!(show_findings(&claims(json!({ "iat": NOW + 300 })), &build()), @"
-    Warning: the ID token is not valid before 5 min 0 s from now
-    hint: set the clock of the machine that runs this step: it is slow
+    Warning: the ID token becomes valid in 5 min 0 s
+    hint: correct the clock of the machine that runs this step: it is slow
     ");
 }
 
