@@ -340,7 +340,7 @@ fn missing_action_for_many_functions_is_one_policy_statement() {
     let gateway = start(permitting(&["Function:List"]));
     insta::assert_snapshot!(first_error(&deploy(&gateway).stack(&many()).run().exits(3)), @r#"
     ERROR: 4 functions: PUT /system/functions: 403 Forbidden: `insufficient permissions`
-      `api.etl`, `job.etl`, `worker.etl`, `web`
+      `web`, `api.etl`, `job.etl`, `worker.etl`
     ERROR: the Policy lacks `Function:Update` on 4 functions; add to its `statement:`
       # ----- copy from here -----
         - sid: openfaas-pipe-1

@@ -24,7 +24,10 @@ pub(super) fn group(problems: Vec<(FunctionName, Diagnostic)>) -> Vec<SharedProb
     let mut groups: Vec<(String, Vec<(FunctionName, Diagnostic)>)> = Vec::new();
     for (function, problem) in problems {
         let kind = without_name(&problem.message, &function.name);
-        let index = *kinds.entry((problem.failure, kind.clone())).or_insert(groups.len());
+        // Equal messages are one kind, also if a function's name is a word of theirs.
+        let same = kinds.get(&(problem.failure, problem.message.clone())).copied();
+        let index = same.unwrap_or_else(|| *kinds.entry((problem.failure, kind.clone())).or_insert(groups.len()));
+        kinds.entry((problem.failure, problem.message.clone())).or_insert(index);
         if index == groups.len() {
             groups.push((kind, Vec::new()));
         }
@@ -38,7 +41,8 @@ pub(super) fn group(problems: Vec<(FunctionName, Diagnostic)>) -> Vec<SharedProb
 fn merged(kind: String, members: Vec<(FunctionName, Diagnostic)>) -> SharedProblem {
     let hint = members.iter().find_map(|(_, problem)| problem.hint.clone());
     let is_same = members.iter().all(|(_, problem)| problem.message == members[0].1.message);
-    let (functions, mut problems): (Vec<_>, Vec<_>) = members.into_iter().unzip();
+    let (mut functions, mut problems): (Vec<_>, Vec<_>) = members.into_iter().unzip();
+    functions.sort();
     let first = Diagnostic { hint, ..problems.swap_remove(0) };
     let problem = match &functions[..] {
         [function] => first.at(format!("`{function}`")),
@@ -105,6 +109,8 @@ mod tests {
             problem("c", "503", None),
             problem("d", "image `r/d:1` is missing in a registry", None),
             problem("e", "400", None),
+            problem("a", "a web page", None),
+            problem("b", "a web page", None),
         ]);
         let shown: Vec<_> = grouped.iter().map(|cause| cause.problem.to_string()).collect();
         assert_eq!(
@@ -113,6 +119,7 @@ mod tests {
                 "2 functions: 503\n`a`, `c`\nhint: wait",
                 "2 functions: image `r/NAME:1` is missing in a registry\n`b`, `d`",
                 "`e`: 400",
+                "2 functions: a web page\n`a`, `b`",
             ]
         );
     }
