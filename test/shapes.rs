@@ -221,7 +221,9 @@ fn texts_that_are_not_what_was_typed_are_named() {
         ("FILTER", "f, g-*", "is one wildcard, not several: write `REGEX: '^(first|second)$'`"),
         ("FILTER", "$SELECTED", "contains the text `$SELECTED`, not the variable's value"),
     ] {
-        pipe().var(name, value).run().exits(2).says(&format!("{name}:\n- {says}"));
+        let ran = pipe().var(name, value).run().exits(2).says(&format!("{name}:\n- {says}"));
+        // What follows from it is not said.
+        ran.does_not_say("no function name matches");
     }
 }
 

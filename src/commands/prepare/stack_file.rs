@@ -56,7 +56,8 @@ impl Preparation<'_> {
             Tokens::new(self.environment).check_variables(&options, &mut self.problems.variables);
         }
         found.add(loaded.duplicates(), Vec::new());
-        if found.problems.is_empty() && !loaded.files.is_empty() && loaded.functions.is_empty() {
+        let is_valid = options.selector().is_none_or(|selector| !self.problems.variables.concerns(selector));
+        if is_valid && found.problems.is_empty() && !loaded.files.is_empty() && loaded.functions.is_empty() {
             let shown = loaded.files.iter().filter(|file| file.is_shown);
             let named = shown.map(|file| (&*file.path, &file.named[..]));
             found.problems.push(filter::none_selected(&options, named));
