@@ -78,7 +78,9 @@ fn closed_plain_connection_is_not_mistaken_for_tls() {
     let gateway = open();
     gateway.fault(Fault::any().reset());
     let ran = deploy(&gateway).run().exits(4);
-    ran.says("the connection was closed").does_not_say("TLS");
+    ran.says("the connection was closed")
+        .says("hint: the gateway or an ingress in front of it closed the connection: check their logs")
+        .does_not_say("TLS");
 }
 
 #[test]

@@ -280,7 +280,11 @@ impl Explain for Transport {
                  cluster write `http://…`, with `ALLOW_HTTP: 'true'`"
             )),
             Cause::SpeaksTls => Some(format!("write `OPENFAAS_URL: '{}'`", with_https(&self.gateway))),
-            Cause::NotHttp(_) => Some(format!("check whether the gateway answers at `{url}`")),
+            Cause::Closed => Some(
+                "the gateway or an ingress in front of it closed the connection: check their logs for a restart or a timeout"
+                    .to_owned(),
+            ),
+            Cause::NotHttp(_) => Some(format!("check whether the gateway responds at `{url}`")),
             Cause::Body(_) => Some("find out what changes the file during the run".to_owned()),
             cause => cause.hint(host, port),
         }
