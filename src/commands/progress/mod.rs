@@ -181,6 +181,10 @@ fn counts(outcome: &Outcome, done: &str) -> String {
     let (unready, readiness) = (unready.count(), if is_known { "not ready" } else { "not known to be ready" });
     let of = count(asked.len(), "function");
     let calls = outcome.calls.iter().filter(|call| call.verdict() == Verdict::Failed).count();
+    // Otherwise a call or a refused update is why, which the line or an error says.
+    let is_why = calls == 0
+        && restored == number(|function| function.action == Action::RolledBack && function.ready == Some(false));
+    let rolled_back = if is_why { "not ready and rolled back" } else { "rolled back" };
     let (head, mentioned) = match outcome.worst() {
         None => {
             let absent = number(|function| function.action == Action::Absent);
@@ -193,7 +197,7 @@ fn counts(outcome: &Outcome, done: &str) -> String {
         Some(Failure::Terminated | Failure::Interrupted) => (format!("{} of {of} {done}", asked.len() - missing), 0),
         Some(_) if missing > 0 => (format!("{missing} of {of} not {done}"), 0),
         Some(_) if unready > 0 => (format!("{unready} of {of} {done}, but {readiness}"), 1),
-        Some(_) if restored > 0 => (format!("{restored} of {of} rolled back"), 2),
+        Some(_) if restored > 0 => (format!("{restored} of {of} {rolled_back}"), 2),
         Some(_) if left > 0 || calls > 0 => (format!("{done} {of}"), 2),
         Some(_) => (format!("{done} {of}, with errors"), 2),
     };
@@ -265,7 +269,7 @@ mod tests {
             (&[late, fine], &[], "1 of 2 functions deployed, but not ready"),
             (&[unseen, unseen], &[], "2 of 2 functions deployed, but not known to be ready"),
             (&[unseen, late], &[], "2 of 2 functions deployed, but not known to be ready"),
-            (&[restored], &[], "1 of 1 function rolled back"),
+            (&[restored], &[], "1 of 1 function not ready and rolled back"),
             (&[late, restored, fine], &[], "1 of 3 functions deployed, but not ready, 1 rolled back"),
             (&[fine, fine], &[Some(Permission), None], "deployed 2 functions, 1 not removed"),
             (&[fine, not_started], &[], "1 of 2 functions deployed"),
