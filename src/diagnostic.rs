@@ -123,6 +123,12 @@ impl Diagnostic {
         Self { place: place.into(), ..self }
     }
 
+    /// A warning that turned out to fail the run.
+    #[must_use]
+    pub fn into_error(self) -> Self {
+        Self { severity: Severity::Error, ..self }
+    }
+
     /// Of several, the one that decides the exit code.
     pub fn worst(all: impl IntoIterator<Item = Self>) -> Option<Self> {
         all.into_iter().min_by_key(|diagnostic| diagnostic.failure)

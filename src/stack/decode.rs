@@ -1,30 +1,22 @@
 //! Nodes to values, as Go's yaml.v3 decodes them into faas-cli's structs: merge keys, aliases, nulls, all problems at once.
 
 use std::collections::hash_map::Entry as Slot;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use super::diagnostics::{Found, SourceMap};
 use super::yaml::{Document, Kind, Meaning, NodeId};
 use super::{MAX_DEPTH, MAX_FILE, MAX_PROBLEMS};
 use crate::console::log::{WholeOrLength, whole_or_length};
+use crate::diagnostic::Diagnostic;
 
 /// How many bytes all decoded values may take together: aliases may make a small file as large as they like.
 const MAX_DECODED: usize = 8 * MAX_FILE;
 /// The memory overhead of a node.
 const NODE: usize = 8;
-
-/// A problem with a node.
-pub(super) struct Finding {
-    /// The node to mark.
-    pub(super) node: NodeId,
-    pub(super) message: String,
-    pub(super) hint: &'static str,
-    /// The node that it repeats.
-    pub(super) first: Option<NodeId>,
-}
 
 #[derive(Debug)]
 pub(super) struct Text {
@@ -51,27 +43,36 @@ pub(super) struct Pair {
 /// Decodes nodes of one document. What is null is `None`; so is what is wrong, which is noted.
 pub(super) struct Decoder<'d> {
     document: &'d Document,
+    source_map: SourceMap<'d>,
     /// All that was found so far.
-    pub(super) findings: Vec<Finding>,
+    pub(super) found: Vec<Found>,
     /// Values that a deploy does not use.
     pub(super) unused: Vec<NodeId>,
+    /// The keys that were reported as duplicates.
+    duplicates: BTreeSet<NodeId>,
     decoded: usize,
     /// True if too much was decoded already; nothing more is.
     pub(super) is_exhausted: bool,
 }
 
 impl<'d> Decoder<'d> {
-    pub(super) fn new(document: &'d Document) -> Self {
-        Self { document, findings: Vec::new(), unused: Vec::new(), decoded: 0, is_exhausted: false }
+    pub(super) fn new(document: &'d Document, source_map: SourceMap<'d>) -> Self {
+        Self {
+            document,
+            source_map,
+            found: Vec::new(),
+            unused: Vec::new(),
+            duplicates: BTreeSet::new(),
+            decoded: 0,
+            is_exhausted: false,
+        }
     }
 
-    pub(super) fn report(&mut self, node: NodeId, message: impl Into<String>, hint: &'static str) {
-        self.add(Finding { node, message: message.into(), hint, first: None });
-    }
-
-    fn add(&mut self, finding: Finding) {
-        if self.findings.len() < MAX_PROBLEMS {
-            self.findings.push(finding);
+    pub(super) fn report(&mut self, node: NodeId, message: impl Into<String>, hint: &str) {
+        if self.found.len() < MAX_PROBLEMS {
+            let at = self.document.written(node);
+            let hint = self.source_map.hint(at.start, hint);
+            self.found.push(self.source_map.problem(at, Diagnostic::error(message).with_hint(hint)));
         }
     }
 
@@ -90,7 +91,7 @@ impl<'d> Decoder<'d> {
     }
 
     /// Reports a node that is not what it must be, unless it is null.
-    fn mismatch<T>(&mut self, node: NodeId, what: impl fmt::Display, wanted: &str, hint: &'static str) -> Option<T> {
+    fn mismatch<T>(&mut self, node: NodeId, what: impl fmt::Display, wanted: &str, hint: &str) -> Option<T> {
         let target = self.document.resolve(node);
         if self.document.meaning(target) == Meaning::Null {
             return None;
@@ -281,9 +282,10 @@ impl Flatten<'_, '_> {
 
     fn report_duplicate(&mut self, node: NodeId, first: NodeId, name: &str) {
         // A mapping that several others merge is read more than once.
-        if !self.decoder.findings.iter().any(|finding| finding.node == node) {
-            let message = format!("duplicate key `{}`", whole_or_length(name));
-            self.decoder.add(Finding { node, message, hint: "keep one of them", first: Some(first) });
+        if self.decoder.duplicates.insert(node) {
+            let line = self.decoder.source_map.line(self.decoder.document.written(first).start);
+            let message = format!("duplicate key `{}`, first on line {line}", whole_or_length(name));
+            self.decoder.report(node, message, "keep one of them");
         }
     }
 }

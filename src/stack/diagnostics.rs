@@ -1,17 +1,17 @@
 //! Problems of a stack file, with their place, the line with a marker under it, and what to write.
 
 use std::borrow::Cow;
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::ops::Range;
 
-use super::decode::Finding;
+use super::MAX_PROBLEMS;
 use super::envsubst::{Replacement, Substituted};
 use super::slips;
-use super::yaml::Document;
+use super::yaml::SyntaxError;
 use crate::console::log::{quote, whole_or_length};
 use crate::console::redact;
-use crate::diagnostic::{Diagnostic, Failure, Severity};
+use crate::diagnostic::{Diagnostic, Severity};
 
 /// How many expressions are listed below a place.
 const MAX_NOTES: usize = 8;
@@ -20,102 +20,64 @@ const CONTEXT: usize = 60;
 /// The width of the line numbers.
 const GUTTER: usize = 5;
 
-/// One problem, or one warning.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FileProblem {
+/// A problem or a warning, until all are known and sorted.
+#[derive(Debug)]
+pub(super) struct Found {
     /// With a place, the line follows the message, with a marker under the place.
-    pub diagnostic: Diagnostic,
+    diagnostic: Diagnostic,
     /// The line, from 1.
-    pub line: Option<usize>,
+    line: Option<usize>,
     /// Its causes: variables without a value, or expressions with several lines.
-    causes: Box<[String]>,
-    /// True for a warning of what Kubernetes refuses, and Community Edition does not report.
-    is_refused_silently: bool,
+    causes: Vec<String>,
 }
 
-impl FileProblem {
-    /// An error without a place.
-    pub(crate) fn new(message: impl Into<String>, hint: Option<String>) -> Self {
-        Diagnostic { hint, ..Diagnostic::error(message) }.into()
-    }
-}
-
-impl FileProblem {
-    /// True for a warning of what Kubernetes refuses, and Community Edition does not report.
-    pub(crate) fn is_refused_silently(&self) -> bool {
-        self.is_refused_silently
-    }
-
-    pub(super) fn refused_silently(self) -> Self {
-        Self { is_refused_silently: true, ..self }
-    }
-
-    pub(crate) fn into_error(mut self) -> Self {
-        self.diagnostic.severity = Severity::Error;
-        self
-    }
-
-    fn at(self, place: String) -> Self {
-        Self { diagnostic: self.diagnostic.at(place), ..self }
-    }
-}
-
-impl From<Diagnostic> for FileProblem {
+impl From<Diagnostic> for Found {
     fn from(diagnostic: Diagnostic) -> Self {
-        let is_refused_silently = diagnostic.severity == Severity::Warning && diagnostic.failure == Failure::Input;
-        Self { diagnostic, line: None, causes: Box::default(), is_refused_silently }
+        Self { diagnostic, line: None, causes: Vec::new() }
     }
 }
 
-impl fmt::Display for FileProblem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.diagnostic.fmt(f)
-    }
-}
+/// All that is found in a stack file.
+#[derive(Debug, Default)]
+pub(super) struct Findings(Vec<Found>);
 
-/// Why a stack file cannot be used.
-#[derive(Clone, Debug, Default, PartialEq, Eq, thiserror::Error)]
-#[error("{}", .problems.iter().map(FileProblem::to_string).collect::<Vec<_>>().join("\n"))]
-pub struct FileProblems {
-    pub problems: Vec<FileProblem>,
-    /// Possible causes.
-    pub warnings: Vec<FileProblem>,
-}
-
-impl FileProblems {
-    /// Adds those of another stack file; what is about the variables is the same for each of them.
-    pub(crate) fn add(&mut self, problems: Vec<FileProblem>, warnings: Vec<FileProblem>) {
-        for (all, more) in [(&mut self.problems, problems), (&mut self.warnings, warnings)] {
-            for problem in more {
-                if problem.line.is_some() || !all.contains(&problem) {
-                    all.push(problem);
-                }
-            }
+impl Findings {
+    pub(super) fn add(&mut self, found: impl Into<Found>) {
+        let found = found.into();
+        if self.has_room(found.diagnostic.severity) {
+            self.0.push(found);
         }
     }
-}
 
-impl From<FileProblem> for FileProblems {
-    fn from(problem: FileProblem) -> Self {
-        Self { problems: vec![problem], warnings: Vec::new() }
+    pub(super) fn extend(&mut self, found: impl IntoIterator<Item = Found>) {
+        found.into_iter().for_each(|found| self.add(found));
     }
-}
 
-impl FileProblems {
-    /// In the order of the file; a cause is one mistake, however many places suffer from it.
-    pub(super) fn sorted(mut self) -> Self {
+    pub(super) fn has_room(&self, severity: Severity) -> bool {
+        self.0.iter().filter(|found| found.diagnostic.severity == severity).count() < MAX_PROBLEMS
+    }
+
+    pub(super) fn has_errors(&self) -> bool {
+        self.0.iter().any(|found| found.diagnostic.severity == Severity::Error)
+    }
+
+    /// One error in place of all.
+    pub(super) fn replace_errors(&mut self, error: Diagnostic) {
+        self.0.retain(|found| found.diagnostic.severity != Severity::Error);
+        self.add(error);
+    }
+
+    /// Errors before warnings, each in the order of the file; a cause is one mistake, however many places suffer from it.
+    pub(super) fn sorted(mut self) -> Vec<Diagnostic> {
         let mut reported = BTreeSet::new();
-        self.warnings.iter_mut().for_each(|warning| warning.diagnostic.severity = Severity::Warning);
-        for list in [&mut self.problems, &mut self.warnings] {
-            list.sort_by_key(|problem| problem.line);
-            // One unset variable breaks every line that uses it.
-            list.retain(|problem| {
-                let is_new = problem.causes.is_empty() || problem.causes.iter().any(|name| !reported.contains(name));
-                reported.extend(problem.causes.iter().cloned());
-                is_new
-            });
-        }
-        self
+        self.0.sort_by_key(|found| (Reverse(found.diagnostic.severity), found.line));
+        // One unset variable breaks every line that uses it.
+        self.0.retain(|found| {
+            let is_new = found.causes.is_empty() || found.causes.iter().any(|name| !reported.contains(name));
+            reported.extend(found.causes.iter().cloned());
+            is_new
+        });
+        self.0.into_iter().map(|found| found.diagnostic).collect()
     }
 }
 
@@ -148,19 +110,19 @@ impl<'a> SourceFile<'a> {
     }
 
     /// A marker of git between two versions that somebody has yet to choose from.
-    pub(super) fn conflict(&self) -> Option<FileProblem> {
+    pub(super) fn conflict(&self) -> Option<Found> {
         let at = slips::conflict_marker(self.source)?;
-        let hint = "keep one version, remove the lines with the markers, and commit the file".to_owned();
-        Some(self.problem(at..at + 7, "this is a merge conflict of git", Some(hint)))
+        let hint = "keep one version, remove the lines with the markers, and commit the file";
+        Some(self.problem(at..at + 7, Diagnostic::error("this is a merge conflict of git").with_hint(hint)))
     }
 
     /// A problem of the file as a whole.
-    pub(super) fn problem_of_all(&self, message: String, hint: &str) -> FileProblem {
-        if self.is_shown { FileProblem::new(message, Some(hint.to_owned())) } else { self.hidden(self.name.clone()) }
+    pub(super) fn problem_of_all(&self, diagnostic: Diagnostic) -> Diagnostic {
+        if self.is_shown { diagnostic } else { hidden(diagnostic).at(&self.name) }
     }
 
     /// A problem at a place in the file.
-    pub(super) fn problem(&self, at: Range<usize>, message: &str, hint: Option<String>) -> FileProblem {
+    pub(super) fn problem(&self, at: Range<usize>, diagnostic: Diagnostic) -> Found {
         let start = at.start.min(self.source.len());
         let line = self.line(start);
         let range = self.line_range(line);
@@ -170,18 +132,21 @@ impl<'a> SourceFile<'a> {
         // Of a part with several lines, the rest of the first is marked.
         let marked = &self.source[start..at.end.clamp(start, range.end)];
         let place = format!("{}:{line}:{}", self.name, before.chars().count() + 1);
-        if !self.is_shown {
-            return FileProblem { line: Some(line), ..self.hidden(place) };
-        }
-        let message = format!("{message}{}", excerpt(line, text, before, marked));
-        FileProblem { line: Some(line), ..FileProblem::new(message, hint).at(place) }
+        let diagnostic = if self.is_shown {
+            let message = format!("{}{}", diagnostic.message, excerpt(line, text, before, marked));
+            Diagnostic { message, ..diagnostic }
+        } else {
+            hidden(diagnostic)
+        };
+        Found { line: Some(line), ..diagnostic.at(place).into() }
     }
+}
 
-    fn hidden(&self, place: String) -> FileProblem {
-        let hint = "copy the file into the clone directory to see what is wrong with it".to_owned();
-        FileProblem::new("a problem that is not shown, because the file is outside the clone directory", Some(hint))
-            .at(place)
-    }
+/// In place of a problem whose message would show what the file holds.
+fn hidden(diagnostic: Diagnostic) -> Diagnostic {
+    let message = "a problem that is not shown, because the file is outside the clone directory".to_owned();
+    let hint = "copy the file into the clone directory to see what is wrong with it";
+    Diagnostic { message, ..diagnostic }.with_hint(hint)
 }
 
 /// A file and what substitution made of it.
@@ -197,7 +162,7 @@ impl SourceMap<'_> {
     }
 
     /// A problem at a part of the substituted text, shown in the source, with the values of the expressions in that part.
-    pub(super) fn problem(&self, text: Range<usize>, message: &str, hint: Option<String>) -> FileProblem {
+    pub(super) fn problem(&self, text: Range<usize>, diagnostic: Diagnostic) -> Found {
         let at = self.substituted.source_range(text.start);
         // A value that is nothing has its place at the colon of its name.
         let after = self.substituted.text.get(text.end..).unwrap_or_default();
@@ -206,11 +171,17 @@ impl SourceMap<'_> {
         let is_whole = |change: &Replacement<'_>| {
             text.start <= change.text.start && change.text.end <= text.end && is_shown_whole(change.value)
         };
-        if inside.iter().all(is_whole) || text.is_empty() {
-            self.explain(at, &inside, message, hint)
+        let message = if text.is_empty() || inside.iter().all(is_whole) {
+            diagnostic.message
         } else {
-            self.explain(at, &inside, &self.without_values(message), hint)
-        }
+            self.without_values(&diagnostic.message)
+        };
+        self.explain(at, &inside, Diagnostic { message, ..diagnostic })
+    }
+
+    /// The hint of a problem at a place in the text, unless its line has a character that its author does not see.
+    pub(super) fn hint(&self, text: usize, hint: &str) -> String {
+        self.invisible_character(self.line(text)).unwrap_or_else(|| hint.to_owned())
     }
 
     /// A message in which the texts in backticks that are not in the file are hidden: they may be a part of a value, and
@@ -223,17 +194,6 @@ impl SourceMap<'_> {
         message.split('`').enumerate().map(hide).collect::<Vec<_>>().join("`")
     }
 
-    /// A problem with a node.
-    pub(super) fn finding(&self, document: &Document, finding: &Finding) -> FileProblem {
-        let message = match finding.first {
-            Some(first) => format!("{}, first on line {}", finding.message, self.line(document.written(first).start)),
-            None => finding.message.clone(),
-        };
-        let at = document.written(finding.node);
-        let odd = self.invisible_character(self.line(at.start));
-        self.problem(at, &message, odd.or_else(|| Some(finding.hint.to_owned())))
-    }
-
     /// A hint for a line, from 1, with a character that its author does not see.
     fn invisible_character(&self, line: usize) -> Option<String> {
         let range = if line > 0 { self.file.line_range(line) } else { 0..0 };
@@ -241,9 +201,9 @@ impl SourceMap<'_> {
         Some(format!("line {line} contains {odd}"))
     }
 
-    /// A problem of what is not YAML, which may be noticed only on the line below its cause.
-    pub(super) fn syntax_problem(&self, text: usize, message: &str, hint: Option<&str>) -> FileProblem {
-        let at = self.substituted.source_range(text);
+    /// The problem of a text that is not YAML, which may be noticed only on the line below its cause.
+    pub(super) fn syntax_problem(&self, error: SyntaxError) -> Found {
+        let at = self.substituted.source_range(error.at);
         let line = self.file.line(at.start);
         let on_line = |line: usize| -> Vec<Replacement<'_>> {
             let range = self.file.line_range(line);
@@ -255,31 +215,29 @@ impl SourceMap<'_> {
             near = on_line(line - 1);
         }
         let odd = self.invisible_character(line).or_else(|| self.invisible_character(line - 1));
-        self.explain(at, &near, message, odd.or(hint.map(str::to_owned)))
+        let hint = odd.or(error.hint.map(str::to_owned));
+        self.explain(at, &near, Diagnostic { hint, ..Diagnostic::error(error.message) })
     }
 
-    /// One warning for each variable that has neither a value nor a default, unless a deploy does not use what it is in.
-    pub(super) fn unset_variables(&self, unused: &[Range<usize>]) -> impl Iterator<Item = FileProblem> {
+    /// One warning for each variable that has neither a value nor a default, and one for each expression whose value has line
+    /// breaks that YAML does not keep; but for what a deploy does not use.
+    pub(super) fn value_warnings(&self, unused: &[Range<usize>]) -> Vec<Found> {
         let mut missing = BTreeMap::new();
         for name in self.used_replacements(unused).flat_map(|change| change.missing) {
             missing.entry(&self.file.source[name.clone()]).or_insert(name.start);
         }
-        missing.into_iter().map(|(name, at)| {
+        let unset = missing.into_iter().map(|(name, at)| {
             let message = format!("`{}` is not set or empty: it is replaced with an empty text", whole_or_length(name));
-            let problem = self.file.problem(at..at + name.len(), &message, Some(pass_variables(&[name])));
-            FileProblem { causes: Box::new([name.to_owned()]), ..problem }
-        })
-    }
-
-    /// One warning for each expression whose value has line breaks that YAML does not keep.
-    pub(super) fn several_lines(&self, unused: &[Range<usize>]) -> impl Iterator<Item = FileProblem> {
-        let broken = self.used_replacements(unused).filter(Replacement::has_several_lines);
-        broken.map(|change| {
+            let warning = Diagnostic::warning(message).with_hint(pass_variables(&[name]));
+            Found { causes: vec![name.to_owned()], ..self.file.problem(at..at + name.len(), warning) }
+        });
+        let broken = self.used_replacements(unused).filter(Replacement::has_several_lines).map(|change| {
             let expression = &self.file.source[change.source.clone()];
             let message = format!("`{}` has several lines, and YAML does not keep its line breaks", quote(expression));
-            let causes = Box::new([expression.to_owned()]);
-            FileProblem { causes, ..self.file.problem(change.source, &message, Some(SEVERAL_LINES.to_owned())) }
-        })
+            let warning = Diagnostic::warning(message).with_hint(SEVERAL_LINES);
+            Found { causes: vec![expression.to_owned()], ..self.file.problem(change.source, warning) }
+        });
+        unset.take(MAX_PROBLEMS).chain(broken.take(MAX_PROBLEMS)).collect()
     }
 
     /// The expressions that are not in these parts of the text.
@@ -291,34 +249,31 @@ impl SourceMap<'_> {
     }
 
     /// If a variable in it has no value, that is the cause, and what the message begins with.
-    fn explain(
-        &self,
-        at: Range<usize>,
-        inside: &[Replacement<'_>],
-        message: &str,
-        hint: Option<String>,
-    ) -> FileProblem {
+    fn explain(&self, at: Range<usize>, inside: &[Replacement<'_>], mut diagnostic: Diagnostic) -> Found {
         let mut unset: Vec<&str> = Vec::new();
         for name in inside.iter().flat_map(|change| change.missing) {
             unset.extend(Some(&self.file.source[name.clone()]).filter(|name| !unset.contains(name)));
         }
         let mut causes: Vec<String> = unset.iter().map(|name| (*name).to_owned()).collect();
-        let mut problem = if unset.is_empty() {
+        if unset.is_empty() {
             let broken = inside.iter().filter(|change| change.has_several_lines());
             causes = broken.map(|change| self.file.source[change.source.clone()].to_owned()).collect();
-            self.file.problem(at, message, if causes.is_empty() { hint } else { Some(SEVERAL_LINES.to_owned()) })
+            if !causes.is_empty() {
+                diagnostic.hint = Some(SEVERAL_LINES.to_owned());
+            }
         } else {
             let names: Vec<String> = unset.iter().map(|name| format!("`{}`", whole_or_length(name))).collect();
             let are = if names.len() == 1 { "is" } else { "are" };
-            let message = format!("{} {are} not set or empty: {message}", names.join(" and "));
-            self.file.problem(at, &message, Some(pass_variables(&unset)))
-        };
+            diagnostic.message = format!("{} {are} not set or empty: {}", names.join(" and "), diagnostic.message);
+            diagnostic.hint = Some(pass_variables(&unset));
+        }
+        let mut found = self.file.problem(at, diagnostic);
         for change in inside.iter().filter(|change| change.missing.is_empty() && self.file.is_shown) {
             let expression = quote(&self.file.source[change.source.clone()]);
             let value = whole_or_length(change.value);
-            problem.diagnostic.message += &format!("\n{:GUTTER$} = `{expression}` is replaced with `{value}`", "");
+            found.diagnostic.message += &format!("\n{:GUTTER$} = `{expression}` is replaced with `{value}`", "");
         }
-        FileProblem { causes: causes.into(), ..problem }
+        Found { causes, ..found }
     }
 }
 

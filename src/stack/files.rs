@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::decode::{Decoder, Entry};
-use super::diagnostics::{FileProblem, SourceFile, SourceMap};
+use super::diagnostics::{Findings, Found, SourceFile, SourceMap};
 use super::envsubst::Substituted;
 use super::schema::FileValues;
 use super::yaml::{Document, NodeId};
 use super::{MAX_FILE, MAX_PROBLEMS, Source};
 use crate::console::log::whole_or_length;
+use crate::diagnostic::Diagnostic;
 use crate::files::input;
 
 type Entries = BTreeMap<String, Entry>;
@@ -27,22 +28,22 @@ pub(super) enum FileFault {
     /// It is not in the clone directory, or a link in its path leads out of it: a function must not get what the step has there.
     Outside,
     Open(input::Error),
-    Content(Vec<FileProblem>),
+    Content(Vec<Found>),
 }
 
 impl Files {
-    /// Reads a file, unless it is known. What is ignored in it is added to the warnings.
+    /// Reads a file, unless it is known. What is ignored in it becomes a warning.
     pub(super) fn load(
         &mut self,
         source: &Source,
         name: &str,
         values: fn(&mut Decoder<'_>, NodeId) -> FileValues,
-        warnings: &mut Vec<FileProblem>,
+        found: &mut Findings,
     ) -> Result<Rc<Entries>, FileFault> {
         if let Some(known) = self.0.get(name) {
             return known.clone().ok_or(FileFault::Known);
         }
-        let file = read(source, name, values, warnings).map(Rc::new);
+        let file = read(source, name, values, found).map(Rc::new);
         self.0.insert(name.to_owned(), file.as_ref().ok().cloned());
         file
     }
@@ -52,7 +53,7 @@ fn read(
     source: &Source,
     name: &str,
     values: fn(&mut Decoder<'_>, NodeId) -> FileValues,
-    warnings: &mut Vec<FileProblem>,
+    found: &mut Findings,
 ) -> Result<Entries, FileFault> {
     if source.is_remote {
         return Err(FileFault::Remote);
@@ -69,19 +70,17 @@ fn read(
         return Err(refused(problem));
     }
     let source_map = SourceMap { file: &file, substituted: &Substituted::unchanged(text) };
-    let document = Document::parse(text)
-        .map_err(|error| refused(source_map.syntax_problem(error.at, &error.message, error.hint)))?;
-    let mut decoder = Decoder::new(&document);
+    let document = Document::parse(text).map_err(|error| refused(source_map.syntax_problem(error)))?;
+    let mut decoder = Decoder::new(&document, source_map);
     let FileValues { values, unknown } = values(&mut decoder, document.root());
-    let problems: Vec<FileProblem> =
-        decoder.findings.iter().map(|finding| source_map.finding(&document, finding)).collect();
-    if !problems.is_empty() {
-        return Err(FileFault::Content(problems));
+    if !decoder.found.is_empty() {
+        return Err(FileFault::Content(decoder.found));
     }
-    warnings.extend(unknown.iter().take(MAX_PROBLEMS).map(|key| {
+    found.extend(unknown.iter().take(MAX_PROBLEMS).map(|key| {
         let message =
             format!("unknown field `{}`: only what is below `environment` is read", whole_or_length(&key.value));
-        source_map.problem(document.written(key.node), &message, Some("move it below `environment`".to_owned()))
+        let warning = Diagnostic::warning(message).with_hint("move it below `environment`");
+        source_map.problem(document.written(key.node), warning)
     }));
     Ok(values)
 }

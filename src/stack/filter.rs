@@ -1,7 +1,8 @@
 //! Which functions of a stack file a run is about.
 
-use super::{FileProblem, Options};
+use super::Options;
 use crate::console::log::{quote, whole_or_length};
+use crate::diagnostic::Diagnostic;
 use crate::function::FunctionName;
 
 impl Options {
@@ -26,7 +27,7 @@ impl Options {
 pub(crate) fn none_selected<'a>(
     options: &Options,
     files: impl Iterator<Item = (&'a str, &'a [FunctionName])>,
-) -> FileProblem {
+) -> Diagnostic {
     let (variable, pattern) = match (&options.filter, &options.regex) {
         (Some(filter), _) => ("FILTER", filter.as_str()),
         (None, regex) => ("REGEX", regex.as_ref().map_or("", |regex| regex.as_str())),
@@ -37,7 +38,7 @@ pub(crate) fn none_selected<'a>(
     let has: Vec<_> = files.map(|(file, named)| format!("`{}` has {}", quote(file), quote(&names(named)))).collect();
     let hint = (!has.is_empty()).then(|| has.join("; "));
     let message = format!("no function name matches `{variable}` `{}`", whole_or_length(pattern));
-    FileProblem::new(message, hint)
+    Diagnostic { hint, ..Diagnostic::error(message) }
 }
 
 /// `*` matches any text, every other character itself (ryanuber/go-glob).

@@ -5,7 +5,7 @@
 //! the provider is known to be on Kubernetes ([`Failure::Input`]).
 
 use crate::console::log::whole_or_length;
-use crate::diagnostic::{Diagnostic, Failure};
+use crate::diagnostic::{Diagnostic, Failure, Severity};
 use crate::function::api;
 
 /// The longest label value, label name or DNS label.
@@ -29,6 +29,11 @@ const LABEL_KEY: &str = "it must have at most 63 letters, digits, `-`, `_` and `
 /// Why Kubernetes does not accept the name of a secret.
 pub(crate) fn secret_name_fault(name: &str) -> Option<&'static str> {
     (!is_subdomain(name)).then_some(SUBDOMAIN)
+}
+
+/// True for the warning of something that Kubernetes refuses, and Community Edition does not report.
+pub(crate) fn is_refused_silently(warning: &Diagnostic) -> bool {
+    warning.severity == Severity::Warning && warning.failure == Failure::Input
 }
 
 /// The use of a text of a function.
@@ -148,7 +153,6 @@ fn is_label_key(key: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::diagnostic::Severity;
 
     #[track_caller]
     fn check(rule: Rule, valid: &[&str], invalid: &[&str]) {

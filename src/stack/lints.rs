@@ -1,12 +1,11 @@
 //! Slips in a file: misspelt fields, files of other tools, typing errors.
 
-use super::diagnostics::FileProblem;
 use super::resolve::Resolver;
 use super::schema::{Root, UNUSED, Unknown};
 use super::slips;
 use super::yaml::{Meaning, NodeId};
 use crate::console::log::whole_or_length;
-use crate::diagnostic::Severity;
+use crate::diagnostic::Diagnostic;
 use crate::text::variable_name;
 
 /// A field as near as this to a known one is a typing error; so is the start of one.
@@ -34,22 +33,21 @@ impl Resolver<'_> {
         for Unknown { name, owner, known } in unknown {
             let message = format!("unknown field `{}` in {owner}", whole_or_length(&name.value));
             if let Some(odd) = slips::odd_character(&name.value) {
-                self.report(name.node, Severity::Error, &message, Some(format!("it contains {odd}")));
+                self.report(name.node, Diagnostic::error(message).with_hint(format!("it contains {odd}")));
             } else if let Some(field) = nearest(&name.value, known) {
                 let is_harmless = UNUSED.contains(&field) || METADATA.contains(&field);
-                let severity = if is_harmless { Severity::Warning } else { Severity::Error };
-                self.report(name.node, severity, &message, Some(format!("write `{field}`")));
+                let found = if is_harmless { Diagnostic::warning(message) } else { Diagnostic::error(message) };
+                self.report(name.node, found.with_hint(format!("write `{field}`")));
             }
         }
     }
 
     /// The problem with a file that is no stack file at all; the rules for stack files would only hide it.
-    pub(super) fn another_file(&self, root: &Root) -> Option<FileProblem> {
-        let page = self.source_map.file;
-        let name = &page.name;
+    pub(super) fn another_file(&self, root: &Root) -> Option<Diagnostic> {
+        let name = &self.source_map.file.name;
         if self.document.meaning(self.document.root()) == Meaning::Null {
             let hint = "write `provider:` and `functions:`, or the path of another file in `STACK_FILE`";
-            return Some(page.problem_of_all(format!("`{name}` is empty"), hint));
+            return Some(Diagnostic::error(format!("`{name}` is empty")).with_hint(hint));
         }
         if !root.functions.is_empty() || root.provider_name.is_some() {
             return None;
@@ -57,7 +55,7 @@ impl Resolver<'_> {
         let has = |field: &&str| root.unknown.iter().any(|unknown| unknown.name.value == **field);
         let (_, what) = OTHER_FILES.iter().find(|(fields, _)| fields.iter().all(has))?;
         let hint = "write the stack file's path in `STACK_FILE`";
-        Some(page.problem_of_all(format!("`{name}` is {what}, not a stack file"), hint))
+        Some(Diagnostic::error(format!("`{name}` is {what}, not a stack file")).with_hint(hint))
     }
 
     /// The slip that makes a text invalid.
@@ -72,20 +70,15 @@ impl Resolver<'_> {
     /// Warns about a text that is valid, but not what its author sees.
     pub(super) fn check_slip(&mut self, node: NodeId, text: &str) {
         if let Some(quotes) = slips::typographic_quotes(text) {
-            self.report(node, Severity::Warning, &format!("this contains {quotes}"), None);
-            return;
+            return self.report(node, Diagnostic::warning(format!("this contains {quotes}")));
         }
         let name = variable_name(text).filter(|_| !text.contains('{') && !self.options.is_literal);
         // `$$NAME` is how the text `$NAME` is written.
         let is_escaped = || self.source_map.file.source.contains(&format!("${}", text.trim()));
         if let Some(name) = name.filter(|name| !is_escaped() && (self.context.variables.value)(name).is_some()) {
             let message = format!("`${name}` is not substituted, although the variable is set");
-            self.report(
-                node,
-                Severity::Warning,
-                &message,
-                Some(format!("write `${{{name}}}`, or `$${name}` for the text itself")),
-            );
+            let hint = format!("write `${{{name}}}`, or `$${name}` for the text itself");
+            self.report(node, Diagnostic::warning(message).with_hint(hint));
         }
     }
 }

@@ -21,24 +21,22 @@ mod yaml;
 
 use std::collections::BTreeSet;
 use std::error::Error;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use regex_lite::Regex;
 
 use crate::console::log::quote;
-use crate::diagnostic::Explain as _;
+use crate::diagnostic::{Diagnostic, Explain as _};
 use crate::function::FunctionName;
 use crate::function::api::Deployment;
 use crate::function::image::Reference;
 pub use crate::function::image::Tag;
 use crate::function::outcome::Location;
 use decode::{Decoder, Text};
-pub use diagnostics::{FileProblem, FileProblems};
-use diagnostics::{SourceFile, SourceMap};
-use envsubst::{Lookup, Substituted};
-pub(crate) use kubernetes::secret_name_fault;
+use diagnostics::{Findings, Found, SourceFile, SourceMap};
+use envsubst::{Fault, Lookup, Substituted};
+pub(crate) use kubernetes::{is_refused_silently, secret_name_fault};
 use resolve::Resolver;
 use schema::Root;
 use yaml::Document;
@@ -135,7 +133,7 @@ pub struct Stack {
     /// True if messages may show what the file holds.
     pub is_shown: bool,
     /// Warnings about a stack file that can be deployed.
-    pub warnings: Vec<FileProblem>,
+    pub warnings: Vec<Diagnostic>,
 }
 
 /// A function to deploy.
@@ -167,113 +165,117 @@ impl Function {
     }
 }
 
-/// Reads a stack file. The error is all problems that can be found at once; nothing may be sent then.
-pub fn read(source: &Source, options: &Options, context: &Context<'_>) -> Result<Stack, FileProblems> {
+/// Reads a stack file. The error is all that can be found at once, with warnings that may be causes; nothing may be sent then.
+pub fn read(source: &Source, options: &Options, context: &Context<'_>) -> Result<Stack, Vec<Diagnostic>> {
+    let mut found = Findings::default();
+    let stack = read_into(&mut found, source, options, context);
+    let has_errors = found.has_errors();
+    let found = found.sorted();
+    match stack {
+        Some(stack) if !has_errors => Ok(Stack { warnings: found, ..stack }),
+        _ => Err(found),
+    }
+}
+
+fn read_into(found: &mut Findings, source: &Source, options: &Options, context: &Context<'_>) -> Option<Stack> {
     let is_shown = source.is_remote || source.shows(Path::new(&source.name));
-    let text = decode_text(&source.name, &source.text, is_shown)?;
+    let text = decode_text(&source.name, &source.text, is_shown).map_err(|problem| found.add(problem)).ok()?;
     let file = SourceFile::new(&source.name, text, is_shown);
     let start = text.trim_start();
     if start.starts_with('<') && !start.starts_with("<<") {
-        let hint = "use the URL of the raw file";
-        return Err(file.problem_of_all(format!("`{}` is a web page, not a stack file", file.name), hint).into());
+        let message = format!("`{}` is a web page, not a stack file", file.name);
+        found.add(file.problem_of_all(Diagnostic::error(message).with_hint("use the URL of the raw file")));
+        return None;
     }
     if let Some(problem) = file.conflict() {
-        return Err(problem.into());
+        found.add(problem);
+        return None;
     }
     let substituted = if options.is_literal {
         Substituted::unchanged(text)
     } else {
-        envsubst::substitute(text, context.variables).map_err(|faults| {
-            let problems =
-                faults.into_iter().map(|fault| file.problem(fault.at, &fault.kind.to_string(), fault.kind.hint()));
-            FileProblems { problems: problems.collect(), warnings: Vec::new() }
-        })?
+        let fault = |fault: Fault| file.problem(fault.at, fault.kind.diagnostic());
+        let substituted = envsubst::substitute(text, context.variables);
+        substituted.map_err(|faults| found.extend(faults.into_iter().map(fault))).ok()?
     };
     let source_map = SourceMap { file: &file, substituted: &substituted };
-    let of_variables = |unused: &[Range<usize>]| -> Vec<FileProblem> {
-        let unset = source_map.unset_variables(unused).take(MAX_PROBLEMS);
-        unset.chain(source_map.several_lines(unused).take(MAX_PROBLEMS)).collect()
-    };
     let document = match Document::parse(&substituted.text) {
         Ok(document) => document,
         Err(error) => {
-            let mut problems = unset_images(source_map);
-            if problems.is_empty() {
-                problems.push(source_map.syntax_problem(error.at, &error.message, error.hint));
+            found.extend(unset_images(source_map));
+            if !found.has_errors() {
+                found.add(source_map.syntax_problem(error));
             }
-            return Err(FileProblems { problems, warnings: of_variables(&[]) }.sorted());
+            found.extend(source_map.value_warnings(&[]));
+            return None;
         }
     };
-    let mut resolver = Resolver::new(source, options, context, source_map, &document);
     if let Some(at) = document.rest() {
-        let message = "faas-cli reads only the first document: what follows is ignored";
-        let hint = "move it into the first document, or into a file of its own".to_owned();
-        resolver.found.warnings.push(source_map.problem(at..at, message, Some(hint)));
+        let warning = Diagnostic::warning("faas-cli reads only the first document: what follows is ignored");
+        let hint = "move it into the first document, or into a file of its own";
+        found.add(source_map.problem(at..at, warning.with_hint(hint)));
     }
+    let mut resolver = Resolver::new(source, options, context, source_map, &document, found);
     let (root, functions) = resolver.functions();
     let unused = resolver.unused();
-    let Resolver { mut found, named, .. } = resolver;
-    found.warnings.extend(of_variables(&unused));
+    let named = resolver.named;
+    found.extend(source_map.value_warnings(&unused));
     if options.prune {
-        found.problems.extend(varying_names(source_map, &document, &root));
+        found.extend(varying_names(source_map, &document, &root));
     }
-    let found = found.sorted();
-    if !found.problems.is_empty() {
-        return Err(found);
-    }
-    Ok(Stack {
+    Some(Stack {
         gateway: root.gateway.map(|gateway| gateway.value).filter(|gateway| !gateway.is_empty()),
         functions,
         named,
         is_shown,
-        warnings: found.warnings,
+        warnings: Vec::new(),
     })
 }
 
 /// The text of a file without its byte order mark.
-fn decode_text<'a>(name: &str, bytes: &'a [u8], is_shown: bool) -> Result<&'a str, FileProblem> {
+fn decode_text<'a>(name: &str, bytes: &'a [u8], is_shown: bool) -> Result<&'a str, Found> {
     let quoted = quote(name);
     if bytes.len() > MAX_FILE {
-        let hint = "check that it is the right file: a stack file contains only settings".to_owned();
-        return Err(FileProblem::new(format!("`{quoted}` is larger than 1 MiB"), Some(hint)));
+        let hint = "check that it is the right file: a stack file contains only settings";
+        return Err(Diagnostic::error(format!("`{quoted}` is larger than 1 MiB")).with_hint(hint).into());
     }
     if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
-        return Err(FileProblem::new(format!("`{quoted}` is UTF-16 text"), Some("save it as UTF-8".to_owned())));
+        return Err(Diagnostic::error(format!("`{quoted}` is UTF-16 text")).with_hint("save it as UTF-8").into());
     }
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     std::str::from_utf8(bytes).map_err(|error| {
         let before = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
-        let at = before.len()..before.len();
-        SourceFile::new(name, &before, is_shown).problem(at, "invalid UTF-8", Some("save the file as UTF-8".to_owned()))
+        let problem = Diagnostic::error("invalid UTF-8").with_hint("save the file as UTF-8");
+        SourceFile::new(name, &before, is_shown).problem(before.len()..before.len(), problem)
     })
 }
 
 /// The images that lack the value of a variable, in a text that is no YAML for that lack: `image: app:${TAG}` becomes
 /// `image: app:`, and the parser stops at the first. With the values filled in it finds all.
-fn unset_images(source_map: SourceMap<'_>) -> Vec<FileProblem> {
+fn unset_images(source_map: SourceMap<'_>) -> Vec<Found> {
     let filled = source_map.substituted.with_placeholder(PLACEHOLDER, true);
     let Ok(document) = Document::parse(&filled.text) else {
         return Vec::new();
     };
     let source_map = SourceMap { substituted: &filled, ..source_map };
-    let mut decoder = Decoder::new(&document);
+    let mut decoder = Decoder::new(&document, source_map);
     let root = schema::root(&mut decoder, document.root());
     let images = root.functions.iter().filter_map(|pair| schema::function(&mut decoder, pair.value, &pair.name).image);
     let problem = |image: Text| {
         let name = image.value.replace(PLACEHOLDER, "");
         let fault = Reference::parse(&name).err().filter(|_| image.value.contains(PLACEHOLDER))?;
-        Some(source_map.problem(document.written(image.node), &resolve::invalid_image(&name, fault), None))
+        Some(source_map.problem(document.written(image.node), Diagnostic::error(resolve::invalid_image(&name, fault))))
     };
     images.filter_map(problem).take(MAX_PROBLEMS).collect()
 }
 
 /// True if other values of the variables may make other functions, which `PRUNE` would take for each other's remains: so it is
 /// if the names are not the same once every expression has another value.
-fn varying_names(source_map: SourceMap<'_>, document: &Document, root: &Root) -> Option<FileProblem> {
+fn varying_names(source_map: SourceMap<'_>, document: &Document, root: &Root) -> Option<Found> {
     let filled = source_map.substituted.with_placeholder(PLACEHOLDER, false);
     let at = match Document::parse(&filled.text) {
         Ok(filled_document) => {
-            let other = schema::root(&mut Decoder::new(&filled_document), filled_document.root()).functions;
+            let other = schema::root(&mut Decoder::new(&filled_document, source_map), filled_document.root()).functions;
             let names: BTreeSet<&str> = other.iter().map(|pair| pair.name.as_str()).collect();
             let varying = root.functions.iter().find(|pair| !names.contains(pair.name.as_str()));
             // A function may also be there only with other values, as after `${OFF}` on the same line.
@@ -289,5 +291,5 @@ fn varying_names(source_map: SourceMap<'_>, document: &Document, root: &Root) ->
     let message =
         "the names of functions depend on variables: with other values, `PRUNE` would remove what is deployed now";
     let hint = "write `${…}` only in values, not in names or in place of whole functions, or remove `PRUNE`";
-    Some(source_map.file.problem(at, message, Some(hint.to_owned())))
+    Some(source_map.file.problem(at, Diagnostic::error(message).with_hint(hint)))
 }

@@ -6,16 +6,16 @@ use std::io::ErrorKind;
 use std::ops::Range;
 
 use super::decode::{Decoder, Entry, Pair, Text};
-use super::diagnostics::{FileProblem, FileProblems, SourceMap};
+use super::diagnostics::{Findings, SourceMap};
 use super::envsubst::OWN_SECRET;
 use super::files::{FileFault, Files};
 use super::kubernetes::{Rule, request_above_limit};
 use super::lints::lists_near;
 use super::schema::{self, Amounts, Fields, Root};
 use super::yaml::{Document, NodeId};
-use super::{Context, Function, MAX_PROBLEMS, Options, Source, Tag};
+use super::{Context, Function, Options, Source, Tag};
 use crate::console::log::{WholeOrLength, quote, whole_or_length};
-use crate::diagnostic::{Diagnostic, Failure, Severity};
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::files::input;
 use crate::function::FunctionName;
 use crate::function::api::{Deployment, Resources};
@@ -33,7 +33,7 @@ pub(super) struct Resolver<'a> {
     templates: Files,
     /// The problems reported of nodes that several functions may share.
     reported: BTreeSet<(NodeId, String)>,
-    pub(super) found: FileProblems,
+    pub(super) found: &'a mut Findings,
     /// All functions, selected or not.
     pub(super) named: Vec<FunctionName>,
     /// Values that the run does not use.
@@ -47,6 +47,7 @@ impl<'a> Resolver<'a> {
         context: &'a Context<'a>,
         source_map: SourceMap<'a>,
         document: &'a Document,
+        found: &'a mut Findings,
     ) -> Self {
         Self {
             source,
@@ -57,7 +58,7 @@ impl<'a> Resolver<'a> {
             environments: Files::default(),
             templates: Files::default(),
             reported: BTreeSet::new(),
-            found: FileProblems::default(),
+            found,
             named: Vec::new(),
             unused: Vec::new(),
         }
@@ -65,14 +66,14 @@ impl<'a> Resolver<'a> {
 
     /// The selected functions; what is wrong is in `found`.
     pub(super) fn functions(&mut self) -> (Root, Vec<Function>) {
-        let mut decoder = Decoder::new(self.document);
+        let mut decoder = Decoder::new(self.document, self.source_map);
         let root = schema::root(&mut decoder, self.document.root());
         let mut functions = Vec::new();
-        let is_root_whole = decoder.findings.is_empty();
+        let is_root_whole = decoder.found.is_empty();
         self.check_options();
         self.check_fields(&root.unknown);
         for pair in &root.functions {
-            let before = decoder.findings.len();
+            let before = decoder.found.len();
             let fields = schema::function(&mut decoder, pair.value, &pair.name);
             self.named.push(FunctionName::new(&pair.name, self.namespace(&fields)));
             if !self.options.selects(&pair.name) {
@@ -83,25 +84,23 @@ impl<'a> Resolver<'a> {
             if decoder.is_exhausted || self.is_full() {
                 continue;
             }
-            let is_whole = decoder.findings.len() == before;
+            let is_whole = decoder.found.len() == before;
             let function = self.function(pair, &fields, is_whole);
-            if self.found.problems.is_empty() && decoder.findings.is_empty() {
+            if !self.found.has_errors() && decoder.found.is_empty() {
                 functions.push(function);
             }
         }
-        for finding in &decoder.findings {
-            self.add(self.source_map.finding(self.document, finding));
-        }
+        self.found.extend(decoder.found);
         self.unused.extend(decoder.unused);
         self.unused.extend(root.gateway_node.filter(|_| self.options.has_gateway));
         if let Some(problem) = self.another_file(&root) {
-            self.found.problems = vec![problem];
+            self.found.replace_errors(self.source_map.file.problem_of_all(problem));
         } else if is_root_whole {
             self.check_root(&root);
             if root.functions.is_empty() && !lists_near(&root, "functions") {
                 let message = format!("`{}` has no functions", self.source_map.file.name);
                 let hint = "write `functions:` with the name of a function and its `image:` below it";
-                self.add(self.source_map.file.problem_of_all(message, hint));
+                self.found.add(self.source_map.file.problem_of_all(Diagnostic::error(message).with_hint(hint)));
             }
         }
         (root, functions)
@@ -133,36 +132,17 @@ impl<'a> Resolver<'a> {
     }
 
     fn is_full(&self) -> bool {
-        self.found.problems.len() >= MAX_PROBLEMS
-    }
-
-    fn list(&mut self, severity: Severity) -> &mut Vec<FileProblem> {
-        if severity == Severity::Error { &mut self.found.problems } else { &mut self.found.warnings }
-    }
-
-    fn add(&mut self, problem: FileProblem) {
-        if !self.is_full() {
-            self.found.problems.push(problem);
-        }
+        !self.found.has_room(Severity::Error)
     }
 
     fn problem(&mut self, node: NodeId, message: &str, hint: &str) {
-        self.report(node, Severity::Error, message, Some(hint.to_owned()));
-    }
-
-    pub(super) fn report(&mut self, node: NodeId, severity: Severity, message: &str, hint: Option<String>) {
-        self.report_at(node, Diagnostic { severity, hint, ..Diagnostic::warning(message) });
+        self.report(node, Diagnostic::error(message).with_hint(hint));
     }
 
     /// Reports something at the place of a node.
-    fn report_at(&mut self, node: NodeId, found: Diagnostic) {
-        let Diagnostic { severity, message, hint, failure, .. } = found;
-        if self.list(severity).len() < MAX_PROBLEMS && self.reported.insert((node, message.clone())) {
-            let mut problem = self.source_map.problem(self.document.written(node), &message, hint);
-            if severity == Severity::Warning && failure == Failure::Input {
-                problem = problem.refused_silently();
-            }
-            self.list(severity).push(problem);
+    pub(super) fn report(&mut self, node: NodeId, diagnostic: Diagnostic) {
+        if self.found.has_room(diagnostic.severity) && self.reported.insert((node, diagnostic.message.clone())) {
+            self.found.add(self.source_map.problem(self.document.written(node), diagnostic));
         }
     }
 
@@ -176,7 +156,8 @@ impl<'a> Resolver<'a> {
             None if lists_near(root, "provider") => {}
             None => {
                 let message = format!("{}: `provider.name` is missing", self.source_map.file.name);
-                self.add(self.source_map.file.problem_of_all(message, "write\nprovider:\n  name: openfaas"));
+                let problem = Diagnostic::error(message).with_hint("write\nprovider:\n  name: openfaas");
+                self.found.add(self.source_map.file.problem_of_all(problem));
             }
         }
         if let Some(version) = &root.version
@@ -236,7 +217,7 @@ impl<'a> Resolver<'a> {
         let name = WholeOrLength(&pair.name);
         let Some(text) = fields.image.as_ref().filter(|text| !text.value.is_empty()) else {
             if is_whole {
-                let node = fields.image_node.unwrap_or(pair.key);
+                let node = fields.keys.iter().find(|key| key.name == "image").map_or(pair.key, |key| key.value);
                 self.problem(node, &format!("function `{name}` has no image"), WRITE_IMAGE);
             }
             return String::new();
@@ -286,8 +267,8 @@ impl<'a> Resolver<'a> {
             if self.is_full() {
                 break;
             }
-            let warnings = &mut self.found.warnings;
-            let found = match self.environments.load(self.source, &file.value, schema::environment_file, warnings) {
+            let values = schema::environment_file;
+            let found = match self.environments.load(self.source, &file.value, values, self.found) {
                 Ok(found) => found,
                 Err(fault) => {
                     self.file_problem(file.node, fault);
@@ -317,7 +298,7 @@ impl<'a> Resolver<'a> {
                 let hint = "copy the file into the clone directory: functions get nothing from other files of the step";
                 self.problem(node, "this file is outside the clone directory", hint);
             }
-            FileFault::Content(problems) => problems.into_iter().for_each(|problem| self.add(problem)),
+            FileFault::Content(problems) => self.found.extend(problems),
             FileFault::Known => {}
         }
     }
@@ -333,7 +314,7 @@ impl<'a> Resolver<'a> {
             return None;
         }
         let name = format!("template/{language}/template.yml");
-        match self.templates.load(self.source, &name, schema::template, &mut self.found.warnings) {
+        match self.templates.load(self.source, &name, schema::template, self.found) {
             Ok(template) => {
                 let process = template.get("fprocess").map(|entry| entry.value.clone());
                 process.filter(|process| !process.is_empty()).inspect(|process| {
@@ -363,7 +344,7 @@ impl<'a> Resolver<'a> {
         texts.extend(options.secrets.iter().map(|name| ("SECRETS", Rule::SecretName, name.as_str())));
         for (variable, rule, text) in texts {
             if let Some(violation) = rule.check(text) {
-                self.list(violation.severity).push(violation.at(format!("`{variable}`")).into());
+                self.found.add(violation.at(format!("`{variable}`")));
             }
         }
     }
@@ -402,7 +383,7 @@ impl<'a> Resolver<'a> {
         for (node, rule, text) in texts {
             if let Some(found) = rule.check(text) {
                 let hint = self.slip(text).or_else(|| found.hint.clone());
-                self.report_at(node, Diagnostic { hint, ..found });
+                self.report(node, Diagnostic { hint, ..found });
             } else {
                 self.check_slip(node, text);
             }
@@ -414,7 +395,7 @@ impl<'a> Resolver<'a> {
             if let (Some(request), Some(limit)) = (request, limit)
                 && let Some(found) = request_above_limit(what, &request.value, &limit.value)
             {
-                self.report_at(request.node, found);
+                self.report(request.node, found);
             }
         }
     }

@@ -65,8 +65,6 @@ pub(super) struct Root {
 #[derive(Debug, Default)]
 pub(super) struct Fields {
     pub(super) image: Option<Text>,
-    /// The node of `image`, also if it holds no text.
-    pub(super) image_node: Option<NodeId>,
     pub(super) language: Option<Text>,
     pub(super) handler: Option<Text>,
     pub(super) process: Option<Text>,
@@ -133,10 +131,7 @@ pub(super) fn function(decoder: &mut Decoder<'_>, node: NodeId, name: &str) -> F
         let what = format!("`{}`", pair.name);
         fields.keys.push(Key { name: pair.name.clone(), node: pair.key, value: node });
         match pair.name.as_str() {
-            "image" => {
-                fields.image_node = Some(node);
-                fields.image = text(decoder, &pair);
-            }
+            "image" => fields.image = text(decoder, &pair),
             "lang" => fields.language = text(decoder, &pair),
             "handler" => fields.handler = text(decoder, &pair),
             "fprocess" => fields.process = text(decoder, &pair),

@@ -104,7 +104,7 @@ pub(crate) async fn dry_run(mut preparation: Preparation<'_>, deploy: &Deploy) -
     let loaded = preparation.load().await;
     let _ = deploy.verify.as_ref().and_then(|verify| open_payload(&mut preparation, &verify.options));
     let loaded = preparation.finish(loaded)?;
-    loaded.refused.iter().for_each(|warning| warning.diagnostic.log());
+    loaded.refused.iter().for_each(Diagnostic::log);
     tracing::info!("dry run: this would be sent");
     if deploy.images.check {
         tracing::info!("dry run: no registry is contacted, so the digests of images are not known");

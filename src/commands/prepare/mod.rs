@@ -13,11 +13,11 @@ use crate::commands::concurrent::Session;
 use crate::commands::progress::Reporter;
 use crate::config::{self, Config, Environment, Problems, Task};
 use crate::console::log::quote;
+use crate::diagnostic::Diagnostic;
 use crate::files::atomic;
 use crate::function::outcome::Outcome;
 use crate::gateway::Gateway;
 use crate::shutdown::Shutdown;
-use crate::stack;
 use crate::text::count;
 pub(crate) use secrets::WantedSecret;
 pub(crate) use stack_file::{Loaded, STACK_FILES, without_dots};
@@ -38,7 +38,7 @@ pub(crate) struct Preparation<'a> {
 #[derive(Default)]
 pub(crate) struct Rejected {
     variables: Problems,
-    stack: Vec<stack::FileProblem>,
+    stack: Vec<Diagnostic>,
     /// How many stack files there are.
     files: usize,
 }
@@ -46,7 +46,7 @@ pub(crate) struct Rejected {
 impl Rejected {
     /// Logs the problems of the stack file, and returns the last line, which has those of the variables.
     pub(crate) fn report(self) -> String {
-        self.stack.iter().for_each(|problem| problem.diagnostic.log());
+        self.stack.iter().for_each(Diagnostic::log);
         if !self.variables.is_empty() {
             return self.variables.report();
         }

@@ -12,7 +12,7 @@ use super::stack_paths::{StackPath, local, named_files};
 use super::{Preparation, Rejected};
 use crate::config::{self, Config, Credentials, Deploy, Selection, TagFormat, Task};
 use crate::console::log::quote;
-use crate::diagnostic::{Diagnostic, Explain as _};
+use crate::diagnostic::{Diagnostic, Explain as _, Severity};
 use crate::files::input;
 use crate::function::FunctionName;
 use crate::function::image::Reference;
@@ -37,16 +37,22 @@ impl Preparation<'_> {
         let tag = sources.first().map(|source| self.tag(selection.tag_format.clone(), &source.base));
         let options = stack::Options { tag: tag.unwrap_or_default(), ..selection.options.clone() };
         let mut loaded = Loaded::default();
-        let mut found = stack::FileProblems::default();
+        let mut found = Vec::new();
         let mut substituted = BTreeSet::new();
         for source in &sources {
-            match self.read(source, &options, deploy.is_some(), &mut substituted) {
-                Ok(stack) => {
-                    found.add(Vec::new(), stack.warnings.clone());
-                    let path = self.shown_path(source);
+            let of_file = match self.read(source, &options, deploy.is_some(), &mut substituted) {
+                Ok(mut stack) => {
+                    let (path, warnings) = (self.shown_path(source), std::mem::take(&mut stack.warnings));
                     loaded.add(path.into(), stack, deploy.and_then(|deploy| deploy.owner.as_deref()));
+                    warnings
                 }
-                Err(problems) => found.add(problems.problems, problems.warnings),
+                Err(problems) => problems,
+            };
+            for diagnostic in of_file {
+                // What is about the variables is the same for each file.
+                if !found.contains(&diagnostic) {
+                    found.push(diagnostic);
+                }
             }
         }
         for name in substituted.iter().filter(|name| self.environment.is_garbled(name)) {
@@ -55,26 +61,28 @@ impl Preparation<'_> {
         if deploy.is_some() {
             Tokens::new(self.environment).check_variables(&options, &mut self.problems.variables);
         }
-        found.add(loaded.duplicates(), Vec::new());
+        found.extend(loaded.duplicates());
+        let (mut problems, warnings): (Vec<_>, Vec<_>) =
+            found.into_iter().partition(|diagnostic| diagnostic.severity == Severity::Error);
         let is_valid = options.selector().is_none_or(|selector| !self.problems.variables.concerns(selector));
-        if is_valid && found.problems.is_empty() && !loaded.files.is_empty() && loaded.functions.is_empty() {
+        if is_valid && problems.is_empty() && !loaded.files.is_empty() && loaded.functions.is_empty() {
             let shown = loaded.files.iter().filter(|file| file.is_shown);
             let named = shown.map(|file| (&*file.path, &file.named[..]));
-            found.problems.push(filter::none_selected(&options, named));
+            problems.push(filter::none_selected(&options, named));
         }
         if let Some(labels) = deploy.and_then(|deploy| deploy.git_labels.as_ref()) {
             loaded.functions.iter_mut().for_each(|function| labels.add_to(&mut function.deployment));
         }
         self.warn(&substituted);
         let (refused, warnings): (Vec<_>, Vec<_>) =
-            found.warnings.into_iter().partition(|warning| self.is_deploy() && warning.is_refused_silently());
-        warnings.iter().for_each(|warning| warning.diagnostic.log());
+            warnings.into_iter().partition(|warning| self.is_deploy() && stack::is_refused_silently(warning));
+        warnings.iter().for_each(Diagnostic::log);
         match &self.config.credentials {
             // A gateway that exchanges tokens is OpenFaaS for Enterprises, on Kubernetes.
-            Credentials::IdToken => found.problems.extend(refused.into_iter().map(stack::FileProblem::into_error)),
+            Credentials::IdToken => problems.extend(refused.into_iter().map(Diagnostic::into_error)),
             Credentials::Password { .. } => loaded.refused = refused,
         }
-        self.problems.stack = found.problems;
+        self.problems.stack = problems;
         (self.problems.stack.is_empty() && !loaded.files.is_empty()).then_some(loaded)
     }
 
@@ -89,7 +97,7 @@ impl Preparation<'_> {
         options: &stack::Options,
         is_deployed: bool,
         substituted: &mut BTreeSet<String>,
-    ) -> Result<Stack, stack::FileProblems> {
+    ) -> Result<Stack, Vec<Diagnostic>> {
         let names = RefCell::new(substituted);
         let tokens = Tokens::new(self.environment);
         let context = Context {
@@ -234,7 +242,7 @@ pub(crate) struct Loaded {
     /// The secrets that `SECRET_VALUES` and `SECRET_FILES` write.
     pub(crate) secrets: Vec<WantedSecret>,
     /// Warnings that are errors if the provider is on Kubernetes.
-    pub(crate) refused: Vec<stack::FileProblem>,
+    pub(crate) refused: Vec<Diagnostic>,
 }
 
 /// A stack file that was read.
@@ -269,7 +277,7 @@ impl Loaded {
     }
 
     /// The problems of functions that two stack files deploy: the second would replace the first.
-    fn duplicates(&self) -> Vec<stack::FileProblem> {
+    fn duplicates(&self) -> Vec<Diagnostic> {
         let mut places = BTreeMap::new();
         let duplicate = |function: &Function| {
             let name = FunctionName::from(&function.deployment);
@@ -278,7 +286,7 @@ impl Loaded {
             let hint =
                 "a function belongs to one stack file: remove one of the two, or give it another name or namespace";
             let message = format!("`{}` is in `{first}` too", quote(&name.to_string()));
-            (*first != place).then(|| Diagnostic::error(message).with_hint(hint).at(place.to_string()).into())
+            (*first != place).then(|| Diagnostic::error(message).with_hint(hint).at(place.to_string()))
         };
         self.functions.iter().filter_map(duplicate).collect()
     }
@@ -287,10 +295,10 @@ impl Loaded {
     pub(crate) async fn check_refused(&mut self, gateway: &Gateway) -> Result<(), Rejected> {
         let refused = std::mem::take(&mut self.refused);
         if refused.is_empty() || gateway.provider().await == Provider::Faasd {
-            refused.iter().for_each(|warning| warning.diagnostic.log());
+            refused.iter().for_each(Diagnostic::log);
             return Ok(());
         }
-        let stack = refused.into_iter().map(stack::FileProblem::into_error).collect();
+        let stack = refused.into_iter().map(Diagnostic::into_error).collect();
         Err(Rejected { stack, files: self.files.len(), ..Rejected::default() })
     }
 

@@ -220,7 +220,7 @@ fn prune_refuses_names_that_depend_on_variables() {
         "y: &y 'f-${ENV}'\nfunctions: {*y : {image: r/f}}",
         "functions:\n  f:\n    image: r/f\n    fprocess: ${LINES}",
     ] {
-        let problems = read(text).expect_err(text).to_string();
+        let problems = lines(&read(text).expect_err(text));
         assert!(problems.contains("the names of functions depend on variables"), "{problems}");
     }
     insta::assert_snapshot!(run.problems(HEAD.replace("  f:", "  f-${ENV}:")), @r"

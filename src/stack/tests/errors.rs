@@ -40,9 +40,7 @@ fn faults_of_all_functions_and_of_the_provider_are_reported_at_once() {
 #[test]
 fn value_with_several_lines_is_one_problem() {
     let run = Case { variables: &[("CERT", "one\ntwo")], ..Case::default() };
-    let problems = run.read(format!("{HEAD}    environment:\n      A: ${{CERT}}\n      B: c\n")).expect_err("problems");
-    assert_eq!(problems.warnings, []);
-    insta::assert_snapshot!(problems, @r"
+    insta::assert_snapshot!(run.all(format!("{HEAD}    environment:\n      A: ${{CERT}}\n      B: c\n")), @r"
     stack.yml:8:10: missing `:` after this key
         8 |       A: ${CERT}
           |          ^^^^^^^
@@ -170,13 +168,12 @@ functions:
 ";
     let run = Case { variables: &[("T", TOKEN)], ..Case::default() };
     let problems = run.read(text).expect_err("problems");
-    let of_tokens = problems.problems.iter().map(|problem| &problem.diagnostic);
-    let of_tokens = of_tokens.filter(|diagnostic| diagnostic.message.starts_with("this holds a token\n"));
+    let of_tokens = problems.iter().filter(|problem| problem.message.starts_with("this holds a token\n"));
     let places: Vec<_> = of_tokens.map(|diagnostic| diagnostic.place.as_str()).collect();
     let expected =
         ["1:11", "5:12", "6:16", "7:15", "10:10", "11:7", "12:18", "13:19", "15:24", "16:19", "17:24", "19:3"];
-    assert_eq!(places, expected.map(|place| format!("stack.yml:{place}")), "{problems}");
-    insta::assert_snapshot!(problems.problems[4], @r"
+    assert_eq!(places, expected.map(|place| format!("stack.yml:{place}")), "{}", lines(&problems));
+    insta::assert_snapshot!(problems[4], @r"
     stack.yml:10:10: this holds a token
        10 |       B: ${T}
           |          ^^^^
@@ -204,19 +201,16 @@ fn texts_of_the_file_are_on_one_line_and_whole_or_not_shown() {
         image(&format!("r/i:${{{long}}}")),
     ];
     for text in texts {
-        let found = Case::default()
-            .read(&text)
-            .map_or_else(|found| lines(&[found.problems, found.warnings].concat()), |stack| lines(&stack.warnings));
+        let found = Case::default().read(&text).map_or_else(|found| lines(&found), |stack| lines(&stack.warnings));
         assert!(found.len() < 3000 && !found.contains("\nERROR"), "{}", &found[..3000.min(found.len())]);
     }
 }
 
 #[test]
 fn warnings_that_explain_a_problem_come_with_it() {
-    let problems = Case::default()
-        .read(format!("{HEAD}  g: {{image: 'r/g:1', secrets: a}}\n  h: {{image: 'r/h:1', fprocess: ${{A}}}}\n"));
-    let warnings = problems.expect_err("problems").warnings;
-    assert!(warnings[0].to_string().contains("`A` is not set or empty"), "{}", warnings[0]);
+    let found = Case::default()
+        .all(format!("{HEAD}  g: {{image: 'r/g:1', secrets: a}}\n  h: {{image: 'r/h:1', fprocess: ${{A}}}}\n"));
+    assert!(found.contains("`A` is not set or empty: it is replaced"), "{found}");
 }
 
 #[test]
@@ -392,10 +386,9 @@ fn image_that_lacks_a_variable_is_one_message_quoted_or_not() {
         |image: &str| Case::default().read(format!("provider: {{name: openfaas}}\nfunctions:\n{}", functions(image)));
     let unquoted = with("${REGISTRY}/N:${TAG}").expect_err("problems");
     let quoted = with("'${REGISTRY}/N:${TAG}'").expect_err("problems");
-    let first_line = |problems: &FileProblems| problems.to_string().lines().next().map(str::to_owned);
-    assert_eq!((quoted.problems.len(), first_line(&quoted)), (1, first_line(&unquoted)));
-    assert_eq!(unquoted.warnings, []);
-    insta::assert_snapshot!(unquoted, @r"
+    let first_line = |found: &[Diagnostic]| lines(found).lines().next().map(str::to_owned);
+    assert_eq!((of(Severity::Error, &quoted).len(), first_line(&quoted)), (1, first_line(&unquoted)));
+    insta::assert_snapshot!(lines(&unquoted), @r"
     stack.yml:4:12: `REGISTRY` and `TAG` are not set or empty: invalid image name `/a:`: the part before the first `/` is empty
         4 |     image: ${REGISTRY}/a:${TAG}
           |            ^^^^^^^^^^^
@@ -440,11 +433,9 @@ fn variable_without_a_value_is_one_warning() {
     and define it as a repository or deployment variable, or give it a default: `${BLANK:-default}`
     ");
     let problems = run.read(text).expect_err("problems");
-    assert!(
-        problems.to_string().starts_with("stack.yml:11:7: `NONE` is not set or empty: invalid environment"),
-        "{problems}"
-    );
-    assert_eq!(problems.warnings.len(), 1);
+    let text = lines(&problems);
+    assert!(text.starts_with("stack.yml:11:7: `NONE` is not set or empty: invalid environment"), "{text}");
+    assert_eq!(of(Severity::Warning, &problems).len(), 1);
     // What YAML trips over is named too if it is no image.
     let problems = refused(format!("{HEAD}    namespace: a:${{NONE}}\n"));
     assert!(
@@ -499,8 +490,8 @@ fn content_of_files_outside_the_clone_is_not_shown() {
         let _ = std::os::unix::fs::symlink(&secret, clone.join("template/go/template.yml"));
         for name in ["../secret.yml", "link.yml", &secret.display().to_string()] {
             let found = run.read(format!("{HEAD}    environment_file: [{name}]\n    lang: go\n"));
-            let problems = found.expect_err(content);
-            assert!(!format!("{problems:?}").contains("hunter2"), "{problems}");
+            let problems = lines(&found.expect_err(content));
+            assert!(!problems.contains("hunter2"), "{problems}");
         }
     }
     // Not even a file that could be used: a function must not get what the step has outside of the clone.
@@ -517,8 +508,8 @@ fn content_of_files_outside_the_clone_is_not_shown() {
     };
     let variables = Lookup { value: &|_| None, is_secret: &|_| false };
     let context = Context { variables, folder_digest: &|_| Ok(String::new()), token_fault: &|_| None };
-    let problems = read(&source, &Options::default(), &context).expect_err("problems");
-    assert!(!format!("{problems:?}").contains("hunter2"), "{problems}");
+    let problems = lines(&read(&source, &Options::default(), &context).expect_err("problems"));
+    assert!(!problems.contains("hunter2"), "{problems}");
     let filter = Options { filter: Some("x".to_owned()), ..Options::default() };
     let source = Source { text: b"provider: {name: openfaas}\nfunctions: {hunter2: {}}".to_vec(), ..source };
     assert!(!read(&source, &filter, &context).expect("valid").is_shown);

@@ -10,6 +10,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::diagnostic::Severity;
 
 /// The start of a stack file, up to the fields of function `f`.
 const HEAD: &str = "version: 1.0\nprovider:\n  name: openfaas\nfunctions:\n  f:\n    image: r/i:1\n";
@@ -38,7 +39,7 @@ impl Default for Case<'_> {
 }
 
 impl Case<'_> {
-    fn read(&self, text: impl AsRef<[u8]>) -> Result<Stack, FileProblems> {
+    fn read(&self, text: impl AsRef<[u8]>) -> Result<Stack, Vec<Diagnostic>> {
         let source = Source {
             name: self.clone_dir.map_or("stack.yml".into(), |clone| clone.join("stack.yml").display().to_string()),
             text: text.as_ref().to_vec(),
@@ -62,30 +63,37 @@ impl Case<'_> {
 
     /// The bodies that would be sent.
     fn bodies(&self, text: impl AsRef<[u8]>) -> Vec<Value> {
-        let stack = self.read(text).unwrap_or_else(|problems| panic!("{problems}"));
+        let stack = self.read(text).unwrap_or_else(|found| panic!("{}", lines(&found)));
         let body = |function: &Function| serde_json::to_value(&function.deployment).expect("JSON");
         stack.functions.iter().map(body).collect()
     }
 
     /// All problems as they are printed.
     fn problems(&self, text: impl AsRef<[u8]>) -> String {
-        self.read(text).expect_err("problems").to_string()
+        errors(&self.read(text).expect_err("problems"))
     }
 
     fn warnings(&self, text: impl AsRef<[u8]>) -> String {
-        let stack = self.read(text).unwrap_or_else(|problems| panic!("{problems}"));
+        let stack = self.read(text).unwrap_or_else(|found| panic!("{}", lines(&found)));
         lines(&stack.warnings)
     }
 
     /// All problems and warnings of a file that is refused.
     fn all(&self, text: impl AsRef<[u8]>) -> String {
-        let found = self.read(text).expect_err("problems");
-        [lines(&found.problems), lines(&found.warnings)].join("\n")
+        lines(&self.read(text).expect_err("problems"))
     }
 }
 
-fn lines(problems: &[FileProblem]) -> String {
-    problems.iter().map(FileProblem::to_string).collect::<Vec<_>>().join("\n")
+fn lines(found: &[Diagnostic]) -> String {
+    found.iter().map(Diagnostic::to_string).collect::<Vec<_>>().join("\n")
+}
+
+fn of(severity: Severity, found: &[Diagnostic]) -> Vec<Diagnostic> {
+    found.iter().filter(|diagnostic| diagnostic.severity == severity).cloned().collect()
+}
+
+fn errors(found: &[Diagnostic]) -> String {
+    lines(&of(Severity::Error, found))
 }
 
 /// The body of the one function `f` with these fields, indented by four.
