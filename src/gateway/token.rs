@@ -226,7 +226,9 @@ impl Gateway {
 
     /// Warns once of what is wrong with the token, unless the error of the exchange says the same.
     fn warn_unless_explained(&self, doubt: Diagnostic, error: Option<&Error>) {
-        let is_explained = error.and_then(|error| error.hint()).is_some_and(|hint| hint.contains(&doubt.message));
+        // By the remedy: the message has a time, which may have gone on by a second.
+        let remedy = doubt.hint.as_deref().unwrap_or_default();
+        let is_explained = error.and_then(|error| error.hint()).is_some_and(|hint| hint.contains(remedy));
         if let Authenticator::IdToken { warned, .. } = &self.settings.authenticator
             && !is_explained
             && !warned.swap(true, Ordering::Relaxed)
