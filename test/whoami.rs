@@ -207,6 +207,9 @@ fn token_without_a_matching_role_is_rejected() {
     let token = issuer().token().audience(gateway.public_url()).tag().deployment("{e0}").mint();
     let ran = whoami(&gateway).var("BITBUCKET_STEP_OIDC_TOKEN", token).var("BITBUCKET_TAG", "v1").run().exits(3);
     let ran = ran.says("✖ `http://127.0.0.1").says("does not accept this step").says("build of tag `v1`");
+    // What is printed above is not repeated.
+    assert_eq!(ran.log.matches("jwt:repositoryUuid: ").count(), 1, "{}", ran.log);
+    let ran = ran.does_not_say("claims of the token:").does_not_say("COMMAND: whoami");
     assert!(proposed(&ran.log).contains("jwt:deploymentEnvironmentUuid: [\"{e0}\"]"), "{}", ran.log);
 }
 

@@ -144,13 +144,15 @@ fn propose(yaml: &str, file: Option<&Path>, clone_dir: Option<&Path>) -> Result<
     )
 }
 
+/// The lines of a refusal's hint after which it says nothing new.
+const REPEATED: [&str; 4] = ["a Role with this condition", "apiVersion: ", "claims of the token:", "`COMMAND: whoami`"];
+
 /// The problem of a gateway that refused or could not be reached. Any refusal is one of permission here.
 fn not_accepted(error: Error) -> Diagnostic {
     let problem = error.diagnostic();
-    // The hint of a refusal is to run this command.
-    let hint = problem
-        .hint
-        .map(|hint| hint.lines().filter(|line| !line.contains("`COMMAND: whoami`")).collect::<Vec<_>>().join("\n"));
+    // A refusal repeats the claims and the resources, which are printed above, and its hint is to run this command.
+    let is_new = |line: &&str| !REPEATED.iter().any(|start| line.starts_with(start));
+    let hint = problem.hint.map(|hint| hint.lines().take_while(is_new).collect::<Vec<_>>().join("\n"));
     let failure = match problem.failure {
         Failure::Interrupted | Failure::Terminated | Failure::Unreachable => problem.failure,
         _ => Failure::Permission,
