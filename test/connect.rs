@@ -142,6 +142,19 @@ fn missing_base_path_is_reported() {
 }
 
 #[test]
+fn path_of_the_gateway_is_not_its_base_path() {
+    let gateway = open();
+    for path in ["/ui", "/ui/functions", "/system", "/oauth/token"] {
+        let ran = deploy(&gateway).var("OPENFAAS_URL", format!("{}{path}", gateway.url())).run().exits(2);
+        ran.says(&format!(
+            "OPENFAAS_URL:\n- `{path}` is a path of the gateway, not part of its address: write `{}`",
+            gateway.url()
+        ));
+    }
+    assert!(gateway.requests().is_empty());
+}
+
+#[test]
 fn redirect_to_https_is_explained() {
     let gateway = open();
     let there = format!("{}/oauth/token", gateway.url().replace("http://", "https://"));

@@ -161,6 +161,20 @@ fn rejected_report_is_a_warning() {
 }
 
 #[test]
+fn report_without_a_proxy_has_the_words_of_the_pipe() {
+    let gateway = open();
+    let proxy = proxy::start().expect("cannot start proxy");
+    let pipe = reporting(deploy(&gateway, 1), &proxy);
+    for (url, cause) in [
+        ("http://127.0.0.1:1", "proxy `127.0.0.1:1`: connection refused\n"),
+        ("http://proxy.invalid:29418", "proxy `proxy.invalid:29418`: the host name cannot be resolved\n"),
+    ] {
+        let ran = pipe.run_with("REPORT_PROXY", url).exits(0);
+        ran.says(&format!("WARNING: the Code Insights report was not sent: no response through {cause}"));
+    }
+}
+
+#[test]
 fn report_of_2500_failures_respects_the_limits() {
     let gateway = open();
     gateway.record(false);

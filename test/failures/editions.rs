@@ -204,6 +204,13 @@ fn create_of_a_function_that_exists_has_the_same_hint_on_every_edition() {
 }
 
 #[test]
+fn image_that_community_edition_cannot_look_up_has_a_hint() {
+    let gateway = start(edition(Flavour::Ce).unreachable_image("example/f"));
+    let ran = Pipe::with_password(&gateway).stack(&stack(&["f"], "2")).run().exits(1);
+    ran.says("hint: Community Edition looks the image up without credentials: it is private, does not exist, or its registry did not respond; see `image` at stack.yml:5");
+}
+
+#[test]
 fn limit_of_community_edition_has_a_hint() {
     for text in ["the OpenFaaS CE EULA allows 15/16 function(s)", "unable to create function, maximum: 15, visit"] {
         let (gateway, pipe) = against(Flavour::Ce);
