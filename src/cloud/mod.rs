@@ -20,7 +20,7 @@ pub(crate) use step::Step;
 
 use crate::console::redact::Secret;
 use crate::diagnostic::Diagnostic;
-use crate::http::ca_cert::BASE64;
+use crate::http::tls::BASE64;
 
 /// No real token is shorter.
 pub(crate) const SHORTEST_TOKEN: usize = 12;

@@ -28,9 +28,9 @@ use send::{ApiCall, Response};
 pub(crate) use token::{AccessToken, Authenticator, Granted};
 
 use crate::function::FunctionName;
-use crate::http::ca_cert::CaCert;
 use crate::http::client::{self, SafeUrl, is_local};
 use crate::http::retry::Retries;
+use crate::http::tls::CaCert;
 use crate::oidc::{BuildContext, IamAction};
 use crate::shutdown::Shutdown;
 

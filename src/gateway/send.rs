@@ -13,7 +13,7 @@ use super::{CALL_ID, Gateway, RESPONSE_LIMIT};
 use crate::console::log::{self, quote};
 use crate::function::FunctionName;
 use crate::http::cause::Cause;
-use crate::http::client;
+use crate::http::client::{self, SafeUrl};
 use crate::http::responder::{Responder, status_name};
 use crate::http::retry::{self, Attempt, wait_after};
 use crate::oidc::IamAction;
@@ -226,11 +226,11 @@ impl Gateway {
         match &result {
             Ok(response) => tracing::debug!(
                 "{method} {}: {} in {took} ({:?})",
-                quote(url.as_str()),
+                SafeUrl(url),
                 status_name(response.status()),
                 response.version()
             ),
-            Err(error) => tracing::debug!("{method} {}: {error} after {took}", quote(url.as_str())),
+            Err(error) => tracing::debug!("{method} {}: {error} after {took}", SafeUrl(url)),
         }
         let response = result?;
         self.has_responded.store(true, Ordering::Relaxed);

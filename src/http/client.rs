@@ -10,8 +10,7 @@ use http::{HeaderMap, HeaderValue};
 use reqwest::redirect::Policy;
 use url::{Host, Url};
 
-use super::ca_cert::CaCert;
-use super::tls;
+use super::tls::{self, CaCert};
 use crate::console::log::quote;
 use crate::text::is_loopback;
 

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::ca_cert::CaCert;
 use super::cause::Cause;
 use super::client::{self, SafeUrl};
 use super::retry::{self, Attempt, Retries, is_transient_response, wait_after};
+use super::tls::CaCert;
 use crate::console::redact::Secret;
 use crate::shutdown::Shutdown;
 

@@ -4,17 +4,18 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use reqwest::IntoUrl;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use url::{Host, Url};
 
-use super::ca_cert::CaCert;
 use super::cause::Cause;
-use super::client::{self, is_private};
+use super::client::{self, SafeUrl, is_private};
 use super::retry::{self, Attempt, Retries};
-use crate::console::log::{self, quote, whole_or_length};
+use super::tls::CaCert;
+use crate::console::log::{self, whole_or_length};
 use crate::diagnostic::{Diagnostic, Failure};
 use crate::shutdown::Shutdown;
 use crate::text::is_loopback;
@@ -61,13 +62,14 @@ pub(crate) struct ServiceResponse {
     pub(crate) body: Vec<u8>,
     /// The body was longer than the limit.
     pub(crate) cut: bool,
-    room: Option<OwnedSemaphorePermit>,
+    /// Held while a long body is in memory.
+    _room: Option<OwnedSemaphorePermit>,
 }
 
 #[cfg(test)]
 impl ServiceResponse {
     pub(crate) fn success(body: &[u8]) -> Self {
-        Self { status: StatusCode::OK, headers: HeaderMap::new(), body: body.to_vec(), cut: false, room: None }
+        Self { status: StatusCode::OK, headers: HeaderMap::new(), body: body.to_vec(), cut: false, _room: None }
     }
 }
 
@@ -95,21 +97,16 @@ impl ServiceClient {
         self.client.request(method, url)
     }
 
-    /// Sends a request, and retries a transient failure if the time allows it. Of a body at most [`SHORT`] bytes are read.
-    pub(crate) async fn send(&self, request: reqwest::RequestBuilder) -> Result<ServiceResponse, Diagnostic> {
-        self.send_up_to(SHORT, request).await
-    }
-
-    /// [`ServiceClient::send`] with another limit.
-    pub(crate) async fn send_up_to(
+    /// Sends a request, and retries a transient failure if the time allows it. Of a body at most `limit` bytes are read.
+    pub(crate) async fn send(
         &self,
-        limit: usize,
         request: reqwest::RequestBuilder,
+        limit: usize,
     ) -> Result<ServiceResponse, Diagnostic> {
         self.send_until(request, limit, |response| is_transient(response.status)).await
     }
 
-    /// [`ServiceClient::send`] with another limit, and another test of what is transient.
+    /// [`ServiceClient::send`] with another test of what is transient.
     pub(crate) async fn send_until(
         &self,
         request: reqwest::RequestBuilder,
@@ -148,36 +145,33 @@ impl ServiceClient {
                 let (host, to) = (host(registry), whole_or_length(&to));
                 denied(format!("`{host}` redirects to `{to}`, which is not followed"), None)
             })?;
-            response = self.send_up_to(LONG, self.request(Method::GET, url.clone())).await?;
+            response = self.send(self.request(Method::GET, url.clone()), LONG).await?;
         }
         Ok(response)
     }
 
     async fn once(&self, request: reqwest::Request, limit: usize) -> Result<ServiceResponse, Cause> {
         let started = Instant::now();
-        // Without the query: redirects to storage carry signatures there.
-        let name =
-            format!("{} {}{}", request.method(), request.url().origin().ascii_serialization(), request.url().path());
+        // Redirects to storage carry signatures in the query, which is not shown.
+        let name = format!("{} {}", request.method(), SafeUrl(request.url()));
         let exchange = async {
             let is_local = request.url().host().is_some_and(|host| is_loopback(&host));
             let client = if is_local { &self.direct } else { &self.client };
             let mut received = client.execute(request).await?;
             let (status, headers) = (received.status(), std::mem::take(received.headers_mut()));
-            let mut response = ServiceResponse { status, headers, body: Vec::new(), cut: false, room: None };
             // The words of an error are cut far earlier.
             let limit = if status.is_success() { limit } else { limit.min(SHORT) };
-            while let Some(chunk) = received.chunk().await? {
-                if response.body.len() + chunk.len() > SHORT && limit > SHORT && response.room.is_none() {
-                    response.room = Arc::clone(&self.long_bodies).acquire_owned().await.ok();
+            let (mut body, mut size, mut room) = (Vec::new(), 0, None);
+            let next = async || {
+                let chunk = received.chunk().await?;
+                size += chunk.as_ref().map_or(0, Bytes::len);
+                if size > SHORT && limit > SHORT && room.is_none() {
+                    room = Arc::clone(&self.long_bodies).acquire_owned().await.ok();
                 }
-                let room = limit - response.body.len();
-                response.body.extend_from_slice(&chunk[..chunk.len().min(room)]);
-                response.cut = chunk.len() > room;
-                if response.cut {
-                    break;
-                }
-            }
-            Ok(response)
+                Ok(chunk)
+            };
+            let cut = client::read_up_to(&mut body, limit, next).await?;
+            Ok(ServiceResponse { status, headers, body, cut, _room: room })
         };
         let result = match tokio::time::timeout_at(self.deadline(), exchange).await {
             Ok(result) => result.map_err(|error: reqwest::Error| Cause::of(&error, TIME_LIMIT)),
@@ -187,7 +181,7 @@ impl ServiceClient {
             Ok(response) => &response.status,
             Err(cause) => cause,
         };
-        tracing::debug!("{}: {said} in {}", quote(&name), log::duration(started.elapsed()));
+        tracing::debug!("{name}: {said} in {}", log::duration(started.elapsed()));
         result
     }
 }

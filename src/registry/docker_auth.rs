@@ -11,7 +11,7 @@ use crate::console::log::whole_or_length;
 use crate::console::redact::Secret;
 use crate::function::api::or_default;
 use crate::function::image::{Host, InvalidHost};
-use crate::http::ca_cert::BASE64;
+use crate::http::tls::BASE64;
 
 /// The logins in `DOCKER_AUTH_CONFIG`.
 #[derive(Debug, Default)]

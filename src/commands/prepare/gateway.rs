@@ -11,8 +11,8 @@ use crate::console::log::{quote, whole_or_length};
 use crate::diagnostic::Diagnostic;
 use crate::files::input;
 use crate::gateway::{self, Authenticator, Gateway};
-use crate::http::ca_cert::CaCert;
 use crate::http::service::ServiceClient;
+use crate::http::tls::CaCert;
 use crate::oidc;
 
 /// The gateway that faas-cli writes into every new stack file. No pipeline has one there.

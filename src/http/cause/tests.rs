@@ -47,3 +47,76 @@ fn connect_timeout_is_distinguished_from_the_request_timeout() {
     assert_eq!(cause, Cause::ConnectTimedOut(connect_timeout(TIMEOUT)));
     assert!(cause.is_transient());
 }
+
+#[test]
+fn names_of_a_certificate_are_bare() {
+    assert_eq!(bare_name("DnsName(\"gw.example.com\")"), "gw.example.com");
+    assert_eq!(bare_name("IpAddress(10.0.0.1)"), "10.0.0.1");
+    assert_eq!(bare_name("IpAddress(0::1)"), "::1");
+    assert_eq!(bare_name("gw.example.com"), "gw.example.com");
+}
+
+#[test]
+fn certificate_with_many_names_is_one_short_line() {
+    let names = |count: usize| {
+        let expected = rustls::pki_types::ServerName::try_from("gw.example.com").unwrap();
+        let presented = (0..count).map(|number| format!("DnsName(\"{number}.example.com\")")).collect();
+        Certificate::of(&CertificateError::NotValidForNameContext { expected, presented }).to_string()
+    };
+    assert!(names(5).ends_with("`4.example.com`"));
+    assert!(names(5000).ends_with("`4.example.com` and 4995 more"));
+}
+
+#[test]
+fn every_certificate_error_is_in_words_and_has_a_hint() {
+    use CertificateError as Error;
+    let other = |text: &str| {
+        let error: Box<dyn std::error::Error + Send + Sync> = text.into();
+        Error::Other(rustls::OtherError(error.into()))
+    };
+    let second = UnixTime::since_unix_epoch(Duration::from_secs(1_700_000_000));
+    let errors = [
+        Error::UnknownIssuer,
+        other("CaUsedAsEndEntity"),
+        Error::NotValidForName,
+        Error::ExpiredContext { time: second, not_after: second },
+        Error::NotValidYetContext { time: second, not_before: second },
+        Error::InvalidPurpose,
+        Error::Revoked,
+        Error::BadSignature,
+        Error::BadEncoding,
+        Error::UnhandledCriticalExtension,
+        other("PathLenConstraintViolated"),
+        other("UnsupportedCertVersion"),
+    ];
+    let told = errors.map(|error| {
+        let certificate = Certificate::of(&error);
+        format!("{certificate}\nhint: {}", certificate.hint("gw.example.com", 443))
+    });
+    insta::assert_snapshot!(told.join("\n"), @"
+    the certificate's issuer is not trusted
+    hint: if a private CA issued it, set `CA_CERT` to the CA's certificate; otherwise check that the server sends the intermediate certificates
+    the certificate is self-signed and not trusted
+    hint: to trust this very certificate, set `CA_CERT` to it; this command shows it: `openssl s_client -connect gw.example.com:443 -servername gw.example.com -showcerts`
+    the certificate is not for any host name
+    hint: a certificate needs a subject alternative name; with `openssl req -x509`: `-addext 'subjectAltName=DNS:gw.example.com'`
+    the certificate expired on Tue, 14 Nov 2023 22:13:20 GMT
+    hint: renew the server's certificate
+    the certificate is not valid before Tue, 14 Nov 2023 22:13:20 GMT
+    hint: check the clock of this machine, and the date from which the certificate is valid
+    the certificate is not for servers
+    hint: issue it for servers: `extendedKeyUsage = serverAuth`
+    the certificate has been revoked
+    hint: issue the certificate again; this command shows it: `openssl s_client -connect gw.example.com:443 -servername gw.example.com -showcerts`
+    the certificate's signature is wrong
+    hint: issue the certificate again; this command shows it: `openssl s_client -connect gw.example.com:443 -servername gw.example.com -showcerts`
+    the certificate cannot be read
+    hint: issue the certificate again; this command shows it: `openssl s_client -connect gw.example.com:443 -servername gw.example.com -showcerts`
+    the certificate is not valid: unhandled critical extension
+    hint: issue the certificate again; this command shows it: `openssl s_client -connect gw.example.com:443 -servername gw.example.com -showcerts`
+    the certificate is not valid: path len constraint violated
+    hint: issue the certificate again; this command shows it: `openssl s_client -connect gw.example.com:443 -servername gw.example.com -showcerts`
+    the certificate is not valid: unsupported cert version
+    hint: issue the certificate again; this command shows it: `openssl s_client -connect gw.example.com:443 -servername gw.example.com -showcerts`
+    ");
+}

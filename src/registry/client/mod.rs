@@ -168,7 +168,7 @@ impl Access<'_, '_> {
         let request = http.request(method, url.clone()).header(ACCEPT, accept);
         let is_authorized = authorization.is_some();
         let request = authorization.into_iter().fold(request, |request, value| request.header(AUTHORIZATION, value));
-        Ok(Asked { response: http.send_up_to(limit, request).await?, is_authorized })
+        Ok(Asked { response: http.send(request, limit).await?, is_authorized })
     }
 
     /// The challenge at the registry's base, which docker requests first; Basic if there is no challenge.
@@ -221,14 +221,14 @@ impl Access<'_, '_> {
                 ];
                 let form: Vec<_> = fields.into_iter().chain(service).collect();
                 let request = http.request(Method::POST, form_endpoint).form(&form);
-                let response = http.send(request).await.map_err(no_response)?;
+                let response = http.send(request, SHORT).await.map_err(no_response)?;
                 if !matches!(response.status.as_u16(), 404 | 405) {
                     return self.read_token(&response);
                 }
             }
             let request = http.request(Method::GET, endpoint);
             let request = self.basic().into_iter().fold(request, |request, value| request.header(AUTHORIZATION, value));
-            self.read_token(&http.send(request).await.map_err(no_response)?)
+            self.read_token(&http.send(request, SHORT).await.map_err(no_response)?)
         });
         token.await.clone()
     }
