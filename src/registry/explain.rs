@@ -3,8 +3,7 @@
 use http::StatusCode;
 use serde_json::Value;
 
-use super::credentials::{self, CredentialSource, RegistryCredentials};
-use super::manifest::Unreadable;
+use super::{CredentialSource, RegistryCredentials, wanted_credentials};
 use crate::cloud::aws::{self, EcrHost};
 use crate::cloud::google::{self, ArtifactRepository};
 use crate::cloud::{RegistryLogin, Step};
@@ -15,7 +14,7 @@ use crate::http::client::location;
 use crate::http::retry;
 use crate::http::service::{SHORT, ServiceResponse, denied, is_transient, unavailable};
 
-const ANOTHER_SERVER: &str = "look for a proxy or a sign-in page that responds in the registry's place";
+pub(super) const ANOTHER_SERVER: &str = "look for a proxy or a sign-in page that responds in the registry's place";
 
 /// How many tags are suggested.
 const MOST_TAGS: usize = 5;
@@ -80,7 +79,7 @@ pub(super) fn not_found(image: &Reference, said: &Said, tags: &[String], anonymo
     } else if may_be_private {
         format!(
             "push the image before the deploy, or correct its name; if it is private, set {}",
-            credentials::wanted(host)
+            wanted_credentials(host)
         )
     } else {
         "push the image before the deploy, or correct its name".to_owned()
@@ -119,7 +118,7 @@ pub(super) fn refused(image: &Reference, response: &ServiceResponse, context: Re
         let hint = match context.credentials.of(host) {
             CredentialSource::Anonymous if is_limit => Some(format!(
                 "registries limit anonymous requests by address, and Bitbucket's are shared: set {}",
-                credentials::wanted(host)
+                wanted_credentials(host)
             )),
             _ => None,
         };
@@ -165,7 +164,7 @@ fn no_access(image: &Reference, said: &str, context: RefusalContext<'_>) -> Stri
         CredentialSource::Variables(_) => {
             "it does not exist, or the user in `REGISTRY_USERNAME` may not read it".to_owned()
         }
-        _ => format!("it does not exist, or is private; for a private one set {}", credentials::wanted(host)),
+        _ => format!("it does not exist, or is private; for a private one set {}", wanted_credentials(host)),
     }
 }
 
@@ -191,7 +190,7 @@ pub(super) fn login_refused(host: &Host, response: &ServiceResponse, context: Re
                 .to_owned(),
         ),
         CredentialSource::Anonymous => {
-            ("requires credentials", format!("for a private image set {}", credentials::wanted(host)))
+            ("requires credentials", format!("for a private image set {}", wanted_credentials(host)))
         }
     };
     denied(format!("registry `{host}` {what}: {}{said}", response.status.as_u16()), hint)
@@ -208,29 +207,6 @@ fn check_login(login: &RegistryLogin, hint: String) -> String {
     )
 }
 
-pub(super) fn no_token(host: &Host) -> Diagnostic {
-    denied(
-        format!("registry `{host}` needs the step's token, and the step has none"),
-        "give the step `oidc: true`, and leave `BITBUCKET_STEP_OIDC_TOKEN` out of `variables:`; Bitbucket passes it by itself"
-            .to_owned(),
-    )
-}
-
-pub(super) fn malformed_digest(image: &Reference, digest: &str) -> Diagnostic {
-    let host = &image.host;
-    denied(format!("image `{image}`: `{host}` returned `{}`, which is not a digest", whole_or_length(digest)), None)
-}
-
-pub(super) fn wrong_digest(image: &Reference, digest: &str) -> Diagnostic {
-    let message =
-        format!("image `{image}`: `{}` returned something other than `{}`", image.host, whole_or_length(digest));
-    denied(message, "do not deploy it: what a registry returns must have the digest that it was asked for".to_owned())
-}
-
-pub(super) fn unreadable(image: &Reference, error: &Unreadable) -> Diagnostic {
-    denied(format!("image `{image}`: {error}"), ANOTHER_SERVER.to_owned())
-}
-
 /// A success that no registry returns.
 pub(super) fn not_registry(host: &Host, response: &ServiceResponse) -> Diagnostic {
     let status = response.status.as_u16();
@@ -241,8 +217,4 @@ pub(super) fn not_registry(host: &Host, response: &ServiceResponse) -> Diagnosti
         status.to_string()
     };
     denied(format!("`{host}` returned {said}, which is not what a registry returns"), ANOTHER_SERVER.to_owned())
-}
-
-pub(super) fn too_long(image: &Reference, limit: usize) -> Diagnostic {
-    denied(format!("image `{image}`: its manifest is longer than {} MiB", limit / 1024 / 1024), None)
 }

@@ -7,9 +7,8 @@ use serde::Deserialize;
 
 use crate::console::log::whole_or_length;
 use crate::function::api::or_default;
-use crate::function::image::is_digest;
-use crate::function::image::{groups, whole};
-use crate::text::hex;
+use crate::function::image::{groups, is_digest, whole};
+use crate::text::{self, hex};
 
 /// The types of manifests, all in every request: a registry answers 404 if an image has none of those accepted.
 pub(crate) const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \
@@ -52,19 +51,14 @@ const NOT_CONFIG: Unreadable = Unreadable("an image configuration that names its
 
 #[derive(Deserialize)]
 struct ManifestJson {
-    manifests: Option<Vec<ManifestEntry>>,
+    manifests: Option<Vec<Descriptor>>,
     config: Option<Descriptor>,
-}
-
-#[derive(Deserialize)]
-struct ManifestEntry {
-    digest: String,
-    platform: Option<Platform>,
 }
 
 #[derive(Deserialize)]
 struct Descriptor {
     digest: String,
+    platform: Option<Platform>,
 }
 
 impl Manifest {
@@ -140,14 +134,11 @@ impl fmt::Display for Platform {
 /// Platforms as the end of a sentence. A registry may list any number of them, each of any length.
 pub(crate) fn list<'a>(platforms: impl IntoIterator<Item = &'a Platform>) -> String {
     const MOST: usize = 20;
-    let mut platforms = platforms.into_iter();
-    let mut shown: Vec<_> =
-        platforms.by_ref().take(MOST).map(|platform| format!("`{}`", whole_or_length(&platform.to_string()))).collect();
-    let more = platforms.count();
-    if more > 0 {
-        shown.push(format!("and {more} more"));
-    }
-    if shown.is_empty() { "none".to_owned() } else { shown.join(", ") }
+    // Only those that are shown become a text.
+    let shown = platforms
+        .into_iter()
+        .map(|platform| fmt::from_fn(move |f| write!(f, "`{}`", whole_or_length(&platform.to_string()))));
+    Some(text::list(shown, MOST)).filter(|list| !list.is_empty()).unwrap_or_else(|| "none".to_owned())
 }
 
 /// The digest of some bytes.
@@ -248,7 +239,7 @@ mod tests {
     fn long_lists_and_long_names_are_cut() {
         let platforms: Vec<Platform> = (0..95_000).map(|number| platform(&format!("linux/a{number}"))).collect();
         let text = list(&platforms);
-        assert!(text.starts_with("`linux/a0`, ") && text.ends_with(", `linux/a19`, and 94980 more"), "{text}");
+        assert!(text.starts_with("`linux/a0`, ") && text.ends_with(", `linux/a19` and 94980 more"), "{text}");
         assert_eq!(list([&platform(&format!("linux/{}", "a".repeat(3_000_000)))]), "`<3000006 characters>`");
         assert_eq!(list([]), "none");
     }

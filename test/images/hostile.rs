@@ -43,7 +43,7 @@ fn endless_platforms_are_counted() {
     let index = array(r#"{"manifests":"#, entry);
     let count = (LIMIT - 13 - 16) / (entry.len() + 1);
     let ran = run(16, move |_, _| answer(200, index.clone())).exits(2);
-    ran.says(&format!("`linux/amd64`, and {} more\n", count - 20));
+    ran.says(&format!("`linux/amd64` and {} more\n", count - 20));
 }
 
 #[test]

@@ -5,13 +5,14 @@ use serde::Deserialize;
 use url::Url;
 
 use super::{Access, Registries, challenge};
+use crate::console::log::whole_or_length;
 use crate::diagnostic::Diagnostic;
 use crate::function::image::{Reference, is_digest};
 use crate::http::retry;
-use crate::http::service::{LONG, ServiceResponse, about};
+use crate::http::service::{LONG, ServiceResponse, about, denied};
 use crate::registry::challenge::Challenge;
 use crate::registry::explain;
-use crate::registry::manifest::{self, Manifest, Platform};
+use crate::registry::manifest::{self, Manifest, Platform, Unreadable};
 
 /// How many tags are requested and compared.
 const MOST_TAGS: usize = 1000;
@@ -86,14 +87,13 @@ impl LookUp<'_, '_> {
             Manifest::Single { config: digest } => {
                 let config = self.whole(self.blob(&digest).await?)?;
                 self.verify(&config, &digest)?;
-                let platform = Platform::of_config(&config);
-                Ok(vec![platform.map_err(|error| explain::unreadable(self.image, &error))?])
+                Ok(vec![Platform::of_config(&config).map_err(|error| self.unreadable(&error))?])
             }
         }
     }
 
     fn read_manifest(&self, body: &[u8]) -> Result<Manifest, Diagnostic> {
-        Manifest::read(body).map_err(|error| explain::unreadable(self.image, &error))
+        Manifest::read(body).map_err(|error| self.unreadable(&error))
     }
 
     /// The first tags of the image's repository, if the registry lists them.
@@ -128,7 +128,7 @@ impl LookUp<'_, '_> {
 
     async fn ask(&self, method: Method, url: &Url, limit: usize) -> Result<ServiceResponse, Diagnostic> {
         let asked = self.access.ask(method, url, limit, Some(&self.image.repository)).await;
-        asked.map(|asked| asked.response).map_err(|error| self.about(error))
+        asked.map(|(response, _)| response).map_err(|error| self.about(error))
     }
 
     fn about(&self, problem: Diagnostic) -> Diagnostic {
@@ -141,20 +141,35 @@ impl LookUp<'_, '_> {
         let digest = String::from_utf8_lossy(value.as_bytes()).trim().to_owned();
         match &self.image.digest {
             _ if digest.is_empty() => Ok(None),
-            _ if !is_digest(&digest) => Err(explain::malformed_digest(self.image, &digest)),
-            Some(wanted) if *wanted != digest => Err(explain::wrong_digest(self.image, wanted)),
+            _ if !is_digest(&digest) => {
+                let (host, digest) = (&self.image.host, whole_or_length(&digest));
+                Err(self.about(denied(format!("`{host}` returned `{digest}`, which is not a digest"), None)))
+            }
+            Some(wanted) if *wanted != digest => Err(self.wrong_digest(wanted)),
             _ => Ok(Some(digest)),
         }
     }
 
     fn verify(&self, bytes: &[u8], digest: &str) -> Result<(), Diagnostic> {
-        if manifest::has_digest(bytes, digest) { Ok(()) } else { Err(explain::wrong_digest(self.image, digest)) }
+        if manifest::has_digest(bytes, digest) { Ok(()) } else { Err(self.wrong_digest(digest)) }
+    }
+
+    fn wrong_digest(&self, digest: &str) -> Diagnostic {
+        let (host, digest) = (&self.image.host, whole_or_length(digest));
+        let hint = "do not deploy it: what a registry returns must have the digest that it was asked for";
+        self.about(denied(format!("`{host}` returned something other than `{digest}`"), hint.to_owned()))
+    }
+
+    fn unreadable(&self, error: &Unreadable) -> Diagnostic {
+        self.about(denied(error.to_string(), explain::ANOTHER_SERVER.to_owned()))
     }
 
     /// The body of a success, if it was read to its end.
     fn whole(&self, response: ServiceResponse) -> Result<Vec<u8>, Diagnostic> {
         match response.status {
-            StatusCode::OK if response.cut => Err(explain::too_long(self.image, LONG)),
+            StatusCode::OK if response.cut => {
+                Err(self.about(denied(format!("its manifest is longer than {} MiB", LONG / 1024 / 1024), None)))
+            }
             StatusCode::OK if retry::is_web_page(&response.headers, &response.body) => {
                 Err(self.about(explain::not_registry(&self.image.host, &response)))
             }

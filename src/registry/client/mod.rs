@@ -1,7 +1,6 @@
 //! Asks registries for manifests (OCI distribution specification, *Pulling manifests*), with the access that they ask for.
 
 mod look_up;
-mod sign_in;
 #[cfg(test)]
 mod tests;
 
@@ -9,15 +8,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::header::{ACCEPT, AUTHORIZATION, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde::Deserialize;
 use tokio::sync::OnceCell;
 use url::Url;
 
 use super::challenge::{Bearer, Challenge, RefusedRealm};
-use super::credentials::{CredentialSource, RegistryCredentials};
 use super::explain::{self, RefusalContext};
-use super::manifest;
+use super::{CredentialSource, RegistryCredentials, manifest, wanted_credentials};
 use crate::cloud::aws::Aws;
 use crate::cloud::google::Google;
 use crate::cloud::{RegistryLogin, SHORTEST_TOKEN, Step};
@@ -25,12 +23,12 @@ use crate::console::redact::Secret;
 use crate::diagnostic::{Diagnostic, Explain as _};
 use crate::function::image::Host;
 use crate::http::client::secret_header;
+use crate::http::retry;
 use crate::http::service::{
     SHORT, ServiceClient, ServiceResponse, about, denied, incomplete, is_transient, unavailable,
 };
 
 pub(crate) use look_up::FoundImage;
-pub(crate) use sign_in::SignedIn;
 
 /// Who this client says it is when it refreshes a token.
 const CLIENT_ID: &str = "openfaas-pipe";
@@ -78,9 +76,44 @@ impl<'a> Registries<'a> {
         RefusalContext { credentials: self.credentials, step: self.step }
     }
 
+    /// Signs in to a host. What a cloud returns is new; any other login is shown to the registry, as docker does, without any
+    /// image.
+    pub(crate) async fn sign_in(&self, host: &Host) -> Result<SignedIn, Diagnostic> {
+        let access = self.access(host).await?;
+        let Some(login) = &access.login else {
+            let hint = format!("set {}", wanted_credentials(host));
+            return Err(denied(format!("there are no credentials for registry `{host}`"), hint));
+        };
+        let signed_in = |is_optional| Ok(SignedIn { login: Arc::clone(login), is_optional });
+        if let CredentialSource::Aws(..) | CredentialSource::Google(..) = self.credentials.of(host) {
+            return signed_in(false);
+        }
+        let base = access.url("")?;
+        let (mut response, is_authorized) = access.ask(Method::GET, &base, SHORT, None).await?;
+        let is_optional = response.status.is_success() && !is_authorized;
+        if is_optional {
+            (response, _) = access.send(Method::GET, &base, SHORT, access.basic()).await?;
+        }
+        let response = &response;
+        match response.status {
+            StatusCode::OK if !retry::is_web_page(&response.headers, &response.body) => signed_in(is_optional),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                Err(explain::login_refused(host, response, self.context()))
+            }
+            _ => {
+                available(response, || format!("registry `{host}`"))?;
+                Err(explain::not_registry(host, response))
+            }
+        }
+    }
+
     /// Access to a host, with the login that a cloud returns for the step's token if that is what applies.
     async fn access<'r>(&'r self, host: &'r Host) -> Result<Access<'r, 'a>, Diagnostic> {
-        let no_token = || explain::no_token(host);
+        let no_token = || {
+            let hint = "give the step `oidc: true`, and leave `BITBUCKET_STEP_OIDC_TOKEN` out of `variables:`; Bitbucket passes \
+                        it by itself";
+            denied(format!("registry `{host}` needs the step's token, and the step has none"), hint.to_owned())
+        };
         let login = match self.credentials.of(host) {
             CredentialSource::Anonymous => None,
             CredentialSource::DockerAuthConfig(login) | CredentialSource::Variables(login) => Some(Arc::clone(login)),
@@ -102,11 +135,15 @@ struct Access<'r, 'a> {
     login: Option<Arc<RegistryLogin>>,
 }
 
-/// A response, and whether its request was authorized.
-struct Asked {
-    response: ServiceResponse,
-    is_authorized: bool,
+/// A login that a registry or a cloud accepted.
+pub(crate) struct SignedIn {
+    pub(crate) login: Arc<RegistryLogin>,
+    /// The registry answers without a login too, so that it may not have looked at it.
+    pub(crate) is_optional: bool,
 }
+
+/// A response, and whether its request was authorized.
+type Asked = (ServiceResponse, bool);
 
 /// The response of a token endpoint (distribution, *Token Authentication*).
 #[derive(Deserialize)]
@@ -139,10 +176,10 @@ impl Access<'_, '_> {
             None => None,
         };
         let asked = send(sent.clone()).await?;
-        if !matches!(asked.response.status.as_u16(), 401 | 403 | 404) {
+        if !matches!(asked.0.status.as_u16(), 401 | 403 | 404) {
             return Ok(asked);
         }
-        let challenge = match challenge(&asked.response.headers) {
+        let challenge = match challenge(&asked.0.headers) {
             // Some registries hide private images from those that show no login, and ask for one only at the base.
             None if sent.is_none() && self.login.is_some() => Some(self.challenge_of_base().await?.of_any_repository()),
             challenge => challenge,
@@ -168,15 +205,13 @@ impl Access<'_, '_> {
         let request = http.request(method, url.clone()).header(ACCEPT, accept);
         let is_authorized = authorization.is_some();
         let request = authorization.into_iter().fold(request, |request, value| request.header(AUTHORIZATION, value));
-        Ok(Asked { response: http.send(request, limit).await?, is_authorized })
+        Ok((http.send(request, limit).await?, is_authorized))
     }
 
     /// The challenge at the registry's base, which docker requests first; Basic if there is no challenge.
     async fn challenge_of_base(&self) -> Result<Challenge, Diagnostic> {
-        let Asked { response, .. } = self.send(Method::GET, &self.url("")?, SHORT, None).await?;
-        if is_transient(response.status) {
-            return Err(unavailable(format!("registry `{}` returned {}", self.host, response.status.as_u16()), None));
-        }
+        let (response, _) = self.send(Method::GET, &self.url("")?, SHORT, None).await?;
+        available(&response, || format!("registry `{}`", self.host))?;
         Ok(challenge(&response.headers).unwrap_or(Challenge::Basic))
     }
 
@@ -235,10 +270,7 @@ impl Access<'_, '_> {
 
     fn read_token(&self, response: &ServiceResponse) -> Result<HeaderValue, Diagnostic> {
         let host = self.host;
-        if is_transient(response.status) {
-            let status = response.status.as_u16();
-            return Err(unavailable(format!("token endpoint of registry `{host}` returned {status}"), None));
-        }
+        available(response, || format!("token endpoint of registry `{host}`"))?;
         if !response.status.is_success() {
             return Err(explain::login_refused(host, response, self.registries.context()));
         }
@@ -251,6 +283,14 @@ impl Access<'_, '_> {
         }
         let header = token.and_then(|token| secret_header(&format!("Bearer {token}")).ok());
         header.ok_or_else(|| incomplete(&format!("the token endpoint of registry `{host}`"), "a token"))
+    }
+}
+
+/// Fails if a server may answer otherwise later.
+fn available(response: &ServiceResponse, server: impl FnOnce() -> String) -> Result<(), Diagnostic> {
+    match response.status {
+        status if is_transient(status) => Err(unavailable(format!("{} returned {}", server(), status.as_u16()), None)),
+        _ => Ok(()),
     }
 }
 
