@@ -7,7 +7,7 @@ use std::fs;
 use local_cloud::aws::{PULL, ROLE};
 use local_cloud::google::{PROJECT, PROJECT_NUMBER};
 use local_cloud::{Cloud, Image};
-use local_gateway::{Builder, Certificate, Gateway};
+use local_gateway::{Builder, Certificate, Fault, Gateway};
 
 use crate::support::{GUIDE_CSV, changes, issuer, put, start};
 use pipeline::{GATEWAY, Pipeline};
@@ -146,6 +146,23 @@ examples! {
         let pipeline = Pipeline::of(heading).deployed();
         pipeline.run(0);
         assert_eq!(changes(&pipeline.gateway), []);
+    };
+    test_function_is_removed_whatever_its_tests_say "Advanced example: a test function that is always removed" |heading| {
+        let stack = "provider: {name: openfaas}\nfunctions:\n  smoke-${BITBUCKET_BUILD_NUMBER}: {image: 'acme/smoke:1'}\n";
+        let pipeline = Pipeline::of(heading).iam(&policy_in(heading)).file("smoke.yml", stack);
+        let pipeline = pipeline.variable("BITBUCKET_BUILD_NUMBER", "41");
+        let steps = pipeline.steps();
+        for (status, code) in [(200, 0), (500, 5)] {
+            pipeline.gateway.fault(Fault::on("GET", "/function/smoke-41/healthz").status(status));
+            pipeline.step(&steps[0], &[]).0.exits(code).says("smoke-41/healthz`");
+            assert_eq!(pipeline.functions(), ["smoke-41.openfaas-fn acme/smoke:1"]);
+            pipeline.step(&steps[1], &[]).0.exits(0).says("`smoke-41` removed");
+            assert!(pipeline.functions().is_empty());
+            pipeline.gateway.clear_faults();
+        }
+        // Also if nothing was deployed.
+        pipeline.step(&steps[1], &[]).0.exits(0).says("`smoke-41` does not exist");
+        assert!(!section(heading).contains("deployment:"));
     };
     secrets_example_writes_them_before_the_functions "Advanced example: the secrets of a first deploy" |heading| {
         let stack = "provider: {name: openfaas}\nfunctions:\n  cart: {image: 'acme/cart:1', namespace: shop, secrets: \
