@@ -25,6 +25,7 @@ struct Row {
     /// Whether it is marked as one of the variables that `pipe.yml` takes from the context.
     from_context: bool,
     default: &'static str,
+    usage: &'static str,
 }
 
 fn rows() -> Vec<Row> {
@@ -37,6 +38,7 @@ fn rows() -> Vec<Row> {
             name: name.split(' ').next().expect("missing name"),
             from_context: name.contains(r"(\*\*)"),
             default: default.unwrap_or_default(),
+            usage,
         }
     })
     .collect()
@@ -60,6 +62,15 @@ fn readme_tables_list_every_variable_with_its_default() {
     documented.sort_unstable();
     known.sort_unstable();
     assert_eq!(documented, known);
+}
+
+#[test]
+fn readme_says_which_variables_are_lists() {
+    let list = regex_lite::Regex::new(r"\b[Ll]ist\b").expect("invalid regular expression");
+    for row in rows() {
+        let variable = VARIABLES.iter().find(|variable| variable.name == row.name).expect(row.name);
+        assert_eq!(list.is_match(row.usage), variable.kind.is_list(), "{}", row.name);
+    }
 }
 
 #[test]

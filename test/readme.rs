@@ -61,7 +61,7 @@ examples! {
     invoke_example_returns_the_csv "Advanced example: invoke a function with a CSV" |heading| {
         let pipeline = Pipeline::of(heading).deployed();
         pipeline.run(0);
-        assert_eq!(fs::read_to_string(pipeline.clone.path().join("answer.txt")).expect("cannot read file"), GUIDE_CSV);
+        assert_eq!(fs::read_to_string(pipeline.clone.path().join("response.csv")).expect("cannot read file"), GUIDE_CSV);
     };
     environments_deploy_to_their_own_namespaces "Advanced example: a namespace for each deployment environment" |heading| {
         let staging = "apiVersion: iam.openfaas.com/v1\nkind: Policy\nmetadata: {name: etl-ci}\nspec:\n  statement:\n  \
