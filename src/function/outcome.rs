@@ -202,7 +202,7 @@ impl ResourceOutcome {
     }
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct InvocationOutcome {
     pub(crate) function: FunctionName,
     /// True if the function may have received it.

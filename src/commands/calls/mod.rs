@@ -1,17 +1,166 @@
-//! Calls of functions, for `COMMAND: invoke` and for `VERIFY`.
+//! Calls of functions, for `COMMAND: invoke` and for `VERIFY`: the request, and a function token if the function asks for one.
 
-mod caller;
 mod payload;
 mod refusal;
-mod shown;
+
+use std::time::Duration;
+
+use http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderName};
+use url::Url;
 
 use crate::commands::prepare::Preparation;
-use crate::config::CallOptions;
-use crate::gateway::may_be_set;
-pub(crate) use caller::{Call, CallResponse, Caller};
+use crate::config::{Auth, CallOptions};
+use crate::console::log::quote;
+use crate::diagnostic::{Explain as _, Failure};
+use crate::function::FunctionName;
+use crate::gateway::{self, AccessToken, CALL_ID, Error, Gateway, Invoked, NoResponse, may_be_set};
+use crate::http::retry::is_web_page;
 pub(crate) use payload::Payload;
-pub(crate) use refusal::{RefusedCall, no_response};
-pub(crate) use shown::show_refusal;
+pub(crate) use refusal::{no_response, refused};
+
+const DURATION: HeaderName = HeaderName::from_static("x-duration-seconds");
+
+/// The realm by which a function's watchdog asks for a function token.
+const FUNCTION_REALM: &str = "IAM function invoke";
+
+pub(crate) struct Caller<'a> {
+    pub(crate) gateway: &'a Gateway,
+    pub(crate) options: &'a CallOptions,
+    pub(crate) payload: &'a Payload,
+}
+
+pub(crate) struct Call<'a> {
+    pub(crate) function: &'a FunctionName,
+    /// As the log names it.
+    pub(crate) name: String,
+    /// With path and query.
+    pub(crate) url: Url,
+    /// True if the gateway queues it.
+    pub(crate) asynchronous: bool,
+    /// True if `ASYNC` could be set instead; a call of `VERIFY` needs the response.
+    pub(crate) may_be_queued: bool,
+    pub(crate) idempotent: bool,
+    pub(crate) retries: u32,
+    /// How much of a refused response the log shows, in bytes.
+    pub(crate) shown: usize,
+}
+
+pub(crate) struct CallResponse {
+    pub(crate) response: reqwest::Response,
+    /// How long the last attempt took.
+    pub(crate) took: Duration,
+    /// True if a function token went with the call.
+    pub(crate) with_token: bool,
+}
+
+impl Call<'_> {
+    /// The other remedy for a function that takes long.
+    pub(super) fn or_queue(&self) -> &'static str {
+        if self.may_be_queued { ", or call it with `ASYNC: 'true'`" } else { "" }
+    }
+}
+
+impl CallResponse {
+    fn of(Invoked { response, took }: Invoked, with_token: bool) -> Self {
+        Self { response, took, with_token }
+    }
+
+    /// True if a proxy's sign-in page may have been taken for the function's response.
+    pub(crate) fn is_doubtful(&self, body: &[u8]) -> bool {
+        let is_success = self.response.status().is_success();
+        is_success && self.call_id().is_none() && is_web_page(self.response.headers(), body)
+    }
+
+    pub(crate) fn call_id(&self) -> Option<String> {
+        text(self.response.headers(), &CALL_ID)
+    }
+
+    pub(crate) fn function_seconds(&self) -> Option<f64> {
+        text(self.response.headers(), &DURATION).and_then(|seconds| seconds.parse().ok())
+    }
+}
+
+impl Caller<'_> {
+    /// The response, with a function token if the function wants one.
+    pub(crate) async fn call(&self, call: &Call<'_>) -> Result<CallResponse, NoResponse> {
+        if self.options.auth == Auth::Auto && call.asynchronous {
+            let token = self.token_of_queued_call(call.function).await?;
+            let with_token = token.is_some();
+            return Ok(CallResponse::of(self.once(call, token).await?, with_token));
+        }
+        if self.options.auth != Auth::Always {
+            let invoked = self.once(call, None).await?;
+            let response = &invoked.response;
+            let wanted = response.status().as_u16() == 401 && asks_for_function_token(response.headers());
+            if self.options.auth == Auth::Never || !wanted {
+                return Ok(CallResponse::of(invoked, false));
+            }
+            tracing::info!("`{}` requires a function token", quote(&call.function.to_string()));
+            // Its connection is free for the next request.
+            drop(invoked);
+        }
+        let token = self.gateway.function_token(call.function).await?;
+        Ok(CallResponse::of(self.once(call, Some(token)).await?, true))
+    }
+
+    /// The queue accepts every call, and the 401 of a guarded function would be lost: the token is sent with the call.
+    async fn token_of_queued_call(&self, function: &FunctionName) -> Result<Option<AccessToken>, Error> {
+        if !self.gateway.has_id_token() || self.options.headers.contains_key(AUTHORIZATION) {
+            return Ok(None);
+        }
+        match self.gateway.function_token(function).await {
+            Ok(token) => Ok(Some(token)),
+            Err(error) if error.failure() == Failure::Permission => {
+                tracing::warn!(
+                    "the call carries no function token, and is lost if the function requires one: {}",
+                    error
+                );
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn once(&self, call: &Call<'_>, token: Option<AccessToken>) -> Result<Invoked, NoResponse> {
+        let mut headers = HeaderMap::new();
+        if let Some(content_type) = &self.options.content_type {
+            headers.insert(CONTENT_TYPE, content_type.clone());
+        }
+        if let Some((name, key)) = &self.options.sign {
+            headers.insert(name.clone(), self.payload.signature(key)?);
+        }
+        // The user's own come last: they may name another content type.
+        for name in self.options.headers.keys() {
+            headers.remove(name);
+        }
+        for (name, value) in &self.options.headers {
+            headers.append(name.clone(), value.clone());
+        }
+        self.payload.describe(&mut headers);
+        let invocation = gateway::Invocation {
+            method: &self.options.method,
+            target: call.function,
+            url: call.url.clone(),
+            headers: &headers,
+            idempotent: call.idempotent,
+            retries: call.retries,
+        };
+        self.gateway.invoke(&invocation, token, || self.payload.body()).await
+    }
+}
+
+/// Real watchdogs do not quote the realm, others may.
+fn asks_for_function_token(headers: &HeaderMap) -> bool {
+    headers.get_all(WWW_AUTHENTICATE).iter().any(|value| {
+        let value = String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase();
+        value.trim_start().starts_with("bearer") && value.contains(&FUNCTION_REALM.to_ascii_lowercase())
+    })
+}
+
+fn text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    headers.get(name)?.to_str().ok().map(str::to_owned)
+}
 
 /// Checks what every call sends, and opens its body.
 pub(crate) fn open_payload(preparation: &mut Preparation<'_>, options: &CallOptions) -> Option<Payload> {

@@ -64,9 +64,9 @@ impl Payload {
         match self {
             Self::Text(text) => Ok(text.clone().into()),
             Self::File { path, size } => {
-                let (file, now) = input::open(path).map_err(|error| unreadable(&error))?;
+                let (file, now) = input::open(path).map_err(unsent)?;
                 if now != *size {
-                    return Err(changed(path));
+                    return Err(unsent(has_changed(path)));
                 }
                 // A file turned into a body by itself is read in pieces of 4 KiB, which takes ten times as long.
                 let (file, path) = (tokio::fs::File::from_std(file), path.clone());
@@ -105,13 +105,11 @@ impl Payload {
         match self {
             Self::Text(text) => context.update(text),
             Self::File { path, size } => {
-                let (mut file, _) = input::open(path).map_err(|error| unreadable(&error))?;
+                let (mut file, _) = input::open(path).map_err(unsent)?;
                 let mut piece = vec![0; PIECE];
                 let mut signed = 0;
                 loop {
-                    let read = file
-                        .read(&mut piece)
-                        .map_err(|source| unreadable(&input::Error::Unreadable { path: path.clone(), source }))?;
+                    let read = file.read(&mut piece).map_err(unsent)?;
                     if read == 0 {
                         break;
                     }
@@ -120,7 +118,7 @@ impl Payload {
                 }
                 // A signature of other bytes than those announced would be refused with no reason.
                 if signed != *size {
-                    return Err(changed(path));
+                    return Err(unsent(has_changed(path)));
                 }
             }
         }
@@ -133,14 +131,7 @@ fn has_changed(path: &Path) -> String {
     format!("`{}` changed after its length was read", quote(&path.display().to_string()))
 }
 
-fn changed(path: &Path) -> Error {
-    unsent(&has_changed(path), "find out what changes `PAYLOAD_FILE` during the run")
-}
-
-fn unreadable(error: &input::Error) -> Error {
-    unsent(error, "`PAYLOAD_FILE` was readable when the run began: find out what changes it during the run")
-}
-
-fn unsent(reason: &dyn Display, hint: &str) -> Error {
+fn unsent(reason: impl Display) -> Error {
+    let hint = "`PAYLOAD_FILE` was readable when the run began: find out what changes it during the run";
     Error::not_sent(Diagnostic::new(Failure::Failed, format!("the request was not sent: {reason}")).with_hint(hint))
 }

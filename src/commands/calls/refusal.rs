@@ -1,13 +1,13 @@
 //! Explains a response other than 2xx, or a missing one: its cause, and what to change.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
-use http::StatusCode;
 use http::header::AUTHORIZATION;
 
-use super::caller::{Call, CallResponse, Caller, asks_for_function_token};
-use crate::config::Auth;
+use super::{Call, CallResponse, Caller, asks_for_function_token};
 use crate::console::log::{self, quote};
+use crate::console::redact;
 use crate::diagnostic::{Diagnostic, Explain as _, Failure};
 use crate::function::FunctionName;
 use crate::function::api::Status;
@@ -19,133 +19,136 @@ use crate::oidc::{IamAction, missing_action};
 
 /// Connections that close while a larger body is sent are the work of an ingress; nginx accepts this much by default.
 const LARGE_BODY: u64 = 1024 * 1024;
+/// More similar names are not listed.
+const MOST_NAMED: usize = 3;
 /// A 502 or 504 after a longer time is a timeout, as a rule.
 const LONG: Duration = Duration::from_secs(1);
 
-/// A response other than 2xx.
-pub(crate) struct RefusedCall<'a> {
-    pub(crate) caller: &'a Caller<'a>,
-    pub(crate) call: &'a Call<'a>,
-    pub(crate) answered: &'a CallResponse,
-    /// The beginning of the body.
-    pub(crate) start: &'a str,
+/// The problem of a response other than 2xx with a body of `size` bytes that begins with `start`. Logs the body, unless the message
+/// says all that it does.
+pub(crate) async fn refused(
+    caller: &Caller<'_>,
+    call: &Call<'_>,
+    answered: &CallResponse,
+    start: &[u8],
+    size: u64,
+) -> Diagnostic {
+    let (status, headers) = (answered.response.status(), answered.response.headers());
+    // The gateway sets a call id on what a function returns, a web page included.
+    let responder = match answered.call_id() {
+        Some(_) => Responder::Server,
+        None => Responder::of(status, headers, start),
+    };
+    let mut status_name = status_name(status);
+    if (502..=504).contains(&status.as_u16()) && answered.took >= LONG {
+        status_name.push_str(&format!(" after {}", log::duration(answered.took)));
+    }
+    let is_guarded = Internal::of(headers) == Some(Internal::Watchdog) || asks_for_function_token(headers);
+    let body = String::from_utf8_lossy(start);
+    let refusal = Refusal { caller, call, answered, body, status: status.as_u16(), status_name, is_guarded };
+    let (problem, is_told) = match responder {
+        Responder::Server => (refusal.of_function().await, false),
+        Responder::WebPage => (refusal.of_another(responder), !retry::title(start).is_empty()),
+        _ => (refusal.of_another(responder), true),
+    };
+    if !is_told {
+        show(call, start, size);
+    }
+    problem
 }
 
-impl RefusedCall<'_> {
-    pub(crate) async fn problem(&self) -> Diagnostic {
-        let name = quote(&self.call.function.to_string());
-        let status = self.status();
-        let status_name = status_name(status);
-        let after = match status.as_u16() {
-            502..=504 if self.answered.took >= LONG => format!(" after {}", log::duration(self.answered.took)),
-            _ => String::new(),
-        };
-        let (who, page) = match self.responder() {
-            Responder::Server => return self.problem_of_function(&name, &status_name, &after).await,
-            Responder::WebPage => ("an ingress", format!(": {}", retry::web_page(self.start.as_bytes()))),
-            Responder::UnroutedIngress => ("an ingress", String::new()),
-            Responder::KubernetesApi => ("the Kubernetes API", String::new()),
-            Responder::Cloudflare => {
-                let message = format!("`{name}` was not reached: {status_name}");
-                return Diagnostic::new(self.failure(), message).with_hint(self.instead());
-            }
-        };
-        let message = format!("{who} returned {status_name}{after}, not `{name}`{page}");
-        Diagnostic::new(self.failure(), message).with_hint(self.instead())
+/// Logs a body under a line that says whose it is, and indented, so that nothing in it can look like a line of the pipe.
+fn show(call: &Call<'_>, start: &[u8], size: u64) {
+    // Masked before it is cut, so that no part of a secret is left at the end, and before it is decoded, since bytes that are not
+    // text may be next to a secret.
+    let masked = redact::redact_bytes(start);
+    let text = log::visible(&masked[..masked.len().min(call.shown)]).replace("\r\n", "\n");
+    let text = text.trim_end();
+    if text.is_empty() {
+        return;
     }
+    let left = size.saturating_sub(call.shown.min(start.len()) as u64);
+    let more = if left > 0 { format!("\n… ({left} more bytes)") } else { String::new() };
+    tracing::info!("the response of `{}`:\n{text}{more}", quote(&call.name));
+}
 
-    async fn problem_of_function(&self, name: &str, status_name: &str, after: &str) -> Diagnostic {
+/// A response other than 2xx.
+struct Refusal<'a> {
+    caller: &'a Caller<'a>,
+    call: &'a Call<'a>,
+    answered: &'a CallResponse,
+    /// The beginning of the body.
+    body: Cow<'a, str>,
+    status: u16,
+    /// With the time that it took, if that says something.
+    status_name: String,
+    /// True if it is OpenFaaS' watchdog that refuses.
+    is_guarded: bool,
+}
+
+impl Refusal<'_> {
+    /// The problem of a response of the function, or of OpenFaaS in its place.
+    async fn of_function(&self) -> Diagnostic {
+        let (name, status) = (quote(&self.call.function.to_string()), &self.status_name);
         let call_id = self.answered.call_id().map(|id| format!(", call id `{}`", quote(&id))).unwrap_or_default();
         let (method, path) = (&self.caller.options.method, quote(self.call.url.path()));
         let (answered, hint) = match self.hint_of_openfaas() {
-            Some(hint) => (format!("OpenFaaS returned {status_name}{after} in place of `{name}`"), Some(hint)),
-            None => (format!("`{name}` returned {status_name}{after}"), self.hint().await),
+            Some(hint) => (format!("OpenFaaS returned {status} in place of `{name}`"), Some(hint.to_owned())),
+            None => (format!("`{name}` returned {status}"), self.hint().await),
         };
-        let message = format!("{answered} to {method} {path}{call_id}");
-        Diagnostic { hint, ..Diagnostic::new(self.failure(), message) }
+        let failure = if [401, 403].contains(&self.status) { Failure::Permission } else { Failure::Failed };
+        Diagnostic { hint, ..Diagnostic::new(failure, format!("{answered} to {method} {path}{call_id}")) }
     }
 
     /// The remedy if the provider or the gateway responded in place of the function.
-    fn hint_of_openfaas(&self) -> Option<String> {
+    fn hint_of_openfaas(&self) -> Option<&'static str> {
         let by_proxy = Internal::of(self.answered.response.headers()) == Some(Internal::Proxy);
-        match self.status().as_u16() {
+        match self.status {
             503 if by_proxy => Some(
-                "no replica of the function runs: check its name and namespace, that it was deployed, and that it starts"
-                    .to_owned(),
+                "no replica of the function runs: check its name and namespace, that it was deployed, and that it starts",
             ),
             500 if by_proxy => Some(
                 "the function's replica does not accept connections: it may have just started, or have crashed; check its \
-                 log"
-                    .to_owned(),
+                 log",
             ),
-            500 if self.start.starts_with("error scaling") => {
-                Some("the gateway could not start a replica of the function: check that it is deployed and starts".to_owned())
+            500 if self.body.starts_with("error scaling") => {
+                Some("the gateway could not start a replica of the function: check that it is deployed and starts")
             }
-            404 if self.call.asynchronous && self.start.trim() == "404 page not found" => Some(
-                "the gateway has no queue (NATS), which `ASYNC: 'true'` requires: install it, or remove `ASYNC`".to_owned(),
-            ),
+            404 if self.call.asynchronous && self.body.trim() == "404 page not found" => {
+                Some("the gateway has no queue (NATS), which `ASYNC: 'true'` requires: install it, or remove `ASYNC`")
+            }
             _ => None,
         }
     }
 
     async fn hint(&self) -> Option<String> {
-        let is_guarded = self.is_from_watchdog();
-        match self.status().as_u16() {
-            401 if is_guarded => Some(self.unauthorized()),
-            403 if is_guarded || self.answered.with_token => Some(self.forbidden()),
-            401 | 403 => Some(
+        let hint = match self.status {
+            401 | 403 if self.is_guarded && self.is_own_token() => format!(
+                "the function does not accept the token in `HEADERS`: remove it, and `AUTH: never` if set, and the pipe \
+                 gets one for `{}`",
+                self.call.function.resource()
+            ),
+            401 if self.is_guarded => self.unauthorized().to_owned(),
+            403 if self.is_guarded || self.answered.with_token => self.forbidden(),
+            401 | 403 => {
                 "this is not OpenFaaS' IAM: the function, or something in front of the gateway, requires credentials of its \
                  own; send them with `HEADERS`"
-                    .to_owned(),
-            ),
-            404 => Some(self.not_found().await),
-            413 if self.answered.call_id().is_none() => Some(body_limit(&self.caller.payload.size_in_words())),
-            429 if is_guarded => Some(
+                    .to_owned()
+            }
+            404 => self.not_found().await,
+            413 if self.answered.call_id().is_none() => body_limit(&self.caller.payload.size_in_words()),
+            429 if self.is_guarded => {
                 "the function did not run: as many requests as its `max_inflight` permits are under way; raise that, or \
                  `RETRIES`"
-                    .to_owned(),
-            ),
-            502 | 504 if self.answered.took >= LONG => Some(self.slow()),
-            429 | 502..=504 if !self.call.idempotent => Some(
-                "not retried, since the function may have run; if it may run twice, set `IDEMPOTENT: 'true'`".to_owned(),
-            ),
-            _ => None,
-        }
-    }
-
-    fn status(&self) -> StatusCode {
-        self.answered.response.status()
-    }
-
-    fn failure(&self) -> Failure {
-        match (self.status().as_u16(), self.responder()) {
-            (_, Responder::Cloudflare | Responder::KubernetesApi | Responder::UnroutedIngress) => Failure::Unreachable,
-            (401 | 403, _) => Failure::Permission,
-            _ => Failure::Failed,
-        }
-    }
-
-    /// Who sent the response. The gateway sets a call id on what a function returns, a web page included.
-    fn responder(&self) -> Responder {
-        match self.answered.call_id() {
-            Some(_) => Responder::Server,
-            None => Responder::of(self.status(), self.answered.response.headers(), self.start.as_bytes()),
-        }
-    }
-
-    /// True if the message says all that the body does.
-    pub(crate) fn is_body_told(&self) -> bool {
-        match self.responder() {
-            Responder::Server => false,
-            Responder::WebPage => !retry::title(self.start.as_bytes()).is_empty(),
-            _ => true,
-        }
-    }
-
-    /// OpenFaaS' watchdogs set a header.
-    fn is_from_watchdog(&self) -> bool {
-        let headers = self.answered.response.headers();
-        Internal::of(headers) == Some(Internal::Watchdog) || asks_for_function_token(headers)
+                    .to_owned()
+            }
+            502 | 504 if self.answered.took >= LONG => self.slow(),
+            429 | 502..=504 if !self.call.idempotent => {
+                "not retried, since the function may have run; if it may run twice, set `IDEMPOTENT: 'true'`".to_owned()
+            }
+            _ => return None,
+        };
+        Some(hint)
     }
 
     /// True if the token that was refused is one that the user set in `HEADERS`.
@@ -153,10 +156,85 @@ impl RefusedCall<'_> {
         !self.answered.with_token && self.caller.options.headers.contains_key(AUTHORIZATION)
     }
 
-    /// The remedy if the response is not OpenFaaS'.
-    fn instead(&self) -> String {
+    fn slow(&self) -> String {
+        format!(
+            "if it always takes about {}, that is a timeout: raise `exec_timeout` of the function, `upstream_timeout` of the \
+             gateway and the timeout of an ingress{}",
+            log::duration(self.answered.took),
+            self.call.or_queue()
+        )
+    }
+
+    /// Why OpenFaaS' watchdog does not accept a token. The newest version does not say.
+    fn unauthorized(&self) -> &'static str {
+        let body = self.body.to_ascii_lowercase();
+        if !self.answered.with_token {
+            "the function requires a function token: set `AUTH: auto`, or remove `AUTH`"
+        } else if body.contains("expired") || body.contains("not valid yet") {
+            "the clocks of the gateway and of the function's node differ: synchronize them"
+        } else {
+            "the function does not accept the token that the gateway issued for it: restart or redeploy the function if \
+             the gateway got new keys since it started, and check that `OPENFAAS_URL` is the gateway that it was \
+             deployed by"
+        }
+    }
+
+    fn forbidden(&self) -> String {
+        let function = self.call.function;
+        let lacking = missing_action(IamAction::FunctionInvoke, function);
+        match &function.namespace {
+            Some(_) => lacking,
+            None => format!(
+                "the token is for `{}`: if the gateway's default namespace is another one, set `OPENFAAS_NAMESPACE`; \
+                 otherwise {lacking}",
+                function.resource()
+            ),
+        }
+    }
+
+    /// Similar names, if listing is permitted.
+    async fn not_found(&self) -> String {
+        let (function, gateway) = (self.call.function, self.caller.gateway);
+        let distance = |listed: &Status| strsim::osa_distance(&listed.name, &function.name);
+        let is_near = |listed: &Status| distance(listed) <= listed.name.len() / 3 + 1;
+        let Ok(mut near) = gateway.list(function.namespace.as_deref(), is_near).await else {
+            let unknown = "there is no function with this name: check its name and namespace, and that it was deployed";
+            // Community Edition's own words.
+            let is_said = self.body.starts_with("error finding function");
+            return if is_said {
+                unknown.to_owned()
+            } else {
+                format!("either the function itself returns 404, or {unknown}")
+            };
+        };
+        near.sort_by_key(distance);
+        if near.first().is_some_and(|nearest| nearest.name == function.name) {
+            return "the function exists, so this is its own response: check the path".to_owned();
+        }
+        let similar = log::names(near.iter().map(|listed| &listed.name), MOST_NAMED);
+        let similar = if near.is_empty() { similar } else { format!("; similar names: {similar}") };
+        let (name, namespace) = (quote(&function.name), quote(function.namespace()));
+        format!("there is no function `{name}` in namespace `{namespace}`{similar}")
+    }
+
+    /// The problem of a response that is not OpenFaaS'.
+    fn of_another(&self, responder: Responder) -> Diagnostic {
+        let (name, status) = (quote(&self.call.function.to_string()), &self.status_name);
         let gateway = self.caller.gateway.address();
-        match (self.responder(), self.status().as_u16()) {
+        let failure = match (self.status, responder) {
+            (_, Responder::Cloudflare | Responder::KubernetesApi | Responder::UnroutedIngress) => Failure::Unreachable,
+            (401 | 403, _) => Failure::Permission,
+            _ => Failure::Failed,
+        };
+        let message = match responder {
+            Responder::Cloudflare => format!("`{name}` was not reached: {status}"),
+            Responder::KubernetesApi => format!("the Kubernetes API returned {status}, not `{name}`"),
+            Responder::WebPage => {
+                format!("an ingress returned {status}, not `{name}`: {}", retry::web_page(self.body.as_bytes()))
+            }
+            Responder::UnroutedIngress | Responder::Server => format!("an ingress returned {status}, not `{name}`"),
+        };
+        let hint = match (responder, self.status) {
             (Responder::Cloudflare, _) => {
                 "check whether the gateway runs, and what Cloudflare uses as its origin or tunnel".to_owned()
             }
@@ -174,91 +252,8 @@ impl RefusedCall<'_> {
             (_, 429) => "it limits requests: call the function less often".to_owned(),
             (_, 502 | 504) if self.answered.took >= LONG => self.slow(),
             _ => "check that the gateway runs, and the timeouts of the ingress in front of it".to_owned(),
-        }
-    }
-
-    fn slow(&self) -> String {
-        format!(
-            "if it always takes about {}, that is a timeout: raise `exec_timeout` of the function, `upstream_timeout` of the \
-             gateway and the timeout of an ingress{}",
-            log::duration(self.answered.took),
-            self.call.or_queue()
-        )
-    }
-
-    /// Why OpenFaaS' watchdog does not accept a token. The newest version does not say.
-    fn unauthorized(&self) -> String {
-        let says = |words: &str| self.start.to_ascii_lowercase().contains(words);
-        let hint = if self.is_own_token() {
-            return format!("the function does not accept the token in `HEADERS`: {}", self.without_own_token());
-        } else if !self.answered.with_token {
-            "the function requires a function token: set `AUTH: auto`, or remove `AUTH`"
-        } else if says("invalid kid") {
-            "the function was started before the gateway got new keys, and does not know the key of this token: restart \
-             or redeploy the function"
-        } else if says("invalid issuer") || says("invalid audience") {
-            "the function trusts another gateway URL: it reads the issuer from the gateway that it was deployed by; \
-             check that `OPENFAAS_URL` is that gateway"
-        } else if says("expired") || says("not valid yet") {
-            "the clocks of the gateway and of the function's node differ: synchronize them"
-        } else {
-            "the function does not accept the token that the gateway issued for it: restart or redeploy the function if \
-             the gateway got new keys since it started, and check that `OPENFAAS_URL` is the gateway that it was \
-             deployed by"
         };
-        hint.to_owned()
-    }
-
-    fn forbidden(&self) -> String {
-        let function = self.call.function;
-        let resource = function.resource();
-        if self.is_own_token() {
-            let remedy = self.without_own_token();
-            return format!("the token in `HEADERS` is for another function, not for `{resource}`: {remedy}");
-        }
-        let lacking = missing_action(IamAction::FunctionInvoke, function);
-        match &function.namespace {
-            Some(_) => lacking,
-            None => format!(
-                "the token is for `{resource}`: if the gateway's default namespace is another one, set \
-                 `OPENFAAS_NAMESPACE`; otherwise {lacking}"
-            ),
-        }
-    }
-
-    fn without_own_token(&self) -> &'static str {
-        match self.caller.options.auth {
-            Auth::Never => {
-                "remove `Authorization` there and `AUTH: never`, and the pipe gets a token for this function"
-            }
-            _ => "remove `Authorization` there, and the pipe gets a token for this function",
-        }
-    }
-
-    /// Similar names, if listing is permitted.
-    async fn not_found(&self) -> String {
-        let wanted = &self.call.function.name;
-        let distance = |function: &Status| strsim::osa_distance(&function.name, wanted);
-        let is_near = |function: &Status| distance(function) <= function.name.len() / 3 + 1;
-        let Ok(functions) = self.caller.gateway.list(self.call.function.namespace.as_deref(), is_near).await else {
-            // Community Edition's own words.
-            return if self.start.starts_with("error finding function") {
-                "there is no function with this name: check its name and namespace, and that it was deployed".to_owned()
-            } else {
-                "either the function itself returns 404, or there is no function with this name: check its name and \
-                 namespace, and that it was deployed"
-                    .to_owned()
-            };
-        };
-        if functions.iter().any(|function| function.name == *wanted) {
-            return "the function exists, so this is its own response: check the path".to_owned();
-        }
-        let mut near: Vec<_> = functions.iter().map(|function| (distance(function), &function.name)).collect();
-        near.sort_unstable();
-        let namespace = quote(self.call.function.namespace());
-        let names: Vec<_> = near.iter().take(3).map(|(_, name)| format!("`{}`", quote(name))).collect();
-        let similar = if names.is_empty() { String::new() } else { format!("; similar names: {}", names.join(", ")) };
-        format!("there is no function `{}` in namespace `{namespace}`{similar}", quote(wanted))
+        Diagnostic::new(failure, message).with_hint(hint)
     }
 }
 
@@ -296,20 +291,17 @@ fn redirected(function: &FunctionName, redirect: &Redirect) -> Diagnostic {
     let name = quote(&function.to_string());
     let (status, location) = (status_name(redirect.status), quote(&redirect.location));
     let target = redirect.url.join(&redirect.location).ok();
-    let is_here = target.as_ref().is_some_and(|target| target.origin() == redirect.url.origin());
-    let is_login = is_here && target.is_some_and(|target| target.path().ends_with("/auth/login"));
-    if is_login {
-        return Diagnostic::new(Failure::Failed, format!("`{name}` returned {status}, a redirect to `{location}`"))
-            .with_hint(
-                "the function has a browser login of its own: call a path that requires none, such as `/healthz`",
-            );
-    }
-    if redirect.has_call_id {
-        return Diagnostic::new(Failure::Failed, format!("`{name}` returned {status}, a redirect to `{location}`"))
-            .with_hint("redirects are not followed: call the path that it redirects to");
-    }
-    Diagnostic::new(Failure::Unreachable, format!("an ingress returned {status}, not `{name}`: a redirect to `{location}`"))
-        .with_hint(
+    let target = target.filter(|target| target.origin() == redirect.url.origin());
+    let is_login = target.is_some_and(|target| target.path().ends_with("/auth/login"));
+    if !is_login && !redirect.has_call_id {
+        let message = format!("an ingress returned {status}, not `{name}`: a redirect to `{location}`");
+        return Diagnostic::new(Failure::Unreachable, message).with_hint(
             "a proxy in front of the gateway redirects the request, probably to its own sign-in: let `/function/` pass there",
-        )
+        );
+    }
+    let message = format!("`{name}` returned {status}, a redirect to `{location}`");
+    Diagnostic::new(Failure::Failed, message).with_hint(match is_login {
+        true => "the function has a browser login of its own: call a path that requires none, such as `/healthz`",
+        false => "redirects are not followed: call the path that it redirects to",
+    })
 }

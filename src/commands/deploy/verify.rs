@@ -5,7 +5,7 @@ use futures_util::stream;
 use tokio::time::{Duration, Instant, sleep, timeout_at};
 
 use super::function_log::FunctionLogs;
-use crate::commands::calls::{Call, CallResponse, Caller, Payload, RefusedCall, no_response, show_refusal};
+use crate::commands::calls::{Call, CallResponse, Caller, Payload, no_response, refused};
 use crate::commands::concurrent::Session;
 use crate::config::{Verify, VerifyCall};
 use crate::console::log;
@@ -85,9 +85,17 @@ impl Verifier<'_> {
         let function = outcome.function.clone();
         let url = self.url(written, &function);
         let caller = Caller { gateway, options: &self.verify.options, payload: self.payload };
-        // All retries are made here, so that they end at the deadline.
-        let call =
-            Call { function: &function, url, asynchronous: false, may_be_queued: false, idempotent: true, retries: 0 };
+        let call = Call {
+            function: &function,
+            name: written.text.clone(),
+            url,
+            asynchronous: false,
+            may_be_queued: false,
+            idempotent: true,
+            // All retries are made here, so that they end at the deadline.
+            retries: 0,
+            shown: SHOWN,
+        };
         let mut pause = PAUSE;
         loop {
             let may_retry = || Instant::now() + pause < deadline;
@@ -107,7 +115,7 @@ impl Verifier<'_> {
                             return Ok(());
                         }
                         _ if may_recover(status, answered.response.headers()) && may_retry() => {}
-                        _ => return Err(refused(&caller, &call, &written.text, answered, deadline).await),
+                        _ => return Err(failed(final_response(&caller, &call, answered, deadline).await)),
                     }
                 }
                 Ok(Err(NoResponse { error, .. })) if may_retry() && is_connection_failure(&error) => {}
@@ -132,31 +140,22 @@ impl Verifier<'_> {
     }
 }
 
-/// The problem of a final response other than 2xx; logs the beginning of the body.
-async fn refused(
+/// The problem of a final response other than 2xx.
+async fn final_response(
     caller: &Caller<'_>,
     call: &Call<'_>,
-    name: &str,
     mut answered: CallResponse,
     deadline: Instant,
 ) -> Diagnostic {
     let mut start = Vec::new();
     // If the response breaks off, its status is known anyway.
-    while let Ok(Ok(Some(chunk))) =
-        timeout_at(deadline, caller.gateway.chunk(&caller.options.method, &mut answered.response)).await
+    while start.len() <= SHOWN
+        && let Ok(Ok(Some(chunk))) =
+            timeout_at(deadline, caller.gateway.chunk(&caller.options.method, &mut answered.response)).await
     {
         start.extend_from_slice(&chunk);
-        if start.len() > SHOWN {
-            break;
-        }
     }
-    let text = String::from_utf8_lossy(&start);
-    let refused = RefusedCall { caller, call, answered: &answered, start: &text };
-    let problem = refused.problem().await;
-    if !refused.is_body_told() {
-        show_refusal(name, &start, start.len() as u64, SHOWN);
-    }
-    failed(problem)
+    refused(caller, call, &answered, &start, start.len() as u64).await
 }
 
 /// A deploy whose calls fail is one that is not ready; what is not permitted stays so.
