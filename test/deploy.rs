@@ -395,5 +395,5 @@ fn stack_file_is_fetched_from_a_url() {
     gateway.clear_requests();
     pipe.run().exits(2).says("could not be fetched: the server returned 404 Not Found");
     assert_eq!(gateway.requests().len(), 1);
-    pipe.var("CA_CERT", "none").run().exits(2).says("STACK_FILE:\n- `CA_CERT`: `none` does not exist");
+    pipe.var("CA_CERT", "none").run().exits(2).says("CA_CERT:\n- `none` does not exist");
 }

@@ -1,6 +1,6 @@
 //! `COMMAND: diff`: what a deploy would change, function by function and field by field, without changing anything.
 
-use std::fmt::Write as _;
+use std::collections::BTreeMap;
 
 use crate::commands::concurrent::Session;
 use crate::commands::images;
@@ -16,7 +16,7 @@ use crate::function::FunctionName;
 use crate::function::compare::{Change, fields_of};
 use crate::function::outcome::Outcome;
 use crate::gateway::Error;
-use crate::gateway::statuses::{StatusResult, Statuses};
+use crate::gateway::statuses::Statuses;
 use crate::text::count;
 
 /// Shows what a deploy with the same variables would change.
@@ -41,16 +41,16 @@ pub(crate) async fn run(mut preparation: Preparation<'_>, deploy: &Deploy) -> Re
             differences(&session, &loaded, deploy, found).await.map_err(|error| reporter.run_failed(&error))
         }
     };
-    match differences {
+    outcome.problem = match differences {
         Ok(differences) => {
             let shown = render(&differences);
             if !shown.is_empty() {
                 log::plain(shown);
             }
-            outcome.problem = verdict(&differences);
+            verdict(&differences)
         }
-        Err(problem) => outcome.problem = Some(problem),
-    }
+        Err(problem) => Some(problem),
+    };
     reporter.lacking(loaded.names());
     Ok(outcome)
 }
@@ -75,39 +75,34 @@ async fn differences(
         return Err(error.clone());
     }
     let missing = resources::missing(&found);
-    let functions = &loaded.functions;
-    let targets: Vec<_> = functions.iter().map(|function| FunctionName::from(&function.deployment)).collect();
-    let targets: Vec<_> = targets.iter().collect();
+    let names: Vec<_> = loaded.names().collect();
     // A provider refuses requests for a namespace that does not exist.
-    let is_missing = |target: &FunctionName| target.namespace.as_ref().is_some_and(|name| missing.contains(name));
-    let asked: Vec<_> = targets.iter().copied().filter(|target| !is_missing(target)).collect();
-    let mut read = Statuses::complete(gateway, parallel).await.read(&asked).await.into_iter();
-    let readings = targets.iter().map(|target| match is_missing(target) {
-        true => Ok(None),
-        false => read.next().expect("each function that is asked for has a reading"),
-    });
-    let readings: Vec<StatusResult> = readings.collect();
+    let exists = |name: &&FunctionName| name.namespace.as_ref().is_none_or(|namespace| !missing.contains(namespace));
+    let existing: Vec<_> = names.iter().filter(exists).collect();
+    let readings = Statuses::complete(gateway, parallel).await.read(&existing).await;
     if let Some(error) = reporter.first(readings.iter().filter_map(|reading| reading.as_ref().err())) {
         return Err(error.clone());
     }
-    let namespaces = targets.iter().map(|target| target.namespace.as_deref()).collect();
+    // None of them is an error any more.
+    let statuses: BTreeMap<_, _> = existing.into_iter().zip(readings.into_iter().flatten()).collect();
+    let namespaces = names.iter().map(|name| name.namespace.as_deref()).collect();
     let reported = gateway.reported(&namespaces).await;
     let mut differences = Vec::new();
-    for (function, reading) in functions.iter().zip(readings) {
+    for (function, name) in loaded.functions.iter().zip(&names) {
         let deployment = &function.deployment;
         // Bitbucket does not mask values that come from the gateway.
         let seen = |mut changes: Vec<Change>| {
             changes.iter_mut().for_each(|change| change.hidden |= !deploy.show_values && change.is_environment());
             changes
         };
-        let difference = match reading? {
+        let difference = match statuses.get(name).and_then(Option::as_ref) {
             None => Difference::New(seen(fields_of(deployment))),
-            Some(status) => match reported.changes(&status, deployment) {
+            Some(status) => match reported.changes(status, deployment) {
                 changes if changes.is_empty() => Difference::None,
                 changes => Difference::Changed(seen(changes)),
             },
         };
-        differences.push((FunctionName::from(deployment).to_string(), difference));
+        differences.push((name.to_string(), difference));
     }
     let unreported = reported.missing();
     if !unreported.is_empty() && differences.iter().any(|(_, difference)| !matches!(difference, Difference::New(_))) {
@@ -126,14 +121,13 @@ async fn differences(
 fn render(differences: &[(String, Difference)]) -> String {
     let mut text = String::new();
     for (name, difference) in differences {
-        let name = quote(name);
-        // Writing to a text does not fail.
-        let _ = match difference {
-            Difference::New(changes) => write!(text, "+ {name}\n{}", lines(changes)),
-            Difference::Pruned => writeln!(text, "- {name}\n    - no longer in the stack file"),
-            Difference::Changed(changes) => write!(text, "~ {name}\n{}", lines(changes)),
-            Difference::None => Ok(()),
+        let (sign, lines) = match difference {
+            Difference::New(changes) => ('+', lines(changes)),
+            Difference::Pruned => ('-', "    - no longer in the stack file\n".to_owned()),
+            Difference::Changed(changes) => ('~', lines(changes)),
+            Difference::None => continue,
         };
+        text.push_str(&format!("{sign} {}\n{lines}", quote(name)));
     }
     text.truncate(text.trim_end().len());
     text

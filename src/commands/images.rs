@@ -18,14 +18,10 @@ use crate::registry::{FoundImage, Platform, Registries, RegistryCredentials, pla
 use crate::stack::Function;
 use crate::text::count;
 
-/// The result of the checks of a stack file's images.
+/// The digests of a stack file's images, or why they must not be deployed, by the image as the stack file names it. An image of
+/// which neither is known is not in it.
 #[derive(Debug, Default)]
-pub(crate) struct Checked {
-    /// By the image as the stack file names it.
-    digests: BTreeMap<String, String>,
-    /// Why an image must not be deployed.
-    problems: BTreeMap<String, Diagnostic>,
-}
+pub(crate) struct Checked(BTreeMap<String, Result<String, Diagnostic>>);
 
 /// Problems, and the lines of the stack files that each is about.
 type Notes = BTreeMap<Diagnostic, BTreeSet<(Arc<str>, usize)>>;
@@ -88,7 +84,7 @@ async fn check_all(
         match found {
             Ok(found) => {
                 tracing::debug!("image `{reference}` is {}", found.digest);
-                checked.digests.extend(names(&functions).map(|name| (name, found.digest.clone())));
+                checked.0.extend(names(&functions).map(|name| (name, Ok(found.digest.clone()))));
             }
             Err(problem) if checks.pin || problem.failure == Failure::Input => {
                 checked.refuse(&functions, &problem, &mut notes);
@@ -178,23 +174,23 @@ impl Checked {
     /// Refuses an image that these functions have.
     fn refuse(&mut self, functions: &[&Function], problem: &Diagnostic, notes: &mut Notes) {
         notes.entry(problem.clone()).or_default().extend(places(functions));
-        self.problems.extend(names(functions).map(|name| (name, problem.clone())));
+        self.0.extend(names(functions).map(|name| (name, Err(problem.clone()))));
     }
 
     /// Why a function must not be deployed.
     pub(crate) fn problem(&self, function: &Function) -> Option<&Diagnostic> {
-        self.problems.get(&function.deployment.image)
+        self.0.get(&function.deployment.image)?.as_ref().err()
     }
 
     /// Of all problems, the one that the exit code reports.
     pub(crate) fn worst(&self) -> Option<Diagnostic> {
-        Diagnostic::worst(self.problems.values().cloned())
+        Diagnostic::worst(self.0.values().filter_map(|checked| checked.as_ref().err()).cloned())
     }
 
     /// The digest of each function's image, as far as it is known; with `pin` the images are named by them.
     pub(crate) fn apply(&self, functions: &mut [Function], pin: bool) -> Vec<Option<String>> {
         let apply = |function: &mut Function| {
-            let digest = self.digests.get(&function.deployment.image)?.clone();
+            let digest = self.0.get(&function.deployment.image)?.clone().ok()?;
             if pin && let Ok(reference) = Reference::parse(&function.deployment.image) {
                 function.deployment.image = reference.pinned(&digest);
             }
@@ -234,8 +230,7 @@ mod tests {
             function
         };
         let digest = format!("sha256:{}", "ab".repeat(32));
-        let checked =
-            Checked { digests: BTreeMap::from([("acme/a:1".to_owned(), digest.clone())]), ..Checked::default() };
+        let checked = Checked(BTreeMap::from([("acme/a:1".to_owned(), Ok(digest.clone()))]));
         let mut functions = [function("acme/a:1"), function("acme/b:1")];
         assert_eq!(checked.apply(&mut functions, false), [Some(digest.clone()), None]);
         assert_eq!(functions[0].deployment.image, "acme/a:1");

@@ -27,13 +27,11 @@ pub(crate) fn of_deploy(
         actions.extend([IamAction::FunctionUpdate, IamAction::FunctionDelete]);
     }
     // What is removed is what the stack file no longer names.
-    let pruned = of_namespaces(deploy, &functions, &[IamAction::FunctionList, IamAction::FunctionDelete]);
+    let pruned = pruned(deploy, &functions, &[IamAction::FunctionList, IamAction::FunctionDelete]);
     let calls = deploy.verify.as_ref().map(|verify| {
-        let mut called: Vec<_> = verify.calls.iter().map(|call| call.function(&functions)).collect();
-        called.sort();
-        called.dedup();
+        let called: BTreeSet<_> = verify.calls.iter().map(|call| call.function(&functions)).collect();
         // Functions without a guard need it as little as the pipe can know which have one.
-        Grant { actions: vec![IamAction::FunctionInvoke], functions: called }
+        Grant { actions: vec![IamAction::FunctionInvoke], functions: called.into_iter().collect() }
     });
     let created =
         on_named(deploy.creator.is_some(), &functions, &[IamAction::NamespaceGet, IamAction::NamespaceCreate]);
@@ -49,10 +47,23 @@ pub(crate) fn of_remove(deletes_namespaces: bool, functions: Vec<FunctionName>) 
     of_all(IamAction::FunctionDelete, functions).into_iter().chain(deleted).collect()
 }
 
+/// For a `diff` of these functions.
+pub(crate) fn of_diff(deploy: &Deploy, functions: Vec<FunctionName>) -> Vec<Grant> {
+    let pruned = pruned(deploy, &functions, &[IamAction::FunctionList]);
+    let found = on_named(deploy.creator.is_some(), &functions, &[IamAction::NamespaceGet]);
+    of_all(IamAction::FunctionGet, functions).into_iter().chain(found).chain(pruned).collect()
+}
+
 /// On the namespaces that functions name, if that is asked for.
 fn on_named(is_asked: bool, functions: &[FunctionName], actions: &[IamAction]) -> Option<Grant> {
-    let named = functions.iter().filter_map(|function| function.namespace.clone()).map(Some).collect();
+    let named = functions.iter().map(|function| function.namespace.clone()).filter(Option::is_some).collect();
     on_all_of(&named, actions).filter(|_| is_asked)
+}
+
+/// What `PRUNE` needs in all namespaces of these functions.
+fn pruned(deploy: &Deploy, functions: &[FunctionName], actions: &[IamAction]) -> Option<Grant> {
+    let namespaces = functions.iter().map(|function| function.namespace.clone()).collect();
+    on_all_of(&namespaces, actions).filter(|_| deploy.selection.options.prune)
 }
 
 fn on_all_of(namespaces: &BTreeSet<Option<String>>, actions: &[IamAction]) -> Option<Grant> {
@@ -60,21 +71,7 @@ fn on_all_of(namespaces: &BTreeSet<Option<String>>, actions: &[IamAction]) -> Op
     (!functions.is_empty()).then(|| Grant { actions: actions.to_vec(), functions })
 }
 
-/// For a `diff` of these functions.
-pub(crate) fn of_diff(deploy: &Deploy, functions: Vec<FunctionName>) -> Vec<Grant> {
-    let pruned = of_namespaces(deploy, &functions, &[IamAction::FunctionList]);
-    let found = on_named(deploy.creator.is_some(), &functions, &[IamAction::NamespaceGet]);
-    let pruned = found.into_iter().chain(pruned);
-    of_all(IamAction::FunctionGet, functions).into_iter().chain(pruned).collect()
-}
-
 /// For one action on all of these functions.
 pub(crate) fn of_all(action: IamAction, functions: Vec<FunctionName>) -> Vec<Grant> {
     vec![Grant { actions: vec![action], functions }]
-}
-
-/// The actions that `PRUNE` needs in the namespaces of these functions.
-fn of_namespaces(deploy: &Deploy, functions: &[FunctionName], actions: &[IamAction]) -> Option<Grant> {
-    let namespaces: BTreeSet<_> = functions.iter().map(|function| function.namespace.clone()).collect();
-    on_all_of(&namespaces, actions).filter(|_| deploy.selection.options.prune)
 }

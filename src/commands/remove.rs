@@ -6,7 +6,6 @@ use crate::commands::prepare::{Preparation, Rejected};
 use crate::commands::progress::{self, Reporter};
 use crate::commands::resources;
 use crate::config::Remove;
-use crate::function::FunctionName;
 use crate::function::outcome::Outcome;
 use crate::gateway::Error;
 
@@ -22,8 +21,7 @@ pub(crate) async fn run(mut preparation: Preparation<'_>, options: &Remove) -> R
         // The table reports that nothing was started.
         Ok(()) | Err(Error::Stopped(_)) => {
             let session = preparation.session(&gateway, reporter);
-            let targets =
-                functions.iter().map(|function| (FunctionName::from(&function.deployment), Some(function.location())));
+            let targets = functions.iter().map(|function| (function.name(), Some(function.location())));
             if options.creator.is_some()
                 && let Err(error) = resources::check_provider(&gateway, "DELETE_NAMESPACE").await
             {

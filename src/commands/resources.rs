@@ -8,7 +8,7 @@ use futures_util::stream;
 
 use crate::commands::concurrent::Session;
 use crate::commands::prepare::WantedSecret;
-use crate::console::log::quote;
+use crate::console::log::{self, quote};
 use crate::diagnostic::{Diagnostic, Failure};
 use crate::function::outcome::{Action, FunctionOutcome, Resource, ResourceOutcome};
 use crate::gateway::provider::Provider;
@@ -20,19 +20,6 @@ use crate::stack::owner_label;
 const CREATOR: &str = "com.openfaas-pipe.created-by";
 /// More functions that keep a namespace are not named.
 const MOST_NAMED: usize = 5;
-
-/// Why nothing was done with a resource.
-enum NotDone {
-    Error(Error),
-    /// A namespace must not be deleted: the reason.
-    Kept(String),
-}
-
-impl From<Error> for NotDone {
-    fn from(error: Error) -> Self {
-        Self::Error(error)
-    }
-}
 
 /// An error if the provider has no namespaces but its own.
 pub(crate) async fn check_provider(gateway: &Gateway, variable: &str) -> Result<(), Error> {
@@ -52,7 +39,7 @@ pub(crate) async fn create_namespaces(
 ) -> Vec<ResourceOutcome> {
     let label = creator(repository);
     let names = names.into_iter().map(|name| (Resource::Namespace(name.clone()), name));
-    each(session, names, async |name| Ok(session.gateway.create_namespace(&name, (CREATOR, &label)).await?)).await
+    each(session, names, async |_, name| session.gateway.create_namespace(&name, (CREATOR, &label)).await).await
 }
 
 /// Writes secrets; those in a namespace that this run `created` do not exist yet.
@@ -64,23 +51,20 @@ pub(crate) async fn write_secrets(
     let is_created = |outcome: &ResourceOutcome| outcome.action == Action::Created;
     let created: BTreeSet<_> = created.iter().filter(|outcome| is_created(outcome)).map(|new| &new.resource).collect();
     let secrets = secrets.iter().map(|secret| (resource(secret), secret));
-    each(session, secrets, async |WantedSecret { namespace, name, value }| {
+    each(session, secrets, async |_, WantedSecret { namespace, name, value }| {
         let is_new = namespace.clone().is_some_and(|namespace| created.contains(&Resource::Namespace(namespace)));
-        Ok(session.gateway.write_secret(namespace.as_deref(), name, value, is_new).await?)
+        session.gateway.write_secret(namespace.as_deref(), name, value, is_new).await
     })
     .await
 }
 
 /// Logs what a deploy would create and write, for commands that change nothing.
 pub(crate) fn planned(namespaces: BTreeSet<String>, condition: &str, secrets: &[WantedSecret]) {
-    let lines = |resources: &mut dyn Iterator<Item = Resource>| {
-        resources.map(|resource| format!("\n{resource}")).collect::<String>()
-    };
-    let namespaces = lines(&mut namespaces.into_iter().map(Resource::Namespace));
+    let namespaces = namespaces.into_iter().map(|name| format!("\n{}", Resource::Namespace(name))).collect::<String>();
     if !namespaces.is_empty() {
         tracing::info!("a deploy would create these namespaces{condition}:{namespaces}");
     }
-    let secrets = lines(&mut secrets.iter().map(resource));
+    let secrets = secrets.iter().map(|secret| format!("\n{}", resource(secret))).collect::<String>();
     if !secrets.is_empty() {
         tracing::info!("a deploy would write these secrets, which cannot be compared with the present ones:{secrets}");
     }
@@ -117,35 +101,31 @@ pub(crate) async fn delete_namespaces(
 ) -> Vec<ResourceOutcome> {
     let label = creator(repository);
     let found = found.into_iter().map(|(name, found)| (Resource::Namespace(name.clone()), (name, found)));
-    each(session, found, async |(name, found)| {
+    each(session, found, async |outcome: &mut ResourceOutcome, (name, found)| {
         let Some(namespace) = found? else { return Ok(Action::Absent) };
         let is_left = |function: &FunctionOutcome| {
             function.problem.is_some() && function.function.namespace.as_deref() == Some(name.as_str())
         };
-        if functions.iter().any(is_left) {
-            return Err(NotDone::Kept("not all of its functions were removed".to_owned()));
-        }
-        match namespace.labels.get(CREATOR) {
-            Some(value) if *value == label => {}
-            Some(value) => {
-                return Err(NotDone::Kept(format!("another repository created it: its label is `{}`", quote(value))));
-            }
-            None => {
-                return Err(NotDone::Kept(format!("it has no label `{CREATOR}`, so no run of the pipe created it")));
-            }
-        }
-        let left = session.gateway.list(Some(&name), |_| true).await?;
-        if !left.is_empty() {
-            let named = left.iter().take(MOST_NAMED).map(|status| format!("`{}`", quote(&status.name)));
-            let named = named.collect::<Vec<_>>().join(", ");
-            let more = if left.len() > MOST_NAMED { ", …" } else { "" };
-            return Err(NotDone::Kept(format!("it still has functions: {named}{more}")));
-        }
-        match session.gateway.delete_namespace(&name).await? {
-            Deletion::Accepted => Ok(Action::Deleted),
-            Deletion::NotFound => Ok(Action::Absent),
-            Deletion::Unknown(error) => Err(error.into()),
-        }
+        let reason = match namespace.labels.get(CREATOR) {
+            _ if functions.iter().any(is_left) => "not all of its functions were removed".to_owned(),
+            Some(value) if *value != label => format!("another repository created it: its label is `{}`", quote(value)),
+            None => format!("it has no label `{CREATOR}`, so no run of the pipe created it"),
+            Some(_) => match &session.gateway.list(Some(&name), |_| true).await?[..] {
+                [] => {
+                    return match session.gateway.delete_namespace(&name).await? {
+                        Deletion::Accepted => Ok(Action::Deleted),
+                        Deletion::NotFound => Ok(Action::Absent),
+                        Deletion::Unknown(error) => Err(error),
+                    };
+                }
+                left => {
+                    let left = log::names(left.iter().map(|status| &status.name), MOST_NAMED);
+                    format!("it still has functions: {left}")
+                }
+            },
+        };
+        outcome.problem = Some(Diagnostic::new(Failure::Failed, format!("not deleted: {reason}")));
+        Ok(Action::Kept)
     })
     .await
 }
@@ -160,7 +140,7 @@ fn creator(repository: &str) -> String {
 async fn each<T>(
     session: &Session<'_>,
     resources: impl IntoIterator<Item = (Resource, T)>,
-    act: impl AsyncFn(T) -> Result<Action, NotDone>,
+    act: impl AsyncFn(&mut ResourceOutcome, T) -> Result<Action, Error>,
 ) -> Vec<ResourceOutcome> {
     let is_unavailable = Cell::new(false);
     let run = async |(resource, given): (Resource, T)| {
@@ -172,13 +152,9 @@ async fn each<T>(
         if is_unavailable.get() {
             return outcome;
         }
-        match act(given).await {
+        match act(&mut outcome, given).await {
             Ok(action) => outcome.action = action,
-            Err(NotDone::Kept(reason)) => {
-                outcome.action = Action::Kept;
-                outcome.problem = Some(Diagnostic::new(Failure::Failed, format!("not deleted: {reason}")));
-            }
-            Err(NotDone::Error(error)) => {
+            Err(error) => {
                 is_unavailable.set(is_unavailable.get() || error.is_unavailable());
                 outcome.action = Action::Failed;
                 outcome.problem = Some(session.reporter.failed(&error));

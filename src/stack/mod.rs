@@ -149,6 +149,10 @@ pub struct Function {
 }
 
 impl Function {
+    pub(crate) fn name(&self) -> FunctionName {
+        FunctionName::from(&self.deployment)
+    }
+
     pub(crate) fn location(&self) -> Location {
         Location { file: self.file.clone(), line: self.line }
     }

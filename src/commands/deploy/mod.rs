@@ -29,7 +29,6 @@ use crate::commands::resources;
 use crate::config::Deploy;
 use crate::console::log;
 use crate::diagnostic::{Diagnostic, Failure};
-use crate::function::FunctionName;
 use crate::function::compare::changes;
 use crate::function::outcome::{Action, FunctionOutcome, Outcome, Verdict};
 use crate::gateway::statuses::StatusResult;
@@ -85,7 +84,7 @@ fn begun(gateway: &Gateway, function: &Function) -> FunctionOutcome {
     FunctionOutcome {
         image: Some(function.deployment.image.clone()),
         place: Some(function.location()),
-        ..concurrent::begun(gateway, FunctionName::from(&function.deployment))
+        ..concurrent::begun(gateway, function.name())
     }
 }
 

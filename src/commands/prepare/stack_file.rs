@@ -280,7 +280,7 @@ impl Loaded {
     fn duplicates(&self) -> Vec<Diagnostic> {
         let mut places = BTreeMap::new();
         let duplicate = |function: &Function| {
-            let name = FunctionName::from(&function.deployment);
+            let name = function.name();
             let place = function.location();
             let first = places.entry(name.resource()).or_insert_with(|| place.clone());
             let hint =
@@ -326,6 +326,6 @@ impl Loaded {
 
     /// The functions that are selected, by namespace and name.
     pub(crate) fn names(&self) -> impl Iterator<Item = FunctionName> {
-        self.functions.iter().map(|function| FunctionName::from(&function.deployment))
+        self.functions.iter().map(Function::name)
     }
 }

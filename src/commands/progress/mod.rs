@@ -1,19 +1,25 @@
-//! The log of a command for several functions: a line as each ends, and a table of all.
+//! The log of a command for several functions: a line as each ends, each cause once, and at the end a table and a line of all.
 
-mod cause;
-mod table;
+mod summary;
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+
+use regex_lite::Regex;
 
 use crate::console::log::{self, quote};
 use crate::diagnostic::{Diagnostic, Explain as _, Failure};
 use crate::function::FunctionName;
-use crate::function::outcome::{Action, FunctionOutcome, Left, Outcome, ResourceOutcome, Verdict};
+use crate::function::outcome::{Action, FunctionOutcome, ResourceOutcome};
 use crate::gateway::Error;
 use crate::oidc::{self, Grant, MissingPermissions};
 use crate::text::count;
-pub(crate) use table::calls as calls_table;
+pub(crate) use summary::{calls_table, summary};
+
+/// How many functions of a group are named; the table and the result have all.
+const MOST_NAMED: usize = 100;
+/// The longest line of names, in characters.
+const LINE: usize = 96;
 
 /// Logs the problems of functions; the same hint is logged once.
 pub(crate) struct Reporter<'a> {
@@ -115,10 +121,10 @@ impl<'a> Reporter<'a> {
 
     /// Logs the problems of functions: one cause once, with the functions that have it.
     pub(crate) fn flush(&self) {
-        for cause in cause::group(self.pending.take()) {
-            cause.problem.log();
-            if cause.functions.len() > 1 {
-                self.listed.borrow_mut().extend(cause.functions);
+        for (problem, functions) in group(self.pending.take()) {
+            problem.log();
+            if functions.len() > 1 {
+                self.listed.borrow_mut().extend(functions);
             }
         }
     }
@@ -129,7 +135,7 @@ impl<'a> Reporter<'a> {
             return;
         }
         let not_started = format!("{} not started", count(functions.len(), "function"));
-        tracing::error!("{}; {not_started}\n{}", problem.message, cause::names(&functions));
+        tracing::error!("{}; {not_started}\n{}", problem.message, names(&functions));
         self.listed.borrow_mut().extend(functions);
     }
 
@@ -141,141 +147,110 @@ impl<'a> Reporter<'a> {
 
     /// Prints a row for each function that no line above has named with others.
     pub(crate) fn table(&self, outcomes: &[FunctionOutcome]) {
-        table::print(outcomes.iter().filter(|outcome| !self.is_listed(outcome)));
+        summary::table(outcomes.iter().filter(|outcome| !self.is_listed(outcome)));
     }
 }
 
-/// The words of the last line for functions that are not left as they were.
-const LEFT: [(Left, &str); 3] = [
-    (Left::Gone, "gone and must be redeployed"),
-    (Left::Down, "no longer running and must be redeployed"),
-    (Left::Unknown, "may be gone"),
-];
-
-/// The last line of a command that does the same with several functions: `done` is the word for it.
-pub(crate) fn summary(outcome: &Outcome, done: &str) -> String {
-    let names = |left: Left| {
-        let left = outcome.functions.iter().filter(|function| function.left == left);
-        let names: Vec<_> = left.map(|function| format!("`{}`", quote(&function.function.to_string()))).collect();
-        names.join(", ")
-    };
-    let mut line = counts(outcome, done);
-    for (left, words) in LEFT {
-        let names = names(left);
-        if !names.is_empty() {
-            line.push_str(&format!("; {words}: {names}"));
-        }
+/// The problems of functions, each with the functions that have it. Those that differ only in the function's name have one cause.
+fn group(problems: Vec<(FunctionName, Diagnostic)>) -> Vec<(Diagnostic, Vec<FunctionName>)> {
+    let mut times: BTreeMap<&str, usize> = BTreeMap::new();
+    for (_, problem) in &problems {
+        *times.entry(&problem.message).or_default() += 1;
     }
-    line
-}
-
-fn counts(outcome: &Outcome, done: &str) -> String {
-    // What is pruned has no line in the stack file.
-    let (asked, pruned): (Vec<_>, Vec<_>) = outcome.functions.iter().partition(|function| function.place.is_some());
-    let number = |is: fn(&FunctionOutcome) -> bool| asked.iter().filter(|function| is(function)).count();
-    let missing = number(|function| matches!(function.action, Action::Failed | Action::NotStarted));
-    let restored = number(|function| function.action == Action::RolledBack);
-    let left = pruned.iter().filter(|function| function.problem.is_some()).count();
-    let unready = asked.iter().filter(|function| function.action.is_current() && function.problem.is_some());
-    let is_known = unready.clone().all(|function| function.ready == Some(false));
-    let (unready, readiness) = (unready.count(), if is_known { "not ready" } else { "not known to be ready" });
-    let of = count(asked.len(), "function");
-    let calls = outcome.calls.iter().filter(|call| call.verdict() == Verdict::Failed).count();
-    // Otherwise a call or a refused update is why, which the line or an error says.
-    let is_why = calls == 0
-        && restored == number(|function| function.action == Action::RolledBack && function.ready == Some(false));
-    let rolled_back = if is_why { "not ready and rolled back" } else { "rolled back" };
-    let (head, mentioned) = match outcome.worst() {
-        None => {
-            let absent = number(|function| function.action == Action::Absent);
-            let unchanged = number(|function| function.action == Action::Unchanged);
-            let more = also(&[(unchanged, "unchanged"), (absent, "not found"), (pruned.len(), "removed")]);
-            let number = count(asked.len() - absent - unchanged, "function");
-            return format!("{done} {number}{more} in {}", log::duration(outcome.duration));
-        }
-        Some(_) if outcome.functions.is_empty() => return format!("nothing was {done}"),
-        Some(Failure::Terminated | Failure::Interrupted) => (format!("{} of {of} {done}", asked.len() - missing), 0),
-        Some(_) if missing > 0 => (format!("{missing} of {of} not {done}"), 0),
-        Some(_) if unready > 0 => (format!("{unready} of {of} {done}, but {readiness}"), 1),
-        Some(_) if restored > 0 => (format!("{restored} of {of} {rolled_back}"), 2),
-        Some(_) if left > 0 || calls > 0 => (format!("{done} {of}"), 2),
-        Some(_) => (format!("{done} {of}, with errors"), 2),
+    let kind = |(function, problem): &(FunctionName, Diagnostic)| match times[problem.message.as_str()] {
+        1 => without_name(&problem.message, &function.name),
+        // Equal messages are one kind, also if a function's name is a word of theirs.
+        _ => problem.message.clone(),
     };
-    let calls_failed = if calls == 1 { "`VERIFY` call failed" } else { "`VERIFY` calls failed" };
-    let more = [(unready, readiness), (restored, "rolled back"), (left, "not removed")];
-    let failed = |resources: &[ResourceOutcome]| resources.iter().filter(|failed| failed.problem.is_some()).count();
-    let resources = [
-        (failed(&outcome.namespaces), "namespace", if done == "removed" { "deleted" } else { "created" }),
-        (failed(&outcome.secrets), "secret", "written"),
-    ];
-    let resources = resources.iter().filter(|(number, ..)| *number > 0);
-    let resources: String =
-        resources.map(|(number, what, done)| format!(", {} not {done}", count(*number, what))).collect();
-    head + &also(&more[mentioned..]) + &also(&[(calls, calls_failed)]) + &resources
+    let kinds: Vec<_> = problems.iter().map(kind).collect();
+    let mut groups: BTreeMap<(Failure, String), Vec<(FunctionName, Diagnostic)>> = BTreeMap::new();
+    for (kind, (function, problem)) in kinds.into_iter().zip(problems) {
+        groups.entry((problem.failure, kind)).or_default().push((function, problem));
+    }
+    let merged = groups.into_iter().map(|((_, kind), mut members)| {
+        // They end in any order.
+        members.sort_by(|(one, _), (other, _)| one.cmp(other));
+        let hint = members.iter().find_map(|(_, problem)| problem.hint.clone());
+        let is_same = members.iter().all(|(_, problem)| problem.message == members[0].1.message);
+        let (functions, mut problems): (Vec<_>, Vec<_>) = members.into_iter().unzip();
+        let first = Diagnostic { hint, ..problems.swap_remove(0) };
+        let problem = match &functions[..] {
+            [function] => first.at(format!("`{function}`")),
+            _ => {
+                let message = format!("{}\n{}", if is_same { &first.message } else { &kind }, names(&functions));
+                Diagnostic { message, ..first }.at(count(functions.len(), "function"))
+            }
+        };
+        (problem, functions)
+    });
+    merged.collect()
 }
 
-/// The other counts that are not zero.
-fn also(counts: &[(usize, &str)]) -> String {
-    let some = counts.iter().filter(|(number, _)| *number > 0);
-    some.map(|(number, what)| format!(", {number} {what}")).collect()
+/// A message with `NAME` in place of the function's name, as far as it stands there as a word.
+fn without_name(message: &str, name: &str) -> String {
+    let word = Regex::new(&format!(r"\b{}\b", regex_lite::escape(name))).expect("an escaped name is a pattern");
+    word.replace_all(message, "NAME").into_owned()
+}
+
+/// The names of functions, on as many lines as they need.
+fn names(functions: &[FunctionName]) -> String {
+    let mut text = String::new();
+    let mut width = 0;
+    for (index, function) in functions.iter().take(MOST_NAMED).enumerate() {
+        let name = format!("`{}`", quote(&function.to_string()));
+        let separator = match (index, width + name.len() + 2 > LINE) {
+            (0, _) => "",
+            (_, true) => ",\n",
+            (_, false) => ", ",
+        };
+        width = if separator.ends_with('\n') { 0 } else { width + separator.len() } + name.len();
+        text.push_str(separator);
+        text.push_str(&name);
+    }
+    if functions.len() > MOST_NAMED {
+        text.push_str(&format!(" and {} more", functions.len() - MOST_NAMED));
+    }
+    text
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::function::Command;
-    use crate::function::outcome::{FunctionOutcome, Location};
 
-    /// The last line of a deploy of these functions: what was done, what is wrong, and whether it became ready.
-    fn last_line(functions: &[(Action, Option<Failure>, Option<bool>)], pruned: &[Option<Failure>]) -> String {
-        let problem = |failure| Diagnostic::new(failure, "");
-        let function = |action, failure: Option<Failure>| FunctionOutcome {
-            action,
-            problem: failure.map(problem),
-            ..FunctionOutcome::new(FunctionName::default(), String::new())
-        };
-        let asked = functions.iter().map(|(action, failure, ready)| FunctionOutcome {
-            ready: *ready,
-            place: Some(Location { file: "stack.yml".into(), line: 1 }),
-            ..function(*action, *failure)
-        });
-        let pruned = pruned.iter().map(|failure| match failure {
-            None => function(Action::Removed, None),
-            failure => function(Action::Failed, *failure),
-        });
-        let functions = asked.chain(pruned).collect();
-        summary(&Outcome { functions, ..Outcome::new(Command::Deploy, String::new()) }, "deployed")
+    fn problem(name: &str, message: &str, hint: Option<&str>) -> (FunctionName, Diagnostic) {
+        let problem = Diagnostic { hint: hint.map(str::to_owned), ..Diagnostic::new(Failure::Failed, message) };
+        (FunctionName::new(name, None::<String>), problem)
     }
 
     #[test]
-    fn last_line_counts_what_is_not_deployed_apart_from_what_is_wrong_otherwise() {
-        use Action::*;
-        use Failure::{NotReady, Permission, Terminated};
-        let fine = (Updated, None, Some(true));
-        let refused = (Action::Failed, Some(Permission), None);
-        let late = (Created, Some(NotReady), Some(false));
-        let unseen = (Updated, Some(Permission), None);
-        let restored = (RolledBack, Some(NotReady), Some(false));
-        let same = (Unchanged, None, Some(true));
-        let not_started = (NotStarted, Some(Terminated), None);
-        let stopped = (Updated, Some(Terminated), None);
-        for (functions, pruned, expected) in [
-            (&[fine, fine][..], &[][..], "deployed 2 functions in 0 ms"),
-            (&[fine], &[None, None], "deployed 1 function, 2 removed in 0 ms"),
-            (&[fine, same, same], &[], "deployed 1 function, 2 unchanged in 0 ms"),
-            (&[], &[], "deployed 0 functions in 0 ms"),
-            (&[refused, fine], &[], "1 of 2 functions not deployed"),
-            (&[refused, late, restored], &[], "1 of 3 functions not deployed, 1 not ready, 1 rolled back"),
-            (&[late, fine], &[], "1 of 2 functions deployed, but not ready"),
-            (&[unseen, unseen], &[], "2 of 2 functions deployed, but not known to be ready"),
-            (&[unseen, late], &[], "2 of 2 functions deployed, but not known to be ready"),
-            (&[restored], &[], "1 of 1 function not ready and rolled back"),
-            (&[late, restored, fine], &[], "1 of 3 functions deployed, but not ready, 1 rolled back"),
-            (&[fine, fine], &[Some(Permission), None], "deployed 2 functions, 1 not removed"),
-            (&[fine, not_started], &[], "1 of 2 functions deployed"),
-            (&[stopped, stopped], &[], "2 of 2 functions deployed, 2 not known to be ready"),
-        ] {
-            assert_eq!(last_line(functions, pruned), expected);
-        }
+    fn equal_problems_are_one_with_the_names_of_the_functions() {
+        let grouped = group(vec![
+            problem("a", "503", Some("wait")),
+            problem("b", "image `r/b:1` is missing in a registry", None),
+            problem("c", "503", None),
+            problem("d", "image `r/d:1` is missing in a registry", None),
+            problem("e", "400", None),
+            problem("a", "a web page", None),
+            problem("b", "a web page", None),
+        ]);
+        let shown: Vec<_> = grouped.iter().map(|(problem, _)| problem.to_string()).collect();
+        assert_eq!(
+            shown,
+            [
+                "`e`: 400",
+                "2 functions: 503\n`a`, `c`\nhint: wait",
+                "2 functions: a web page\n`a`, `b`",
+                "2 functions: image `r/NAME:1` is missing in a registry\n`b`, `d`",
+            ]
+        );
+    }
+
+    #[test]
+    fn names_are_wrapped_and_bounded() {
+        let functions: Vec<_> =
+            (0..120).map(|number| FunctionName::new(format!("function-{number}"), None::<String>)).collect();
+        let names = names(&functions);
+        assert!(names.lines().all(|line| line.len() <= LINE + 1), "{names}");
+        assert!(names.ends_with("`function-99` and 20 more"), "{names}");
     }
 }
