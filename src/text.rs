@@ -1,8 +1,14 @@
-//! Small functions on text that several modules need.
+//! Small functions on text that several modules need, and the slips of shells, editors and merges that leave a text other than it
+//! was meant.
 
 use std::fmt::Display;
 
 use url::Host;
+
+/// Quotes that word processors and chats put in place of `'` and `"`.
+const TYPOGRAPHIC_QUOTES: [char; 10] = ['‘', '’', '‚', '‛', '“', '”', '„', '‟', '«', '»'];
+/// The lines that git writes around a merge conflict. The `=======` between them may be the text of a block scalar.
+const CONFLICT_MARKERS: [&str; 2] = ["<<<<<<< ", ">>>>>>> "];
 
 /// Lower-case hexadecimal digits.
 pub(crate) fn hex(bytes: impl AsRef<[u8]>) -> String {
@@ -48,10 +54,94 @@ pub(crate) fn to_paste(yaml: &str) -> String {
     format!("# ----- copy from here -----\n{}\n# ----- to here -----", yaml.trim_end())
 }
 
+/// The first `${NAME}` or `${{NAME}}` within a text.
+pub(crate) fn braced_reference(text: &str) -> Option<&str> {
+    text.match_indices("${").find_map(|(start, _)| {
+        let rest = &text[start..];
+        let close = if rest.starts_with("${{") { "}}" } else { "}" };
+        let found = &rest[..rest.find(close)? + close.len()];
+        variable_name(found).map(|_| found)
+    })
+}
+
+/// The first `$NAME` without braces within a text.
+pub(crate) fn bare_reference(text: &str) -> Option<&str> {
+    text.match_indices('$').find_map(|(start, _)| {
+        let rest = &text[start + 1..];
+        let length = rest.find(|character: char| !is_name_character(character)).unwrap_or(rest.len());
+        let found = &text[start..=start + length];
+        variable_name(found).map(|_| found)
+    })
+}
+
+fn is_name_character(character: char) -> bool {
+    character.is_ascii_alphanumeric() || character == '_'
+}
+
+fn quote_fault(quote: char) -> String {
+    format!("the typographic quote `{quote}`: write `'` or `\"`")
+}
+
+/// The quotes around a text, if they are typographic.
+pub(crate) fn typographic_quotes(text: &str) -> Option<String> {
+    let is_quote = |character: &char| TYPOGRAPHIC_QUOTES.contains(character);
+    let mut characters = text.trim().chars();
+    let first = characters.next().filter(is_quote)?;
+    characters.next_back().filter(is_quote).map(|_| quote_fault(first))
+}
+
+/// A character that looks like another one, or like none, and what to do about it.
+pub(crate) fn odd_character(text: &str) -> Option<String> {
+    let text = text.trim_matches(|character: char| character.is_ascii_whitespace());
+    let ends = [text.chars().next(), text.chars().next_back()];
+    if let Some(quote) = ends.into_iter().flatten().find(|character| TYPOGRAPHIC_QUOTES.contains(character)) {
+        return Some(quote_fault(quote));
+    }
+    invisible_character(text)
+}
+
+/// A character that looks like a space, or like nothing.
+pub(crate) fn invisible_character(text: &str) -> Option<String> {
+    text.chars().find_map(|character| {
+        let what = match character {
+            '\u{a0}' | '\u{2007}' | '\u{202f}' => "no-break space",
+            '\u{ad}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}' | '\u{feff}' => {
+                "invisible character"
+            }
+            _ => return None,
+        };
+        let article = if what.starts_with('i') { "an" } else { "a" };
+        Some(format!("{article} {what} (U+{:04X}): type the line again", u32::from(character)))
+    })
+}
+
+/// The place, in bytes, of a line that git wrote into a file because it could not merge two changes.
+pub(crate) fn conflict_marker(text: &str) -> Option<usize> {
+    let mut at = 0;
+    text.split_inclusive('\n').find_map(|line| {
+        let start = at;
+        at += line.len();
+        CONFLICT_MARKERS.iter().any(|marker| line.starts_with(marker)).then_some(start)
+    })
+}
+
+/// True if a text is JSON without its quotes, such as `{name:x}`: a shell has taken them.
+pub(crate) fn is_unquoted_json(text: &str) -> bool {
+    let text = text.trim();
+    let inner = |open, close| text.strip_prefix(open)?.strip_suffix(close);
+    let is_object = inner('{', '}').is_some_and(|inner: &str| {
+        let key = inner.split(':').next().unwrap_or_default();
+        inner.contains(':')
+            && key.trim().chars().all(|character| is_name_character(character) || "-.".contains(character))
+    });
+    let is_list =
+        inner('[', ']').is_some_and(|inner: &str| inner.contains(|character: char| character.is_alphabetic()));
+    (is_object || is_list) && !text.contains('"') && serde_json::from_str::<serde::de::IgnoredAny>(text).is_err()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
     #[test]
     fn only_a_variable_that_was_not_expanded_has_a_name() {
         for text in ["$NAME", "${NAME}", " $NAME ", "${{NAME}}", "${{ NAME }}"] {
@@ -59,6 +149,50 @@ mod tests {
         }
         for text in ["", "$", "${}", "NAME", "$1", "$A B", "${A", "$A}", "${{A}", "${A}}", "$A-b", "x$A"] {
             assert_eq!(variable_name(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn references_are_found_within_a_text() {
+        assert_eq!(braced_reference("https://${HOST}/x"), Some("${HOST}"));
+        assert_eq!(braced_reference("${ }${{HOST}}/x"), Some("${{HOST}}"));
+        assert_eq!(braced_reference("a$HOST ${"), None);
+        assert_eq!(bare_reference("r/f:$VERSION-1"), Some("$VERSION"));
+        assert_eq!(bare_reference("$1 $$ ${A} $é $B"), Some("$B"));
+    }
+
+    #[test]
+    fn odd_characters_are_named() {
+        for (text, what) in [
+            ("“replace”", "the typographic quote `“`"),
+            ("replace’", "the typographic quote `’`"),
+            ("a\u{a0}b", "a no-break space (U+00A0)"),
+            ("\u{a0}a", "a no-break space (U+00A0)"),
+            ("a\u{200b}", "an invisible character (U+200B)"),
+        ] {
+            assert!(odd_character(text).is_some_and(|odd| odd.starts_with(what)), "{text}");
+        }
+        for text in ["", "it’s", "a b", "é", "'a'", "👩\u{200d}🔧"] {
+            assert_eq!(odd_character(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn conflict_marker_is_found_at_the_start_of_a_line() {
+        assert_eq!(conflict_marker("a: 1\n<<<<<<< HEAD\nb: 2\n"), Some(5));
+        assert_eq!(conflict_marker("a: 1\n>>>>>>> main"), Some(5));
+        assert_eq!(conflict_marker("<<: *a\n  <<<<<<< HEAD\n=======\n"), None);
+    }
+
+    #[test]
+    fn json_without_quotes_is_recognised() {
+        for text in ["{name:x}", " {a: b, c: d} ", "[a,b]", "{a:{b:c}}", "{retries:3}"] {
+            assert!(is_unquoted_json(text), "{text}");
+        }
+        for text in
+            ["{}", "[]", "[1, 2]", "{\"a\": 1}", "{\"a\": x}", "{a}", "text", "{% if a: b %}", "name:x", "[true]"]
+        {
+            assert!(!is_unquoted_json(text), "{text}");
         }
     }
 }

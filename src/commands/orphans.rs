@@ -6,7 +6,7 @@ use crate::commands::prepare::Loaded;
 use crate::function::FunctionName;
 use crate::function::api::Status;
 use crate::gateway::{Error, Gateway};
-use crate::stack::{self, owner_label};
+use crate::stack::{self, labels};
 
 /// The functions that carry the owner label of a stack file, in the namespaces that it names, and that no stack file of the run
 /// names, whatever selection is deployed; of those, the ones that the selection matches.
@@ -43,7 +43,7 @@ fn is_left_over(status: &Status, namespace: Option<&str>, owner: &str, named: &[
         let of_target = target.namespace.as_deref();
         of_target.is_none() || of_target == namespace || of_target == Some(status.namespace.as_str())
     });
-    status.labels.get(owner_label::LABEL).is_some_and(|value| value == owner) && !is_named
+    status.labels.get(labels::OWNER).is_some_and(|value| value == owner) && !is_named
 }
 
 /// True if a function can have this name. No request is sent for another one, whatever a gateway lists.
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     fn status(name: &str, label: Option<&str>) -> Status {
-        let labels = label.map(|value| (owner_label::LABEL.to_owned(), value.to_owned()));
+        let labels = label.map(|value| (labels::OWNER.to_owned(), value.to_owned()));
         Status {
             name: name.to_owned(),
             namespace: "openfaas-fn".to_owned(),

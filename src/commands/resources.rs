@@ -14,7 +14,7 @@ use crate::function::outcome::{Action, FunctionOutcome, Resource, ResourceOutcom
 use crate::gateway::provider::Provider;
 use crate::gateway::resources::Namespace;
 use crate::gateway::{Deletion, Error, Gateway};
-use crate::stack::owner_label;
+use crate::stack::labels;
 
 /// The label of a namespace that names the repository whose run created it.
 const CREATOR: &str = "com.openfaas-pipe.created-by";
@@ -132,7 +132,7 @@ pub(crate) async fn delete_namespaces(
 
 /// The value of the label for a repository.
 fn creator(repository: &str) -> String {
-    owner_label::value(repository, "")
+    labels::owner(repository, "")
 }
 
 /// Acts on each resource, `parallel` at once, and logs each as it ends. Nothing new is started after a signal, or after one

@@ -14,7 +14,7 @@ use crate::console::log::whole_or_length;
 use crate::console::redact::Secret;
 use crate::function::FunctionName;
 use crate::function::api::unaddressable;
-use crate::stack::slips;
+use crate::text;
 
 const METHODS: [(&str, Method); 5] = [
     ("GET", Method::GET),
@@ -116,7 +116,7 @@ fn call_options(variables: Variables<'_>, is_verify: bool) -> CallOptions {
         set.refuse("requires a `METHOD` such as `POST`: `VERIFY` calls with `GET`, which has no body");
     }
     let media_type = content_type.text().unwrap_or_default();
-    if is_json(media_type) && text.value.is_some_and(slips::is_unquoted_json) {
+    if is_json(media_type) && text.value.is_some_and(text::is_unquoted_json) {
         text.refuse(
             "is JSON without its quotes, which a shell or Bitbucket removed: write `\\\"` for each of them, or use \
              `PAYLOAD_FILE`",

@@ -12,8 +12,8 @@ use crate::console::redact::Secret;
 use crate::function::api::unaddressable;
 use crate::image_tag::git;
 use crate::registry::Platform;
-use crate::stack::git_labels::GitLabels;
-use crate::stack::{self, secret_name_fault};
+use crate::stack::labels::GitLabels;
+use crate::stack::{self, Selector, secret_name_fault};
 use crate::text::variable_name;
 
 /// The program that runs in the script is the one that faas-cli asks when it builds the image.
@@ -74,6 +74,7 @@ pub(super) fn selection(variables: Variables<'_>) -> Selection {
             )
         })
     });
+    let selector = filter.owned().map(Selector::Filter).or(regex.map(Selector::Regex));
     Selection {
         stack_files: stack_files(variables.stack_file()),
         tag_format: tag_format(variables),
@@ -81,8 +82,7 @@ pub(super) fn selection(variables: Variables<'_>) -> Selection {
             namespace: namespace(variables.openfaas_namespace()),
             default_namespace: namespace(variables.openfaas_ns()),
             has_gateway: variables.openfaas_url().value.is_some(),
-            filter: filter.owned().filter(|_| !is_both),
-            regex: regex.filter(|_| !is_both),
+            selector: selector.filter(|_| !is_both),
             is_literal: !variables.envsubst().boolean(),
             ..stack::Options::default()
         },

@@ -7,8 +7,7 @@ use super::{Environment, Problems, list};
 use crate::console::log::whole_or_length;
 use crate::console::redact;
 use crate::function::Command;
-use crate::stack::slips;
-use crate::text::variable_name;
+use crate::text::{self, variable_name};
 
 /// How many characters may differ from the name that was meant.
 const NEAR: usize = 2;
@@ -97,7 +96,7 @@ fn value_warnings(environment: &Environment, variable: &Variable) -> Vec<String>
         }
         ValueKind::List => {
             let value = |item: &str| item.split_once('=').map_or(String::new(), |(_, value)| value.to_owned());
-            let unquoted = items().find(|(_, item)| slips::is_unquoted_json(&value(item)));
+            let unquoted = items().find(|(_, item)| text::is_unquoted_json(&value(item)));
             let warning = |(index, _)| {
                 format!(
                     "the value of item {} of `{name}` is JSON without its quotes, which a shell or Bitbucket removed: \
@@ -172,14 +171,14 @@ pub(super) fn check_texts(environment: &Environment, command: Command, problems:
 
 /// The problem with a text that no variable of the pipe can have.
 fn wrong_text(name: &str, value: &str) -> Option<String> {
-    if let Some(reference) = variable_name(value).map(|_| value).or_else(|| slips::braced_reference(value)) {
+    if let Some(reference) = variable_name(value).map(|_| value).or_else(|| text::braced_reference(value)) {
         return Some(not_expanded(reference));
     }
     if name == "FILTER" && value.contains([',', ' ', ';']) {
         return Some(format!("is one wildcard, not several: {SEVERAL_NAMES}"));
     }
     // A file may be named so.
-    slips::odd_character(value).map(|odd| format!("contains {odd}")).filter(|_| name != "CA_CERT")
+    text::odd_character(value).map(|odd| format!("contains {odd}")).filter(|_| name != "CA_CERT")
 }
 
 /// A list is never read in part: with an item as its value, a `FILTER` would select less than its author wrote, and without

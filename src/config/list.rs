@@ -9,8 +9,7 @@ use super::secrets::is_unexpanded;
 use super::variables::{Entry, ValueKind};
 use super::{Environment, NOT_UTF8};
 use crate::console::log::whole_or_length;
-use crate::stack::slips;
-use crate::text::variable_name;
+use crate::text::{self, variable_name};
 
 /// A longer list is a mistake.
 const MAX_ITEMS: usize = 10_000;
@@ -171,7 +170,7 @@ fn wrong_item(item: &str, kind: ValueKind) -> Option<String> {
         return Some(not_expanded(text));
     }
     // A value may have any character, but not both quotes around it.
-    let odd = slips::odd_character(key).or_else(|| slips::typographic_quotes(value));
+    let odd = text::odd_character(key).or_else(|| text::typographic_quotes(value));
     odd.map(|odd| format!("contains {odd}"))
 }
 

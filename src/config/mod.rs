@@ -38,7 +38,7 @@ use crate::oidc::{BuildContext, IdToken, TokenError};
 use crate::registry::RegistryCredentials;
 use crate::report::Places;
 use crate::stack;
-use crate::stack::git_labels::GitLabels;
+use crate::stack::labels::GitLabels;
 
 /// The configuration: all of it is valid.
 #[derive(Debug)]

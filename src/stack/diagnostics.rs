@@ -7,11 +7,11 @@ use std::ops::Range;
 
 use super::MAX_PROBLEMS;
 use super::envsubst::{Replacement, Substituted};
-use super::slips;
 use super::yaml::SyntaxError;
 use crate::console::log::{quote, whole_or_length};
 use crate::console::redact;
 use crate::diagnostic::{Diagnostic, Severity};
+use crate::text;
 
 /// How many expressions are listed below a place.
 const MAX_NOTES: usize = 8;
@@ -111,7 +111,7 @@ impl<'a> SourceFile<'a> {
 
     /// A marker of git between two versions that somebody has yet to choose from.
     pub(super) fn conflict(&self) -> Option<Found> {
-        let at = slips::conflict_marker(self.source)?;
+        let at = text::conflict_marker(self.source)?;
         let hint = "keep one version, remove the lines with the markers, and commit the file";
         Some(self.problem(at..at + 7, Diagnostic::error("this is a merge conflict of git").with_hint(hint)))
     }
@@ -197,7 +197,7 @@ impl SourceMap<'_> {
     /// A hint for a line, from 1, with a character that its author does not see.
     fn invisible_character(&self, line: usize) -> Option<String> {
         let range = if line > 0 { self.file.line_range(line) } else { 0..0 };
-        let odd = slips::invisible_character(&self.file.source[range])?;
+        let odd = text::invisible_character(&self.file.source[range])?;
         Some(format!("line {line} contains {odd}"))
     }
 

@@ -1,86 +1,151 @@
 //! Environment files and templates: read whole, at most 1 MiB, once each, and only from the clone directory.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::rc::Rc;
 
-use super::decode::{Decoder, Entry};
-use super::diagnostics::{Findings, Found, SourceFile, SourceMap};
+use super::decode::{Decoder, Entry, Text};
+use super::diagnostics::{SourceFile, SourceMap};
 use super::envsubst::Substituted;
-use super::schema::FileValues;
+use super::resolve::{Resolver, non_empty, overlay};
+use super::schema::{Fields, text};
 use super::yaml::{Document, NodeId};
-use super::{MAX_FILE, MAX_PROBLEMS, Source};
-use crate::console::log::whole_or_length;
+use super::{MAX_FILE, MAX_PROBLEMS, decode_text};
+use crate::console::log::{quote, whole_or_length};
 use crate::diagnostic::Diagnostic;
 use crate::files::input;
 
-type Entries = BTreeMap<String, Entry>;
+/// The variables of an environment file, or the `fprocess` of a template.
+pub(super) type Entries = BTreeMap<String, Entry>;
 
-/// The files of one kind that were read so far; `None` is one that cannot be used.
-#[derive(Default)]
-pub(super) struct Files(BTreeMap<String, Option<Rc<Entries>>>);
+/// The form of an environment file.
+const ENVIRONMENT: &str = "write\n  environment:\n    NAME: value";
 
-/// The reason that a file cannot be used.
-pub(super) enum FileFault {
-    /// As was said before.
-    Known,
-    /// The stack file comes from a URL.
-    Remote,
-    /// It is not in the clone directory, or a link in its path leads out of it: a function must not get what the step has there.
-    Outside,
-    Open(input::Error),
-    Content(Vec<Found>),
-}
-
-impl Files {
-    /// Reads a file, unless it is known. What is ignored in it becomes a warning.
-    pub(super) fn load(
-        &mut self,
-        source: &Source,
-        name: &str,
-        values: fn(&mut Decoder<'_>, NodeId) -> FileValues,
-        found: &mut Findings,
-    ) -> Result<Rc<Entries>, FileFault> {
-        if let Some(known) = self.0.get(name) {
-            return known.clone().ok_or(FileFault::Known);
+impl Resolver<'_> {
+    /// Inline, then environment files in order, then the option.
+    pub(super) fn environment(&mut self, fields: &Fields) -> BTreeMap<String, String> {
+        let mut environment = overlay(&fields.environment, &[]);
+        for Text { value: path, node } in &fields.environment_files {
+            if self.is_full() {
+                break;
+            }
+            let found = self.load(*node, path, false).unwrap_or_default();
+            for (name, Entry { value, .. }) in found.iter() {
+                self.check_token(*node, &format!("`{}` of this file", quote(name)), &format!("{name}={value}"));
+                environment.insert(name.clone(), value.clone());
+            }
         }
-        let file = read(source, name, values, found).map(Rc::new);
-        self.0.insert(name.to_owned(), file.as_ref().ok().cloned());
-        file
+        environment.extend(self.options.env_vars.iter().cloned());
+        environment
+    }
+
+    /// The file's, else the template's if that exists. A stack file from a URL has none: it reads no local files.
+    pub(super) fn process(&mut self, fields: &Fields) -> Option<String> {
+        let own = non_empty(fields.process.as_ref());
+        let Some(Text { value: language, node }) = fields.language.as_ref().filter(|_| own.is_none()) else {
+            return own;
+        };
+        let is_name = !language.contains(['/', '\\', '\0']) && !matches!(language.as_str(), "" | "." | "..");
+        if !is_name || language.eq_ignore_ascii_case("dockerfile") || self.source.is_remote {
+            return None;
+        }
+        let template = self.load(*node, &format!("template/{language}/template.yml"), true)?;
+        let process = template.get("fprocess").map(|entry| entry.value.clone()).filter(|text| !text.is_empty())?;
+        self.check_token(*node, "the template's `fprocess`", &process);
+        Some(process)
+    }
+
+    /// The values of a file, read once. What is wrong with it is reported where it is named first; a template need not exist.
+    fn load(&mut self, node: NodeId, name: &str, is_template: bool) -> Option<Rc<Entries>> {
+        let key = (is_template, name.to_owned());
+        if let Some(known) = self.files.get(&key) {
+            return known.clone();
+        }
+        let entries = self.read(node, name, is_template).map(Rc::new);
+        self.files.insert(key, entries.clone());
+        entries
+    }
+
+    fn read(&mut self, node: NodeId, name: &str, is_template: bool) -> Option<Entries> {
+        if self.source.is_remote {
+            let hint = "commit the stack file to the repository, or write the variables under `environment`";
+            self.problem(node, "a stack file from a URL cannot read local files", hint);
+            return None;
+        }
+        let path = self.source.path(name);
+        let bytes = match input::read(&path, MAX_FILE) {
+            Ok(bytes) => bytes,
+            Err(input::Error::Unreadable { source, .. }) if is_template && source.kind() == ErrorKind::NotFound => {
+                return None;
+            }
+            Err(error) => {
+                let hint = "a path is relative to the working directory; commit the file, or pass it as an artifact";
+                self.problem(node, &error.to_string(), hint);
+                return None;
+            }
+        };
+        // A link in its path may lead out of the clone directory: a function must not get what the step has there.
+        if !self.source.shows(&path) {
+            let hint = "copy the file into the clone directory: functions get nothing from other files of the step";
+            self.problem(node, "this file is outside the clone directory", hint);
+            return None;
+        }
+        let text = decode_text(name, &bytes, true).map_err(|problem| self.found.add(problem)).ok()?;
+        let file = SourceFile::new(name, text, true);
+        if let Some(problem) = file.conflict() {
+            self.found.add(problem);
+            return None;
+        }
+        let source_map = SourceMap { file: &file, substituted: &Substituted::unchanged(text) };
+        let document = Document::parse(text);
+        let document = document.map_err(|error| self.found.add(source_map.syntax_problem(error))).ok()?;
+        let mut decoder = Decoder::new(&document, source_map);
+        let (entries, ignored) = if is_template {
+            (template(&mut decoder, document.root()), Vec::new())
+        } else {
+            environment_file(&mut decoder, document.root())
+        };
+        if !decoder.found.is_empty() {
+            self.found.extend(decoder.found);
+            return None;
+        }
+        self.found.extend(ignored.iter().take(MAX_PROBLEMS).map(|key| {
+            let name = whole_or_length(&key.value);
+            let message = format!("unknown field `{name}`: only what is below `environment` is read");
+            let warning = Diagnostic::warning(message).with_hint("move it below `environment`");
+            source_map.problem(document.written(key.node), warning)
+        }));
+        Some(entries)
     }
 }
 
-fn read(
-    source: &Source,
-    name: &str,
-    values: fn(&mut Decoder<'_>, NodeId) -> FileValues,
-    found: &mut Findings,
-) -> Result<Entries, FileFault> {
-    if source.is_remote {
-        return Err(FileFault::Remote);
+/// The environment of an environment file, and the keys that are ignored.
+fn environment_file(decoder: &mut Decoder<'_>, node: NodeId) -> (Entries, Vec<Text>) {
+    let (mut environment, mut ignored) = (None, Vec::new());
+    if !decoder.is_mapping_or_null(node) {
+        decoder.report(node, "the environment file has no `environment`", ENVIRONMENT);
+        return (Entries::new(), ignored);
     }
-    let path = source.path(name);
-    let bytes = input::read(&path, MAX_FILE).map_err(FileFault::Open)?;
-    if !source.shows(&path) {
-        return Err(FileFault::Outside);
+    for pair in decoder.pairs(node, "the environment file").unwrap_or_default() {
+        if pair.name == "environment" {
+            environment = Some(decoder.map(pair.value, "`environment`").unwrap_or_default());
+        } else {
+            ignored.push(Text { value: pair.name, node: pair.key });
+        }
     }
-    let refused = |problem| FileFault::Content(vec![problem]);
-    let text = super::decode_text(name, &bytes, true).map_err(refused)?;
-    let file = SourceFile::new(name, text, true);
-    if let Some(problem) = file.conflict() {
-        return Err(refused(problem));
+    if let Some(first) = ignored.first().filter(|_| environment.is_none()) {
+        let message = "the environment file has no `environment`, so that nothing in it is read";
+        decoder.report(first.node, message, ENVIRONMENT);
     }
-    let source_map = SourceMap { file: &file, substituted: &Substituted::unchanged(text) };
-    let document = Document::parse(text).map_err(|error| refused(source_map.syntax_problem(error)))?;
-    let mut decoder = Decoder::new(&document, source_map);
-    let FileValues { values, unknown } = values(&mut decoder, document.root());
-    if !decoder.found.is_empty() {
-        return Err(FileFault::Content(decoder.found));
-    }
-    found.extend(unknown.iter().take(MAX_PROBLEMS).map(|key| {
-        let message =
-            format!("unknown field `{}`: only what is below `environment` is read", whole_or_length(&key.value));
-        let warning = Diagnostic::warning(message).with_hint("move it below `environment`");
-        source_map.problem(document.written(key.node), warning)
-    }));
-    Ok(values)
+    (environment.unwrap_or_default(), ignored)
+}
+
+/// The command of a template, which is its `fprocess`.
+fn template(decoder: &mut Decoder<'_>, node: NodeId) -> Entries {
+    let pairs = decoder.pairs(node, "the template").unwrap_or_default();
+    let process = pairs.into_iter().find(|pair| pair.name == "fprocess").and_then(|pair| {
+        let value = text(decoder, &pair)?.value;
+        Some((pair.name, Entry { value, key: pair.key, node: pair.value }))
+    });
+    process.into_iter().collect()
 }

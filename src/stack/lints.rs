@@ -2,11 +2,10 @@
 
 use super::resolve::Resolver;
 use super::schema::{Root, UNUSED, Unknown};
-use super::slips;
 use super::yaml::{Meaning, NodeId};
 use crate::console::log::whole_or_length;
 use crate::diagnostic::Diagnostic;
-use crate::text::variable_name;
+use crate::text::{self, variable_name};
 
 /// A field as near as this to a known one is a typing error; so is the start of one.
 const TYPO: usize = 2;
@@ -32,7 +31,7 @@ impl Resolver<'_> {
     pub(super) fn check_fields(&mut self, unknown: &[Unknown]) {
         for Unknown { name, owner, known } in unknown {
             let message = format!("unknown field `{}` in {owner}", whole_or_length(&name.value));
-            if let Some(odd) = slips::odd_character(&name.value) {
+            if let Some(odd) = text::odd_character(&name.value) {
                 self.report(name.node, Diagnostic::error(message).with_hint(format!("it contains {odd}")));
             } else if let Some(field) = nearest(&name.value, known) {
                 let is_harmless = UNUSED.contains(&field) || METADATA.contains(&field);
@@ -60,16 +59,16 @@ impl Resolver<'_> {
 
     /// The slip that makes a text invalid.
     pub(super) fn slip(&self, text: &str) -> Option<String> {
-        if let Some(odd) = slips::odd_character(text) {
+        if let Some(odd) = text::odd_character(text) {
             return Some(format!("it contains {odd}"));
         }
-        let reference = slips::bare_reference(text).filter(|_| !self.options.is_literal)?;
+        let reference = text::bare_reference(text).filter(|_| !self.options.is_literal)?;
         Some(format!("`{reference}` is substituted only with braces: write `${{{}}}`", &reference[1..]))
     }
 
     /// Warns about a text that is valid, but not what its author sees.
     pub(super) fn check_slip(&mut self, node: NodeId, text: &str) {
-        if let Some(quotes) = slips::typographic_quotes(text) {
+        if let Some(quotes) = text::typographic_quotes(text) {
             return self.report(node, Diagnostic::warning(format!("this contains {quotes}")));
         }
         let name = variable_name(text).filter(|_| !text.contains('{') && !self.options.is_literal);

@@ -7,14 +7,12 @@ mod decode;
 mod diagnostics;
 pub mod envsubst;
 mod files;
-pub(crate) mod filter;
-pub(crate) mod git_labels;
 mod kubernetes;
+pub(crate) mod labels;
 mod lints;
-pub(crate) mod owner_label;
 mod resolve;
 mod schema;
-pub(crate) mod slips;
+mod selector;
 #[cfg(test)]
 mod tests;
 mod yaml;
@@ -23,8 +21,6 @@ use std::collections::BTreeSet;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-use regex_lite::Regex;
 
 use crate::console::log::quote;
 use crate::diagnostic::{Diagnostic, Explain as _};
@@ -39,6 +35,7 @@ use envsubst::{Fault, Lookup, Substituted};
 pub(crate) use kubernetes::{is_refused_silently, secret_name_fault};
 use resolve::Resolver;
 use schema::Root;
+pub use selector::Selector;
 use yaml::Document;
 
 /// The largest file that is read, and the largest text that substitution may make of it, in bytes.
@@ -59,10 +56,8 @@ pub struct Options {
     pub default_namespace: Option<String>,
     /// `OPENFAAS_URL` is set: the file's `gateway` is not used.
     pub has_gateway: bool,
-    /// `FILTER`: a wildcard that names must match.
-    pub filter: Option<String>,
-    /// `REGEX`: a regular expression that must be found in names. Only one of the two is set.
-    pub regex: Option<Regex>,
+    /// All functions if it is absent.
+    pub selector: Option<Selector>,
     /// `ENV_VARS`, `LABELS`, `ANNOTATIONS`: over what the file says.
     pub env_vars: Vec<(String, String)>,
     pub labels: Vec<(String, String)>,
@@ -79,6 +74,12 @@ pub struct Options {
     pub tag: Tag,
     /// `PRUNE`: the names of functions must not depend on variables.
     pub prune: bool,
+}
+
+impl Options {
+    pub(crate) fn selects(&self, function: &str) -> bool {
+        self.selector.as_ref().is_none_or(|selector| selector.selects(function))
+    }
 }
 
 /// A stack file that was read.

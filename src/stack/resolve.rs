@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
-use std::io::ErrorKind;
 use std::ops::Range;
+use std::rc::Rc;
 
 use super::decode::{Decoder, Entry, Pair, Text};
 use super::diagnostics::{Findings, SourceMap};
 use super::envsubst::OWN_SECRET;
-use super::files::{FileFault, Files};
+use super::files::Entries;
 use super::kubernetes::{Rule, request_above_limit};
 use super::lints::lists_near;
 use super::schema::{self, Amounts, Fields, Root};
@@ -16,7 +16,6 @@ use super::yaml::{Document, NodeId};
 use super::{Context, Function, Options, Source, Tag};
 use crate::console::log::{WholeOrLength, quote, whole_or_length};
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::files::input;
 use crate::function::FunctionName;
 use crate::function::api::{Deployment, Resources};
 use crate::function::image::{self, Reference};
@@ -24,13 +23,13 @@ use crate::function::image::{self, Reference};
 const WRITE_IMAGE: &str = "write `image: registry.example.com/name:tag`";
 
 pub(super) struct Resolver<'a> {
-    source: &'a Source,
+    pub(super) source: &'a Source,
     pub(super) options: &'a Options,
     pub(super) context: &'a Context<'a>,
     pub(super) source_map: SourceMap<'a>,
     pub(super) document: &'a Document,
-    environments: Files,
-    templates: Files,
+    /// The values of the files that were read so far, by whether each is a template, and by its name; `None` if it cannot be used.
+    pub(super) files: BTreeMap<(bool, String), Option<Rc<Entries>>>,
     /// The problems reported of nodes that several functions may share.
     reported: BTreeSet<(NodeId, String)>,
     pub(super) found: &'a mut Findings,
@@ -55,8 +54,7 @@ impl<'a> Resolver<'a> {
             context,
             source_map,
             document,
-            environments: Files::default(),
-            templates: Files::default(),
+            files: BTreeMap::new(),
             reported: BTreeSet::new(),
             found,
             named: Vec::new(),
@@ -131,11 +129,11 @@ impl<'a> Resolver<'a> {
         extents.collect()
     }
 
-    fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         !self.found.has_room(Severity::Error)
     }
 
-    fn problem(&mut self, node: NodeId, message: &str, hint: &str) {
+    pub(super) fn problem(&mut self, node: NodeId, message: &str, hint: &str) {
         self.report(node, Diagnostic::error(message).with_hint(hint));
     }
 
@@ -260,77 +258,6 @@ impl<'a> Resolver<'a> {
         (self.context.folder_digest)(&self.source.path(&handler))
     }
 
-    /// Inline, then environment files in order, then the option.
-    fn environment(&mut self, fields: &Fields) -> BTreeMap<String, String> {
-        let mut environment = overlay(&fields.environment, &[]);
-        for file in &fields.environment_files {
-            if self.is_full() {
-                break;
-            }
-            let values = schema::environment_file;
-            let found = match self.environments.load(self.source, &file.value, values, self.found) {
-                Ok(found) => found,
-                Err(fault) => {
-                    self.file_problem(file.node, fault);
-                    continue;
-                }
-            };
-            for (name, Entry { value, .. }) in found.iter() {
-                self.check_token(file.node, &format!("`{}` of this file", quote(name)), &format!("{name}={value}"));
-                environment.insert(name.clone(), value.clone());
-            }
-        }
-        environment.extend(self.options.env_vars.iter().cloned());
-        environment
-    }
-
-    fn file_problem(&mut self, node: NodeId, fault: FileFault) {
-        match fault {
-            FileFault::Remote => {
-                let hint = "commit the stack file to the repository, or write the variables under `environment`";
-                self.problem(node, "a stack file from a URL cannot read local files", hint);
-            }
-            FileFault::Open(error) => {
-                let hint = "a path is relative to the working directory; commit the file, or pass it as an artifact";
-                self.problem(node, &error.to_string(), hint);
-            }
-            FileFault::Outside => {
-                let hint = "copy the file into the clone directory: functions get nothing from other files of the step";
-                self.problem(node, "this file is outside the clone directory", hint);
-            }
-            FileFault::Content(problems) => self.found.extend(problems),
-            FileFault::Known => {}
-        }
-    }
-
-    /// The file's, else the template's if that exists. A stack file from a URL has none: it reads no local files.
-    fn process(&mut self, fields: &Fields) -> Option<String> {
-        let own = non_empty(fields.process.as_ref());
-        let Some(Text { value: language, node }) = fields.language.as_ref().filter(|_| own.is_none()) else {
-            return own;
-        };
-        let is_name = !language.contains(['/', '\\', '\0']) && !matches!(language.as_str(), "" | "." | "..");
-        if !is_name || language.eq_ignore_ascii_case("dockerfile") || self.source.is_remote {
-            return None;
-        }
-        let name = format!("template/{language}/template.yml");
-        match self.templates.load(self.source, &name, schema::template, self.found) {
-            Ok(template) => {
-                let process = template.get("fprocess").map(|entry| entry.value.clone());
-                process.filter(|process| !process.is_empty()).inspect(|process| {
-                    self.check_token(*node, "the template's `fprocess`", process);
-                })
-            }
-            Err(FileFault::Open(input::Error::Unreadable { source, .. })) if source.kind() == ErrorKind::NotFound => {
-                None
-            }
-            Err(fault) => {
-                self.file_problem(*node, fault);
-                None
-            }
-        }
-    }
-
     fn check_options(&mut self) {
         let options = self.options;
         let mut texts: Vec<(&'static str, Rule, &str)> = Vec::new();
@@ -401,7 +328,7 @@ impl<'a> Resolver<'a> {
     }
 
     /// Refuses a text that contains one of the step's tokens, whatever name it came in under.
-    fn check_token(&mut self, node: NodeId, what: &str, text: &str) {
+    pub(super) fn check_token(&mut self, node: NodeId, what: &str, text: &str) {
         if let Some(fault) = (self.context.token_fault)(text) {
             self.problem(node, &format!("{what} {fault}"), OWN_SECRET);
         }
@@ -412,11 +339,11 @@ pub(super) fn invalid_image(image: &str, fault: &str) -> String {
     format!("invalid image name `{}`: {fault}", whole_or_length(image))
 }
 
-fn non_empty(text: Option<&Text>) -> Option<String> {
+pub(super) fn non_empty(text: Option<&Text>) -> Option<String> {
     text.map(|text| text.value.clone()).filter(|value| !value.is_empty())
 }
 
-fn overlay(own: &BTreeMap<String, Entry>, given: &[(String, String)]) -> BTreeMap<String, String> {
+pub(super) fn overlay(own: &BTreeMap<String, Entry>, given: &[(String, String)]) -> BTreeMap<String, String> {
     let own = own.iter().map(|(name, entry)| (name.clone(), entry.value.clone()));
     own.chain(given.iter().cloned()).collect()
 }

@@ -1,4 +1,4 @@
-//! The fields of a stack file, of an environment file and of a template, as faas-cli's structs have them.
+//! The fields of a stack file, as faas-cli's structs have them.
 
 use std::collections::BTreeMap;
 
@@ -164,53 +164,7 @@ fn amounts(decoder: &mut Decoder<'_>, node: NodeId, what: &str, unknown: &mut Ve
     amounts
 }
 
-/// The values of a file beside the stack file.
-#[derive(Default)]
-pub(super) struct FileValues {
-    pub(super) values: BTreeMap<String, Entry>,
-    /// Keys that are ignored.
-    pub(super) unknown: Vec<Text>,
-}
-
-/// The form of an environment file.
-const ENVIRONMENT: &str = "write\n  environment:\n    NAME: value";
-
-/// Reads the environment of an environment file.
-pub(super) fn environment_file(decoder: &mut Decoder<'_>, node: NodeId) -> FileValues {
-    let mut found = FileValues::default();
-    if !decoder.is_mapping_or_null(node) {
-        decoder.report(node, "the environment file has no `environment`", ENVIRONMENT);
-        return found;
-    }
-    let mut has_environment = false;
-    for pair in decoder.pairs(node, "the environment file").unwrap_or_default() {
-        if pair.name == "environment" {
-            has_environment = true;
-            found.values = decoder.map(pair.value, "`environment`").unwrap_or_default();
-        } else {
-            found.unknown.push(Text { value: pair.name, node: pair.key });
-        }
-    }
-    if let Some(first) = found.unknown.first().filter(|_| !has_environment) {
-        decoder.report(
-            first.node,
-            "the environment file has no `environment`, so that nothing in it is read",
-            ENVIRONMENT,
-        );
-    }
-    found
-}
-
-/// Reads the command of a template, which is its `fprocess`.
-pub(super) fn template(decoder: &mut Decoder<'_>, node: NodeId) -> FileValues {
-    let pairs = decoder.pairs(node, "the template").unwrap_or_default();
-    let process = pairs.into_iter().find(|pair| pair.name == "fprocess").and_then(|Pair { name, key, value: node }| {
-        Some((name, Entry { value: decoder.text(node, format_args!("`fprocess`"))?, key, node }))
-    });
-    FileValues { values: process.into_iter().collect(), unknown: Vec::new() }
-}
-
-fn text(decoder: &mut Decoder<'_>, pair: &Pair) -> Option<Text> {
+pub(super) fn text(decoder: &mut Decoder<'_>, pair: &Pair) -> Option<Text> {
     let value = decoder.text(pair.value, format_args!("`{}`", WholeOrLength(&pair.name)))?;
     Some(Text { value, node: pair.value })
 }

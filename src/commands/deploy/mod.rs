@@ -240,8 +240,8 @@ impl Deployer<'_> {
             return Ok(());
         }
         let options = &self.deploy.selection.options;
-        if let Some(selector) = options.selector() {
-            tracing::info!("only functions that match `{selector}` are pruned");
+        if let Some(selector) = &options.selector {
+            tracing::info!("only functions that match `{}` are pruned", selector.variable());
         }
         let left_over = left_over(self.session.gateway, loaded, options).await?;
         if left_over.is_empty() {

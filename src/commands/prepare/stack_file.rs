@@ -23,7 +23,7 @@ use crate::http::fetch::{self, fetch};
 use crate::image_tag::git;
 use crate::image_tag::handler_digest;
 use crate::stack::envsubst::Lookup;
-use crate::stack::{self, Context, Function, Stack, Tag, filter, owner_label};
+use crate::stack::{self, Context, Function, Stack, Tag, labels};
 use crate::text::count;
 
 /// The default names, as in faas-cli.
@@ -64,11 +64,14 @@ impl Preparation<'_> {
         found.extend(loaded.duplicates());
         let (mut problems, warnings): (Vec<_>, Vec<_>) =
             found.into_iter().partition(|diagnostic| diagnostic.severity == Severity::Error);
-        let is_valid = options.selector().is_none_or(|selector| !self.problems.variables.concerns(selector));
-        if is_valid && problems.is_empty() && !loaded.files.is_empty() && loaded.functions.is_empty() {
+        if let Some(selector) = &options.selector
+            && !self.problems.variables.concerns(selector.variable())
+            && problems.is_empty()
+            && !loaded.files.is_empty()
+            && loaded.functions.is_empty()
+        {
             let shown = loaded.files.iter().filter(|file| file.is_shown);
-            let named = shown.map(|file| (&*file.path, &file.named[..]));
-            problems.push(filter::none_selected(&options, named));
+            problems.push(selector.selects_none(shown.map(|file| (&*file.path, &file.named[..]))));
         }
         if let Some(labels) = deploy.and_then(|deploy| deploy.git_labels.as_ref()) {
             loaded.functions.iter_mut().for_each(|function| labels.add_to(&mut function.deployment));
@@ -260,9 +263,9 @@ pub(crate) struct StackFile {
 
 impl Loaded {
     fn add(&mut self, path: Arc<str>, stack: Stack, repository: Option<&str>) {
-        let owner = repository.map(|repository| owner_label::value(repository, owner_label::identity(&path)));
+        let owner = repository.map(|repository| labels::owner(repository, &path));
         self.functions.extend(stack.functions.into_iter().map(|mut function| {
-            let label = owner.clone().map(|owner| (owner_label::LABEL.to_owned(), owner));
+            let label = owner.clone().map(|owner| (labels::OWNER.to_owned(), owner));
             function.deployment.labels.extend(label);
             function.file = path.clone();
             function

@@ -26,7 +26,6 @@ mod parse;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 
 use thiserror::Error;
@@ -105,8 +104,6 @@ impl Explain for FaultKind {
 #[derive(Debug, Default)]
 pub struct Substituted {
     pub text: String,
-    /// The names that have neither a value nor a default, and where each is first, in bytes of the source, outside of comments.
-    pub missing: BTreeMap<String, usize>,
     /// In order, both in the text and in the source; the last one is the end of both.
     segments: Vec<Segment>,
 }
@@ -152,7 +149,6 @@ impl Substituted {
         Self {
             text: source.to_owned(),
             segments: vec![Segment::copied(0, 0), Segment::copied(source.len(), source.len())],
-            ..Self::default()
         }
     }
 
@@ -194,7 +190,7 @@ impl Substituted {
     /// The same with `placeholder` as the value of each expression, or only of those in which a name has neither a value nor a
     /// default.
     pub fn with_placeholder(&self, placeholder: &str, only_missing: bool) -> Self {
-        let mut out = Self { missing: self.missing.clone(), ..Self::default() };
+        let mut out = Self::default();
         let ends = self.segments.iter().skip(1).map(|segment| segment.text).chain([self.text.len()]);
         for (segment, end) in self.segments.iter().zip(ends) {
             let Segment { source, is_expression, ref missing, .. } = *segment;
@@ -284,9 +280,6 @@ impl Run<'_> {
     fn put(&mut self, start: usize, value: &str, mut missing: Vec<Range<usize>>) {
         if self.in_comment(start) {
             missing.clear();
-        }
-        for name in &missing {
-            self.out.missing.entry(self.source[name.clone()].to_owned()).or_insert(name.start);
         }
         self.out.segments.push(Segment { text: self.out.text.len(), source: start, is_expression: true, missing });
         self.out.text.push_str(value);

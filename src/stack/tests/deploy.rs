@@ -52,15 +52,18 @@ fn selection_takes_names_by_wildcard_or_regular_expression() {
     let names = |options: Options| -> Vec<Value> {
         with(options).bodies(TWO).iter().map(|body| body["service"].clone()).collect()
     };
-    assert_eq!(names(Options { filter: Some("*pha".to_owned()), ..Options::default() }), ["alpha"]);
-    assert_eq!(names(Options { regex: regex_lite::Regex::new("^[yz]").ok(), ..Options::default() }), ["zeta"]);
-    assert_eq!(names(Options { filter: Some("b*".to_owned()), ..Options::default() }), [""; 0]);
+    assert_eq!(names(Options { selector: Some(Selector::Filter("*pha".to_owned())), ..Options::default() }), ["alpha"]);
+    assert_eq!(
+        names(Options { selector: regex_lite::Regex::new("^[yz]").ok().map(Selector::Regex), ..Options::default() }),
+        ["zeta"]
+    );
+    assert_eq!(names(Options { selector: Some(Selector::Filter("b*".to_owned())), ..Options::default() }), [""; 0]);
 }
 
 #[test]
 fn what_is_not_selected_is_not_checked_for_more_than_its_types() {
     let text = format!("{TWO}  broken: {{environment_file: [none.yml]}}\n");
-    let filter = Options { filter: Some("*eta".to_owned()), ..Options::default() };
+    let filter = Options { selector: Some(Selector::Filter("*eta".to_owned())), ..Options::default() };
     assert_eq!(with(filter.clone()).bodies(&text).len(), 1);
     with(filter).problems(format!("{TWO}  broken: {{secrets: a}}\n"));
 }
@@ -175,7 +178,7 @@ fn lines_are_those_of_the_file() {
 
 #[test]
 fn all_functions_are_named_whatever_is_selected() {
-    let filter = Options { filter: Some("zeta".to_owned()), ..Options::default() };
+    let filter = Options { selector: Some(Selector::Filter("zeta".to_owned())), ..Options::default() };
     let text = TWO.replace("'r/a'", "'r/a', namespace: own");
     let stack = with(filter).read(&text).expect("stack");
     let names = |stack: Stack| stack.named.iter().map(FunctionName::to_string).collect::<Vec<_>>();

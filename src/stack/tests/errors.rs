@@ -335,7 +335,7 @@ fn variables_in_what_a_deploy_does_not_use_cause_no_warning() {
     let aliased = format!("{HEAD}    build_args: &all {{A: 'x${{NONE}}'}}\n    environment: *all\n");
     assert!(Case::default().warnings(aliased).contains("`NONE` is not set or empty"));
     // Neither is a function that is not selected.
-    let filter = Options { filter: Some("f".to_owned()), ..Options::default() };
+    let filter = Options { selector: Some(Selector::Filter("f".to_owned())), ..Options::default() };
     let run = Case { options: filter, ..Case::default() };
     assert_eq!(run.warnings(format!("{HEAD}  g: {{image: 'r/g:1', fprocess: '${{NONE}}'}}\n")), "");
     assert!(run.warnings(HEAD.replace("r/i:1", "r/i${NONE}:1")).contains("`NONE` is not set or empty"));
@@ -510,7 +510,7 @@ fn content_of_files_outside_the_clone_is_not_shown() {
     let context = Context { variables, folder_digest: &|_| Ok(String::new()), token_fault: &|_| None };
     let problems = lines(&read(&source, &Options::default(), &context).expect_err("problems"));
     assert!(!problems.contains("hunter2"), "{problems}");
-    let filter = Options { filter: Some("x".to_owned()), ..Options::default() };
+    let filter = Options { selector: Some(Selector::Filter("x".to_owned())), ..Options::default() };
     let source = Source { text: b"provider: {name: openfaas}\nfunctions: {hunter2: {}}".to_vec(), ..source };
     assert!(!read(&source, &filter, &context).expect("valid").is_shown);
 }

@@ -1,8 +1,43 @@
-//! `GIT_LABELS`: the labels and the annotation that the OpenFaaS dashboard shows as links to the commit.
+//! Labels and the annotation that say where a function comes from: `OWNER_LABEL`, and `GIT_LABELS`, which the OpenFaaS dashboard
+//! shows as links to the commit.
+
+use ring::digest::{SHA256, digest};
 
 use super::kubernetes::MAX_LABEL;
 use crate::function::api::Deployment;
 use crate::function::compare::{GIT_LABELS, GIT_URL};
+use crate::text::hex;
+
+/// The label that says which repository and stack file a function comes from.
+pub(crate) const OWNER: &str = "com.openfaas-pipe.owner";
+
+/// The longest part of the owner's label that is there for people.
+const READABLE: usize = 40;
+/// How many bytes of the hash are written: enough that no two stack files meet.
+const HASHED: usize = 8;
+
+/// The owner's label for a repository (`WORKSPACE/SLUG`) and the path of a stack file in it, or its URL without query and fragment,
+/// which may change with each run as a signature does.
+///
+/// A Kubernetes label's value has at most 63 letters, digits, `.`, `_` and `-`, and begins and ends with a letter or digit:
+/// hence a part of the repository's name to read, and a hash to tell by.
+pub(crate) fn owner(repository: &str, stack_file: &str) -> String {
+    let is_url = stack_file.starts_with("https://");
+    let end = stack_file.find(['?', '#']).filter(|_| is_url).unwrap_or(stack_file.len());
+    let slug = repository.rsplit('/').next().unwrap_or_default();
+    let readable: String = slug
+        .chars()
+        .map(|character| if character.is_ascii_alphanumeric() { character.to_ascii_lowercase() } else { '-' })
+        .take(READABLE)
+        .collect();
+    let mut value = readable.trim_matches('-').to_owned();
+    if !value.is_empty() {
+        value.push('.');
+    }
+    // No repository's name holds a line feed.
+    let hash = digest(&SHA256, format!("{repository}\n{}", &stack_file[..end]).as_bytes());
+    value + &hex(&hash.as_ref()[..HASHED])
+}
 
 /// The commit that functions are deployed from.
 #[derive(Clone, Debug)]
@@ -44,6 +79,39 @@ fn label_value(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[test]
+    fn value_is_a_label_value_whatever_the_names_are() {
+        insta::assert_snapshot!(owner("acme/shop", "stack.yml"), @"shop.63f64cafed7a4a86");
+        let long = "x".repeat(200);
+        for repository in ["acme/shop", "acme/.", "", "acme/_é_", &long, "acme/-a-"] {
+            let value = owner(repository, "a/b c.yml");
+            assert!(value.len() <= 63, "{value}");
+            assert!(value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte)), "{value}");
+            assert!(value.starts_with(|first: char| first.is_ascii_alphanumeric()), "{value}");
+        }
+    }
+
+    #[test]
+    fn query_of_a_url_is_no_part_of_it() {
+        let value = |stack_file: &str| owner("acme/shop", stack_file);
+        let url = "https://files.example.com/stack.yml";
+        assert_eq!(value(&format!("{url}?X-Amz-Signature=1")), value(url));
+        assert_eq!(value(&format!("{url}#L1")), value(url));
+        assert_ne!(value("a?b.yml"), value("a"));
+    }
+
+    #[test]
+    fn each_stack_file_of_each_repository_has_its_own() {
+        let mut values = vec![
+            owner("acme/shop", "stack.yml"),
+            owner("acme/shop", "other/stack.yml"),
+            owner("other/shop", "stack.yml"),
+            owner("acme/sho", "p/stack.yml"),
+        ];
+        values.sort();
+        values.dedup();
+        assert_eq!(values.len(), 4);
+    }
 
     #[test]
     fn branch_becomes_a_label_value() {
