@@ -43,46 +43,78 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Who receives the step's token, and what each returns for it.
+/// A box of [`token_flow`]: its left upper corner, width and height, name and caption, and the variable that it needs.
+type Node = (usize, usize, usize, usize, &'static str, &'static str, &'static str);
+
+/// Who receives the step's token, and which way the image takes.
 fn token_flow() -> String {
-    let boxes = [
-        (16, 150, "Bitbucket", "ID token of the step"),
-        (246, 150, "openfaas-pipe", "in the step"),
-        (546, 30, "OpenFaaS gateway", "OpenFaaS token: deploy, invoke"),
-        (546, 150, "AWS STS", "registry password of ECR"),
-        (546, 270, "Google STS", "access token: Artifact Registry"),
+    let boxes: [Node; 7] = [
+        (16, 150, 150, 60, "Bitbucket", "the step's ID token", ""),
+        (202, 150, 150, 60, "openfaas-pipe", "in the step", ""),
+        (202, 390, 150, 60, "docker", "in the step", ""),
+        (394, 30, 222, 60, "OpenFaaS gateway", "OpenFaaS token", "OPENFAAS_URL"),
+        (394, 150, 222, 60, "AWS STS", "registry password", "AWS_OIDC_ROLE_ARN"),
+        (394, 270, 222, 60, "Google STS", "access token", "GCP_WORKLOAD_IDENTITY_PROVIDER"),
+        (684, 30, 150, 60, "Cluster", "functions", ""),
     ];
+    let registry: Node = (684, 150, 150, 180, "Registry", "Amazon ECR or", "");
+    // Each with its label, and where that begins.
     let arrows = [
-        (216, 180, 240, 180, ""),
-        (446, 170, 540, 60, "OPENFAAS_URL"),
-        (446, 180, 540, 180, "AWS_OIDC_ROLE_ARN"),
-        (446, 190, 540, 300, "GCP_WORKLOAD_IDENTITY_PROVIDER"),
+        ("M166,180 L196,180", "", 0, 0),
+        ("M352,165 L388,66", "", 0, 0),
+        ("M352,180 L388,180", "", 0, 0),
+        ("M352,195 L388,294", "", 0, 0),
+        ("M616,60 L678,60", "deploys", 622, 52),
+        ("M616,180 L678,180", "login", 628, 172),
+        ("M616,300 L678,300", "login", 628, 292),
+        ("M277,210 L277,384", "logins", 287, 300),
+        ("M352,420 L759,420 L759,336", "pushes the image", 500, 412),
+        ("M759,150 L759,96", "image", 769, 126),
     ];
     let mut svg = String::from(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 820 350\" width=\"820\" height=\"350\">\n\
-         <title>The way of the step's token</title>\n\
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 850 466\" width=\"850\" height=\"466\">\n\
+         <title>Where the step's token goes</title>\n\
          <defs><marker id=\"tip\" markerWidth=\"8\" markerHeight=\"8\" refX=\"6\" refY=\"3\" orient=\"auto\">\
          <path d=\"M0,0 L6,3 L0,6 z\" fill=\"#4c9aff\"/></marker></defs>\n\
          <rect width=\"100%\" height=\"100%\" rx=\"6\" fill=\"#172b4d\"/>\n\
-         <g font-family=\"system-ui, sans-serif\" text-anchor=\"middle\">\n",
+         <g font-family=\"system-ui, sans-serif\">\n",
     );
-    for (x1, y1, x2, y2, name) in arrows {
+    // `writeln!` to a string cannot fail.
+    for (way, label, x, y) in arrows {
         _ = writeln!(
             svg,
-            "<line x1=\"{x1}\" y1=\"{y1}\" x2=\"{x2}\" y2=\"{y2}\" stroke=\"#4c9aff\" stroke-width=\"2\" marker-end=\"url(#tip)\"/>"
+            "<path d=\"{way}\" fill=\"none\" stroke=\"#4c9aff\" stroke-width=\"2\" marker-end=\"url(#tip)\"/>"
         );
-        let (x, y) = (646, y2 + 44);
-        if !name.is_empty() {
-            _ = writeln!(svg, "<text x=\"{x}\" y=\"{y}\" font-size=\"11\" fill=\"#ffc400\">if {name} is set</text>");
+        if !label.is_empty() {
+            _ = writeln!(svg, "<text x=\"{x}\" y=\"{y}\" font-size=\"12\" fill=\"#b3d4ff\">{label}</text>");
         }
     }
-    for (x, y, name, what) in boxes {
-        let (width, middle) = if x == 546 { (256, x + 128) } else { (200, x + 100) };
-        _ = writeln!(svg, "<rect x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"60\" rx=\"6\" fill=\"#0747a6\"/>");
-        _ = writeln!(svg, "<text x=\"{middle}\" y=\"{}\" font-size=\"15\" fill=\"#ffffff\">{name}</text>", y + 26);
-        _ = writeln!(svg, "<text x=\"{middle}\" y=\"{}\" font-size=\"12\" fill=\"#b3d4ff\">{what}</text>", y + 46);
+    svg.push_str("<g text-anchor=\"middle\">\n");
+    for (x, y, width, height, name, caption, variable) in boxes.into_iter().chain([registry]) {
+        let (middle, below) = (x + width / 2, y + height);
+        _ = writeln!(
+            svg,
+            "<rect x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" rx=\"6\" fill=\"#0747a6\"/>"
+        );
+        let top = y + height / 2 - 4;
+        _ = writeln!(svg, "<text x=\"{middle}\" y=\"{top}\" font-size=\"15\" fill=\"#ffffff\">{name}</text>");
+        _ = writeln!(svg, "<text x=\"{middle}\" y=\"{}\" font-size=\"12\" fill=\"#b3d4ff\">{caption}</text>", top + 20);
+        if name == "Registry" {
+            _ = writeln!(
+                svg,
+                "<text x=\"{middle}\" y=\"{}\" font-size=\"12\" fill=\"#b3d4ff\">Artifact Registry</text>",
+                top + 36
+            );
+        }
+        if !variable.is_empty() {
+            let y = below + 16;
+            _ = writeln!(
+                svg,
+                "<text x=\"{middle}\" y=\"{y}\" font-size=\"11\" fill=\"#ffc400\">if {variable} is set</text>"
+            );
+        }
     }
-    svg + "</g>\n</svg>\n"
+    svg + "</g>\n</g>\n</svg>\n"
 }
 
 /// Text of one colour, each with its SGR code (ECMA-48, 8.3.117). The code of plain text is empty.
