@@ -181,20 +181,28 @@ impl FunctionOutcome {
             Left::Gone => problem.message.push_str("; the previous version is gone"),
             Left::Down => problem.message.push_str("; the previous version was replaced by one that does not run"),
             Left::Unknown => problem.message.push_str("; the previous version may be gone"),
-            Left::Restored(image) if self.image.as_ref().is_some_and(|new| is_same_tag(new, image)) => {
-                let image = quote(image);
-                tracing::warn!("`{}`: its previous configuration is redeployed, with image `{image}`", self.function);
-                problem.message.push_str(&format!("; its previous configuration is redeployed, with image `{image}`"));
-            }
-            Left::Restored(image) => {
-                let image = quote(image);
-                tracing::warn!("`{}` is rolled back: image `{image}`, which ran before, is redeployed", self.function);
-                problem.message.push_str(&format!("; rolled back to image `{image}`"));
-                self.action = Action::RolledBack;
-            }
+            Left::Restored(image) => self.restored(image, &mut problem),
         }
         self.problem = Some(problem);
         self.left = left;
+    }
+
+    /// Notes that the previous version, with this image, was redeployed in place of the one with this problem.
+    pub(crate) fn restored(&mut self, image: &str, problem: &mut Diagnostic) {
+        let (name, shown) = (&self.function, quote(image));
+        let rolled_back = if self.image.as_ref().is_some_and(|new| is_same_tag(new, image)) {
+            // The name of the image stands for the new one by now.
+            tracing::warn!(
+                "`{name}` is rolled back in part: its previous configuration is redeployed, but its image has the same name \
+                 `{shown}` as before, which cannot be restored by its name"
+            );
+            format!("rolled back in part: its image has the same name `{shown}` as before")
+        } else {
+            tracing::warn!("`{name}` is rolled back: image `{shown}`, which ran before, is redeployed");
+            self.action = Action::RolledBack;
+            format!("rolled back to image `{shown}`")
+        };
+        problem.message.push_str(&format!("; {rolled_back}"));
     }
 }
 

@@ -1,12 +1,10 @@
 //! `COMMAND: deploy`: the functions of a stack file, side by side.
 
-mod before;
 mod function_log;
 mod provider_hints;
 mod readiness;
 mod rollback;
 mod strategy;
-mod update;
 mod verify;
 mod wait;
 mod waited;
@@ -15,8 +13,7 @@ use std::collections::BTreeSet;
 
 use crate::commands::calls::{Payload, open_payload};
 use crate::commands::concurrent::{self, Failed, Session, each, remove};
-use crate::commands::deploy::before::Before;
-use crate::commands::deploy::rollback::Rollback;
+use crate::commands::deploy::rollback::{Before, Rollback};
 use crate::commands::deploy::strategy::{FunctionDeployer, WantedFunction};
 use crate::commands::deploy::verify::Verifier;
 use crate::commands::deploy::wait::Waiter;
@@ -259,15 +256,12 @@ impl Deployer<'_> {
         let functions = functions.iter().enumerate();
         let functions = functions
             .map(|(index, function)| (begun(gateway, function), (function, before.get(index), unchanged[index])));
-        let Deploy { strategy, rollback, wait, wait_timeout: limit, .. } = *self.deploy;
-        let deployer = FunctionDeployer { session: self.session, strategy, rollback, restores: wait.is_some(), limit };
+        let deployer = FunctionDeployer { session: self.session, deploy: self.deploy };
         each(&self.session, functions, async |target, (function, before, is_unchanged)| {
             if is_unchanged {
                 return Ok(Action::Unchanged);
             }
-            let deployment = &function.deployment;
-            let deployed =
-                deployer.deploy(&WantedFunction { target, deployment, body: deployment.to_json(), before }).await;
+            let deployed = deployer.deploy(&WantedFunction { target, deployment: &function.deployment, before }).await;
             deployed.map_err(|failed| Failed {
                 hint: failed
                     .error

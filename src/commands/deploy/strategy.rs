@@ -1,13 +1,10 @@
 //! `STRATEGY`: updates, creates or replaces one function, and finds out what is left of it if that fails.
 
-use bytes::Bytes;
-use tokio::time::{Duration, Instant};
+use tokio::time::{Duration, Instant, sleep};
 
 use super::rollback::redeployment;
-use super::update::{UpdateRequest, update};
-use crate::commands::concurrent::Failed;
-use crate::commands::concurrent::Session;
-use crate::config::Strategy;
+use crate::commands::concurrent::{Failed, Session};
+use crate::config::{Deploy, Strategy};
 use crate::function::FunctionName;
 use crate::function::api::{Deployment, Status};
 use crate::function::image::is_same_image;
@@ -15,35 +12,28 @@ use crate::function::outcome::{Action, Left};
 use crate::gateway::provider::{Provider, Reported};
 use crate::gateway::statuses::StatusResult;
 use crate::gateway::{Creation, Deletion, Error, Repeat, Update};
+use crate::http::retry::{self, Attempt};
 
-/// The pause between two attempts to create a function that is being deleted; it grows to [`PAUSE_MOST`].
+/// The pause between two looks at a function, or two attempts to create one; it grows to [`PAUSE_MOST`].
 const PAUSE: Duration = Duration::from_millis(100);
 const PAUSE_MOST: Duration = Duration::from_secs(2);
+/// How long a function is looked at after an update without a response: twice as long as the request took, within these limits.
+const LOOK_LEAST: Duration = Duration::from_secs(1);
+const LOOK_MOST: Duration = Duration::from_secs(300);
+/// How long an update takes at least once it has removed the old version.
+const REMOVED: Duration = Duration::from_secs(5);
 
 pub(super) struct FunctionDeployer<'a> {
     pub(super) session: Session<'a>,
-    pub(super) strategy: Strategy,
-    /// `ROLLBACK`.
-    pub(super) rollback: bool,
-    /// True if a function that is gone is deployed as it was before: with `WAIT` or `ROLLBACK`.
-    pub(super) restores: bool,
-    /// `WAIT_TIMEOUT`: how long to retry the creation of a function that was deleted.
-    pub(super) limit: Duration,
+    pub(super) deploy: &'a Deploy,
 }
 
+/// A function as it is to run: the new version, or the previous one.
 pub(super) struct WantedFunction<'a> {
     pub(super) target: &'a FunctionName,
     pub(super) deployment: &'a Deployment,
-    /// The deployment as JSON.
-    pub(super) body: Bytes,
-    /// The previous version, if it was read.
+    /// The version that it replaces, if it was read.
     pub(super) before: Option<&'a StatusResult>,
-}
-
-impl WantedFunction<'_> {
-    fn change(&self) -> UpdateRequest<'_> {
-        UpdateRequest { target: self.target, image: &self.deployment.image, body: &self.body, before: self.before }
-    }
 }
 
 /// Why a function that was deleted was not created again.
@@ -65,7 +55,7 @@ impl From<Uncreated> for Error {
 
 impl FunctionDeployer<'_> {
     pub(super) async fn deploy(&self, wanted: &WantedFunction<'_>) -> Result<Action, Failed> {
-        match self.strategy {
+        match self.deploy.strategy {
             Strategy::Update => self.update(wanted).await,
             Strategy::Create => Ok(self.create(wanted).await?),
             Strategy::Replace => self.replace(wanted).await,
@@ -84,19 +74,18 @@ impl FunctionDeployer<'_> {
     }
 
     async fn update_or_create(&self, wanted: &WantedFunction<'_>) -> Result<Action, Error> {
-        let WantedFunction { target, body, .. } = wanted;
-        match update(&self.session, &wanted.change()).await {
+        match update(&self.session, wanted).await {
             Ok(Update::Accepted) => return Ok(Action::Updated),
             Ok(Update::NotFound) => {}
             Err(error) if error.says_being_deleted() => return self.create_after_removal(wanted).await,
             Err(error) => return Err(error),
         };
-        match self.session.gateway.create(target, body.clone()).await? {
+        match self.session.gateway.create(wanted.target, wanted.deployment.to_json()).await? {
             Creation::Accepted => Ok(Action::Created),
             Creation::Exists { response_lost: true, .. } if self.is_as_sent(wanted).await => Ok(Action::Created),
             Creation::Exists { error, .. } if error.says_being_deleted() => self.create_after_removal(wanted).await,
             // Created meanwhile, by an earlier attempt or by another pipeline: this deployment has priority.
-            Creation::Exists { error, .. } => match update(&self.session, &wanted.change()).await? {
+            Creation::Exists { error, .. } => match update(&self.session, wanted).await? {
                 Update::Accepted => Ok(Action::Updated),
                 Update::NotFound => Err(error),
             },
@@ -136,13 +125,13 @@ impl FunctionDeployer<'_> {
 
     /// Deploys what ran before in the place of a version that does not run, if a rollback is asked for.
     async fn revive(&self, wanted: &WantedFunction<'_>, before: &Status) -> Left {
-        if !self.rollback {
+        if !self.deploy.rollback {
             return Left::Down;
         }
-        let body = redeployment(wanted.target, before);
+        let deployment = redeployment(wanted.target, before);
         let now = self.session.gateway.get(wanted.target, Repeat::NotAfterTimeout).await;
-        let change = UpdateRequest { target: wanted.target, image: &before.image, body: &body, before: Some(&now) };
-        match update(&self.session, &change).await {
+        let previous = WantedFunction { target: wanted.target, deployment: &deployment, before: Some(&now) };
+        match update(&self.session, &previous).await {
             Ok(Update::Accepted) => Left::Restored(before.image.clone()),
             Ok(Update::NotFound) => self.restore(wanted).await,
             Err(_) => Left::Down,
@@ -151,7 +140,7 @@ impl FunctionDeployer<'_> {
 
     /// Never changes a function that exists.
     async fn create(&self, wanted: &WantedFunction<'_>) -> Result<Action, Error> {
-        match self.session.gateway.create(wanted.target, wanted.body.clone()).await? {
+        match self.session.gateway.create(wanted.target, wanted.deployment.to_json()).await? {
             Creation::Accepted => Ok(Action::Created),
             Creation::Exists { response_lost: true, .. } if self.is_as_sent(wanted).await => Ok(Action::Created),
             Creation::Exists { error, .. } => Err(error),
@@ -226,7 +215,7 @@ impl FunctionDeployer<'_> {
     /// Creates a function that is being deleted as soon as it is gone, even if its status cannot be read in between.
     async fn create_again(&self, wanted: &WantedFunction<'_>) -> Result<(), Uncreated> {
         // Of a gateway that was never there, no request can have been carried out that is worth waiting for.
-        let limit = if self.session.gateway.is_down() { Duration::ZERO } else { self.limit };
+        let limit = if self.session.gateway.is_down() { Duration::ZERO } else { self.deploy.wait_timeout };
         let deadline = Instant::now() + limit;
         let mut pause = PAUSE;
         let mut last = None;
@@ -245,7 +234,7 @@ impl FunctionDeployer<'_> {
                     }
                 };
             if !is_there || is_last {
-                match self.session.gateway.create(wanted.target, wanted.body.clone()).await {
+                match self.session.gateway.create(wanted.target, wanted.deployment.to_json()).await {
                     Ok(Creation::Accepted) => return Ok(()),
                     Ok(Creation::Exists { response_lost, error }) => {
                         if response_lost && (self.is_as_sent(wanted).await || self.is_taken_over(wanted, &error).await)
@@ -263,7 +252,7 @@ impl FunctionDeployer<'_> {
                 return Err(if is_stopping { Uncreated::Stopped(last.into()) } else { last });
             }
             tokio::select! {
-                () = tokio::time::sleep(pause.min(deadline.saturating_duration_since(Instant::now()))) => {}
+                () = sleep(pause.min(deadline.saturating_duration_since(Instant::now()))) => {}
                 // Not at the signal: what was deleted is created again while there is time, the last time shortly before its end,
                 // whatever the looks say.
                 () = self.session.shutdown.grace_ending() => is_stopping = true,
@@ -277,21 +266,112 @@ impl FunctionDeployer<'_> {
     async fn is_taken_over(&self, wanted: &WantedFunction<'_>, exists: &Error) -> bool {
         let is_new = !exists.says_being_deleted()
             && matches!(self.session.gateway.provider().await, Provider::CommunityEdition | Provider::Faasd);
-        is_new && matches!(update(&self.session, &wanted.change()).await, Ok(Update::Accepted))
+        is_new && matches!(update(&self.session, wanted).await, Ok(Update::Accepted))
     }
 
     /// Deploys what ran before a function was removed, if all of it is known.
     async fn restore(&self, wanted: &WantedFunction<'_>) -> Left {
         let Some(Ok(Some(status))) = wanted.before else { return Left::Gone };
-        if !self.restores || !self.reported(wanted.target).await.is_complete() {
+        // Without `WAIT` not all of it was read.
+        if self.deploy.wait.is_none() || !self.reported(wanted.target).await.is_complete() {
             return Left::Gone;
         }
-        let body = redeployment(wanted.target, status);
-        match self.session.gateway.create(wanted.target, body).await {
+        let previous = redeployment(wanted.target, status).to_json();
+        match self.session.gateway.create(wanted.target, previous).await {
             Ok(Creation::Accepted) => Left::Restored(status.image.clone()),
             Ok(Creation::Exists { error, .. }) if error.says_being_deleted() => Left::Gone,
             Ok(Creation::Exists { .. }) => Left::Untouched,
             Err(_) => Left::Gone,
         }
+    }
+}
+
+/// The outcome of an update without a response.
+enum Seen {
+    /// It was carried out.
+    Done,
+    /// Nothing, or nothing yet.
+    NotDone,
+    /// The gateway does not say.
+    Unknown,
+}
+
+/// Sends an update until its response is final, or the retries are used up. faasd goes on with an update whose client has left: one
+/// that got no response is not sent again before it is known what became of it.
+pub(super) async fn update(session: &Session<'_>, wanted: &WantedFunction<'_>) -> Result<Update, Error> {
+    let Session { gateway, .. } = session;
+    let attempt = async |number| {
+        let sent = Instant::now();
+        let result = gateway.update(wanted.target, wanted.deployment.to_json()).await;
+        let error = match &result {
+            Err(error) if error.may_be_under_way() && gateway.provider().await.may_remove() => error,
+            _ => return Attempt { result, retry: None },
+        };
+        match outcome(session, wanted, error, sent.elapsed()).await {
+            Seen::Done => Attempt { result: Ok(Update::Accepted), retry: None },
+            Seen::Unknown => Attempt { result, retry: None },
+            Seen::NotDone => {
+                let retry = Some((retry::backoff(number), error.to_string()));
+                Attempt { result, retry }
+            }
+        }
+    };
+    gateway.retries().run(attempt).await
+}
+
+/// Looks at the function until the update was carried out, or for so long that it is not under way any more. `took` is how long
+/// the request took.
+async fn outcome(session: &Session<'_>, wanted: &WantedFunction<'_>, error: &Error, took: Duration) -> Seen {
+    let before = match wanted.before {
+        Some(Ok(before)) => before,
+        // Neither now nor before: the gateway hangs.
+        _ if error.has_timed_out() => return Seen::Unknown,
+        _ => return Seen::NotDone,
+    };
+    let mut deadline = Instant::now() + (2 * took).clamp(LOOK_LEAST, LOOK_MOST);
+    let mut pause = PAUSE;
+    let mut was_changed = false;
+    tracing::info!(
+        "`{}`: no response to the update, which may still be under way: looking at the function",
+        wanted.target
+    );
+    loop {
+        let seen = match session.gateway.get(wanted.target, Repeat::NotAfterTimeout).await {
+            Ok(Some(status)) if is_done(wanted, before.as_ref(), &status) => return Seen::Done,
+            Ok(status) => {
+                let is_changed = !is_unchanged(before.as_ref(), status.as_ref());
+                if is_changed && !was_changed {
+                    deadline = deadline.max(Instant::now() + REMOVED);
+                }
+                was_changed |= is_changed;
+                Seen::NotDone
+            }
+            // A gateway that hangs would hold up the run.
+            Err(error) if error.has_timed_out() => return Seen::Unknown,
+            Err(_) => Seen::Unknown,
+        };
+        if Instant::now() >= deadline {
+            return seen;
+        }
+        tokio::select! {
+            () = sleep(pause) => {}
+            _ = session.shutdown.grace_over() => return seen,
+        }
+        pause = (pause * 2).min(PAUSE_MOST);
+    }
+}
+
+/// True if a function runs the new version: faasd creates it anew with each update.
+fn is_done(wanted: &WantedFunction<'_>, before: Option<&Status>, now: &Status) -> bool {
+    let is_new = before.is_none_or(|before| before.created_at != now.created_at);
+    is_new && now.replicas > 0 && is_same_image(&now.image, &wanted.deployment.image)
+}
+
+/// True if a function is the one that ran before, as far as that is reported.
+fn is_unchanged(before: Option<&Status>, now: Option<&Status>) -> bool {
+    match (before, now) {
+        (None, None) => true,
+        (Some(before), Some(now)) => before.created_at == now.created_at && (before.replicas > 0) == (now.replicas > 0),
+        _ => false,
     }
 }
