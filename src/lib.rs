@@ -141,7 +141,7 @@ async fn command(environment: &Environment, shutdown: &Shutdown) -> Option<Failu
     // Also if everything was done in time: the user who stopped the run must not take it for a complete one.
     outcome.problem = shutdown.problem().or(outcome.problem);
     if let Some(context) = &config.places.insights {
-        report::insights::send::send(&outcome, context).await;
+        report::insights::send(&outcome, context).await;
         outcome.problem = shutdown.problem().or(outcome.problem);
     }
     // Last, so that the files report a signal that was received until here.

@@ -6,12 +6,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::not_written;
+use crate::console::log::quote;
 use crate::console::redact;
 use crate::diagnostic::{Diagnostic, Failure};
 use crate::files::atomic::{self, Attributes};
+use crate::files::input;
 use crate::function::outcome::{CallOutcome, FunctionOutcome, InvocationOutcome, Outcome, Replicas};
 use crate::function::outcome::{Resource, ResourceOutcome};
 
@@ -161,6 +164,47 @@ pub(super) fn write(dir: &Path, name: &str, document: &Value, attributes: Attrib
         .and_then(|()| atomic::write(&path, format!("{document:#}\n").as_bytes(), attributes))
         .map_err(not_written(&path))?;
     Ok(path)
+}
+
+/// The result of a thousand functions has less than 1 MiB.
+const LONGEST: usize = 16 << 20;
+
+/// A result of an earlier run, as far as it is needed.
+#[derive(Deserialize)]
+struct Document {
+    schema: u32,
+    command: String,
+    result: String,
+    functions: Vec<DeployedFunction>,
+}
+
+/// A function that the run deployed.
+#[derive(Deserialize)]
+pub(crate) struct DeployedFunction {
+    pub(crate) name: String,
+    /// As it was sent; absent for one that was pruned.
+    pub(crate) image: Option<String>,
+}
+
+/// The functions of a deploy that succeeded, from its result file (`IMAGES_FROM`).
+pub(crate) fn read_deployed(path: &Path) -> Result<Vec<DeployedFunction>, Diagnostic> {
+    let text = input::read(path, LONGEST)?;
+    let wrong = |reason: String| Diagnostic::error(format!("`{}` {reason}", quote(&path.display().to_string())));
+    let document: Document = serde_json::from_slice(&text).map_err(|error| {
+        let (line, column) = (error.line(), error.column());
+        wrong(format!("is not a result of this pipe (line {line}, column {column})"))
+    })?;
+    if document.schema != SCHEMA {
+        return Err(wrong(format!("has schema {}, which this version does not know", document.schema)));
+    }
+    if document.command != "deploy" {
+        let command = quote(&document.command);
+        return Err(wrong(format!("is the result of `COMMAND: {command}`, not of a deploy")));
+    }
+    if document.result != "success" {
+        return Err(wrong("is the result of a deploy that failed".to_owned()));
+    }
+    Ok(document.functions)
 }
 
 #[cfg(test)]

@@ -11,7 +11,6 @@ use crate::files::atomic;
 use crate::function::Command;
 use crate::function::outcome::Outcome;
 
-mod deployed;
 pub(crate) mod insights;
 mod json;
 mod junit;
@@ -20,7 +19,7 @@ mod output_variables;
 mod sample;
 mod shared_variables;
 
-pub(crate) use deployed::{DeployedFunction, read as read_deployed};
+pub(crate) use json::{DeployedFunction, read_deployed};
 pub(crate) use output_variables::NAMES as OUTPUT_VARIABLES;
 
 /// The result's name in the storage directories.
@@ -46,7 +45,7 @@ pub(crate) struct Places {
     pub(crate) junit: bool,
     /// The names that go into `variables_path` (`OUTPUT_VARIABLES`): a step fails on those that its own list lacks.
     pub(crate) output_variables: Vec<String>,
-    /// The commit that the Code Insights report is about (`REPORT`), for [`crate::report::insights::send::send`].
+    /// The commit that the Code Insights report is about (`REPORT`), for [`insights::send`].
     pub(crate) insights: Option<insights::ReportContext>,
 }
 

@@ -1,22 +1,31 @@
-//! The requests that make a Code Insights report of a run: on the commit, with an annotation for each function that failed.
+//! The Code Insights report of a run: on the commit, with an annotation for each function that failed. Its form and its limits are
+//! those of Bitbucket Cloud's REST API, "Reports".
 //!
-//! Pure: [`crate::report::insights::send`] sends them. The form and its limits are those of Bitbucket Cloud's REST API, "Reports".
-
-pub(crate) mod send;
+//! It is sent through the pipeline's proxy by a client of its own, so that no token for the gateway can travel with it.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use http::Method;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
+use reqwest::{Proxy, Url};
 use serde_json::{Value, json};
 
 use super::json::{milliseconds, present};
-use crate::console::redact;
+use crate::console::{log, redact};
 use crate::diagnostic::{Diagnostic, Failure};
 use crate::function::outcome::{FunctionOutcome, Outcome, Verdict};
+use crate::http::cause::Cause;
+use crate::http::client::{self, SafeUrl};
 
 /// Plain HTTP: the pipeline's proxy adds the authentication, which it cannot do within TLS.
 const API: &str = "http://api.bitbucket.org/2.0";
+
+/// For all requests together: a report is not worth more of a step's time.
+const TIME_LIMIT: Duration = Duration::from_secs(2);
+
+/// How much of a refusal is read, in bytes.
+const RESPONSE_LIMIT: usize = 2048;
 
 /// More failed calls are not named in the report.
 const MOST_CALLS: usize = 10;
@@ -126,7 +135,7 @@ fn details(outcome: &Outcome) -> String {
     }
     let invocation = outcome.invocation.iter().filter_map(|call| call.problem.as_ref());
     for problem in outcome.problem.iter().chain(invocation) {
-        sentences.push(explain(problem));
+        sentences.push(problem.to_string());
     }
     for resource in outcome.resources().filter(|resource| resource.verdict() == Verdict::Failed).take(MOST_CALLS) {
         sentences.push(format!("{}: {}.", resource.resource, resource.action.as_str()));
@@ -186,7 +195,7 @@ fn annotations(outcome: &Outcome, id: &str) -> Vec<Value> {
             "external_id": format!("{id}-{}", number + 1),
             "annotation_type": "BUG",
             "summary": cut(&format!("{}: {message}", function.function), SUMMARY_LIMIT),
-            "details": cut(&problem.map_or_else(|| word.to_owned(), explain), DETAILS_LIMIT),
+            "details": cut(&problem.map_or_else(|| word.to_owned(), ToString::to_string), DETAILS_LIMIT),
             "result": "FAILED",
             "severity": if is_medium { "MEDIUM" } else { "HIGH" },
             // A line without a file means nothing.
@@ -195,10 +204,6 @@ fn annotations(outcome: &Outcome, id: &str) -> Vec<Value> {
         }))
     };
     failed.take(MOST_ANNOTATIONS).enumerate().map(annotation).collect()
-}
-
-fn explain(problem: &Diagnostic) -> String {
-    problem.to_string()
 }
 
 fn count(outcome: &Outcome, verdict: Verdict) -> usize {
@@ -239,6 +244,67 @@ fn cut(text: &str, limit: usize) -> String {
 fn segment(text: &str) -> PercentEncode<'_> {
     const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
     utf8_percent_encode(text, ENCODED)
+}
+
+/// Sends the report, without retries. If that fails, there is a warning, and the run goes on.
+pub(crate) async fn send(outcome: &Outcome, context: &ReportContext) {
+    match post(&requests(outcome, context), &context.proxy, TIME_LIMIT).await {
+        Ok(()) => tracing::debug!("the report is on commit `{}`", log::quote(&context.commit)),
+        Err(error) => {
+            Diagnostic::warning(format!("the Code Insights report was not sent, or only in part: {error}"))
+                .with_hint(
+                    "the run is not affected; the report needs Bitbucket's proxy, or one that `REPORT_PROXY` names",
+                )
+                .log();
+        }
+    }
+}
+
+/// Sends the requests one after the other: `PUT` creates the report, `POST` adds annotations to it. `DELETE` comes first, since
+/// a `PUT` to a report that exists keeps the annotations of an earlier run of the step.
+async fn post(requests: &[ReportRequest], proxy: &str, limit: Duration) -> Result<(), String> {
+    let name = shown(proxy);
+    let proxy = Proxy::http(proxy)
+        .map_err(|error| format!("`REPORT_PROXY` is not the URL of a proxy: {}", innermost(&error)))?;
+    let client = client::build(client::verifying(None, TIME_LIMIT).proxy(proxy));
+    let all = async {
+        for ReportRequest { method, url, body } in requests {
+            let request = client.request(method.clone(), url);
+            let request = body.iter().fold(request, reqwest::RequestBuilder::json);
+            let begin = Instant::now();
+            let mut response = request
+                .send()
+                .await
+                .map_err(|error| format!("no response through proxy `{name}`: {}", Cause::of(&error, TIME_LIMIT)))?;
+            let status = response.status();
+            tracing::debug!("{method} {url}: {status} in {:?}", begin.elapsed());
+            // Read, so that the connection can be used again. If it breaks off, the status says enough.
+            let (text, _) = client::read(&mut response, RESPONSE_LIMIT).await.unwrap_or_default();
+            if !status.is_success() && *method != Method::DELETE {
+                let text = log::quote(&String::from_utf8_lossy(&text));
+                return Err(format!("proxy `{name}` returned {status} to {method}: `{text}`"));
+            }
+        }
+        Ok(())
+    };
+    let posted = tokio::time::timeout(limit, all).await;
+    posted.unwrap_or_else(|_| Err(format!("proxy `{name}` took longer than {}", log::duration(limit))))
+}
+
+/// The proxy's host and port, without the password that its URL may hold.
+fn shown(proxy: &str) -> String {
+    // The scheme may be left out.
+    let url = if proxy.contains("://") { Url::parse(proxy) } else { Url::parse(&format!("http://{proxy}")) };
+    url.map(|url| SafeUrl(&url).place()).unwrap_or_default()
+}
+
+/// The innermost cause: it names the reason, not the layers above it.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    log::quote(&error.to_string())
 }
 
 #[cfg(test)]

@@ -1,3 +1,7 @@
+//! The requests of a report.
+
+mod send;
+
 use super::super::sample;
 use super::*;
 use crate::console::redact::Secret;
