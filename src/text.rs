@@ -1,7 +1,7 @@
 //! Small functions on text that several modules need, and the slips of shells, editors and merges that leave a text other than it
 //! was meant.
 
-use std::fmt::Display;
+use std::fmt::{Display, Write as _};
 
 use url::Host;
 
@@ -47,6 +47,34 @@ pub(crate) fn is_loopback(host: &Host<&str>) -> bool {
         Host::Ipv4(address) => address.is_loopback(),
         Host::Ipv6(address) => address.is_loopback(),
     }
+}
+
+/// A YAML scalar: plain if every reader takes it as that text, else in double quotes.
+pub(crate) fn yaml_scalar(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._/:".contains(&byte);
+    // With a scheme in front it can be neither number, boolean, null nor key.
+    if text.starts_with("http") && text.contains("://") && !text.ends_with(':') && text.bytes().all(plain) {
+        text.to_owned()
+    } else {
+        yaml_quoted(text)
+    }
+}
+
+/// A YAML scalar in double quotes (YAML 1.2, section 5.7), in which nothing can steer a terminal or hide.
+pub(crate) fn yaml_quoted(text: &str) -> String {
+    let mut out = String::from('"');
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => out.extend(['\\', character]),
+            ' '..='~' => out.push(character),
+            _ if character.is_alphanumeric() => out.push(character),
+            _ => {
+                let _ = write!(out, "\\U{:08x}", u32::from(character));
+            }
+        }
+    }
+    out.push('"');
+    out
 }
 
 /// YAML to paste, between two comments that say where it begins and ends.

@@ -14,7 +14,7 @@ use crate::commands::permissions;
 use crate::commands::prepare::{Loaded, Preparation, Rejected, STACK_FILES};
 use crate::config::{Config, Credentials, Whoami};
 use crate::console::log::{self, quote};
-use crate::console::table;
+use crate::console::remarks;
 use crate::diagnostic::{Diagnostic, Explain as _, Failure};
 use crate::files::atomic::{self, Attributes};
 use crate::function::FunctionName;
@@ -85,7 +85,7 @@ async fn explain(
     let claims = token.claims().map_err(|error| error.at(&address).diagnostic())?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     tracing::info!("the claims of the token, and how the gateway's IAM reads each");
-    log::plain(table::remarks(&oidc::claims_table(&claims, &address, now)));
+    log::plain(remarks(&oidc::claims_table(&claims, &address, now)));
     oidc::findings(&claims, &address, now, build).iter().for_each(|(_, finding)| finding.log());
     let exchanged = gateway.try_exchange(token).await;
     if let Ok(granted) = &exchanged {
@@ -238,7 +238,7 @@ async fn explain_aws(aws: &Aws<'_>, role: &RoleArn, images: &[Reference], step: 
         }
     }
     tracing::info!("the claims of the token, and what AWS makes of each");
-    log::plain(table::remarks(&aws::claims_table(role, step)));
+    log::plain(remarks(&aws::claims_table(role, step)));
     tracing::info!("this command adds the workspace as an identity provider, once per AWS account:");
     log::plain(aws::create_provider(step));
     tracing::info!("this trust policy of role `{}` admits the steps of this repository:", role.name);
@@ -261,7 +261,7 @@ async fn explain_google(
         Some(problem) => problem.log(),
     }
     tracing::info!("the claims of the token, and what Google makes of each");
-    log::plain(table::remarks(&google::claims_table(provider, step)));
+    log::plain(remarks(&google::claims_table(provider, step)));
     tracing::info!(
         "these commands let the steps of this repository look images up; pushing needs `roles/artifactregistry.writer`"
     );

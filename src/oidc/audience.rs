@@ -3,7 +3,7 @@
 use url::Url;
 
 use super::Claims;
-use super::yaml::scalar;
+use crate::text::yaml_scalar;
 
 /// How many custom audiences a step may have, and how long each may be: Bitbucket's limits.
 pub(super) const MOST: usize = 10;
@@ -77,7 +77,7 @@ pub(super) fn custom(claims: &Claims) -> Vec<&str> {
 
 /// The YAML that adds audiences to a step's token.
 pub(super) fn block(audiences: &[&str]) -> String {
-    let items: String = audiences.iter().map(|audience| format!("\n        - {}", scalar(audience))).collect();
+    let items: String = audiences.iter().map(|audience| format!("\n        - {}", yaml_scalar(audience))).collect();
     format!("- step:\n    oidc:\n      audiences:{items}")
 }
 

@@ -1,24 +1,26 @@
-//! The step's ID token: its claims, how the gateway's IAM reads them, and the resources that give the step access.
+//! The step's ID token: its claims, how the gateway's IAM reads them, and the resources that give the step access; and the request
+//! and the responses of a token exchange (RFC 8693), which the gateway and Google implement.
 //!
 //! Everything here explains; the gateway alone verifies the token and decides.
 
 mod audience;
 mod claims;
-mod exchange;
 mod explain;
 mod findings;
 mod resources;
 mod system;
 #[cfg(test)]
 mod tests;
-mod yaml;
+
+use std::time::Duration;
+
+use serde::Deserialize;
 
 use crate::console::redact::Secret;
 use crate::diagnostic::{Explain, Failure};
 
 pub(crate) use audience::{is_meant_for, workspace_audience};
 pub use claims::{Claims, decode_unverified};
-pub(crate) use exchange::{ExchangeRefused, Exchanged};
 pub use explain::{Refusal, claims_table, explain_refusal};
 pub use findings::{BuildContext, Subject, findings};
 pub(crate) use resources::{Grant, IamAction, MissingPermissions, issuer, missing, missing_action, resources};
@@ -56,6 +58,42 @@ impl IdToken {
     pub(crate) fn claims(&self) -> Result<Claims, TokenError> {
         decode_unverified(self.reveal().as_bytes())
     }
+
+    /// The form that exchanges the token as one of this type (RFC 8693, section 2.1 and 3).
+    pub(crate) fn exchange_form<'a>(
+        &'a self,
+        token_type: &'a str,
+        more: &[(&'a str, &'a str)],
+    ) -> Vec<(&'a str, &'a str)> {
+        let form = [
+            ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+            ("subject_token_type", token_type),
+            ("subject_token", self.reveal()),
+        ];
+        [&form[..], more].concat()
+    }
+}
+
+/// A success (RFC 8693, section 2.2.1).
+#[derive(Deserialize)]
+pub(crate) struct Exchanged {
+    pub(crate) access_token: String,
+    #[serde(default)]
+    expires_in: Option<serde_json::Number>,
+}
+
+impl Exchanged {
+    pub(crate) fn lifetime(&self) -> Option<Duration> {
+        let seconds = self.expires_in.as_ref()?.as_f64().filter(|seconds| *seconds > 0.0)?;
+        Duration::try_from_secs_f64(seconds).ok()
+    }
+}
+
+/// A refusal (RFC 6749, section 5.2).
+#[derive(Default, Deserialize)]
+pub(crate) struct ExchangeRefused {
+    pub(crate) error: Option<String>,
+    pub(crate) error_description: Option<String>,
 }
 
 /// Why a value is not an ID token.

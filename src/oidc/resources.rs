@@ -5,11 +5,10 @@ use std::fmt;
 
 use super::audience::{self, Audience};
 use super::system::{Binding, Condition, System};
-use super::yaml::{quoted, scalar};
 use super::{BuildContext, Claims, own_token};
 use crate::diagnostic::Explain;
 use crate::function::FunctionName;
-use crate::text::{hex, to_paste};
+use crate::text::{hex, to_paste, yaml_quoted, yaml_scalar};
 
 /// More functions than this are permitted as a whole namespace.
 const MAX_NAMED: usize = 20;
@@ -216,8 +215,8 @@ fn jwt_issuer(claims: &Claims, issuer: &str, gateway: &str, build: &BuildContext
     format!(
         "{trust}{}  iss: {}\n  aud:\n{note}  - {}\n  tokenExpiry: 30m\n",
         head("JwtIssuer", &format!("{}.{}", system.prefix(), label("", name))),
-        scalar(issuer),
-        scalar(&audience),
+        yaml_scalar(issuer),
+        yaml_scalar(&audience),
     )
 }
 
@@ -233,10 +232,10 @@ pub(super) fn condition(claims: &Claims, build: &BuildContext) -> Result<String,
     let lines: String = conditions
         .iter()
         .map(|Condition { comment, claim, value }| {
-            format!("      # {comment}\n      jwt:{claim}: [{}]\n", quoted(value))
+            format!("      # {comment}\n      jwt:{claim}: [{}]\n", yaml_quoted(value))
         })
         .collect();
-    Ok(format!("  condition:\n    StringEqual:\n      jwt:iss: [{}]\n{lines}", quoted(issuer)))
+    Ok(format!("  condition:\n    StringEqual:\n      jwt:iss: [{}]\n{lines}", yaml_quoted(issuer)))
 }
 
 /// The Policy's statements, one a grant, and apart from them what is permitted on whole namespaces.
@@ -271,7 +270,7 @@ fn resource(action: IamAction, function: &FunctionName) -> String {
 
 fn statement(sid: &str, actions: &BTreeSet<IamAction>, resources: &BTreeSet<String>) -> String {
     let actions: String = actions.iter().map(|action| format!("\n    - {action}")).collect();
-    let resources: String = resources.iter().map(|resource| format!("\n    - {}", quoted(resource))).collect();
+    let resources: String = resources.iter().map(|resource| format!("\n    - {}", yaml_quoted(resource))).collect();
     format!("  - sid: {sid}\n    effect: Allow\n    action:{actions}\n    resource:{resources}")
 }
 

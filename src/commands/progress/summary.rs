@@ -1,7 +1,7 @@
 //! The table that a command about several functions ends with, and its last line.
 
 use crate::console::log::{self, quote};
-use crate::console::table::render;
+use crate::console::render_table;
 use crate::diagnostic::Failure;
 use crate::function::outcome::{Action, CallOutcome, FunctionOutcome, Left, Outcome, ResourceOutcome, Verdict};
 use crate::text::count;
@@ -19,14 +19,14 @@ pub(super) fn table<'a>(outcomes: impl Iterator<Item = &'a FunctionOutcome>) {
     if rows.is_empty() {
         return;
     }
-    let whole = render(HEAD, &rows);
+    let whole = render_table(HEAD, &rows);
     let has_urls = rows.iter().any(|[.., url]| !url.is_empty());
     if has_urls && whole.lines().all(|line| line.chars().count() <= WIDTH) {
         return log::plain(whole);
     }
     let [head @ .., _] = HEAD;
     let narrow: Vec<_> = rows.iter().map(|[cells @ .., _]| cells.clone()).collect();
-    log::plain(render(head, &narrow));
+    log::plain(render_table(head, &narrow));
     let url = rows.iter().find_map(|[name, namespace, .., url]| {
         let base = url.strip_suffix(&format!(".{namespace}")).unwrap_or(url).strip_suffix(name.as_str())?;
         Some(format!("{base}NAME{}", if namespace == "-" { "" } else { ".NAMESPACE" }))
@@ -48,7 +48,7 @@ pub(crate) fn calls_table(calls: &[CallOutcome]) {
             [call.call.clone(), call.method.clone(), status, call.result().to_owned(), log::duration(call.duration)]
         })
         .collect();
-    log::plain(render(["VERIFY", "METHOD", "STATUS", "RESULT", "TIME"], &rows));
+    log::plain(render_table(["VERIFY", "METHOD", "STATUS", "RESULT", "TIME"], &rows));
 }
 
 fn row(outcome: &FunctionOutcome) -> [String; 6] {
