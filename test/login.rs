@@ -99,7 +99,7 @@ fn settings_that_docker_would_follow_too_cause_a_warning() {
     let pipe = pipe.list("REGISTRIES", &[ECR]).file(".docker/config.json", config).file(".docker/contexts/x", "");
     let ran = pipe.run().exits(0);
     ran.says(
-        "WARNING: `.docker` existed before this run, and docker will use what else is in it: `currentContext`, `proxies`, \
+        "WARNING: `.docker` existed before this run, and docker also uses its other settings: `currentContext`, `proxies`, \
          `contexts/`\n  hint: ",
     );
     // What the first run wrote is no reason for a warning.

@@ -80,7 +80,7 @@ fn update_that_is_not_seen_is_assumed_with_a_warning() {
     let (_gateway, pipe) = kubernetes(Flavour::Ce, |builder| builder.ready_of("example/f:2", Ready::Never));
     let ran = pipe.var("WAIT_TIMEOUT", "2s").run().exits(0);
     ran.says("WARNING: assumed to be ready: `f`; all replicas stayed available for 1 s, but they may be old ones")
-        .says("hint: to be certain, add a `VERIFY` call whose response tells the versions apart, or use `STRATEGY: replace`");
+        .says("hint: to be certain, add a `VERIFY` call whose response differs between the versions, or use `STRATEGY: replace`");
 }
 
 #[test]

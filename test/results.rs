@@ -233,9 +233,8 @@ fn value_that_contains_a_secret_is_left_out_with_a_warning() {
     let pipe = pipe.list("OUTPUT_VARIABLES", &["OPENFAAS_IMAGES", "OPENFAAS_FUNCTIONS"]);
     let pipe = pipe.var("BITBUCKET_PIPE_STORAGE_DIR", "storage");
     let ran = pipe.run().exits(0);
-    let ran =
-        ran.says("WARNING: the output variable `OPENFAAS_IMAGES` was not set: a part of it is the value of a secret");
-    ran.says("WARNING: 1 image or URL is left out of the result: a part of it is the value of a secret");
+    let ran = ran.says("WARNING: the output variable `OPENFAAS_IMAGES` was not set: it contains the value of a secret");
+    ran.says("WARNING: 1 image or URL is left out of the result: each contains the value of a secret");
     assert_eq!(std::fs::read_to_string(&variables).expect("cannot read file"), "OPENFAAS_FUNCTIONS=echo\n");
     assert_eq!(result(&pipe)["functions"][0].get("image"), None);
 }

@@ -237,7 +237,7 @@ async fn explain_aws(aws: &Aws<'_>, role: &RoleArn, images: &[Reference], step: 
             problem.log();
         }
     }
-    tracing::info!("the claims of the token, and what AWS makes of each");
+    tracing::info!("the claims of the token, and how AWS reads each");
     log::plain(remarks(&aws::claims_table(role, step)));
     tracing::info!("this command adds the workspace as an identity provider, once per AWS account:");
     log::plain(aws::create_provider(step));
@@ -260,7 +260,7 @@ async fn explain_google(
         None => tracing::info!("Google accepts the step's token for provider `{provider}`"),
         Some(problem) => problem.log(),
     }
-    tracing::info!("the claims of the token, and what Google makes of each");
+    tracing::info!("the claims of the token, and how Google reads each");
     log::plain(remarks(&google::claims_table(provider, step)));
     tracing::info!(
         "these commands let the steps of this repository look images up; pushing needs `roles/artifactregistry.writer`"

@@ -294,7 +294,7 @@ impl VerifyCall {
             return Err("the path contains `..`, which would leave the function".to_owned());
         }
         if path.contains('\\') {
-            let message = "the path contains `\\`, which URLs take for `/`: write `/`, or encode it as `%5C`";
+            let message = "the path contains `\\`, which URLs treat as `/`: write `/`, or encode it as `%5C`";
             return Err(message.to_owned());
         }
         Ok(Self {
@@ -359,7 +359,7 @@ mod tests {
         }
         assert_eq!(
             refused(r"f/a\b"),
-            r"the path contains `\`, which URLs take for `/`: write `/`, or encode it as `%5C`"
+            r"the path contains `\`, which URLs treat as `/`: write `/`, or encode it as `%5C`"
         );
         for text in ["f/...", "f/a..b", "f/a/..b/c", "f/%2e", "f/100%", "f/%5Cx", "f/a;b/c"] {
             assert!(parse(text).is_ok(), "{text}");

@@ -189,7 +189,7 @@ fn pair(item: &str, separator: char) -> Result<(String, String), String> {
     });
     if let Some((key, _)) = key_of_other {
         let written = if separator == '=' { format!("{}=…", key.trim()) } else { format!("{}: …", key.trim()) };
-        return Err(format!("(`{}`) has `{other}` for `{separator}`: write `{written}`", key.trim()));
+        return Err(format!("(`{}`) has `{other}` instead of `{separator}`: write `{written}`", key.trim()));
     }
     if !has_separator || before.trim().is_empty() {
         return Err(format!("is not of the form `{form}`"));
@@ -320,10 +320,10 @@ mod tests {
     #[test]
     fn item_of_another_form_is_told_by_its_key() {
         let wrong = |item, separator| pair(item, separator).expect_err(item);
-        insta::assert_snapshot!(wrong("A: 1", '='), @"(`A`) has `:` for `=`: write `A=…`");
-        insta::assert_snapshot!(wrong("A: x=1", '='), @"(`A`) has `:` for `=`: write `A=…`");
-        insta::assert_snapshot!(wrong("A:1", '='), @"(`A`) has `:` for `=`: write `A=…`");
-        insta::assert_snapshot!(wrong("X-Key=1", ':'), @"(`X-Key`) has `=` for `:`: write `X-Key: …`");
+        insta::assert_snapshot!(wrong("A: 1", '='), @"(`A`) has `:` instead of `=`: write `A=…`");
+        insta::assert_snapshot!(wrong("A: x=1", '='), @"(`A`) has `:` instead of `=`: write `A=…`");
+        insta::assert_snapshot!(wrong("A:1", '='), @"(`A`) has `:` instead of `=`: write `A=…`");
+        insta::assert_snapshot!(wrong("X-Key=1", ':'), @"(`X-Key`) has `=` instead of `:`: write `X-Key: …`");
         insta::assert_snapshot!(wrong("{\"A\": 1}", '='), @"is JSON or a YAML mapping: write ['key=value'], with an item for each key");
         // It may be a secret whose key was forgotten.
         for item in ["user:password", "postgres://user:password@host", "=1", "secret"] {

@@ -55,9 +55,7 @@ fn check_shape(token: &[u8]) -> Result<(), TokenError> {
     let parts: Vec<&[u8]> = token.split(|byte| *byte == b'.').collect();
     Err(TokenError::NotJwt(match parts.as_slice() {
         _ if token.starts_with(b"Bearer ") => "it begins with `Bearer`, which is not part of the token",
-        _ if token.iter().any(u8::is_ascii_whitespace) => {
-            "it contains white space, as if it was wrapped or is two values"
-        }
+        _ if token.iter().any(u8::is_ascii_whitespace) => "it contains white space: it was wrapped, or is two values",
         _ if token.starts_with(b"\"") || token.starts_with(b"'") => "it is in quotes",
         [_] => "it has one part instead of three, like a password or an opaque access token",
         [_, _] | [_, _, b""] => "it has no signature; it was truncated",

@@ -139,7 +139,7 @@ fn redirected(to: &str) -> String {
     if to.contains("/v2/") {
         return format!("it redirects to `{}`: write the image with that registry's name", whole_or_length(to));
     }
-    "a proxy before the registry requires its own sign-in: let `/v2/` pass there, or write the registry's own name"
+    "a proxy in front of the registry requires its own sign-in: let `/v2/` pass there, or write the registry's own name"
         .to_owned()
 }
 

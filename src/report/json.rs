@@ -42,10 +42,10 @@ pub(super) fn document(outcome: &Outcome) -> Value {
     let withheld = withhold(&mut document);
     if withheld > 0 {
         Diagnostic::warning(format!(
-            "{} left out of the result: a part of it is the value of a secret, and masked it would be wrong",
+            "{} left out of the result: each contains the value of a secret, and would be wrong if masked",
             if withheld == 1 { "1 image or URL is".to_owned() } else { format!("{withheld} images and URLs are") }
         ))
-        .with_hint("choose a longer secret, which is no part of names and addresses")
+        .with_hint("choose a longer secret that does not occur in names or addresses")
         .log();
     }
     present(document)

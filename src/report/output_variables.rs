@@ -14,7 +14,7 @@ use crate::function::outcome::Outcome;
 const MOST_BYTES: usize = 100_000;
 
 /// Why a variable is left out whose value would be changed.
-const MASKED: &str = "a part of it is the value of a secret, and masked it would be wrong";
+const MASKED: &str = "it contains the value of a secret, and would be wrong if masked";
 
 pub(crate) const NAMES: [&str; 5] =
     ["OPENFAAS_URL", "OPENFAAS_FUNCTIONS", "OPENFAAS_IMAGES", "OPENFAAS_STATUS", "OPENFAAS_CALL_ID"];
@@ -43,7 +43,7 @@ fn append(mut file: File, before: &[u8], variables: &[(&'static str, String)]) {
     let (lines, left_out) = lines(before, variables);
     for (name, reason) in left_out {
         let hint = match reason {
-            MASKED => "choose a longer secret, which is no part of names and addresses",
+            MASKED => "choose a longer secret that does not occur in names or addresses",
             _ => "`openfaas-pipe.json` in the storage directories has all values",
         };
         Diagnostic::warning(format!("the output variable `{name}` was not set: {reason}")).with_hint(hint).log();

@@ -69,7 +69,7 @@ fn lock(dir: &Path, path: &Path, attributes: Attributes, wait: Duration) -> Resu
             Err(TryLockError::WouldBlock) if Instant::now() < end => thread::sleep(PAUSE),
             Err(TryLockError::WouldBlock) => {
                 let (path, lock) = (path.display(), lock_path.display());
-                let message = format!("`{path}` was left as it is: another pipe has held `{lock}` for {wait:?}");
+                let message = format!("`{path}` was not changed: another pipe has held `{lock}` for {wait:?}");
                 return Err(
                     Diagnostic::warning(message).with_hint("the result itself is in `openfaas-pipe.json` beside it")
                 );
@@ -102,7 +102,7 @@ fn open_lock(path: &Path, attributes: Attributes) -> io::Result<File> {
 
 fn read(path: &Path) -> Result<SharedVariables, Diagnostic> {
     let foreign = |reason: &dyn Display| {
-        Diagnostic::warning(format!("`{}` was left as it is: {reason}", path.display()))
+        Diagnostic::warning(format!("`{}` was not changed: {reason}", path.display()))
             .with_hint("another program wrote that file; the result itself is in `openfaas-pipe.json` beside it")
     };
     match fs::symlink_metadata(path) {
@@ -182,7 +182,7 @@ mod tests {
             let dir = tempfile::tempdir().unwrap();
             fs::write(dir.path().join(VARIABLES_FILE), before).unwrap();
             let error = set(dir.path(), &json!(1)).unwrap_err();
-            assert!(error.message.contains("was left as it is"), "{before}: {error}");
+            assert!(error.message.contains("was not changed"), "{before}: {error}");
             assert_eq!(text(dir.path()), before);
         }
     }

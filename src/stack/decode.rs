@@ -83,7 +83,7 @@ impl<'d> Decoder<'d> {
             self.is_exhausted = true;
             self.report(
                 node,
-                "too many values: with those up to here, together they are too large",
+                "too many values: together with those above they are too large",
                 "use fewer aliases, or several files",
             );
         }

@@ -86,7 +86,7 @@ impl Resolver<'_> {
         };
         // A link in its path may lead out of the clone directory: a function must not get what the step has there.
         if !self.source.shows(&path) {
-            let hint = "copy the file into the clone directory: functions get nothing from other files of the step";
+            let hint = "copy the file into the clone directory: no other files of the step are read";
             self.problem(node, "this file is outside the clone directory", hint);
             return None;
         }

@@ -149,7 +149,7 @@ fn redirect_to_a_sign_in_page_is_not_taken_for_a_registry() {
     let (error, _) = refused(&setup, IMAGE, 3);
     insta::assert_snapshot!(error, @"
     ERROR: stack.yml:5: image `ghcr.io/acme/etl:1.0` could not be looked up: `ghcr.io` returned 302
-      hint: a proxy before the registry requires its own sign-in: let `/v2/` pass there, or write the registry's own name
+      hint: a proxy in front of the registry requires its own sign-in: let `/v2/` pass there, or write the registry's own name
     ");
 }
 

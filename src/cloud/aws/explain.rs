@@ -50,8 +50,7 @@ fn not_verified(role: &RoleArn, step: &Step<'_>, error: &CloudError) -> String {
     } else if says("thumbprint") {
         let flag = "--thumbprint-list THUMBPRINT";
         format!(
-            "the identity provider in account `{account}` has the thumbprints of other certificates than its issuer's; this \
-             command sets them, with the thumbprint that AWS's guide to OIDC identity providers shows how to compute:\n{}",
+            "the thumbprints of the identity provider in account `{account}` are not those of its issuer's certificates; this command sets them (AWS's guide to OIDC identity providers shows how to compute a thumbprint):\n{}",
             update_provider("update-open-id-connect-provider-thumbprint", role, step, flag)
         )
     } else if says("verification key") {
@@ -285,7 +284,7 @@ mod tests {
         .map(|message| sts_of("InvalidIdentityToken", message, json!({})))
         .join("\n");
         insta::assert_snapshot!(texts, @r"
-        the identity provider in account `123456789012` has the thumbprints of other certificates than its issuer's; this command sets them, with the thumbprint that AWS's guide to OIDC identity providers shows how to compute:
+        the thumbprints of the identity provider in account `123456789012` are not those of its issuer's certificates; this command sets them (AWS's guide to OIDC identity providers shows how to compute a thumbprint):
         aws iam update-open-id-connect-provider-thumbprint \
           --open-id-connect-provider-arn 'arn:aws:iam::123456789012:oidc-provider/api.bitbucket.org/2.0/workspaces/acme/pipelines-config/identity/oidc' \
           --thumbprint-list THUMBPRINT

@@ -34,7 +34,7 @@ pub(super) fn sts(provider: &WorkloadIdentityProvider, step: &Step<'_>, error: &
         ),
         "invalid_grant" if says("expired") || says("exp ") => EXPIRED.to_owned(),
         _ if says("127 bytes") => format!(
-            "the provider maps something too long to `google.subject`; this command sets the usual mapping:\n{}",
+            "the value that the provider maps to `google.subject` is too long; this command sets the usual mapping:\n{}",
             update(MAPPING)
         ),
         "invalid_target" => format!(
@@ -299,7 +299,7 @@ mod tests {
         gcloud iam workload-identity-pools providers update-oidc acme --workload-identity-pool=bitbucket --location=global --project=123456 \
           --issuer-uri='https://api.bitbucket.org/2.0/workspaces/acme/pipelines-config/identity/oidc'
         invalid_grant: the step ran longer than its token is valid: run the pipe earlier, or in a step of its own
-        invalid_request: the provider maps something too long to `google.subject`; this command sets the usual mapping:
+        invalid_request: the value that the provider maps to `google.subject` is too long; this command sets the usual mapping:
         gcloud iam workload-identity-pools providers update-oidc acme --workload-identity-pool=bitbucket --location=global --project=123456 \
           --attribute-mapping='google.subject=assertion.sub,attribute.repository_uuid=assertion.repositoryUuid'
         something_new: the token has

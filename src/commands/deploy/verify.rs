@@ -171,7 +171,7 @@ fn failed(problem: Diagnostic) -> Diagnostic {
 fn no_verdict(outcome: &CallOutcome, limit: Duration) -> Diagnostic {
     let (name, limit) = (log::quote(&outcome.function.to_string()), log::duration(limit));
     let message = match outcome.status {
-        Some(status) => format!("`{name}` returned {status}, and nothing else within {limit}"),
+        Some(status) => format!("`{name}` still returned {status} after {limit}"),
         None => format!("`{name}` did not respond within {limit}"),
     };
     Diagnostic::new(Failure::NotReady, message)

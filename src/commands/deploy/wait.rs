@@ -235,10 +235,11 @@ fn warn_of_assumed(waited: &[Waited<'_>], settle: Duration) {
     let names = names(assumed.iter().map(|function| format!("`{}`", function.outcome.function)));
     let message = format!(
         "assumed to be ready: {names}; all replicas stayed available for {}, but they may be old ones: the gateway does not \
-         tell them apart, and the new version was not seen",
+         distinguish them, and the new version was not seen",
         log::duration(settle)
     );
-    let hint = "to be certain, add a `VERIFY` call whose response tells the versions apart, or use `STRATEGY: replace`";
+    let hint =
+        "to be certain, add a `VERIFY` call whose response differs between the versions, or use `STRATEGY: replace`";
     Diagnostic::warning(message).with_hint(hint).log();
 }
 

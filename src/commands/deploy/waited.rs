@@ -162,15 +162,14 @@ impl<'a> Waited<'a> {
                 Diagnostic { hint, ..problem("not known to be ready", &message) }
             }
             (None, None) if !self.is_read => problem("not known to be ready", "the gateway did not report its status"),
-            (None, None) => {
-                problem("not ready", "the gateway does not have it").with_hint("was it deleted by something else?")
-            }
+            (None, None) => problem("not ready", "the function no longer exists")
+                .with_hint("check whether something else deleted it"),
             (None, Some((Replicas { desired, available }, image))) => {
                 let seen = format!("{available} of {desired} replicas available, image `{}`", quote(image));
                 if available >= desired && !self.tracker.may_be_assumed() {
                     return problem("not seen to be ready", &seen).with_hint(
                         "the available replicas may all be old: check that the new image exists and starts. If an update is \
-                         ready and this is not seen, add a `VERIFY` call whose response tells the versions apart, or use \
+                         ready and this is not seen, add a `VERIFY` call whose response differs between the versions, or use \
                          `STRATEGY: replace`",
                     );
                 }

@@ -115,7 +115,7 @@ impl Directory {
         let names: Vec<_> = settings.chain(programs.map(|name| format!("{name}/"))).collect();
         if !names.is_empty() {
             Diagnostic::warning(format!(
-                "`{}` existed before this run, and docker will use what else is in it: {}",
+                "`{}` existed before this run, and docker also uses its other settings: {}",
                 self.relative.display(),
                 log::names(names, MOST_NAMES)
             ))

@@ -127,7 +127,7 @@ fn trusted(
             (Credentials::IdToken, Ok(token)) => match token.claims() {
                 Ok(claims) if oidc::is_meant_for(&claims, &url) => return Ok(url),
                 _ => format!(
-                    "the step's token is not sent to `{}`, which only the stack file names and no audience of the token does",
+                    "the step's token is not sent to `{}`, which only the stack file names, and which is no audience of the token",
                     whole_or_length(named)
                 ),
             },

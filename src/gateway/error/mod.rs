@@ -103,7 +103,7 @@ impl Explain for Error {
                  `kubectl logs -n openfaas deploy/gateway -c faas-netes`"
             }
             Self::NotGone(_) => {
-                "its replicas have not stopped: see whether they handle SIGTERM, and what keeps their pods"
+                "its replicas have not stopped: check that they handle SIGTERM, and what keeps their pods running"
             }
         };
         Some(hint.to_owned())

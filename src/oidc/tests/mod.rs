@@ -122,7 +122,7 @@ fn what_is_no_token_is_refused_with_what_it_looks_like() {
     `BITBUCKET_STEP_OIDC_TOKEN` is not a JWT: it has one part instead of three, like a password or an opaque access token
     `BITBUCKET_STEP_OIDC_TOKEN` is not a JWT: it begins with `Bearer`, which is not part of the token
     `BITBUCKET_STEP_OIDC_TOKEN` is not a JWT: it is in quotes
-    `BITBUCKET_STEP_OIDC_TOKEN` is not a JWT: it contains white space, as if it was wrapped or is two values
+    `BITBUCKET_STEP_OIDC_TOKEN` is not a JWT: it contains white space: it was wrapped, or is two values
     `BITBUCKET_STEP_OIDC_TOKEN` is not a JWT: it has no signature; it was truncated
     `BITBUCKET_STEP_OIDC_TOKEN` is not a JWT: it has no signature; it was truncated
     `BITBUCKET_STEP_OIDC_TOKEN` is not a JWT: one of its three parts is empty
