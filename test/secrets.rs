@@ -99,7 +99,7 @@ fn mistakes_are_found_before_anything_is_sent() {
     ✖ Validation errors:
     SECRET_FILES:
     - `db` is listed twice: remove one
-    - `db`: is set but empty: `empty` has no content; check the command that writes it
+    - `db`: `empty` is empty: check the command that writes it
     - `other`: `large` is larger than 1024 KiB
     - `tls.key` is listed twice: remove one
     - `tls.key`: `a` is a directory, not a file

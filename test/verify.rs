@@ -243,7 +243,7 @@ fn invalid_calls_are_rejected_before_any_request() {
     let gateway = start(permissive());
     let pipe = deploy(&gateway, &["a"], &["a/../system", "/x", "a b", "a:1"]).var("METHOD", "FETCH");
     let ran = pipe.list("HEADERS", &["Host: x"]).run().exits(2);
-    let ran = ran.says("VERIFY:\n").says("`a/../system`: the path contains `..`").says("`/x`: is not of the form");
+    let ran = ran.says("VERIFY:\n").says("`a/../system`: the path contains `..`").says("`/x` is not of the form");
     ran.says("`a b`: the path or query contains a space").says("`a:1`: `:` is not allowed").says("METHOD:\n");
     assert!(gateway.requests().is_empty());
     let ran = deploy(&gateway, &["a"], &["a"]).list("HEADERS", &["Host: x"]).run().exits(2);

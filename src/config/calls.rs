@@ -98,7 +98,9 @@ pub(super) fn verify(variables: Variables<'_>) -> Option<Arc<Verify>> {
     });
     let parse = |item: &String| {
         let call = VerifyCall::parse(item, default_namespace.clone());
-        call.map_err(|error| entry.refuse(format!("`{}`: {error}", whole_or_length(item)))).ok()
+        // Some have a subject of their own.
+        let separator = |error: &str| if error.starts_with("is ") { " " } else { ": " };
+        call.map_err(|error| entry.refuse(format!("`{}`{}{error}", whole_or_length(item), separator(&error)))).ok()
     };
     let calls = items.iter().filter_map(parse).collect();
     Some(Arc::new(Verify { calls, options: call_options(variables, true) }))

@@ -65,7 +65,7 @@ impl Preparation<'_> {
         let value = Secret::of_file(&content);
         if content.trim_ascii().is_empty() {
             let path = whole_or_length(path);
-            return Err(format!("is set but empty: `{path}` has no content; check the command that writes it"));
+            return Err(format!("`{path}` is empty: check the command that writes it"));
         }
         match str::from_utf8(&content).ok().and_then(|text| tokens.fault(text)) {
             Some(fault) => Err(format!("`{}` {fault}", whole_or_length(path))),
