@@ -193,7 +193,7 @@ impl Preparation<'_> {
         match git::version(format, base, commit, branch) {
             Ok((version, warning)) => {
                 if let Some(warning) = warning {
-                    warning.warning().log();
+                    warning.log();
                 }
                 Tag::Version(version)
             }

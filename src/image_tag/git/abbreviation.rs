@@ -6,8 +6,7 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use super::error::Error;
-use super::{DEFAULT_ABBREV, Id, parse_id};
+use super::{DEFAULT_ABBREV, Error, Id, parse_id};
 use crate::files::input;
 use crate::text::hex;
 

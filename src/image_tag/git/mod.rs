@@ -1,18 +1,18 @@
 //! The commit and the branch of a clone, read from its `.git` without a git program. No object is opened.
 
 mod abbreviation;
-mod error;
-mod refs;
 #[cfg(test)]
 mod tests;
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::console::log::quote;
+use crate::diagnostic::{Diagnostic, Explain};
 use crate::files::input;
-pub(crate) use error::{Error, Warning};
 
 /// Digits in an abbreviated id of a small repository.
 const DEFAULT_ABBREV: usize = 7;
@@ -20,6 +20,10 @@ const DEFAULT_ABBREV: usize = 7;
 const MINIMUM_ABBREV: usize = 4;
 /// The largest file that is read, except for `packed-refs`.
 const MAX_FILE: usize = 1 << 20;
+/// A million references, about.
+const MAX_PACKED_REFS: usize = 64 << 20;
+/// How many references may name one another, as in git.
+const MAX_SYMBOLIC: usize = 5;
 
 /// A commit's SHA-1.
 type Id = [u8; 20];
@@ -32,7 +36,48 @@ pub(crate) enum Format {
     Branch,
 }
 
-/// The state that `faas-cli --tag` would ask git for in `directory`, as it becomes part of an image tag.
+/// Why commit or branch cannot be found.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("`{}` is not in a git repository", quote(&directory.to_string_lossy()))]
+    NoRepository { directory: PathBuf },
+    #[error("branch `{}` has no commit", quote(branch))]
+    NoCommit { branch: String },
+    #[error(transparent)]
+    File(#[from] input::Error),
+    /// A file of the repository is not as git writes it.
+    #[error("`{}` is damaged: {what}", quote(&path.to_string_lossy()))]
+    Damaged { path: PathBuf, what: &'static str },
+    /// The repository is of a form that is not read here.
+    #[error("the git repository has {what}, which this pipe cannot read")]
+    Unsupported { what: String },
+}
+
+impl Explain for Error {
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::NoRepository { .. } => {
+                "`TAG_FORMAT` needs the step's clone: leave `clone: enabled` as it is, or set `TAG_FORMAT: latest`"
+            }
+            Self::NoCommit { .. } => "commit before you deploy",
+            Self::Unsupported { .. } => "clone it with `git clone` in its default form, or set `TAG_FORMAT: latest`",
+            Self::File(input::Error::Unreadable { source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => {
+                "let every user read the clone: `chmod -R a+rX .` in the step's script, before the pipe"
+            }
+            Self::File(_) | Self::Damaged { .. } => "clone the repository again: `.git` is damaged or incomplete",
+        };
+        Some(hint.to_owned())
+    }
+}
+
+impl Error {
+    fn damaged(path: &Path, what: &'static str) -> Self {
+        Self::Damaged { path: path.to_path_buf(), what }
+    }
+}
+
+/// The state that `faas-cli --tag` would ask git for in `directory`, as it becomes part of an image tag, with a warning if it is not
+/// from a clone.
 ///
 /// `bitbucket_branch` is used if no branch is checked out (a build of a tag), and `bitbucket_commit` if there is no repository
 /// at all. Who owns the clone does not matter, unlike to git with its `safe.directory`.
@@ -41,13 +86,15 @@ pub(crate) fn version(
     directory: &Path,
     bitbucket_commit: Option<&str>,
     bitbucket_branch: Option<&str>,
-) -> Result<(String, Option<Warning>), Error> {
-    let (branch, id, warning) = match (Clone::open(directory), bitbucket_commit.and_then(short_id)) {
-        (Ok(clone), _) => {
-            let (branch, id) = clone.head()?;
-            (branch, id, None)
+) -> Result<(String, Option<Diagnostic>), Error> {
+    let (branch, id, warning) = match (head(directory), bitbucket_commit.and_then(short_id)) {
+        (Ok((branch, id)), _) => (branch, id, None),
+        (Err(error @ Error::NoRepository { .. }), Some(id)) => {
+            let warning = Diagnostic::warning(format!("{error}: the image tag is made from `BITBUCKET_COMMIT`"));
+            let hint =
+                "its length may differ from that of the tag the image was built with: leave the step's `clone` enabled";
+            (None, id, Some(warning.with_hint(hint)))
         }
-        (Err(Error::NoRepository { directory }), Some(id)) => (None, id, Some(Warning { directory })),
         (Err(error), _) => return Err(error),
     };
     // `HEAD` is what git, and so faas-cli, print if there is no branch.
@@ -62,44 +109,71 @@ fn short_id(commit: &str) -> Option<String> {
     is_id.then(|| commit[..DEFAULT_ABBREV].to_ascii_lowercase())
 }
 
-struct Clone {
-    git_dir: PathBuf,
-    /// `core.abbrev`; absent if the number of digits follows from the number of objects.
-    abbrev: Option<usize>,
+/// The branch that is checked out in the repository that `directory` is in, absent if `HEAD` is detached, and what
+/// `git rev-parse --short HEAD` prints. Unlike git, it looks for the repository across file systems too.
+fn head(directory: &Path) -> Result<(Option<String>, String), Error> {
+    let directory = fs::canonicalize(directory)
+        .map_err(|source| input::Error::Unreadable { path: directory.to_owned(), source })?;
+    let git_dir = find(&directory)?;
+    let config = read_if_exists(&git_dir.join("config"), MAX_FILE)?.unwrap_or_default();
+    let config = String::from_utf8_lossy(&config);
+    for (name, known) in [("objectformat", "sha1"), ("refstorage", "files")] {
+        if let Some(value) = setting(&config, "extensions", name).filter(|value| *value != known) {
+            let what = format!("`extensions.{name}` `{}`", quote(value));
+            return Err(Error::Unsupported { what });
+        }
+    }
+    if git_dir.join("objects/info/alternates").exists() {
+        return Err(Error::Unsupported { what: "objects in another repository".to_owned() });
+    }
+    // Without a setting, the number of digits follows from the number of objects.
+    let digits = match setting(&config, "core", "abbrev") {
+        Some("no" | "off" | "false") => Some(2 * size_of::<Id>()),
+        text => text.and_then(|text| text.parse().ok()).filter(|&digits| digits >= MINIMUM_ABBREV),
+    };
+    let (name, id) = resolve_head(&git_dir)?;
+    let branch = String::from_utf8_lossy(name.strip_prefix(b"refs/heads/").unwrap_or(&name)).into_owned();
+    let id = id.ok_or_else(|| Error::NoCommit { branch: branch.clone() })?;
+    let id = abbreviation::abbreviate(&git_dir, &id, digits)?;
+    Ok(((name != b"HEAD").then_some(branch), id))
 }
 
-impl Clone {
-    /// Opens the repository that `directory` is in. Unlike git, it looks for it across file systems too.
-    fn open(directory: &Path) -> Result<Self, Error> {
-        let directory = fs::canonicalize(directory)
-            .map_err(|source| input::Error::Unreadable { path: directory.to_owned(), source })?;
-        let git_dir = find(&directory)?;
-        let config = read_if_exists(&git_dir.join("config"), MAX_FILE)?.unwrap_or_default();
-        let config = String::from_utf8_lossy(&config);
-        for (name, known) in [("objectformat", "sha1"), ("refstorage", "files")] {
-            if let Some(value) = setting(&config, "extensions", name).filter(|value| *value != known) {
-                let what = format!("`extensions.{name}` `{}`", quote(value));
-                return Err(Error::Unsupported { what });
+/// The reference that `HEAD` leads to, and its id; absent if it does not exist, as that of a branch without commits
+/// (gitrepository-layout(5), git-pack-refs(1)).
+fn resolve_head(git_dir: &Path) -> Result<(Vec<u8>, Option<Id>), Error> {
+    let mut name = b"HEAD".to_vec();
+    for _ in 0..=MAX_SYMBOLIC {
+        let path = git_dir.join(OsStr::from_bytes(&name));
+        let Some(text) = read_if_exists(&path, MAX_FILE)? else {
+            let id = packed(&git_dir.join("packed-refs"), &name)?;
+            return Ok((name, id));
+        };
+        let text = text.trim_ascii_end();
+        let damaged = || Error::damaged(&path, "neither an id nor the name of a reference");
+        match text.strip_prefix(b"ref:").map(<[u8]>::trim_ascii_start) {
+            Some(target) if is_valid(target) => name = target.to_vec(),
+            Some(_) => return Err(damaged()),
+            None => {
+                let id = parse_id(text.split(u8::is_ascii_whitespace).next().unwrap_or_default());
+                return Ok((name, Some(id.ok_or_else(damaged)?)));
             }
         }
-        if git_dir.join("objects/info/alternates").exists() {
-            return Err(Error::Unsupported { what: "objects in another repository".to_owned() });
-        }
-        let abbrev = match setting(&config, "core", "abbrev") {
-            Some("no" | "off" | "false") => Some(2 * size_of::<Id>()),
-            text => text.and_then(|text| text.parse().ok()).filter(|&digits| digits >= MINIMUM_ABBREV),
-        };
-        Ok(Self { git_dir, abbrev })
     }
+    Err(Error::damaged(&git_dir.join("HEAD"), "references that lead nowhere"))
+}
 
-    /// The branch that is checked out, absent if `HEAD` is detached, and what `git rev-parse --short HEAD` prints.
-    fn head(&self) -> Result<(Option<String>, String), Error> {
-        let refs::Resolved { name, id } = refs::resolve(&self.git_dir, b"HEAD")?;
-        let branch = String::from_utf8_lossy(name.strip_prefix(b"refs/heads/").unwrap_or(&name)).into_owned();
-        let id = id.ok_or_else(|| Error::NoCommit { branch: branch.clone() })?;
-        let id = abbreviation::abbreviate(&self.git_dir, &id, self.abbrev)?;
-        Ok(((name != b"HEAD").then_some(branch), id))
-    }
+/// The id of a reference that is in `packed-refs`.
+fn packed(path: &Path, name: &[u8]) -> Result<Option<Id>, Error> {
+    let text = read_if_exists(path, MAX_PACKED_REFS)?.unwrap_or_default();
+    let line = text.split(|&byte| byte == b'\n').find(|line| line.get(41..) == Some(name) && line[40] == b' ');
+    let id = |line: &[u8]| parse_id(&line[..40]).ok_or_else(|| Error::damaged(path, "a line without an id"));
+    line.map(id).transpose()
+}
+
+/// True if git would write a reference of this name; keeps paths within the repository.
+fn is_valid(name: &[u8]) -> bool {
+    let is_bad = |part: &[u8]| part.is_empty() || part.starts_with(b".") || part.ends_with(b".lock");
+    !name.split(|&byte| byte == b'/').any(is_bad) && (name.starts_with(b"refs/") || !name.contains(&b'/'))
 }
 
 /// The `.git` of the directory, or of the nearest one above it.

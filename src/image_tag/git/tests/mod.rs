@@ -83,7 +83,7 @@ impl Sandbox {
     }
 
     fn facts(&self, directory: &str) -> Result<[String; 2], Error> {
-        let (branch, id) = Clone::open(&self.path(directory))?.head()?;
+        let (branch, id) = head(&self.path(directory))?;
         Ok([id, branch.unwrap_or_else(|| "HEAD".to_owned())])
     }
 
@@ -173,7 +173,7 @@ fn a_large_repository_has_longer_abbreviations() {
 
 #[test]
 fn where_there_is_no_repository_an_error_says_so() {
-    let error = Clone::open(Path::new("/")).err().unwrap();
+    let error = head(Path::new("/")).unwrap_err();
     insta::assert_snapshot!(error, @"`/` is not in a git repository");
 }
 
@@ -222,7 +222,7 @@ fn without_a_repository_the_pipelines_commit_serves() {
     let version = |format, commit| version(format, Path::new("/"), commit, Some("main"));
     let (found, warning) = version(Format::Branch, commit).unwrap();
     assert_eq!(found, "main-0123456");
-    insta::assert_snapshot!(warning.unwrap(), @"`/` is not in a git repository: the image tag is made from `BITBUCKET_COMMIT`");
+    insta::assert_snapshot!(warning.unwrap().message, @"`/` is not in a git repository: the image tag is made from `BITBUCKET_COMMIT`");
     for commit in [None, Some("main")] {
         assert!(matches!(version(Format::Sha, commit), Err(Error::NoRepository { .. })));
     }
