@@ -86,16 +86,6 @@ fn build_secret_is_not_asked_for() {
 }
 
 #[test]
-fn commands_of_faas_cli_have_their_name_here() {
-    pipe()
-        .var("COMMAND", "up")
-        .run()
-        .exits(2)
-        .says("COMMAND:\n- for what `faas-cli up` does, write `deploy`\n- unallowed value `up`");
-    pipe().var("COMMAND", "delete").run().exits(2).says("- for what `faas-cli delete` does, write `remove`\n");
-}
-
-#[test]
 fn json_and_names_that_a_shell_changed_are_named() {
     let pipe = || pipe().stack(&stack(&["f"], "1"));
     let ran = pipe().var("DOCKER_AUTH_CONFIG", "{auths:{ghcr.io:{auth:c2VjcmV0}}}").run().exits(2);

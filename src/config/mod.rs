@@ -3,7 +3,6 @@
 mod calls;
 mod deploy;
 mod environment;
-mod gateway_url;
 mod lints;
 mod list;
 mod parse;
@@ -21,11 +20,11 @@ use url::Url;
 pub(crate) use calls::{Verify, VerifyCall};
 pub(crate) use deploy::{GivenSecret, ImageChecks, SecretSource};
 pub use environment::{Environment, Problems};
-pub(crate) use gateway_url::gateway_url;
 pub(crate) use lints::check_names;
 pub use lints::warnings;
 pub use parse::read;
 pub(crate) use secrets::is_secret;
+pub(crate) use value::gateway_url;
 pub(crate) use variables::TOKENS;
 pub use variables::{VARIABLES, ValueKind, Variable};
 

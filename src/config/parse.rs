@@ -29,16 +29,6 @@ const MAX_RETRIES: u32 = 20;
 /// As many deployments as a gateway accepts at once without refusing some.
 const MAX_PARALLEL: u32 = 64;
 
-/// Commands of faas-cli that have another name here. Images are built and pushed by `docker` before.
-const OF_FAAS_CLI: [(&str, Command); 6] = [
-    ("up", Command::Deploy),
-    ("publish", Command::Deploy),
-    ("delete", Command::Remove),
-    ("rm", Command::Remove),
-    ("call", Command::Invoke),
-    ("auth", Command::Whoami),
-];
-
 /// Reads the variables. From here on, all output hides the secrets among them.
 pub fn read(environment: &Environment) -> Result<Config, Box<Invalid>> {
     secrets::hide(environment);
@@ -87,12 +77,7 @@ fn config(variables: Variables<'_>) -> Config {
 
 fn task(variables: Variables<'_>) -> Task {
     let commands: Vec<_> = Command::ALL.iter().map(|command| (command.name(), *command)).collect();
-    let entry = variables.command();
-    let command = entry.choice(&commands);
-    if let Some((name, meant)) = OF_FAAS_CLI.iter().find(|(name, _)| entry.value == Some(name)) {
-        entry.refuse(format!("for what `faas-cli {name}` does, write `{meant}`"));
-    }
-    match command {
+    match variables.command().choice(&commands) {
         Command::Deploy => Task::Deploy(deploy(variables)),
         Command::Invoke => Task::Invoke(Box::new(invoke(variables))),
         Command::Whoami => Task::Whoami(Whoami {

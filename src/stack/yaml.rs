@@ -6,7 +6,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::ops::Range;
 
 use granit_parser::{BorrowedInput, ErrorKind, Event, Marker, Options, Parser, ScalarStyle, ScanError, Tag};
@@ -161,10 +161,13 @@ fn implicit(text: &str) -> Meaning {
     }
 }
 
-/// Finds characters that yaml.v3 does not take.
+/// Finds characters that yaml.v3 does not take, or that end a line for it and not in YAML 1.2.
 fn check_characters(text: &str) -> Result<(), SyntaxError> {
     for (at, character) in text.char_indices() {
         let hint = match character {
+            '\u{85}' => "write it as `\\N` in double quotes",
+            '\u{2028}' => "write it as `\\L` in double quotes",
+            '\u{2029}' => "write it as `\\P` in double quotes",
             '\t' | '\n' | '\r' | ' '..='~' | '\u{a0}'..='\u{fffd}' | '\u{10000}'.. => continue,
             '\0' => "remove it: a NUL byte ends the file for faas-cli, which drops the rest",
             _ => "in double quotes write it as an escape, such as `\\x7f`",
@@ -178,13 +181,7 @@ fn check_characters(text: &str) -> Result<(), SyntaxError> {
 /// Builds the tree of nodes from the parser's events.
 fn read(text: &str) -> Result<Document, SyntaxError> {
     check_characters(text)?;
-    let mut builder = Builder {
-        text,
-        nodes: Vec::new(),
-        open: Vec::new(),
-        anchors: HashMap::new(),
-        separators: text.match_indices(['\u{85}', '\u{2028}', '\u{2029}']).map(|(at, _)| at).collect(),
-    };
+    let mut builder = Builder { text, nodes: Vec::new(), open: Vec::new(), anchors: HashMap::new() };
     let mut options = Options::default();
     options.set_emit_comments(false);
     let mut parser = Parser::new_from_str_with_options(text, options);
@@ -196,7 +193,6 @@ fn read(text: &str) -> Result<Document, SyntaxError> {
         builder.event(event, place(text, &span.start)..place(text, &span.end))?;
     }
     let rest = rest(parser).map(|marker| place(text, &marker));
-    builder.check_separators(rest)?;
     let mut nodes = builder.nodes;
     if nodes.is_empty() {
         nodes.push(Node { kind: Kind::Scalar(String::new()), is_plain: true, tag: None, written: 0..0, end: 1 });
@@ -244,9 +240,6 @@ struct Builder<'t> {
     open: Vec<NodeId>,
     /// The node of each anchor, by the parser's number for it.
     anchors: HashMap<usize, NodeId>,
-    /// Where the text has characters that end a line for yaml.v3, and not in YAML 1.2; but for those in quotes, which keep
-    /// them in both.
-    separators: BTreeSet<usize>,
 }
 
 impl Builder<'_> {
@@ -255,10 +248,8 @@ impl Builder<'_> {
             Event::Scalar(value, style, anchor, tag) => {
                 // The parser writes a missing value as `~`.
                 let value = if written.is_empty() { String::new() } else { value.into_owned() };
-                match style {
-                    ScalarStyle::Plain if !value.is_empty() => self.check_colon(written.end)?,
-                    ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted => self.pass_separators(written.clone()),
-                    _ => {}
+                if style == ScalarStyle::Plain && !value.is_empty() {
+                    self.check_colon(written.end)?;
                 }
                 let id = self.push(Kind::Scalar(value), written, anchor, tag.as_deref());
                 self.nodes[id].is_plain = style == ScalarStyle::Plain;
@@ -311,35 +302,6 @@ impl Builder<'_> {
             }
             _ => Ok(()),
         }
-    }
-
-    /// In quotes yaml.v3 keeps U+2028 and U+2029 as they are, but drops blanks and line ends beside them.
-    fn pass_separators(&mut self, quoted: Range<usize>) {
-        if self.separators.is_empty() {
-            return;
-        }
-        let text = self.text;
-        let is_blank = |found: Option<char>| found.is_some_and(|found| matches!(found, ' ' | '\t' | '\n' | '\r'));
-        let inside: Vec<usize> = self.separators.range(quoted).copied().collect();
-        for at in inside {
-            let mut after = text[at..].chars();
-            let is_kept = after.next() != Some('\u{85}') && !is_blank(after.next());
-            if is_kept && !is_blank(text[..at].chars().next_back()) {
-                self.separators.remove(&at);
-            }
-        }
-    }
-
-    fn check_separators(&self, rest: Option<usize>) -> Result<(), SyntaxError> {
-        let Some(at) = self.separators.iter().find(|at| rest.is_none_or(|rest| **at < rest)) else { return Ok(()) };
-        let character = self.text[*at..].chars().next().unwrap_or_default();
-        let hint = match character {
-            '\u{85}' => "write it as `\\N` in double quotes",
-            '\u{2028}' => "write it as `\\L` in double quotes",
-            _ => "write it as `\\P` in double quotes",
-        };
-        let message = format!("invalid character `{}`: faas-cli ends the line at it", character.escape_default());
-        Err(error(*at, message, Some(hint)))
     }
 }
 
