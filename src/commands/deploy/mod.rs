@@ -1,13 +1,11 @@
 //! `COMMAND: deploy`: the functions of a stack file, side by side.
 
-mod function_log;
 mod provider_hints;
 mod readiness;
 mod rollback;
 mod strategy;
 mod verify;
 mod wait;
-mod waited;
 
 use std::collections::BTreeSet;
 

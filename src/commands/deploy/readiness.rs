@@ -6,29 +6,20 @@ use crate::function::api::Status;
 use crate::function::image::is_same_image;
 use crate::function::outcome::Replicas;
 
-/// The replicas of the version before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Baseline {
-    available: u64,
-    desired: u64,
-}
+/// The replicas before the deploy if there were none: every available replica is new.
+pub(super) const NONE: Replicas = Replicas { desired: 0, available: 0 };
+/// The replicas before the deploy if there may have been any number.
+pub(super) const UNKNOWN: Replicas = Replicas { desired: u64::MAX, available: u64::MAX };
 
-impl Baseline {
-    /// There was none: every available replica is new.
-    pub(crate) const NONE: Self = Self { available: 0, desired: 0 };
-    /// There may have been any number.
-    pub(crate) const UNKNOWN: Self = Self { available: u64::MAX, desired: u64::MAX };
-}
-
-impl From<&Status> for Baseline {
+impl From<&Status> for Replicas {
     fn from(status: &Status) -> Self {
-        Self { available: status.available_replicas, desired: status.replicas }
+        Self { desired: status.replicas, available: status.available_replicas }
     }
 }
 
 /// How the rollout behind the gateway runs functions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Rollout {
+pub(super) enum Rollout {
     /// It rolls an update out: old replicas count as available until new ones are.
     Kubernetes {
         /// How long replicas have to stay available to be assumed ready if nothing shows that they are new; absent if they never
@@ -44,7 +35,7 @@ pub(crate) enum Rollout {
 
 /// The state of a function by its statuses so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum State {
+pub(super) enum State {
     Waiting,
     Ready,
     /// Nothing shows that the available replicas are new, and nothing that they are not.
@@ -55,10 +46,11 @@ pub(crate) enum State {
 
 /// One function that is watched until it is ready.
 #[derive(Debug)]
-pub(crate) struct ReadinessTracker {
+pub(super) struct ReadinessTracker {
     image: String,
     rollout: Rollout,
-    baseline: Baseline,
+    /// The replicas of the version before.
+    baseline: Replicas,
     /// The most replicas that were desired at any time: the old version had no more of them.
     most: u64,
     /// The fewest available replicas since the deploy.
@@ -69,36 +61,35 @@ pub(crate) struct ReadinessTracker {
 }
 
 impl ReadinessTracker {
-    pub(crate) fn new(image: &str, baseline: Baseline, rollout: Rollout) -> Self {
+    pub(super) fn new(image: &str, baseline: Replicas, rollout: Rollout) -> Self {
         let image = image.to_owned();
         Self { image, rollout, baseline, most: baseline.desired, fewest: u64::MAX, stable_since: None, seen: None }
     }
 
     /// True if only a moment of the update shows that the new version is ready: the moment in which its first replica is
     /// available, and the old one is not removed yet.
-    pub(crate) fn needs_dense_looks(&self) -> bool {
+    pub(super) fn needs_dense_looks(&self) -> bool {
         matches!(self.rollout, Rollout::Kubernetes { .. }) && self.baseline.available > 0
     }
 
     /// True if it may be assumed to be ready.
-    pub(crate) fn may_be_assumed(&self) -> bool {
+    pub(super) fn may_be_assumed(&self) -> bool {
         matches!(self.rollout, Rollout::Kubernetes { settle: Some(_) })
     }
 
     /// It did not exist any more, and was created again.
-    pub(crate) fn created_again(&mut self) {
-        *self = Self::new(&self.image, Baseline::NONE, self.rollout);
+    pub(super) fn created_again(&mut self) {
+        *self = Self::new(&self.image, NONE, self.rollout);
     }
 
     /// Evaluates the status at this time.
-    pub(crate) fn look(&mut self, status: Option<&Status>, now: Instant) -> State {
-        let replicas = |status: &Status| Replicas { desired: status.replicas, available: status.available_replicas };
-        self.seen = status.map(|status| (replicas(status), status.image.clone()));
+    pub(super) fn look(&mut self, status: Option<&Status>, now: Instant) -> State {
+        self.seen = status.map(|status| (Replicas::from(status), status.image.clone()));
         let Some(status) = status.filter(|status| is_same_image(&status.image, &self.image)) else {
             self.stable_since = None;
             return State::Waiting;
         };
-        let replicas = replicas(status);
+        let replicas = Replicas::from(status);
         match self.rollout {
             Rollout::Kubernetes { settle } => self.rolled_out(replicas, now, settle),
             Rollout::Faasd { lasting } => {
@@ -147,7 +138,7 @@ mod tests {
     const FAASD: Rollout = Rollout::Faasd { lasting: Duration::from_secs(2) };
 
     /// The second at which a function on Kubernetes is ready.
-    fn ready_at(baseline: Baseline, seen: &[(u64, &str, u64, u64)]) -> Option<u64> {
+    fn ready_at(baseline: Replicas, seen: &[(u64, &str, u64, u64)]) -> Option<u64> {
         ended_at(KUBERNETES, baseline, seen).map(|(second, state)| {
             assert!(matches!(state, State::Ready | State::Assumed));
             second
@@ -155,7 +146,7 @@ mod tests {
     }
 
     /// The second at which the watch is over, for statuses (second, image, desired, available) seen one after the other, and how.
-    fn ended_at(rollout: Rollout, baseline: Baseline, seen: &[(u64, &str, u64, u64)]) -> Option<(u64, State)> {
+    fn ended_at(rollout: Rollout, baseline: Replicas, seen: &[(u64, &str, u64, u64)]) -> Option<(u64, State)> {
         let start = Instant::now();
         let mut tracker = ReadinessTracker::new("acme/f:2", baseline, rollout);
         seen.iter().find_map(|(second, image, replicas, available_replicas)| {
@@ -171,17 +162,17 @@ mod tests {
         })
     }
 
-    fn old(desired: u64, available: u64) -> Baseline {
-        Baseline { available, desired }
+    fn old(desired: u64, available: u64) -> Replicas {
+        Replicas { desired, available }
     }
 
     const NEW: &str = "acme/f:2";
 
     #[test]
     fn of_a_function_without_old_replicas_one_available_is_enough() {
-        assert_eq!(ready_at(Baseline::NONE, &[(0, NEW, 3, 0), (1, NEW, 3, 1)]), Some(1));
+        assert_eq!(ready_at(NONE, &[(0, NEW, 3, 0), (1, NEW, 3, 1)]), Some(1));
         assert_eq!(ready_at(old(1, 0), &[(0, NEW, 1, 0), (1, NEW, 1, 1)]), Some(1));
-        assert_eq!(ready_at(Baseline::NONE, &[(0, NEW, 1, 0), (600, NEW, 1, 0)]), None);
+        assert_eq!(ready_at(NONE, &[(0, NEW, 1, 0), (600, NEW, 1, 0)]), None);
     }
 
     #[test]
@@ -192,10 +183,7 @@ mod tests {
 
     #[test]
     fn another_image_is_never_ready() {
-        assert_eq!(
-            ready_at(Baseline::NONE, &[(0, "acme/f:1", 1, 1), (60, "acme/f:1", 1, 1), (61, NEW, 1, 1)]),
-            Some(61)
-        );
+        assert_eq!(ready_at(NONE, &[(0, "acme/f:1", 1, 1), (60, "acme/f:1", 1, 1), (61, NEW, 1, 1)]), Some(61));
     }
 
     #[test]
@@ -216,13 +204,13 @@ mod tests {
     #[test]
     fn where_nothing_tells_them_apart_all_have_to_stay_available_for_a_while() {
         assert_eq!(ready_at(old(1, 1), &[(0, NEW, 1, 1), (9, NEW, 1, 1), (10, NEW, 1, 1)]), Some(10));
-        assert_eq!(ready_at(Baseline::UNKNOWN, &[(0, NEW, 1, 1), (9, NEW, 1, 1), (10, NEW, 1, 1)]), Some(10));
+        assert_eq!(ready_at(UNKNOWN, &[(0, NEW, 1, 1), (9, NEW, 1, 1), (10, NEW, 1, 1)]), Some(10));
         assert_eq!(ready_at(old(1, 1), &[(0, NEW, 2, 1), (100, NEW, 2, 1), (200, NEW, 2, 1)]), None);
     }
 
     #[test]
     fn function_that_is_not_there_is_not_ready() {
-        let mut tracker = ReadinessTracker::new(NEW, Baseline::NONE, KUBERNETES);
+        let mut tracker = ReadinessTracker::new(NEW, NONE, KUBERNETES);
         assert_eq!(tracker.look(None, Instant::now()), State::Waiting);
         assert!(tracker.seen.is_none());
     }
@@ -241,28 +229,25 @@ mod tests {
         let strict = Rollout::Kubernetes { settle: None };
         assert_eq!(ended_at(strict, old(1, 1), &[(0, NEW, 1, 1), (100, NEW, 1, 1), (300, NEW, 1, 1)]), None);
         assert_eq!(ended_at(strict, old(1, 1), &[(0, NEW, 1, 1), (300, NEW, 1, 2)]), Some((300, State::Ready)));
-        assert_eq!(ended_at(strict, Baseline::UNKNOWN, &[(0, NEW, 1, 1), (300, NEW, 1, 1)]), None);
+        assert_eq!(ended_at(strict, UNKNOWN, &[(0, NEW, 1, 1), (300, NEW, 1, 1)]), None);
     }
 
     #[test]
     fn process_of_faasd_has_to_last() {
         assert_eq!(ended_at(FAASD, old(1, 1), &[(0, NEW, 1, 1), (1, NEW, 1, 1)]), None);
-        assert_eq!(ended_at(FAASD, Baseline::NONE, &[(0, NEW, 1, 1), (2, NEW, 1, 1)]), Some((2, State::Ready)));
+        assert_eq!(ended_at(FAASD, NONE, &[(0, NEW, 1, 1), (2, NEW, 1, 1)]), Some((2, State::Ready)));
         // Started, ended and not started again.
         let crash = [(0, NEW, 1, 1), (1, NEW, 0, 0), (2, NEW, 0, 0), (3, NEW, 0, 0)];
-        assert_eq!(ended_at(FAASD, Baseline::NONE, &crash), Some((3, State::Ended)));
+        assert_eq!(ended_at(FAASD, NONE, &crash), Some((3, State::Ended)));
         assert_eq!(ended_at(FAASD, old(1, 1), &[(0, NEW, 0, 0), (2, NEW, 0, 0)]), Some((2, State::Ended)));
-        assert_eq!(
-            ended_at(FAASD, Baseline::NONE, &[(0, NEW, 0, 0), (1, NEW, 1, 1), (3, NEW, 1, 1)]),
-            Some((3, State::Ready))
-        );
+        assert_eq!(ended_at(FAASD, NONE, &[(0, NEW, 0, 0), (1, NEW, 1, 1), (3, NEW, 1, 1)]), Some((3, State::Ready)));
     }
 
     #[test]
     fn only_an_update_of_available_replicas_needs_dense_looks() {
         let needs = |rollout, baseline| ReadinessTracker::new(NEW, baseline, rollout).needs_dense_looks();
-        assert!(needs(KUBERNETES, old(1, 1)) && needs(KUBERNETES, Baseline::UNKNOWN));
-        assert!(!needs(KUBERNETES, Baseline::NONE) && !needs(KUBERNETES, old(1, 0)) && !needs(FAASD, old(1, 1)));
+        assert!(needs(KUBERNETES, old(1, 1)) && needs(KUBERNETES, UNKNOWN));
+        assert!(!needs(KUBERNETES, NONE) && !needs(KUBERNETES, old(1, 0)) && !needs(FAASD, old(1, 1)));
         let mut tracker = ReadinessTracker::new(NEW, old(1, 1), KUBERNETES);
         tracker.created_again();
         assert!(!tracker.needs_dense_looks());

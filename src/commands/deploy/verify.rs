@@ -1,14 +1,15 @@
 //! `VERIFY`: calls functions once they are ready, side by side, and shows what failed.
 
+use std::cell::Cell;
+
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use tokio::time::{Duration, Instant, sleep, timeout_at};
 
-use super::function_log::FunctionLogs;
 use crate::commands::calls::{Call, CallResponse, Caller, Payload, no_response, refused};
 use crate::commands::concurrent::Session;
 use crate::config::{Verify, VerifyCall};
-use crate::console::log;
+use crate::console::log::{self, quote};
 use crate::diagnostic::{Diagnostic, Explain as _, Failure};
 use crate::function::FunctionName;
 use crate::function::outcome::CallOutcome;
@@ -20,6 +21,10 @@ const PAUSE: Duration = Duration::from_millis(200);
 const PAUSE_MOST: Duration = Duration::from_secs(2);
 /// How much of the response of a failed call is logged, in bytes.
 const SHOWN: usize = 2048;
+/// How much of a function's log is shown, in lines.
+const LOG_LINES: usize = 10;
+/// A log that takes longer to read is not shown.
+const LOG_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) struct Verifier<'a> {
     pub(super) session: Session<'a>,
@@ -67,12 +72,12 @@ impl Verifier<'_> {
         match problem {
             None => tracing::info!(
                 "`{}` returned {} in {}",
-                log::quote(&call.text),
+                quote(&call.text),
                 outcome.status.unwrap_or_default(),
                 log::duration(outcome.duration)
             ),
             Some(problem) => {
-                problem.clone().at(format!("`VERIFY {}`", log::quote(&call.text))).log();
+                problem.clone().at(format!("`VERIFY {}`", quote(&call.text))).log();
                 outcome.problem = Some(problem);
                 logs.show(&outcome.function).await;
             }
@@ -109,7 +114,7 @@ impl Verifier<'_> {
                             if answered.is_doubtful(b"") {
                                 tracing::warn!(
                                     "`{}`: the response is a web page without the gateway's call id: it may not be from the function",
-                                    log::quote(&written.text)
+                                    quote(&written.text)
                                 );
                             }
                             return Ok(());
@@ -169,7 +174,7 @@ fn failed(problem: Diagnostic) -> Diagnostic {
 
 /// The time was up, after no response or after transient ones.
 fn no_verdict(outcome: &CallOutcome, limit: Duration) -> Diagnostic {
-    let (name, limit) = (log::quote(&outcome.function.to_string()), log::duration(limit));
+    let (name, limit) = (quote(&outcome.function.to_string()), log::duration(limit));
     let message = match outcome.status {
         Some(status) => format!("`{name}` still returned {status} after {limit}"),
         None => format!("`{name}` did not respond within {limit}"),
@@ -180,4 +185,45 @@ fn no_verdict(outcome: &CallOutcome, limit: Duration) -> Diagnostic {
 
 fn is_connection_failure(error: &Error) -> bool {
     matches!(error, Error::Transport(transport) if transport.source.is_transient())
+}
+
+/// The logs of several functions, one after the other or side by side.
+pub(super) struct FunctionLogs<'a> {
+    session: Session<'a>,
+    /// True if the log says that they may not be read; once is enough.
+    denied: Cell<bool>,
+}
+
+impl<'a> FunctionLogs<'a> {
+    pub(super) fn new(session: Session<'a>) -> Self {
+        Self { session, denied: Cell::new(false) }
+    }
+
+    /// Logs the last lines of a function's log, if they may be read.
+    pub(super) async fn show(&self, name: &FunctionName) {
+        match tokio::time::timeout(LOG_TIMEOUT, self.session.gateway.logs(name, LOG_LINES)).await {
+            Ok(Ok(lines)) if lines.is_empty() => tracing::info!("`{name}` has written nothing to its log"),
+            Ok(Ok(lines)) => {
+                let platform = lines.iter().any(|line| line.contains("exec format error"));
+                let lines: String = lines.iter().map(|line| format!("\n{}", quote(line))).collect();
+                tracing::info!("the end of the log of `{name}`:{lines}");
+                if platform {
+                    tracing::info!(
+                        "`exec format error`: the image of `{name}` is for another platform than the node; \
+                         `IMAGE_PLATFORMS` checks this before a deploy"
+                    );
+                }
+            }
+            Ok(Err(error)) if error.is_forbidden() => {
+                if !self.denied.replace(true) {
+                    tracing::info!(
+                        "to see the end of a function's log here, grant `Function:Logs` on `{}`",
+                        quote(&name.resource())
+                    );
+                }
+            }
+            Ok(Err(error)) => tracing::info!("the log of `{name}` cannot be read: {}", error),
+            Err(_) => tracing::info!("the log of `{name}` could not be read in {}", log::duration(LOG_TIMEOUT)),
+        }
+    }
 }

@@ -21,20 +21,19 @@ use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
 use tokio::time::{Duration, Instant, interval_at, sleep_until};
 
-use super::function_log::FunctionLogs;
-use super::readiness::{Baseline, ReadinessTracker, Rollout};
-use super::waited::Waited;
+use super::readiness::{NONE, ReadinessTracker, Rollout, State, UNKNOWN};
+use super::verify::FunctionLogs;
 use crate::commands::concurrent::Session;
 use crate::commands::progress::Reporter;
-use crate::console::log;
-use crate::diagnostic::Diagnostic;
+use crate::console::log::{self, quote};
+use crate::diagnostic::{Diagnostic, Explain as _, Failure};
 use crate::function::FunctionName;
 use crate::function::api::Deployment;
-use crate::function::outcome::{Action, FunctionOutcome};
+use crate::function::outcome::{Action, FunctionOutcome, Replicas};
 use crate::gateway::provider::{Provider, Reported};
 use crate::gateway::statuses::{StatusResult, Statuses};
-use crate::gateway::{Creation, Error, Gateway};
-use crate::text::count;
+use crate::gateway::{Creation, Error};
+use crate::text::{count, list};
 
 /// How long looks are dense: in this time most updates have their first new replica.
 const DENSE: Duration = Duration::from_secs(15);
@@ -47,6 +46,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 const PAUSE_MOST: Duration = Duration::from_secs(2);
 /// Dense rounds under way at once.
 const MOST_ROUNDS: usize = 16;
+/// How long a function has to be missing to be created again: a status may lag behind its creation.
+const MISSING: Duration = Duration::from_millis(500);
 /// How often the log says what is still waited for.
 const PROGRESS: Duration = Duration::from_secs(10);
 /// More functions are not named in one line.
@@ -65,24 +66,6 @@ pub(super) struct Waiter<'a> {
     pub(super) reported: Reported,
 }
 
-/// When the next round of looks begins.
-struct Rhythm {
-    started: Instant,
-    limit: Duration,
-    pause: Duration,
-    next: Instant,
-}
-
-impl Rhythm {
-    /// After a round, if it was not a dense one.
-    fn rest(&mut self) {
-        // The last round is shortly before the time is up.
-        let left = self.limit.saturating_sub(self.started.elapsed()).saturating_sub(PAUSE);
-        self.pause = (self.pause * 3 / 2).clamp(PAUSE, PAUSE_MOST).min(left);
-        self.next = Instant::now() + self.pause;
-    }
-}
-
 impl Waiter<'_> {
     /// Waits for all functions that were deployed, and sets the result in their outcomes. `before` is what ran before the
     /// deploy, and `deployments` what was sent, in the same order.
@@ -94,16 +77,12 @@ impl Waiter<'_> {
     ) {
         let started = Instant::now();
         let provider = self.session.gateway.provider().await;
-        let mut waited = self.watched(provider, outcomes, deployments, before);
+        let mut waited = self.watched(provider, outcomes, deployments, before, started);
         if waited.is_empty() {
             return;
         }
-        tracing::info!(
-            "waiting until {} {} ready, at most {}",
-            count(waited.len(), "function"),
-            if waited.len() == 1 { "is" } else { "are" },
-            log::duration(self.limit)
-        );
+        let (functions, are) = (count(waited.len(), "function"), if waited.len() == 1 { "is" } else { "are" });
+        tracing::info!("waiting until {functions} {are} ready, at most {}", log::duration(self.limit));
         self.watch(&mut waited, started).await;
         warn_of_assumed(&waited, self.settle());
         self.session.reporter.flush();
@@ -114,41 +93,51 @@ impl Waiter<'_> {
 
     /// Looks at the functions until all are done, the time is up or the run is stopped.
     async fn watch(&self, waited: &mut [Waited<'_>], started: Instant) {
-        let Session { gateway, shutdown, reporter, .. } = self.session;
+        let Session { gateway, shutdown, .. } = self.session;
         let names: Vec<FunctionName> = waited.iter().map(|function| function.outcome.function.clone()).collect();
         let statuses = Statuses::watching(gateway).await;
         let (mut rounds, mut creations) = (FuturesUnordered::new(), FuturesUnordered::new());
-        let mut rhythm = Rhythm { started, limit: self.limit, pause: Duration::ZERO, next: started };
+        let (mut pause, mut next) = (Duration::ZERO, started);
         let mut ticks = interval_at(started + PROGRESS, PROGRESS);
         while open(waited).next().is_some() {
             let is_dense = is_dense(waited, started);
             let may_begin = rounds.is_empty() || is_dense && rounds.len() < MOST_ROUNDS;
             tokio::select! {
                 biased;
-                failure = shutdown.wait() => open(waited).for_each(|(_, function)| function.stop(failure, started)),
+                failure = shutdown.wait() => open(waited).for_each(|(_, function)| function.stop(failure)),
                 () = sleep_until(started + self.limit) => {
-                    open(waited).for_each(|(_, function)| function.give_up(self.limit, started, reporter));
+                    open(waited).for_each(|(_, function)| function.give_up(self.limit));
                 }
                 Some(round) = rounds.next() => {
                     let (places, readings): (Vec<usize>, Vec<StatusResult>) = round;
                     if !is_dense || readings.iter().all(Result::is_err) {
-                        rhythm.rest();
+                        // The last round is shortly before the time is up.
+                        let left = self.limit.saturating_sub(started.elapsed()).saturating_sub(PAUSE);
+                        pause = (pause * 3 / 2).clamp(PAUSE, PAUSE_MOST).min(left);
+                        next = Instant::now() + pause;
                     }
-                    evaluate(waited, &places, readings, started, reporter);
+                    for (place, reading) in places.into_iter().zip(readings) {
+                        // Another round may have been faster.
+                        if !waited[place].is_done {
+                            waited[place].look(reading);
+                        }
+                    }
                     for (place, function) in open(waited).filter(|(_, function)| function.is_missing()) {
-                        function.creates();
-                        creations.push(create(gateway, place, &names[place], function.deployment));
+                        // No other creation is begun while this one is under way.
+                        function.is_created_again = true;
+                        let (target, body) = (&names[place], function.deployment.to_json());
+                        creations.push(async move { (place, gateway.create(target, body).await) });
                     }
                 }
-                Some((place, created)) = creations.next() => waited[place].created(created, started, reporter),
+                Some((place, created)) = creations.next() => waited[place].created(created),
                 _ = ticks.tick() => tracing::info!("{}", progress(waited, started.elapsed(), self.limit)),
                 // Dense rounds overlap if the gateway is far.
-                () = sleep_until(rhythm.next), if may_begin => {
+                () = sleep_until(next), if may_begin => {
                     let places: Vec<usize> = open(waited).map(|(place, _)| place).collect();
                     let targets: Vec<&FunctionName> = places.iter().map(|place| &names[*place]).collect();
                     let readings = statuses.read(&targets);
                     rounds.push(async move { (places, readings.await) });
-                    rhythm.next = statuses.next_turn();
+                    next = statuses.next_turn();
                 }
             }
         }
@@ -160,20 +149,21 @@ impl Waiter<'_> {
 
     /// The functions that were deployed, with the replicas of the previous version.
     fn watched<'o>(
-        &self,
+        &'o self,
         provider: Provider,
         outcomes: &'o mut [FunctionOutcome],
         deployments: &[&'o Deployment],
         before: &[StatusResult],
+        started: Instant,
     ) -> Vec<Waited<'o>> {
         let all = outcomes.iter_mut().zip(deployments).enumerate();
         let deployed = all.filter(|(_, (outcome, _))| outcome.problem.is_none());
         let watched = deployed.map(|(index, (outcome, deployment))| {
             let before = before.get(index);
             let old = match (outcome.action, before) {
-                (Action::Created | Action::Replaced | Action::Unchanged, _) => Baseline::NONE,
-                (_, Some(Ok(Some(status)))) => Baseline::from(status),
-                _ => Baseline::UNKNOWN,
+                (Action::Created | Action::Replaced | Action::Unchanged, _) => NONE,
+                (_, Some(Ok(Some(status)))) => Replicas::from(status),
+                _ => UNKNOWN,
             };
             // An update that changes nothing may replace no replica.
             let is_unchanged = matches!(before, Some(Ok(Some(status))) if self.reported.is_complete()
@@ -183,7 +173,7 @@ impl Waiter<'_> {
                 _ => Rollout::Kubernetes { settle: (self.may_assume || is_unchanged).then(|| self.settle()) },
             };
             let tracker = ReadinessTracker::new(outcome.image.as_deref().unwrap_or_default(), old, platform);
-            Waited::new(outcome, deployment, tracker)
+            Waited::new(outcome, deployment, tracker, started, self.session.reporter)
         });
         watched.collect()
     }
@@ -203,36 +193,12 @@ fn is_dense(waited: &[Waited<'_>], started: Instant) -> bool {
     })
 }
 
-fn evaluate(
-    waited: &mut [Waited<'_>],
-    places: &[usize],
-    readings: Vec<StatusResult>,
-    started: Instant,
-    reporter: &Reporter<'_>,
-) {
-    for (place, reading) in places.iter().zip(readings) {
-        // Another round may have been faster.
-        if let Some(function) = waited.get_mut(*place).filter(|function| !function.is_done) {
-            function.look(reading, started, reporter);
-        }
-    }
-}
-
-async fn create(
-    gateway: &Gateway,
-    place: usize,
-    target: &FunctionName,
-    deployment: &Deployment,
-) -> (usize, Result<Creation, Error>) {
-    (place, gateway.create(target, deployment.to_json()).await)
-}
-
 fn warn_of_assumed(waited: &[Waited<'_>], settle: Duration) {
     let assumed: Vec<_> = waited.iter().filter(|function| function.is_assumed).collect();
     if assumed.is_empty() {
         return;
     }
-    let names = names(assumed.iter().map(|function| format!("`{}`", function.outcome.function)));
+    let names = log::names(assumed.iter().map(|function| function.outcome.function.to_string()), MOST_NAMED);
     let message = format!(
         "assumed to be ready: {names}; all replicas stayed available for {}, but they may be old ones: the gateway does not \
          distinguish them, and the new version was not seen",
@@ -243,18 +209,11 @@ fn warn_of_assumed(waited: &[Waited<'_>], settle: Duration) {
     Diagnostic::warning(message).with_hint(hint).log();
 }
 
-/// At most [`MOST_NAMED`] of them.
-fn names(all: impl ExactSizeIterator<Item = String>) -> String {
-    let more = all.len().saturating_sub(MOST_NAMED);
-    let named: Vec<_> = all.take(MOST_NAMED).collect();
-    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
-    format!("{}{more}", named.join(", "))
-}
-
 /// `still waiting for 2 functions, 10 s of 5 min: a 0/1, b 1/2`.
 fn progress(waited: &[Waited<'_>], elapsed: Duration, limit: Duration) -> String {
     let open: Vec<_> = waited.iter().filter(|function| !function.is_done).collect();
-    let named = names(open.iter().map(|function| format!("`{}` {}", function.outcome.function, function.count())));
+    let named = open.iter().map(|function| format!("`{}` {}", function.outcome.function, function.count()));
+    let named = list(named, MOST_NAMED);
     format!(
         "still waiting for {}, {} of {}: {named} available",
         count(open.len(), "function"),
@@ -263,20 +222,204 @@ fn progress(waited: &[Waited<'_>], elapsed: Duration, limit: Duration) -> String
     )
 }
 
+/// A function that was deployed.
+struct Waited<'a> {
+    outcome: &'a mut FunctionOutcome,
+    deployment: &'a Deployment,
+    tracker: ReadinessTracker,
+    /// When the watch began.
+    started: Instant,
+    reporter: &'a Reporter<'a>,
+    is_done: bool,
+    /// It is ready, but nothing shows that the ready replicas are new.
+    is_assumed: bool,
+    /// Why its status could not be read last.
+    error: Option<Error>,
+    /// Since when the gateway does not have it.
+    missing_since: Option<Instant>,
+    is_created_again: bool,
+}
+
+impl<'a> Waited<'a> {
+    fn new(
+        outcome: &'a mut FunctionOutcome,
+        deployment: &'a Deployment,
+        tracker: ReadinessTracker,
+        started: Instant,
+        reporter: &'a Reporter<'a>,
+    ) -> Self {
+        Self {
+            outcome,
+            deployment,
+            tracker,
+            started,
+            reporter,
+            is_done: false,
+            is_assumed: false,
+            error: None,
+            missing_since: None,
+            is_created_again: false,
+        }
+    }
+
+    /// Evaluates a status.
+    fn look(&mut self, reading: StatusResult) {
+        match reading {
+            Ok(status) => {
+                self.error = None;
+                let now = Instant::now();
+                self.missing_since = if status.is_some() { None } else { self.missing_since.or(Some(now)) };
+                match self.tracker.look(status.as_ref(), now) {
+                    State::Waiting => {}
+                    State::Ready => self.is_ready(),
+                    // The warning of all that are assumed names it.
+                    State::Assumed => {
+                        self.is_assumed = true;
+                        self.set(Some(true));
+                    }
+                    State::Ended => self.end(Some(false), self.ended()),
+                }
+            }
+            Err(error) if error.failure() == Failure::Permission => {
+                let problem = self.reporter.failed(&error);
+                let message = format!("deployed, readiness unknown: {}", problem.message);
+                self.end(None, Diagnostic { message, ..problem });
+            }
+            // A transient failure: the next look may succeed.
+            Err(error) => self.error = Some(error),
+        }
+    }
+
+    fn is_ready(&mut self) {
+        self.set(Some(true));
+        let (name, took) = (&self.outcome.function, log::duration(self.started.elapsed()));
+        tracing::info!("`{name}` is ready after {took}: {} available", self.count());
+    }
+
+    fn end(&mut self, ready: Option<bool>, problem: Diagnostic) {
+        self.set(ready);
+        self.reporter.problem(self.outcome, &problem);
+        self.outcome.problem = Some(problem);
+    }
+
+    fn set(&mut self, ready: Option<bool>) {
+        self.is_done = true;
+        self.outcome.ready = ready;
+        self.outcome.replicas = self.tracker.seen.as_ref().map(|(replicas, _)| *replicas);
+        self.outcome.duration += self.started.elapsed();
+    }
+
+    /// The run was stopped.
+    fn stop(&mut self, failure: Failure) {
+        self.set(None);
+        let message = "deployed; the run was stopped before it was ready";
+        self.outcome.problem = Some(Diagnostic::new(failure, message));
+    }
+
+    /// The time is up.
+    fn give_up(&mut self, limit: Duration) {
+        // If its status could not be read, the function may be ready.
+        let ready = if self.error.is_some() || !self.is_read() { None } else { Some(false) };
+        self.end(ready, self.problem(limit));
+    }
+
+    /// True if it has to be created again: something else removed it, or its removal was under way when it was deployed.
+    fn is_missing(&self) -> bool {
+        !self.is_done && !self.is_created_again && self.missing_since.is_some_and(|since| since.elapsed() >= MISSING)
+    }
+
+    fn is_read(&self) -> bool {
+        self.tracker.seen.is_some() || self.missing_since.is_some()
+    }
+
+    fn created(&mut self, created: Result<Creation, Error>) {
+        match created {
+            Ok(Creation::Accepted) => {
+                let name = &self.outcome.function;
+                tracing::warn!(
+                    "`{name}` was removed by something else after this run deployed it: it is created again"
+                );
+                self.outcome.action = Action::Created;
+                self.tracker.created_again();
+            }
+            // The removal is not complete yet, or it is there again.
+            Ok(Creation::Exists { .. }) => {
+                self.is_created_again = false;
+                self.missing_since = None;
+            }
+            Err(error) => {
+                let problem = self.reporter.failed(&error);
+                let message =
+                    format!("deployed, but then removed by something else, and not created again: {}", problem.message);
+                self.end(Some(false), Diagnostic { message, ..problem });
+            }
+        }
+    }
+
+    /// Available of desired replicas.
+    fn count(&self) -> String {
+        match &self.tracker.seen {
+            Some((Replicas { desired: 0, .. }, _)) => "scaled to zero, no replica".to_owned(),
+            Some((Replicas { desired, available }, _)) => format!("{available}/{desired}"),
+            None => "-".to_owned(),
+        }
+    }
+
+    /// Why it is not ready when the time is up.
+    fn problem(&self, limit: Duration) -> Diagnostic {
+        let limit = log::duration(limit);
+        let problem = |fault: &str, seen: &str| {
+            Diagnostic::new(Failure::NotReady, format!("deployed, but {fault} within {limit}: {seen}"))
+        };
+        match (&self.error, &self.tracker.seen) {
+            (Some(error), _) => {
+                let (message, hint) = (error.to_string(), error.hint());
+                Diagnostic { hint, ..problem("not known to be ready", &message) }
+            }
+            (None, None) if !self.is_read() => {
+                problem("not known to be ready", "the gateway did not report its status")
+            }
+            (None, None) => problem("not ready", "the function no longer exists")
+                .with_hint("check whether something else deleted it"),
+            (None, Some((Replicas { desired, available }, image))) => {
+                let seen = format!("{available} of {desired} replicas available, image `{}`", quote(image));
+                if available >= desired && !self.tracker.may_be_assumed() {
+                    return problem("not seen to be ready", &seen).with_hint(
+                        "the available replicas may all be old: check that the new image exists and starts. If an update is \
+                         ready and this is not seen, add a `VERIFY` call whose response differs between the versions, or use \
+                         `STRATEGY: replace`",
+                    );
+                }
+                problem("not ready", &seen).with_hint(
+                    "check that the image exists and can be pulled, that the function starts, and that the cluster has room \
+                     for it; if it only needs more time, increase `WAIT_TIMEOUT`",
+                )
+            }
+        }
+    }
+
+    /// Why it will never be ready.
+    fn ended(&self) -> Diagnostic {
+        let image = self.tracker.seen.as_ref().map(|(_, image)| quote(image)).unwrap_or_default();
+        let message = format!("deployed, but not ready: its process has ended, image `{image}`");
+        Diagnostic::new(Failure::NotReady, message)
+            .with_hint("faasd does not start it again: check that the function starts, and that its secrets are right")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::function::api::Status;
-    use crate::function::outcome::FunctionOutcome;
 
     /// The progress of functions, each with its available and desired replicas.
     fn progress_of(functions: &[(String, Option<(u64, u64)>)], elapsed: Duration) -> String {
         let outcome = |name: &str| FunctionOutcome::new(FunctionName::new(name, None::<String>), String::new());
         let mut outcomes: Vec<_> = functions.iter().map(|(name, _)| outcome(name)).collect();
         let deployment = Deployment::default();
+        let reporter = Reporter::new(&|_| Vec::new());
         let waited = outcomes.iter_mut().zip(functions).map(|(outcome, (_, seen))| {
-            let mut tracker =
-                ReadinessTracker::new("acme/f:2", Baseline::UNKNOWN, Rollout::Kubernetes { settle: None });
+            let mut tracker = ReadinessTracker::new("acme/f:2", UNKNOWN, Rollout::Kubernetes { settle: None });
             let status = seen.map(|(available_replicas, replicas)| Status {
                 image: "acme/f:2".to_owned(),
                 available_replicas,
@@ -284,7 +427,7 @@ mod tests {
                 ..Status::default()
             });
             tracker.look(status.as_ref(), Instant::now());
-            Waited::new(outcome, &deployment, tracker)
+            Waited::new(outcome, &deployment, tracker, Instant::now(), &reporter)
         });
         progress(&waited.collect::<Vec<_>>(), elapsed, Duration::from_secs(300))
     }
