@@ -7,7 +7,7 @@
 //!
 //! - [`commands`]: one file or folder per `COMMAND`, none of which imports another, and beside them what they share:
 //!   `prepare/` finds every problem before anything is sent, `images.rs` asks registries, `concurrent.rs` does the same for
-//!   several functions, `calls/` calls them, `resources.rs` writes secrets and namespaces. `deploy/` has the strategies, waiting, `VERIFY` and rollback.
+//!   several functions, `calls/` calls them, `removal.rs` removes them, `resources.rs` writes secrets and namespaces. `deploy/` has the strategies, waiting, `VERIFY` and rollback.
 //! - [`gateway`]: HTTP requests to OpenFaaS: token exchange, functions, secrets, namespaces, invocations, logs. Knows nothing of YAML or variables.
 //! - [`config`]: the environment, read once: the table of variables, their values, and warnings about them.
 //! - [`report`]: the files and reports of a run: JSON, JUnit, Code Insights, output variables, shared variables.

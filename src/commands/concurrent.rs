@@ -1,8 +1,7 @@
 //! Runs the same action for several functions concurrently.
 
 use std::cell::Cell;
-use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
@@ -12,16 +11,10 @@ use crate::console::log::quote;
 use crate::diagnostic::{Diagnostic, Failure};
 use crate::function::FunctionName;
 use crate::function::image::is_same_tag;
-use crate::function::outcome::{Action, FunctionOutcome, Left, Location};
-use crate::gateway::{Deletion, Error, Gateway, Repeat};
+use crate::function::outcome::{Action, FunctionOutcome, Left};
+use crate::gateway::{Error, Gateway};
 use crate::shutdown::Shutdown;
 use crate::text::count;
-
-/// How long a removal may take. Kubernetes gives the processes of a function 30 s by default.
-const REMOVAL: Duration = Duration::from_secs(120);
-/// The pause between two looks at a function that is removed; it grows to [`PAUSE_MOST`].
-const PAUSE: Duration = Duration::from_millis(100);
-const PAUSE_MOST: Duration = Duration::from_secs(2);
 
 /// The session of a run, once everything is checked.
 #[derive(Clone, Copy)]
@@ -97,54 +90,6 @@ pub(crate) async fn each<T>(
         reporter.not_started(&breaker.problem(), left.map(|outcome| outcome.function.clone()).collect());
     }
     outcomes
-}
-
-/// Deletes functions concurrently, each with its place in the stack file; the outcomes are in the same order. Those of
-/// namespaces that do not exist are not there either: a provider refuses requests for them.
-pub(crate) async fn remove(
-    session: &Session<'_>,
-    gone: &BTreeSet<String>,
-    targets: Vec<(FunctionName, Option<Location>)>,
-) -> Vec<FunctionOutcome> {
-    let gateway = session.gateway;
-    let begun = targets.into_iter().map(|(target, place)| (FunctionOutcome { place, ..begun(gateway, target) }, ()));
-    each(session, begun, async |target, ()| {
-        if target.namespace.as_ref().is_some_and(|namespace| gone.contains(namespace)) {
-            return Ok(Action::Absent);
-        }
-        match gateway.delete(target).await {
-            Ok(Deletion::Accepted) => until_gone(session, target).await,
-            Ok(Deletion::NotFound) => Ok(Action::Absent),
-            // If the function no longer exists, only the response was lost.
-            Ok(Deletion::Unknown(error)) if error.status().is_none() || error.is_transient() => {
-                match gateway.get(target, Repeat::Always).await {
-                    Ok(None) => Ok(Action::Removed),
-                    _ => Err(error.into()),
-                }
-            }
-            Ok(Deletion::Unknown(error)) | Err(error) => Err(error.into()),
-        }
-    })
-    .await
-}
-
-/// Waits until a function is gone: Kubernetes keeps it until its replicas have stopped, and what is deployed meanwhile is removed
-/// with it.
-async fn until_gone(session: &Session<'_>, target: &FunctionName) -> Result<Action, Failed> {
-    let started = Instant::now();
-    let mut pause = PAUSE;
-    // Without permission to look, or without a response, all that is known is that the deletion was accepted.
-    while let Ok(Some(_)) = session.gateway.get(target, Repeat::NotAfterTimeout).await {
-        if started.elapsed() >= REMOVAL {
-            return Err(Error::NotGone(REMOVAL).into());
-        }
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            _ = session.shutdown.wait() => break,
-        }
-        pause = (pause * 2).min(PAUSE_MOST);
-    }
-    Ok(Action::Removed)
 }
 
 /// Stops a run once this many functions in a row failed because the gateway is not available.

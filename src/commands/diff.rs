@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use crate::commands::concurrent::Session;
 use crate::commands::images;
-use crate::commands::orphans::left_over;
 use crate::commands::permissions;
 use crate::commands::prepare::{Loaded, Preparation, Rejected};
 use crate::commands::progress::Reporter;
+use crate::commands::removal::left_over;
 use crate::commands::resources;
 use crate::config::Deploy;
 use crate::console::log::{self, quote};

@@ -1,9 +1,9 @@
 //! `COMMAND: remove`: deletes the functions of a stack file.
 
-use crate::commands::concurrent::remove;
 use crate::commands::permissions;
 use crate::commands::prepare::{Preparation, Rejected};
 use crate::commands::progress::{self, Reporter};
+use crate::commands::removal::remove;
 use crate::commands::resources;
 use crate::config::Remove;
 use crate::function::outcome::Outcome;

@@ -10,16 +10,16 @@ mod wait;
 use std::collections::BTreeSet;
 
 use crate::commands::calls::{Payload, open_payload};
-use crate::commands::concurrent::{self, Failed, Session, each, remove};
+use crate::commands::concurrent::{self, Failed, each};
 use crate::commands::deploy::rollback::{Before, Rollback};
-use crate::commands::deploy::strategy::{FunctionDeployer, WantedFunction};
+use crate::commands::deploy::strategy::{Deployer, WantedFunction};
 use crate::commands::deploy::verify::Verifier;
 use crate::commands::deploy::wait::Waiter;
-use crate::commands::images::{self, Checked};
-use crate::commands::orphans::left_over;
+use crate::commands::images;
 use crate::commands::permissions;
 use crate::commands::prepare::{Loaded, Preparation, Rejected};
 use crate::commands::progress::{self, Reporter};
+use crate::commands::removal::{left_over, remove};
 use crate::commands::resources;
 use crate::config::Deploy;
 use crate::console::log;
@@ -49,15 +49,18 @@ pub(crate) async fn run(mut preparation: Preparation<'_>, deploy: &Deploy) -> Re
     let digests = checked.apply(&mut loaded.functions, deploy.images.pin);
     let refused = checked.worst().is_some();
     if refused {
-        outcome.functions = refused_functions(&gateway, &loaded.functions, &checked);
+        outcome.functions = begun(&gateway, &loaded.functions);
+        for (outcome, function) in outcome.functions.iter_mut().zip(&loaded.functions) {
+            outcome.problem = checked.problem(function).cloned();
+            outcome.action = if outcome.problem.is_some() { Action::Failed } else { Action::NotStarted };
+        }
     }
     match signed_in {
         Ok(()) | Err(Error::Stopped(_)) if refused => {}
         // The table reports that nothing was started.
         Ok(()) | Err(Error::Stopped(_)) => {
-            let session = preparation.session(&gateway, reporter);
-            let deployer = Deployer { session, deploy, payload: payload.as_ref() };
-            if let Err(error) = deployer.all(&loaded, &mut outcome).await {
+            let deployer = Deployer { session: preparation.session(&gateway, reporter), deploy };
+            if let Err(error) = deployer.all(&loaded, payload.as_ref(), &mut outcome).await {
                 outcome.problem = Some(reporter.run_failed(&error));
             }
             reporter.lacking(loaded.names());
@@ -74,23 +77,14 @@ pub(crate) async fn run(mut preparation: Preparation<'_>, deploy: &Deploy) -> Re
     Ok(outcome)
 }
 
-/// A function of the stack file that nothing was done with yet.
-fn begun(gateway: &Gateway, function: &Function) -> FunctionOutcome {
-    FunctionOutcome {
+/// The functions of the stack files, with which nothing was done yet.
+fn begun(gateway: &Gateway, functions: &[Function]) -> Vec<FunctionOutcome> {
+    let begun = functions.iter().map(|function| FunctionOutcome {
         image: Some(function.deployment.image.clone()),
         place: Some(function.location()),
         ..concurrent::begun(gateway, function.name())
-    }
-}
-
-/// All functions as not deployed: those whose images are refused, with the reason.
-fn refused_functions(gateway: &Gateway, functions: &[Function], checked: &Checked) -> Vec<FunctionOutcome> {
-    let refused = functions.iter().map(|function| {
-        let problem = checked.problem(function).cloned();
-        let action = if problem.is_some() { Action::Failed } else { Action::NotStarted };
-        FunctionOutcome { action, problem, ..begun(gateway, function) }
     });
-    refused.collect()
+    begun.collect()
 }
 
 /// `DRY_RUN`: shows what would be sent.
@@ -119,31 +113,24 @@ pub(crate) async fn dry_run(mut preparation: Preparation<'_>, deploy: &Deploy) -
     Ok(preparation.outcome(String::new(), Some(&loaded)))
 }
 
-struct Deployer<'a> {
-    session: Session<'a>,
-    deploy: &'a Deploy,
-    payload: Option<&'a Payload>,
-}
-
 impl Deployer<'_> {
     /// Deploys, waits, rolls back and prunes, as far as that is asked for. An error is one of the run as a whole.
-    async fn all(&self, loaded: &Loaded, outcome: &mut Outcome) -> Result<(), Error> {
+    async fn all(&self, loaded: &Loaded, payload: Option<&Payload>, outcome: &mut Outcome) -> Result<(), Error> {
         let functions = &loaded.functions;
         // Asked early: after a failure the gateway may not answer any more.
         self.session.gateway.provider().await;
         self.namespaces(loaded, outcome).await?;
         if !resources::are_done(&outcome.namespaces) {
-            outcome.functions = self.not_started(functions);
+            outcome.functions = begun(self.session.gateway, functions);
             return Ok(());
         }
         let before = Before::read(&self.session, self.deploy, functions).await?;
         self.secrets(loaded, outcome).await;
         if !resources::are_done(&outcome.secrets) {
-            outcome.functions = self.not_started(functions);
+            outcome.functions = begun(self.session.gateway, functions);
             return Ok(());
         }
-        let unchanged = self.unchanged(functions, &before.readings).await;
-        outcome.functions = self.each(functions, &before.readings, &unchanged).await;
+        outcome.functions = self.each(functions, &before.readings).await;
         if let Some(limit) = self.deploy.wait {
             // A rollback must not depend on an assumption, unless the calls of `VERIFY` decide.
             let may_assume = !self.deploy.rollback || self.deploy.verify.is_some();
@@ -152,7 +139,7 @@ impl Deployer<'_> {
             waiter.wait(&mut outcome.functions, &deployments, &before.readings).await;
             self.session.reporter.flush();
         }
-        if let Some((verify, payload)) = self.deploy.verify.as_deref().zip(self.payload) {
+        if let Some((verify, payload)) = self.deploy.verify.as_deref().zip(payload) {
             let verifier = Verifier { session: self.session, verify, payload, limit: self.deploy.wait_timeout };
             self.verify(&verifier, loaded, outcome).await;
         }
@@ -184,28 +171,18 @@ impl Deployer<'_> {
         outcome.secrets = resources::write_secrets(&self.session, &loaded.secrets, &outcome.namespaces).await;
     }
 
-    fn not_started(&self, functions: &[Function]) -> Vec<FunctionOutcome> {
-        functions.iter().map(|function| begun(self.session.gateway, function)).collect()
-    }
-
-    /// Which functions run already as they would be sent (`ONLY_CHANGED`); another commit in the labels alone is no change.
-    async fn unchanged(&self, functions: &[Function], before: &[StatusResult]) -> Vec<bool> {
-        let same = |(function, before): (&Function, &StatusResult)| matches!(before, Ok(Some(status)) if changes(&status.deployment(), &function.deployment).is_empty());
-        let mut unchanged: Vec<_> = functions.iter().zip(before).map(same).collect();
-        unchanged.resize(functions.len(), false);
-        if !self.deploy.only_changed || !unchanged.contains(&true) {
-            return vec![false; functions.len()];
+    /// True if the functions that run already as they would be sent are not sent again (`ONLY_CHANGED`).
+    async fn skips_unchanged(&self, functions: &[Function], before: &[StatusResult]) -> bool {
+        if !self.deploy.only_changed || !functions.iter().zip(before).any(|(function, before)| runs(function, before)) {
+            return false;
         }
         let namespaces = functions.iter().map(|function| function.deployment.namespace.as_deref()).collect();
         let reported = self.session.gateway.reported(&namespaces).await;
         if !reported.is_complete() {
-            tracing::info!(
-                "`ONLY_CHANGED`: all functions are sent, since the gateway does not report: {}",
-                reported.missing()
-            );
-            return vec![false; functions.len()];
+            let missing = reported.missing();
+            tracing::info!("`ONLY_CHANGED`: all functions are sent, since the gateway does not report: {missing}");
         }
-        unchanged
+        reported.is_complete()
     }
 
     /// Calls what `VERIFY` lists. Functions are verified together: if a call fails, all of this run count as not ready.
@@ -249,27 +226,29 @@ impl Deployer<'_> {
         Ok(())
     }
 
-    async fn each(&self, functions: &[Function], before: &[StatusResult], unchanged: &[bool]) -> Vec<FunctionOutcome> {
-        let gateway = self.session.gateway;
-        let functions = functions.iter().enumerate();
-        let functions = functions
-            .map(|(index, function)| (begun(gateway, function), (function, before.get(index), unchanged[index])));
-        let deployer = FunctionDeployer { session: self.session, deploy: self.deploy };
-        each(&self.session, functions, async |target, (function, before, is_unchanged)| {
-            if is_unchanged {
+    async fn each(&self, functions: &[Function], before: &[StatusResult]) -> Vec<FunctionOutcome> {
+        let skips_unchanged = self.skips_unchanged(functions, before).await;
+        let begun = begun(self.session.gateway, functions).into_iter();
+        // Not every deploy reads what runs before it.
+        let before = before.iter().map(Some).chain(std::iter::repeat(None));
+        each(&self.session, begun.zip(functions.iter().zip(before)), async |target, (function, before)| {
+            if skips_unchanged && before.is_some_and(|before| runs(function, before)) {
                 return Ok(Action::Unchanged);
             }
-            let deployed = deployer.deploy(&WantedFunction { target, deployment: &function.deployment, before }).await;
-            deployed.map_err(|failed| Failed {
-                hint: failed
-                    .error
-                    .provider_says()
-                    .map(|text| provider_hints::advice(text, function, &self.deploy.selection.options)),
-                ..failed
+            let wanted = WantedFunction { target, deployment: &function.deployment, before };
+            let options = &self.deploy.selection.options;
+            self.one(&wanted).await.map_err(|failed| {
+                let hint = failed.error.provider_says().map(|text| provider_hints::advice(text, function, options));
+                Failed { hint, ..failed }
             })
         })
         .await
     }
+}
+
+/// True if a function runs already as it would be sent; another commit in its labels alone is no change.
+fn runs(function: &Function, before: &StatusResult) -> bool {
+    matches!(before, Ok(Some(status)) if changes(&status.deployment(), &function.deployment).is_empty())
 }
 
 pub(crate) fn dry_summary(_: &Outcome) -> String {

@@ -23,7 +23,9 @@ const LOOK_MOST: Duration = Duration::from_secs(300);
 /// How long an update takes at least once it has removed the old version.
 const REMOVED: Duration = Duration::from_secs(5);
 
-pub(super) struct FunctionDeployer<'a> {
+/// A run of the deploy.
+#[derive(Clone, Copy)]
+pub(super) struct Deployer<'a> {
     pub(super) session: Session<'a>,
     pub(super) deploy: &'a Deploy,
 }
@@ -53,8 +55,8 @@ impl From<Uncreated> for Error {
     }
 }
 
-impl FunctionDeployer<'_> {
-    pub(super) async fn deploy(&self, wanted: &WantedFunction<'_>) -> Result<Action, Failed> {
+impl Deployer<'_> {
+    pub(super) async fn one(&self, wanted: &WantedFunction<'_>) -> Result<Action, Failed> {
         match self.deploy.strategy {
             Strategy::Update => self.update(wanted).await,
             Strategy::Create => Ok(self.create(wanted).await?),
