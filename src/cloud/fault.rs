@@ -8,7 +8,6 @@ use crate::console::log::quote;
 use crate::diagnostic::Diagnostic;
 use crate::http::service::{SHORT, ServiceClient, ServiceResponse, about, denied, is_transient, unavailable};
 
-/// An error of a cloud.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct CloudError {
     pub(super) code: String,
@@ -122,10 +121,10 @@ pub(super) async fn send(
     let (status, said) = (response.status.as_u16(), quote(&error.to_string()));
     Err(if is_transient(&response) {
         // Of these, only trouble of the token's issuer has a remedy.
-        let remedy = error.code.starts_with("IDP").then(|| remedy(&error));
-        unavailable(format!("{service} returned {status}: {said}"), remedy)
+        let hint = error.code.starts_with("IDP").then(|| remedy(&error));
+        Diagnostic { hint, ..unavailable(format!("{service} returned {status}: {said}")) }
     } else {
-        denied(format!("{service} {what}: {status} {said}"), remedy(&error))
+        denied(format!("{service} {what}: {status} {said}")).with_hint(remedy(&error))
     })
 }
 

@@ -39,7 +39,6 @@ pub(crate) struct RegistryLogin {
     pub(crate) expires: Option<SystemTime>,
 }
 
-/// The result of asking a cloud for a login.
 type LoginResult = Result<Arc<RegistryLogin>, Diagnostic>;
 
 /// A token, unless it is a word that would be masked wherever it occurs.

@@ -7,7 +7,6 @@ use crate::oidc::{self, BuildContext, Claims, IdToken};
 pub(super) const EXPIRED: &str =
     "the step ran longer than its token is valid: run the pipe earlier, or in a step of its own";
 
-/// The step that a cloud admits or refuses.
 pub(crate) struct Step<'a> {
     pub(super) token: &'a IdToken,
     claims: Claims,

@@ -27,7 +27,7 @@ pub(crate) struct Session<'a> {
 
 /// The outcome of a function that nothing was done with yet.
 pub(crate) fn begun(gateway: &Gateway, target: FunctionName) -> FunctionOutcome {
-    let url = gateway.function_url(&target).into();
+    let url = gateway.invocation_url(&target, false).into();
     FunctionOutcome::new(target, url)
 }
 

@@ -31,7 +31,6 @@ const KEPT_LIMIT: usize = 8 * 1024 * 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Update {
     Accepted,
-    /// There is no function of this name.
     NotFound,
 }
 
@@ -39,7 +38,6 @@ pub(crate) enum Update {
 #[derive(Clone, Debug)]
 pub(crate) enum Deletion {
     Accepted,
-    /// There is no function of this name.
     NotFound,
     /// It may have been carried out: no response came, or one that a proxy may have made.
     Unknown(Error),
@@ -49,7 +47,6 @@ pub(crate) enum Deletion {
 #[derive(Clone, Debug)]
 pub(crate) enum Creation {
     Accepted,
-    /// There is one of this name already.
     Exists {
         /// An earlier try got no response, and may be what created it.
         response_lost: bool,
@@ -213,7 +210,6 @@ fn last_lines(body: &[u8], count: usize) -> Vec<String> {
     lines
 }
 
-/// The wanted functions of a list.
 fn read_list(json: &[u8], wanted: &dyn Fn(&Status) -> bool) -> Result<Vec<Status>, ShapeError> {
     let mut kept = Kept { wanted, functions: Vec::new(), size: 0, is_too_much: false };
     let mut json = serde_json::Deserializer::from_slice(json);

@@ -12,7 +12,6 @@ use crate::function::FunctionName;
 use crate::http::responder::{Responder, status_name};
 use crate::http::retry::{self, Attempt, is_transient_response, wait_after};
 
-/// One invocation, as it is sent.
 pub(crate) struct Invocation<'a> {
     pub method: &'a Method,
     pub target: &'a FunctionName,
@@ -20,9 +19,7 @@ pub(crate) struct Invocation<'a> {
     pub url: Url,
     /// All headers but the token's.
     pub headers: &'a HeaderMap,
-    /// True if it may be sent twice.
     pub idempotent: bool,
-    /// How many times to retry after a transient failure.
     pub retries: u32,
 }
 

@@ -44,7 +44,6 @@ pub(crate) struct Settings {
     pub(crate) url: Url,
     /// Trusted beside the built-in roots.
     pub(crate) ca_cert: Option<CaCert>,
-    /// Accept any certificate.
     pub(crate) accept_any_certificate: bool,
     pub(crate) authenticator: Authenticator,
     /// Sent with every request.
@@ -59,7 +58,6 @@ pub(crate) struct Settings {
     pub(crate) build: BuildContext,
 }
 
-/// The gateway at one URL.
 pub(crate) struct Gateway {
     settings: Settings,
     http: reqwest::Client,
@@ -107,11 +105,6 @@ impl Gateway {
         SafeUrl(&self.settings.url).to_string()
     }
 
-    /// The URL to invoke a function at.
-    pub(crate) fn function_url(&self, target: &FunctionName) -> Url {
-        self.invocation_url(target, false)
-    }
-
     /// The URL of an invocation that is answered, or queued.
     pub(crate) fn invocation_url(&self, target: &FunctionName, asynchronous: bool) -> Url {
         self.path(&[if asynchronous { "async-function" } else { "function" }, &target.to_string()])
@@ -125,12 +118,10 @@ impl Gateway {
         url
     }
 
-    /// The retries of all requests to this gateway.
     pub(crate) fn retries(&self) -> &Retries {
         &self.retries
     }
 
-    /// The size of all response bodies so far, in bytes.
     pub(crate) fn received(&self) -> u64 {
         self.received.load(Ordering::Relaxed)
     }

@@ -11,7 +11,6 @@ use super::{Error, Gateway, parse};
 use crate::function::api::{Deployment, Resources, Status};
 use crate::function::compare::{Change, changes, compare};
 
-/// The provider behind a gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Provider {
     /// OpenFaaS for Enterprises: a gateway that exchanges tokens has IAM.

@@ -27,7 +27,6 @@ const PER_BYTE: Duration = Duration::from_micros(1);
 pub(crate) struct Statuses<'a> {
     gateway: &'a Gateway,
     repeat: Repeat,
-    /// Requests under way at once.
     room: Semaphore,
     pace: Option<RateLimiter>,
     /// The way that turned out to be permitted in a namespace if the preferred request failed: lists (`Function:List`), or else
@@ -51,7 +50,6 @@ struct Part<'t> {
 }
 
 impl<'a> Statuses<'a> {
-    /// Reads with so many requests at once.
     pub(crate) fn new(gateway: &'a Gateway, parallel: usize) -> Self {
         Self {
             gateway,

@@ -27,12 +27,12 @@ const MARGIN: Duration = Duration::from_secs(10);
 /// Servers refuse headers that are longer, in bytes.
 const LONGEST_TOKEN: usize = 16 * 1024;
 
-/// How requests to the gateway are authenticated.
 pub(crate) enum Authenticator {
     Password {
         token: AccessToken,
-        /// The explanation if the password is refused.
-        facts: PasswordFacts,
+        is_jwt: bool,
+        /// The step has an ID token, which a password takes precedence over.
+        has_id_token: bool,
     },
     IdToken {
         id_token: Arc<IdToken>,
@@ -42,15 +42,6 @@ pub(crate) enum Authenticator {
         warned: AtomicBool,
     },
     Unusable(TokenError),
-}
-
-/// The facts that explain the refusal of a password.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct PasswordFacts {
-    /// True if the password is a token.
-    is_jwt: bool,
-    /// True if the step has an ID token, which a password takes precedence over.
-    pub(crate) has_id_token: bool,
 }
 
 /// The `Authorization` header for the gateway's own API, or for one function.
@@ -79,10 +70,9 @@ pub(crate) struct Granted {
 impl Authenticator {
     pub(crate) fn password(username: &str, password: &Secret, has_id_token: bool) -> Self {
         let is_jwt = password.reveal().starts_with("eyJ") && password.reveal().split('.').count() == 3;
-        let facts = PasswordFacts { is_jwt, has_id_token };
         let encoded = STANDARD.encode(format!("{username}:{}", password.reveal()));
         let header = secret_header(&format!("Basic {encoded}")).expect("base64 is visible ASCII");
-        Self::Password { token: AccessToken { header, good_until: None }, facts }
+        Self::Password { token: AccessToken { header, good_until: None }, is_jwt, has_id_token }
     }
 
     /// With the step's ID token, or the error that explains why it is missing.
@@ -103,7 +93,7 @@ impl Authenticator {
 
     /// The remedy if the password is refused with these headers; `None` if no password is used.
     pub(super) fn password_remedy(&self, headers: &HeaderMap) -> Option<&'static str> {
-        let Self::Password { facts: PasswordFacts { is_jwt, has_id_token }, .. } = self else { return None };
+        let Self::Password { is_jwt, has_id_token, .. } = self else { return None };
         let mut wanted = headers.get_all(WWW_AUTHENTICATE).iter().map(|value| value.as_bytes().to_ascii_lowercase());
         let wants_bearer = wanted.any(|value| value.starts_with(b"bearer"));
         Some(match (is_jwt, wants_bearer, has_id_token) {
@@ -121,7 +111,6 @@ impl Authenticator {
 }
 
 impl Gateway {
-    /// True if there is a step's token that could be exchanged.
     pub(crate) fn has_id_token(&self) -> bool {
         matches!(self.settings.authenticator, Authenticator::IdToken { .. })
     }

@@ -54,7 +54,6 @@ fn builder(ca_cert: Option<&CaCert>, accept_any: bool, timeout: Duration) -> req
         .http2_keep_alive_timeout(limit)
 }
 
-/// The client of one of these builders.
 pub(crate) fn build(builder: reqwest::ClientBuilder) -> reqwest::Client {
     builder.build().expect("only a TLS configuration of another library's could be refused")
 }
@@ -82,7 +81,6 @@ pub(crate) async fn read(response: &mut reqwest::Response, limit: usize) -> reqw
     Ok((body, cut))
 }
 
-/// Where a response redirects to.
 pub(crate) fn location(headers: &HeaderMap) -> String {
     headers.get(LOCATION).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).unwrap_or_default()
 }
@@ -101,7 +99,6 @@ pub(crate) fn is_cluster_name(url: &Url) -> bool {
     suffixes.iter().any(|suffix| name.ends_with(suffix)) || (!name.contains('.') && name != "localhost")
 }
 
-/// True if a URL names this machine.
 pub(crate) fn is_local(url: &Url) -> bool {
     url.host().is_some_and(|host| is_loopback(&host))
 }
@@ -153,7 +150,6 @@ fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
 pub(crate) struct SafeUrl<'a>(pub(crate) &'a Url);
 
 impl SafeUrl<'_> {
-    /// Host and port.
     pub(crate) fn place(&self) -> String {
         format!("{}:{}", self.0.host_str().unwrap_or_default(), self.0.port_or_known_default().unwrap_or_default())
     }

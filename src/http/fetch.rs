@@ -11,18 +11,15 @@ use super::tls::CaCert;
 use crate::console::redact::Secret;
 use crate::shutdown::Shutdown;
 
-/// Bounds on one fetch.
 #[derive(Clone, Copy)]
 pub(crate) struct Limits {
     /// For one request.
     pub(crate) timeout: Duration,
-    /// How often a transient failure is retried.
     pub(crate) retries: u32,
     /// How long the text may be, in bytes.
     pub(crate) size: usize,
 }
 
-/// Why nothing was fetched.
 #[derive(Debug, thiserror::Error)]
 #[error("`{url}` could not be fetched: {reason}")]
 pub(crate) struct Error {

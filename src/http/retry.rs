@@ -93,7 +93,6 @@ pub(crate) fn wait_after(headers: &HeaderMap, number: u32) -> Duration {
     retry_after(headers, SystemTime::now()).unwrap_or_else(|| backoff(number))
 }
 
-/// The result of one attempt.
 pub(crate) struct Attempt<T> {
     pub(crate) result: T,
     /// If another attempt may end differently: how long to wait before it, and what the log says of this one.

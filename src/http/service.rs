@@ -42,7 +42,6 @@ const STREAM_WINDOW: u32 = 64 * 1024;
 /// Storage services redirect once.
 const MOST_REDIRECTS: usize = 3;
 
-/// The client for registries and clouds.
 pub(crate) struct ServiceClient {
     client: reqwest::Client,
     retries: Retries,
@@ -113,7 +112,7 @@ impl ServiceClient {
         limit: usize,
         is_transient: impl Fn(&ServiceResponse) -> bool,
     ) -> Result<ServiceResponse, Diagnostic> {
-        let request = request.build().map_err(|error| unavailable(Cause::of(&error, TIME_LIMIT).to_string(), None))?;
+        let request = request.build().map_err(|error| unavailable(Cause::of(&error, TIME_LIMIT).to_string()))?;
         let result = self.retries.run(async |number| {
             let result = self.once(request.try_clone().expect("forms and JSON can be cloned"), limit).await;
             let (wait, said) = match &result {
@@ -143,7 +142,7 @@ impl ServiceClient {
             let to = client::location(&response.headers);
             url = url.join(&to).ok().filter(|url| may_follow(url, registry)).ok_or_else(|| {
                 let (host, to) = (host(registry), whole_or_length(&to));
-                denied(format!("`{host}` redirects to `{to}`, which is not followed"), None)
+                denied(format!("`{host}` redirects to `{to}`, which is not followed"))
             })?;
             response = self.send(self.request(Method::GET, url.clone()), LONG).await?;
         }
@@ -191,7 +190,7 @@ fn no_response(url: &Url, cause: &Cause) -> Diagnostic {
         Cause::TimedOut(_) => Some("this is the limit of all requests to registries and clouds together".to_owned()),
         cause => cause.hint(host(url), url.port_or_known_default().unwrap_or(443)),
     };
-    unavailable(format!("`{}`: {cause}", host(url)), hint)
+    Diagnostic { hint, ..unavailable(format!("`{}`: {cause}", host(url))) }
 }
 
 /// A URL of HTTP has one.
@@ -211,22 +210,21 @@ fn may_follow(url: &Url, registry: &Url) -> bool {
 }
 
 /// No access, or a response that decides nothing.
-pub(crate) fn denied(message: String, hint: impl Into<Option<String>>) -> Diagnostic {
-    Diagnostic { hint: hint.into(), ..Diagnostic::new(Failure::Permission, message) }
+pub(crate) fn denied(message: String) -> Diagnostic {
+    Diagnostic::new(Failure::Permission, message)
 }
 
 /// No response, or one that may be another later.
-pub(crate) fn unavailable(message: String, hint: impl Into<Option<String>>) -> Diagnostic {
-    Diagnostic { hint: hint.into(), ..Diagnostic::new(Failure::Unreachable, message) }
+pub(crate) fn unavailable(message: String) -> Diagnostic {
+    Diagnostic::new(Failure::Unreachable, message)
 }
 
 /// A success of `service` without what was asked for.
 pub(crate) fn incomplete(service: &str, missing: &str) -> Diagnostic {
-    let hint = "look for a proxy that responds in its place".to_owned();
-    denied(format!("{service} returned a response without {missing}"), hint)
+    denied(format!("{service} returned a response without {missing}"))
+        .with_hint("look for a proxy that responds in its place")
 }
 
-/// A problem with what it is about.
 pub(crate) fn about(what: impl fmt::Display, problem: Diagnostic) -> Diagnostic {
     Diagnostic { message: format!("{what}: {}", problem.message), ..problem }
 }

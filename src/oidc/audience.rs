@@ -16,7 +16,6 @@ const DEFAULT: &str = "ari:cloud:bitbucket::workspace/";
 /// token's audiences; by convention that is the gateway's public URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Audience<'a> {
-    /// One is the gateway's URL.
     Named,
     /// One is nearly the gateway's URL.
     Near {

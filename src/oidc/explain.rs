@@ -9,7 +9,6 @@ use super::{Claims, resources};
 use crate::console::log::quote;
 use crate::diagnostic::{Diagnostic, Failure, Severity};
 
-/// Why a gateway may refuse to exchange a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reason {
     NoIam,
@@ -172,7 +171,6 @@ pub fn claims_table(claims: &Claims, gateway: &str, now: u64) -> Vec<[String; 3]
     matched.into_iter().chain(others).map(row).collect()
 }
 
-/// A claim's value on one line.
 fn show(value: &Value) -> String {
     let text = match value {
         Value::String(text) => text.clone(),

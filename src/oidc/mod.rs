@@ -28,7 +28,6 @@ pub(crate) use resources::{Grant, IamAction, MissingPermissions, issuer, missing
 /// Longer tokens are not read: one of Bitbucket's has about 2 KiB, and proxies refuse headers far below this.
 const LONGEST_TOKEN: usize = 64 * 1024;
 
-/// The variable that the token comes in.
 const VARIABLE: &str = "BITBUCKET_STEP_OIDC_TOKEN";
 
 /// The remedy for a token that is not the step's own.
@@ -96,7 +95,6 @@ pub(crate) struct ExchangeRefused {
     pub(crate) error_description: Option<String>,
 }
 
-/// Why a value is not an ID token.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
     #[error("no ID token: the step has no `oidc` block")]

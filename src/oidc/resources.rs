@@ -22,7 +22,6 @@ const MAX_LABEL: usize = 48;
 /// Characters of the hash in a label that could not be taken over as it is.
 const HASH: usize = 12;
 
-/// The actions of a Policy that the pipe needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum IamAction {
     FunctionCreate,
@@ -112,7 +111,6 @@ pub(crate) fn missing(lacking: &MissingPermissions, grants: &[Grant]) -> String 
     )
 }
 
-/// Actions that are to be permitted on functions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Grant {
     pub(crate) actions: Vec<IamAction>,

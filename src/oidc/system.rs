@@ -4,7 +4,6 @@ use super::resources::Unbound;
 use super::{BuildContext, Claims, audience};
 use crate::console::log::quote;
 
-/// A CI system that issues ID tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum System {
     Bitbucket,
@@ -14,7 +13,6 @@ pub(super) enum System {
     GitHub,
 }
 
-/// A condition of a Role on a claim.
 #[derive(Debug)]
 pub(super) struct Condition<'a> {
     pub(super) comment: String,

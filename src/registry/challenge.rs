@@ -20,7 +20,6 @@ pub(crate) enum Challenge {
     Bearer(Bearer),
 }
 
-/// Where to get a token, and for what.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Bearer {
     pub(crate) realm: String,

@@ -13,7 +13,6 @@ use crate::function::api::or_default;
 use crate::function::image::{Host, InvalidHost};
 use crate::http::tls::BASE64;
 
-/// The logins in `DOCKER_AUTH_CONFIG`.
 #[derive(Debug, Default)]
 pub(crate) struct DockerAuthConfig {
     logins: BTreeMap<Host, Arc<RegistryLogin>>,

@@ -16,7 +16,6 @@ use crate::http::service::{SHORT, ServiceResponse, denied, is_transient, unavail
 
 pub(super) const ANOTHER_SERVER: &str = "look for a proxy or a sign-in page that responds in the registry's place";
 
-/// How many tags are suggested.
 const MOST_TAGS: usize = 5;
 
 /// The pipe's own side of a refusal.
@@ -122,7 +121,7 @@ pub(super) fn refused(image: &Reference, response: &ServiceResponse, context: Re
             )),
             _ => None,
         };
-        return unavailable(message, hint);
+        return Diagnostic { hint, ..unavailable(message) };
     }
     let message = format!("image `{image}` could not be looked up: `{host}` returned {}{said}", status.as_u16());
     let hint = match status.as_u16() {
@@ -131,7 +130,7 @@ pub(super) fn refused(image: &Reference, response: &ServiceResponse, context: Re
         400 => "compare the image's name with what the registry allows".to_owned(),
         _ => format!("check that `{host}` is a registry (OCI distribution, `/v2/`)"),
     };
-    denied(message, hint)
+    denied(message).with_hint(hint)
 }
 
 /// Whoever follows a redirect to a sign-in page by hand sends it the login.
@@ -193,7 +192,7 @@ pub(super) fn login_refused(host: &Host, response: &ServiceResponse, context: Re
             ("requires credentials", format!("for a private image set {}", wanted_credentials(host)))
         }
     };
-    denied(format!("registry `{host}` {what}: {}{said}", response.status.as_u16()), hint)
+    denied(format!("registry `{host}` {what}: {}{said}", response.status.as_u16())).with_hint(hint)
 }
 
 /// The remedy for a login, and for a user name that may lack what a shell took for a variable.
@@ -216,5 +215,5 @@ pub(super) fn not_registry(host: &Host, response: &ServiceResponse) -> Diagnosti
     } else {
         status.to_string()
     };
-    denied(format!("`{host}` returned {said}, which is not what a registry returns"), ANOTHER_SERVER.to_owned())
+    denied(format!("`{host}` returned {said}, which is not what a registry returns")).with_hint(ANOTHER_SERVER)
 }

@@ -27,7 +27,6 @@ pub(crate) struct Platform {
     variant: String,
 }
 
-/// Why a text is not a platform.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{}` is not a platform: write it as `linux/amd64` or `linux/arm/v7`", whole_or_length(.0))]
 pub(crate) struct NotPlatform(String);
@@ -35,13 +34,13 @@ pub(crate) struct NotPlatform(String);
 /// A manifest, as far as its platforms matter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Manifest {
-    /// The platforms of an index.
     Index(Vec<Platform>),
     /// The digest of the configuration, which names the platform.
-    Single { config: String },
+    Single {
+        config: String,
+    },
 }
 
-/// Why a manifest or configuration cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the registry returned something other than {0}")]
 pub(crate) struct Unreadable(&'static str);
@@ -81,7 +80,6 @@ impl Manifest {
 }
 
 impl Platform {
-    /// The platform that an image's configuration names.
     pub(crate) fn of_config(body: &[u8]) -> Result<Self, Unreadable> {
         let platform: Self = serde_json::from_slice(body).map_err(|_| NOT_CONFIG)?;
         if platform.is_known() { Ok(platform) } else { Err(NOT_CONFIG) }
@@ -141,12 +139,10 @@ pub(crate) fn list<'a>(platforms: impl IntoIterator<Item = &'a Platform>) -> Str
     Some(text::list(shown, MOST)).filter(|list| !list.is_empty()).unwrap_or_else(|| "none".to_owned())
 }
 
-/// The digest of some bytes.
 pub(crate) fn sha256(bytes: &[u8]) -> String {
     format!("sha256:{}", hex(ring::digest::digest(&ring::digest::SHA256, bytes)))
 }
 
-/// True if bytes have a digest.
 pub(crate) fn has_digest(bytes: &[u8], digest: &str) -> bool {
     let algorithm = if digest.starts_with("sha512:") { &ring::digest::SHA512 } else { &ring::digest::SHA256 };
     digest.ends_with(&format!(":{}", hex(ring::digest::digest(algorithm, bytes))))

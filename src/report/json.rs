@@ -18,7 +18,6 @@ use crate::files::input;
 use crate::function::outcome::{CallOutcome, FunctionOutcome, InvocationOutcome, Outcome, Replicas};
 use crate::function::outcome::{Resource, ResourceOutcome};
 
-/// The version of the document's form.
 pub(super) const SCHEMA: u32 = 1;
 
 pub(super) fn document(outcome: &Outcome) -> Value {
@@ -178,7 +177,6 @@ struct Document {
     functions: Vec<DeployedFunction>,
 }
 
-/// A function that the run deployed.
 #[derive(Deserialize)]
 pub(crate) struct DeployedFunction {
     pub(crate) name: String,

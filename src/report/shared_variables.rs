@@ -18,13 +18,11 @@ use super::not_written;
 use crate::diagnostic::Diagnostic;
 use crate::files::atomic::{self, Attributes};
 
-/// The toolkit's name for the file.
 const VARIABLES_FILE: &str = "_shared_variables.json";
 
 /// Not `_shared_…`: the toolkit deletes those to purge its data, and with them a lock that is held.
 const LOCK_FILE: &str = ".openfaas-pipe.lock";
 
-/// The pipe's key in it.
 pub(super) const KEY: &str = "openfaas-pipe";
 
 /// A file that is larger was not made by pipes.

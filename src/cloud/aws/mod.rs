@@ -47,7 +47,6 @@ impl<'a> Aws<'a> {
         Self { http, role, step, session: OnceCell::new(), logins: Mutex::default() }
     }
 
-    /// The login for a registry.
     pub(crate) async fn login(&self, host: &EcrHost) -> LoginResult {
         // The lock is not held while a login is requested: other regions are requested meanwhile.
         let cell = {
@@ -64,7 +63,7 @@ impl<'a> Aws<'a> {
             let message =
                 format!("role `{role}` is in partition `{}`, and region `{region}` in `{partition}`", role.partition);
             let hint = "a role is valid only in its own partition: set `AWS_OIDC_ROLE_ARN` to a role in the registry's";
-            return Err(denied(message, hint.to_owned()));
+            return Err(denied(message).with_hint(hint));
         }
         let session = self.session.get_or_init(|| self.assume_role(host)).await.as_ref().map_err(Clone::clone)?;
         self.authorization_token(host, session).await
@@ -123,7 +122,6 @@ impl<'a> Aws<'a> {
     }
 }
 
-/// The temporary credentials of a role.
 struct RoleSession {
     access_key_id: String,
     secret_access_key: Secret,
@@ -147,7 +145,6 @@ impl RoleSession {
         Some(Self { access_key_id, secret_access_key: secret_access_key?, token: token?, time })
     }
 
-    /// The server's time now.
     fn now(&self) -> SystemTime {
         let (time, then) = self.time;
         time + then.elapsed()

@@ -74,7 +74,6 @@ impl EcrHost {
     }
 }
 
-/// The ARN of an IAM role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RoleArn {
     text: String,
@@ -84,7 +83,6 @@ pub(crate) struct RoleArn {
     pub(crate) name: String,
 }
 
-/// Why a text is not the ARN of a role.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{}` is not the ARN of a role: write it as `arn:aws:iam::123456789012:role/NAME`", whole_or_length(.0))]
 pub(crate) struct NotRole(String);

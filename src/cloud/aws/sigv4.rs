@@ -4,7 +4,6 @@ use ring::{digest, hmac};
 
 use crate::text::hex;
 
-/// Makes signatures.
 pub(super) struct Signer<'a> {
     pub(super) access_key_id: &'a str,
     pub(super) secret_access_key: &'a str,

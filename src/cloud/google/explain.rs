@@ -85,7 +85,6 @@ pub(super) fn service_account(
     )
 }
 
-/// A repository of Artifact Registry.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ArtifactRepository {
     location: String,
@@ -108,7 +107,6 @@ impl ArtifactRepository {
     }
 }
 
-/// The flags that name the pool of a provider.
 fn pool_flags(provider: &WorkloadIdentityProvider) -> String {
     format!("--workload-identity-pool={} --location=global --project={}", provider.pool, provider.project)
 }

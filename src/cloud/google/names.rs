@@ -18,7 +18,6 @@ pub(crate) fn is_google(host: &Host) -> bool {
     REGISTRY.is_match(host.as_str())
 }
 
-/// A workload identity provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct WorkloadIdentityProvider {
     /// The number, not the id.
@@ -27,7 +26,6 @@ pub(crate) struct WorkloadIdentityProvider {
     pub(crate) id: String,
 }
 
-/// Why a text is not a provider's name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NotProvider {
     #[error(
@@ -79,11 +77,9 @@ impl fmt::Display for WorkloadIdentityProvider {
     }
 }
 
-/// The email address of a service account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ServiceAccount(String);
 
-/// Why a text is not one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{}` is not a service account: write its email address, `NAME@PROJECT.iam.gserviceaccount.com`", whole_or_length(.0))]
 pub(crate) struct NotServiceAccount(String);

@@ -17,7 +17,6 @@ use crate::http::client::{SafeUrl, is_cluster_name};
 use crate::oidc::IamAction;
 pub(crate) use refused::{Refused, body_limit};
 
-/// The cause of a failed request.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum Error {
     /// No response, or only a part of one.
@@ -34,26 +33,16 @@ pub(crate) enum Error {
     NotSent(Box<Diagnostic>),
     /// A successful response that the gateway's API does not have.
     #[error("{request}: the response is not what a gateway returns: {source}")]
-    Shape {
-        /// Method and path.
-        request: String,
-        source: ShapeError,
-    },
+    Shape { request: String, source: ShapeError },
     /// Community Edition did not carry an update out, and reported it only in its own log.
     #[error("{request}: Community Edition did not update the function")]
-    Ignored {
-        /// Method and path.
-        request: String,
-    },
-    /// A deletion was accepted, but is not complete.
+    Ignored { request: String },
     #[error("its deletion was accepted, but it still exists after {}", log::duration(*.0))]
     NotGone(Duration),
-    /// The run was stopped while the request was under way.
     #[error("stopped before the response arrived")]
     Stopped(Failure),
 }
 
-/// Why a successful response is useless.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ShapeError {
     #[error("it is longer than {} KiB", .0 / 1024)]
@@ -135,7 +124,6 @@ impl Error {
         }
     }
 
-    /// True if the same request may succeed later.
     pub(crate) fn is_transient(&self) -> bool {
         match self {
             Self::Transport(_) => true,
@@ -170,7 +158,6 @@ impl Error {
         }
     }
 
-    /// True if a response took too long.
     pub(crate) fn has_timed_out(&self) -> bool {
         matches!(self, Self::Transport(transport) if matches!(transport.source, Cause::TimedOut(_)))
     }
@@ -201,7 +188,6 @@ impl Error {
         matches!(self, Self::Transport(transport) if transport.unsent)
     }
 
-    /// True if Kubernetes says that the function is being deleted.
     pub(crate) fn says_being_deleted(&self) -> bool {
         matches!(self, Self::Refused(refused) if refused.text.contains("being deleted"))
     }
@@ -211,7 +197,6 @@ impl Error {
         self.status() == Some(StatusCode::FORBIDDEN)
     }
 
-    /// The status of the response, if there was one.
     pub(crate) fn status(&self) -> Option<StatusCode> {
         match self {
             Self::Refused(refused) => Some(refused.status),
@@ -225,9 +210,7 @@ impl Error {
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{request} at `{}`: {source}", SafeUrl(gateway))]
 pub(crate) struct Transport {
-    /// Method and path.
     pub(super) request: String,
-    /// The gateway's own URL.
     pub(super) gateway: Url,
     pub(crate) source: Cause,
     /// True if no connection was made, so that nobody can have received the request.
@@ -316,10 +299,8 @@ pub(super) fn connection_fault(status: StatusCode, body: &[u8]) -> Option<Cause>
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{request}: {status}, a redirect to `{}`", quote(location))]
 pub(crate) struct Redirect {
-    /// Method and path.
     pub(crate) request: String,
     pub(crate) url: Url,
-    /// The gateway's own URL.
     pub(crate) gateway: Url,
     pub(crate) status: StatusCode,
     pub(crate) location: String,
@@ -327,7 +308,6 @@ pub(crate) struct Redirect {
     pub(crate) has_call_id: bool,
 }
 
-/// Where a redirect leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Destination {
     /// The same request with HTTPS, at this gateway URL.

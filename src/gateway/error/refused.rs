@@ -14,22 +14,18 @@ use crate::oidc::{IamAction, missing_action};
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{}", self.message())]
 pub(crate) struct Refused {
-    /// Method and path.
     pub(in crate::gateway) request: String,
     pub(in crate::gateway) status: StatusCode,
     /// The start of the body, fit for the log; of a web page, which words it is reported in.
     pub(in crate::gateway) text: String,
     pub(in crate::gateway) responder: Responder,
-    /// True if the same request may succeed later.
     pub(in crate::gateway) is_transient: bool,
-    /// True if it is the token exchange.
     pub(in crate::gateway) is_exchange: bool,
     /// The action that the Policy has to permit for it.
     pub(in crate::gateway) action: Option<IamAction>,
     pub(in crate::gateway) target: Option<FunctionName>,
     /// The remedy for a refused password; with basic auth, no Policy is involved.
     pub(in crate::gateway) password: Option<&'static str>,
-    /// The gateway's own address.
     pub(in crate::gateway) gateway: Url,
 }
 

@@ -14,7 +14,6 @@ use super::tls;
 use crate::console::log::{self, quote};
 use crate::text::list;
 
-/// Why there is no complete response.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Cause {
     /// It does not exist, or has no address.
@@ -50,12 +49,7 @@ pub(crate) enum Cause {
     SpeaksTls,
     /// It was not reached, or returned an error.
     #[error("the proxy did not forward the request: {reason}")]
-    Proxy {
-        /// The variable that names the proxy.
-        variable: &'static str,
-        reason: String,
-        is_transient: bool,
-    },
+    Proxy { variable: &'static str, reason: String, is_transient: bool },
     #[error("{0}")]
     Body(BodyError),
     /// Anything else, in the words of the library.
@@ -69,7 +63,6 @@ pub(crate) enum Cause {
 pub(crate) struct BodyError(pub(crate) String);
 
 impl Cause {
-    /// Finds the cause in what the HTTP library reports.
     pub(crate) fn of(error: &reqwest::Error, timeout: Duration) -> Self {
         let mut source = error.source();
         let mut chain = Vec::new();
@@ -227,7 +220,6 @@ impl Cause {
         }
     }
 
-    /// True if the same request may succeed later.
     pub(crate) fn is_transient(&self) -> bool {
         match self {
             Self::Proxy { is_transient, .. } => *is_transient,

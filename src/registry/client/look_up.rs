@@ -19,7 +19,6 @@ const MOST_TAGS: usize = 1000;
 /// So many tags, each as long as it may be, with some room.
 const TAGS_LIMIT: usize = 256 * 1024;
 
-/// An image that a registry has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FoundImage {
     /// Of what the tag means: the index, if there is one.
@@ -143,7 +142,7 @@ impl LookUp<'_, '_> {
             _ if digest.is_empty() => Ok(None),
             _ if !is_digest(&digest) => {
                 let (host, digest) = (&self.image.host, whole_or_length(&digest));
-                Err(self.about(denied(format!("`{host}` returned `{digest}`, which is not a digest"), None)))
+                Err(self.about(denied(format!("`{host}` returned `{digest}`, which is not a digest"))))
             }
             Some(wanted) if *wanted != digest => Err(self.wrong_digest(wanted)),
             _ => Ok(Some(digest)),
@@ -157,18 +156,18 @@ impl LookUp<'_, '_> {
     fn wrong_digest(&self, digest: &str) -> Diagnostic {
         let (host, digest) = (&self.image.host, whole_or_length(digest));
         let hint = "do not deploy it: what a registry returns must have the digest that it was asked for";
-        self.about(denied(format!("`{host}` returned something other than `{digest}`"), hint.to_owned()))
+        self.about(denied(format!("`{host}` returned something other than `{digest}`")).with_hint(hint))
     }
 
     fn unreadable(&self, error: &Unreadable) -> Diagnostic {
-        self.about(denied(error.to_string(), explain::ANOTHER_SERVER.to_owned()))
+        self.about(denied(error.to_string()).with_hint(explain::ANOTHER_SERVER))
     }
 
     /// The body of a success, if it was read to its end.
     fn whole(&self, response: ServiceResponse) -> Result<Vec<u8>, Diagnostic> {
         match response.status {
             StatusCode::OK if response.cut => {
-                Err(self.about(denied(format!("its manifest is longer than {} MiB", LONG / 1024 / 1024), None)))
+                Err(self.about(denied(format!("its manifest is longer than {} MiB", LONG / 1024 / 1024))))
             }
             StatusCode::OK if retry::is_web_page(&response.headers, &response.body) => {
                 Err(self.about(explain::not_registry(&self.image.host, &response)))

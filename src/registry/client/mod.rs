@@ -82,7 +82,7 @@ impl<'a> Registries<'a> {
         let access = self.access(host).await?;
         let Some(login) = &access.login else {
             let hint = format!("set {}", wanted_credentials(host));
-            return Err(denied(format!("there are no credentials for registry `{host}`"), hint));
+            return Err(denied(format!("there are no credentials for registry `{host}`")).with_hint(hint));
         };
         let signed_in = |is_optional| Ok(SignedIn { login: Arc::clone(login), is_optional });
         if let CredentialSource::Aws(..) | CredentialSource::Google(..) = self.credentials.of(host) {
@@ -112,7 +112,7 @@ impl<'a> Registries<'a> {
         let no_token = || {
             let hint = "give the step `oidc: true`, and leave `BITBUCKET_STEP_OIDC_TOKEN` out of `variables:`; Bitbucket passes \
                         it by itself";
-            denied(format!("registry `{host}` needs the step's token, and the step has none"), hint.to_owned())
+            denied(format!("registry `{host}` needs the step's token, and the step has none")).with_hint(hint)
         };
         let login = match self.credentials.of(host) {
             CredentialSource::Anonymous => None,
@@ -153,10 +153,9 @@ struct TokenJson {
 }
 
 impl Access<'_, '_> {
-    /// The URL of a path in the registry's API.
     fn url(&self, path: &str) -> Result<Url, Diagnostic> {
         let text = format!("{}://{}/v2/{path}", self.host.scheme(), self.host.api());
-        Url::parse(&text).map_err(|error| denied(format!("registry `{}`: {error}", self.host), None))
+        Url::parse(&text).map_err(|error| denied(format!("registry `{}`: {error}", self.host)))
     }
 
     /// Sends a request about a repository, authorized by the registry's last challenge; after a refusal once more, by the new
@@ -233,7 +232,8 @@ impl Access<'_, '_> {
     /// A token of the registry's token endpoint, each requested once.
     async fn token(&self, bearer: &Bearer, repository: Option<&str>) -> Result<HeaderValue, Diagnostic> {
         let host = self.host;
-        let refused = |error: RefusedRealm| denied(format!("registry `{host}`: {error}"), error.hint());
+        let refused =
+            |error: RefusedRealm| Diagnostic { hint: error.hint(), ..denied(format!("registry `{host}`: {error}")) };
         let form_endpoint = bearer.endpoint(&self.url("")?).map_err(refused)?;
         let scopes = repository.map(|repository| bearer.scopes(repository)).unwrap_or_default();
         let scope = scopes.join(" ");
@@ -289,7 +289,7 @@ impl Access<'_, '_> {
 /// Fails if a server may answer otherwise later.
 fn available(response: &ServiceResponse, server: impl FnOnce() -> String) -> Result<(), Diagnostic> {
     match response.status {
-        status if is_transient(status) => Err(unavailable(format!("{} returned {}", server(), status.as_u16()), None)),
+        status if is_transient(status) => Err(unavailable(format!("{} returned {}", server(), status.as_u16()))),
         _ => Ok(()),
     }
 }
