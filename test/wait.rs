@@ -106,6 +106,7 @@ fn missing_get_permission_is_reported_after_the_deploy() {
         .run()
         .exits(3)
         .says("`f`: deployed, readiness unknown: GET /system/function/f: 403 Forbidden")
+        .says("readiness unknown  ")
         .says("the Policy lacks `Function:Get` on `openfaas-fn:f`")
         .says("✖ 1 of 1 function deployed, but not known to be ready\n");
     assert!(gateway.function("openfaas-fn", "f").is_some());

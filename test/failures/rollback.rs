@@ -62,7 +62,9 @@ fn unreadable_status_does_not_trigger_a_rollback() {
     // The status request before the deploy is answered normally.
     gateway.fault(Fault::on("GET", "/system/function").after(1).status(500).body("etcd leader changed"));
     let ran = rolling_back(&gateway, &["f"], "600ms").run().exits(5);
-    ran.says("deployed, but not known to be ready within 600 ms").does_not_say("is rolled back");
+    ran.says("deployed, but not known to be ready within 600 ms")
+        .says("readiness unknown")
+        .does_not_say("is rolled back");
     assert_eq!(image(&gateway, "f"), "example/f:2");
 }
 

@@ -60,7 +60,7 @@ fn row(outcome: &FunctionOutcome) -> [String; 6] {
             _ => "failed",
         },
         (Some(problem), action) if action.is_current() => match problem.failure {
-            Failure::Permission => "readiness unknown",
+            Failure::Permission | Failure::NotReady if outcome.ready.is_none() => "readiness unknown",
             failure => failure.as_str(),
         },
         (_, action) => action.as_str(),
