@@ -266,7 +266,7 @@ fn whoami_proposes_the_one_audience_that_clouds_and_gateway_accept() {
     let pipe = whoami(aws(&cloud, &gateway));
     let ran = pipe.run().exits(3).does_not_say("Not in the token yet").does_not_say("WARNING");
     let (_, resources) = ran.log.split_once("# Whose tokens").expect("no resources");
-    let (resources, _) = resources.split_once("\nERROR: ").expect("no error");
+    let (resources, _) = resources.split_once("# ----- to here -----").expect("missing end of the resources");
     gateway.apply(&format!("#{resources}")).expect("invalid resources");
     pipe.run().exits(0).says("accepts the credentials of this step\n");
 }

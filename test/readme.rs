@@ -43,10 +43,10 @@ examples! {
         let pipeline = Pipeline::new(heading, start(with_iam(Gateway::builder())));
         let whoami = pipeline.run(3).remove(0);
         // What the cluster's administrator copies from the log.
-        let start = whoami.log.find("apiVersion:").expect("missing resources");
-        let is_log = |line: &&str| !["INFO", "WARNING", "ERROR"].iter().any(|level| line.starts_with(level));
-        let resources: Vec<&str> = whoami.log[start..].lines().take_while(is_log).collect();
-        let mut pipeline = pipeline.iam(&resources.join("\n"));
+        let (_, resources) = whoami.log.split_once("----- copy from here -----\n").expect("missing resources");
+        let (resources, _) = resources.split_once("# ----- to here -----").expect("missing end of the resources");
+        assert!(section(heading).contains("between the\nlines `copy from here` and `to here`"));
+        let mut pipeline = pipeline.iam(resources);
         let line = "COMMAND: whoami";
         assert!(section(heading).contains(&format!("Remove the line `{line}`")));
         pipeline.yaml = pipeline.yaml.replace(line, "");

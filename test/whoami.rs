@@ -17,7 +17,7 @@ fn whoami(gateway: &Gateway) -> Pipe {
 /// The resources printed in a log.
 fn proposed(log: &str) -> &str {
     let start = log.find("# Whose tokens").expect("missing resources");
-    let end = log[start..].find("\nERROR: ").or(log[start..].find("\n✔ ")).expect("cannot wait for the process");
+    let end = log[start..].find("# ----- to here -----").expect("missing end of the resources");
     &log[start..start + end]
 }
 
@@ -207,7 +207,9 @@ fn token_without_a_matching_role_is_rejected() {
     let token = issuer().token().audience(gateway.public_url()).tag().deployment("{e0}").mint();
     let ran = whoami(&gateway).var("BITBUCKET_STEP_OIDC_TOKEN", token).var("BITBUCKET_TAG", "v1").run().exits(3);
     let ran = ran.says("✖ `http://127.0.0.1").says("does not accept this step").says("build of tag `v1`");
-    // What is printed above is not repeated.
+    // What is printed anyway is not repeated, and the resources follow on the refusal, as its remedy.
+    let at = |text: &str| ran.log.find(text).unwrap_or_else(|| panic!("`{text}` is not in\n{}", ran.log));
+    assert!(at("ERROR: the gateway") < at("INFO: to give this step the access"));
     assert_eq!(ran.log.matches("jwt:repositoryUuid: ").count(), 1, "{}", ran.log);
     let ran = ran.does_not_say("claims of the token:").does_not_say("COMMAND: whoami");
     assert!(proposed(&ran.log).contains("jwt:deploymentEnvironmentUuid: [\"{e0}\"]"), "{}", ran.log);

@@ -36,8 +36,10 @@ pub(crate) async fn run(mut preparation: Preparation<'_>, whoami: &Whoami) -> Re
     let http = asks_clouds.then(|| preparation.registry_client()).flatten();
     let gateway = preparation.finish(gateway)?;
     let result = match (&config.credentials, &config.id_token) {
-        (Credentials::Password { username, .. }, _) => password(&gateway, username).await,
-        (Credentials::IdToken, Err(error)) => Err(error.at(&gateway.address()).diagnostic()),
+        (Credentials::Password { username, .. }, _) => password(&gateway, username).await.inspect_err(Diagnostic::log),
+        (Credentials::IdToken, Err(error)) => {
+            Err(error.at(&gateway.address()).diagnostic()).inspect_err(Diagnostic::log)
+        }
         (Credentials::IdToken, Ok(token)) => explain(config, &gateway, token, whoami, loaded.as_ref()).await,
     };
     let mut outcome = preparation.outcome(gateway.address(), loaded.as_ref());
@@ -48,9 +50,6 @@ pub(crate) async fn run(mut preparation: Preparation<'_>, whoami: &Whoami) -> Re
         Err(problem) if problem.failure == Failure::Permission => format!("`{gateway}` does not accept this step"),
         Err(_) => format!("`{gateway}` could not be queried"),
     };
-    if let Err(problem) = &result {
-        problem.log();
-    }
     let of_clouds = match http {
         Some(http) => tokio::select! {
             problem = explain_clouds(config, &http, loaded.as_ref()) => problem,
@@ -82,14 +81,16 @@ async fn explain(
     loaded: Option<&Loaded>,
 ) -> Result<(), Diagnostic> {
     let (address, build) = (gateway.address(), &config.build);
-    let claims = token.claims().map_err(|error| error.at(&address).diagnostic())?;
+    let claims = token.claims().map_err(|error| error.at(&address).diagnostic()).inspect_err(Diagnostic::log)?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     tracing::info!("the claims of the token, and how the gateway's IAM reads each");
     log::plain(remarks(&oidc::claims_table(&claims, &address, now)));
     oidc::findings(&claims, &address, now, build).iter().for_each(|(_, finding)| finding.log());
-    let exchanged = gateway.try_exchange(token).await;
-    if let Ok(granted) = &exchanged {
-        tracing::info!("{}", accepted(granted));
+    let exchanged = gateway.try_exchange(token).await.map_err(not_accepted);
+    // Before the resources, which are the remedy only of a refusal.
+    match &exchanged {
+        Ok(granted) => tracing::info!("{}", accepted(granted)),
+        Err(problem) => problem.log(),
     }
     let scope = scope_name(whoami, loaded);
     let proposed = match oidc::resources(&claims, &address, build, scope.as_deref(), &needs(whoami, loaded)) {
@@ -103,7 +104,7 @@ async fn explain(
             Ok(())
         }
     };
-    exchanged.map(|_| ()).map_err(not_accepted).and(proposed)
+    exchanged.map(|_| ()).and(proposed.inspect_err(Diagnostic::log))
 }
 
 /// The gateway's own token, as far as it is known.
@@ -150,7 +151,7 @@ const REPEATED: [&str; 4] = ["a Role with this condition", "apiVersion: ", "clai
 /// The problem of a gateway that refused or could not be reached. Any refusal is one of permission here.
 fn not_accepted(error: Error) -> Diagnostic {
     let problem = error.diagnostic();
-    // A refusal repeats the claims and the resources, which are printed above, and its hint is to run this command.
+    // A refusal repeats the claims and the resources, which are printed anyway, and its hint is to run this command.
     let is_new = |line: &&str| !REPEATED.iter().any(|start| line.starts_with(start));
     let hint = problem.hint.map(|hint| hint.lines().take_while(is_new).collect::<Vec<_>>().join("\n"));
     let failure = match problem.failure {
