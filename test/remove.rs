@@ -64,3 +64,46 @@ fn functions_are_deleted_in_parallel() {
     latch.open();
     running.end().exits(0);
 }
+
+#[test]
+fn selection_that_came_to_everything_removes_nothing() {
+    let gateway = open();
+    let pipe = || remove(&gateway);
+    let all = "matches every name: check that the variables in it are defined for this deployment environment, or \
+               remove it to remove all functions of the stack file";
+    for (name, pattern) in
+        [("FILTER", "*"), ("FILTER", "**"), ("REGEX", "^"), ("REGEX", "^.*$"), ("REGEX", "a?"), ("REGEX", "()")]
+    {
+        pipe().var(name, pattern).run().exits(2).says(&format!("{name}:\n- {all}\n"));
+    }
+    for pattern in ["a|", "|", "a||b", "(a|)"] {
+        let says = "REGEX:\n- has an alternative that matches every name: check that the variables in it are defined";
+        pipe().var("REGEX", pattern).run().exits(2).says(says);
+        pipe().var("REGEX", pattern).var("COMMAND", "deploy").run().exits(2).says(says);
+    }
+    let empty = "STACK_FILE:\n- is set but empty: check that the variable it refers to is defined for this deployment \
+                 environment, or remove it to use the default stack file\n";
+    pipe().var("STACK_FILE", "").run().exits(2).says(empty);
+    pipe().var("STACK_FILE", "[]").run().exits(2).says(empty);
+    pipe().list("STACK_FILE", &[]).run().exits(2).says(empty);
+    assert!(gateway.requests().is_empty());
+    pipe().var("REGEX", "^(a|absent)$").run().exits(0);
+    assert_eq!(function_names(&gateway), ["b", "other"]);
+}
+
+#[test]
+fn variables_of_other_commands_that_would_select_or_stop_it_are_errors() {
+    let gateway = open();
+    let ran = remove(&gateway).var("FUNCTION", "a").run().exits(2);
+    ran.says("FUNCTION:\n- does not select what `COMMAND: remove` deletes, which is all that the stack file names: write `FILTER: a`\n");
+    for command in ["remove", "invoke", "login"] {
+        let pipe = remove(&gateway).var("COMMAND", command).var("DRY_RUN", "true");
+        let pipe = if command == "invoke" { pipe.var("FUNCTION", "a") } else { pipe };
+        let ran = pipe.run().exits(2);
+        ran.says(&format!(
+            "DRY_RUN:\n- is not possible with `COMMAND: {command}`, which would do its work: remove one"
+        ));
+    }
+    assert!(gateway.requests().is_empty());
+    remove(&gateway).var("COMMAND", "diff").var("DRY_RUN", "true").run().exits(6);
+}

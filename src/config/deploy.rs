@@ -66,13 +66,18 @@ pub(super) fn selection(variables: Variables<'_>) -> Selection {
         filter.refuse("`FILTER` and `REGEX` cannot be used together: remove one");
     }
     let regex = regex.parsed_by(|text| {
-        Regex::new(text).map_err(|error| {
+        let regex = Regex::new(text).map_err(|error| {
             format!(
                 "is not a valid regular expression: {}; look-around and `\\p{{…}}` are not supported, and `FILTER` \
                  accepts a wildcard instead",
                 whole_or_length(&error.to_string())
             )
-        })
+        })?;
+        // As `first|$SECOND` does if the variable has no value.
+        let has_empty_alternative = text.contains('|') && matches_all(&regex);
+        let message = "has an alternative that matches every name: check that the variables in it are defined for this \
+                       deployment environment";
+        if has_empty_alternative { Err(message.to_owned()) } else { Ok(regex) }
     });
     let selector = filter.owned().map(Selector::Filter).or(regex.map(Selector::Regex));
     Selection {
@@ -87,6 +92,11 @@ pub(super) fn selection(variables: Variables<'_>) -> Selection {
             ..stack::Options::default()
         },
     }
+}
+
+/// True if an expression selects all functions: it matches a text that no function is named.
+pub(super) fn matches_all(regex: &Regex) -> bool {
+    regex.is_match("\0")
 }
 
 /// A path may have a comma or a space, but seldom one after the end of another path.

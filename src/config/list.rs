@@ -79,6 +79,11 @@ impl Entry<'_> {
         items
     }
 
+    /// True if it arrived as a list, even an empty one.
+    pub(super) fn is_a_list(&self) -> bool {
+        self.value.is_some_and(is_yaml) || self.environment.text(&format!("{}_COUNT", self.variable.name)).is_some()
+    }
+
     /// True if the list is several lines of text, without the brackets of a list.
     pub(super) fn is_lines(&self) -> bool {
         self.value.is_some_and(|text| !is_yaml(text) && text.trim().contains('\n'))

@@ -4,11 +4,12 @@ use std::cell::RefCell;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use regex_lite::Regex;
 use url::Url;
 
 use super::calls::{function, gateway_headers, invoke};
-use super::deploy::{deploy, repository_if, selection};
-use super::variables::{VARIABLES, Values, Variables};
+use super::deploy::{deploy, matches_all, repository_if, selection};
+use super::variables::{Entry, VARIABLES, Values, Variables};
 use super::{
     Config, Credentials, Environment, GatewayUrl, Invalid, Login, NOT_UTF8, Problems, Remove, Task, Whoami,
     gateway_url, lints, list, missing, secrets,
@@ -77,7 +78,14 @@ fn config(variables: Variables<'_>) -> Config {
 
 fn task(variables: Variables<'_>) -> Task {
     let commands: Vec<_> = Command::ALL.iter().map(|command| (command.name(), *command)).collect();
-    match variables.command().choice(&commands) {
+    let command = variables.command().choice(&commands);
+    let dry_run = variables.dry_run();
+    if matches!(command, Command::Invoke | Command::Remove | Command::Login) && dry_run.boolean() {
+        dry_run.refuse(format!(
+            "is not possible with `COMMAND: {command}`, which would do its work: remove one of the two"
+        ));
+    }
+    match command {
         Command::Deploy => Task::Deploy(deploy(variables)),
         Command::Invoke => Task::Invoke(Box::new(invoke(variables))),
         Command::Whoami => Task::Whoami(Whoami {
@@ -88,16 +96,40 @@ fn task(variables: Variables<'_>) -> Task {
         }),
         Command::Diff => Task::Diff(deploy(variables)),
         Command::Remove => {
-            // A selection that came to nothing would remove every function.
-            for entry in [variables.filter(), variables.regex()].into_iter().filter(|entry| entry.is_blank()) {
-                entry.refuse(format!("{}, or remove it to remove all functions of the stack file", missing(true)));
-            }
+            check_removal(variables);
             Task::Remove(Remove {
                 creator: repository_if(variables.delete_namespace()),
                 selection: selection(variables),
             })
         }
         Command::Login => Task::Login(login(variables)),
+    }
+}
+
+/// Refuses selections that came to nothing: each would remove functions that its author did not mean.
+fn check_removal(variables: Variables<'_>) {
+    const ALL: &str = "or remove it to remove all functions of the stack file";
+    let (filter, regex, stack_file) = (variables.filter(), variables.regex(), variables.stack_file());
+    for entry in [filter, regex].into_iter().filter(Entry::is_blank) {
+        entry.refuse(format!("{}, {ALL}", missing(true)));
+    }
+    let is_any = |pattern: &str| pattern.bytes().all(|byte| byte == b'*');
+    // As `$PREFIX*` and `^$PREFIX` are if the variable has no value.
+    let of_all = [
+        filter.value.is_some_and(is_any).then_some(filter),
+        regex.value.and_then(|text| Regex::new(text).ok()).is_some_and(|regex| matches_all(&regex)).then_some(regex),
+    ];
+    for entry in of_all.into_iter().flatten() {
+        entry.refuse(format!(
+            "matches every name: check that the variables in it are defined for this deployment environment, {ALL}"
+        ));
+    }
+    if (stack_file.is_blank() || stack_file.is_a_list()) && stack_file.list().is_empty() && !stack_file.is_wrong() {
+        stack_file.refuse(format!("{}, or remove it to use the default stack file", missing(true)));
+    }
+    if let Some(name) = variables.function().value {
+        let message = "does not select what `COMMAND: remove` deletes, which is all that the stack file names: write";
+        variables.function().refuse(format!("{message} `FILTER: {}`", whole_or_length(name)));
     }
 }
 
