@@ -92,14 +92,64 @@ pub(crate) fn braced_reference(text: &str) -> Option<&str> {
     })
 }
 
+/// A text that is `$NAME`, or the first `${NAME}` or `${{NAME}}` within it.
+pub(crate) fn reference(text: &str) -> Option<&str> {
+    variable_name(text).map(|_| text.trim()).or_else(|| braced_reference(text))
+}
+
 /// The first `$NAME` without braces within a text.
 pub(crate) fn bare_reference(text: &str) -> Option<&str> {
-    text.match_indices('$').find_map(|(start, _)| {
+    bare_references(text).next()
+}
+
+fn bare_references(text: &str) -> impl Iterator<Item = &str> {
+    text.match_indices('$').filter_map(|(start, _)| {
         let rest = &text[start + 1..];
         let length = rest.find(|character: char| !is_name_character(character)).unwrap_or(rest.len());
         let found = &text[start..=start + length];
         variable_name(found).map(|_| found)
     })
+}
+
+/// The first variable within a text that was probably not expanded: in braces, or with a name as variables of pipelines have.
+/// `$filter` may be a key of OData.
+pub(crate) fn unexpanded(text: &str) -> Option<&str> {
+    let is_name = |text: &&str| text.len() > 2 && !text.bytes().any(|byte| byte.is_ascii_lowercase());
+    braced_reference(text).or_else(|| bare_references(text).find(is_name))
+}
+
+/// The first place in a text that a template engine or another shell should have filled in: `${NAME:-x}`, `{{NAME}}`, `%NAME%`,
+/// `<NAME>`.
+pub(crate) fn placeholder(text: &str) -> Option<&str> {
+    let between = |open: &str, close: &str| {
+        let start = text.find(open)?;
+        let length = text[start + open.len()..].find(close)?;
+        Some(&text[start..start + open.len() + length + close.len()])
+    };
+    let is_percent_name = |part: &&str| {
+        let name = part.trim_matches('%');
+        // `%E2%` is a part of an encoded text.
+        name.len() > 2 && name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
+    };
+    let percent = || {
+        text.match_indices('%').find_map(|(start, _)| {
+            let length = text[start + 1..].find('%')?;
+            Some(&text[start..start + length + 2]).filter(is_percent_name)
+        })
+    };
+    let whole = || Some(text.trim()).filter(|text| text.starts_with('<') && text.ends_with('>'));
+    between("${", "}").or_else(|| between("{{", "}}")).or_else(percent).or_else(whole)
+}
+
+/// True if a text is what scripts write in place of a value that is missing.
+pub(crate) fn is_absent(text: &str) -> bool {
+    matches!(text.trim(), "null" | "undefined" | "None" | "nil" | "~")
+}
+
+/// True if a text is in quotes, which are a part of it.
+pub(crate) fn is_quoted(text: &str) -> bool {
+    let text = text.trim();
+    ['\'', '"'].iter().any(|quote| text.len() > 1 && text.starts_with(*quote) && text.ends_with(*quote))
 }
 
 fn is_name_character(character: char) -> bool {
@@ -187,6 +237,23 @@ mod tests {
         assert_eq!(braced_reference("a$HOST ${"), None);
         assert_eq!(bare_reference("r/f:$VERSION-1"), Some("$VERSION"));
         assert_eq!(bare_reference("$1 $$ ${A} $é $B"), Some("$B"));
+    }
+
+    #[test]
+    fn names_that_were_not_filled_in_are_found() {
+        assert_eq!(unexpanded("f/$filter/$PATH_OF_F"), Some("$PATH_OF_F"));
+        assert_eq!(unexpanded("$filter=x $1 $A"), None);
+        for (text, found) in [
+            ("a-${X:-b}", "${X:-b}"),
+            ("x{{ .Values.ns }}", "{{ .Values.ns }}"),
+            ("https://%HOST%/x", "%HOST%"),
+            ("<namespace>", "<namespace>"),
+        ] {
+            assert_eq!(placeholder(text), Some(found), "{text}");
+        }
+        for text in ["", "a%20b%2Fc", "%E2%82%AC", "50% of 100%", "{a}", "a < b > c", "${", "$X"] {
+            assert_eq!(placeholder(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -301,3 +301,99 @@ fn no_color_of_any_bytes_turns_colours_off() {
     command.env("NO_COLOR", std::ffi::OsString::from_vec(vec![0xff]));
     crate::support::Ran::from(command.output().expect("cannot run the pipe")).exits(0).does_not_say("\x1b");
 }
+
+#[test]
+fn texts_that_nothing_has_filled_in_are_errors() {
+    for (name, value, says) in [
+        ("OPENFAAS_URL", "https://gw.example.com/$BASE", "contains the text `$BASE`, not the variable's value"),
+        ("OPENFAAS_URL", "https://{{HOST}}", "contains `{{HOST}}`, which nothing has filled in: write the value"),
+        ("OPENFAAS_NAMESPACE", "${NS:-etl}", "contains `${NS:-etl}`, which nothing has filled in"),
+        ("OPENFAAS_NAMESPACE", "null", "is `null`, which scripts write for a value that is missing"),
+        ("OPENFAAS_NS", "undefined", "is `undefined`, which scripts write for a value that is missing"),
+        ("REGISTRY_HOST", "%HOST%.example.com", "contains `%HOST%`, which nothing has filled in"),
+        ("OPENFAAS_NAMESPACE", "'etl'", "is in quotes, which are a part of the value: remove them"),
+        ("STRATEGY", "replace,", "ends with `,`: remove it"),
+    ] {
+        pipe().var(name, value).run().exits(2).says(&format!("{name}:\n- {says}"));
+    }
+    for (name, value) in [
+        ("OUTPUT_FILE", "out/$BITBUCKET_BUILD_NUMBER.json"),
+        ("OUTPUT_FILE", "'out.json'"),
+        ("OUTPUT_FILE", "out.json;"),
+        ("OUTPUT_FILE", "out/"),
+        ("FUNCTION", "null"),
+    ] {
+        let says = format!("{name}:\n- ");
+        invoke().var(name, value).run().exits(2).says(&says);
+    }
+    // These may have a `$`.
+    pipe().var("REGISTRY_USERNAME", "robot$NAME").var("REGISTRY_PASSWORD", "secret").run().exits(0);
+    pipe().var("REGEX", "^f$|^g$").run().exits(0);
+}
+
+#[test]
+fn items_that_nothing_has_filled_in_or_that_have_too_many_quotes_are_errors() {
+    let not_expanded = "contains the text `$STAGE`, not the variable's value";
+    for (name, item, says) in [
+        ("SECRETS", "db-$STAGE", not_expanded),
+        ("STACK_FILE", "$STAGE/stack.yml", not_expanded),
+        ("VERIFY", "f/healthz/$STAGE", not_expanded),
+        ("ENV_VARS", "$STAGE_URL=1", "contains the text `$STAGE_URL`"),
+        ("SECRETS", "null", "is `null`, which scripts write"),
+        ("ENV_VARS", "'A=1'", "begins with `'`, which is a part of it: remove quotes within quotes"),
+        ("GATEWAY_HEADERS", "'X-A: s3cr3t'", "begins with `'`"),
+        ("LABELS", "\"a=1\"", "begins with `\"`"),
+        ("ENV_VARS", "['A=1']", "is a list within the list: write its items as items of their own"),
+    ] {
+        let ran = pipe().list(name, &[item]).run().exits(2);
+        ran.says(&format!("{name}:\n- item 1 {says}")).does_not_say("s3cr3t");
+    }
+    for (name, text, says) in [
+        ("SECRETS", "- db\n- \n", "item 2 is empty: check that the variable it refers to"),
+        ("SECRETS", "[db, ~]", "item 2 is empty"),
+        ("SECRETS", "db,\napi", "item 1 ends with `,` or `;`: remove it"),
+        ("ENV_VARS", "A=1,\nB=2", "item 1 ends with `,` or `;`"),
+    ] {
+        pipe().var(name, text).run().exits(2).says(&format!("{name}:\n- {says}"));
+    }
+    let value = "item 1 is `undefined`, which scripts write for a value that is missing";
+    pipe().list("SECRET_VALUES", &["db=undefined"]).run().exits(2).says(&format!("SECRET_VALUES:\n- {value}"));
+    pipe().list("GATEWAY_HEADERS", &["X-A: null"]).run().exits(2).says("GATEWAY_HEADERS:\n- item 1 is `null`");
+    pipe().list("GATEWAY_HEADERS", &["X-A: "]).run().exits(2).says("GATEWAY_HEADERS:\n- `X-A` is set but empty");
+    let own = pipe().list("GATEWAY_HEADERS", &["Content-Type: a/b"]).run().exits(2);
+    own.says("GATEWAY_HEADERS:\n- `content-type` is set by the HTTP client");
+    // A key of OData, and what may be meant.
+    let ran = invoke().list("QUERY", &["$filter=a eq 1"]).var("OPENFAAS_URL", "x").run().exits(2);
+    ran.does_not_say("QUERY");
+}
+
+#[test]
+fn values_that_may_be_meant_are_warned_about_and_sent() {
+    let quoted = "WARNING: the value of item 1 of `ENV_VARS` is in quotes, which are a part of it";
+    pipe().list("ENV_VARS", &["A=\"1\""]).run().exits(0).says(quoted).says(r#""A": "\"1\"""#);
+    let reference = "WARNING: the value of item 1 of `ENV_VARS` contains `$HOST` that was not expanded";
+    pipe().list("ENV_VARS", &["A=https://$HOST/x"]).run().exits(0).says(reference);
+    let header = pipe().list("GATEWAY_HEADERS", &["X-A: Bearer $TOKEN"]).run().exits(0);
+    header.says("WARNING: the value of item 1 of `GATEWAY_HEADERS` contains a name that was not expanded");
+    let gateway = open();
+    put(&gateway, "openfaas-fn", "echo");
+    let payload = |text: &str| {
+        let pipe = Pipe::at(&gateway).var("COMMAND", "invoke").var("FUNCTION", "echo").var("PAYLOAD", text);
+        pipe.var("CONTENT_TYPE", "application/json").run().exits(0)
+    };
+    payload(r#"{"a":"$BODY_TEXT"}"#).says("WARNING: `PAYLOAD` contains `$BODY_TEXT`, which was not expanded");
+    for text in ["{'a':'b'}", r#"{"a":1,}"#, "{“a”:1}", "undefined", r#"{\"a\":1}"#] {
+        payload(text).says("WARNING: `PAYLOAD` is not valid JSON, which `CONTENT_TYPE` says it is: ");
+    }
+    payload("[1, 2]").does_not_say("WARNING");
+}
+
+#[test]
+fn content_type_is_a_media_type() {
+    for text in ["\"application/json\"", "Content-Type: application/json", "application/json,", "application/", "a b/c"]
+    {
+        invoke().var("CONTENT_TYPE", text).run().exits(2).says("CONTENT_TYPE:\n- ");
+    }
+    let ran = invoke().var("CONTENT_TYPE", "multipart/form-data; boundary=\"x y\"").var("OPENFAAS_URL", "x").run();
+    ran.exits(2).does_not_say("CONTENT_TYPE");
+}

@@ -9,7 +9,7 @@ use percent_encoding::percent_decode_str;
 
 use super::deploy::namespace;
 use super::variables::{Entry, Variables};
-use super::{Auth, CallOptions, Invoke, PayloadSource};
+use super::{Auth, CallOptions, Invoke, PayloadSource, missing};
 use crate::console::log::whole_or_length;
 use crate::console::redact::Secret;
 use crate::function::FunctionName;
@@ -25,10 +25,11 @@ const METHODS: [(&str, Method); 5] = [
 ];
 
 /// Headers of `GATEWAY_HEADERS` that the pipe or its HTTP client sets, and those of one connection only (RFC 9110, section 7.6.1).
-const RESERVED: [&str; 12] = [
+const RESERVED: [&str; 13] = [
     "authorization",
     "connection",
     "content-length",
+    "content-type",
     "host",
     "keep-alive",
     "proxy-authenticate",
@@ -124,7 +125,7 @@ fn call_options(variables: Variables<'_>, is_verify: bool) -> CallOptions {
              `PAYLOAD_FILE`",
         );
     }
-    if !media_type.contains('/') {
+    if !is_media_type(media_type) {
         let shown = whole_or_length(media_type);
         content_type.refuse(format!("`{shown}` is not a media type: write a type such as `application/json`"));
     }
@@ -198,6 +199,9 @@ pub(super) fn gateway_headers(variables: Variables<'_>) -> HeaderMap {
 fn header_map(entry: Entry<'_>) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (name, value) in entry.pairs(':', |_| None) {
+        if value.trim().is_empty() {
+            entry.refuse(format!("`{}` {}", whole_or_length(&name), missing(true)));
+        }
         let parsed = HeaderName::from_bytes(name.as_bytes()).ok();
         match (parsed, HeaderValue::from_str(value.trim())) {
             (Some(name), Ok(value)) => _ = headers.append(name, value),
@@ -227,8 +231,18 @@ fn invalid_header(name: &str) -> String {
     format!("`{}` is not a valid header name", whole_or_length(name))
 }
 
+/// True if a text is `type/subtype`, with or without parameters (RFC 9110, section 8.3.1).
+fn is_media_type(text: &str) -> bool {
+    let is_name = |text: &str| {
+        !text.is_empty()
+            && text.chars().all(|character| character.is_ascii_alphanumeric() || "!#&^_.+-*".contains(character))
+    };
+    let media_type = text.split(';').next().unwrap_or_default().trim();
+    media_type.split_once('/').is_some_and(|(name, subtype)| is_name(name) && is_name(subtype))
+}
+
 /// True if a content type is JSON, such as `application/json` or `application/problem+json`.
-fn is_json(content_type: &str) -> bool {
+pub(super) fn is_json(content_type: &str) -> bool {
     let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     media_type.ends_with("/json") || media_type.ends_with("+json")
 }

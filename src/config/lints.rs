@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::calls::is_json;
 use super::variables::{CALL, VARIABLES, ValueKind, Variable};
 use super::{Environment, Problems, list};
 use crate::console::log::whole_or_length;
@@ -92,8 +93,11 @@ fn value_warnings(environment: &Environment, variable: &Variable) -> Vec<String>
         }
         ValueKind::SecretList => {
             let short = items().filter(|(_, item)| is_short(list::value_of(item)));
-            short.map(|(index, _)| too_short(format!("the value of item {} of `{name}`", index + 1))).collect()
+            let short = short.map(|(index, _)| too_short(format!("the value of item {} of `{name}`", index + 1)));
+            short.chain(changed_values(environment, variable)).collect()
         }
+        ValueKind::Headers => changed_values(environment, variable),
+        ValueKind::Verbatim => payload_warnings(environment, variable),
         ValueKind::List => {
             let value = |item: &str| item.split_once('=').map_or(String::new(), |(_, value)| value.to_owned());
             let unquoted = items().find(|(_, item)| text::is_unquoted_json(&value(item)));
@@ -104,10 +108,47 @@ fn value_warnings(environment: &Environment, variable: &Variable) -> Vec<String>
                     index + 1
                 )
             };
-            unquoted.map(warning).into_iter().collect()
+            unquoted.map(warning).into_iter().chain(changed_values(environment, variable)).collect()
         }
         _ => Vec::new(),
     }
+}
+
+/// Warnings about values of a list that may be meant, but are more often left over from a shell or from YAML.
+fn changed_values(environment: &Environment, variable: &Variable) -> Vec<String> {
+    let name = variable.name;
+    let mut warnings = Vec::new();
+    for (index, item) in list::items(environment, name).iter().enumerate() {
+        let Some((_, value)) = item.split_once(['=', ':']) else { continue };
+        let of_item = format!("the value of item {} of `{name}`", index + 1);
+        if text::is_quoted(value) {
+            warnings.push(format!("{of_item} is in quotes, which are a part of it: remove them if they are not meant"));
+        } else if let Some(reference) =
+            text::unexpanded(value).or_else(|| text::placeholder(value).filter(|found| *found == value.trim()))
+        {
+            // Other values may be secrets.
+            let what = if variable.kind == ValueKind::List { format!("`{reference}`") } else { "a name".to_owned() };
+            warnings.push(format!("{of_item} contains {what} that was not expanded, and is sent as it is"));
+        }
+    }
+    warnings
+}
+
+/// Warnings about a body that may be meant.
+fn payload_warnings(environment: &Environment, variable: &Variable) -> Vec<String> {
+    let name = variable.name;
+    let Some(text) = environment.text(name).filter(|text| variable_name(text).is_none()) else { return Vec::new() };
+    let mut warnings = Vec::new();
+    if let Some(reference) = text::unexpanded(text) {
+        warnings.push(format!("`{name}` contains `{reference}`, which was not expanded, and is sent as it is"));
+    }
+    let content_type = environment.text("CONTENT_TYPE").filter(|content_type| is_json(content_type));
+    if content_type.is_some()
+        && let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(text)
+    {
+        warnings.push(format!("`{name}` is not valid JSON, which `CONTENT_TYPE` says it is: {error}"));
+    }
+    warnings
 }
 
 /// The variable without which a command does not use another.
@@ -154,6 +195,14 @@ pub(super) fn not_expanded(reference: &str) -> String {
     )
 }
 
+/// The problem with `null` in place of a value.
+pub(super) fn absent(text: &str) -> String {
+    let text = text.trim();
+    format!(
+        "is `{text}`, which scripts write for a value that is missing: check the command that writes it, or remove it"
+    )
+}
+
 /// Adds what is wrong with variables that take one text, in place of what was found so far, which only follows from it.
 pub(super) fn check_texts(environment: &Environment, command: Command, problems: &mut Problems) {
     for variable in VARIABLES.iter().filter(|variable| !variable.kind.is_list()) {
@@ -171,8 +220,31 @@ pub(super) fn check_texts(environment: &Environment, command: Command, problems:
 
 /// The problem with a text that no variable of the pipe can have.
 fn wrong_text(name: &str, value: &str) -> Option<String> {
-    if let Some(reference) = variable_name(value).map(|_| value).or_else(|| text::braced_reference(value)) {
+    if let Some(reference) = text::reference(value) {
         return Some(not_expanded(reference));
+    }
+    if name == "REGEX" {
+        return text::odd_character(value).map(|odd| format!("contains {odd}"));
+    }
+    // A robot account's name has a `$`, and `DOCKER_CONFIG` has a rule of its own.
+    let may_be_meant = name.ends_with("_USERNAME") || name == "DOCKER_CONFIG";
+    if let Some(reference) = text::bare_reference(value).filter(|_| !may_be_meant) {
+        return Some(not_expanded(reference));
+    }
+    if let Some(placeholder) = text::placeholder(value) {
+        let placeholder = whole_or_length(placeholder);
+        return Some(format!(
+            "contains `{placeholder}`, which nothing has filled in: write the value, or `$NAME` of a variable"
+        ));
+    }
+    if text::is_absent(value) {
+        return Some(absent(value));
+    }
+    if text::is_quoted(value) {
+        return Some("is in quotes, which are a part of the value: remove them".to_owned());
+    }
+    if let Some(end) = value.chars().next_back().filter(|end| [',', ';'].contains(end)) {
+        return Some(format!("ends with `{end}`: remove it"));
     }
     if name == "FILTER" && value.contains([',', ' ', ';']) {
         return Some(format!("is one wildcard, not several: {SEVERAL_NAMES}"));

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use granit_parser::{Event, Parser};
+use granit_parser::{Event, Parser, ScalarStyle};
 
-use super::lints::not_expanded;
+use super::lints::{absent, not_expanded};
 use super::secrets::is_unexpanded;
 use super::variables::{Entry, ValueKind};
 use super::{Environment, NOT_UTF8};
@@ -32,6 +32,11 @@ impl Entry<'_> {
         for (index, item) in items.iter().enumerate() {
             if let Some(wrong) = wrong_item(item, self.variable.kind) {
                 self.refuse(format!("item {} {wrong}", index + 1));
+            } else if self.value.is_some_and(|text| !is_yaml(text)) && item.trim_end().ends_with([',', ';']) {
+                self.refuse(format!(
+                    "item {} ends with `,` or `;`: remove it, or write a list, ['first', 'second'], if it is meant",
+                    index + 1
+                ));
             }
         }
         if self.is_wrong() { Vec::new() } else { items }
@@ -43,7 +48,7 @@ impl Entry<'_> {
         let mut names = Vec::new();
         for item in self.list() {
             let parts: Vec<_> = item.split(is_gap).filter(|part| !part.is_empty()).map(str::to_owned).collect();
-            if parts.len() > 1 {
+            if parts.len() > 1 || item.trim().ends_with(is_gap) {
                 self.refuse(format!("`{}` is several names: {}", whole_or_length(&item), write_list(&parts)));
             } else {
                 names.push(item.trim().to_owned());
@@ -166,6 +171,15 @@ fn wrong_item(item: &str, kind: ValueKind) -> Option<String> {
         );
     }
     let (key, value) = item.split_once(['=', ':']).unwrap_or((item, ""));
+    if text::is_absent(item) || kind == ValueKind::SecretList && text::is_absent(value) {
+        return Some(absent(if text::is_absent(item) { item } else { value }));
+    }
+    if let Some(quote) = item.trim_start().chars().next().filter(|first| ['\'', '"'].contains(first)) {
+        return Some(format!("begins with `{quote}`, which is a part of it: remove quotes within quotes"));
+    }
+    if item.trim_start().starts_with('[') && item.trim_end().ends_with(']') {
+        return Some("is a list within the list: write its items as items of their own".to_owned());
+    }
     // A secret may begin with `$`: only what is written as a variable's name usually is counts as one.
     let is_name = |text: &&str| match kind {
         ValueKind::SecretList => is_unexpanded(text),
@@ -173,6 +187,9 @@ fn wrong_item(item: &str, kind: ValueKind) -> Option<String> {
     };
     if let Some(text) = [item, value].into_iter().find(is_name) {
         return Some(not_expanded(text));
+    }
+    if let Some(reference) = text::unexpanded(key) {
+        return Some(not_expanded(reference));
     }
     // A value may have any character, but not both quotes around it.
     let odd = text::odd_character(key).or_else(|| text::typographic_quotes(value));
@@ -258,6 +275,8 @@ fn yaml_items(text: &str) -> Option<Vec<String>> {
     for event in Parser::new_from_str(text) {
         match event.ok()?.0 {
             Event::SequenceStart(..) => depth += 1,
+            // As `- $NAME` is read if the variable has no value.
+            Event::Scalar(value, ScalarStyle::Plain, ..) if depth == 1 && value == "~" => items.push(String::new()),
             Event::Scalar(value, ..) if depth == 1 => items.push(value.into_owned()),
             Event::Scalar(..) | Event::MappingStart(..) | Event::Alias(_) => return None,
             _ => {}

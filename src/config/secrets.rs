@@ -5,7 +5,7 @@ use super::variables::Sensitive;
 use super::{Environment, VARIABLES, ValueKind};
 use crate::console::redact::Secret;
 use crate::function::compare;
-use crate::text::variable_name;
+use crate::text::{self, variable_name};
 
 /// A [`Secret`] is hidden from the moment that it is made.
 pub(super) fn hide(environment: &Environment) {
@@ -55,7 +55,11 @@ fn hide_value(item: &str, is_header: bool) {
     let (name, value) = item.split_once(['=', ':']).unwrap_or((if is_header { "auth" } else { "" }, item));
     let value = value.trim();
     // `Accept: text/plain` must not mask what it has in common with the log.
-    if value.is_empty() || is_unexpanded(value) || is_header && !compare::is_secret(name, value) {
+    if value.is_empty()
+        || is_unexpanded(value)
+        || text::is_absent(value)
+        || is_header && !compare::is_secret(name, value)
+    {
         return;
     }
     let _ = Secret::of_lines(value);

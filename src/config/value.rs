@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use url::Url;
+use url::{Host, Url};
 
 use super::lints::not_expanded;
 use super::variables::Entry;
@@ -118,7 +118,9 @@ pub(crate) fn gateway_url(text: &str, allow_http: bool) -> Result<Url, String> {
         return Err(match Url::parse(&format!("https://{text}")) {
             _ if variable_name(text).is_some() => not_expanded(text),
             _ if text.contains('@') => CREDENTIALS.to_owned(),
-            Ok(_) if !text.contains("://") => format!("`{shown}` is not a URL: write `https://{shown}`"),
+            Ok(_) if !text.contains("://") && !text.starts_with("http") => {
+                format!("`{shown}` is not a URL: write `https://{}`", shown.trim_start_matches('/'))
+            }
             _ => format!("`{shown}` is not a URL: write for example `https://gw.example.com`"),
         });
     };
@@ -127,6 +129,9 @@ pub(crate) fn gateway_url(text: &str, allow_http: bool) -> Result<Url, String> {
     }
     if !url.username().is_empty() || url.password().is_some() {
         return Err(CREDENTIALS.to_owned());
+    }
+    if !has_valid_host(&url) {
+        return Err(format!("`{shown}` has no valid host name: write for example `https://gw.example.com`"));
     }
     if url.query().is_some() || url.fragment().is_some() {
         return Err(format!("`{shown}` has a query or a fragment: write the gateway's address only"));
@@ -152,6 +157,20 @@ pub(crate) fn gateway_url(text: &str, allow_http: bool) -> Result<Url, String> {
     }
     url.set_path(&path);
     Ok(url)
+}
+
+/// True if a host is an address, or a name that DNS may have. `https` is one in `https://https://gw.example.com`.
+fn has_valid_host(url: &Url) -> bool {
+    let is_label = |label: &str| {
+        !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+    };
+    match url.host() {
+        Some(Host::Domain(name)) => {
+            let name = name.strip_suffix('.').unwrap_or(name);
+            !matches!(name, "http" | "https" | "null" | "undefined") && name.split('.').all(is_label)
+        }
+        host => host.is_some(),
+    }
 }
 
 #[cfg(test)]
@@ -244,6 +263,20 @@ mod tests {
                 "{text}"
             );
         }
+        for text in [
+            "https://https://gw.example.com",
+            "https://gw..example.com",
+            "https://.",
+            "https://null",
+            "https://gw.example.com`x`",
+            "https://{{HOST}}",
+        ] {
+            assert!(
+                refused(text).ends_with("` has no valid host name: write for example `https://gw.example.com`"),
+                "{text}"
+            );
+        }
+        insta::assert_snapshot!(refused("//gw.example.com"), @"`//gw.example.com` is not a URL: write `https://gw.example.com`");
         insta::assert_snapshot!(refused("$GW"), @"contains the text `$GW`, not the variable's value: define `GW` as a repository or deployment variable, and write `$GW` without quotes or a backslash");
         for text in ["https://admin:pw@gw", "admin:pw@gw", "https://admin:pw@gw:99999", "https://admin:p/w@gw"] {
             insta::allow_duplicates! {

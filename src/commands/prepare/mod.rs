@@ -100,6 +100,9 @@ impl<'a> Preparation<'a> {
         let directories: Vec<_> = directories.into_iter().flatten().map(PathBuf::as_path).collect();
         if let Err(error) = atomic::check_path(path) {
             self.problem("OUTPUT_FILE", error);
+        } else if path.as_os_str().as_encoded_bytes().ends_with(b"/") {
+            let path = quote(&path.to_string_lossy());
+            self.problem("OUTPUT_FILE", format!("`{path}` is a directory: write the path of a file"));
         } else if places.clone_dir.is_some() && atomic::is_outside(path, &directories) {
             let path = quote(&path.to_string_lossy());
             let message = format!(
