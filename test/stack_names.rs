@@ -93,3 +93,22 @@ fn json_and_names_that_a_shell_changed_are_named() {
     let ran = pipe().list("ENV_VARS", &["A=1", "CONFIG={name:x}"]).run().exits(0);
     ran.says("WARNING: the value of item 2 of `ENV_VARS` is JSON without its quotes");
 }
+
+#[test]
+fn field_that_nothing_reads_is_warned_about() {
+    let function = |field: &str| stack(&["f"], "1") + field;
+    for field in ["envVars", "readOnlyRootFilesystem", "replicas", "env_file", "command"] {
+        let ran = pipe().stack(&function(&format!("    {field}: x\n"))).run().exits(0);
+        ran.says(&format!("unknown field `{field}` in function `f`: it is ignored\n"));
+    }
+    pipe()
+        .stack(&function("    limits: {ram: 5Mi}\n"))
+        .run()
+        .exits(0)
+        .says("unknown field `ram` in `limits`: it is ign");
+    let root = pipe().stack(&function("namespace: etl\n")).run().exits(0);
+    root.says("unknown field `namespace` in the stack file: it is ignored\n").says("hint: write it below a function");
+    let own = function("    x-own: 1\n    <<: *c\nx-more: 1\n");
+    let own = format!("common: &c {{labels: {{a: b}}}}\n{own}");
+    pipe().stack(&own).run().exits(0).does_not_say("unknown field");
+}

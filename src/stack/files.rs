@@ -5,15 +5,17 @@ use std::io::ErrorKind;
 use std::rc::Rc;
 
 use super::decode::{Decoder, Entry, Text};
-use super::diagnostics::{SourceFile, SourceMap};
+use super::diagnostics::{Found, SourceFile, SourceMap};
 use super::envsubst::Substituted;
+use super::kubernetes::Rule;
 use super::resolve::{Resolver, non_empty, overlay};
-use super::schema::{Fields, text};
+use super::schema::{Fields, text as text_of};
 use super::yaml::{Document, NodeId};
 use super::{MAX_FILE, MAX_PROBLEMS, decode_text};
 use crate::console::log::{quote, whole_or_length};
 use crate::diagnostic::Diagnostic;
 use crate::files::input;
+use crate::text;
 
 /// The variables of an environment file, or the `fprocess` of a template.
 pub(super) type Entries = BTreeMap<String, Entry>;
@@ -29,7 +31,11 @@ impl Resolver<'_> {
             if self.is_full() {
                 break;
             }
-            let found = self.load(*node, path, false).unwrap_or_default();
+            let Some(found) = self.load(*node, path, false) else { continue };
+            if found.is_empty() {
+                let hint = "check the command that writes it, or remove it from `environment_file`";
+                self.report(*node, Diagnostic::warning("this file has no variables").with_hint(hint));
+            }
             for (name, Entry { value, .. }) in found.iter() {
                 self.check_token(*node, &format!("`{}` of this file", quote(name)), &format!("{name}={value}"));
                 environment.insert(name.clone(), value.clone());
@@ -105,10 +111,15 @@ impl Resolver<'_> {
         } else {
             environment_file(&mut decoder, document.root())
         };
-        if !decoder.found.is_empty() {
-            self.found.extend(decoder.found);
+        let invalid = entries.iter().filter_map(|(name, entry)| {
+            Some(source_map.problem(document.written(entry.key), Rule::VariableName.check(name)?))
+        });
+        let problems: Vec<_> = decoder.found.into_iter().chain(invalid).take(MAX_PROBLEMS).collect();
+        if !problems.is_empty() {
+            self.found.extend(problems);
             return None;
         }
+        self.found.extend(not_used(source_map, &document, &entries).into_iter().take(MAX_PROBLEMS));
         self.found.extend(ignored.iter().take(MAX_PROBLEMS).map(|key| {
             let name = whole_or_length(&key.value);
             let message = format!("unknown field `{name}`: only what is below `environment` is read");
@@ -117,6 +128,25 @@ impl Resolver<'_> {
         }));
         Some(entries)
     }
+}
+
+/// Warnings about what is not read, or not as its author may think.
+fn not_used(source_map: SourceMap<'_>, document: &Document, entries: &Entries) -> Vec<Found> {
+    let rest = document.rest().map(|at| {
+        let warning = Diagnostic::warning("only the first document is read: what follows is ignored");
+        source_map.problem(at..at, warning.with_hint("move it into the first document"))
+    });
+    let of_values = entries.values().filter_map(|entry| {
+        let warning = if let Some(quotes) = text::typographic_quotes(&entry.value) {
+            Diagnostic::warning(format!("this contains {quotes}"))
+        } else {
+            let reference = text::reference(&entry.value)?;
+            Diagnostic::warning(format!("`{reference}` is not substituted: only the stack file is"))
+                .with_hint("write it under `environment` in the stack file, or pass it with `ENV_VARS`")
+        };
+        Some(source_map.problem(document.written(entry.node), warning))
+    });
+    rest.into_iter().chain(of_values).collect()
 }
 
 /// The environment of an environment file, and the keys that are ignored.
@@ -144,7 +174,7 @@ fn environment_file(decoder: &mut Decoder<'_>, node: NodeId) -> (Entries, Vec<Te
 fn template(decoder: &mut Decoder<'_>, node: NodeId) -> Entries {
     let pairs = decoder.pairs(node, "the template").unwrap_or_default();
     let process = pairs.into_iter().find(|pair| pair.name == "fprocess").and_then(|pair| {
-        let value = text(decoder, &pair)?.value;
+        let value = text_of(decoder, &pair)?.value;
         Some((pair.name, Entry { value, key: pair.key, node: pair.value }))
     });
     process.into_iter().collect()

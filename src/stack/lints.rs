@@ -1,7 +1,7 @@
 //! Slips in a file: misspelt fields, files of other tools, typing errors.
 
 use super::resolve::Resolver;
-use super::schema::{Root, UNUSED, Unknown};
+use super::schema::{FIELDS, Root, UNUSED, Unknown};
 use super::yaml::{Meaning, NodeId};
 use crate::console::log::whole_or_length;
 use crate::diagnostic::Diagnostic;
@@ -9,6 +9,9 @@ use crate::text::{self, variable_name};
 
 /// A field as near as this to a known one is a typing error; so is the start of one.
 const TYPO: usize = 2;
+
+/// The first characters of fields that people add on purpose, as Docker Compose and GitLab have them.
+const EXTENSIONS: [&str; 2] = ["x-", "."];
 
 /// Fields that a function works without.
 const METADATA: [&str; 2] = ["labels", "annotations"];
@@ -27,9 +30,9 @@ const OTHER_FILES: [(&[&str], &str); 8] = [
 
 impl Resolver<'_> {
     /// Refuses fields that faas-cli would silently ignore and that look like others, if the function would lack something without
-    /// them.
+    /// them, and warns about all others.
     pub(super) fn check_fields(&mut self, unknown: &[Unknown]) {
-        for Unknown { name, owner, known } in unknown {
+        for Unknown { name, value, owner, known } in unknown {
             let message = format!("unknown field `{}` in {owner}", whole_or_length(&name.value));
             if let Some(odd) = text::odd_character(&name.value) {
                 self.report(name.node, Diagnostic::error(message).with_hint(format!("it contains {odd}")));
@@ -37,6 +40,11 @@ impl Resolver<'_> {
                 let is_harmless = UNUSED.contains(&field) || METADATA.contains(&field);
                 let found = if is_harmless { Diagnostic::warning(message) } else { Diagnostic::error(message) };
                 self.report(name.node, found.with_hint(format!("write `{field}`")));
+            } else if EXTENSIONS.iter().all(|start| !name.value.starts_with(start)) && !self.document.has_alias(*value)
+            {
+                let is_of_functions = FIELDS.contains(&name.value.as_str());
+                let hint = is_of_functions.then(|| "write it below a function, in `functions`".to_owned());
+                self.report(name.node, Diagnostic { hint, ..Diagnostic::warning(format!("{message}: it is ignored")) });
             }
         }
     }

@@ -6,7 +6,7 @@ use super::decode::{Decoder, Entry, Pair, Text};
 use super::yaml::NodeId;
 use crate::console::log::{WholeOrLength, whole_or_length};
 
-const FIELDS: [&str; 18] = [
+pub(super) const FIELDS: [&str; 18] = [
     "image",
     "lang",
     "handler",
@@ -38,6 +38,7 @@ const ROOT: [&str; 4] = ["version", "provider", "functions", "configuration"];
 #[derive(Debug)]
 pub(super) struct Unknown {
     pub(super) name: Text,
+    pub(super) value: NodeId,
     /// The object that it is a field of, for messages.
     pub(super) owner: String,
     /// The fields that are known there.
@@ -46,7 +47,8 @@ pub(super) struct Unknown {
 
 impl Unknown {
     fn new(pair: Pair, owner: &str, known: &'static [&'static str]) -> Self {
-        Self { name: Text { value: pair.name, node: pair.key }, owner: owner.to_owned(), known }
+        let name = Text { value: pair.name, node: pair.key };
+        Self { name, value: pair.value, owner: owner.to_owned(), known }
     }
 }
 

@@ -115,3 +115,25 @@ fn files_outside_the_clone_are_neither_used_nor_printed() {
     std::os::unix::fs::symlink(&secret, pipe.dir().join("stack.yml")).expect("cannot create link");
     pipe.run().exits(2).does_not_say("hunter2").says("outside the clone directory");
 }
+
+#[test]
+fn what_is_not_used_of_a_file_is_warned_about() {
+    let reads = |text: &str| pipe(function("    environment_file: [a.yml]")).file("a.yml", text);
+    for (text, says) in [
+        ("environment: {A: 1}\n---\nenvironment: {B: 2}\n", "a.yml:3:1: only the first document is read"),
+        ("environment:\n  A: ${NAME}\n", "a.yml:2:6: `${NAME}` is not substituted: only the stack file is"),
+        ("environment:\n  A: $NAME\n", "a.yml:2:6: `$NAME` is not substituted"),
+        ("environment:\n  A: “x”\n", "a.yml:2:6: this contains the typographic quote `“`"),
+        ("", "stack.yml:7:24: this file has no variables"),
+        ("# nothing\n", "this file has no variables"),
+        ("environment:\n", "this file has no variables"),
+    ] {
+        reads(text).run().exits(0).says(says);
+    }
+    for (text, says) in [
+        ("environment:\n  A=1:\n", "a.yml:2:3: invalid environment variable name `A=1`"),
+        ("environment:\n  '': 1\n", "a.yml:2:3: invalid environment variable name ``: it is empty"),
+    ] {
+        reads(text).run().exits(2).says(says);
+    }
+}

@@ -243,6 +243,9 @@ fn field_that_looks_like_another_is_an_error() {
         7 |     build_arg: {A: b}
           |     ^
     hint: write `build_args`
+    stack.yml:8:5: unknown field `unknown` in function `f`: it is ignored
+        8 |     unknown: x
+          |     ^
     stack.yml:9:5: unknown field `label` in function `f`
         9 |     label: {a: b}
           |     ^
