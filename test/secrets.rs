@@ -390,3 +390,31 @@ fn value_that_was_split_at_its_line_breaks_is_not_shown_in_parts() {
     ran.does_not_say("MIIEvQ").does_not_say("abcdef").does_not_say("Zm9vYmFy");
     assert_eq!(gateway.requests().len(), 0);
 }
+
+#[test]
+fn file_that_leads_out_of_the_clone_or_holds_no_value_is_an_error() {
+    let gateway = open();
+    let outside = tempfile::tempdir().expect("cannot create directory");
+    let secret = outside.path().join("secret");
+    std::fs::write(&secret, "s3cr3t-of-the-step").expect("cannot write file");
+    let pipe = || deploy(&gateway).file("null", "null\n").file("none", "None").file("name", "$DB_PASSWORD\n");
+    for (path, says) in [
+        ("link", "`tls.key`: `link` is a link out of the clone directory: copy the file into it"),
+        ("./dir/secret", "`tls.key`: `./dir/secret` is a link out of the clone directory"),
+        ("null", "`tls.key`: `null` has only a text such as `null` or `$NAME`, which scripts write for a value"),
+        ("none", "`tls.key`: `none` has only a text such as `null`"),
+        ("name", "`tls.key`: `name` has only a text such as `null`"),
+    ] {
+        let pipe = pipe().list("SECRET_FILES", &[&format!("tls.key={path}")]);
+        std::os::unix::fs::symlink(&secret, pipe.dir().join("link")).expect("cannot create link");
+        std::os::unix::fs::symlink(outside.path(), pipe.dir().join("dir")).expect("cannot create link");
+        pipe.run().exits(2).says(&format!("SECRET_FILES:\n- {says}")).does_not_say("s3cr3t");
+        let payload = Pipe::at(&gateway).var("COMMAND", "invoke").var("FUNCTION", "echo").var("PAYLOAD_FILE", "link");
+        std::os::unix::fs::symlink(&secret, payload.dir().join("link")).expect("cannot create link");
+        payload.run().exits(2).says("PAYLOAD_FILE:\n- `link` is a link out of the clone directory");
+    }
+    assert!(gateway.requests().is_empty());
+    // What the pipeline itself names may be anywhere.
+    let absolute = format!("tls.key={}", secret.display());
+    pipe().list("SECRET_FILES", &[&absolute]).run().exits(0);
+}

@@ -70,7 +70,7 @@ fn hide_value(item: &str, is_header: bool) {
 }
 
 /// True if an item is the name of a variable that was not expanded: the error about it shows the name.
-pub(super) fn is_unexpanded(value: &str) -> bool {
+pub(crate) fn is_unexpanded(value: &str) -> bool {
     variable_name(value).is_some_and(|name| !name.bytes().any(|byte| byte.is_ascii_lowercase()))
 }
 

@@ -2,7 +2,7 @@
 
 use std::fs::{File, Metadata};
 use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use crate::console::log::quote;
 
@@ -11,6 +11,8 @@ use crate::console::log::quote;
 pub(crate) enum Error {
     #[error("`{}` does not exist, neither in the working directory nor in the clone directory", quote(path))]
     NotFound { path: String },
+    #[error("`{}` is a link out of the clone directory: copy the file into it", quote(path))]
+    Outside { path: String },
     #[error("`{}` is {kind}, not a file", quote(&path.display().to_string()))]
     NotAFile { path: PathBuf, kind: &'static str },
     #[error("`{}` is not a directory", quote(&path.display().to_string()))]
@@ -27,6 +29,19 @@ pub(crate) fn find(path: &str, clone_dir: Option<&Path>) -> Result<(PathBuf, Pat
     let in_clone = clone_dir.map(|dir| (dir.join(path), dir.to_owned()));
     let found = [working, in_clone].into_iter().flatten().find(|(candidate, _)| candidate.exists());
     found.ok_or_else(|| Error::NotFound { path: path.to_owned() })
+}
+
+/// Looks for a file whose content leaves the step: a link in the clone must not lead to the step's own files.
+pub(crate) fn find_to_send(path: &str, clone_dir: Option<&Path>) -> Result<PathBuf, Error> {
+    let (found, base) = find(path, clone_dir)?;
+    let Some(clone_dir) = clone_dir else { return Ok(found) };
+    let is_named_inside = Path::new(path).starts_with(clone_dir)
+        || Path::new(path).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+    let is_below = |directory: &Path| Some(found.canonicalize().ok()?.starts_with(directory.canonicalize().ok()?));
+    if is_named_inside && ![&base, clone_dir].into_iter().any(|directory| is_below(directory) == Some(true)) {
+        return Err(Error::Outside { path: path.to_owned() });
+    }
+    Ok(found)
 }
 
 /// Opens a regular file; a pipe or a device could be endless.

@@ -35,7 +35,7 @@ impl Payload {
         match source {
             PayloadSource::Text(text) => Ok(Self::Text(Bytes::from(text.clone().into_bytes()))),
             PayloadSource::File(path) => {
-                let (path, _) = input::find(path, clone_dir)?;
+                let path = input::find_to_send(path, clone_dir)?;
                 let (_, size) = input::open(&path)?;
                 Ok(Self::File { path, size })
             }

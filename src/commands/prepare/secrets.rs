@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::{Loaded, Preparation};
-use crate::config::{Deploy, Environment, GivenSecret, Problems, SecretSource, TOKENS};
+use crate::config::{Deploy, Environment, GivenSecret, Problems, SecretSource, TOKENS, is_unexpanded};
 use crate::console::log::whole_or_length;
 use crate::console::redact::Secret;
 use crate::files::input;
@@ -60,16 +60,23 @@ impl Preparation<'_> {
             }
             SecretSource::File(path) => path,
         };
-        let found = input::find(path, self.config.places.clone_dir.as_deref());
-        let content = found.and_then(|(path, _)| input::read(&path, MAX_SECRET)).map_err(|error| error.to_string())?;
-        let value = Secret::of_file(&content);
+        let found = input::find_to_send(path, self.config.places.clone_dir.as_deref());
+        let content = found.and_then(|path| input::read(&path, MAX_SECRET)).map_err(|error| error.to_string())?;
         if content.trim_ascii().is_empty() {
             let path = whole_or_length(path);
             return Err(format!("`{path}` is empty: check the command that writes it"));
         }
-        match str::from_utf8(&content).ok().and_then(|text| tokens.fault(text)) {
+        let text = str::from_utf8(&content).ok();
+        if text.is_some_and(|text| crate::text::is_absent(text) || is_unexpanded(text)) {
+            let path = whole_or_length(path);
+            return Err(format!(
+                "`{path}` has only a text such as `null` or `$NAME`, which scripts write for a value that is missing: check \
+                 the command that writes it"
+            ));
+        }
+        match text.and_then(|text| tokens.fault(text)) {
             Some(fault) => Err(format!("`{}` {fault}", whole_or_length(path))),
-            None => Ok(SecretValue::Base64(value)),
+            None => Ok(SecretValue::Base64(Secret::of_file(&content))),
         }
     }
 }
