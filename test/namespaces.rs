@@ -123,8 +123,9 @@ fn filter_leaves_the_namespace_of_the_other_functions() {
 fn default_namespace_is_neither_created_nor_deleted() {
     let gateway = with_namespaces(permissive());
     let stack = "provider: {name: openfaas}\nfunctions: {d: {image: example/d:1}}\n";
-    deploy(&gateway).stack(stack).run().exits(0);
-    remove(&gateway).stack(stack).run().exits(0);
+    let no_effect = "has no effect: no function names a namespace";
+    deploy(&gateway).stack(stack).run().exits(0).says(&format!("WARNING: `CREATE_NAMESPACE` {no_effect}"));
+    remove(&gateway).stack(stack).run().exits(0).says(&format!("WARNING: `DELETE_NAMESPACE` {no_effect}"));
     assert_eq!(requests(&gateway), [""; 0]);
 }
 

@@ -66,6 +66,19 @@ fn output_variables_that_cannot_be_written_are_logged() {
 }
 
 #[test]
+fn output_variables_that_a_run_does_not_set_are_named() {
+    let gateway = open();
+    let pipe =
+        || deploy(&gateway, 1).file("variables", "").list("OUTPUT_VARIABLES", &["OPENFAAS_URL", "OPENFAAS_STATUS"]);
+    let run = |pipe: Pipe| pipe.var("BITBUCKET_PIPELINES_VARIABLES_PATH", "variables").run().exits(0);
+    run(pipe()).says("WARNING: `COMMAND: deploy` does not set `OPENFAAS_STATUS`\n");
+    run(pipe().var("DRY_RUN", "true")).says("WARNING: no output variables were set: nothing was sent to a gateway\n");
+    run(pipe().list("OUTPUT_VARIABLES", &["OPENFAAS_URL", "OPENFAAS_IMAGES"])).does_not_say("WARNING");
+    let images = pipe().list("OUTPUT_VARIABLES", &["OPENFAAS_IMAGES"]).var("COMMAND", "remove");
+    run(images.without("OUTPUT_VARIABLES_1")).says("WARNING: `COMMAND: remove` does not set `OPENFAAS_IMAGES`\n");
+}
+
+#[test]
 fn output_variable_that_does_not_exist_is_an_error() {
     let gateway = open();
     let ran = deploy(&gateway, 1).list("OUTPUT_VARIABLES", &["OPENFAAS_NAMES"]).run().exits(2);

@@ -33,7 +33,7 @@ pub(crate) async fn run(mut preparation: Preparation<'_>, deploy: &Deploy) -> Re
     checked.apply(&mut loaded.functions, deploy.images.pin);
     let refused = signed_in.err().map(|error| reporter.run_failed(&error));
     let session = preparation.session(&gateway, reporter);
-    let created = loaded.namespaces().into_iter().filter(|_| deploy.creator.is_some()).collect();
+    let created = loaded.namespaces_for("CREATE_NAMESPACE", deploy.creator.is_some());
     let differences = match Diagnostic::worst(refused.into_iter().chain(checked.worst())) {
         Some(problem) => Err(problem),
         None => {

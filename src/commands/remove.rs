@@ -28,8 +28,8 @@ pub(crate) async fn run(mut preparation: Preparation<'_>, options: &Remove) -> R
                 outcome.problem = Some(reporter.run_failed(&error));
                 return Ok(outcome);
             }
-            let named = loaded.namespaces().into_iter().filter(|_| options.creator.is_some());
-            let found = resources::find_namespaces(&session, named.collect()).await;
+            let named = loaded.namespaces_for("DELETE_NAMESPACE", options.creator.is_some());
+            let found = resources::find_namespaces(&session, named).await;
             outcome.functions = remove(&session, &resources::missing(&found), targets.collect()).await;
             if let Some(repository) = &options.creator {
                 outcome.namespaces =

@@ -36,7 +36,10 @@ pub(crate) async fn run(mut preparation: Preparation<'_>, whoami: &Whoami) -> Re
     let http = asks_clouds.then(|| preparation.registry_client()).flatten();
     let gateway = preparation.finish(gateway)?;
     let result = match (&config.credentials, &config.id_token) {
-        (Credentials::Password { username, .. }, _) => password(&gateway, username).await.inspect_err(Diagnostic::log),
+        (Credentials::Password { username, .. }, _) => {
+            not_written(whoami);
+            password(&gateway, username).await.inspect_err(Diagnostic::log)
+        }
         (Credentials::IdToken, Err(error)) => {
             Err(error.at(&gateway.address()).diagnostic()).inspect_err(Diagnostic::log)
         }
@@ -62,6 +65,14 @@ pub(crate) async fn run(mut preparation: Preparation<'_>, whoami: &Whoami) -> Re
     }
     outcome.problem = Diagnostic::worst(result.err().into_iter().chain(of_clouds));
     Ok((outcome, last_line))
+}
+
+/// Says that there is nothing to write to `OUTPUT_FILE`.
+fn not_written(whoami: &Whoami) {
+    if let Some(path) = &whoami.output_file {
+        let path = quote(&path.display().to_string());
+        tracing::warn!("`{path}` (`OUTPUT_FILE`) was not written: there are no resources to propose");
+    }
 }
 
 /// Checks the password: there is nothing else to explain.
@@ -101,6 +112,7 @@ async fn explain(
                 log::plain(to_paste(&yaml));
             }
             unbound.warning().log();
+            not_written(whoami);
             Ok(())
         }
     };

@@ -23,8 +23,20 @@ pub(crate) const NAMES: [&str; 5] =
 ///
 /// A run that had no gateway did nothing, and does not change what an earlier one of the step handed on.
 pub(super) fn write(path: Option<&Path>, outcome: &Outcome, wanted: &[String]) {
-    if outcome.gateway.is_empty() || wanted.is_empty() {
+    if wanted.is_empty() {
         return;
+    }
+    if outcome.gateway.is_empty() {
+        if outcome.problem.is_none() {
+            tracing::warn!("no output variables were set: nothing was sent to a gateway");
+        }
+        return;
+    }
+    // `whoami` takes the variables of the step that it stands for.
+    let is_missing = |name: &&String| outcome.command != Command::Whoami && !is_set_by(outcome.command, name);
+    let missing: Vec<_> = wanted.iter().filter(is_missing).map(|name| format!("`{name}`")).collect();
+    if !missing.is_empty() {
+        tracing::warn!("`COMMAND: {}` does not set {}", outcome.command, missing.join(", "));
     }
     let mut variables = variables(outcome);
     variables.retain(|(name, _)| wanted.iter().any(|wanted| wanted == name));
@@ -36,6 +48,15 @@ pub(super) fn write(path: Option<&Path>, outcome: &Outcome, wanted: &[String]) {
             let error = quote(&error.to_string());
             tracing::warn!("no output variables were set: the file of the step cannot be written: {error}{values}");
         }
+    }
+}
+
+/// True if a command has a value for a variable, unless it fails.
+fn is_set_by(command: Command, name: &str) -> bool {
+    match name {
+        "OPENFAAS_STATUS" | "OPENFAAS_CALL_ID" => command == Command::Invoke,
+        "OPENFAAS_FUNCTIONS" | "OPENFAAS_IMAGES" => command == Command::Deploy,
+        _ => true,
     }
 }
 

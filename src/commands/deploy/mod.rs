@@ -100,8 +100,8 @@ pub(crate) async fn dry_run(mut preparation: Preparation<'_>, deploy: &Deploy) -
     let deployments: Vec<_> = loaded.functions.iter().map(|function| &function.deployment).collect();
     let json = serde_json::to_string_pretty(&deployments).expect("maps of texts are JSON");
     log::plain(log::json(&json));
-    let namespaces = loaded.namespaces().into_iter().filter(|_| deploy.creator.is_some());
-    resources::planned(namespaces.collect(), ", unless they exist", &loaded.secrets);
+    let namespaces = loaded.namespaces_for("CREATE_NAMESPACE", deploy.creator.is_some());
+    resources::planned(namespaces, ", unless they exist", &loaded.secrets);
     if let Some(verify) = &deploy.verify {
         let deployed: Vec<_> = loaded.names().collect();
         let calls = verify.calls.iter().map(|call| {
@@ -157,7 +157,9 @@ impl Deployer<'_> {
     async fn namespaces(&self, loaded: &Loaded, outcome: &mut Outcome) -> Result<(), Error> {
         let Some(repository) = &self.deploy.creator else { return Ok(()) };
         resources::check_provider(self.session.gateway, "CREATE_NAMESPACE").await?;
-        outcome.namespaces = resources::create_namespaces(&self.session, loaded.namespaces(), repository).await;
+        outcome.namespaces =
+            resources::create_namespaces(&self.session, loaded.namespaces_for("CREATE_NAMESPACE", true), repository)
+                .await;
         Ok(())
     }
 

@@ -94,8 +94,19 @@ impl Loaded {
         deploy.given_secrets.iter().flat_map(|secret| self.namespaces_of_secret(&secret.name)).collect()
     }
 
+    /// The namespaces to create or delete for the variable that asks for it; warns if there are none.
+    pub(crate) fn namespaces_for(&self, variable: &str, is_set: bool) -> BTreeSet<String> {
+        let namespaces = if is_set { self.namespaces() } else { BTreeSet::new() };
+        if is_set && namespaces.is_empty() {
+            tracing::warn!(
+                "`{variable}` has no effect: no function names a namespace, so all are in the gateway's own"
+            );
+        }
+        namespaces
+    }
+
     /// The namespaces that functions name: all but the gateway's default one.
-    pub(crate) fn namespaces(&self) -> BTreeSet<String> {
+    fn namespaces(&self) -> BTreeSet<String> {
         self.functions.iter().filter_map(|function| function.deployment.namespace.clone()).collect()
     }
 }
