@@ -87,7 +87,6 @@ pub trait Explain: std::error::Error {
         Diagnostic { hint: self.hint(), ..Diagnostic::new(self.failure(), self.to_string()) }
     }
 
-    /// For an error that does not fail the run.
     fn warning(&self) -> Diagnostic {
         Diagnostic { severity: Severity::Warning, ..self.diagnostic() }
     }
@@ -134,7 +133,6 @@ impl Diagnostic {
         all.into_iter().min_by_key(|diagnostic| diagnostic.failure)
     }
 
-    /// Writes it into the log, at the level of its severity.
     pub fn log(&self) {
         match self.severity {
             Severity::Note => tracing::info!("{self}"),

@@ -10,7 +10,6 @@ const TYPOGRAPHIC_QUOTES: [char; 10] = ['‘', '’', '‚', '‛', '“', '”'
 /// The lines that git writes around a merge conflict. The `=======` between them may be the text of a block scalar.
 const CONFLICT_MARKERS: [&str; 2] = ["<<<<<<< ", ">>>>>>> "];
 
-/// Lower-case hexadecimal digits.
 pub(crate) fn hex(bytes: impl AsRef<[u8]>) -> String {
     bytes.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }

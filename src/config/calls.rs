@@ -43,7 +43,6 @@ const RESERVED: [&str; 13] = [
 
 const VERIFY_FORM: &str = "is not of the form `name`, `name.namespace`, `name/path` or `name/path?query`";
 
-/// The calls, and how they are made.
 #[derive(Debug)]
 pub(crate) struct Verify {
     pub(crate) calls: Vec<VerifyCall>,

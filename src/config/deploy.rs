@@ -30,11 +30,9 @@ pub(crate) struct ImageChecks {
     pub(crate) check: bool,
     /// True if each image is deployed by its digest.
     pub(crate) pin: bool,
-    /// The platforms that each image must exist for.
     pub(crate) platforms: Vec<Platform>,
 }
 
-/// A secret, and where its value comes from.
 #[derive(Debug)]
 pub(crate) struct GivenSecret {
     pub(crate) name: String,
@@ -44,12 +42,10 @@ pub(crate) struct GivenSecret {
 #[derive(Debug)]
 pub(crate) enum SecretSource {
     Value(Secret),
-    /// A path.
     File(String),
 }
 
 impl GivenSecret {
-    /// The variable that lists it.
     pub(crate) fn variable(&self) -> &'static str {
         match self.source {
             SecretSource::Value(_) => "SECRET_VALUES",
@@ -227,7 +223,6 @@ fn image_checks(variables: Variables<'_>) -> ImageChecks {
     ImageChecks { check, pin, platforms }
 }
 
-/// `SECRET_VALUES` and `SECRET_FILES`.
 fn given_secrets(variables: Variables<'_>) -> Vec<GivenSecret> {
     // The name is not shown: it may be a line of a value that was split at its line breaks.
     let key_fault = |name: &str| secret_name_fault(name).map(|fault| format!("has an invalid name: {fault}"));

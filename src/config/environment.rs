@@ -41,7 +41,6 @@ impl Environment {
         self.text(name).map(str::to_owned)
     }
 
-    /// True if the variable is set to a value that is not UTF-8.
     pub(crate) fn is_garbled(&self, name: &str) -> bool {
         self.garbled.contains(name)
     }
@@ -81,7 +80,6 @@ impl Problems {
         self.0.is_empty()
     }
 
-    /// True if something is wrong with this variable.
     pub(crate) fn concerns(&self, name: &str) -> bool {
         self.any(|wrong| wrong == name)
     }

@@ -285,7 +285,6 @@ fn near_miss(name: &str) -> Option<&'static str> {
     (distance <= NEAR.min(nearest.len() / 4)).then_some(nearest)
 }
 
-/// A variable's name, or that of an item of a list.
 fn is_known(name: &str) -> bool {
     VARIABLES.iter().any(|variable| variable.owns(name))
         || ["PAGER", "SHELL", "NO_COLOR", "HOME", "PATH", "HOSTNAME", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"]

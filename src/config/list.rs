@@ -163,7 +163,6 @@ pub(super) fn value_of(item: &str) -> &str {
     item.split_once(['=', ':']).map_or(item, |(_, value)| value)
 }
 
-/// The problem with an item, whatever the list is of.
 fn wrong_item(item: &str, kind: ValueKind) -> Option<String> {
     if item.trim().is_empty() {
         return Some(
@@ -241,7 +240,6 @@ fn names_in_line(line: &str, separator: char) -> Vec<&str> {
     })
 }
 
-/// The text to write for these items.
 fn write_list(items: &[String]) -> String {
     let items = items.iter().map(|item| format!("'{}'", item.replace('\'', "''"))).collect::<Vec<_>>().join(", ");
     let shown = whole_or_length(&items);

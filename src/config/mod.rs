@@ -43,7 +43,7 @@ use crate::stack::labels::GitLabels;
 #[derive(Debug)]
 pub struct Config {
     pub(crate) task: Task,
-    pub(crate) gateway_url: GatewayUrl,
+    pub(crate) gateway_url: Option<Url>,
     pub(crate) allow_http: bool,
     /// `GATEWAY_HEADERS`, which only the gateway and its functions receive.
     pub(crate) gateway_headers: HeaderMap,
@@ -71,20 +71,13 @@ pub struct Invalid {
     pub(crate) config: Config,
 }
 
-/// `OPENFAAS_URL`.
-#[derive(Debug)]
-pub(crate) enum GatewayUrl {
-    Set(Url),
-    Unset,
-    /// Only within [`Invalid`].
-    Wrong,
-}
-
 #[derive(Debug)]
 pub(crate) enum Credentials {
     /// Basic auth, for OpenFaaS CE and Standard.
-    Password { username: String, password: Secret },
-    /// The step's ID token, to be exchanged.
+    Password {
+        username: String,
+        password: Secret,
+    },
     IdToken,
 }
 
@@ -112,7 +105,6 @@ impl Task {
     }
 }
 
-/// A stack file, and what is asked of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Selection {
     /// Paths, patterns and URLs; empty for the default names.
@@ -140,7 +132,6 @@ pub(crate) enum TagFormat {
 pub(crate) struct Deploy {
     pub(crate) selection: Selection,
     pub(crate) strategy: Strategy,
-    /// `SECRET_VALUES` and `SECRET_FILES`.
     pub(crate) given_secrets: Arc<[GivenSecret]>,
     /// The repository that created namespaces are labelled with (`CREATE_NAMESPACE`).
     pub(crate) creator: Option<String>,
@@ -161,7 +152,6 @@ pub(crate) struct Deploy {
     pub(crate) dry_run: bool,
 }
 
-/// `COMMAND: remove`.
 #[derive(Clone, Debug)]
 pub(crate) struct Remove {
     pub(crate) selection: Selection,
@@ -192,7 +182,6 @@ pub(crate) struct Login {
 pub(crate) enum ImagesFrom {
     /// The last successful deploy of this pipeline.
     Pipeline,
-    /// The result file of a run.
     File(String),
 }
 
@@ -252,7 +241,6 @@ pub(crate) fn colour(environment: &Environment) -> bool {
     environment.get("NO_COLOR").is_none_or(str::is_empty) && !environment.is_garbled("NO_COLOR")
 }
 
-/// The problem with a required variable that has no value.
 pub(crate) fn missing(blank: bool) -> &'static str {
     if blank {
         "is set but empty: check that the variable it refers to is defined for this deployment environment"

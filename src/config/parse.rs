@@ -11,8 +11,8 @@ use super::calls::{function, gateway_headers, invoke};
 use super::deploy::{deploy, matches_all, repository_if, selection};
 use super::variables::{Entry, VARIABLES, Values, Variables};
 use super::{
-    Config, Credentials, Environment, GatewayUrl, Invalid, Login, NOT_UTF8, Problems, Remove, Task, Whoami,
-    gateway_url, lints, list, missing, secrets,
+    Config, Credentials, Environment, Invalid, Login, NOT_UTF8, Problems, Remove, Task, Whoami, gateway_url, lints,
+    list, missing, secrets,
 };
 use crate::cloud::RegistryLogin;
 use crate::cloud::aws::RoleArn;
@@ -52,15 +52,9 @@ fn config(variables: Variables<'_>) -> Config {
     // A dry run sends nothing, and a wrong value of `ALLOW_HTTP` is a problem of its own.
     let is_dry_run = matches!(&task, Task::Deploy(deploy) if deploy.dry_run);
     let may_be_http = allow_http || is_dry_run || variables.allow_http().is_wrong();
-    let url = variables.openfaas_url();
-    let gateway_url = match url.parsed_by(|text| gateway_url(text, may_be_http)) {
-        Some(url) => GatewayUrl::Set(url),
-        None if url.value.is_some() => GatewayUrl::Wrong,
-        None => GatewayUrl::Unset,
-    };
     Config {
         task,
-        gateway_url,
+        gateway_url: variables.openfaas_url().parsed_by(|text| gateway_url(text, may_be_http)),
         gateway_headers: gateway_headers(variables),
         allow_http,
         tls_no_verify: variables.tls_no_verify().boolean(),
@@ -223,7 +217,6 @@ fn registry_login(variables: Variables<'_>) -> Option<(Host, Arc<RegistryLogin>)
     Some((host?, Arc::new(RegistryLogin::new(username?, password?))))
 }
 
-/// The build as Bitbucket's own variables have it.
 fn build(environment: &Environment) -> BuildContext {
     let clouds = ["AWS_OIDC_ROLE_ARN", "GCP_WORKLOAD_IDENTITY_PROVIDER"];
     BuildContext {

@@ -21,7 +21,6 @@ impl<'a> Entry<'a> {
         self.value.map(str::to_owned)
     }
 
-    /// The value that the command cannot do without.
     pub(super) fn required(&self) -> Option<&'a str> {
         if self.value.is_none() {
             self.refuse(super::missing(self.is_blank()));
@@ -34,7 +33,6 @@ impl<'a> Entry<'a> {
         self.parsed(boolean, |shown| format!("`{shown}` is not a boolean: write 'true' or 'false'"))
     }
 
-    /// A duration above zero.
     pub(super) fn duration(&self) -> Duration {
         let form = |shown: &str| match duration(shown) {
             Some(_) => "must be more than 0".to_owned(),
@@ -49,7 +47,6 @@ impl<'a> Entry<'a> {
         self.parsed(parse, |shown| format!("`{shown}` is not a whole number from {least} to {most}"))
     }
 
-    /// One of some words, in any case.
     pub(super) fn choice<T: Copy>(&self, choices: &[(&str, T)]) -> T {
         let parse =
             |text: &str| choices.iter().find(|(word, _)| word.eq_ignore_ascii_case(text)).map(|(_, value)| *value);

@@ -26,7 +26,6 @@ const REGISTRY: &[Command] = &[Command::Deploy, Command::Diff, Command::Whoami, 
 /// How a value is read, and how the documentation shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ValueKind {
-    /// Trimmed.
     Text,
     /// Not trimmed.
     Verbatim,
@@ -76,7 +75,6 @@ pub(super) enum Sensitive {
     Values,
     /// The same, for those headers that look like credentials.
     Headers,
-    /// The password in the URL.
     Url,
 }
 
@@ -112,7 +110,6 @@ impl ValueKind {
 pub struct Variable {
     pub name: &'static str,
     pub kind: ValueKind,
-    /// Empty if the variable has no default.
     pub default: &'static str,
     pub(crate) used_by: &'static [Command],
 }
@@ -135,7 +132,6 @@ pub(super) fn is_list_suffix(text: &str) -> bool {
     rest == "COUNT" || !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// A variable and what the environment has for it.
 #[derive(Clone, Copy)]
 pub(super) struct Entry<'a> {
     pub(super) variable: &'static Variable,
@@ -146,7 +142,6 @@ pub(super) struct Entry<'a> {
 }
 
 impl Entry<'_> {
-    /// Adds what is wrong with it.
     pub(super) fn refuse(&self, message: impl ToString) {
         self.problems.borrow_mut().add(self.variable.name, message);
     }

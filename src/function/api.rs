@@ -42,7 +42,6 @@ pub struct Deployment {
 }
 
 impl Deployment {
-    /// The body of a request.
     pub(crate) fn to_json(&self) -> Bytes {
         serde_json::to_vec(self).expect("maps of texts are JSON").into()
     }

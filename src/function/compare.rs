@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::function::api::{Deployment, Resources, is_same_quantity};
 use crate::function::image::is_same_image;
 
-/// One difference.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Change {
     /// The field, with its key in a map: `image`, `env LOG_LEVEL`.
@@ -26,7 +25,6 @@ impl Change {
         }
     }
 
-    /// True if it is about an environment variable.
     pub(crate) fn is_environment(&self) -> bool {
         self.field.starts_with("env ")
     }
@@ -35,7 +33,6 @@ impl Change {
 /// The labels that name the commit of a function: its hash, branch, repository and workspace (OpenFaaS dashboard).
 pub(crate) const GIT_LABELS: [&str; 4] =
     ["com.openfaas.git-sha", "com.openfaas.git-branch", "com.openfaas.git-repo", "com.openfaas.git-owner"];
-/// The annotation beside them.
 pub(crate) const GIT_URL: &str = "com.openfaas.git-repo-url";
 
 /// Parts of names whose values are not shown.

@@ -30,7 +30,6 @@ static DIGEST: LazyLock<Regex> = LazyLock::new(|| whole("sha256:[0-9a-f]{64}|sha
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Host(String);
 
-/// The name of an image in a registry.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Reference {
     /// As it was written.
@@ -54,7 +53,6 @@ pub enum Tag {
     Digest,
 }
 
-/// Why a text is not a registry's host.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum InvalidHost {
     #[error("`{}` is not a valid registry host name", whole_or_length(.0))]
@@ -84,7 +82,6 @@ impl Host {
         &self.0
     }
 
-    /// The host that serves the registry's API.
     pub(crate) fn api(&self) -> &str {
         if self.0 == DOCKER_HUB { DOCKER_HUB_API } else { &self.0 }
     }

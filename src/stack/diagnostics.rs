@@ -17,7 +17,6 @@ use crate::text;
 const MAX_NOTES: usize = 8;
 /// How many characters of a line are shown on each side of the marker at least.
 const CONTEXT: usize = 60;
-/// The width of the line numbers.
 const GUTTER: usize = 5;
 
 /// A problem or a warning, until all are known and sorted.
@@ -25,7 +24,6 @@ const GUTTER: usize = 5;
 pub(super) struct Found {
     /// With a place, the line follows the message, with a marker under the place.
     diagnostic: Diagnostic,
-    /// The line, from 1.
     line: Option<usize>,
     /// Its causes: variables without a value, or expressions with several lines.
     causes: Vec<String>,
@@ -37,7 +35,6 @@ impl From<Diagnostic> for Found {
     }
 }
 
-/// All that is found in a stack file.
 #[derive(Debug, Default)]
 pub(super) struct Findings(Vec<Found>);
 
@@ -81,7 +78,6 @@ impl Findings {
     }
 }
 
-/// The text of a file, by lines.
 pub(super) struct SourceFile<'a> {
     pub(super) name: String,
     pub(super) source: &'a str,
@@ -116,7 +112,6 @@ impl<'a> SourceFile<'a> {
         Some(self.problem(at..at + 7, Diagnostic::error("this is a merge conflict of git").with_hint(hint)))
     }
 
-    /// A problem of the file as a whole.
     pub(super) fn problem_of_all(&self, diagnostic: Diagnostic) -> Diagnostic {
         if self.is_shown { diagnostic } else { hidden(diagnostic).at(&self.name) }
     }

@@ -20,7 +20,6 @@ use crate::text;
 /// The variables of an environment file, or the `fprocess` of a template.
 pub(super) type Entries = BTreeMap<String, Entry>;
 
-/// The form of an environment file.
 const ENVIRONMENT: &str = "write\n  environment:\n    NAME: value";
 
 impl Resolver<'_> {

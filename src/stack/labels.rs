@@ -39,7 +39,6 @@ pub(crate) fn owner(repository: &str, stack_file: &str) -> String {
     value + &hex(&hash.as_ref()[..HASHED])
 }
 
-/// The commit that functions are deployed from.
 #[derive(Clone, Debug)]
 pub(crate) struct GitLabels {
     labels: Vec<(&'static str, String)>,

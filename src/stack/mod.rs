@@ -47,7 +47,6 @@ const MAX_PROBLEMS: usize = 100;
 /// The value of an expression whose own value must not matter: a private-use character, which no stack file has.
 const PLACEHOLDER: &str = "\u{e000}";
 
-/// The options of a deploy from the pipe's variables.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// `OPENFAAS_NAMESPACE`; overrides the file.
@@ -97,7 +96,6 @@ pub struct Source {
 }
 
 impl Source {
-    /// The path of a file that it names.
     fn path(&self, name: &str) -> PathBuf {
         // Without a `./` that nobody wrote.
         if self.base == Path::new(".") { name.into() } else { self.base.join(name) }
@@ -122,10 +120,8 @@ pub struct Context<'a> {
     pub token_fault: &'a dyn Fn(&str) -> Option<String>,
 }
 
-/// The functions of a stack file.
 #[derive(Clone, Debug, Default)]
 pub struct Stack {
-    /// `provider.gateway`.
     pub gateway: Option<String>,
     /// The selected functions, in the file's order.
     pub functions: Vec<Function>,
@@ -133,11 +129,9 @@ pub struct Stack {
     pub named: Vec<FunctionName>,
     /// True if messages may show what the file holds.
     pub is_shown: bool,
-    /// Warnings about a stack file that can be deployed.
     pub warnings: Vec<Diagnostic>,
 }
 
-/// A function to deploy.
 #[derive(Clone, Debug, Default)]
 pub struct Function {
     pub deployment: Deployment,
@@ -145,7 +139,6 @@ pub struct Function {
     pub file: Arc<str>,
     /// The line of its name in the stack file, from 1.
     pub line: usize,
-    /// The lines of its fields.
     lines: Vec<(String, usize)>,
 }
 
@@ -158,7 +151,6 @@ impl Function {
         Location { file: self.file.clone(), line: self.line }
     }
 
-    /// True if the stack file has this field of the function.
     pub fn sets(&self, field: &str) -> bool {
         self.lines.iter().any(|(name, _)| *name == field)
     }

@@ -137,7 +137,6 @@ impl<'a> Resolver<'a> {
         self.report(node, Diagnostic::error(message).with_hint(hint));
     }
 
-    /// Reports something at the place of a node.
     pub(super) fn report(&mut self, node: NodeId, diagnostic: Diagnostic) {
         if self.found.has_room(diagnostic.severity) && self.reported.insert((node, diagnostic.message.clone())) {
             self.found.add(self.source_map.problem(self.document.written(node), diagnostic));
@@ -249,7 +248,6 @@ impl<'a> Resolver<'a> {
         tagged
     }
 
-    /// The hash of the handler's folder.
     fn digest(&self, fields: &Fields) -> Result<String, Box<dyn Error>> {
         let handler = non_empty(fields.handler.as_ref()).ok_or("`handler` is missing")?;
         if self.source.is_remote {

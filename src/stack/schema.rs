@@ -41,7 +41,6 @@ pub(super) struct Unknown {
     pub(super) value: NodeId,
     /// The object that it is a field of, for messages.
     pub(super) owner: String,
-    /// The fields that are known there.
     pub(super) known: &'static [&'static str],
 }
 

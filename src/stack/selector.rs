@@ -6,7 +6,6 @@ use crate::console::log::{quote, whole_or_length};
 use crate::diagnostic::Diagnostic;
 use crate::function::FunctionName;
 
-/// What selects some of the functions.
 #[derive(Clone, Debug)]
 pub enum Selector {
     /// `FILTER`: a wildcard that names must match.

@@ -16,7 +16,6 @@ use super::MAX_DEPTH;
 /// The index of a node in its document.
 pub(super) type NodeId = usize;
 
-/// Why a text is not YAML.
 #[derive(Debug)]
 pub(super) struct SyntaxError {
     /// In bytes of the text.
@@ -51,7 +50,6 @@ pub(super) enum Kind {
     Scalar(String),
     Sequence,
     Mapping,
-    /// An alias of another node.
     Alias(NodeId),
 }
 
@@ -64,7 +62,6 @@ pub(super) enum Meaning {
     Text,
     /// `<<` as a key.
     Merge,
-    /// Base64.
     Binary,
     /// An explicit tag that the text does not fit.
     Unfit,
@@ -108,7 +105,6 @@ impl Document {
         std::iter::successors(Some(id + 1), |child| Some(self.node(*child).end)).take_while(move |child| *child < end)
     }
 
-    /// Keys and values of a mapping.
     pub(super) fn pairs(&self, id: NodeId) -> impl Iterator<Item = (NodeId, NodeId)> + '_ {
         let mut children = self.children(id);
         std::iter::from_fn(move || Some((children.next()?, children.next()?)))
@@ -178,7 +174,6 @@ fn check_characters(text: &str) -> Result<(), SyntaxError> {
     Ok(())
 }
 
-/// Builds the tree of nodes from the parser's events.
 fn read(text: &str) -> Result<Document, SyntaxError> {
     check_characters(text)?;
     let mut builder = Builder { text, nodes: Vec::new(), open: Vec::new(), anchors: HashMap::new() };

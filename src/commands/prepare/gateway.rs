@@ -6,7 +6,7 @@ use url::Url;
 
 use super::stack_file::StackFile;
 use super::{Loaded, Preparation};
-use crate::config::{self, Config, Credentials, GatewayUrl, gateway_url};
+use crate::config::{self, Config, Credentials, gateway_url};
 use crate::console::log::{quote, whole_or_length};
 use crate::diagnostic::Diagnostic;
 use crate::files::input;
@@ -63,10 +63,8 @@ impl Preparation<'_> {
     /// The URL of the gateway: `OPENFAAS_URL`, else the one in the stack file.
     pub(super) fn address(&mut self, allow_http: bool, loaded: Option<&Loaded>) -> Option<Url> {
         let config = self.config;
-        match &config.gateway_url {
-            GatewayUrl::Set(url) => return Some(url.clone()),
-            GatewayUrl::Wrong => return None,
-            GatewayUrl::Unset => {}
+        if let Some(url) = &config.gateway_url {
+            return Some(url.clone());
         }
         let files = loaded.map(|loaded| &loaded.files[..]).unwrap_or_default();
         let named = files.iter().filter_map(|file| Some((file, file.gateway.as_deref()?.trim().trim_end_matches('/'))));

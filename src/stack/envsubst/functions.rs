@@ -7,7 +7,6 @@ use crate::console::log::whole_or_length;
 /// The longest value that a pattern is matched with, in bytes: trying each of its prefixes takes the square of the time.
 const MAX_MATCHED: usize = 4096;
 
-/// The operator of an expression.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Operator {
     Value,

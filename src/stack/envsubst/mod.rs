@@ -43,7 +43,6 @@ const MAX_FAULTS: usize = 20;
 /// A problem with an expression, in bytes of the source.
 #[derive(Debug)]
 pub struct Fault {
-    /// The place, for the marker.
     pub at: Range<usize>,
     pub kind: FaultKind,
 }
@@ -75,7 +74,6 @@ pub enum FaultKind {
 }
 
 impl Explain for FaultKind {
-    /// The text to write instead.
     fn hint(&self) -> Option<String> {
         Some(match self {
             Self::NoName | Self::Unclosed => {
@@ -124,7 +122,6 @@ impl Segment {
     }
 }
 
-/// The replacement of an expression.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Replacement<'a> {
     /// Where the expression is, in bytes of the source.
@@ -144,7 +141,6 @@ impl Replacement<'_> {
 }
 
 impl Substituted {
-    /// A text in which nothing is substituted.
     pub fn unchanged(source: &str) -> Self {
         Self {
             text: source.to_owned(),
@@ -202,7 +198,6 @@ impl Substituted {
     }
 }
 
-/// Looks variables up by their names.
 #[derive(Clone, Copy)]
 pub struct Lookup<'a> {
     /// The value of a variable that is set.
@@ -276,7 +271,6 @@ impl Run<'_> {
         self.out.segments.push(Segment::copied(self.out.text.len(), source));
     }
 
-    /// Appends what an expression became.
     fn put(&mut self, start: usize, value: &str, mut missing: Vec<Range<usize>>) {
         if self.in_comment(start) {
             missing.clear();

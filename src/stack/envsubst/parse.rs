@@ -203,7 +203,6 @@ impl<'a> Parser<'a> {
         found
     }
 
-    /// A text within a message.
     fn text(&self, range: &Range<usize>) -> String {
         whole_or_length(&self.source[range.clone()])
     }

@@ -3,6 +3,7 @@
 mod deploy;
 mod errors;
 mod hostile;
+mod shown;
 mod values;
 
 use std::path::Path;
