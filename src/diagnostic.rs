@@ -33,31 +33,26 @@ pub enum Failure {
 }
 
 impl Failure {
-    pub fn exit_code(self) -> u8 {
+    /// Its exit code, and the word for it in the result files.
+    fn names(self) -> (u8, &'static str) {
         match self {
-            Self::Failed => 1,
-            Self::Input => 2,
-            Self::Permission => 3,
-            Self::Unreachable => 4,
-            Self::NotReady => 5,
-            Self::Differences => 6,
-            Self::Interrupted => 130,
-            Self::Terminated => 143,
+            Self::Failed => (1, "failed"),
+            Self::Input => (2, "input"),
+            Self::Permission => (3, "permission"),
+            Self::Unreachable => (4, "unreachable"),
+            Self::NotReady => (5, "not ready"),
+            Self::Differences => (6, "differences"),
+            Self::Interrupted => (130, "interrupted"),
+            Self::Terminated => (143, "terminated"),
         }
     }
 
-    /// The word for it in the result files.
+    pub fn exit_code(self) -> u8 {
+        self.names().0
+    }
+
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Failed => "failed",
-            Self::Input => "input",
-            Self::Permission => "permission",
-            Self::Unreachable => "unreachable",
-            Self::NotReady => "not ready",
-            Self::Differences => "differences",
-            Self::Interrupted => "interrupted",
-            Self::Terminated => "terminated",
-        }
+        self.names().1
     }
 }
 

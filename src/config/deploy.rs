@@ -152,6 +152,7 @@ pub(super) fn deploy(variables: Variables<'_>) -> Deploy {
         "pipeline" => ImagesFrom::Pipeline,
         path => ImagesFrom::File(path.to_owned()),
     });
+    // The images have their tags and digests from the earlier run.
     if images_from.is_some() {
         selection.tag_format = TagFormat::Latest;
     }
@@ -236,6 +237,7 @@ fn given_secrets(variables: Variables<'_>) -> Vec<GivenSecret> {
         return Vec::new();
     }
     let values = values.into_iter().map(|(name, value)| {
+        // Of each line too: a certificate or a key is also printed line by line.
         let source = SecretSource::Value(Secret::of_lines(&value));
         (GivenSecret { name, source }, value.trim().is_empty())
     });
@@ -254,6 +256,7 @@ fn given_secrets(variables: Variables<'_>) -> Vec<GivenSecret> {
             refuse(missing(true));
             continue;
         }
+        // It stays in the list, so that its file is checked too.
         if !names.insert(secret.name.clone()) {
             refuse("is listed twice: remove one");
         }

@@ -282,6 +282,7 @@ fn near_miss(name: &str) -> Option<&'static str> {
     let candidates = candidates.filter(|(known, _)| known.len().abs_diff(written.len()) <= NEAR);
     let candidates = candidates.map(|(known, name)| (strsim::osa_distance(&written, &known), name));
     let (distance, nearest) = candidates.min_by_key(|(distance, _)| *distance)?;
+    // Short names are near to many others: `TAG` to none, `SECRET` to `SECRETS`.
     (distance <= NEAR.min(nearest.len() / 4)).then_some(nearest)
 }
 

@@ -39,6 +39,7 @@ impl Entry<'_> {
                 ));
             }
         }
+        // A list is never used in part: what is left of it would deploy something else.
         if self.is_wrong() { Vec::new() } else { items }
     }
 
@@ -232,6 +233,7 @@ fn names_in_line(line: &str, separator: char) -> Vec<&str> {
         let is_alike = is_upper_case(key) || !is_upper_case(first);
         (is_key(key) && !key.contains(' ') && is_alike && !rest.starts_with('=')).then_some(key)
     });
+    // `A=1, B=2` has two gaps before `B`.
     std::iter::once(first.trim()).chain(after_gaps).fold(Vec::new(), |mut names, name| {
         if names.last() != Some(&name) {
             names.push(name);

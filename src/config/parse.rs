@@ -45,7 +45,7 @@ pub fn read(environment: &Environment) -> Result<Config, Box<Invalid>> {
 }
 
 fn config(variables: Variables<'_>) -> Config {
-    // Only for its problems: the log has followed `DEBUG` from the start.
+    // Read only for its problems: the log has followed `DEBUG` from the start.
     variables.debug().boolean();
     let task = task(variables);
     let allow_http = variables.allow_http().boolean();
@@ -165,6 +165,7 @@ fn insights(variables: Variables<'_>) -> Option<insights::ReportContext> {
     }
     let texts = ["OPENFAAS_URL", "FUNCTION", "OPENFAAS_NAMESPACE", "OPENFAAS_NS", "FILTER", "REGEX"];
     let texts = texts.map(|name| environment.owned(name).unwrap_or_default());
+    // In any form: what is wrong with the list is reported by the command that reads stack files.
     let selection: Vec<String> = texts.into_iter().chain(list::items(environment, "STACK_FILE")).collect();
     Some(insights::ReportContext {
         workspace: environment.owned("BITBUCKET_WORKSPACE")?,
@@ -192,6 +193,7 @@ fn credentials(variables: Variables<'_>) -> Credentials {
 fn registry_credentials(variables: Variables<'_>) -> RegistryCredentials {
     let provider = variables.gcp_workload_identity_provider();
     let account = variables.gcp_service_account().parsed_by(ServiceAccount::parse);
+    // If the provider is set but wrong, that is the problem.
     if provider.value.is_none() && account.is_some() {
         let message = "has no effect without `GCP_WORKLOAD_IDENTITY_PROVIDER`: set both or neither";
         variables.gcp_service_account().refuse(message);

@@ -138,6 +138,7 @@ pub(super) struct Entry<'a> {
     pub(super) environment: &'a Environment,
     /// `None` if it is not set or blank.
     pub(super) value: Option<&'a str>,
+    // A cell, since entries of several variables are held at once, and each may be refused.
     pub(super) problems: &'a RefCell<Problems>,
 }
 

@@ -186,6 +186,7 @@ pub(crate) fn nanos(text: &str) -> Option<u128> {
         BILLION.saturating_mul(10_u128.saturating_pow(exponent?.max(0).unsigned_abs()))
     };
     let smaller = u32::try_from(fraction.len()).ok()?.saturating_add(exponent.unwrap_or(0).min(0).unsigned_abs());
+    // Only now: what follows the sign must be a quantity too.
     if text.starts_with('-') {
         return Some(0);
     }

@@ -67,6 +67,7 @@ impl Findings {
     /// Errors before warnings, each in the order of the file; a cause is one mistake, however many places suffer from it.
     pub(super) fn sorted(mut self) -> Vec<Diagnostic> {
         let mut reported = BTreeSet::new();
+        // A stable sort: problems of one line stay in the order in which they were found.
         self.0.sort_by_key(|found| (Reverse(found.diagnostic.severity), found.line));
         // One unset variable breaks every line that uses it.
         self.0.retain(|found| {

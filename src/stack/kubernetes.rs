@@ -78,7 +78,7 @@ impl Rule {
                 let hint = "check that the variable in it has a value";
                 return error("namespace", "it begins or ends with `-`", Some(hint));
             }
-            Self::Namespace => (is_dns_label(text), "namespace", DNS_LABEL, None),
+            Self::Namespace => (text.is_empty() || is_dns_label(text), "namespace", DNS_LABEL, None),
             Self::SecretName => (is_subdomain(text), "secret name", SUBDOMAIN, None),
             Self::LabelKey => (is_label_key(text), "label key", LABEL_KEY, None),
             Self::LabelValue => {

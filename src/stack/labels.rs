@@ -64,6 +64,7 @@ impl GitLabels {
         for (key, value) in &self.labels {
             deployment.labels.entry((*key).to_owned()).or_insert_with(|| value.clone());
         }
+        // A URL has characters that no label value can have.
         deployment.annotations.entry(GIT_URL.to_owned()).or_insert_with(|| self.url.clone());
     }
 }

@@ -12,7 +12,6 @@ pub(crate) mod labels;
 mod lints;
 mod resolve;
 mod schema;
-mod selector;
 #[cfg(test)]
 mod tests;
 mod yaml;
@@ -22,7 +21,9 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::console::log::quote;
+use regex_lite::Regex;
+
+use crate::console::log::{quote, whole_or_length};
 use crate::diagnostic::{Diagnostic, Explain as _};
 use crate::function::FunctionName;
 use crate::function::api::Deployment;
@@ -35,7 +36,6 @@ use envsubst::{Fault, Lookup, Substituted};
 pub(crate) use kubernetes::{is_refused_silently, secret_name_fault};
 use resolve::Resolver;
 use schema::Root;
-pub use selector::Selector;
 use yaml::Document;
 
 /// The largest file that is read, and the largest text that substitution may make of it, in bytes.
@@ -78,6 +78,47 @@ pub struct Options {
 impl Options {
     pub(crate) fn selects(&self, function: &str) -> bool {
         self.selector.as_ref().is_none_or(|selector| selector.selects(function))
+    }
+}
+
+/// `FILTER` or `REGEX`.
+#[derive(Clone, Debug)]
+pub enum Selector {
+    /// `FILTER`: a wildcard that names must match.
+    Filter(String),
+    /// `REGEX`: a regular expression that must be found in names.
+    Regex(Regex),
+}
+
+impl Selector {
+    pub(crate) fn variable(&self) -> &'static str {
+        match self {
+            Self::Filter(_) => "FILTER",
+            Self::Regex(_) => "REGEX",
+        }
+    }
+
+    pub(crate) fn selects(&self, name: &str) -> bool {
+        match self {
+            Self::Filter(pattern) => matches_wildcard(pattern, name),
+            Self::Regex(regex) => regex.is_match(name),
+        }
+    }
+
+    /// The problem if it selects no function of these stack files; `files` are the paths of those that may be shown, with the
+    /// functions that they name.
+    pub(crate) fn selects_none<'a>(&self, files: impl Iterator<Item = (&'a str, &'a [FunctionName])>) -> Diagnostic {
+        let pattern = match self {
+            Self::Filter(pattern) => pattern,
+            Self::Regex(regex) => regex.as_str(),
+        };
+        let names = |named: &[FunctionName]| {
+            named.iter().map(|function| format!("`{}`", whole_or_length(&function.name))).collect::<Vec<_>>().join(", ")
+        };
+        let has: Vec<_> =
+            files.map(|(file, named)| format!("`{}` has {}", quote(file), quote(&names(named)))).collect();
+        let message = format!("no function name matches `{}` `{}`", self.variable(), whole_or_length(pattern));
+        Diagnostic { hint: (!has.is_empty()).then(|| has.join("; ")), ..Diagnostic::error(message) }
     }
 }
 
@@ -289,4 +330,24 @@ fn varying_names(source_map: SourceMap<'_>, document: &Document, root: &Root) ->
         "the names of functions depend on variables: with other values, `PRUNE` would remove what is deployed now";
     let hint = "write `${…}` only in values, not in names or in place of whole functions, or remove `PRUNE`";
     Some(source_map.file.problem(at, Diagnostic::error(message).with_hint(hint)))
+}
+
+/// `*` matches any text, every other character itself (ryanuber/go-glob).
+fn matches_wildcard(pattern: &str, name: &str) -> bool {
+    let Some((start, rest)) = pattern.split_once('*') else {
+        return pattern == name;
+    };
+    let Some(mut name) = name.strip_prefix(start) else {
+        return false;
+    };
+    // The leftmost match of each part is enough: only the last part is tied to the end.
+    let mut parts: Vec<&str> = rest.split('*').collect();
+    let end = parts.pop().unwrap_or_default();
+    for part in parts {
+        let Some(at) = name.find(part) else {
+            return false;
+        };
+        name = &name[at + part.len()..];
+    }
+    name.ends_with(end)
 }

@@ -82,6 +82,7 @@ impl<'a> Resolver<'a> {
             if decoder.is_exhausted || self.is_full() {
                 continue;
             }
+            // What is wrong with a function may be why it has no image.
             let is_whole = decoder.found.len() == before;
             let function = self.function(pair, &fields, is_whole);
             if !self.found.has_errors() && decoder.found.is_empty() {
@@ -119,6 +120,7 @@ impl<'a> Resolver<'a> {
     /// The places of the values that the run does not use, in bytes of the text.
     pub(super) fn unused(&self) -> Vec<Range<usize>> {
         let text = &self.source_map.substituted.text;
+        // Through an alias, a value may be used after all.
         let nodes = self.unused.iter().filter(|node| !self.document.has_alias(**node));
         let extents = nodes.map(|node| self.document.extent(*node)).map(|Range { start, end }| {
             // A value that is nothing has its place at the colon of its name.
@@ -276,9 +278,11 @@ impl<'a> Resolver<'a> {
 
     /// Checks all texts of a function, but for its image, against the rules of Kubernetes, and for the step's tokens.
     fn check_texts(&mut self, pair: &Pair, fields: &Fields) {
+        // One that the option replaces is not sent.
         let namespace = if self.options.namespace.is_some() { Rule::Any } else { Rule::Namespace };
         let Fields { image, namespace: own, process, limits, requests, secrets, constraints, .. } = fields;
         let single = [
+            (own, namespace),
             (image, Rule::Any),
             (process, Rule::Any),
             (&limits.memory, Rule::Memory),
@@ -286,15 +290,12 @@ impl<'a> Resolver<'a> {
             (&requests.memory, Rule::Memory),
             (&requests.cpu, Rule::Cpu),
         ];
+        let single = single.into_iter().filter_map(|(text, rule)| Some((text.as_ref()?, rule)));
+        let secrets = secrets.iter().map(|text| (text, Rule::SecretName));
+        let constraints = constraints.iter().flatten().map(|text| (text, Rule::Any));
         let mut texts: Vec<(NodeId, Rule, &str)> = vec![(pair.key, Rule::FunctionName, &pair.name)];
-        texts.extend(
-            own.iter().filter(|text| !text.value.is_empty()).map(|text| (text.node, namespace, text.value.as_str())),
-        );
-        texts.extend(
-            single.iter().filter_map(|(text, rule)| text.as_ref().map(|text| (text.node, *rule, text.value.as_str()))),
-        );
-        texts.extend(secrets.iter().map(|text| (text.node, Rule::SecretName, text.value.as_str())));
-        texts.extend(constraints.iter().flatten().map(|text| (text.node, Rule::Any, text.value.as_str())));
+        let values = single.chain(secrets).chain(constraints);
+        texts.extend(values.map(|(text, rule)| (text.node, rule, text.value.as_str())));
         let maps = [
             (&fields.environment, Rule::VariableName, Rule::Any),
             (&fields.labels, Rule::LabelKey, Rule::LabelValue),
@@ -307,6 +308,7 @@ impl<'a> Resolver<'a> {
         }
         for (node, rule, text) in texts {
             if let Some(found) = rule.check(text) {
+                // Whoever typed a wrong quote needs to hear of it, not what names may contain.
                 let hint = self.slip(text).or_else(|| found.hint.clone());
                 self.report(node, Diagnostic { hint, ..found });
             } else {

@@ -189,6 +189,7 @@ fn read(text: &str) -> Result<Document, SyntaxError> {
     }
     let rest = rest(parser).map(|marker| place(text, &marker));
     let mut nodes = builder.nodes;
+    // An empty file is a document that is null.
     if nodes.is_empty() {
         nodes.push(Node { kind: Kind::Scalar(String::new()), is_plain: true, tag: None, written: 0..0, end: 1 });
     }

@@ -63,6 +63,7 @@ fn substring<'a>(name: &str, value: &'a str, offset: &str, length: Option<&str>)
         return Ok(value);
     };
     let start = if start < 0 { size.saturating_add(start).max(0) } else { start };
+    // Sums wrap around as they do in Go, whose program faas-cli is.
     let end = match length.map(str::parse::<i64>) {
         Some(Err(_)) => return Ok(value),
         Some(Ok(length)) => start.wrapping_add(length),

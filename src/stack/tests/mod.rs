@@ -3,6 +3,7 @@
 mod deploy;
 mod errors;
 mod hostile;
+mod selector;
 mod shown;
 mod values;
 
