@@ -71,18 +71,14 @@ async fn differences(
     found: resources::Found,
 ) -> Result<Vec<(String, Difference)>, Error> {
     let Session { gateway, parallel, reporter, .. } = *session;
-    if let Some(error) = reporter.first(found.values().filter_map(|found| found.as_ref().err())) {
-        return Err(error.clone());
-    }
+    reporter.first_error(found.values())?;
     let missing = resources::missing(&found);
     let names: Vec<_> = loaded.names().collect();
     // A provider refuses requests for a namespace that does not exist.
     let exists = |name: &&FunctionName| name.namespace.as_ref().is_none_or(|namespace| !missing.contains(namespace));
     let existing: Vec<_> = names.iter().filter(exists).collect();
     let readings = Statuses::complete(gateway, parallel).await.read(&existing).await;
-    if let Some(error) = reporter.first(readings.iter().filter_map(|reading| reading.as_ref().err())) {
-        return Err(error.clone());
-    }
+    reporter.first_error(&readings)?;
     // None of them is an error any more.
     let statuses: BTreeMap<_, _> = existing.into_iter().zip(readings.into_iter().flatten()).collect();
     let namespaces = names.iter().map(|name| name.namespace.as_deref()).collect();

@@ -1,7 +1,6 @@
 //! Looks images up in their registries before anything is deployed (`CHECK_IMAGES`, `PIN_IMAGES`, `IMAGE_PLATFORMS`).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::StreamExt as _;
@@ -13,18 +12,16 @@ use crate::config::{Config, ImageChecks};
 use crate::console::log;
 use crate::diagnostic::{Diagnostic, Failure, Severity};
 use crate::function::image::Reference;
+use crate::function::outcome::Location;
 use crate::http::service::ServiceClient;
 use crate::registry::{FoundImage, Platform, Registries, RegistryCredentials, platform_list};
 use crate::stack::Function;
-use crate::text::count;
+use crate::text::{count, list};
 
 /// The digests of a stack file's images, or why they must not be deployed, by the image as the stack file names it. An image of
 /// which neither is known is not in it.
 #[derive(Debug, Default)]
 pub(crate) struct Checked(BTreeMap<String, Result<String, Diagnostic>>);
-
-/// Problems, and the lines of the stack files that each is about.
-type Notes = BTreeMap<Diagnostic, BTreeSet<(Arc<str>, usize)>>;
 
 /// Looks up every image once. What is wrong is logged here, and kept if it forbids the deploy.
 pub(crate) async fn check(
@@ -52,8 +49,7 @@ async fn check_all(
     let step = step(preparation.config);
     let registries = Registries::new(http, credentials, step.as_ref());
     warn_of_helpers(credentials);
-    let mut checked = Checked::default();
-    let mut notes = Notes::new();
+    let mut results: Vec<(Vec<&Function>, Result<FoundImage, Diagnostic>)> = Vec::new();
     let mut images: BTreeMap<_, (Reference, Vec<&Function>)> = BTreeMap::new();
     for function in &loaded.functions {
         let name = &function.deployment.image;
@@ -65,39 +61,43 @@ async fn check_all(
             }
             Err(error) => {
                 let message = format!("image `{}` has an invalid name: {error}", log::whole_or_length(name));
-                checked.refuse(&[function], &Diagnostic::new(Failure::Input, message), &mut notes);
+                results.push((vec![function], Err(Diagnostic::new(Failure::Input, message))));
             }
         }
     }
     let number = images.len();
-    let mut responses = stream::iter(images.into_values())
-        .map(|(reference, functions)| {
-            let registries = &registries;
-            async move {
-                let found = registries.look_up(&reference, !checks.platforms.is_empty()).await;
-                let found = found.and_then(|found| has_platforms(&reference, found, &checks.platforms));
-                (reference, functions, found)
-            }
-        })
-        .buffer_unordered(preparation.config.parallel);
-    while let Some((reference, functions, found)) = responses.next().await {
+    let look_up = async |(reference, functions): (Reference, Vec<_>)| {
+        let found = registries.look_up(&reference, !checks.platforms.is_empty()).await;
+        (functions, found.and_then(|found| has_platforms(&reference, found, &checks.platforms)))
+    };
+    let found = stream::iter(images.into_values()).map(look_up).buffer_unordered(preparation.config.parallel);
+    results.extend(found.collect::<Vec<_>>().await);
+    let mut checked = Checked::default();
+    let mut problems: BTreeMap<Diagnostic, BTreeSet<Location>> = BTreeMap::new();
+    for (functions, found) in results {
+        let names = functions.iter().map(|function| function.deployment.image.clone());
         match found {
-            Ok(found) => {
-                tracing::debug!("image `{reference}` is {}", found.digest);
-                checked.0.extend(names(&functions).map(|name| (name, Ok(found.digest.clone()))));
-            }
-            Err(problem) if checks.pin || problem.failure == Failure::Input => {
-                checked.refuse(&functions, &problem, &mut notes);
-            }
-            Err(problem) => {
-                let warning = Diagnostic { severity: Severity::Warning, ..problem };
-                notes.entry(warning).or_default().extend(places(&functions));
+            Ok(FoundImage { digest, .. }) => checked.0.extend(names.map(|name| (name, Ok(digest.clone())))),
+            Err(mut problem) => {
+                if checks.pin || problem.failure == Failure::Input {
+                    checked.0.extend(names.map(|name| (name, Err(problem.clone()))));
+                } else {
+                    problem.severity = Severity::Warning;
+                }
+                let places = functions.iter().map(|function| function.place_of("image"));
+                problems.entry(problem).or_default().extend(places);
             }
         }
     }
-    write(&notes);
-    if notes.is_empty() {
+    if problems.is_empty() {
         tracing::info!("checked {} in {}", count(number, "image"), log::duration(started.elapsed()));
+    }
+    let mut said = BTreeSet::new();
+    // Errors last, since they are why the run ends.
+    for (problem, places) in problems {
+        // The same remedy for several images is said once.
+        let hint = problem.hint.clone().filter(|hint| said.insert(hint.clone()));
+        Diagnostic { hint, ..problem }.at(list(places, usize::MAX)).log();
     }
     checked
 }
@@ -139,44 +139,7 @@ fn has_platforms(image: &Reference, found: FoundImage, wanted: &[Platform]) -> R
     Err(Diagnostic::new(Failure::Input, message).with_hint(hint))
 }
 
-fn names(functions: &[&Function]) -> impl Iterator<Item = String> {
-    functions.iter().map(|function| function.deployment.image.clone())
-}
-
-fn places(functions: &[&Function]) -> impl Iterator<Item = (Arc<str>, usize)> {
-    functions.iter().map(|function| (function.file.clone(), function.line_of("image")))
-}
-
-/// `a.yml:1,2, b.yml:7`.
-fn shown(places: &BTreeSet<(Arc<str>, usize)>) -> String {
-    let mut shown = String::new();
-    let mut last = None;
-    for (file, line) in places {
-        let separator =
-            if last == Some(file) { ",".to_owned() } else { format!("{}{file}:", last.map_or("", |_| ", ")) };
-        shown.push_str(&format!("{separator}{line}"));
-        last = Some(file);
-    }
-    shown
-}
-
-/// Errors last, since they are why the run ends.
-fn write(notes: &Notes) {
-    let mut said = BTreeSet::new();
-    for (diagnostic, places) in notes {
-        // The same remedy for several images is said once.
-        let hint = diagnostic.hint.clone().filter(|hint| said.insert(hint.clone()));
-        Diagnostic { hint, ..diagnostic.clone() }.at(shown(places)).log();
-    }
-}
-
 impl Checked {
-    /// Refuses an image that these functions have.
-    fn refuse(&mut self, functions: &[&Function], problem: &Diagnostic, notes: &mut Notes) {
-        notes.entry(problem.clone()).or_default().extend(places(functions));
-        self.0.extend(names(functions).map(|name| (name, Err(problem.clone()))));
-    }
-
     /// Why a function must not be deployed.
     pub(crate) fn problem(&self, function: &Function) -> Option<&Diagnostic> {
         self.0.get(&function.deployment.image)?.as_ref().err()

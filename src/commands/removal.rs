@@ -72,12 +72,12 @@ pub(crate) async fn left_over(
     loaded: &Loaded,
     options: &stack::Options,
 ) -> Result<Vec<FunctionName>, Error> {
-    let named: Vec<FunctionName> = loaded.files.iter().flat_map(|file| file.named.iter().cloned()).collect();
+    let named: Vec<FunctionName> = loaded.files.iter().flat_map(|file| file.stack.named.iter().cloned()).collect();
     let namespaces: BTreeSet<Option<&str>> = named.iter().map(|target| target.namespace.as_deref()).collect();
     let mut found = BTreeSet::new();
     for namespace in namespaces {
         let is_in = |target: &FunctionName| target.namespace.as_deref() == namespace;
-        let files = loaded.files.iter().filter(|file| file.named.iter().any(is_in));
+        let files = loaded.files.iter().filter(|file| file.stack.named.iter().any(is_in));
         let owners: Vec<&str> = files.filter_map(|file| file.owner.as_deref()).collect();
         let is_wanted = |status: &Status| {
             let is_left_over = owners.iter().any(|owner| is_left_over(status, namespace, owner, &named));

@@ -94,7 +94,7 @@ pub(crate) enum Verdict {
 }
 
 /// A line of a stack file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Location {
     /// The stack file's path as the user wrote it, relative to the clone directory if it is in it; or its URL.
     pub(crate) file: Arc<str>,

@@ -196,10 +196,10 @@ impl Function {
         self.lines.iter().any(|(name, _)| *name == field)
     }
 
-    /// The line, from 1, of a field such as `image`, if the stack file has it; else the function's own.
-    pub fn line_of(&self, field: &str) -> usize {
+    /// The place of a field such as `image`, if the stack file has it; else the function's own.
+    pub(crate) fn place_of(&self, field: &str) -> Location {
         let found = self.lines.iter().find(|(name, _)| *name == field);
-        found.map_or(self.line, |(_, line)| *line)
+        Location { file: self.file.clone(), line: found.map_or(self.line, |(_, line)| *line) }
     }
 }
 

@@ -42,7 +42,7 @@ fn missing_images_are_reported_with_their_lines() {
     let images = ["ghcr.io/acme/etl:2", IMAGE, "ghcr.io/acme/etl:3", "ghcr.io/acme/etl:2"];
     let ran = setup.check(&images).run().exits(2);
     insta::assert_snapshot!(errors(&ran), @"
-    ERROR: stack.yml:5,11: image `ghcr.io/acme/etl:2` does not exist: `2` was not found in repository `acme/etl` of `ghcr.io`: MANIFEST_UNKNOWN: manifest unknown
+    ERROR: stack.yml:5, stack.yml:11: image `ghcr.io/acme/etl:2` does not exist: `2` was not found in repository `acme/etl` of `ghcr.io`: MANIFEST_UNKNOWN: manifest unknown
       hint: push the image before the deploy, or correct its name
     ERROR: stack.yml:9: image `ghcr.io/acme/etl:3` does not exist: `3` was not found in repository `acme/etl` of `ghcr.io`: MANIFEST_UNKNOWN: manifest unknown
     ");

@@ -96,8 +96,7 @@ impl Refusal<'_> {
             Some(hint) => (format!("OpenFaaS returned {status} in place of `{name}`"), Some(hint.to_owned())),
             None => (format!("`{name}` returned {status}"), self.hint().await),
         };
-        let failure = if [401, 403].contains(&self.status) { Failure::Permission } else { Failure::Failed };
-        Diagnostic { hint, ..Diagnostic::new(failure, format!("{answered} to {method} {path}{call_id}")) }
+        Diagnostic { hint, ..Diagnostic::new(self.failure(), format!("{answered} to {method} {path}{call_id}")) }
     }
 
     /// The remedy if the provider or the gateway responded in place of the function.
@@ -221,39 +220,51 @@ impl Refusal<'_> {
     fn of_another(&self, responder: Responder) -> Diagnostic {
         let (name, status) = (quote(&self.call.function.to_string()), &self.status_name);
         let gateway = self.caller.gateway.address();
-        let failure = match (self.status, responder) {
-            (_, Responder::Cloudflare | Responder::KubernetesApi | Responder::UnroutedIngress) => Failure::Unreachable,
-            (401 | 403, _) => Failure::Permission,
-            _ => Failure::Failed,
-        };
-        let message = match responder {
-            Responder::Cloudflare => format!("`{name}` was not reached: {status}"),
-            Responder::KubernetesApi => format!("the Kubernetes API returned {status}, not `{name}`"),
-            Responder::WebPage => {
-                format!("an ingress returned {status}, not `{name}`: {}", retry::web_page(self.body.as_bytes()))
-            }
-            Responder::UnroutedIngress | Responder::Server => format!("an ingress returned {status}, not `{name}`"),
-        };
-        let hint = match (responder, self.status) {
-            (Responder::Cloudflare, _) => {
-                "check whether the gateway runs, and what Cloudflare uses as its origin or tunnel".to_owned()
-            }
-            (Responder::KubernetesApi, _) => format!(
-                "`{gateway}` is the Kubernetes API: write the gateway's own address as `OPENFAAS_URL`, such as that of its \
-                 ingress"
+        let (message, hint) = match responder {
+            Responder::Cloudflare => (
+                format!("`{name}` was not reached: {status}"),
+                "check whether the gateway runs, and what Cloudflare uses as its origin or tunnel".to_owned(),
             ),
-            (_, 401 | 403) => {
+            Responder::KubernetesApi => (
+                format!("the Kubernetes API returned {status}, not `{name}`"),
+                format!(
+                    "`{gateway}` is the Kubernetes API: write the gateway's own address as `OPENFAAS_URL`, such as that of \
+                     its ingress"
+                ),
+            ),
+            Responder::UnroutedIngress => (
+                format!("an ingress returned {status}, not `{name}`"),
+                format!("check `OPENFAAS_URL` (`{gateway}`), including its base path"),
+            ),
+            Responder::WebPage | Responder::Server => {
+                let page = retry::web_page(self.body.as_bytes());
+                let failure = self.failure();
+                return Diagnostic::new(failure, format!("an ingress returned {status}, not `{name}`: {page}"))
+                    .with_hint(self.instead());
+            }
+        };
+        Diagnostic::new(Failure::Unreachable, message).with_hint(hint)
+    }
+
+    /// The remedy if an ingress responds with a page of its own.
+    fn instead(&self) -> String {
+        let gateway = self.caller.gateway.address();
+        match self.status {
+            401 | 403 => {
                 "it requires a sign-in of its own, or admits only some addresses: let `/function/` pass through the proxy or \
                  ingress in front of the gateway"
                     .to_owned()
             }
-            (_, 404) => format!("check `OPENFAAS_URL` (`{gateway}`), including its base path"),
-            (_, 413) => body_limit(&self.caller.payload.size_in_words()),
-            (_, 429) => "it limits requests: call the function less often".to_owned(),
-            (_, 502 | 504) if self.answered.took >= LONG => self.slow(),
+            404 => format!("check `OPENFAAS_URL` (`{gateway}`), including its base path"),
+            413 => body_limit(&self.caller.payload.size_in_words()),
+            429 => "it limits requests: call the function less often".to_owned(),
+            502 | 504 if self.answered.took >= LONG => self.slow(),
             _ => "check that the gateway runs, and the timeouts of the ingress in front of it".to_owned(),
-        };
-        Diagnostic::new(failure, message).with_hint(hint)
+        }
+    }
+
+    fn failure(&self) -> Failure {
+        if matches!(self.status, 401 | 403) { Failure::Permission } else { Failure::Failed }
     }
 }
 

@@ -31,8 +31,8 @@ pub(super) fn advice(text: &str, function: &Function, options: &Options) -> Stri
     let at = |field: &str| place(field, function, options);
     if says(&["service:"]) || name.len() > LONGEST_NAME {
         format!(
-            "a name has lower case letters, digits and `-`, at most {LONGEST_NAME} of them: rename the function at {}:{}",
-            function.file, function.line
+            "a name has lower case letters, digits and `-`, at most {LONGEST_NAME} of them: rename the function at {}",
+            function.location()
         )
     } else if says(&["eula allows", "maximum:"]) {
         "this edition of OpenFaaS limits the number of functions and namespaces: remove some that are no longer used, or \
@@ -74,7 +74,7 @@ pub(super) fn advice(text: &str, function: &Function, options: &Options) -> Stri
     } else if let Some((_, field)) = FIELDS.iter().find(|(word, ..)| text.contains(word)) {
         format!("correct {}", at(field))
     } else {
-        format!("the function is at {}:{}", function.file, function.line)
+        format!("the function is at {}", function.location())
     }
 }
 
@@ -93,7 +93,7 @@ fn place(field: &str, function: &Function, options: &Options) -> String {
         "environment" if !options.env_vars.is_empty() => Some("ENV_VARS"),
         _ => None,
     };
-    let line = format!("`{field}` at {}:{}", function.file, function.line_of(field));
+    let line = format!("`{field}` at {}", function.place_of(field));
     match variable {
         Some(variable) if function.sets(field) => format!("{line}, or `{variable}`"),
         Some(variable) => format!("`{variable}`"),

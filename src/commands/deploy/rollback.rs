@@ -51,19 +51,18 @@ impl Before {
         let statuses = Statuses::complete(gateway, parallel).await.repeating(repeat);
         let readings = statuses.read(&targets).await;
         let mut before = Self { readings, reported: Reported::NONE };
-        if deploy.rollback || deploy.only_changed {
-            let errors = before.readings.iter().filter_map(|reading| reading.as_ref().err());
-            if let Some(error) = session.reporter.first(errors) {
-                let variable = if deploy.only_changed { "ONLY_CHANGED" } else { "ROLLBACK" };
-                let problem = session.reporter.failed(error);
-                let message = format!(
-                    "nothing is deployed: `{variable}` needs the previous version, which could not be read: {}",
-                    problem.message
-                );
-                // What the Policy lacks is reported at the end, with what to paste.
-                let hint = problem.hint.filter(|_| error.lacks().is_none());
-                return Err(Error::not_sent(Diagnostic { message, hint, ..problem }));
-            }
+        if (deploy.rollback || deploy.only_changed)
+            && let Err(error) = session.reporter.first_error(&before.readings)
+        {
+            let variable = if deploy.only_changed { "ONLY_CHANGED" } else { "ROLLBACK" };
+            let problem = session.reporter.failed(&error);
+            let message = format!(
+                "nothing is deployed: `{variable}` needs the previous version, which could not be read: {}",
+                problem.message
+            );
+            // What the Policy lacks is reported at the end, with what to paste.
+            let hint = problem.hint.filter(|_| error.lacks().is_none());
+            return Err(Error::not_sent(Diagnostic { message, hint, ..problem }));
         }
         if deploy.rollback {
             let namespaces = targets.iter().map(|target| target.namespace.as_deref()).collect();

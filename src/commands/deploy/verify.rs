@@ -123,7 +123,8 @@ impl Verifier<'_> {
                         _ => return Err(failed(final_response(&caller, &call, answered, deadline).await)),
                     }
                 }
-                Ok(Err(NoResponse { error, .. })) if may_retry() && is_connection_failure(&error) => {}
+                Ok(Err(NoResponse { error: Error::Transport(transport), .. }))
+                    if may_retry() && transport.source.is_transient() => {}
                 Ok(Err(NoResponse { error, .. })) => return Err(failed(no_response(&caller, &call, &error))),
                 Err(_) => return Err(no_verdict(outcome, self.limit)),
             }
@@ -181,10 +182,6 @@ fn no_verdict(outcome: &CallOutcome, limit: Duration) -> Diagnostic {
     };
     Diagnostic::new(Failure::NotReady, message)
         .with_hint("if it only needs more time, increase `WAIT_TIMEOUT` or `TIMEOUT`")
-}
-
-fn is_connection_failure(error: &Error) -> bool {
-    matches!(error, Error::Transport(transport) if transport.source.is_transient())
 }
 
 /// The logs of several functions, one after the other or side by side.

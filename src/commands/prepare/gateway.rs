@@ -67,7 +67,8 @@ impl Preparation<'_> {
             return Some(url.clone());
         }
         let files = loaded.map(|loaded| &loaded.files[..]).unwrap_or_default();
-        let named = files.iter().filter_map(|file| Some((file, file.gateway.as_deref()?.trim().trim_end_matches('/'))));
+        let named =
+            files.iter().filter_map(|file| Some((file, file.stack.gateway.as_deref()?.trim().trim_end_matches('/'))));
         let named: Vec<_> = named.filter(|(_, url)| !url.is_empty() && *url != PLACEHOLDER).collect();
         if let [first, others @ ..] = &named[..] {
             return trusted(*first, others, config, allow_http)

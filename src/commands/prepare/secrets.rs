@@ -55,8 +55,7 @@ impl Preparation<'_> {
         let tokens = Tokens::new(self.environment);
         let path = match &secret.source {
             SecretSource::Value(value) => {
-                let checked = tokens.fault(value.reveal()).map_or(Ok(()), Err);
-                return checked.map(|()| SecretValue::Text(value.clone()));
+                return tokens.fault(value.reveal()).map_or_else(|| Ok(SecretValue::Text(value.clone())), Err);
             }
             SecretSource::File(path) => path,
         };
@@ -146,16 +145,21 @@ impl<'a> Tokens<'a> {
 
     /// Adds a problem for each of the pipe's variables that puts a token into every function.
     pub(super) fn check_variables(&self, options: &stack::Options, problems: &mut Problems) {
-        let pairs =
-            [("ENV_VARS", &options.env_vars), ("LABELS", &options.labels), ("ANNOTATIONS", &options.annotations)];
-        let pairs = pairs.into_iter().flat_map(|(variable, list)| list.iter().map(move |item| (variable, item)));
-        let items = [("SECRETS", &options.secrets[..]), ("CONSTRAINTS", &options.constraints)]
-            .into_iter()
-            .chain([("OPENFAAS_NAMESPACE", options.namespace.as_slice())])
-            .chain([("OPENFAAS_NS", options.default_namespace.as_slice())]);
-        let items = items.flat_map(|(variable, list)| list.iter().map(move |item| (variable, item.clone())));
-        for (variable, text) in pairs.map(|(variable, (key, value))| (variable, format!("{key}={value}"))).chain(items)
+        let mut texts = Vec::new();
+        for (variable, list) in
+            [("ENV_VARS", &options.env_vars), ("LABELS", &options.labels), ("ANNOTATIONS", &options.annotations)]
         {
+            texts.extend(list.iter().map(|(key, value)| (variable, format!("{key}={value}"))));
+        }
+        for (variable, list) in [
+            ("SECRETS", &options.secrets[..]),
+            ("CONSTRAINTS", &options.constraints),
+            ("OPENFAAS_NAMESPACE", options.namespace.as_slice()),
+            ("OPENFAAS_NS", options.default_namespace.as_slice()),
+        ] {
+            texts.extend(list.iter().map(|text| (variable, text.clone())));
+        }
+        for (variable, text) in texts {
             if let Some(fault) = self.fault(&text) {
                 problems.add(variable, format!("{fault}; {OWN_SECRET}"));
             }

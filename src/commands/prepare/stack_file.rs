@@ -8,7 +8,7 @@ use std::sync::Arc;
 use url::Url;
 
 use super::secrets::{Tokens, WantedSecret};
-use super::stack_paths::{StackPath, local, named_files};
+use super::stack_paths::{StackPath, named_files};
 use super::{Preparation, Rejected};
 use crate::config::{self, Config, Credentials, Deploy, Selection, TagFormat, Task};
 use crate::console::log::quote;
@@ -70,15 +70,16 @@ impl Preparation<'_> {
             && !loaded.files.is_empty()
             && loaded.functions.is_empty()
         {
-            let shown = loaded.files.iter().filter(|file| file.is_shown);
-            problems.push(selector.selects_none(shown.map(|file| (&*file.path, &file.named[..]))));
+            let shown = loaded.files.iter().filter(|file| file.stack.is_shown);
+            problems.push(selector.selects_none(shown.map(|file| (&*file.path, &file.stack.named[..]))));
         }
         if let Some(labels) = deploy.and_then(|deploy| deploy.git_labels.as_ref()) {
             loaded.functions.iter_mut().for_each(|function| labels.add_to(&mut function.deployment));
         }
         self.warn(&substituted);
+        let is_deploy = matches!(&self.config.task, Task::Deploy(deploy) if !deploy.dry_run);
         let (refused, warnings): (Vec<_>, Vec<_>) =
-            warnings.into_iter().partition(|warning| self.is_deploy() && stack::is_refused_silently(warning));
+            warnings.into_iter().partition(|warning| is_deploy && stack::is_refused_silently(warning));
         warnings.iter().for_each(Diagnostic::log);
         match &self.config.credentials {
             // A gateway that exchanges tokens is OpenFaaS for Enterprises, on Kubernetes.
@@ -87,10 +88,6 @@ impl Preparation<'_> {
         }
         self.problems.stack = problems;
         (self.problems.stack.is_empty() && !loaded.files.is_empty()).then_some(loaded)
-    }
-
-    fn is_deploy(&self) -> bool {
-        matches!(&self.config.task, Task::Deploy(deploy) if !deploy.dry_run)
     }
 
     /// Reads one stack file, and adds the names of the variables that it substitutes.
@@ -146,7 +143,11 @@ impl Preparation<'_> {
         for item in named_files(&selection.stack_files, clone_dir.as_deref(), &mut problems) {
             let source = match item {
                 StackPath::Url(url) => self.fetched(&url).await,
-                StackPath::File { path, base } => local(&path, base, clone_dir.clone()).map(Some),
+                StackPath::File { path, base } => {
+                    let (name, clone_dir) = (path.display().to_string(), clone_dir.clone());
+                    let text = input::read(&path, stack::MAX_FILE).map_err(Diagnostic::from);
+                    text.map(|text| Some(stack::Source { name, text, base, is_remote: false, clone_dir }))
+                }
             };
             match source {
                 // Two patterns may match one file.
@@ -252,31 +253,22 @@ pub(crate) struct Loaded {
 pub(crate) struct StackFile {
     /// Relative to the clone directory, if it is in it.
     pub(crate) path: Arc<str>,
-    /// `provider.gateway`.
-    pub(super) gateway: Option<String>,
     /// The value of the label that all its functions carry (`OWNER_LABEL`).
     pub(crate) owner: Option<String>,
-    /// All its functions, selected or not: `PRUNE` does not remove them.
-    pub(crate) named: Vec<FunctionName>,
-    is_shown: bool,
+    /// All but its selected functions and its warnings.
+    pub(crate) stack: Stack,
 }
 
 impl Loaded {
-    fn add(&mut self, path: Arc<str>, stack: Stack, repository: Option<&str>) {
+    fn add(&mut self, path: Arc<str>, mut stack: Stack, repository: Option<&str>) {
         let owner = repository.map(|repository| labels::owner(repository, &path));
-        self.functions.extend(stack.functions.into_iter().map(|mut function| {
+        self.functions.extend(std::mem::take(&mut stack.functions).into_iter().map(|mut function| {
             let label = owner.clone().map(|owner| (labels::OWNER.to_owned(), owner));
             function.deployment.labels.extend(label);
             function.file = path.clone();
             function
         }));
-        self.files.push(StackFile {
-            path,
-            gateway: stack.gateway,
-            owner,
-            named: stack.named,
-            is_shown: stack.is_shown,
-        });
+        self.files.push(StackFile { path, owner, stack });
     }
 
     /// The problems of functions that two stack files deploy: the second would replace the first.

@@ -12,7 +12,6 @@ use crate::console::log::{self, quote, whole_or_length};
 use crate::diagnostic::Diagnostic;
 use crate::files::input;
 use crate::http::client::SafeUrl;
-use crate::stack;
 
 /// More stack files are a pattern that matches too much.
 const MAX_FILES: usize = 1000;
@@ -120,12 +119,6 @@ fn matches_in(base: &Path, pattern: &str) -> Result<Vec<StackPath>, Diagnostic> 
     Ok(found.into_iter().map(|path| StackPath::File { path, base: base.to_owned() }).collect())
 }
 
-/// A stack file of the clone.
-pub(super) fn local(path: &Path, base: PathBuf, clone_dir: Option<PathBuf>) -> Result<stack::Source, Diagnostic> {
-    let text = input::read(path, stack::MAX_FILE)?;
-    Ok(stack::Source { name: path.display().to_string(), text, base, is_remote: false, clone_dir })
-}
-
 /// The suggestion for a path that does not exist, or for the default names if neither of them does; empty if nothing is near.
 fn suggestion(missing: Option<&str>, clone_dir: Option<&Path>) -> String {
     let path = Path::new(missing.unwrap_or_default());
@@ -135,11 +128,11 @@ fn suggestion(missing: Option<&str>, clone_dir: Option<&Path>) -> String {
         missing.is_some() && is_near(name, path) || is_stack(&directory.join(name))
     };
     let names: BTreeSet<String> = bases.flat_map(yaml_files).filter(is_meant).map(|(_, name)| name).collect();
-    let mut shown: Vec<_> = names.iter().map(|name| quote(&parent.join(name).display().to_string())).collect();
-    match &mut shown[..] {
+    let shown = names.iter().take(MAX_NAMED).map(|name| quote(&parent.join(name).display().to_string()));
+    match &shown.collect::<Vec<_>>()[..] {
         [] => String::new(),
         [only] => format!("; `{only}` exists: write `STACK_FILE: {only}`"),
-        _ => format!("; {} exist", log::names(shown, MAX_NAMED)),
+        [others @ .., last] => format!("; {} and `{last}` exist", log::names(others, MAX_NAMED)),
     }
 }
 

@@ -59,9 +59,13 @@ impl<'a> Reporter<'a> {
         problem
     }
 
-    /// The first of several errors, all of which count for what the Policy lacks.
-    pub(crate) fn first<'e>(&self, errors: impl Iterator<Item = &'e Error>) -> Option<&'e Error> {
-        errors.inspect(|error| _ = self.failed(error)).reduce(|first, _| first)
+    /// The first of the errors, all of which count for what the Policy lacks.
+    pub(crate) fn first_error<'r, T: 'r>(
+        &self,
+        results: impl IntoIterator<Item = &'r Result<T, Error>>,
+    ) -> Result<(), Error> {
+        let errors = results.into_iter().filter_map(|result| result.as_ref().err());
+        errors.inspect(|error| _ = self.failed(error)).reduce(|first, _| first).cloned().map_or(Ok(()), Err)
     }
 
     /// Logs an error of the run as a whole, and returns its problem.
