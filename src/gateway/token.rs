@@ -185,20 +185,25 @@ impl Gateway {
         let doubt = self.check(id_token)?;
         // Before the request: the lifetime may count from when the gateway received it.
         let sent = Instant::now();
-        let exchanged = self.exchange(id_token, narrowed).await;
-        if let Some(doubt) = doubt {
-            self.warn_unless_explained(doubt, exchanged.as_ref().err());
+        let Granted { header, lifetime, .. } = self.exchange(id_token, narrowed).await?;
+        if let Some(doubt) = doubt
+            && let Authenticator::IdToken { warned, .. } = &self.settings.authenticator
+            && !warned.swap(true, Ordering::Relaxed)
+        {
+            doubt.log();
         }
-        let Granted { header, lifetime, .. } = exchanged?;
         let valid = lifetime.map(|lifetime| format!(", valid for {}", log::duration(lifetime))).unwrap_or_default();
         let purpose = if narrowed.is_empty() { "the step's token" } else { "the step's token for a function's" };
         tracing::info!("exchanged {purpose} at `{}`{valid}", self.address());
+        // One that lives no longer than the margin is used for half of its life: otherwise every request would need an exchange of
+        // its own.
+        let usable = |lifetime: Duration| lifetime.checked_sub(MARGIN).unwrap_or(lifetime / 2);
         let good_until = lifetime.and_then(|lifetime| sent.checked_add(usable(lifetime)));
         Ok(AccessToken { header, good_until })
     }
 
     /// Refuses a token that every gateway refuses. One that has expired by this machine's clock is sent, since the clock may be
-    /// wrong, and the finding returned.
+    /// wrong, and the finding returned: a warning if the gateway accepts the token. If it does not, the refusal names it.
     fn check(&self, id_token: &IdToken) -> Result<Option<Diagnostic>, Error> {
         let claims = id_token.claims().map_err(|error| self.unusable(&error))?;
         let mut doubt = None;
@@ -211,19 +216,6 @@ impl Gateway {
             }
         }
         Ok(doubt)
-    }
-
-    /// Warns once of what is wrong with the token, unless the error of the exchange says the same.
-    fn warn_unless_explained(&self, doubt: Diagnostic, error: Option<&Error>) {
-        // By the remedy: the message has a time, which may have gone on by a second.
-        let remedy = doubt.hint.as_deref().unwrap_or_default();
-        let is_explained = error.and_then(|error| error.hint()).is_some_and(|hint| hint.contains(remedy));
-        if let Authenticator::IdToken { warned, .. } = &self.settings.authenticator
-            && !is_explained
-            && !warned.swap(true, Ordering::Relaxed)
-        {
-            doubt.log();
-        }
     }
 
     /// `POST /oauth/token` (RFC 8693, section 2.1).
@@ -280,10 +272,4 @@ impl Gateway {
 
 fn seconds_since_1970() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
-}
-
-/// How long a token is used. One that lives no longer than the margin is used for half of its life: otherwise every request
-/// would need an exchange of its own.
-fn usable(lifetime: Duration) -> Duration {
-    if lifetime > MARGIN { lifetime - MARGIN } else { lifetime / 2 }
 }

@@ -179,13 +179,9 @@ impl Error {
                 let status = refused.status.as_u16();
                 matches!(status, 401 | 403 | 405 | 413) || !refused.is_from_gateway() && status < 500
             }
-            _ => self.is_unsent(),
+            Self::Transport(transport) => transport.unsent,
+            _ => false,
         }
-    }
-
-    /// True if nobody can have received the request.
-    pub(crate) fn is_unsent(&self) -> bool {
-        matches!(self, Self::Transport(transport) if transport.unsent)
     }
 
     pub(crate) fn says_being_deleted(&self) -> bool {

@@ -160,17 +160,8 @@ impl Refused {
                 let only = "Community Edition has only `openfaas-fn`";
                 Some(format!("check that the namespace exists, which `CREATE_NAMESPACE: 'true'` creates; {only}"))
             }
-            (
-                404,
-                Some(
-                    IamAction::FunctionCreate
-                    | IamAction::FunctionUpdate
-                    | IamAction::FunctionDelete
-                    | IamAction::FunctionList
-                    | IamAction::SecretCreate
-                    | IamAction::SecretUpdate,
-                ),
-            ) => Some(format!(
+            // The provider's own 404, that a function does not exist, is no error.
+            (404, Some(_)) => Some(format!(
                 "the path does not exist at `{}`: check `OPENFAAS_URL`, also for a missing base path",
                 SafeUrl(&self.gateway)
             )),
