@@ -149,12 +149,6 @@ fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
 /// A URL as it is shown: without its user, its password and its query, which may be secrets, and without a slash at its end.
 pub(crate) struct SafeUrl<'a>(pub(crate) &'a Url);
 
-impl SafeUrl<'_> {
-    pub(crate) fn place(&self) -> String {
-        format!("{}:{}", self.0.host_str().unwrap_or_default(), self.0.port_or_known_default().unwrap_or_default())
-    }
-}
-
 impl fmt::Display for SafeUrl<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = self.0.clone();

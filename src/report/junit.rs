@@ -107,27 +107,24 @@ impl<'a> Case<'a> {
             write!(xml, r#" file="{}" line="{line}""#, Escaped(file))?;
         }
         let message = self.problem.map_or(self.word, |problem| problem.message.as_str());
-        let image = self.image.as_ref().map(|image| {
+        let mut body = String::new();
+        if let Some(image) = &self.image {
             let image = Escaped(image);
-            format!("\n      <properties><property name=\"image\" value=\"{image}\"/></properties>")
-        });
-        let image = image.unwrap_or_default();
+            write!(body, "\n      <properties><property name=\"image\" value=\"{image}\"/></properties>")?;
+        }
         match self.verdict {
-            Verdict::Passed if image.is_empty() => xml.write_str("/>\n"),
-            Verdict::Passed => writeln!(xml, ">{image}\n    </testcase>"),
-            Verdict::Skipped => {
-                writeln!(xml, ">{image}\n      <skipped message=\"{}\"/>\n    </testcase>", Escaped(message))
-            }
+            Verdict::Passed => {}
+            Verdict::Skipped => write!(body, "\n      <skipped message=\"{}\"/>", Escaped(message))?,
             Verdict::Failed => {
                 let kind = self.problem.map_or(self.word, |problem| problem.failure.as_str());
+                let whole = self.problem.map_or_else(|| message.to_owned(), ToString::to_string);
+                write!(body, "\n      <failure type=\"{kind}\" message=\"{}\">", Escaped(message))?;
                 // Line by line: a line end is escaped within an attribute, not within the text.
-                let whole = self.problem.map_or_else(|| message.to_owned(), |problem| problem.to_string());
                 let lines: Vec<_> = whole.split('\n').map(|line| Escaped(line).to_string()).collect();
-                let message = Escaped(message);
-                write!(xml, ">{image}\n      <failure type=\"{kind}\" message=\"{message}\">{}", lines.join("\n"))?;
-                xml.write_str("</failure>\n    </testcase>\n")
+                write!(body, "{}</failure>", lines.join("\n"))?;
             }
         }
+        if body.is_empty() { xml.write_str("/>\n") } else { writeln!(xml, ">{body}\n    </testcase>") }
     }
 }
 

@@ -13,9 +13,6 @@ use crate::function::outcome::Outcome;
 /// Bitbucket's limit for all variables of a step.
 const MOST_BYTES: usize = 100_000;
 
-/// Why a variable is left out whose value would be changed.
-const MASKED: &str = "it contains the value of a secret, and would be wrong if masked";
-
 pub(crate) const NAMES: [&str; 5] =
     ["OPENFAAS_URL", "OPENFAAS_FUNCTIONS", "OPENFAAS_IMAGES", "OPENFAAS_STATUS", "OPENFAAS_CALL_ID"];
 
@@ -61,11 +58,25 @@ fn is_set_by(command: Command, name: &str) -> bool {
 }
 
 fn append(mut file: File, before: &[u8], variables: &[(&'static str, String)]) {
-    let (lines, left_out) = lines(before, variables);
-    for (name, reason) in left_out {
-        let hint = match reason {
-            MASKED => "choose a longer secret that does not occur in names or addresses",
-            _ => "`openfaas-pipe.json` in the storage directories has all values",
+    const IN_RESULT: &str = "`openfaas-pipe.json` in the storage directories has all values";
+    let mut lines = String::new();
+    if before.last().is_some_and(|byte| *byte != b'\n') {
+        lines.push('\n');
+    }
+    for (name, value) in variables {
+        let line = format!("{name}={value}\n");
+        let (reason, hint) = if redact::redact(value) != *value {
+            (
+                "it contains the value of a secret, and would be wrong if masked",
+                "choose a longer secret that does not occur in names or addresses",
+            )
+        } else if !is_plain(value) {
+            ("its value contains characters that a shell may interpret", IN_RESULT)
+        } else if before.len() + lines.len() + line.len() > MOST_BYTES {
+            ("the limit of 100 KB for all variables of a step would be exceeded", IN_RESULT)
+        } else {
+            lines.push_str(&line);
+            continue;
         };
         Diagnostic::warning(format!("the output variable `{name}` was not set: {reason}")).with_hint(hint).log();
     }
@@ -108,28 +119,6 @@ fn variables(outcome: &Outcome) -> Vec<(&'static str, String)> {
         variables.push(("OPENFAAS_IMAGES", images.join(",")));
     }
     variables
-}
-
-/// The lines to append, and which variables are not among them and why.
-fn lines(before: &[u8], variables: &[(&'static str, String)]) -> (String, Vec<(&'static str, &'static str)>) {
-    let mut lines = String::new();
-    if before.last().is_some_and(|byte| *byte != b'\n') {
-        lines.push('\n');
-    }
-    let mut left_out = Vec::new();
-    for (name, value) in variables {
-        let line = format!("{name}={value}\n");
-        if redact::redact(value) != *value {
-            left_out.push((*name, MASKED));
-        } else if !is_plain(value) {
-            left_out.push((*name, "its value contains characters that a shell may interpret"));
-        } else if before.len() + lines.len() + line.len() > MOST_BYTES {
-            left_out.push((*name, "the limit of 100 KB for all variables of a step would be exceeded"));
-        } else {
-            lines.push_str(&line);
-        }
-    }
-    (lines, left_out)
 }
 
 /// True if a value means itself on one line, also to a shell that reads the file: a call id is a server's text.

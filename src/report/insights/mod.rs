@@ -16,7 +16,7 @@ use crate::console::{log, redact};
 use crate::diagnostic::{Diagnostic, Failure};
 use crate::function::outcome::{FunctionOutcome, Outcome, Verdict};
 use crate::http::cause::Cause;
-use crate::http::client::{self, SafeUrl};
+use crate::http::client;
 
 /// Plain HTTP: the pipeline's proxy adds the authentication, which it cannot do within TLS.
 const API: &str = "http://api.bitbucket.org/2.0";
@@ -295,7 +295,10 @@ async fn post(requests: &[ReportRequest], proxy: &str, limit: Duration) -> Resul
 fn shown(proxy: &str) -> String {
     // The scheme may be left out.
     let url = if proxy.contains("://") { Url::parse(proxy) } else { Url::parse(&format!("http://{proxy}")) };
-    url.map(|url| SafeUrl(&url).place()).unwrap_or_default()
+    let host_and_port = |url: Url| {
+        format!("{}:{}", url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or_default())
+    };
+    url.map(host_and_port).unwrap_or_default()
 }
 
 /// The innermost cause: it names the reason, not the layers above it.
