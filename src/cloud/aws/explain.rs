@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{EcrHost, RoleArn};
 use crate::cloud::fault::CloudError;
-use crate::cloud::step::{EXPIRED, Step, shell_word};
+use crate::cloud::{EXPIRED, Step, shell_word};
 use crate::console::log::quote;
 
 /// The remedy if STS refuses the token.

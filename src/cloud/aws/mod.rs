@@ -17,8 +17,7 @@ use serde_json::Value;
 use tokio::sync::OnceCell;
 
 use super::fault::{self, Body};
-use super::step::Step;
-use super::{LoginResult, RegistryLogin};
+use super::{LoginResult, RegistryLogin, Step};
 use crate::console::log::quote;
 use crate::console::redact::Secret;
 use crate::diagnostic::Diagnostic;
@@ -112,6 +111,7 @@ impl<'a> Aws<'a> {
         let authorization = signer.authorization("POST", &[&headers[..], &host_header].concat(), BODY.as_bytes());
         let mut request = self.http.request(Method::POST, format!("https://{endpoint}/")).body(BODY);
         for (name, value) in headers.into_iter().chain([("authorization", authorization.as_str())]) {
+            // One of them is the session's token; no log needs the others.
             let value = secret_header(value).map_err(|_| incomplete("AWS STS", "valid credentials"))?;
             request = request.header(name, value);
         }
@@ -126,7 +126,7 @@ struct RoleSession {
     access_key_id: String,
     secret_access_key: Secret,
     token: Secret,
-    /// The server's time when it answered, and when that was here: signatures are valid for minutes, and this machine's clock
+    /// The server's time when it answered, and when that was here: signatures are valid for five minutes, and this machine's clock
     /// may be wrong.
     time: (SystemTime, Instant),
 }
@@ -138,7 +138,6 @@ impl RoleSession {
         let access_key_id = id.filter(|id| !id.is_empty())?;
         // Useless without the key, but it is masked as well.
         let _ = Secret::new(access_key_id.clone());
-        // A self-hosted runner's clock may be minutes off, and AWS refuses signatures older than five minutes.
         let date = response.headers.get(DATE).and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
         let time = (date.unwrap_or_else(SystemTime::now), Instant::now());
         let [secret_access_key, token] = [secret, token].map(|text| text.and_then(super::token));

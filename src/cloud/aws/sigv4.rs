@@ -21,6 +21,7 @@ impl Signer<'_> {
         headers.sort_unstable_by_key(|(name, _)| *name);
         let names = headers.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(";");
         let lines: String = headers.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
+        // Method, path, query, headers, their names, and the hash of the body, a line each.
         let canonical = format!("{method}\n/\n\n{lines}\n{names}\n{}", sha256(body));
 
         let day = self.date.get(..8).unwrap_or(self.date);
@@ -32,6 +33,7 @@ impl Signer<'_> {
     }
 
     fn key(&self, day: &str) -> hmac::Tag {
+        // Each step narrows the key: it signs for one day, one region and one service.
         let secret = format!("AWS4{}", self.secret_access_key);
         [self.region, self.service, "aws4_request"]
             .iter()

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::{ServiceAccount, WorkloadIdentityProvider};
 use crate::cloud::fault::CloudError;
-use crate::cloud::step::{EXPIRED, Step, shell_word};
+use crate::cloud::{EXPIRED, Step, shell_word};
 use crate::function::image::Host;
 
 const DELAY: &str = "changes of IAM take up to 5 minutes";

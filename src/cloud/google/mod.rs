@@ -15,8 +15,7 @@ use serde_json::json;
 use tokio::sync::OnceCell;
 
 use super::fault::{self, Body};
-use super::step::Step;
-use super::{LoginResult, RegistryLogin, token};
+use super::{LoginResult, RegistryLogin, Step, token};
 use crate::console::redact::Secret;
 use crate::diagnostic::Diagnostic;
 use crate::http::service::{ServiceClient, incomplete};
