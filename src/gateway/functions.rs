@@ -242,7 +242,7 @@ impl<'de> Visitor<'de> for &mut Kept<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
         while let Some(text) = elements.next_element::<&RawValue>()?.map(RawValue::get) {
-            // An array would be taken for the fields of a function.
+            // Text first: its length bounds what it becomes. An array would be taken for the fields of a function.
             if !text.starts_with('{') {
                 return Err(A::Error::custom("not an object"));
             }

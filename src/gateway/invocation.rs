@@ -94,6 +94,7 @@ impl Gateway {
     {
         let url = &invocation.url;
         self.not_stopped()?;
+        // Of all attempts: one that got no response may have run the function.
         let mut sent = false;
         let result = self.retries.run(async |number| {
             let result = self.try_to_invoke(invocation, &mut token, &body).await;

@@ -112,6 +112,7 @@ impl Gateway {
 
     fn path(&self, segments: &[&str]) -> Url {
         let mut url = self.settings.url.clone();
+        // A URL of HTTP has a path.
         if let Ok(mut path) = url.path_segments_mut() {
             path.pop_if_empty().extend(segments);
         }

@@ -105,6 +105,7 @@ impl<'a> Statuses<'a> {
             places.push(place);
             targets.push(target);
         }
+        // Planned before the future is polled: `next_turn` counts these requests at once.
         let parts: Vec<_> = namespaces
             .into_iter()
             .map(|(namespace, (places, targets))| {

@@ -37,6 +37,7 @@ const DEFAULT_BACKENDS: [&[u8]; 2] = [b"default backend - 404", b"response 404 (
 impl Responder {
     pub(crate) fn of(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Self {
         let text = body.trim_ascii();
+        // Before web pages: Cloudflare's errors are such pages, and say less than its status.
         if cloudflare(status).is_some() {
             Self::Cloudflare
         } else if (is_web_page(headers, body) || text.starts_with(b"<?xml"))

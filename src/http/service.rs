@@ -144,6 +144,7 @@ impl ServiceClient {
                 let (host, to) = (host(registry), whole_or_length(&to));
                 denied(format!("`{host}` redirects to `{to}`, which is not followed"))
             })?;
+            // A new request, without the login: the URL itself is signed.
             response = self.send(self.request(Method::GET, url.clone()), LONG).await?;
         }
         Ok(response)
@@ -164,6 +165,7 @@ impl ServiceClient {
             let next = async || {
                 let chunk = received.chunk().await?;
                 size += chunk.as_ref().map_or(0, Bytes::len);
+                // Before the rest is read: meanwhile the server can send no more than the stream's window.
                 if size > SHORT && limit > SHORT && room.is_none() {
                     room = Arc::clone(&self.long_bodies).acquire_owned().await.ok();
                 }

@@ -245,6 +245,7 @@ fn statements(grants: &[Grant]) -> String {
         let (listing, single): (BTreeSet<_>, BTreeSet<_>) =
             actions.into_iter().partition(|action| action.is_of_namespace());
         let named = functions.len() <= MAX_NAMED;
+        // What is permitted on a namespace is not permitted on a function of it: one statement cannot name both.
         for actions in [single, listing] {
             let Some(action) = actions.first().copied() else { continue };
             let on = functions.iter().map(|function| match named {

@@ -73,6 +73,7 @@ impl DockerAuthConfig {
     /// Reads the JSON of docker's `config.json`, or its base64.
     pub(crate) fn parse(text: &str) -> Result<Self, InvalidAuth> {
         let text = text.trim();
+        // Hidden first, whatever is wrong with it.
         let _ = Secret::new(text.to_owned());
         let json = if text.starts_with('{') {
             text.as_bytes().to_vec()

@@ -52,6 +52,7 @@ pub(crate) struct Places {
 /// Writes all files; each that cannot be written is a warning.
 pub(crate) fn write(outcome: &Outcome, places: &Places) {
     let attributes = atomic::Attributes::inherited_from(places.clone_dir.as_deref());
+    // Once for all files: what it leaves out is warned of once.
     let document = json::document(outcome);
     for dir in [&places.storage_dir, &places.shared_storage_dir].into_iter().flatten() {
         log_result(json::write(dir, RESULT_FILE, &document, attributes));

@@ -134,6 +134,7 @@ impl Needles {
 impl Needle {
     /// Compares byte by byte. The text may be broken into lines, as base64 usually is.
     fn compare(&self, text: &[u8]) -> Match {
+        // As nearly all secrets occur, and much faster.
         if text.starts_with(&self.text) {
             return Match::Whole(self.text.len());
         }

@@ -244,6 +244,7 @@ impl Access<'_, '_> {
             endpoint.query_pairs_mut().extend_pairs(service.clone().chain(scopes));
         }
         let cell = Arc::clone(lock(&self.registries.tokens).entry(format!("{host} {endpoint}")).or_default());
+        // Lookups side by side wait for the first one's token.
         let token = cell.get_or_init(|| async {
             let http = self.registries.http;
             let no_response = |error| about(format!("token endpoint of registry `{host}`"), error);
