@@ -155,7 +155,8 @@ impl<'a> Reporter<'a> {
     }
 }
 
-/// The problems of functions, each with the functions that have it. Those that differ only in the function's name have one cause.
+/// The problems of functions, in the order of their first one, each with the functions that have it. Those that differ only in the
+/// function's name have one cause.
 fn group(problems: Vec<(FunctionName, Diagnostic)>) -> Vec<(Diagnostic, Vec<FunctionName>)> {
     let mut times: BTreeMap<&str, usize> = BTreeMap::new();
     for (_, problem) in &problems {
@@ -167,11 +168,13 @@ fn group(problems: Vec<(FunctionName, Diagnostic)>) -> Vec<(Diagnostic, Vec<Func
         _ => problem.message.clone(),
     };
     let kinds: Vec<_> = problems.iter().map(kind).collect();
-    let mut groups: BTreeMap<(Failure, String), Vec<(FunctionName, Diagnostic)>> = BTreeMap::new();
-    for (kind, (function, problem)) in kinds.into_iter().zip(problems) {
-        groups.entry((problem.failure, kind)).or_default().push((function, problem));
+    let mut groups: BTreeMap<(Failure, String), (usize, Vec<(FunctionName, Diagnostic)>)> = BTreeMap::new();
+    for (index, (kind, (function, problem))) in kinds.into_iter().zip(problems).enumerate() {
+        groups.entry((problem.failure, kind)).or_insert((index, Vec::new())).1.push((function, problem));
     }
-    let merged = groups.into_iter().map(|((_, kind), mut members)| {
+    let mut groups: Vec<_> = groups.into_iter().collect();
+    groups.sort_by_key(|(_, (first, _))| *first);
+    let merged = groups.into_iter().map(|((_, kind), (_, mut members))| {
         // They end in any order.
         members.sort_by(|(one, _), (other, _)| one.cmp(other));
         let hint = members.iter().find_map(|(_, problem)| problem.hint.clone());
@@ -241,10 +244,10 @@ mod tests {
         assert_eq!(
             shown,
             [
-                "`e`: 400",
                 "2 functions: 503\n`a`, `c`\nhint: wait",
-                "2 functions: a web page\n`a`, `b`",
                 "2 functions: image `r/NAME:1` is missing in a registry\n`b`, `d`",
+                "`e`: 400",
+                "2 functions: a web page\n`a`, `b`",
             ]
         );
     }
