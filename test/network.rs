@@ -158,7 +158,7 @@ fn payload_file_changed_after_signing_is_an_error() {
         insta::allow_duplicates! {
             insta::assert_snapshot!(first_error(&running.end().exits(1)), @"
             ERROR: the request was not sent: `payload` changed after its length was read
-              hint: find out what changes `PAYLOAD_FILE` during the run
+              hint: `PAYLOAD_FILE` was readable when the run began: find out what changes it during the run
             ✖ no response from `echo`
             ");
         }

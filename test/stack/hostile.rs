@@ -25,7 +25,10 @@ fn alias_bombs_are_rejected() {
     }
     ends(format!("{merges}{}", function("    environment: *m39")), "stack.yml:");
     let names: String = (0..20_000).map(|number| format!("      k{number}: *x\n")).collect();
-    ends(format!("x: &x {}\n{}", "v".repeat(100_000), environment(&names)), "together they are too large");
+    ends(
+        format!("x: &x {}\n{}", "v".repeat(100_000), environment(&names)),
+        "together with those above they are too large",
+    );
 }
 
 #[test]
