@@ -397,3 +397,39 @@ fn content_type_is_a_media_type() {
     let ran = invoke().var("CONTENT_TYPE", "multipart/form-data; boundary=\"x y\"").var("OPENFAAS_URL", "x").run();
     ran.exits(2).does_not_say("CONTENT_TYPE");
 }
+
+#[test]
+fn item_that_another_would_replace_is_an_error() {
+    for (name, items) in [
+        ("ENV_VARS", ["A=1", "A=2"]),
+        ("LABELS", ["a=1", " a=1"]),
+        ("ANNOTATIONS", ["a=1", "a=2"]),
+        ("SECRETS", ["a", "a"]),
+    ] {
+        let key = if name == "ENV_VARS" { "A" } else { "a" };
+        pipe().list(name, &items).run().exits(2).says(&format!("{name}:\n- `{key}` is listed twice: remove one\n"));
+    }
+    // A function may read a key more than once.
+    let query = invoke().list("QUERY", &["a=1", "a=2"]).var("OPENFAAS_URL", "x").run().exits(2);
+    query.does_not_say("QUERY");
+}
+
+#[test]
+fn value_among_the_names_of_secrets_is_not_printed() {
+    for item in ["db=s3cr3t-value", "db=s3cr3t value", "db = s3cr3t-value"] {
+        let ran = pipe().list("SECRETS", &[item]).run().exits(2).does_not_say("s3cr3t");
+        ran.says("SECRETS:\n- takes names: write `name=value` as an item of `SECRET_VALUES`\n");
+    }
+}
+
+#[test]
+fn slips_in_names_and_values_are_warned_about_or_refused() {
+    let nbsp = pipe().list("ENV_VARS", &["A=1\u{a0}B=2"]).run().exits(0);
+    nbsp.says("WARNING: the value of item 1 of `ENV_VARS` contains a no-break space (U+00A0)");
+    let path = pipe().list("VERIFY", &["f/{{path}}"]).run().exits(2);
+    path.says("VERIFY:\n- item 1 contains `{{path}}`, which nothing has filled in");
+    let described = pipe().var("GIT_DESCRIBE", "v1").var("TAG_FORMAT", "latest").run().exits(0);
+    described.says("`GIT_DESCRIBE` is used by `COMMAND: deploy` only with `TAG_FORMAT: describe`, which is not set");
+    let name = pipe().var("OPENFAAS_DRY_RUN", "true").run().exits(2);
+    name.says("OPENFAAS_DRY_RUN:\n- is not a variable of this pipe: write `DRY_RUN` if that was meant\n");
+}

@@ -108,6 +108,8 @@ fn field_that_nothing_reads_is_warned_about() {
         .says("unknown field `ram` in `limits`: it is ign");
     let root = pipe().stack(&function("namespace: etl\n")).run().exits(0);
     root.says("unknown field `namespace` in the stack file: it is ignored\n").says("hint: write it below a function");
+    let other = pipe().stack("services:\n  web: {image: nginx}\nvolumes: {}\n").run().exits(2);
+    other.says("is a Docker Compose file, not a stack file").does_not_say("unknown field");
     let own = function("    x-own: 1\n    <<: *c\nx-more: 1\n");
     let own = format!("common: &c {{labels: {{a: b}}}}\n{own}");
     pipe().stack(&own).run().exits(0).does_not_say("unknown field");

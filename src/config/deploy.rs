@@ -172,9 +172,9 @@ pub(super) fn deploy(variables: Variables<'_>) -> Deploy {
     }
     selection.options = stack::Options {
         env_vars: env_vars(variables.env_vars()),
-        labels: variables.labels().pairs('=', white_space),
-        annotations: variables.annotations().pairs('=', white_space),
-        secrets: variables.secrets().names(),
+        labels: unique(variables.labels()),
+        annotations: unique(variables.annotations()),
+        secrets: secret_names(variables.secrets()),
         constraints: variables.constraints().items_with('='),
         read_only: variables.read_only().boolean(),
         prune,
@@ -199,6 +199,31 @@ pub(super) fn deploy(variables: Variables<'_>) -> Deploy {
     }
 }
 
+/// Keys and values, of which none would replace another.
+fn unique(entry: Entry<'_>) -> Vec<(String, String)> {
+    let pairs = entry.pairs('=', white_space);
+    check_unique(entry, pairs.iter().map(|(name, _)| name));
+    pairs
+}
+
+fn check_unique<'a>(entry: Entry<'_>, names: impl Iterator<Item = &'a String>) {
+    let mut known = BTreeSet::new();
+    for name in names.filter(|name| !known.insert(*name)) {
+        entry.refuse(format!("`{}` is listed twice: remove one", whole_or_length(name)));
+    }
+}
+
+/// `SECRETS`. A value given by mistake is not shown.
+fn secret_names(entry: Entry<'_>) -> Vec<String> {
+    if entry.list().iter().any(|item| item.contains('=')) {
+        entry.refuse("takes names: write `name=value` as an item of `SECRET_VALUES`");
+        return Vec::new();
+    }
+    let names = entry.names();
+    check_unique(entry, names.iter());
+    names
+}
+
 /// The fault of a key that should be a name.
 fn white_space(key: &str) -> Option<String> {
     key.contains(char::is_whitespace).then(|| "has white space before its `=`".to_owned())
@@ -206,7 +231,7 @@ fn white_space(key: &str) -> Option<String> {
 
 /// Empty values are refused as faas-cli does: most of them come from a variable that is not set.
 fn env_vars(entry: Entry<'_>) -> Vec<(String, String)> {
-    let pairs = entry.pairs('=', white_space);
+    let pairs = unique(entry);
     for (name, _) in pairs.iter().filter(|(_, value)| value.is_empty()) {
         entry.refuse(format!(
             "`{}` has an empty value: check that the variable it refers to is defined for this deployment environment; \

@@ -58,7 +58,7 @@ pub fn warnings(
             if !variable.is_used_by(command) {
                 let used_by = used_by(environment, variable);
                 warnings.push(format!("`{name}` is not used by `COMMAND: {command}`, {used_by}"));
-            } else if let Some(needed) = needed(variable, command).filter(|needed| !is_set(needed)) {
+            } else if let Some(needed) = needed(environment, variable, command).filter(|needed| !is_set(needed)) {
                 warnings
                     .push(format!("`{name}` is used by `COMMAND: {command}` only with `{needed}`, which is not set"));
             }
@@ -123,6 +123,8 @@ fn changed_values(environment: &Environment, variable: &Variable) -> Vec<String>
         let of_item = format!("the value of item {} of `{name}`", index + 1);
         if text::is_quoted(value) {
             warnings.push(format!("{of_item} is in quotes, which are a part of it: remove them if they are not meant"));
+        } else if let Some(odd) = text::invisible_character(value) {
+            warnings.push(format!("{of_item} contains {odd}"));
         } else if let Some(reference) =
             text::unexpanded(value).or_else(|| text::placeholder(value).filter(|found| *found == value.trim()))
         {
@@ -152,13 +154,14 @@ fn payload_warnings(environment: &Environment, variable: &Variable) -> Vec<Strin
 }
 
 /// The variable without which a command does not use another.
-fn needed(variable: &Variable, command: Command) -> Option<&'static str> {
+fn needed(environment: &Environment, variable: &Variable, command: Command) -> Option<&'static str> {
+    let is_describe = || environment.text("TAG_FORMAT").is_some_and(|format| format.eq_ignore_ascii_case("describe"));
     match variable.name {
         _ if variable.used_by == CALL && command == Command::Deploy => Some("VERIFY"),
         "REPORT_PROXY" => Some("REPORT"),
         "REGISTRY_HOST" => Some("REGISTRY_USERNAME"),
         "GCP_SERVICE_ACCOUNT" => Some("GCP_WORKLOAD_IDENTITY_PROVIDER"),
-        "GIT_DESCRIBE" => Some("TAG_FORMAT"),
+        "GIT_DESCRIBE" if !is_describe() => Some("TAG_FORMAT: describe"),
         _ => None,
     }
 }
@@ -193,6 +196,12 @@ pub(super) fn not_expanded(reference: &str) -> String {
         "contains the text `{reference}`, not the variable's value: define `{name}` as a repository or deployment variable, \
          and write `${name}` without quotes or a backslash"
     )
+}
+
+/// The problem with a place that a template engine or another shell should have filled in.
+pub(super) fn not_filled_in(placeholder: &str) -> String {
+    let placeholder = whole_or_length(placeholder);
+    format!("contains `{placeholder}`, which nothing has filled in: write the value, or `$NAME` of a variable")
 }
 
 /// The problem with `null` in place of a value.
@@ -232,10 +241,7 @@ fn wrong_text(name: &str, value: &str) -> Option<String> {
         return Some(not_expanded(reference));
     }
     if let Some(placeholder) = text::placeholder(value) {
-        let placeholder = whole_or_length(placeholder);
-        return Some(format!(
-            "contains `{placeholder}`, which nothing has filled in: write the value, or `$NAME` of a variable"
-        ));
+        return Some(not_filled_in(placeholder));
     }
     if text::is_absent(value) {
         return Some(absent(value));
@@ -275,7 +281,9 @@ fn near_miss(name: &str) -> Option<&'static str> {
     if name.starts_with("BITBUCKET_") || name.len() < 4 || is_of_faas_cli || is_known(name) {
         return None;
     }
-    let bare = |name: &str| name.replace(['_', '-'], "").to_ascii_uppercase();
+    let bare = |name: &str| name.replace(|character: char| !character.is_alphanumeric(), "").to_ascii_uppercase();
+    // `OPENFAAS_DRY_RUN` is `DRY_RUN`.
+    let name = name.strip_prefix("OPENFAAS_").filter(|rest| is_known(rest)).unwrap_or(name);
     let written = bare(name);
     let candidates = VARIABLES.iter().map(|variable| (bare(variable.name), variable.name));
     // A difference in length is one in letters, and cheaper to find than a distance.
@@ -307,6 +315,9 @@ mod tests {
             ("OPENFAS_URL", "OPENFAAS_URL"),
             ("ENV_VAR", "ENV_VARS"),
             ("PAYLOADFILE", "PAYLOAD_FILE"),
+            ("OPENFAAS_DRY_RUN", "DRY_RUN"),
+            ("\u{feff}DRY_RUN", "DRY_RUN"),
+            ("DRY_RUN[0]", "DRY_RUN"),
         ] {
             assert_eq!(near_miss(written), Some(meant), "{written}");
         }

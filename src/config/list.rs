@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use granit_parser::{Event, Parser, ScalarStyle};
 
-use super::lints::{absent, not_expanded};
+use super::lints::{absent, not_expanded, not_filled_in};
 use super::secrets::is_unexpanded;
 use super::variables::{Entry, ValueKind};
 use super::{Environment, NOT_UTF8};
@@ -190,6 +190,9 @@ fn wrong_item(item: &str, kind: ValueKind) -> Option<String> {
     }
     if let Some(reference) = text::unexpanded(key) {
         return Some(not_expanded(reference));
+    }
+    if let Some(placeholder) = text::placeholder(key) {
+        return Some(not_filled_in(placeholder));
     }
     // A value may have any character, but not both quotes around it.
     let odd = text::odd_character(key).or_else(|| text::typographic_quotes(value));

@@ -12,6 +12,7 @@ use crate::console::redact::Secret;
 use crate::function::api::or_default;
 use crate::function::image::{Host, InvalidHost};
 use crate::http::tls::BASE64;
+use crate::text;
 
 #[derive(Debug, Default)]
 pub(crate) struct DockerAuthConfig {
@@ -35,6 +36,8 @@ pub(crate) enum InvalidAuth {
     NoPassword(String),
     #[error("has a login for `{0}` that ends with a line break, as `echo` makes it: use `echo -n` or `printf`")]
     LineBreak(String),
+    #[error("has the name of a variable for `{0}`, not its value, which nothing has filled in")]
+    NotExpanded(String),
     #[error("has an entry whose key {0}")]
     Key(InvalidHost),
     #[error("is JSON without its quotes, which a shell or Bitbucket removed: pass the JSON as base64")]
@@ -150,6 +153,10 @@ impl AuthJson {
         let is_broken = |text: &String| text.ends_with(['\n', '\r']);
         if [&username, &password, &identitytoken].into_iter().any(is_broken) {
             return Err(InvalidAuth::LineBreak(whole_or_length(key)));
+        }
+        let is_name = |text: &String| text::unexpanded(text).is_some_and(|name| name == text.trim());
+        if [&username, &password, &identitytoken].into_iter().any(is_name) {
+            return Err(InvalidAuth::NotExpanded(whole_or_length(key)));
         }
         if !identitytoken.is_empty() {
             return Ok(Some(RegistryLogin::identity_token(&identitytoken)));
@@ -282,6 +289,7 @@ mod tests {
             auths(r#""a.io":{"username":"robot"}"#),
             auths(&format!(r#""a.io":{{"auth":"{}"}}"#, STANDARD.encode(format!("robot:{canary}\n")))),
             auths(&format!(r#""a.io":{{"username":"robot","password":"{canary}\r\n"}}"#)),
+            auths(r#""a.io":{"username":"robot","password":"$REGISTRY_TOKEN"}"#),
             auths(&format!(r#""https://robot:{canary}@a.io":{{"auth":"cm9ib3Q6cGFzcw=="}}"#)),
             auths(r#""a b":{"auth":"cm9ib3Q6cGFzcw=="}"#),
             STANDARD.encode(format!("{{auths:{{a.io:{{auth:{canary}}}}}}}")),
@@ -301,6 +309,7 @@ mod tests {
         has a `username` and no `password` for `a.io`
         has a login for `a.io` that ends with a line break, as `echo` makes it: use `echo -n` or `printf`
         has a login for `a.io` that ends with a line break, as `echo` makes it: use `echo -n` or `printf`
+        has the name of a variable for `a.io`, not its value, which nothing has filled in
         has an entry whose key contains a user name or password: write only the host name, such as `registry.example.com`
         has an entry whose key `a b` is not a valid registry host name
         is JSON without its quotes, which a shell or Bitbucket removed: pass the JSON as base64

@@ -59,8 +59,8 @@ impl Findings {
     }
 
     /// One error in place of all.
-    pub(super) fn replace_errors(&mut self, error: Diagnostic) {
-        self.0.retain(|found| found.diagnostic.severity != Severity::Error);
+    pub(super) fn replace(&mut self, error: Diagnostic) {
+        self.0.clear();
         self.add(error);
     }
 

@@ -93,7 +93,7 @@ impl<'a> Resolver<'a> {
         self.unused.extend(decoder.unused);
         self.unused.extend(root.gateway_node.filter(|_| self.options.has_gateway));
         if let Some(problem) = self.another_file(&root) {
-            self.found.replace_errors(self.source_map.file.problem_of_all(problem));
+            self.found.replace(self.source_map.file.problem_of_all(problem));
         } else if is_root_whole {
             self.check_root(&root);
             if root.functions.is_empty() && !lists_near(&root, "functions") {
