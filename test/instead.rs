@@ -39,6 +39,17 @@ fn web_page_with_200_is_not_a_gateway() {
 }
 
 #[test]
+fn json_that_names_an_error_with_200_is_no_success() {
+    let gateway = start(edition(Flavour::Enterprise));
+    for (method, command) in [("PUT", "deploy"), ("DELETE", "remove")] {
+        gateway.clear_faults();
+        gateway.fault(Fault::on(method, "/system/functions").status(200).body(r#"{"error": "login required"}"#));
+        let ran = with_password(&gateway).var("COMMAND", command).run().exits(1);
+        ran.says(": 200 OK: `{\"error\": \"login required\"}`").does_not_say("✔");
+    }
+}
+
+#[test]
 fn every_function_at_a_sign_in_page_is_not_asked_again_and_again() {
     let gateway = start(permissive());
     gateway.fault(page(Fault::on("PUT", "/system/functions"), 200));

@@ -14,7 +14,7 @@ use crate::console::log::{self, quote};
 use crate::function::FunctionName;
 use crate::http::cause::Cause;
 use crate::http::client::{self, SafeUrl};
-use crate::http::responder::{Responder, status_name};
+use crate::http::responder::{Responder, names_error, status_name};
 use crate::http::retry::{self, Attempt, wait_after};
 use crate::oidc::IamAction;
 
@@ -201,7 +201,11 @@ impl Gateway {
         }
         let response = Response { status, headers, body, response_lost: false };
         // A sign-in page with 200 would pass for a deployment that succeeded.
-        if status.is_success() && response.responder() != Responder::Server {
+        let is_other = || {
+            response.responder() != Responder::Server
+                || call.method != Method::GET && call.authenticated && names_error(&response.body)
+        };
+        if status.is_success() && is_other() {
             return Err(self.refused(call, &response));
         }
         Ok(response)

@@ -40,8 +40,8 @@ impl Responder {
         // Before web pages: Cloudflare's errors are such pages, and say less than its status.
         if cloudflare(status).is_some() {
             Self::Cloudflare
-        } else if (is_web_page(headers, body) || text.starts_with(b"<?xml"))
-            && !(status.is_success() && text.is_empty())
+        } else if status.is_success() && !text.is_empty() && (is_web_page(headers, body) || is_markup(text))
+            || !status.is_success() && (is_web_page(headers, body) || text.starts_with(b"<?xml"))
         {
             Self::WebPage
         } else if status == StatusCode::NOT_FOUND && DEFAULT_BACKENDS.iter().any(|start| text.starts_with(start)) {
@@ -52,6 +52,18 @@ impl Responder {
             Self::Server
         }
     }
+}
+
+/// True if a text begins with a tag, a comment or a declaration. An error may begin so too, such as Go's `<nil>`.
+fn is_markup(text: &[u8]) -> bool {
+    let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text).trim_ascii_start();
+    matches!(text, [b'<', second, ..] if second.is_ascii_alphabetic() || b"!?".contains(second))
+}
+
+/// True if a response that should be a success is JSON that names an error, as gateways of other APIs return it with 200.
+pub(crate) fn names_error(body: &[u8]) -> bool {
+    let Ok(Value::Object(fields)) = serde_json::from_slice(body) else { return false };
+    ["error", "errors"].iter().any(|key| fields.get(*key).is_some_and(|value| !value.is_null()))
 }
 
 /// A failure of the Kubernetes API is a `Status`; without a resource in the path it lists its paths.
@@ -101,6 +113,10 @@ mod tests {
             (200, "<!DOCTYPE html><title>Sign in</title>", WebPage),
             (401, "<html>", WebPage),
             (200, "<?xml version=\"1.0\"?><ListBucketResult>", WebPage),
+            (200, "\u{feff}\n<!-- sso --><script>location = '/login'</script>", WebPage),
+            (202, "<head><meta http-equiv=\"refresh\" content=\"0;url=/login\">", WebPage),
+            (500, "<nil>", Server),
+            (200, "<", Server),
             (200, "", Server),
             (200, "updated", Server),
         ] {
@@ -109,6 +125,16 @@ mod tests {
         assert_eq!(responder(202, "text/html", ""), Server);
         assert_eq!(responder(200, "text/html", "Signed out"), WebPage);
         assert_eq!(responder(502, "text/html", ""), WebPage);
+    }
+
+    #[test]
+    fn json_that_names_an_error_is_no_success() {
+        for body in [r#"{"error": "login required"}"#, r#" {"data": null, "errors": [{"message": "no"}]}"#] {
+            assert!(names_error(body.as_bytes()), "{body}");
+        }
+        for body in ["", "error", r#"{"error": null}"#, r#"["error"]"#, r#"{"name": "error"}"#] {
+            assert!(!names_error(body.as_bytes()), "{body}");
+        }
     }
 
     #[test]

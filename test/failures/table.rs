@@ -107,7 +107,7 @@ impl Change {
             Flavour::Enterprise => Pipe::at(gateway),
             Flavour::Ce | Flavour::Faasd => Pipe::with_password(gateway),
         };
-        let pipe = pipe.stack(&stack(&["f"], "2")).var("RETRIES", "1").var("WAIT_TIMEOUT", "300ms");
+        let pipe = pipe.stack(&stack(&["f"], "2")).var("RETRIES", "1").var("WAIT_TIMEOUT", "1s");
         let rollback = |pipe: Pipe| pipe.var("WAIT", "true").var("ROLLBACK", "true");
         match self {
             Self::Update | Self::Create => pipe,
