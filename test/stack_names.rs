@@ -24,7 +24,7 @@ fn missing_file_is_told_with_the_one_that_exists() {
         .exits(2)
         .says("`ci/other.yml` exists: write `STACK_FILE: ci/other.yml`");
     pipe().var("STACK_FILE", "none/stack.yml").run().exits(2).does_not_say("exists:");
-    pipe().file("more.yml", &text).run().exits(2).says("; `functions.yml`, `more.yml` exist\n");
+    pipe().file("more.yml", &text).run().exits(2).says("; `functions.yml` and `more.yml` exist\n");
     // Each of a list is told.
     let ran = pipe().list("STACK_FILE", &["fuctions.yml", "none.yml"]).run().exits(2);
     ran.says("`fuctions.yml` does not exist").says("`none.yml` does not exist");
