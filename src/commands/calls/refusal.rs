@@ -43,13 +43,13 @@ pub(crate) async fn refused(
     if (502..=504).contains(&status.as_u16()) && answered.took >= LONG {
         status_name.push_str(&format!(" after {}", log::duration(answered.took)));
     }
-    let is_guarded = Internal::of(headers) == Some(Internal::Watchdog) || asks_for_function_token(headers);
     let body = String::from_utf8_lossy(start);
-    let refusal = Refusal { caller, call, answered, body, status: status.as_u16(), status_name, is_guarded };
-    let (problem, is_told) = match responder {
-        Responder::Server => (refusal.of_function().await, false),
-        Responder::WebPage => (refusal.of_another(responder), !retry::title(start).is_empty()),
-        _ => (refusal.of_another(responder), true),
+    let problem =
+        Refusal { caller, call, answered, body, responder, status: status.as_u16(), status_name }.problem().await;
+    let is_told = match responder {
+        Responder::Server => false,
+        Responder::WebPage => !retry::title(start).is_empty(),
+        _ => true,
     };
     if !is_told {
         show(call, start, size);
@@ -79,24 +79,45 @@ struct Refusal<'a> {
     answered: &'a CallResponse,
     /// The beginning of the body.
     body: Cow<'a, str>,
+    responder: Responder,
     status: u16,
     /// With the time that it took, if that says something.
     status_name: String,
-    /// True if it is OpenFaaS' watchdog that refuses.
-    is_guarded: bool,
 }
 
 impl Refusal<'_> {
-    /// The problem of a response of the function, or of OpenFaaS in its place.
-    async fn of_function(&self) -> Diagnostic {
+    async fn problem(&self) -> Diagnostic {
         let (name, status) = (quote(&self.call.function.to_string()), &self.status_name);
-        let call_id = self.answered.call_id().map(|id| format!(", call id `{}`", quote(&id))).unwrap_or_default();
-        let (method, path) = (&self.caller.options.method, quote(self.call.url.path()));
-        let (answered, hint) = match self.hint_of_openfaas() {
-            Some(hint) => (format!("OpenFaaS returned {status} in place of `{name}`"), Some(hint.to_owned())),
-            None => (format!("`{name}` returned {status}"), self.hint().await),
+        let failure = match (self.responder, self.status) {
+            (Responder::Cloudflare | Responder::KubernetesApi | Responder::UnroutedIngress, _) => Failure::Unreachable,
+            (_, 401 | 403) => Failure::Permission,
+            _ => Failure::Failed,
         };
-        Diagnostic { hint, ..Diagnostic::new(self.failure(), format!("{answered} to {method} {path}{call_id}")) }
+        let message = match self.responder {
+            Responder::Server => {
+                let call_id =
+                    self.answered.call_id().map(|id| format!(", call id `{}`", quote(&id))).unwrap_or_default();
+                let call = format!("{} {}{call_id}", self.caller.options.method, quote(self.call.url.path()));
+                match self.hint_of_openfaas() {
+                    Some(_) => format!("OpenFaaS returned {status} in place of `{name}` to {call}"),
+                    None => format!("`{name}` returned {status} to {call}"),
+                }
+            }
+            Responder::Cloudflare => format!("`{name}` was not reached: {status}"),
+            Responder::KubernetesApi => format!("the Kubernetes API returned {status}, not `{name}`"),
+            Responder::UnroutedIngress => format!("an ingress returned {status}, not `{name}`"),
+            Responder::WebPage => {
+                format!("an ingress returned {status}, not `{name}`: {}", retry::web_page(self.body.as_bytes()))
+            }
+        };
+        let hint = match self.responder {
+            Responder::Server => match self.hint_of_openfaas() {
+                Some(hint) => Some(hint.to_owned()),
+                None => self.hint_of_function().await,
+            },
+            _ => Some(self.hint_of_ingress()),
+        };
+        Diagnostic { hint, ..Diagnostic::new(failure, message) }
     }
 
     /// The remedy if the provider or the gateway responded in place of the function.
@@ -120,15 +141,17 @@ impl Refusal<'_> {
         }
     }
 
-    async fn hint(&self) -> Option<String> {
+    async fn hint_of_function(&self) -> Option<String> {
+        let headers = self.answered.response.headers();
+        let is_guarded = Internal::of(headers) == Some(Internal::Watchdog) || asks_for_function_token(headers);
         let hint = match self.status {
-            401 | 403 if self.is_guarded && self.is_own_token() => format!(
+            401 | 403 if is_guarded && self.is_own_token() => format!(
                 "the function does not accept the token in `HEADERS`: remove it, and `AUTH: never` if set, and the pipe \
                  gets one for `{}`",
                 self.call.function.resource()
             ),
-            401 if self.is_guarded => self.unauthorized().to_owned(),
-            403 if self.is_guarded || self.answered.with_token => self.forbidden(),
+            401 if is_guarded => self.unauthorized().to_owned(),
+            403 if is_guarded || self.answered.with_token => self.forbidden(),
             401 | 403 => {
                 "this is not OpenFaaS' IAM: the function, or something in front of the gateway, requires credentials of its \
                  own; send them with `HEADERS`"
@@ -136,7 +159,7 @@ impl Refusal<'_> {
             }
             404 => self.not_found().await,
             413 if self.answered.call_id().is_none() => body_limit(&self.caller.payload.size_in_words()),
-            429 if self.is_guarded => {
+            429 if is_guarded => {
                 "the function did not run: as many requests as its `max_inflight` permits are under way; raise that, or \
                  `RETRIES`"
                     .to_owned()
@@ -216,55 +239,28 @@ impl Refusal<'_> {
         format!("there is no function `{name}` in namespace `{namespace}`{similar}")
     }
 
-    /// The problem of a response that is not OpenFaaS'.
-    fn of_another(&self, responder: Responder) -> Diagnostic {
-        let (name, status) = (quote(&self.call.function.to_string()), &self.status_name);
+    /// The remedy if the response is not OpenFaaS'.
+    fn hint_of_ingress(&self) -> String {
         let gateway = self.caller.gateway.address();
-        let (message, hint) = match responder {
-            Responder::Cloudflare => (
-                format!("`{name}` was not reached: {status}"),
-                "check whether the gateway runs, and what Cloudflare uses as its origin or tunnel".to_owned(),
-            ),
-            Responder::KubernetesApi => (
-                format!("the Kubernetes API returned {status}, not `{name}`"),
-                format!(
-                    "`{gateway}` is the Kubernetes API: write the gateway's own address as `OPENFAAS_URL`, such as that of \
-                     its ingress"
-                ),
-            ),
-            Responder::UnroutedIngress => (
-                format!("an ingress returned {status}, not `{name}`"),
-                format!("check `OPENFAAS_URL` (`{gateway}`), including its base path"),
-            ),
-            Responder::WebPage | Responder::Server => {
-                let page = retry::web_page(self.body.as_bytes());
-                let failure = self.failure();
-                return Diagnostic::new(failure, format!("an ingress returned {status}, not `{name}`: {page}"))
-                    .with_hint(self.instead());
+        match (self.responder, self.status) {
+            (Responder::Cloudflare, _) => {
+                "check whether the gateway runs, and what Cloudflare uses as its origin or tunnel".to_owned()
             }
-        };
-        Diagnostic::new(Failure::Unreachable, message).with_hint(hint)
-    }
-
-    /// The remedy if an ingress responds with a page of its own.
-    fn instead(&self) -> String {
-        let gateway = self.caller.gateway.address();
-        match self.status {
-            401 | 403 => {
+            (Responder::KubernetesApi, _) => format!(
+                "`{gateway}` is the Kubernetes API: write the gateway's own address as `OPENFAAS_URL`, such as that of its \
+                 ingress"
+            ),
+            (_, 401 | 403) => {
                 "it requires a sign-in of its own, or admits only some addresses: let `/function/` pass through the proxy or \
                  ingress in front of the gateway"
                     .to_owned()
             }
-            404 => format!("check `OPENFAAS_URL` (`{gateway}`), including its base path"),
-            413 => body_limit(&self.caller.payload.size_in_words()),
-            429 => "it limits requests: call the function less often".to_owned(),
-            502 | 504 if self.answered.took >= LONG => self.slow(),
+            (_, 404) => format!("check `OPENFAAS_URL` (`{gateway}`), including its base path"),
+            (_, 413) => body_limit(&self.caller.payload.size_in_words()),
+            (_, 429) => "it limits requests: call the function less often".to_owned(),
+            (_, 502 | 504) if self.answered.took >= LONG => self.slow(),
             _ => "check that the gateway runs, and the timeouts of the ingress in front of it".to_owned(),
         }
-    }
-
-    fn failure(&self) -> Failure {
-        if matches!(self.status, 401 | 403) { Failure::Permission } else { Failure::Failed }
     }
 }
 

@@ -274,7 +274,7 @@ impl Deployer<'_> {
     /// Deploys what ran before a function was removed, if all of it is known.
     async fn restore(&self, wanted: &WantedFunction<'_>) -> Left {
         let Some(Ok(Some(status))) = wanted.before else { return Left::Gone };
-        // Without `WAIT` not all of it was read.
+        // As documented: only `WAIT`, which `ROLLBACK` needs, looks it up to be restored.
         if self.deploy.wait.is_none() || !self.reported(wanted.target).await.is_complete() {
             return Left::Gone;
         }

@@ -111,6 +111,7 @@ impl Verifier<'_> {
                     outcome.call_id = answered.call_id();
                     match status.as_u16() {
                         _ if status.is_success() => {
+                            // The headers tell enough: the body is not read.
                             if answered.is_doubtful(b"") {
                                 tracing::warn!(
                                     "`{}`: the response is a web page without the gateway's call id: it may not be from the function",

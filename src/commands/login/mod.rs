@@ -94,6 +94,7 @@ fn finish(results: Vec<(Host, Result<SignedIn, Diagnostic>)>, directory: &Direct
         }
     }
     problems.iter().for_each(Diagnostic::log);
+    // All or none: a script that goes on would fail later, at the first image of the registry that refused.
     if let Some(worst) = Diagnostic::worst(problems) {
         return Err(worst);
     }

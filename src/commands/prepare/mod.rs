@@ -68,6 +68,7 @@ impl<'a> Preparation<'a> {
         let loaded = self.load().await;
         let is_sent = match &self.config.task {
             Task::Login(_) => false,
+            // It may be meant to be something else, and a dry run has no gateway.
             Task::Deploy(deploy) => !deploy.dry_run && !problems.concerns("COMMAND") && !problems.concerns("DRY_RUN"),
             _ => true,
         };
@@ -98,6 +99,7 @@ impl<'a> Preparation<'a> {
         let places = &self.config.places;
         let directories = [&places.clone_dir, &places.storage_dir, &places.shared_storage_dir];
         let directories: Vec<_> = directories.into_iter().flatten().map(PathBuf::as_path).collect();
+        // Without a clone directory the pipe does not run in Bitbucket, and nothing is lost with a container.
         if let Err(error) = atomic::check_path(path) {
             self.problem("OUTPUT_FILE", error);
         } else if path.as_os_str().as_encoded_bytes().ends_with(b"/") {

@@ -73,9 +73,11 @@ fn promoted(function: &Function, deployed: &[DeployedFunction]) -> Result<String
     };
     let shown = quote(image);
     let reference = Reference::parse(image).map_err(|error| format!("has the image `{shown}` in that run: {error}"))?;
+    // By now the tag may be that of another image.
     if reference.digest.is_none() {
         return Err(format!("was deployed as `{shown}`, without a digest: {PIN}"));
     }
+    // A function of the same name may be another program.
     let own = Reference::parse(&function.deployment.image)?;
     if (&own.host, &own.repository) != (&reference.host, &reference.repository) {
         let own = quote(&function.deployment.image);

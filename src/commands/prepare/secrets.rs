@@ -39,6 +39,7 @@ impl Preparation<'_> {
                 let name = whole_or_length(&secret.name);
                 self.problems.variables.add(secret.variable(), format!("`{name}`: {message}"));
             });
+            // The values are checked without a stack file too, so that all problems are reported at once.
             let Some(loaded) = loaded else { continue };
             let namespaces = loaded.namespaces_of_secret(&secret.name);
             if namespaces.is_empty() {

@@ -88,6 +88,7 @@ fn item_files(item: &str, clone_dir: Option<&Path>) -> Result<Vec<StackPath>, Di
 /// The files that a pattern matches: in the working directory, else in the clone directory.
 fn matches(pattern: &str, clone_dir: Option<&Path>) -> Result<Vec<StackPath>, Diagnostic> {
     let bases = [Some(Path::new(".")), clone_dir];
+    // Not in both: they may be the same directory, or one may be in the other.
     for base in bases.into_iter().flatten() {
         let found = matches_in(base, pattern)?;
         if !found.is_empty() {

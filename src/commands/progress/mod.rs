@@ -106,6 +106,7 @@ impl<'a> Reporter<'a> {
             }
             return;
         };
+        // What the Policy lacks is said at the end, for everything together.
         let is_reported_later = problem.failure == Failure::Permission && !self.lacking.borrow().is_empty();
         let is_new = self.hinted.borrow_mut().insert((problem.failure.exit_code(), problem.message.clone()));
         let hint = problem.hint.clone().filter(|_| is_new && !is_reported_later);

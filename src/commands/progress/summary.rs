@@ -27,6 +27,7 @@ pub(super) fn table<'a>(outcomes: impl Iterator<Item = &'a FunctionOutcome>) {
     let [head @ .., _] = HEAD;
     let narrow: Vec<_> = rows.iter().map(|[cells @ .., _]| cells.clone()).collect();
     log::plain(render_table(head, &narrow));
+    // One stands for all: they differ only in name and namespace, which the table has.
     let url = rows.iter().find_map(|[name, namespace, .., url]| {
         let base = url.strip_suffix(&format!(".{namespace}")).unwrap_or(url).strip_suffix(name.as_str())?;
         Some(format!("{base}NAME{}", if namespace == "-" { "" } else { ".NAMESPACE" }))
@@ -151,6 +152,7 @@ fn counts(outcome: &Outcome, done: &str) -> String {
     let resources = resources.iter().filter(|(number, ..)| *number > 0);
     let resources: String =
         resources.map(|(number, what, done)| format!(", {} not {done}", count(*number, what))).collect();
+    // The head has the first of them already.
     head + &also(&more[mentioned..]) + &also(&[(calls, calls_failed)]) + &resources
 }
 
