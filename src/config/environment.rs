@@ -47,13 +47,9 @@ impl Environment {
 
     /// The names of a list's parts that are set and not blank: `NAME_COUNT`, `NAME_0`, `NAME_1`, …
     pub(super) fn numbered(&self, name: &str) -> impl Iterator<Item = &str> {
-        let prefix = format!("{name}_");
-        let (start, of_garbled) = (prefix.clone(), prefix.clone());
-        let values = self.values.range(prefix.clone()..).take_while(move |(part, _)| part.starts_with(&start));
-        let values = values.filter(|(_, value)| !value.trim().is_empty()).map(|(part, _)| part.as_str());
-        let garbled = self.garbled.range(prefix..).take_while(move |part| part.starts_with(&of_garbled));
-        let length = name.len();
-        values.chain(garbled.map(String::as_str)).filter(move |part| is_list_suffix(&part[length..]))
+        let set = self.values.iter().filter(|(_, value)| !value.trim().is_empty()).map(|(part, _)| part);
+        let parts = set.chain(&self.garbled).map(String::as_str);
+        parts.filter(move |part| part.strip_prefix(name).is_some_and(is_list_suffix))
     }
 
     /// The names of all variables whose values are UTF-8.

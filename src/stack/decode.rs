@@ -119,22 +119,19 @@ impl<'d> Decoder<'d> {
         if !self.charge(node, text.len()) {
             return None;
         }
-        match document.meaning(target) {
-            Meaning::Null => None,
+        let text = match document.meaning(target) {
+            Meaning::Null => return None,
             Meaning::Binary => {
                 let decoded = STANDARD.decode(text.replace(['\n', '\r'], "")).ok();
-                let decoded = decoded.and_then(|bytes| String::from_utf8(bytes).ok());
-                if decoded.is_none() {
-                    self.report(node, format!("{what} is not the base64 of a text"), "remove the tag `!!binary`");
-                }
-                decoded
+                decoded.and_then(|bytes| String::from_utf8(bytes).ok())
             }
-            Meaning::Unfit => {
-                self.report(node, format!("{what} does not match its tag"), "remove the tag, or write `!!str`");
-                None
-            }
+            Meaning::Unfit => None,
             _ => Some(text.clone()),
+        };
+        if text.is_none() {
+            self.report(node, format!("{what} does not match its tag"), "remove the tag, or write `!!str`");
         }
+        text
     }
 
     pub(super) fn boolean(&mut self, node: NodeId, what: &str) -> Option<bool> {

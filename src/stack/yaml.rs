@@ -336,19 +336,19 @@ fn explain(kind: &ErrorKind, before: &str) -> (&'static str, &'static str) {
         InvalidTrailingSingleQuotedScalar | InvalidTrailingDoubleQuotedScalar => {
             ("unexpected text after the closing quote", QUOTES)
         }
-        UnknownQuotedScalarEscape => ("unknown escape in double quotes", "write `\\\\` for `\\`, or use single quotes"),
-        InvalidQuotedScalarHexEscape
+        UnknownQuotedScalarEscape
+        | InvalidQuotedScalarHexEscape
         | InvalidLowSurrogateHexEscape
         | InvalidLowSurrogate
         | MissingLowSurrogate
         | UnpairedLowSurrogate
-        | InvalidUnicodeEscape => {
-            ("an escape in double quotes is not a character", "write the character itself, or `\\\\` for `\\`")
-        }
+        | InvalidUnicodeEscape => ("invalid escape in double quotes", "write `\\\\` for `\\`, or use single quotes"),
         UnclosedFlowCollection { .. } => ("this bracket is never closed", CLOSE),
-        ExpectedFlowMappingSeparator | UnexpectedEofFlowMapping => ("missing `,` or `}` before this", CLOSE),
-        ExpectedFlowSequenceSeparator | UnexpectedEofFlowSequence => ("missing `,` or `]` before this", CLOSE),
-        InvalidColonPlacement => ("missing `]` or `}` before this", CLOSE),
+        ExpectedFlowMappingSeparator
+        | UnexpectedEofFlowMapping
+        | ExpectedFlowSequenceSeparator
+        | UnexpectedEofFlowSequence
+        | InvalidColonPlacement => ("missing `,`, `]` or `}` before this", CLOSE),
         MisplacedFlowCollectionEnd | MismatchedFlowCollectionEnd { .. } => {
             ("unexpected closing bracket", "remove it, or quote the value")
         }

@@ -214,7 +214,7 @@ fn common_mistakes_are_reported_with_what_to_write() {
     let above = "the line above has no `: `, or has both a value and keys below it";
     let rows = [
         ("f:\n  secrets: - a\n", 14, "a list cannot begin on this line"),
-        ("f:\n  secrets: [a, b\n  c: d\n", 23, "missing `]` or `}` before this"),
+        ("f:\n  secrets: [a, b\n  c: d\n", 23, "missing `,`, `]` or `}` before this"),
         ("f:\n  secrets: [a, b\n\n", 14, "this bracket is never closed"),
         ("f: {a: b\n", 3, "this bracket is never closed"),
         ("f: [a]]\n", 6, "unexpected closing bracket"),
