@@ -433,3 +433,25 @@ fn slips_in_names_and_values_are_warned_about_or_refused() {
     let name = pipe().var("OPENFAAS_DRY_RUN", "true").run().exits(2);
     name.says("OPENFAAS_DRY_RUN:\n- is not a variable of this pipe: write `DRY_RUN` if that was meant\n");
 }
+
+#[test]
+fn what_is_set_twice_or_is_two_values_is_an_error() {
+    let sign = invoke().var("SIGN_HEADER", "x-a").var("SIGN_KEY", "k3y-of-hmac").list("HEADERS", &["X-A: 1"]);
+    sign.run().exits(2).says("SIGN_HEADER:\n- is set twice, here and in `HEADERS`: remove one\n");
+    let content_type = invoke().var("CONTENT_TYPE", "a/b").list("HEADERS", &["Content-Type: c/d"]);
+    content_type.run().exits(2).says("CONTENT_TYPE:\n- is set twice, here and in `HEADERS`: remove one\n");
+    for name in ["OPENFAAS_USERNAME", "REGISTRY_USERNAME"] {
+        let pipe = pipe().var("OPENFAAS_PASSWORD", "x-password").var("REGISTRY_PASSWORD", "x-password");
+        let ran = pipe.var("REGISTRY_USERNAME", "bob").var(name, "bob:s3cr3t").run().exits(2).does_not_say("s3cr3t");
+        ran.says(&format!("{name}:\n- contains a `:`: write only the user name"));
+    }
+}
+
+#[test]
+fn white_space_around_a_value_is_warned_about() {
+    let value = |item: &str| pipe().list("ENV_VARS", &[item]).run().exits(0);
+    value("A = 1").says("WARNING: the value of item 1 of `ENV_VARS` begins with a space, which is a part of it\n");
+    value("A=1\r").says("WARNING: the value of item 1 of `ENV_VARS` ends with a line break, which is a part of it\n");
+    value("A=-----BEGIN\nEND").does_not_say("WARNING");
+    pipe().list("CONSTRAINTS", &["node.role == worker"]).run().exits(0).does_not_say("WARNING");
+}

@@ -366,6 +366,16 @@ fn password_is_checked_instead_of_the_token() {
 }
 
 #[test]
+fn stack_file_is_not_replaced_with_the_resources() {
+    let gateway = guide(&issuer());
+    for path in ["stack.yml", "./stack.yml"] {
+        let pipe = whoami(&gateway).stack(GUIDE_STACK).var("OUTPUT_FILE", path);
+        pipe.run().exits(2).says("OUTPUT_FILE:\n- is the stack file, which would be lost: write another path\n");
+    }
+    assert!(gateway.requests().is_empty());
+}
+
+#[test]
 fn claims_cannot_forge_log_lines() {
     let gateway = guide(&issuer());
     let token = issuer().token().claim("note", "x\nINFO: \u{1b}[2Jfine").mint();

@@ -30,6 +30,11 @@ use crate::text::to_paste;
 pub(crate) async fn run(mut preparation: Preparation<'_>, whoami: &Whoami) -> Result<(Outcome, String), Rejected> {
     let loaded = preparation.load().await;
     preparation.output_file(whoami.output_file.as_deref());
+    let output = whoami.output_file.as_ref().and_then(|path| path.canonicalize().ok());
+    let mut stack_files = loaded.iter().flat_map(Loaded::paths);
+    if output.is_some() && stack_files.any(|path| Path::new(&*path).canonicalize().ok() == output) {
+        preparation.problem("OUTPUT_FILE", "is the stack file, which would be lost: write another path");
+    }
     let gateway = preparation.gateway(loaded.as_ref());
     let config = preparation.config;
     let asks_clouds = config.registries.aws.is_some() || config.registries.google.is_some();

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use percent_encoding::percent_decode_str;
 
@@ -130,6 +130,13 @@ fn call_options(variables: Variables<'_>, is_verify: bool) -> CallOptions {
     }
     let header = HeaderValue::from_str(media_type);
     let header = header.map_err(|_| content_type.refuse("has a character that is not allowed in a header"));
+    let (headers, sign) = (headers(variables), sign(variables));
+    if content_type.value.is_some() && headers.contains_key(CONTENT_TYPE) {
+        content_type.refuse("is set twice, here and in `HEADERS`: remove one");
+    }
+    if sign.as_ref().is_some_and(|(name, _)| headers.contains_key(name)) {
+        variables.sign_header().refuse("is set twice, here and in `HEADERS`: remove one");
+    }
     let methods = METHODS.each_ref().map(|(name, method)| (*name, method));
     let auths = [("auto", Auth::Auto), ("always", Auth::Always), ("never", Auth::Never)];
     CallOptions {
@@ -139,9 +146,9 @@ fn call_options(variables: Variables<'_>, is_verify: bool) -> CallOptions {
             None => PayloadSource::Text(text.owned().unwrap_or_default()),
         },
         content_type: header.ok().filter(|_| has_body),
-        headers: headers(variables),
+        headers,
         auth: variables.auth().choice(&auths),
-        sign: sign(variables),
+        sign,
     }
 }
 

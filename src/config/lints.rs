@@ -125,6 +125,9 @@ fn changed_values(environment: &Environment, variable: &Variable) -> Vec<String>
             warnings.push(format!("{of_item} is in quotes, which are a part of it: remove them if they are not meant"));
         } else if let Some(odd) = text::invisible_character(value) {
             warnings.push(format!("{of_item} contains {odd}"));
+        } else if !is_trimmed(variable) && (value.starts_with(' ') || value.ends_with(['\n', '\r'])) {
+            let what = if value.starts_with(' ') { "begins with a space" } else { "ends with a line break" };
+            warnings.push(format!("{of_item} {what}, which is a part of it"));
         } else if let Some(reference) =
             text::unexpanded(value).or_else(|| text::placeholder(value).filter(|found| *found == value.trim()))
         {
@@ -134,6 +137,12 @@ fn changed_values(environment: &Environment, variable: &Variable) -> Vec<String>
         }
     }
     warnings
+}
+
+/// True if the values of a list are used without the white space around them, or if it may stand around an operator.
+fn is_trimmed(variable: &Variable) -> bool {
+    variable.kind != ValueKind::List
+        || matches!(variable.name, "CONSTRAINTS" | "SECRET_FILES" | "STACK_FILE" | "VERIFY")
 }
 
 /// Warnings about a body that may be meant.
@@ -158,6 +167,7 @@ fn needed(environment: &Environment, variable: &Variable, command: Command) -> O
     let is_describe = || environment.text("TAG_FORMAT").is_some_and(|format| format.eq_ignore_ascii_case("describe"));
     match variable.name {
         _ if variable.used_by == CALL && command == Command::Deploy => Some("VERIFY"),
+        "OPENFAAS_USERNAME" => Some("OPENFAAS_PASSWORD"),
         "REPORT_PROXY" => Some("REPORT"),
         "REGISTRY_HOST" => Some("REGISTRY_USERNAME"),
         "GCP_SERVICE_ACCOUNT" => Some("GCP_WORKLOAD_IDENTITY_PROVIDER"),
@@ -245,6 +255,10 @@ fn wrong_text(name: &str, value: &str) -> Option<String> {
     }
     if text::is_absent(value) {
         return Some(absent(value));
+    }
+    if name.ends_with("_USERNAME") && value.contains(':') {
+        // What follows may be the password (RFC 7617, section 2).
+        return Some("contains a `:`: write only the user name, and the password in a variable of its own".to_owned());
     }
     if text::is_quoted(value) {
         return Some("is in quotes, which are a part of the value: remove them".to_owned());
