@@ -78,11 +78,8 @@ pub(crate) struct Gateway {
 impl Gateway {
     /// Sends nothing yet.
     pub(crate) fn new(settings: Settings, shutdown: &Shutdown) -> Self {
-        let builder = if settings.accept_any_certificate {
-            client::accepting_any_certificate(settings.timeout)
-        } else {
-            client::verifying(settings.ca_cert.as_ref(), settings.timeout)
-        };
+        let (ca_cert, accept_any) = (settings.ca_cert.as_ref(), settings.accept_any_certificate);
+        let builder = client::builder(ca_cert, accept_any, settings.timeout);
         // Requests to this machine go through no proxy.
         let builder = if is_local(&settings.url) { builder.no_proxy() } else { builder };
         let builder = builder.pool_max_idle_per_host(settings.parallel).default_headers(settings.headers.clone());

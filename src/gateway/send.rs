@@ -258,8 +258,7 @@ impl Gateway {
         response: &mut reqwest::Response,
         limit: usize,
     ) -> Result<(Bytes, bool), Error> {
-        let mut body = Vec::new();
-        let cut = client::read_up_to(&mut body, limit, async || self.chunk(method, response).await).await?;
+        let (body, cut) = client::read_up_to(limit, async || self.chunk(method, response).await).await?;
         self.received.fetch_add(body.len() as u64, Ordering::Relaxed);
         Ok((body.into(), cut))
     }

@@ -33,12 +33,8 @@ pub(crate) fn verifying(ca_cert: Option<&CaCert>, timeout: Duration) -> reqwest:
     builder(ca_cert, false, timeout)
 }
 
-/// A client that accepts any certificate: for the gateway with `TLS_NO_VERIFY`, never for a cloud or a registry.
-pub(crate) fn accepting_any_certificate(timeout: Duration) -> reqwest::ClientBuilder {
-    builder(None, true, timeout)
-}
-
-fn builder(ca_cert: Option<&CaCert>, accept_any: bool, timeout: Duration) -> reqwest::ClientBuilder {
+/// `accept_any` accepts any certificate: for the gateway with `TLS_NO_VERIFY`, never for a cloud or a registry.
+pub(crate) fn builder(ca_cert: Option<&CaCert>, accept_any: bool, timeout: Duration) -> reqwest::ClientBuilder {
     let (interval, limit) = KEEP_ALIVE;
     reqwest::Client::builder()
         // The library's own choice verifies with the platform's certificates, and an empty image has none.
@@ -58,27 +54,25 @@ pub(crate) fn build(builder: reqwest::ClientBuilder) -> reqwest::Client {
     builder.build().expect("only a TLS configuration of another library's could be refused")
 }
 
-/// Appends the pieces of a body up to a limit. Returns whether there is more.
+/// The beginning of a body that arrives in pieces, and whether it has more than `limit` bytes.
 pub(crate) async fn read_up_to<E>(
-    body: &mut Vec<u8>,
     limit: usize,
     mut next: impl AsyncFnMut() -> Result<Option<Bytes>, E>,
-) -> Result<bool, E> {
+) -> Result<(Vec<u8>, bool), E> {
+    let mut body = Vec::new();
     while let Some(piece) = next().await? {
         let free = limit - body.len();
         body.extend_from_slice(&piece[..piece.len().min(free)]);
         if piece.len() > free {
-            return Ok(true);
+            return Ok((body, true));
         }
     }
-    Ok(false)
+    Ok((body, false))
 }
 
 /// The beginning of a response's body, and whether it has more than `limit` bytes.
 pub(crate) async fn read(response: &mut reqwest::Response, limit: usize) -> reqwest::Result<(Vec<u8>, bool)> {
-    let mut body = Vec::new();
-    let cut = read_up_to(&mut body, limit, async || response.chunk().await).await?;
-    Ok((body, cut))
+    read_up_to(limit, async || response.chunk().await).await
 }
 
 pub(crate) fn location(headers: &HeaderMap) -> String {

@@ -161,7 +161,7 @@ impl ServiceClient {
             let (status, headers) = (received.status(), std::mem::take(received.headers_mut()));
             // The words of an error are cut far earlier.
             let limit = if status.is_success() { limit } else { limit.min(SHORT) };
-            let (mut body, mut size, mut room) = (Vec::new(), 0, None);
+            let (mut size, mut room) = (0, None);
             let next = async || {
                 let chunk = received.chunk().await?;
                 size += chunk.as_ref().map_or(0, Bytes::len);
@@ -171,7 +171,7 @@ impl ServiceClient {
                 }
                 Ok(chunk)
             };
-            let cut = client::read_up_to(&mut body, limit, next).await?;
+            let (body, cut) = client::read_up_to(limit, next).await?;
             Ok(ServiceResponse { status, headers, body, cut, _room: room })
         };
         let result = match tokio::time::timeout_at(self.deadline(), exchange).await {
