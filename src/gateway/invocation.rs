@@ -82,16 +82,12 @@ impl From<Error> for NoResponse {
 impl Gateway {
     /// Invokes a function, with this token or, once that is about to expire, another. `body` is called for each attempt. A
     /// transient failure is retried only if nobody received the request, or if it may be sent twice.
-    pub(crate) async fn invoke<B, F>(
+    pub(crate) async fn invoke(
         &self,
         invocation: &Invocation<'_>,
         mut token: Option<AccessToken>,
-        body: B,
-    ) -> Result<Invoked, NoResponse>
-    where
-        B: Fn() -> F,
-        F: Future<Output = Result<reqwest::Body, Error>>,
-    {
+        body: impl AsyncFn() -> Result<reqwest::Body, Error>,
+    ) -> Result<Invoked, NoResponse> {
         let url = &invocation.url;
         self.not_stopped()?;
         // Of all attempts: one that got no response may have run the function.
@@ -118,15 +114,12 @@ impl Gateway {
         result.await.map_err(|NoResponse { error, .. }| NoResponse { error, sent })
     }
 
-    async fn try_to_invoke<F>(
+    async fn try_to_invoke(
         &self,
         invocation: &Invocation<'_>,
         token: &mut Option<AccessToken>,
-        body: impl Fn() -> F,
-    ) -> Result<Invoked, NoResponse>
-    where
-        F: Future<Output = Result<reqwest::Body, Error>>,
-    {
+        body: &impl AsyncFn() -> Result<reqwest::Body, Error>,
+    ) -> Result<Invoked, NoResponse> {
         if token.as_ref().is_some_and(|token| !token.is_good()) {
             *token = Some(self.function_token(invocation.target).await?);
         }

@@ -192,14 +192,16 @@ impl Gateway {
         let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
         // A refusal is short.
         let limit = if status.is_success() { call.limit } else { call.limit.min(RESPONSE_LIMIT) };
-        let (body, cut) = self.read(&call.method, &mut response, limit).await?;
+        let next = async || self.chunk(&call.method, &mut response).await;
+        let (body, cut) = client::read_up_to(limit, next).await?;
+        self.received.fetch_add(body.len() as u64, Ordering::Relaxed);
         if cut && status.is_success() && call.whole {
             return Err(call.shape(ShapeError::TooLong(call.limit)));
         }
         if let Some(error) = self.connection_fault(&call.method, &call.url, status, &body) {
             return Err(error);
         }
-        let response = Response { status, headers, body, response_lost: false };
+        let response = Response { status, headers, body: body.into(), response_lost: false };
         // A sign-in page with 200 would pass for a deployment that succeeded.
         let is_other = || {
             response.responder() != Responder::Server
@@ -249,18 +251,6 @@ impl Gateway {
             })));
         }
         Ok(response)
-    }
-
-    /// The beginning of the body, and whether there was more than the limit allows.
-    async fn read(
-        &self,
-        method: &Method,
-        response: &mut reqwest::Response,
-        limit: usize,
-    ) -> Result<(Bytes, bool), Error> {
-        let (body, cut) = client::read_up_to(limit, async || self.chunk(method, response).await).await?;
-        self.received.fetch_add(body.len() as u64, Ordering::Relaxed);
-        Ok((body.into(), cut))
     }
 
     pub(super) async fn transport(&self, method: &Method, url: &Url, error: &reqwest::Error) -> Error {
