@@ -107,3 +107,27 @@ fn variables_of_other_commands_that_would_select_or_stop_it_are_errors() {
     assert!(gateway.requests().is_empty());
     remove(&gateway).var("COMMAND", "diff").var("DRY_RUN", "true").run().exits(6);
 }
+
+#[test]
+fn name_that_lacks_the_value_of_a_variable_is_not_removed() {
+    let gateway = open();
+    let stack = |name: &str, namespace: &str| {
+        format!("provider: {{name: openfaas}}\nfunctions:\n  {name}:\n    image: 'x/a:1'\n    namespace: {namespace}\n")
+    };
+    for (name, namespace, place) in [
+        ("${PREFIX}a", "etl", "stack.yml:3:3"),
+        ("a${SUFFIX}", "etl", "stack.yml:3:3"),
+        ("a", "${NS}", "stack.yml:5:16"),
+        ("a", "etl${NS}", "stack.yml:5:16"),
+    ] {
+        let ran = remove(&gateway).stack(&stack(name, namespace)).var("NS", "").run().exits(2);
+        ran.says(&format!("ERROR: {place}: ")).says("`COMMAND: remove` would remove another function than this one");
+    }
+    assert!(gateway.requests().is_empty());
+    // Selected away, replaced, or with a default.
+    let other = stack("a", "etl") + "  ${PREFIX}b: {image: 'x/b:1'}\n";
+    remove(&gateway).stack(&other).var("FILTER", "a").run().exits(0);
+    remove(&gateway).stack(&stack("a", "${NS}")).var("OPENFAAS_NAMESPACE", "etl").run().exits(0);
+    remove(&gateway).stack(&stack("a${SUFFIX:-}", "etl")).run().exits(0);
+    remove(&gateway).stack(&stack("a${SUFFIX}", "etl")).var("COMMAND", "deploy").run().exits(0);
+}

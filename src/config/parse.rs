@@ -91,10 +91,9 @@ fn task(variables: Variables<'_>) -> Task {
         Command::Diff => Task::Diff(deploy(variables)),
         Command::Remove => {
             check_removal(variables);
-            Task::Remove(Remove {
-                creator: repository_if(variables.delete_namespace()),
-                selection: selection(variables),
-            })
+            let mut selection = selection(variables);
+            selection.options.is_removal = true;
+            Task::Remove(Remove { creator: repository_if(variables.delete_namespace()), selection })
         }
         Command::Login => Task::Login(login(variables)),
     }

@@ -73,6 +73,8 @@ pub struct Options {
     pub tag: Tag,
     /// `PRUNE`: the names of functions must not depend on variables.
     pub prune: bool,
+    /// `COMMAND: remove`: no name and no namespace may lack the value of a variable.
+    pub is_removal: bool,
 }
 
 impl Options {
@@ -261,6 +263,9 @@ fn read_into(found: &mut Findings, source: &Source, options: &Options, context: 
     if options.prune {
         found.extend(varying_names(source_map, &document, &root));
     }
+    if options.is_removal {
+        found.extend(unset_names(source_map, options));
+    }
     Some(Stack {
         gateway: root.gateway.map(|gateway| gateway.value).filter(|gateway| !gateway.is_empty()),
         functions,
@@ -305,6 +310,30 @@ fn unset_images(source_map: SourceMap<'_>) -> Vec<Found> {
         Some(source_map.problem(document.written(image.node), Diagnostic::error(resolve::invalid_image(&name, fault))))
     };
     images.filter_map(problem).take(MAX_PROBLEMS).collect()
+}
+
+/// The names and namespaces that lack the value of a variable: `${PREFIX}api` would remove `api`.
+fn unset_names(source_map: SourceMap<'_>, options: &Options) -> Vec<Found> {
+    let filled = source_map.substituted.with_placeholder(PLACEHOLDER, true);
+    let Ok(document) = Document::parse(&filled.text) else {
+        return Vec::new();
+    };
+    let source_map = SourceMap { substituted: &filled, ..source_map };
+    let mut decoder = Decoder::new(&document, source_map);
+    let root = schema::root(&mut decoder, document.root());
+    let mut nodes = Vec::new();
+    for pair in root.functions.iter().filter(|pair| options.selects(&pair.name.replace(PLACEHOLDER, ""))) {
+        let namespace = schema::function(&mut decoder, pair.value, &pair.name).namespace;
+        let namespace = namespace.filter(|_| options.namespace.is_none());
+        let name = Some((pair.name.as_str(), pair.key));
+        let texts = name.into_iter().chain(namespace.as_ref().map(|text| (text.value.as_str(), text.node)));
+        nodes.extend(texts.filter(|(text, _)| text.contains(PLACEHOLDER)).map(|(_, node)| node));
+    }
+    let error = || {
+        Diagnostic::error("`COMMAND: remove` would remove another function than this one")
+            .with_hint("define the variable, or write `${NAME:-}` if it may be empty")
+    };
+    nodes.into_iter().take(MAX_PROBLEMS).map(|node| source_map.problem(document.written(node), error())).collect()
 }
 
 /// True if other values of the variables may make other functions, which `PRUNE` would take for each other's remains: so it is
