@@ -194,7 +194,7 @@ impl Function {
         Location { file: self.file.clone(), line: self.line }
     }
 
-    pub fn sets(&self, field: &str) -> bool {
+    pub(crate) fn sets(&self, field: &str) -> bool {
         self.lines.iter().any(|(name, _)| *name == field)
     }
 
