@@ -14,7 +14,7 @@ use crate::console::log::{self, quote};
 use crate::function::FunctionName;
 use crate::http::cause::Cause;
 use crate::http::client::{self, SafeUrl};
-use crate::http::responder::{Responder, names_error, status_name};
+use crate::http::responder::{self, Responder, names_error, status_name};
 use crate::http::retry::{self, Attempt, wait_after};
 use crate::oidc::IamAction;
 
@@ -315,9 +315,9 @@ impl Gateway {
             Responder::WebPage if response.status.is_server_error() => {
                 "a web page from a proxy in front of the gateway".to_owned()
             }
-            Responder::WebPage => retry::web_page(&response.body),
+            Responder::WebPage => responder::web_page(&response.body),
             // Cloudflare's pages say what its status says; a text may have a further number.
-            Responder::Cloudflare if retry::is_web_page(&response.headers, &response.body) => String::new(),
+            Responder::Cloudflare if responder::is_web_page(&response.headers, &response.body) => String::new(),
             _ => quote(&String::from_utf8_lossy(&response.body)),
         };
         Error::Refused(Box::new(Refused {

@@ -1,9 +1,10 @@
 //! Who answered a request: the server that was asked, or something else in its place.
 
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 
-use super::retry::is_web_page;
+use crate::console::log::quote;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Responder {
@@ -77,6 +78,33 @@ fn cloudflare(status: StatusCode) -> Option<&'static str> {
     CLOUDFLARE.iter().find(|(code, _)| *code == status.as_u16()).map(|(_, meaning)| *meaning)
 }
 
+/// True if a response is a page for people, which no gateway's API returns.
+pub(crate) fn is_web_page(headers: &HeaderMap, body: &[u8]) -> bool {
+    let html = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|value| value.trim_start().to_ascii_lowercase().starts_with("text/html"));
+    let start: Vec<u8> = body.trim_ascii_start().iter().take(14).map(u8::to_ascii_lowercase).collect();
+    html || start.starts_with(b"<!doctype html") || start.starts_with(b"<html")
+}
+
+/// A web page's title; empty if it has none.
+pub(crate) fn title(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(body);
+    let lower = text.to_ascii_lowercase();
+    let start = lower.find("<title>").map(|at| at + "<title>".len());
+    let title = start.and_then(|start| Some(&text[start..start + lower[start..].find("</title>")?]));
+    title.unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// A web page in the place of an API's response, in words.
+pub(crate) fn web_page(body: &[u8]) -> String {
+    match title(body).as_str() {
+        "" => "a web page".to_owned(),
+        title => format!("a web page (`{}`)", quote(title)),
+    }
+}
+
 /// A status with its name, as in `502 Bad Gateway`; one without a standard name is shown by its number.
 pub(crate) fn status_name(status: StatusCode) -> String {
     match (cloudflare(status), status.canonical_reason()) {
@@ -143,5 +171,12 @@ mod tests {
         assert_eq!(name(502), "502 Bad Gateway");
         assert_eq!(name(522), "522 (Cloudflare: no connection to the gateway)");
         assert_eq!(name(529), "529");
+    }
+
+    #[test]
+    fn title_of_a_web_page_is_read() {
+        assert_eq!(title(b"<html><TITLE>401\n Required</Title><body>"), "401 Required");
+        assert_eq!(title("<html>\u{130}<title>\u{130}</title>".as_bytes()), "\u{130}");
+        assert_eq!(title(b"<html><title>cut"), "");
     }
 }

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant, SystemTime};
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, StatusCode};
 
-use crate::console::log::{self, quote};
+use super::responder::is_web_page;
+use crate::console::log;
 use crate::shutdown::Shutdown;
 
 /// The backoff before the first retry; it doubles with each.
@@ -30,33 +31,6 @@ pub(crate) fn is_transient(status: StatusCode, headers: &HeaderMap, body: &[u8])
         408 | 425 | 429 | 502 | 503 | 504 | 520..=530 => true,
         500 => body.trim_ascii().is_empty() || is_web_page(headers, body),
         _ => false,
-    }
-}
-
-/// True if a response is a page for people, which no gateway's API returns.
-pub(crate) fn is_web_page(headers: &HeaderMap, body: &[u8]) -> bool {
-    let html = headers
-        .get(http::header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .is_some_and(|value| value.trim_start().to_ascii_lowercase().starts_with("text/html"));
-    let start: Vec<u8> = body.trim_ascii_start().iter().take(14).map(u8::to_ascii_lowercase).collect();
-    html || start.starts_with(b"<!doctype html") || start.starts_with(b"<html")
-}
-
-/// A web page's title; empty if it has none.
-pub(crate) fn title(body: &[u8]) -> String {
-    let text = String::from_utf8_lossy(body);
-    let lower = text.to_ascii_lowercase();
-    let start = lower.find("<title>").map(|at| at + "<title>".len());
-    let title = start.and_then(|start| Some(&text[start..start + lower[start..].find("</title>")?]));
-    title.unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-/// A web page in the place of an API's response, in words.
-pub(crate) fn web_page(body: &[u8]) -> String {
-    match title(body).as_str() {
-        "" => "a web page".to_owned(),
-        title => format!("a web page (`{}`)", quote(title)),
     }
 }
 
@@ -234,13 +208,6 @@ mod tests {
         assert!(transient(500, " \n"));
         assert!(transient(500, "<html><h1>Internal Server Error</h1>"));
         assert!(!transient(500, "no such secret"));
-    }
-
-    #[test]
-    fn title_of_a_web_page_is_read() {
-        assert_eq!(title(b"<html><TITLE>401\n Required</Title><body>"), "401 Required");
-        assert_eq!(title("<html>\u{130}<title>\u{130}</title>".as_bytes()), "\u{130}");
-        assert_eq!(title(b"<html><title>cut"), "");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::console::log::{quote, whole_or_length};
 use crate::diagnostic::{Diagnostic, Failure};
 use crate::function::image::{Host, Reference};
 use crate::http::client::location;
-use crate::http::retry;
+use crate::http::responder;
 use crate::http::service::{SHORT, ServiceResponse, denied, is_transient, unavailable};
 
 pub(super) const ANOTHER_SERVER: &str = "look for a proxy or a sign-in page that responds in the registry's place";
@@ -43,8 +43,8 @@ impl Said {
         }
         let text = if !words.is_empty() {
             words.join("; ")
-        } else if retry::is_web_page(&response.headers, &response.body) {
-            retry::web_page(&response.body)
+        } else if responder::is_web_page(&response.headers, &response.body) {
+            responder::web_page(&response.body)
         } else {
             String::from_utf8_lossy(&response.body).into_owned()
         };
@@ -209,9 +209,9 @@ fn check_login(login: &RegistryLogin, hint: String) -> String {
 /// A success that no registry returns.
 pub(super) fn not_registry(host: &Host, response: &ServiceResponse) -> Diagnostic {
     let status = response.status.as_u16();
-    let said = if retry::is_web_page(&response.headers, &response.body) {
+    let said = if responder::is_web_page(&response.headers, &response.body) {
         let start = &response.body[..response.body.len().min(SHORT)];
-        format!("{status} with {}", retry::web_page(start))
+        format!("{status} with {}", responder::web_page(start))
     } else {
         status.to_string()
     };

@@ -15,7 +15,7 @@ use crate::console::log::quote;
 use crate::diagnostic::{Explain as _, Failure};
 use crate::function::FunctionName;
 use crate::gateway::{self, AccessToken, CALL_ID, Error, Gateway, Invoked, NoResponse, may_be_set};
-use crate::http::retry::is_web_page;
+use crate::http::responder::is_web_page;
 pub(crate) use payload::Payload;
 pub(crate) use refusal::{no_response, refused};
 

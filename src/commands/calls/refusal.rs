@@ -13,8 +13,7 @@ use crate::function::FunctionName;
 use crate::function::api::Status;
 use crate::gateway::{Destination, Error, Internal, Redirect, body_limit};
 use crate::http::cause::Cause;
-use crate::http::responder::{Responder, status_name};
-use crate::http::retry;
+use crate::http::responder::{self, Responder, status_name};
 use crate::oidc::{IamAction, missing_action};
 
 /// Connections that close while a larger body is sent are the work of an ingress; nginx accepts this much by default.
@@ -48,7 +47,7 @@ pub(crate) async fn refused(
         Refusal { caller, call, answered, body, responder, status: status.as_u16(), status_name }.problem().await;
     let is_told = match responder {
         Responder::Server => false,
-        Responder::WebPage => !retry::title(start).is_empty(),
+        Responder::WebPage => !responder::title(start).is_empty(),
         _ => true,
     };
     if !is_told {
@@ -107,7 +106,7 @@ impl Refusal<'_> {
             Responder::KubernetesApi => format!("the Kubernetes API returned {status}, not `{name}`"),
             Responder::UnroutedIngress => format!("an ingress returned {status}, not `{name}`"),
             Responder::WebPage => {
-                format!("an ingress returned {status}, not `{name}`: {}", retry::web_page(self.body.as_bytes()))
+                format!("an ingress returned {status}, not `{name}`: {}", responder::web_page(self.body.as_bytes()))
             }
         };
         let hint = match self.responder {

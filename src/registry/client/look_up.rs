@@ -8,7 +8,7 @@ use super::{Access, Registries, challenge};
 use crate::console::log::whole_or_length;
 use crate::diagnostic::Diagnostic;
 use crate::function::image::{Reference, is_digest};
-use crate::http::retry;
+use crate::http::responder;
 use crate::http::service::{LONG, ServiceResponse, about, denied};
 use crate::registry::challenge::Challenge;
 use crate::registry::explain;
@@ -169,7 +169,7 @@ impl LookUp<'_, '_> {
             StatusCode::OK if response.cut => {
                 Err(self.about(denied(format!("its manifest is longer than {} MiB", LONG / 1024 / 1024))))
             }
-            StatusCode::OK if retry::is_web_page(&response.headers, &response.body) => {
+            StatusCode::OK if responder::is_web_page(&response.headers, &response.body) => {
                 Err(self.about(explain::not_registry(&self.image.host, &response)))
             }
             StatusCode::OK => Ok(response.body),

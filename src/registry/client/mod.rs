@@ -23,7 +23,7 @@ use crate::console::redact::Secret;
 use crate::diagnostic::{Diagnostic, Explain as _};
 use crate::function::image::Host;
 use crate::http::client::secret_header;
-use crate::http::retry;
+use crate::http::responder;
 use crate::http::service::{
     SHORT, ServiceClient, ServiceResponse, about, denied, incomplete, is_transient, unavailable,
 };
@@ -96,7 +96,7 @@ impl<'a> Registries<'a> {
         }
         let response = &response;
         match response.status {
-            StatusCode::OK if !retry::is_web_page(&response.headers, &response.body) => signed_in(is_optional),
+            StatusCode::OK if !responder::is_web_page(&response.headers, &response.body) => signed_in(is_optional),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 Err(explain::login_refused(host, response, self.context()))
             }
