@@ -190,7 +190,7 @@ fn parts_of_a_list_that_do_not_fit_are_errors() {
 #[test]
 fn items_of_another_form_are_refused() {
     for (name, item, says) in [
-        ("ENV_VARS", "A: 1", "item 1 is not of the form `key=value`"),
+        ("ENV_VARS", "A: 1", "item 1 (`A`) has `:` instead of `=`: write `A=…`"),
         ("LABELS", "com.example/a: x=1", "item 1 has white space before its `=`"),
         ("ENV_VARS", r#"{"A":"1","B":"2"}"#, "is JSON or a YAML mapping: write a list, ['first', 'second']"),
         ("ENV_VARS", "--env A=1", "item 1 has white space before its `=`"),
@@ -202,7 +202,7 @@ fn items_of_another_form_are_refused() {
     }
     let json = pipe().list("ENV_VARS", &[r#"{"A": "s3cr3t"}"#]).run().exits(2);
     json.says("ENV_VARS:\n- item 1 is JSON or a YAML mapping: write ['key=value']").does_not_say("s3cr3t");
-    invoke().list("HEADERS", &["X-Key=1"]).run().exits(2).says("item 1 is not of the form `Key: Value`");
+    invoke().list("HEADERS", &["X-Key=1"]).run().exits(2).says("item 1 (`X-Key`) has `=` instead of `:`");
 }
 
 #[test]

@@ -202,13 +202,20 @@ fn wrong_item(item: &str, kind: ValueKind) -> Option<String> {
 /// The key and the value of an item, or what is wrong with it. The value is not shown: it may be a secret, and so may be an
 /// item whose key was forgotten.
 fn pair(item: &str, separator: char) -> Result<(String, String), String> {
-    let form = if separator == '=' { "key=value" } else { "Key: Value" };
+    let (form, other, end) = if separator == '=' { ("key=value", ':', "=…") } else { ("Key: Value", '=', ": …") };
     if item.trim_start().starts_with('{') {
         return Err(format!("is JSON or a YAML mapping: write ['{form}'], with an item for each key"));
     }
     match item.split_once(separator) {
         Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.to_owned())),
-        _ => Err(format!("is not of the form `{form}`")),
+        _ => Err(match item.split_once(other) {
+            // Before a colon a name in lower case may be a user's, with a password after it.
+            Some((key, _)) if is_key(key) && (other == '=' || is_upper_case(key)) => {
+                let key = key.trim();
+                format!("(`{key}`) has `{other}` instead of `{separator}`: write `{key}{end}`")
+            }
+            _ => format!("is not of the form `{form}`"),
+        }),
     }
 }
 
@@ -337,8 +344,8 @@ mod tests {
     #[test]
     fn item_of_another_form_is_refused() {
         let wrong = |item, separator| pair(item, separator).expect_err(item);
-        assert_eq!(wrong("A: 1", '='), "is not of the form `key=value`");
-        assert_eq!(wrong("X-Key=1", ':'), "is not of the form `Key: Value`");
+        assert_eq!(wrong("A: 1", '='), "(`A`) has `:` instead of `=`: write `A=…`");
+        assert_eq!(wrong("X-Key=1", ':'), "(`X-Key`) has `=` instead of `:`: write `X-Key: …`");
         insta::assert_snapshot!(wrong("{\"A\": 1}", '='), @"is JSON or a YAML mapping: write ['key=value'], with an item for each key");
         // It may be a secret whose key was forgotten.
         for item in ["user:password", "postgres://user:password@host", "=1", "secret"] {
