@@ -169,7 +169,7 @@ fn group(problems: Vec<(FunctionName, Diagnostic)>) -> Vec<(Diagnostic, Vec<Func
         _ => problem.message.clone(),
     };
     let kinds: Vec<_> = problems.iter().map(kind).collect();
-    let mut groups: BTreeMap<(Failure, String), (usize, Vec<(FunctionName, Diagnostic)>)> = BTreeMap::new();
+    let mut groups = BTreeMap::<_, (usize, Vec<_>)>::new();
     for (index, (kind, (function, problem))) in kinds.into_iter().zip(problems).enumerate() {
         groups.entry((problem.failure, kind)).or_insert((index, Vec::new())).1.push((function, problem));
     }
