@@ -78,38 +78,26 @@ pub fn warnings(
     warnings
 }
 
-/// Warnings about secrets that cannot be masked, and about the first value of a list that lacks the quotes of JSON.
+/// Warnings about secrets that cannot be masked, and about values that are not what was typed.
 fn value_warnings(environment: &Environment, variable: &Variable) -> Vec<String> {
     let name = variable.name;
     let is_short = |value: &str| (1..redact::SHORTEST).contains(&value.trim().len());
     let too_short = |what: String| {
         format!("{what} is too short to be masked in the log: it has fewer than {} characters", redact::SHORTEST)
     };
-    let items = || list::items(environment, name).into_iter().enumerate();
     match variable.kind {
         ValueKind::Secret => {
             let short = environment.text(name).filter(|value| is_short(value));
             short.map(|_| too_short(format!("`{name}`"))).into_iter().collect()
         }
         ValueKind::SecretList => {
-            let short = items().filter(|(_, item)| is_short(list::value_of(item)));
+            let items = list::items(environment, name).into_iter().enumerate();
+            let short = items.filter(|(_, item)| is_short(list::value_of(item)));
             let short = short.map(|(index, _)| too_short(format!("the value of item {} of `{name}`", index + 1)));
             short.chain(changed_values(environment, variable)).collect()
         }
-        ValueKind::Headers => changed_values(environment, variable),
+        ValueKind::Headers | ValueKind::List => changed_values(environment, variable),
         ValueKind::Verbatim => payload_warnings(environment, variable),
-        ValueKind::List => {
-            let value = |item: &str| item.split_once('=').map_or(String::new(), |(_, value)| value.to_owned());
-            let unquoted = items().find(|(_, item)| text::is_unquoted_json(&value(item)));
-            let warning = |(index, _)| {
-                format!(
-                    "the value of item {} of `{name}` is JSON without its quotes, which a shell or Bitbucket removed: \
-                     write `\\\"` for each of them",
-                    index + 1
-                )
-            };
-            unquoted.map(warning).into_iter().chain(changed_values(environment, variable)).collect()
-        }
         _ => Vec::new(),
     }
 }
@@ -121,7 +109,10 @@ fn changed_values(environment: &Environment, variable: &Variable) -> Vec<String>
     for (index, item) in list::items(environment, name).iter().enumerate() {
         let Some((_, value)) = item.split_once(['=', ':']) else { continue };
         let of_item = format!("the value of item {} of `{name}`", index + 1);
-        if text::is_quoted(value) {
+        if variable.kind == ValueKind::List && text::is_unquoted_json(value) {
+            let what = "is JSON without its quotes, which a shell or Bitbucket removed: write `\\\"` for each of them";
+            warnings.push(format!("{of_item} {what}"));
+        } else if text::is_quoted(value) {
             warnings.push(format!("{of_item} is in quotes, which are a part of it: remove them if they are not meant"));
         } else if let Some(odd) = text::invisible_character(value) {
             warnings.push(format!("{of_item} contains {odd}"));
