@@ -31,7 +31,6 @@ pub(crate) fn begun(gateway: &Gateway, target: FunctionName) -> FunctionOutcome 
     FunctionOutcome::new(target, url)
 }
 
-/// Why an action failed.
 pub(crate) struct Failed {
     pub(crate) error: Error,
     /// The remedy, if the error has none.

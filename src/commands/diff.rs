@@ -19,7 +19,6 @@ use crate::gateway::Error;
 use crate::gateway::statuses::Statuses;
 use crate::text::count;
 
-/// Shows what a deploy with the same variables would change.
 pub(crate) async fn run(mut preparation: Preparation<'_>, deploy: &Deploy) -> Result<Outcome, Rejected> {
     let loaded = preparation.load_for_gateway().await;
     let http = deploy.images.check.then(|| preparation.registry_client()).flatten();

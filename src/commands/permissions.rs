@@ -40,14 +40,12 @@ pub(crate) fn of_deploy(
     created.into_iter().chain(written).chain([deployed]).chain(pruned).chain(calls).collect()
 }
 
-/// For the removal of these functions, and of their namespaces.
 pub(crate) fn of_remove(deletes_namespaces: bool, functions: Vec<FunctionName>) -> Vec<Grant> {
     let actions = [IamAction::NamespaceGet, IamAction::NamespaceDelete, IamAction::FunctionList];
     let deleted = on_named(deletes_namespaces, &functions, &actions);
     of_all(IamAction::FunctionDelete, functions).into_iter().chain(deleted).collect()
 }
 
-/// For a `diff` of these functions.
 pub(crate) fn of_diff(deploy: &Deploy, functions: Vec<FunctionName>) -> Vec<Grant> {
     let pruned = pruned(deploy, &functions, &[IamAction::FunctionList]);
     let found = on_named(deploy.creator.is_some(), &functions, &[IamAction::NamespaceGet]);

@@ -20,14 +20,11 @@ pub(super) fn advice(text: &str, function: &Function, options: &Options) -> Stri
     let deployment = &function.deployment;
     let (name, image) = (deployment.service.as_str(), deployment.image.as_str());
     // Names that the user chose may contain the words below.
-    let is_chosen = |word: &str| {
-        let word = word.trim_matches(|end: char| !end.is_alphanumeric());
-        word == image || word.split('.').next() == Some(name)
-    };
-    let said = text;
+    let bare = |word: &'_ str| word.trim_matches(|end: char| !end.is_alphanumeric()).to_owned();
+    let is_chosen = |word: &str| bare(word) == image || bare(word).split('.').next() == Some(name);
     let words: Vec<_> = text.split_whitespace().filter(|word| !is_chosen(word)).collect();
-    let text = words.join(" ").to_lowercase();
-    let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    let own = words.join(" ").to_lowercase();
+    let says = |words: &[&str]| words.iter().any(|word| own.contains(word));
     let at = |field: &str| place(field, function, options);
     if says(&["service:"]) || name.len() > LONGEST_NAME {
         format!(
@@ -40,17 +37,15 @@ pub(super) fn advice(text: &str, function: &Function, options: &Options) -> Stri
             .to_owned()
     } else if says(&["secret"]) {
         let namespace = deployment.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
-        let is_said = |secret: &&String| {
-            let word = |word: &str| word.trim_matches(|end: char| !end.is_alphanumeric()) == secret.as_str();
-            said.split_whitespace().any(word)
-        };
+        let is_said = |secret: &&String| text.split_whitespace().any(|word| bare(word) == **secret);
         let secret = deployment.secrets.iter().find(is_said).or(deployment.secrets.first());
         let secret = secret.map_or("NAME", String::as_str);
+        let upper = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
+        let variable: String = secret.chars().map(upper).collect();
         format!(
             "have the pipe create it in namespace `{namespace}` from a secured variable, or correct {}\n  \
-             SECRET_VALUES: ['{secret}=${}']",
-            at("secrets"),
-            environment_name(secret)
+             SECRET_VALUES: ['{secret}=${variable}']",
+            at("secrets")
         )
     } else if says(&["namespace must be"]) {
         format!("OpenFaaS Community Edition has no other namespace: remove {}", at("namespace"))
@@ -71,7 +66,7 @@ pub(super) fn advice(text: &str, function: &Function, options: &Options) -> Stri
         let places: Vec<_> = fields.into_iter().filter(|(_, is_set)| *is_set).map(|(field, _)| at(field)).collect();
         let places = if places.is_empty() { at("limits") } else { places.join(" and ") };
         format!("write memory as `128Mi` and CPU as `100m` in {places}")
-    } else if let Some((_, field)) = FIELDS.iter().find(|(word, ..)| text.contains(word)) {
+    } else if let Some((_, field)) = FIELDS.iter().find(|(word, ..)| own.contains(word)) {
         format!("correct {}", at(field))
     } else {
         format!("the function is at {}", function.location())
@@ -99,11 +94,6 @@ fn place(field: &str, function: &Function, options: &Options) -> String {
         Some(variable) => format!("`{variable}`"),
         None => line,
     }
-}
-
-/// The name that a variable with the value of a secret may have.
-fn environment_name(secret: &str) -> String {
-    secret.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect()
 }
 
 #[cfg(test)]

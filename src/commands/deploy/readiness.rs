@@ -72,7 +72,6 @@ impl ReadinessTracker {
         matches!(self.rollout, Rollout::Kubernetes { .. }) && self.baseline.available > 0
     }
 
-    /// True if it may be assumed to be ready.
     pub(super) fn may_be_assumed(&self) -> bool {
         matches!(self.rollout, Rollout::Kubernetes { settle: Some(_) })
     }
@@ -82,7 +81,6 @@ impl ReadinessTracker {
         *self = Self::new(&self.image, NONE, self.rollout);
     }
 
-    /// Evaluates the status at this time.
     pub(super) fn look(&mut self, status: Option<&Status>, now: Instant) -> State {
         self.seen = status.map(|status| (Replicas::from(status), status.image.clone()));
         let Some(status) = status.filter(|status| is_same_image(&status.image, &self.image)) else {

@@ -262,7 +262,6 @@ impl<'a> Waited<'a> {
         }
     }
 
-    /// Evaluates a status.
     fn look(&mut self, reading: StatusResult) {
         match reading {
             Ok(status) => {
@@ -281,9 +280,7 @@ impl<'a> Waited<'a> {
                 }
             }
             Err(error) if error.failure() == Failure::Permission => {
-                let problem = self.reporter.failed(&error);
-                let message = format!("deployed, readiness unknown: {}", problem.message);
-                self.end(None, Diagnostic { message, ..problem });
+                self.fail(None, "deployed, readiness unknown", &error);
             }
             // A transient failure: the next look may succeed.
             Err(error) => self.error = Some(error),
@@ -294,6 +291,12 @@ impl<'a> Waited<'a> {
         self.set(Some(true));
         let (name, took) = (&self.outcome.function, log::duration(self.started.elapsed()));
         tracing::info!("`{name}` is ready after {took}: {} available", self.count());
+    }
+
+    fn fail(&mut self, ready: Option<bool>, state: &str, error: &Error) {
+        let problem = self.reporter.failed(error);
+        let message = format!("{state}: {}", problem.message);
+        self.end(ready, Diagnostic { message, ..problem });
     }
 
     fn end(&mut self, ready: Option<bool>, problem: Diagnostic) {
@@ -309,14 +312,12 @@ impl<'a> Waited<'a> {
         self.outcome.duration += self.started.elapsed();
     }
 
-    /// The run was stopped.
     fn stop(&mut self, failure: Failure) {
         self.set(None);
         let message = "deployed; the run was stopped before it was ready";
         self.outcome.problem = Some(Diagnostic::new(failure, message));
     }
 
-    /// The time is up.
     fn give_up(&mut self, limit: Duration) {
         // If its status could not be read, the function may be ready.
         let ready = if self.error.is_some() || !self.is_read() { None } else { Some(false) };
@@ -348,10 +349,7 @@ impl<'a> Waited<'a> {
                 self.missing_since = None;
             }
             Err(error) => {
-                let problem = self.reporter.failed(&error);
-                let message =
-                    format!("deployed, but then removed by something else, and not created again: {}", problem.message);
-                self.end(Some(false), Diagnostic { message, ..problem });
+                self.fail(Some(false), "deployed, but then removed by something else, and not created again", &error);
             }
         }
     }

@@ -99,13 +99,14 @@ impl<'a> Preparation<'a> {
         let places = &self.config.places;
         let directories = [&places.clone_dir, &places.storage_dir, &places.shared_storage_dir];
         let directories: Vec<_> = directories.into_iter().flatten().map(PathBuf::as_path).collect();
-        // Without a clone directory the pipe does not run in Bitbucket, and nothing is lost with a container.
+        // Without a clone directory the pipe does not run in Bitbucket, and no container takes the file with it.
+        let is_lost = places.clone_dir.is_some() && atomic::is_outside(path, &directories);
         if let Err(error) = atomic::check_path(path) {
             self.problem("OUTPUT_FILE", error);
         } else if path.as_os_str().as_encoded_bytes().ends_with(b"/") {
             let path = quote(&path.to_string_lossy());
             self.problem("OUTPUT_FILE", format!("`{path}` is a directory: write the path of a file"));
-        } else if places.clone_dir.is_some() && atomic::is_outside(path, &directories) {
+        } else if is_lost {
             let path = quote(&path.to_string_lossy());
             let message = format!(
                 "`{path}` is outside of the clone directory, and lost when the pipe ends: write a relative path"
