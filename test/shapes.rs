@@ -351,8 +351,12 @@ fn items_that_nothing_has_filled_in_or_that_have_too_many_quotes_are_errors() {
     for (name, text, says) in [
         ("SECRETS", "- db\n- \n", "item 2 is empty: check that the variable it refers to"),
         ("SECRETS", "[db, ~]", "item 2 is empty"),
-        ("SECRETS", "db,\napi", "item 1 ends with `,` or `;`: remove it"),
-        ("ENV_VARS", "A=1,\nB=2", "item 1 ends with `,` or `;`"),
+        ("SECRETS", "db,\napi", "item 1 ends with `,`, `;` or `\\`: remove it"),
+        ("ENV_VARS", "A=1 \\\nB=2", "item 1 ends with `,`, `;` or `\\`"),
+        ("ENV_VARS", "- A=1\n  - B=2", "looks like a YAML list but is not valid"),
+        ("ENV_VARS", "`A=1`", "item 1 begins with ```, which no name does"),
+        ("GATEWAY_HEADERS", "X-A: Bearer ", "`X-A` is set but empty: check that the variable"),
+        ("ENV_VARS", "A=1,\nB=2", "item 1 ends with `,`, `;` or `\\`"),
     ] {
         pipe().var(name, text).run().exits(2).says(&format!("{name}:\n- {says}"));
     }
@@ -426,6 +430,8 @@ fn value_among_the_names_of_secrets_is_not_printed() {
 fn slips_in_names_and_values_are_warned_about_or_refused() {
     let nbsp = pipe().list("ENV_VARS", &["A=1\u{a0}B=2"]).run().exits(0);
     nbsp.says("WARNING: the value of item 1 of `ENV_VARS` contains a no-break space (U+00A0)");
+    let separator = pipe().list("ENV_VARS", &["A=1\u{2028}B=2"]).run().exits(0);
+    separator.says("WARNING: the value of item 1 of `ENV_VARS` contains a line separator that is no line feed");
     let path = pipe().list("VERIFY", &["f/{{path}}"]).run().exits(2);
     path.says("VERIFY:\n- item 1 contains `{{path}}`, which nothing has filled in");
     let described = pipe().var("GIT_DESCRIBE", "v1").var("TAG_FORMAT", "latest").run().exits(0);

@@ -205,7 +205,9 @@ pub(super) fn gateway_headers(variables: Variables<'_>) -> HeaderMap {
 fn header_map(entry: Entry<'_>) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (name, value) in entry.pairs(':', |_| None) {
-        if value.trim().is_empty() {
+        // Such as `Bearer $TOKEN` without its value.
+        let is_scheme = ["bearer", "basic", "token"].contains(&value.trim().to_ascii_lowercase().as_str());
+        if value.trim().is_empty() || is_scheme {
             entry.refuse(format!("`{}` {}", whole_or_length(&name), missing(true)));
         }
         let parsed = HeaderName::from_bytes(name.as_bytes()).ok();

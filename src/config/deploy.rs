@@ -201,7 +201,7 @@ pub(super) fn deploy(variables: Variables<'_>) -> Deploy {
 
 /// Keys and values, of which none would replace another.
 fn unique(entry: Entry<'_>) -> Vec<(String, String)> {
-    let pairs = entry.pairs('=', white_space);
+    let pairs = entry.pairs('=', name_fault);
     check_unique(entry, pairs.iter().map(|(name, _)| name));
     pairs
 }
@@ -225,8 +225,10 @@ fn secret_names(entry: Entry<'_>) -> Vec<String> {
 }
 
 /// The fault of a key that should be a name.
-fn white_space(key: &str) -> Option<String> {
-    key.contains(char::is_whitespace).then(|| "has white space before its `=`".to_owned())
+fn name_fault(key: &str) -> Option<String> {
+    let first = key.chars().next().filter(|first| "(%@`<&|*".contains(*first));
+    let begins = first.map(|first| format!("begins with `{first}`, which no name does"));
+    begins.or_else(|| key.contains(char::is_whitespace).then(|| "has white space before its `=`".to_owned()))
 }
 
 /// Empty values are refused as faas-cli does: most of them come from a variable that is not set.

@@ -116,6 +116,8 @@ fn changed_values(environment: &Environment, variable: &Variable) -> Vec<String>
             warnings.push(format!("{of_item} is in quotes, which are a part of it: remove them if they are not meant"));
         } else if let Some(odd) = text::invisible_character(value) {
             warnings.push(format!("{of_item} contains {odd}"));
+        } else if value.contains(['\u{85}', '\u{2028}', '\u{2029}']) {
+            warnings.push(format!("{of_item} contains a line separator that is no line feed: type the line again"));
         } else if !is_trimmed(variable) && (value.starts_with(' ') || value.ends_with(['\n', '\r'])) {
             let what = if value.starts_with(' ') { "begins with a space" } else { "ends with a line break" };
             warnings.push(format!("{of_item} {what}, which is a part of it"));

@@ -32,9 +32,9 @@ impl Entry<'_> {
         for (index, item) in items.iter().enumerate() {
             if let Some(wrong) = wrong_item(item, self.variable.kind) {
                 self.refuse(format!("item {} {wrong}", index + 1));
-            } else if self.value.is_some_and(|text| !is_yaml(text)) && item.trim_end().ends_with([',', ';']) {
+            } else if self.value.is_some_and(|text| !is_yaml(text)) && item.trim_end().ends_with([',', ';', '\\']) {
                 self.refuse(format!(
-                    "item {} ends with `,` or `;`: remove it, or write a list, ['first', 'second'], if it is meant",
+                    "item {} ends with `,`, `;` or `\\`: remove it, or write a list, ['first', 'second'], if it is meant",
                     index + 1
                 ));
             }
@@ -283,7 +283,10 @@ fn yaml_items(text: &str) -> Option<Vec<String>> {
     let mut items = Vec::new();
     let mut depth = 0;
     for event in Parser::new_from_str(text) {
-        match event.ok()?.0 {
+        let (event, span) = event.ok()?;
+        match event {
+            // YAML takes a line that is indented too far for a part of the one above.
+            Event::Scalar(_, ScalarStyle::Plain, ..) if span.start.line() < span.end.line() => return None,
             Event::SequenceStart(..) => depth += 1,
             // As `- $NAME` is read if the variable has no value.
             Event::Scalar(value, ScalarStyle::Plain, ..) if depth == 1 && value == "~" => items.push(String::new()),
@@ -308,8 +311,12 @@ mod tests {
         assert_eq!(items("a=1\r\n\n b=2 \n"), ["a=1", " b=2 "]);
         assert_eq!(items("['a', \"b c\", d]"), ["a", "b c", "d"]);
         assert_eq!(items("- a\n- 'b: c'\n"), ["a", "b: c"]);
+        assert_eq!(items("- a # c\n\n- b\n- |-\n  c\n  d\n"), ["a", "b", "c\nd"]);
+        assert_eq!(items("[\n  a,\n  b\n]"), ["a", "b"]);
         assert_eq!(items("[]"), [""; 0]);
-        for broken in ["['a'", "[a, [b]]", "[{a: b}]", "['a'] b", "{a: b}", "{\"A\":\"1\"}"] {
+        for broken in
+            ["- a\n  - b", "- a\n   b\n- c", "['a'", "[a, [b]]", "[{a: b}]", "['a'] b", "{a: b}", "{\"A\":\"1\"}"]
+        {
             assert!(text_items(broken).is_err(), "{broken}");
         }
     }
