@@ -137,6 +137,7 @@ impl Diagnostic {
     }
 }
 
+// For `?` where files that variables name are read; an error with a remedy is an [`Explain`].
 impl<E: std::error::Error> From<E> for Diagnostic {
     fn from(error: E) -> Self {
         Self::error(error.to_string())

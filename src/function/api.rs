@@ -185,6 +185,7 @@ pub(crate) fn nanos(text: &str) -> Option<u128> {
     } else {
         BILLION.saturating_mul(10_u128.saturating_pow(exponent?.max(0).unsigned_abs()))
     };
+    // A negative exponent divides, as the digits behind the point do, so that nothing is lost before it is rounded.
     let smaller = u32::try_from(fraction.len()).ok()?.saturating_add(exponent.unwrap_or(0).min(0).unsigned_abs());
     // Only now: what follows the sign must be a quantity too.
     if text.starts_with('-') {

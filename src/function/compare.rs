@@ -54,6 +54,7 @@ const SECRET_WORDS: [&str; 12] = [
 /// All fields of a function that does not exist yet.
 pub(crate) fn fields_of(new: &Deployment) -> Vec<Change> {
     let changes = compare(&Deployment::default(), new).into_iter();
+    // The default of a field that always has a value, such as `false`, is not an old value.
     changes.map(|change| Change { old: None, ..change }).collect()
 }
 
@@ -108,6 +109,7 @@ impl Changes {
     }
 
     fn set(&mut self, kind: &str, old: &[String], new: &[String]) {
+        // Their order has no meaning to a provider.
         let (old, new): (BTreeSet<_>, BTreeSet<_>) = (old.iter().collect(), new.iter().collect());
         for gone in old.difference(&new) {
             self.add(kind, Some(gone), None);

@@ -295,17 +295,12 @@ impl Outcome {
 
     /// The failure that decides the exit code.
     pub(crate) fn worst(&self) -> Option<Failure> {
-        let functions = self.functions.iter().filter_map(|function| function.problem.as_ref());
-        let invocation = self.invocation.iter().filter_map(|call| call.problem.as_ref());
-        let calls = self.calls.iter().filter_map(|call| call.problem.as_ref());
-        let resources = self.resources().filter_map(|resource| resource.problem.as_ref());
-        functions
-            .chain(invocation)
-            .chain(calls)
-            .chain(resources)
-            .chain(&self.problem)
-            .map(|problem| problem.failure)
-            .min()
+        let functions = self.functions.iter().map(|function| &function.problem);
+        let calls = self.calls.iter().map(|call| &call.problem);
+        let resources = self.resources().map(|resource| &resource.problem);
+        let invocation = self.invocation.iter().map(|invocation| &invocation.problem);
+        let problems = functions.chain(calls).chain(resources).chain(invocation).chain([&self.problem]);
+        problems.flatten().map(|problem| problem.failure).min()
     }
 
     /// Namespaces and secrets.
