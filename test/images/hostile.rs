@@ -37,6 +37,14 @@ fn run(registries: usize, answers: impl Fn(usize, &str) -> Response<Bytes> + Clo
     ran
 }
 
+/// Ends with 3 and this text, or with 4 if the limit of time for registries came first: on a slow machine or in an emulator.
+fn in_time(ran: Ran, text: &str) {
+    match ran.code {
+        4 => drop(ran.says("no complete response within 20 s")),
+        _ => drop(ran.exits(3).says(text)),
+    }
+}
+
 #[test]
 fn endless_platforms_are_counted() {
     let entry = r#"{"digest":"sha256:1","platform":{"os":"linux","architecture":"amd64"}}"#;
@@ -73,9 +81,7 @@ fn endless_tags_and_errors_are_cut() {
 fn large_bodies_of_many_registries_are_read_a_few_at_a_time() {
     let page = Bytes::from("x".repeat(LIMIT));
     let ran = run(64, move |_, _| answer(200, page.clone()));
-    // A slow machine has not read all of them in time.
-    assert!([3, 4].contains(&ran.code), "{}", ran.log);
-    ran.says("the registry returned something other than a manifest or an index");
+    in_time(ran, "the registry returned something other than a manifest or an index");
 }
 
 #[test]
@@ -89,7 +95,7 @@ fn longest_tokens_of_many_registries_fit() {
         let realm = format!(r#"Bearer realm="https://r{number}.example.com/token""#);
         Response::builder().status(401).header("www-authenticate", realm).body(Bytes::new()).expect("valid")
     });
-    ran.exits(3).says("image `r15.example.com/etl:1.0` could not be looked up: `r15.example.com` returned 401");
+    in_time(ran, "image `r15.example.com/etl:1.0` could not be looked up: `r15.example.com` returned 401");
 }
 
 #[test]
@@ -105,5 +111,5 @@ fn endless_tokens_are_not_used() {
             .body(Bytes::new())
             .expect("valid")
     });
-    ran.exits(3).says("returned a response without a token");
+    in_time(ran, "returned a response without a token");
 }
