@@ -156,7 +156,7 @@ fn response_of_the_provider_itself_is_retried() {
 fn call_fails_if_the_function_stays_unavailable() {
     let gateway = start(permissive());
     gateway.fault(Fault::on("GET", "/function/a").status(503));
-    let ran = deploy(&gateway, &["a"], &["a"]).var("WAIT_TIMEOUT", "1s").run().exits(5);
+    let ran = deploy(&gateway, &["a"], &["a"]).var("WAIT_TIMEOUT", "3s").run().exits(5);
     ran.says("`a` returned 503");
     assert!(calls(&gateway).len() > 1);
 }

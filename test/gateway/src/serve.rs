@@ -95,8 +95,14 @@ pub(crate) async fn request(
         Some(fault) => {
             let (state, head, continues) = (Arc::clone(&state), head.clone(), fault.continues);
             let work = async move {
-                let usual = |usual| serve(&state, &head, input, usual);
-                effect::apply(fault, &breaker, &state.life, usual).await
+                let mut input = Some(input);
+                let usual = |usual| serve(&state, &head, input.take().expect("a request is handled once"), usual);
+                let answer = effect::apply(fault, &breaker, &state.life, usual).await;
+                // As nginx does (`lingering_close`): to close a connection with an unread body resets it, and the response is lost.
+                if let (Ok(_), Some(Input::Streamed(unread))) = (&answer, input) {
+                    tokio::spawn(unread.collect());
+                }
+                answer
             };
             if continues { tokio::spawn(work).await.map_err(|_| NoAnswer)?? } else { work.await? }
         }
