@@ -7,7 +7,6 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use percent_encoding::percent_decode_str;
 
-use super::deploy::namespace;
 use super::variables::{Entry, Variables};
 use super::{Auth, CallOptions, Invoke, PayloadSource, missing};
 use crate::console::log::whole_or_length;
@@ -78,6 +77,14 @@ pub(super) fn invoke(variables: Variables<'_>) -> Invoke {
         output_file: variables.output_file().value.map(PathBuf::from),
         idempotent: variables.idempotent().boolean(),
     }
+}
+
+/// A namespace that a URL can have.
+pub(super) fn namespace(entry: Entry<'_>) -> Option<String> {
+    entry.parsed_by(|namespace| match unaddressable(namespace) {
+        Some(character) => Err(format!("`{}` is not allowed in a namespace", character.escape_debug())),
+        None => Ok(namespace.to_owned()),
+    })
 }
 
 /// `VERIFY`; `None` if there is nothing to call.

@@ -4,12 +4,11 @@ use std::collections::BTreeSet;
 
 use regex_lite::Regex;
 
-use super::calls::verify;
+use super::calls::{namespace, verify};
 use super::variables::{Entry, Variables};
 use super::{Deploy, ImagesFrom, Selection, Strategy, TagFormat, missing};
 use crate::console::log::whole_or_length;
 use crate::console::redact::Secret;
-use crate::function::api::unaddressable;
 use crate::image_tag::git;
 use crate::registry::Platform;
 use crate::stack::labels::GitLabels;
@@ -104,14 +103,6 @@ fn stack_files(entry: Entry<'_>) -> Vec<String> {
         if paths.iter().all(is_path) { paths } else { Vec::new() }
     });
     items
-}
-
-/// A namespace that a URL can have.
-pub(super) fn namespace(entry: Entry<'_>) -> Option<String> {
-    entry.parsed_by(|namespace| match unaddressable(namespace) {
-        Some(character) => Err(format!("`{}` is not allowed in a namespace", character.escape_debug())),
-        None => Ok(namespace.to_owned()),
-    })
 }
 
 fn tag_format(variables: Variables<'_>) -> TagFormat {

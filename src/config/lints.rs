@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::calls::is_json;
+use super::value::{absent, not_expanded, not_filled_in};
 use super::variables::{CALL, VARIABLES, ValueKind, Variable};
 use super::{Environment, Problems, list};
 use crate::console::log::whole_or_length;
@@ -189,30 +190,6 @@ pub(crate) fn check_names(environment: &Environment, substituted: &BTreeSet<Stri
             problems.add(name, format!("is not a variable of this pipe: write `{meant}` if that was meant"));
         }
     }
-}
-
-/// The problem with `$NAME` in place of the variable's value.
-pub(super) fn not_expanded(reference: &str) -> String {
-    let reference = reference.trim();
-    let name = variable_name(reference).unwrap_or_default();
-    format!(
-        "contains the text `{reference}`, not the variable's value: define `{name}` as a repository or deployment variable, \
-         and write `${name}` without quotes or a backslash"
-    )
-}
-
-/// The problem with a place that a template engine or another shell should have filled in.
-pub(super) fn not_filled_in(placeholder: &str) -> String {
-    let placeholder = whole_or_length(placeholder);
-    format!("contains `{placeholder}`, which nothing has filled in: write the value, or `$NAME` of a variable")
-}
-
-/// The problem with `null` in place of a value.
-pub(super) fn absent(text: &str) -> String {
-    let text = text.trim();
-    format!(
-        "is `{text}`, which scripts write for a value that is missing: check the command that writes it, or remove it"
-    )
 }
 
 /// Adds what is wrong with variables that take one text, in place of what was found so far, which only follows from it.

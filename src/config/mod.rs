@@ -23,8 +23,9 @@ pub use environment::{Environment, Problems};
 pub(crate) use lints::check_names;
 pub use lints::warnings;
 pub use parse::read;
-pub(crate) use secrets::{is_secret, is_unexpanded};
+pub(crate) use secrets::is_secret;
 pub(crate) use value::gateway_url;
+pub(crate) use value::is_unexpanded;
 pub(crate) use variables::TOKENS;
 pub use variables::{VARIABLES, ValueKind, Variable};
 

@@ -1,6 +1,7 @@
 //! Hides the environment's secrets in all output, whether the command uses them or not.
 
 use super::list;
+use super::value::is_unexpanded;
 use super::variables::Sensitive;
 use super::{Environment, VARIABLES, ValueKind};
 use crate::console::redact::Secret;
@@ -67,11 +68,6 @@ fn hide_value(item: &str, is_header: bool) {
     if is_header && let Some((_, credentials)) = value.split_once(' ') {
         let _ = Secret::new(credentials.to_owned());
     }
-}
-
-/// True if an item is the name of a variable that was not expanded: the error about it shows the name.
-pub(crate) fn is_unexpanded(value: &str) -> bool {
-    variable_name(value).is_some_and(|name| !name.bytes().any(|byte| byte.is_ascii_lowercase()))
 }
 
 /// A text if it is a URL, and the URLs within it, but for those that are values such as that of `A=https://…`.

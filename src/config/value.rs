@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use url::{Host, Url};
 
-use super::lints::not_expanded;
 use super::variables::Entry;
 use crate::console::log::whole_or_length;
 use crate::http::client::{is_cluster_name, is_local};
@@ -168,6 +167,35 @@ fn has_valid_host(url: &Url) -> bool {
         }
         host => host.is_some(),
     }
+}
+
+/// The problem with `$NAME` in place of the variable's value.
+pub(super) fn not_expanded(reference: &str) -> String {
+    let reference = reference.trim();
+    let name = variable_name(reference).unwrap_or_default();
+    format!(
+        "contains the text `{reference}`, not the variable's value: define `{name}` as a repository or deployment variable, \
+         and write `${name}` without quotes or a backslash"
+    )
+}
+
+/// The problem with a place that a template engine or another shell should have filled in.
+pub(super) fn not_filled_in(placeholder: &str) -> String {
+    let placeholder = whole_or_length(placeholder);
+    format!("contains `{placeholder}`, which nothing has filled in: write the value, or `$NAME` of a variable")
+}
+
+/// The problem with `null` in place of a value.
+pub(super) fn absent(text: &str) -> String {
+    let text = text.trim();
+    format!(
+        "is `{text}`, which scripts write for a value that is missing: check the command that writes it, or remove it"
+    )
+}
+
+/// True if an item is the name of a variable that was not expanded: the error about it shows the name.
+pub(crate) fn is_unexpanded(value: &str) -> bool {
+    variable_name(value).is_some_and(|name| !name.bytes().any(|byte| byte.is_ascii_lowercase()))
 }
 
 #[cfg(test)]

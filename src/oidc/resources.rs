@@ -4,9 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::audience::{self, Audience};
-use super::system::{Binding, Condition, System};
-use super::{BuildContext, Claims, own_token};
-use crate::diagnostic::Explain;
+use super::system::{Binding, Condition, System, Unbound};
+use super::{BuildContext, Claims};
 use crate::function::FunctionName;
 use crate::text::{hex, to_paste, yaml_quoted, yaml_scalar};
 
@@ -115,38 +114,6 @@ pub(crate) fn missing(lacking: &MissingPermissions, grants: &[Grant]) -> String 
 pub(crate) struct Grant {
     pub(crate) actions: Vec<IamAction>,
     pub(crate) functions: Vec<FunctionName>,
-}
-
-/// A claim without which no Role can be written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Unbound {
-    #[error("no resources are proposed: the ID token has no `iss`")]
-    Issuer,
-    #[error(
-        "no Policy and no Role are proposed: the ID token has no `repositoryUuid`, and a Role without a condition on it would \
-         admit every repository of the workspace"
-    )]
-    Repository,
-    #[error(
-        "no Policy and no Role are proposed: the ID token has neither `branchName` nor `deploymentEnvironmentUuid`, and a Role \
-         without a condition on one of them would admit every step of the repository"
-    )]
-    Step,
-    #[error(
-        "no Policy and no Role are proposed: the ID token names neither a branch nor an environment, and a Role without a \
-         condition on one of them would admit every job of the repository"
-    )]
-    Job,
-}
-
-impl Explain for Unbound {
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::Issuer | Self::Repository => own_token(),
-            Self::Job => "give the job an `environment:`, then run `COMMAND: whoami` in it".to_owned(),
-            Self::Step => "give the step a `deployment:`, then run `COMMAND: whoami` in it".to_owned(),
-        })
-    }
 }
 
 /// The JwtIssuer, Policy and Role that permit the grants to this step and to those like it: of the same repository and

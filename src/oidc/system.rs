@@ -1,8 +1,40 @@
 //! The CI systems whose tokens are known by their claims, and the claims that a Role is bound to.
 
-use super::resources::Unbound;
-use super::{BuildContext, Claims, audience};
+use super::{BuildContext, Claims, audience, own_token};
 use crate::console::log::quote;
+use crate::diagnostic::Explain;
+
+/// A claim without which no Role can be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unbound {
+    #[error("no resources are proposed: the ID token has no `iss`")]
+    Issuer,
+    #[error(
+        "no Policy and no Role are proposed: the ID token has no `repositoryUuid`, and a Role without a condition on it would \
+         admit every repository of the workspace"
+    )]
+    Repository,
+    #[error(
+        "no Policy and no Role are proposed: the ID token has neither `branchName` nor `deploymentEnvironmentUuid`, and a Role \
+         without a condition on one of them would admit every step of the repository"
+    )]
+    Step,
+    #[error(
+        "no Policy and no Role are proposed: the ID token names neither a branch nor an environment, and a Role without a \
+         condition on one of them would admit every job of the repository"
+    )]
+    Job,
+}
+
+impl Explain for Unbound {
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Issuer | Self::Repository => own_token(),
+            Self::Job => "give the job an `environment:`, then run `COMMAND: whoami` in it".to_owned(),
+            Self::Step => "give the step a `deployment:`, then run `COMMAND: whoami` in it".to_owned(),
+        })
+    }
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum System {

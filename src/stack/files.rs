@@ -8,7 +8,7 @@ use super::decode::{Decoder, Entry, Text};
 use super::diagnostics::{Found, SourceFile, SourceMap};
 use super::envsubst::Substituted;
 use super::kubernetes::Rule;
-use super::resolve::{Resolver, non_empty, overlay};
+use super::resolve::{Entries, Resolver, non_empty, overlay};
 use super::schema::{Fields, text as text_of};
 use super::yaml::{Document, NodeId};
 use super::{MAX_FILE, MAX_PROBLEMS, decode_text};
@@ -16,9 +16,6 @@ use crate::console::log::{quote, whole_or_length};
 use crate::diagnostic::Diagnostic;
 use crate::files::input;
 use crate::text;
-
-/// The variables of an environment file, or the `fprocess` of a template.
-pub(super) type Entries = BTreeMap<String, Entry>;
 
 const ENVIRONMENT: &str = "write\n  environment:\n    NAME: value";
 

@@ -1,14 +1,11 @@
 //! Slips in a file: misspelt fields, files of other tools, typing errors.
 
 use super::resolve::Resolver;
-use super::schema::{FIELDS, Root, UNUSED, Unknown};
+use super::schema::{FIELDS, Root, UNUSED, Unknown, nearest};
 use super::yaml::{Meaning, NodeId};
 use crate::console::log::whole_or_length;
 use crate::diagnostic::Diagnostic;
 use crate::text::{self, variable_name};
-
-/// A field as near as this to a known one is a typing error; so is the start of one.
-const TYPO: usize = 2;
 
 /// The first characters of fields that people add on purpose, as Docker Compose and GitLab have them.
 const EXTENSIONS: [&str; 2] = ["x-", "."];
@@ -88,19 +85,4 @@ impl Resolver<'_> {
             self.report(node, Diagnostic::warning(message).with_hint(hint));
         }
     }
-}
-
-/// True if a field of the stack file is a misspelt one of this name.
-pub(super) fn lists_near(root: &Root, field: &str) -> bool {
-    root.unknown.iter().any(|unknown| nearest(&unknown.name.value, unknown.known) == Some(field))
-}
-
-/// The field that a name is a typing error of.
-fn nearest(name: &str, known: &'static [&'static str]) -> Option<&'static str> {
-    let is_start = |field: &str| name.len() > TYPO && field.starts_with(name);
-    // Names may be long: the distance is computed only for those that can be near.
-    let near = known.iter().filter(|field| is_start(field) || field.len().abs_diff(name.len()) <= TYPO);
-    let distances = near.map(|field| (strsim::osa_distance(field, name), *field));
-    let nearest = distances.filter(|(distance, field)| *distance <= TYPO || is_start(field)).min();
-    nearest.map(|(_, field)| field)
 }

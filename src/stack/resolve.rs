@@ -8,9 +8,7 @@ use std::rc::Rc;
 use super::decode::{Decoder, Entry, Pair, Text};
 use super::diagnostics::{Findings, SourceMap};
 use super::envsubst::OWN_SECRET;
-use super::files::Entries;
 use super::kubernetes::{Rule, request_above_limit};
-use super::lints::lists_near;
 use super::schema::{self, Amounts, Fields, Root};
 use super::yaml::{Document, NodeId};
 use super::{Context, Function, Options, Source, Tag};
@@ -21,6 +19,9 @@ use crate::function::api::{Deployment, Resources};
 use crate::function::image::{self, Reference};
 
 const WRITE_IMAGE: &str = "write `image: registry.example.com/name:tag`";
+
+/// The variables of an environment file, or the `fprocess` of a template.
+pub(super) type Entries = BTreeMap<String, Entry>;
 
 pub(super) struct Resolver<'a> {
     pub(super) source: &'a Source,
@@ -96,7 +97,7 @@ impl<'a> Resolver<'a> {
             self.found.replace(self.source_map.file.problem_of_all(problem));
         } else if is_root_whole {
             self.check_root(&root);
-            if root.functions.is_empty() && !lists_near(&root, "functions") {
+            if root.functions.is_empty() && !root.lists_near("functions") {
                 let message = format!("`{}` has no functions", self.source_map.file.name);
                 let hint = "write `functions:` with the name of a function and its `image:` below it";
                 self.found.add(self.source_map.file.problem_of_all(Diagnostic::error(message).with_hint(hint)));
@@ -152,7 +153,7 @@ impl<'a> Resolver<'a> {
                 let message = format!("`provider.name` must be `openfaas`, not `{}`", whole_or_length(&name.value));
                 self.problem(name.node, &message, "write `name: openfaas`");
             }
-            None if lists_near(root, "provider") => {}
+            None if root.lists_near("provider") => {}
             None => {
                 let message = format!("{}: `provider.name` is missing", self.source_map.file.name);
                 let problem = Diagnostic::error(message).with_hint("write\nprovider:\n  name: openfaas");

@@ -169,3 +169,23 @@ pub(super) fn text(decoder: &mut Decoder<'_>, pair: &Pair) -> Option<Text> {
     let value = decoder.text(pair.value, format_args!("`{}`", WholeOrLength(&pair.name)))?;
     Some(Text { value, node: pair.value })
 }
+
+impl Root {
+    /// True if a field of the stack file is a misspelt one of this name.
+    pub(super) fn lists_near(&self, field: &str) -> bool {
+        self.unknown.iter().any(|unknown| nearest(&unknown.name.value, unknown.known) == Some(field))
+    }
+}
+
+/// A field as near as this to a known one is a typing error; so is the start of one.
+const TYPO: usize = 2;
+
+/// The field that a name is a typing error of.
+pub(super) fn nearest(name: &str, known: &'static [&'static str]) -> Option<&'static str> {
+    let is_start = |field: &str| name.len() > TYPO && field.starts_with(name);
+    // Names may be long: the distance is computed only for those that can be near.
+    let near = known.iter().filter(|field| is_start(field) || field.len().abs_diff(name.len()) <= TYPO);
+    let distances = near.map(|field| (strsim::osa_distance(field, name), *field));
+    let nearest = distances.filter(|(distance, field)| *distance <= TYPO || is_start(field)).min();
+    nearest.map(|(_, field)| field)
+}

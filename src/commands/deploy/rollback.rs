@@ -3,13 +3,13 @@
 use futures_util::StreamExt as _;
 use futures_util::stream;
 
-use super::strategy::{WantedFunction, update};
+use super::strategy::{WantedFunction, redeployment, update};
 use crate::commands::concurrent::Session;
 use crate::config::Deploy;
 use crate::console::log::{self, quote};
 use crate::diagnostic::{Diagnostic, Failure};
 use crate::function::FunctionName;
-use crate::function::api::{Deployment, Status};
+use crate::function::api::Status;
 use crate::function::compare::compare;
 use crate::function::image::{is_same_image, is_same_tag};
 use crate::function::outcome::{Action, FunctionOutcome, Left};
@@ -132,11 +132,6 @@ enum RollbackResult {
     /// Why it was left as it is.
     Left(String),
     Failed(Error, Left),
-}
-
-/// The deployment that restores the function as this status reports it.
-pub(super) fn redeployment(target: &FunctionName, status: &Status) -> Deployment {
-    Deployment { service: target.name.clone(), namespace: target.namespace.clone(), ..status.deployment() }
 }
 
 impl Rollback<'_> {

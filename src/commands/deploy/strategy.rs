@@ -2,7 +2,6 @@
 
 use tokio::time::{Duration, Instant, sleep};
 
-use super::rollback::redeployment;
 use crate::commands::concurrent::{Failed, Session};
 use crate::config::{Deploy, Strategy};
 use crate::function::FunctionName;
@@ -53,6 +52,11 @@ impl From<Uncreated> for Error {
             Uncreated::Refused(error) | Uncreated::Exists(error) | Uncreated::Stopped(error) => error,
         }
     }
+}
+
+/// The deployment that restores the function as this status reports it.
+pub(super) fn redeployment(target: &FunctionName, status: &Status) -> Deployment {
+    Deployment { service: target.name.clone(), namespace: target.namespace.clone(), ..status.deployment() }
 }
 
 impl Deployer<'_> {

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::audience::Audience;
-use super::resources::Unbound;
+use super::system::Unbound;
 use super::*;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::function::FunctionName;
