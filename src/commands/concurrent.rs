@@ -70,7 +70,7 @@ pub(crate) async fn each<T>(
                         outcome.action = action;
                     }
                     Err(Failed { error, hint, left }) => {
-                        // No gateway was seen in this run, and something else says that there is none.
+                        // The outage began before the first request: nothing shows that one was carried out.
                         let left = if error.says_unavailable() && gateway.is_down() { Left::Untouched } else { left };
                         let mut problem = reporter.failed(&error);
                         problem.hint = problem.hint.or(hint);

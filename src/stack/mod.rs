@@ -30,13 +30,13 @@ use crate::function::api::Deployment;
 use crate::function::image::Reference;
 pub use crate::function::image::Tag;
 use crate::function::outcome::Location;
-use decode::{Decoder, Text};
+use decode::{Decoder, Pair};
 use diagnostics::{Findings, Found, SourceFile, SourceMap};
 use envsubst::{Fault, Lookup, Substituted};
 pub(crate) use kubernetes::{is_refused_silently, secret_name_fault};
 use resolve::Resolver;
-use schema::Root;
-use yaml::Document;
+use schema::{Fields, Root};
+use yaml::{Document, NodeId};
 
 /// The largest file that is read, and the largest text that substitution may make of it, in bytes.
 pub(crate) const MAX_FILE: usize = 1 << 20;
@@ -296,24 +296,36 @@ fn decode_text<'a>(name: &str, bytes: &'a [u8], is_shown: bool) -> Result<&'a st
 /// The images that lack the value of a variable, in a text that is no YAML for that lack: `image: app:${TAG}` becomes
 /// `image: app:`, and the parser stops at the first. With the values filled in it finds all.
 fn unset_images(source_map: SourceMap<'_>) -> Vec<Found> {
-    let filled = source_map.substituted.with_placeholder(PLACEHOLDER, true);
-    let Ok(document) = Document::parse(&filled.text) else {
-        return Vec::new();
-    };
-    let source_map = SourceMap { substituted: &filled, ..source_map };
-    let mut decoder = Decoder::new(&document, source_map);
-    let root = schema::root(&mut decoder, document.root());
-    let images = root.functions.iter().filter_map(|pair| schema::function(&mut decoder, pair.value, &pair.name).image);
-    let problem = |image: Text| {
-        let name = image.value.replace(PLACEHOLDER, "");
-        let fault = Reference::parse(&name).err().filter(|_| image.value.contains(PLACEHOLDER))?;
-        Some(source_map.problem(document.written(image.node), Diagnostic::error(resolve::invalid_image(&name, fault))))
-    };
-    images.filter_map(problem).take(MAX_PROBLEMS).collect()
+    unset(source_map, |_, fields| {
+        let image = fields.image.as_ref().filter(|image| image.value.contains(PLACEHOLDER));
+        let problem = image.and_then(|image| {
+            let name = image.value.replace(PLACEHOLDER, "");
+            let fault = Reference::parse(&name).err()?;
+            Some((image.node, Diagnostic::error(resolve::invalid_image(&name, fault))))
+        });
+        problem.into_iter().collect()
+    })
 }
 
 /// The names and namespaces that lack the value of a variable: `${PREFIX}api` would remove `api`.
 fn unset_names(source_map: SourceMap<'_>, options: &Options) -> Vec<Found> {
+    unset(source_map, |pair, fields| {
+        if !options.selects(&pair.name.replace(PLACEHOLDER, "")) {
+            return Vec::new();
+        }
+        let namespace = fields.namespace.as_ref().filter(|_| options.namespace.is_none());
+        let texts = [Some((pair.name.as_str(), pair.key)), namespace.map(|text| (text.value.as_str(), text.node))];
+        let unset = texts.into_iter().flatten().filter(|(text, _)| text.contains(PLACEHOLDER));
+        let error = || {
+            Diagnostic::error("`COMMAND: remove` would remove another function than this one")
+                .with_hint("define the variable, or write `${NAME:-}` if it may be empty")
+        };
+        unset.map(|(_, node)| (node, error())).collect()
+    })
+}
+
+/// What `find` finds in each function, with a placeholder for each variable that has no value.
+fn unset(source_map: SourceMap<'_>, find: impl Fn(&Pair, &Fields) -> Vec<(NodeId, Diagnostic)>) -> Vec<Found> {
     let filled = source_map.substituted.with_placeholder(PLACEHOLDER, true);
     let Ok(document) = Document::parse(&filled.text) else {
         return Vec::new();
@@ -321,19 +333,9 @@ fn unset_names(source_map: SourceMap<'_>, options: &Options) -> Vec<Found> {
     let source_map = SourceMap { substituted: &filled, ..source_map };
     let mut decoder = Decoder::new(&document, source_map);
     let root = schema::root(&mut decoder, document.root());
-    let mut nodes = Vec::new();
-    for pair in root.functions.iter().filter(|pair| options.selects(&pair.name.replace(PLACEHOLDER, ""))) {
-        let namespace = schema::function(&mut decoder, pair.value, &pair.name).namespace;
-        let namespace = namespace.filter(|_| options.namespace.is_none());
-        let name = Some((pair.name.as_str(), pair.key));
-        let texts = name.into_iter().chain(namespace.as_ref().map(|text| (text.value.as_str(), text.node)));
-        nodes.extend(texts.filter(|(text, _)| text.contains(PLACEHOLDER)).map(|(_, node)| node));
-    }
-    let error = || {
-        Diagnostic::error("`COMMAND: remove` would remove another function than this one")
-            .with_hint("define the variable, or write `${NAME:-}` if it may be empty")
-    };
-    nodes.into_iter().take(MAX_PROBLEMS).map(|node| source_map.problem(document.written(node), error())).collect()
+    let found =
+        root.functions.iter().flat_map(|pair| find(pair, &schema::function(&mut decoder, pair.value, &pair.name)));
+    found.take(MAX_PROBLEMS).map(|(node, problem)| source_map.problem(document.written(node), problem)).collect()
 }
 
 /// True if other values of the variables may make other functions, which `PRUNE` would take for each other's remains: so it is

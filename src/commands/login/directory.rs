@@ -65,7 +65,7 @@ impl Directory {
         let mut directory = Self { clone_dir, relative, config: Map::new(), ignore: None };
         for part in directory.relative.ancestors().filter(|part| *part != "") {
             let part = directory.clone_dir.join(part);
-            // A link to a directory is none either: it may lead out of the clone.
+            // Links are refused too: they may lead out of the clone.
             if fs::symlink_metadata(&part).is_ok_and(|metadata| !metadata.is_dir()) {
                 return Err(Diagnostic::error(format!("`{}` is not a directory", quote(&part.display().to_string()))));
             }
