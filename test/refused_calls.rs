@@ -125,7 +125,8 @@ fn page_of_an_ingress_is_not_taken_for_the_functions_answer() {
         ] {
             gateway.clear_faults();
             gateway.fault(Fault::any().path_prefix("/function").web_page(status));
-            for pipe in [invoke(&gateway), verify(&gateway)] {
+            // A call of `VERIFY` is repeated for as long as it may be ready yet.
+            for pipe in [invoke(&gateway), verify(&gateway).var("WAIT_TIMEOUT", "1s")] {
                 let ran = pipe.run().says(&format!("an ingress returned {status} ")).says(", not `f`: a web page");
                 ran.says(hint);
             }
