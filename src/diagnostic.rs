@@ -18,7 +18,7 @@ pub enum Failure {
     Terminated,
     /// Stopped by SIGINT (130).
     Interrupted,
-    /// Variables or stack file are wrong; nothing was sent (2).
+    /// Variables or stack file are wrong; nothing was changed (2).
     Input,
     /// No token, exchange refused, 401 or 403 (3).
     Permission,

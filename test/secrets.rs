@@ -214,6 +214,7 @@ fn whoami_proposes_what_the_variables_of_the_step_need() {
     let policy = yaml.split("---\n").nth(1).expect("missing Policy");
     let statements = policy.split("  statement:\n").nth(1).expect("missing statements");
     insta::assert_snapshot!(statements, @r#"
+    # `CREATE_NAMESPACE`: a namespace that exists is used as it is.
     - sid: openfaas-pipe-1
       effect: Allow
       action:
@@ -223,6 +224,7 @@ fn whoami_proposes_what_the_variables_of_the_step_need() {
       - "blog:*"
       - "prod:*"
       - "shop:*"
+    # `SECRET_VALUES`, `SECRET_FILES`: one secret for each item, permitted on whole namespaces only.
     - sid: openfaas-pipe-2
       effect: Allow
       action:
@@ -231,6 +233,7 @@ fn whoami_proposes_what_the_variables_of_the_step_need() {
       resource:
       - "blog:*"
       - "shop:*"
+    # `COMMAND: deploy`: the functions of the stack file that the variables select; without one, the whole namespace.
     - sid: openfaas-pipe-3
       effect: Allow
       action:

@@ -85,6 +85,7 @@ fn step_of_the_guide_is_accepted() {
       namespace: openfaas
     spec:
       statement:
+      # `COMMAND: deploy`: the functions of the stack file that the variables select; without one, the whole namespace.
       - sid: openfaas-pipe-1
         effect: Allow
         action:
@@ -144,6 +145,7 @@ fn proposed_actions_follow_the_variables() {
     let (_, policy) = proposed(&ran.log).split_once("  statement:\n").unwrap();
     let (policy, _) = policy.split_once("---").unwrap();
     insta::assert_snapshot!(policy, @r#"
+    # `COMMAND: deploy`: the functions of the stack file that the variables select; without one, the whole namespace.
     - sid: openfaas-pipe-1
       effect: Allow
       action:
@@ -153,6 +155,7 @@ fn proposed_actions_follow_the_variables() {
       - Function:Get
       resource:
       - "etl:import-csv"
+    # `PRUNE`: those of `OWNER_LABEL` that the stack file no longer names and `FILTER` or `REGEX` matches.
     - sid: openfaas-pipe-2
       effect: Allow
       action:
@@ -165,6 +168,7 @@ fn proposed_actions_follow_the_variables() {
       - Function:List
       resource:
       - "etl:*"
+    # `FUNCTION`: not needed if the function accepts calls without a token.
     - sid: openfaas-pipe-4
       effect: Allow
       action:
@@ -182,15 +186,23 @@ fn namespace_is_used_without_a_stack_file() {
 }
 
 #[test]
-fn invalid_stack_file_is_a_warning() {
+fn nothing_is_proposed_for_an_invalid_stack_file() {
     let gateway = guide(&issuer());
-    let ran = whoami(&gateway).stack("functions: [").run().exits(0);
-    ran.says("WARNING: stack.yml:1:").says("✔ ").does_not_say("ERROR");
-    whoami(&gateway)
-        .var("STACK_FILE", "nope.yml")
-        .run()
-        .exits(0)
-        .says("WARNING: `STACK_FILE`: `nope.yml` does not exist");
+    for (pipe, error) in [
+        (whoami(&gateway).stack("functions: ["), "ERROR: stack.yml:1:"),
+        (whoami(&gateway).var("STACK_FILE", "nope.yml"), "ERROR: `STACK_FILE`: `nope.yml` does not exist"),
+        (whoami(&gateway).stack(GUIDE_STACK).var("FILTER", "nope-*"), "ERROR: no function name matches"),
+    ] {
+        let ran = pipe.run().exits(2).says(error).says("INFO: the gateway exchanged the token");
+        let ran = ran.says("WARNING: no resources are proposed").does_not_say("kind: Policy");
+        ran.says("accepts the credentials of this step, but the stack file is wrong");
+        // An invocation does not need it.
+        let ran = pipe.run_with_all(&[("FUNCTION", "echo"), ("OPENFAAS_NAMESPACE", "etl")]).exits(2).says(error);
+        assert_eq!(proposed(&ran.log).matches("resource:").count(), 1);
+        ran.says("    - Function:Invoke\n    resource:\n    - \"etl:echo\"\n");
+    }
+    let refused = whoami(&gateway).without("BITBUCKET_STEP_OIDC_TOKEN").stack("functions: [");
+    refused.run().exits(2).says("does not accept this step, and the stack file is wrong");
 }
 
 #[test]

@@ -36,6 +36,7 @@ pub(crate) async fn run(mut preparation: Preparation<'_>, whoami: &Whoami) -> Re
         preparation.problem("OUTPUT_FILE", "is the stack file, which would be lost: write another path");
     }
     let gateway = preparation.gateway(loaded.as_ref());
+    let wrong_stack = preparation.wrong_stack.take();
     let config = preparation.config;
     let asks_clouds = config.registries.aws.is_some() || config.registries.google.is_some();
     let http = asks_clouds.then(|| preparation.registry_client()).flatten();
@@ -48,7 +49,11 @@ pub(crate) async fn run(mut preparation: Preparation<'_>, whoami: &Whoami) -> Re
         (Credentials::IdToken, Err(error)) => {
             Err(error.at(&gateway.address()).diagnostic()).inspect_err(Diagnostic::log)
         }
-        (Credentials::IdToken, Ok(token)) => explain(config, &gateway, token, whoami, loaded.as_ref()).await,
+        (Credentials::IdToken, Ok(token)) => {
+            let of_unread = wrong_stack.is_some() && whoami.function.is_none();
+            let needs = (!of_unread).then(|| needs(whoami, loaded.as_ref()));
+            explain(config, &gateway, token, whoami, loaded.as_ref(), needs).await
+        }
     };
     let mut outcome = preparation.outcome(gateway.address(), loaded.as_ref());
     let gateway = quote(&outcome.gateway);
@@ -68,7 +73,14 @@ pub(crate) async fn run(mut preparation: Preparation<'_>, whoami: &Whoami) -> Re
     if result.is_ok() && of_clouds.is_some() {
         last_line.push_str(", but not every cloud does");
     }
-    outcome.problem = Diagnostic::worst(result.err().into_iter().chain(of_clouds));
+    if wrong_stack.is_some() {
+        last_line.push_str(if result.is_ok() {
+            ", but the stack file is wrong"
+        } else {
+            ", and the stack file is wrong"
+        });
+    }
+    outcome.problem = Diagnostic::worst(result.err().into_iter().chain(of_clouds).chain(wrong_stack));
     Ok((outcome, last_line))
 }
 
@@ -95,6 +107,7 @@ async fn explain(
     token: &IdToken,
     whoami: &Whoami,
     loaded: Option<&Loaded>,
+    needs: Option<Vec<Grant>>,
 ) -> Result<(), Diagnostic> {
     let (address, build) = (gateway.address(), &config.build);
     let claims = token.claims().map_err(|error| error.at(&address).diagnostic()).inspect_err(Diagnostic::log)?;
@@ -108,8 +121,15 @@ async fn explain(
         Ok(granted) => tracing::info!("{}", accepted(granted)),
         Err(problem) => problem.log(),
     }
+    let Some(needs) = needs else {
+        tracing::warn!(
+            "no resources are proposed: what the Policy has to permit follows from the stack file, which is wrong"
+        );
+        not_written(whoami);
+        return exchanged.map(|_| ());
+    };
     let scope = scope_name(whoami, loaded);
-    let proposed = match oidc::resources(&claims, &address, build, scope.as_deref(), &needs(whoami, loaded)) {
+    let proposed = match oidc::resources(&claims, &address, build, scope.as_deref(), &needs) {
         Ok(yaml) => propose(&yaml, whoami.output_file.as_deref(), config.places.clone_dir.as_deref()),
         Err(unbound) => {
             if let Some(yaml) = oidc::issuer(&claims, &address, build) {
@@ -213,7 +233,11 @@ fn needs(whoami: &Whoami, loaded: Option<&Loaded>) -> Vec<Grant> {
         }
     }
     if let Some(function) = function {
-        grants.extend(permissions::of_all(IamAction::FunctionInvoke, vec![function.clone()]));
+        grants.extend(permissions::of_all(
+            IamAction::FunctionInvoke,
+            "`FUNCTION`: not needed if the function accepts calls without a token.",
+            vec![function.clone()],
+        ));
     }
     grants
 }

@@ -93,9 +93,13 @@ pub(crate) fn missing(lacking: &MissingPermissions, grants: &[Grant]) -> String 
         _ => format!("{} functions", on.len()),
     };
     let unforeseen = lacking.iter().filter(|(action, _)| !grants.iter().any(|grant| grant.actions.contains(action)));
-    let unforeseen = unforeseen
-        .map(|(action, functions)| Grant { actions: vec![*action], functions: functions.iter().cloned().collect() });
-    let grants: Vec<_> = grants.iter().cloned().chain(unforeseen).collect();
+    let unforeseen = unforeseen.map(|(action, functions)| Grant {
+        purpose: "",
+        actions: vec![*action],
+        functions: functions.iter().cloned().collect(),
+    });
+    // The refusal says what it is for.
+    let grants: Vec<_> = grants.iter().cloned().chain(unforeseen).map(|grant| Grant { purpose: "", ..grant }).collect();
     // `whoami` prints what a deploy, an invocation or the removal of a namespace needs.
     let printed =
         [IamAction::FunctionCreate, IamAction::FunctionUpdate, IamAction::FunctionInvoke, IamAction::NamespaceDelete];
@@ -112,6 +116,8 @@ pub(crate) fn missing(lacking: &MissingPermissions, grants: &[Grant]) -> String 
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Grant {
+    /// What it is for, and the rule that limits it: a comment in the Policy.
+    pub(crate) purpose: &'static str,
     pub(crate) actions: Vec<IamAction>,
     pub(crate) functions: Vec<FunctionName>,
 }
@@ -207,7 +213,10 @@ pub(super) fn condition(claims: &Claims, build: &BuildContext) -> Result<String,
 fn statements(grants: &[Grant]) -> String {
     let mut yaml = String::new();
     let mut number = 0;
-    for Grant { actions, functions } in grants {
+    for Grant { purpose, actions, functions } in grants {
+        if !purpose.is_empty() {
+            yaml.push_str(&format!("  # {purpose}\n"));
+        }
         let actions: BTreeSet<IamAction> = actions.iter().copied().collect();
         let (listing, single): (BTreeSet<_>, BTreeSet<_>) =
             actions.into_iter().partition(|action| action.is_of_namespace());

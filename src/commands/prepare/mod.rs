@@ -30,6 +30,8 @@ pub(crate) struct Preparation<'a> {
     /// True if variables are wrong: then not even a stack file is fetched.
     is_rejected: bool,
     problems: Rejected,
+    /// A problem of a stack file that the command can do without.
+    pub(crate) wrong_stack: Option<Diagnostic>,
     /// Names that are not a variable; kept apart, since they are errors also if all else about the stack file is a warning.
     names: Problems,
 }
@@ -58,7 +60,15 @@ impl Rejected {
 impl<'a> Preparation<'a> {
     pub(crate) fn new(environment: &'a Environment, config: &'a Config, shutdown: &'a Shutdown) -> Self {
         let problems = Rejected::default();
-        Self { config, shutdown, environment, is_rejected: false, problems, names: Problems::default() }
+        Self {
+            config,
+            shutdown,
+            environment,
+            is_rejected: false,
+            problems,
+            wrong_stack: None,
+            names: Problems::default(),
+        }
     }
 
     /// Adds what is wrong with the files that the variables name to what is wrong with the variables.

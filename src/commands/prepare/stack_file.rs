@@ -114,7 +114,7 @@ impl Preparation<'_> {
         stack::read(source, options, &context)
     }
 
-    /// [`Preparation::stack`] for a command that can do without one: if it is wrong, there are only warnings.
+    /// [`Preparation::stack`] for a command that can do without one: what is wrong with it does not end the run.
     pub(super) async fn stack_if_any(&mut self, deploy: &Deploy) -> Option<Loaded> {
         // Images do not matter here, so that nothing has to be known of the commit.
         let selection = Selection { tag_format: TagFormat::Latest, ..deploy.selection.clone() };
@@ -126,12 +126,8 @@ impl Preparation<'_> {
         let before = std::mem::take(&mut self.problems.variables);
         let loaded = self.stack(&selection, Some(deploy)).await;
         let wrong = std::mem::replace(&mut self.problems.variables, before);
-        for line in wrong.lines() {
-            tracing::warn!("{line}");
-        }
-        for problem in std::mem::take(&mut self.problems.stack) {
-            tracing::warn!("{problem}");
-        }
+        let problems = wrong.lines().map(Diagnostic::error).chain(std::mem::take(&mut self.problems.stack));
+        self.wrong_stack = Diagnostic::worst(problems.inspect(Diagnostic::log));
         loaded
     }
 

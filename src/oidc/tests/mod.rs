@@ -60,7 +60,7 @@ fn build() -> BuildContext {
 
 fn grants(functions: &[(Option<&str>, &str)], actions: &[IamAction]) -> [Grant; 1] {
     let functions = functions.iter().map(|(namespace, name)| FunctionName::new(*name, *namespace));
-    [Grant { actions: actions.to_vec(), functions: functions.collect() }]
+    [Grant { purpose: "", actions: actions.to_vec(), functions: functions.collect() }]
 }
 
 fn show_findings(claims: &Claims, build: &BuildContext) -> String {
