@@ -41,8 +41,6 @@ const TIME: Duration = Duration::from_millis(1500);
 
 /// How long the new version of a function takes to become available.
 const ROLLOUT: Duration = Duration::from_secs(2);
-/// How long a rolling update shows one available replica more than wanted.
-const SURPLUS: Duration = Duration::from_millis(40);
 
 /// The `PARALLEL` of rows that do not vary it: the pipe's default.
 const PARALLEL: usize = 16;
@@ -67,7 +65,7 @@ enum Work {
         functions: usize,
         parallel: usize,
     },
-    /// An update of existing functions with `WAIT`. A new replica is available after [`ROLLOUT`], and both for [`SURPLUS`].
+    /// An update of existing functions with `WAIT`. A new replica is available after [`ROLLOUT`].
     Waited {
         functions: usize,
     },
@@ -337,7 +335,7 @@ struct Sent {
 
 fn measure(row: &Row, pipe: &Path, faas_cli: Option<&Path>) -> anyhow::Result<Measured> {
     let site = Site::new(row.protocol, row.rtt, |builder| match row.work {
-        Work::Waited { .. } => builder.ready(Ready::After(ROLLOUT)).surplus(SURPLUS),
+        Work::Waited { .. } => builder.ready(Ready::After(ROLLOUT)),
         Work::First { .. } => builder.namespaces(&["etl"]).secrets(&[]),
         _ => builder,
     })?;

@@ -138,7 +138,7 @@ fn old_replicas_count_only_after_half_the_timeout() {
 
 #[test]
 fn old_replicas_that_disappear_do_not_count() {
-    let gateway = open();
+    let gateway = start(permissive().ready_of("example/f:2", Ready::Never));
     put(&gateway, "openfaas-fn", "f");
     let gone = json!({"name": "f", "namespace": "openfaas-fn", "image": "example/f:2", "replicas": 1});
     // The first status request is sent before the deploy, the second reports the old replica, the third none.

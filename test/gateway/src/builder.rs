@@ -62,6 +62,7 @@ pub struct Builder {
     ready: Ready,
     ready_of: Vec<(String, Ready)>,
     times: Times,
+    surplus: Option<Duration>,
     image_environments: Vec<(String, Map<String, Value>)>,
     has_prometheus: bool,
     has_queue: bool,
@@ -96,6 +97,7 @@ impl Default for Builder {
             ready: Ready::After(Duration::ZERO),
             ready_of: Vec::new(),
             times: Times::default(),
+            surplus: None,
             image_environments: Vec::new(),
             has_prometheus: true,
             has_queue: true,
@@ -223,9 +225,10 @@ impl Builder {
     }
 
     /// How long `availableReplicas` is above `replicas` in a rolling update, for each replica: from when a new replica is
-    /// available ([`Builder::ready`]) until its predecessor has stopped. By default this is never seen.
+    /// available ([`Builder::ready`]) until its predecessor has stopped. By default as in a real Kubernetes, where it was 14
+    /// to 68 ms: 40 ms. With faasd this is never seen.
     pub fn surplus(mut self, surplus: Duration) -> Self {
-        self.times.surplus = surplus;
+        self.surplus = Some(surplus);
         self
     }
 
@@ -323,7 +326,8 @@ impl Builder {
             };
             authority.apply(&yaml)?;
         }
-        let mut functions = Functions::new(self.ready, self.times, self.flavour, self.image_environments.clone());
+        let times = Times { surplus: self.surplus.unwrap_or_else(|| self.flavour.surplus()), ..self.times };
+        let mut functions = Functions::new(self.ready, times, self.flavour, self.image_environments.clone());
         for (which, ready) in &self.ready_of {
             functions.set_ready(which, *ready);
         }

@@ -5,6 +5,7 @@
 //! recording shows follows faas-netes 662ce9ce and faasd 13f03f3.
 
 use std::str::FromStr;
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
@@ -47,6 +48,15 @@ impl Flavour {
     /// Whether the edition has IAM.
     pub(crate) fn has_iam(self) -> bool {
         self == Self::Enterprise
+    }
+
+    /// How long a rolling update shows one replica more than wanted. Four updates of one replica on a real Kubernetes showed it
+    /// for 14, 40, 58 and 68 ms; faasd has one container, which it replaces.
+    pub(crate) fn surplus(self) -> Duration {
+        match self {
+            Self::Enterprise | Self::Ce => Duration::from_millis(40),
+            Self::Faasd => Duration::ZERO,
+        }
     }
 
     /// The status of a `POST` for a function that already exists.

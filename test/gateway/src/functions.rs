@@ -114,14 +114,18 @@ pub(crate) struct Invoked {
 impl Function {
     fn available(&self, now: Instant, surplus: Duration) -> u64 {
         let (old, passed) = (self.old.min(self.replicas), now.saturating_duration_since(self.since));
-        match self.ready {
-            Ready::After(delay) if surplus > Duration::ZERO && old == self.replicas => {
-                self.rolling(passed, delay, surplus)
-            }
-            Ready::After(delay) if passed >= delay => self.replicas,
-            Ready::Until(end) if passed < end => self.replicas,
-            Ready::Until(end) if end > Duration::ZERO => 0,
-            _ => old,
+        let delay = match self.ready {
+            Ready::Never | Ready::Until(Duration::ZERO) => return old,
+            Ready::Until(end) if passed >= end => return 0,
+            Ready::Until(_) => Duration::ZERO,
+            Ready::After(delay) => delay,
+        };
+        if surplus > Duration::ZERO && old == self.replicas {
+            self.rolling(passed, delay, surplus)
+        } else if passed >= delay {
+            self.replicas
+        } else {
+            old
         }
     }
 

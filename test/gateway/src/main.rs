@@ -33,6 +33,8 @@ Usage: local-gateway [OPTION]...
   --unreachable-image TEXT
                           with ce and faasd: images whose names contain this text cannot be looked up or pulled (repeatable)
   --ready-after DURATION  how long a deployed function takes to become available, such as 5s [0s]
+  --surplus DURATION      how long the old replica of an update stays available beside the new one: `availableReplicas` is
+                          above `replicas` [as in a real Kubernetes, 40ms]
 
   --workspace NAME        the Bitbucket workspace whose tokens are trusted [acme]
   --branch NAME           the token's branch [main]
@@ -60,6 +62,7 @@ struct Options {
     flavour: Flavour,
     unreachable_images: Vec<String>,
     ready_after: Duration,
+    surplus: Option<Duration>,
     workspace: String,
     branch: String,
     tag: bool,
@@ -82,6 +85,7 @@ impl Default for Options {
             flavour: Flavour::Enterprise,
             unreachable_images: Vec::new(),
             ready_after: Duration::ZERO,
+            surplus: None,
             workspace: "acme".to_owned(),
             branch: "main".to_owned(),
             tag: false,
@@ -114,11 +118,8 @@ impl Options {
                 }
                 Long("flavour") => options.flavour = parser.value()?.parse()?,
                 Long("unreachable-image") => options.unreachable_images.push(parser.value()?.string()?),
-                Long("ready-after") => {
-                    let duration =
-                        |text: &str| local_gateway::parse_duration(text).ok_or("write a duration such as 5s");
-                    options.ready_after = parser.value()?.parse_with(duration)?;
-                }
+                Long("ready-after") => options.ready_after = parser.value()?.parse_with(duration)?,
+                Long("surplus") => options.surplus = Some(parser.value()?.parse_with(duration)?),
                 Long("workspace") => options.workspace = parser.value()?.string()?,
                 Long("branch") => options.branch = parser.value()?.string()?,
                 Long("tag") => options.tag = true,
@@ -146,6 +147,9 @@ impl Options {
             .ready(Ready::After(self.ready_after))
             .flavour(self.flavour)
             .record(false);
+        if let Some(surplus) = self.surplus {
+            builder = builder.surplus(surplus);
+        }
         if let Some(url) = &self.public_url {
             builder = builder.public_url(url);
         }
@@ -193,6 +197,10 @@ impl Options {
         }
         token.mint()
     }
+}
+
+fn duration(text: &str) -> Result<Duration, &'static str> {
+    local_gateway::parse_duration(text).ok_or("write a duration such as 5s")
 }
 
 fn main() -> ExitCode {

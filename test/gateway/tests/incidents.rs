@@ -61,6 +61,26 @@ async fn rolling_update_shows_a_surplus_for_each_replica() {
 }
 
 #[tokio::test]
+async fn surplus_is_the_default_on_kubernetes_and_never_seen_with_faasd() {
+    for (flavour, expected) in
+        [(Flavour::Enterprise, &[1, 2, 1][..]), (Flavour::Ce, &[1, 2, 1]), (Flavour::Faasd, &[0, 1])]
+    {
+        let gateway = with(flavour, |builder| builder.ready_of("acme/f:2", Ready::After(SOON)));
+        gateway.put_function(&function(1));
+        assert!(deploy(&gateway, "PUT", 2).await.0 < 300);
+        assert_eq!(counts(&gateway, 1, expected.len()).await, expected);
+    }
+}
+
+#[tokio::test]
+async fn update_that_crashes_after_it_was_ready_shows_a_surplus_first() {
+    let gateway = with(Flavour::Ce, |builder| builder.ready_of("acme/f:2", Ready::Until(2 * SOON)).surplus(SOON));
+    gateway.put_function(&function(1));
+    assert_eq!(deploy(&gateway, "PUT", 2).await.0, 202);
+    assert_eq!(counts(&gateway, 0, 3).await, [2, 1, 0]);
+}
+
+#[tokio::test]
 async fn update_that_never_starts_shows_no_surplus() {
     for ready in [Ready::Never, Ready::Until(Duration::ZERO)] {
         let gateway = with(Flavour::Ce, |builder| builder.ready_of("acme/f:2", ready).surplus(SOON));

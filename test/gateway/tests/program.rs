@@ -65,6 +65,7 @@ fn invalid_argument_is_reported() {
             &["--ready-after", "soon"][..],
             "local-gateway: cannot parse argument \"soon\": write a duration such as 5s\n",
         ),
+        (&["--surplus", "40"][..], "local-gateway: cannot parse argument \"40\": write a duration such as 5s\n"),
         (&["--listen", "127.0.0.1:0", "--iam", "/nowhere"][..], "local-gateway: `/nowhere`: No such file or directory"),
     ] {
         let output = Command::new(env!("CARGO_BIN_EXE_local-gateway")).args(arguments).output().unwrap();
@@ -72,6 +73,24 @@ fn invalid_argument_is_reported() {
         assert!(stderr.starts_with(message), "{stderr}");
         assert_eq!(output.status.code(), Some(1));
     }
+}
+
+#[tokio::test]
+async fn surplus_is_an_option() {
+    let program = Program::start(&["--listen", "127.0.0.1:0", "--flavour", "ce", "--surplus", "1h"], 4);
+    let gateway = local_gateway::Gateway::builder().start().unwrap();
+    let (user, password) = (program.value("user"), Some(program.value("password")));
+    let request = |method: reqwest::Method, path: &str| {
+        let url = format!("{}/system/{path}", program.value("gateway"));
+        client(&gateway).request(method, url).basic_auth(user, password)
+    };
+    let function = serde_json::json!({"service": "f", "image": "f", "labels": {}, "annotations": {}});
+    for method in [reqwest::Method::POST, reqwest::Method::PUT] {
+        assert_eq!(request(method, "functions").json(&function).send().await.unwrap().status(), 202);
+    }
+    let status: serde_json::Value =
+        request(reqwest::Method::GET, "function/f").send().await.unwrap().json().await.unwrap();
+    assert_eq!((&status["replicas"], &status["availableReplicas"]), (&1.into(), &2.into()));
 }
 
 #[tokio::test]
