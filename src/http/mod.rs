@@ -2,7 +2,6 @@
 
 pub(crate) mod cause;
 pub(crate) mod client;
-pub(crate) mod fetch;
 pub(crate) mod responder;
 pub(crate) mod retry;
 pub(crate) mod service;

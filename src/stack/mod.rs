@@ -9,7 +9,6 @@ pub mod envsubst;
 mod files;
 mod kubernetes;
 pub(crate) mod labels;
-mod lints;
 mod resolve;
 mod schema;
 #[cfg(test)]

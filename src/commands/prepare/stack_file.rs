@@ -8,9 +8,9 @@ use std::sync::Arc;
 use url::Url;
 
 use super::secrets::{Tokens, WantedSecret};
-use super::stack_paths::{StackPath, named_files};
+use super::stack_paths::{StackPath, fetch, named_files};
 use super::{Preparation, Rejected};
-use crate::config::{self, Config, Credentials, Deploy, Selection, TagFormat, Task};
+use crate::config::{self, Credentials, Deploy, Selection, TagFormat, Task};
 use crate::console::log::quote;
 use crate::diagnostic::{Diagnostic, Explain as _, Severity};
 use crate::files::input;
@@ -19,7 +19,6 @@ use crate::function::image::Reference;
 use crate::gateway::Gateway;
 use crate::gateway::provider::Provider;
 use crate::http::client::SafeUrl;
-use crate::http::fetch::{self, fetch};
 use crate::image_tag::git;
 use crate::image_tag::handler_digest;
 use crate::stack::envsubst::Lookup;
@@ -167,10 +166,8 @@ impl Preparation<'_> {
         }
         // What is wrong with it is a problem of its own.
         let Some(ca_cert) = self.ca_cert() else { return Ok(None) };
-        let Config { timeout, retries, .. } = *self.config;
-        let limits = fetch::Limits { timeout, retries, size: stack::MAX_FILE };
         let text = tokio::select! {
-            text = fetch(&url, ca_cert.as_ref(), limits, self.shutdown) => text?,
+            text = fetch(&url, ca_cert.as_ref(), self.config, self.shutdown) => text?,
             _ = self.shutdown.grace_over() => return Err(Diagnostic::error("the run was stopped")),
         };
         let name = SafeUrl(&url).to_string();

@@ -1,17 +1,25 @@
-//! From the items of `STACK_FILE` to the files that they name: paths, patterns and URLs, and what was probably meant.
+//! From the items of `STACK_FILE` to the files that they name: paths, patterns, what was probably meant, and the text at a URL.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use glob::{MatchOptions, Pattern, glob_with};
 use url::Url;
 
 use super::STACK_FILES;
+use crate::config::Config;
 use crate::console::log::{self, quote, whole_or_length};
+use crate::console::redact::Secret;
 use crate::diagnostic::Diagnostic;
 use crate::files::input;
-use crate::http::client::SafeUrl;
+use crate::http::cause::Cause;
+use crate::http::client::{self, SafeUrl};
+use crate::http::retry::{self, Attempt, Retries, is_transient_response, wait_after};
+use crate::http::tls::CaCert;
+use crate::shutdown::Shutdown;
+use crate::stack;
 
 /// More stack files are a pattern that matches too much.
 const MAX_FILES: usize = 1000;
@@ -170,6 +178,62 @@ fn both_defaults(clone_dir: Option<&Path>) -> Option<String> {
             "both `{first}` and `{second}` exist, and `{first}` is used: write `STACK_FILE: {second}` if that was meant"
         )
     })
+}
+
+/// The text at an `https://` URL; no token goes with the request.
+pub(super) async fn fetch(
+    url: &Url,
+    ca_cert: Option<&CaCert>,
+    config: &Config,
+    shutdown: &Shutdown,
+) -> Result<Vec<u8>, Diagnostic> {
+    hide(url);
+    let http = client::build(client::verifying(ca_cert, config.timeout));
+    let attempt = async |number| match once(&http, url, config.timeout, number).await {
+        Ok(text) => Attempt { result: Ok(text), retry: None },
+        Err((reason, wait)) => {
+            let error = format!("`{}` could not be fetched: {reason}", SafeUrl(url));
+            Attempt { retry: wait.map(|wait| (wait, error.clone())), result: Err(Diagnostic::error(error)) }
+        }
+    };
+    Retries::new(config.retries, shutdown).run(attempt).await
+}
+
+/// Hides the parts of a URL that may be secrets wherever they appear from now on.
+fn hide(url: &Url) {
+    let values = url.query_pairs().map(|(_, value)| value.into_owned());
+    let parts = url.query().map(str::to_owned).into_iter().chain(values).chain(url.password().map(str::to_owned));
+    // Shorter ones occur anywhere.
+    parts.filter(|part| part.len() >= 8).for_each(|part| drop(Secret::new(part)));
+}
+
+/// One request. A failure comes with the wait before retry `number` if it is transient.
+async fn once(
+    http: &reqwest::Client,
+    url: &Url,
+    timeout: Duration,
+    number: u32,
+) -> Result<Vec<u8>, (String, Option<Duration>)> {
+    let failed = |error: reqwest::Error| {
+        let cause = Cause::of(&error, timeout);
+        (cause.to_string(), cause.is_transient().then(|| retry::backoff(number)))
+    };
+    let mut response = http.get(url.clone()).send().await.map_err(failed)?;
+    let status = response.status();
+    if status.is_redirection() {
+        // Not followed: the pipeline names the hosts that the pipe talks to.
+        let location = url.join(&client::location(response.headers()));
+        let location = location.map_or_else(|_| "another address".to_owned(), |url| format!("`{}`", SafeUrl(&url)));
+        return Err((format!("it redirects to {location}: write that URL, or the path of a file in the clone"), None));
+    }
+    if !status.is_success() {
+        let wait = is_transient_response(&response).then(|| wait_after(response.headers(), number));
+        return Err((format!("the server returned {status}"), wait));
+    }
+    match client::read(&mut response, stack::MAX_FILE).await.map_err(failed)? {
+        (text, false) => Ok(text),
+        _ => Err((format!("it is larger than {} KiB", stack::MAX_FILE / 1024), None)),
+    }
 }
 
 #[cfg(test)]
