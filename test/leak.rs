@@ -362,7 +362,7 @@ fn password_in_a_url_is_not_printed() {
         run("OPENFAAS_URL", address).says("use `OPENFAAS_USERNAME`").does_not_say("p4ssword");
     }
     for address in ["https://someone:p4ssword@127.0.0.1:1/stack.yml", "https://someone:p4ssword@["] {
-        run("STACK_FILE", address).says("WARNING: `STACK_FILE`: ").does_not_say("p4ssword");
+        run("STACK_FILE", address).says("ERROR: `STACK_FILE`: ").does_not_say("p4ssword");
     }
     run("STACK_FILE", "https://t0ken-t0ken@127.0.0.1:1/stack.yml").says("could not be fetched").does_not_say("t0ken");
 }
