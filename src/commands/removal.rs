@@ -81,11 +81,11 @@ pub(crate) async fn left_over(
         let owners: Vec<&str> = files.filter_map(|file| file.owner.as_deref()).collect();
         let is_wanted = |status: &Status| {
             let is_left_over = owners.iter().any(|owner| is_left_over(status, namespace, owner, &named));
-            is_left_over && options.selects(&status.name) && is_name(&status.name)
+            is_left_over && options.selects(&status.spec.service) && is_name(&status.spec.service)
         };
         for status in gateway.list(namespace, is_wanted).await? {
-            let reported = Some(status.namespace).filter(|reported| !reported.is_empty());
-            found.insert((namespace.map(str::to_owned).or(reported), status.name));
+            let reported = status.spec.namespace.filter(|reported| !reported.is_empty());
+            found.insert((namespace.map(str::to_owned).or(reported), status.spec.service));
         }
     }
     Ok(found.into_iter().map(|(namespace, name)| FunctionName { name, namespace }).collect())
@@ -96,11 +96,11 @@ pub(crate) async fn left_over(
 /// If the stack file has no namespace, a function of the same name in any namespace counts as the one that it names: it is
 /// safer to keep one too many.
 fn is_left_over(status: &Status, namespace: Option<&str>, owner: &str, named: &[FunctionName]) -> bool {
-    let is_named = named.iter().filter(|target| target.name == status.name).any(|target| {
+    let is_named = named.iter().filter(|target| target.name == status.spec.service).any(|target| {
         let of_target = target.namespace.as_deref();
-        of_target.is_none() || of_target == namespace || of_target == Some(status.namespace.as_str())
+        of_target.is_none() || of_target == namespace || of_target == status.spec.namespace.as_deref()
     });
-    status.labels.get(labels::OWNER).is_some_and(|value| value == owner) && !is_named
+    status.spec.labels.get(labels::OWNER).is_some_and(|value| value == owner) && !is_named
 }
 
 /// True if a function can have this name. No request is sent for another one, whatever a gateway lists.
@@ -112,15 +112,17 @@ fn is_name(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::function::api::Deployment;
 
     fn status(name: &str, label: Option<&str>) -> Status {
         let labels = label.map(|value| (labels::OWNER.to_owned(), value.to_owned()));
-        Status {
-            name: name.to_owned(),
-            namespace: "openfaas-fn".to_owned(),
+        let spec = Deployment {
+            service: name.to_owned(),
+            namespace: Some("openfaas-fn".to_owned()),
             labels: labels.into_iter().collect(),
-            ..Status::default()
-        }
+            ..Deployment::default()
+        };
+        Status { spec, ..Status::default() }
     }
 
     fn named(namespace: Option<&str>) -> [FunctionName; 1] {

@@ -119,7 +119,7 @@ pub(crate) async fn delete_namespaces(
                     };
                 }
                 left => {
-                    let left = log::names(left.iter().map(|status| &status.name), MOST_NAMED);
+                    let left = log::names(left.iter().map(|status| &status.spec.service), MOST_NAMED);
                     format!("it still has functions: {left}")
                 }
             },

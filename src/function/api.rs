@@ -11,11 +11,14 @@ const BILLION: u128 = 1_000_000_000;
 
 /// A function as it is sent to `/system/functions` (faas-provider, `types.FunctionDeployment`).
 ///
-/// `labels` and `annotations` are always sent, every other field only if it has a value.
+/// `labels` and `annotations` are always sent, every other field only if it has a value. Go writes `null` for an empty map or list.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Deployment {
+    /// A status has it as `name`.
+    #[serde(alias = "name")]
     pub service: String,
+    #[serde(deserialize_with = "or_default")]
     pub image: String,
     /// The OpenFaaS namespace; the gateway's default if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -23,13 +26,15 @@ pub struct Deployment {
     /// The command the watchdog starts (`fprocess`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub env_process: Option<String>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "or_default")]
     pub env_vars: BTreeMap<String, String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "or_default")]
     pub constraints: Vec<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "or_default")]
     pub secrets: Vec<String>,
+    #[serde(deserialize_with = "or_default")]
     pub labels: BTreeMap<String, String>,
+    #[serde(deserialize_with = "or_default")]
     pub annotations: BTreeMap<String, String>,
     /// The most a replica may use.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -37,7 +42,7 @@ pub struct Deployment {
     /// The resources reserved for a replica.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requests: Option<Resources>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(skip_serializing_if = "std::ops::Not::not", deserialize_with = "or_default")]
     pub read_only_root_filesystem: bool,
 }
 
@@ -68,29 +73,9 @@ pub struct Resources {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Status {
-    pub(crate) name: String,
-    #[serde(deserialize_with = "or_default")]
-    pub(crate) namespace: String,
-    #[serde(deserialize_with = "or_default")]
-    pub(crate) image: String,
-    #[serde(deserialize_with = "or_default")]
-    pub(crate) env_process: String,
-    #[serde(deserialize_with = "or_default")]
-    pub(crate) env_vars: BTreeMap<String, String>,
-    #[serde(deserialize_with = "or_default")]
-    pub(crate) constraints: Vec<String>,
-    #[serde(deserialize_with = "or_default")]
-    pub(crate) secrets: Vec<String>,
-    #[serde(deserialize_with = "or_default")]
-    pub(crate) labels: BTreeMap<String, String>,
-    #[serde(deserialize_with = "or_default")]
-    pub(crate) annotations: BTreeMap<String, String>,
-    /// The most a replica may use.
-    pub(crate) limits: Option<Resources>,
-    /// The resources reserved for a replica.
-    pub(crate) requests: Option<Resources>,
-    #[serde(deserialize_with = "or_default")]
-    pub(crate) read_only_root_filesystem: bool,
+    /// With what the provider added to it.
+    #[serde(flatten)]
+    pub(crate) spec: Deployment,
     /// Replicas wanted; 0 if it is scaled to zero.
     #[serde(deserialize_with = "or_default")]
     pub(crate) replicas: u64,
@@ -109,23 +94,15 @@ impl Status {
     /// annotations `prometheus.io.scrape` and `com.openfaas.function.spec`; `fprocess` among the environment variables; a
     /// quantity `0` for one that was not given.
     pub(crate) fn deployment(&self) -> Deployment {
-        let mut deployment = Deployment {
-            service: self.name.clone(),
-            image: self.image.clone(),
-            namespace: Some(self.namespace.clone()).filter(|namespace| !namespace.is_empty()),
-            env_process: Some(self.env_process.clone()).filter(|command| !command.is_empty()),
-            env_vars: self.env_vars.clone(),
-            constraints: self.constraints.clone(),
-            secrets: self.secrets.clone(),
-            labels: self.labels.clone(),
-            annotations: self.annotations.clone(),
-            limits: self.limits.as_ref().and_then(Resources::given),
-            requests: self.requests.as_ref().and_then(Resources::given),
-            read_only_root_filesystem: self.read_only_root_filesystem,
-        };
-        deployment.env_vars.retain(|name, value| name != "fprocess" || *value != self.env_process);
+        let mut deployment = self.spec.clone();
+        deployment.namespace.take_if(|namespace| namespace.is_empty());
+        deployment.env_process.take_if(|command| command.is_empty());
+        deployment.limits = deployment.limits.and_then(Resources::given);
+        deployment.requests = deployment.requests.and_then(Resources::given);
+        let command = self.spec.env_process.as_deref().unwrap_or_default();
+        deployment.env_vars.retain(|name, value| name != "fprocess" || value != command);
         deployment.labels.retain(|key, value| match key.as_str() {
-            "faas_function" | "app" | "controller" => *value != self.name,
+            "faas_function" | "app" | "controller" => *value != self.spec.service,
             "uid" => !value.bytes().all(|byte| byte.is_ascii_digit()),
             _ => true,
         });
@@ -140,10 +117,9 @@ impl Status {
 
 impl Resources {
     /// Without empty and zero quantities; absent if none is left.
-    fn given(&self) -> Option<Self> {
-        let given = |quantity: &Option<String>| quantity.clone().filter(|text| !text.is_empty() && text != "0");
-        let resources = Self { memory: given(&self.memory), cpu: given(&self.cpu) };
-        (resources != Self::default()).then_some(resources)
+    fn given(self) -> Option<Self> {
+        let given = |quantity: Option<String>| quantity.filter(|text| !text.is_empty() && text != "0");
+        Some(Self { memory: given(self.memory), cpu: given(self.cpu) }).filter(|given| *given != Self::default())
     }
 }
 
@@ -226,7 +202,10 @@ mod tests {
     fn labels_that_a_user_may_have_written_are_kept() {
         let labels = [("app", "shop"), ("uid", "blue"), ("controller", "")];
         let labels: BTreeMap<_, _> = labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
-        let status = Status { name: "f".to_owned(), labels: labels.clone(), ..Status::default() };
+        let status = Status {
+            spec: Deployment { service: "f".to_owned(), labels: labels.clone(), ..Deployment::default() },
+            ..Status::default()
+        };
         assert_eq!(status.deployment().labels, labels);
     }
 

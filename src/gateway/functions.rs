@@ -242,10 +242,7 @@ impl<'de> Visitor<'de> for &mut Kept<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
         while let Some(text) = elements.next_element::<&RawValue>()?.map(RawValue::get) {
-            // Text first: its length bounds what it becomes. An array would be taken for the fields of a function.
-            if !text.starts_with('{') {
-                return Err(A::Error::custom("not an object"));
-            }
+            // Text first: its length bounds what it becomes.
             self.is_too_much = text.len() > ELEMENT_LIMIT;
             if !self.is_too_much {
                 let function = serde_json::from_str(text).map_err(|_| A::Error::custom("not a function"))?;
@@ -277,8 +274,8 @@ mod tests {
 
     /// The names of the elements with an image `yes`.
     fn kept(text: &str) -> Result<Vec<String>, ShapeError> {
-        let functions = read_list(text.as_bytes(), &|status| status.image == "yes")?;
-        Ok(functions.into_iter().map(|status| status.name).collect())
+        let functions = read_list(text.as_bytes(), &|status| status.spec.image == "yes")?;
+        Ok(functions.into_iter().map(|status| status.spec.service).collect())
     }
 
     #[test]

@@ -124,9 +124,9 @@ impl Reported {
     /// With the fields that this status shows.
     fn seen_in(self, status: &Status) -> Self {
         Self {
-            environment: self.environment || !status.env_vars.is_empty(),
-            constraints: self.constraints || !status.constraints.is_empty(),
-            read_only_root: self.read_only_root || status.read_only_root_filesystem,
+            environment: self.environment || !status.spec.env_vars.is_empty(),
+            constraints: self.constraints || !status.spec.constraints.is_empty(),
+            read_only_root: self.read_only_root || status.spec.read_only_root_filesystem,
             ..self
         }
     }

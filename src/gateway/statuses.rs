@@ -172,7 +172,7 @@ impl<'a> Statuses<'a> {
         let names: BTreeSet<&str> = targets.iter().map(|target| target.name.as_str()).collect();
         let wanted = |status: &Status| {
             self.lists_replicas.set(self.lists_replicas.get() || status.available_replicas > 0);
-            names.contains(status.name.as_str())
+            names.contains(status.spec.service.as_str())
         };
         // Single functions are requested instead.
         let repeat = if self.repeat == Repeat::Always { Repeat::NotIfUnderWay } else { self.repeat };
@@ -182,7 +182,7 @@ impl<'a> Statuses<'a> {
         let (functions, size) = listed?;
         self.sizes.borrow_mut().insert(namespace.map(str::to_owned), size);
         let mut statuses: BTreeMap<String, Status> =
-            functions.into_iter().map(|status| (status.name.clone(), status)).collect();
+            functions.into_iter().map(|status| (status.spec.service.clone(), status)).collect();
         let listed = targets.iter().map(|target| (*target, statuses.remove(&target.name)));
         Ok(join_all(listed.map(|(target, status)| self.with_replicas(target, status))).await)
     }

@@ -216,8 +216,8 @@ impl Refusal<'_> {
     /// Similar names, if listing is permitted.
     async fn not_found(&self) -> String {
         let (function, gateway) = (self.call.function, self.caller.gateway);
-        let distance = |listed: &Status| strsim::osa_distance(&listed.name, &function.name);
-        let is_near = |listed: &Status| distance(listed) <= listed.name.len() / 3 + 1;
+        let distance = |listed: &Status| strsim::osa_distance(&listed.spec.service, &function.name);
+        let is_near = |listed: &Status| distance(listed) <= listed.spec.service.len() / 3 + 1;
         let Ok(mut near) = gateway.list(function.namespace.as_deref(), is_near).await else {
             let unknown = "there is no function with this name: check its name and namespace, and that it was deployed";
             // Community Edition's own words.
@@ -229,10 +229,10 @@ impl Refusal<'_> {
             };
         };
         near.sort_by_key(distance);
-        if near.first().is_some_and(|nearest| nearest.name == function.name) {
+        if near.first().is_some_and(|nearest| nearest.spec.service == function.name) {
             return "the function exists, so this is its own response: check the path".to_owned();
         }
-        let similar = log::names(near.iter().map(|listed| &listed.name), MOST_NAMED);
+        let similar = log::names(near.iter().map(|listed| &listed.spec.service), MOST_NAMED);
         let similar = if near.is_empty() { similar } else { format!("; similar names: {similar}") };
         let (name, namespace) = (quote(&function.name), quote(function.namespace()));
         format!("there is no function `{name}` in namespace `{namespace}`{similar}")

@@ -82,8 +82,8 @@ impl ReadinessTracker {
     }
 
     pub(super) fn look(&mut self, status: Option<&Status>, now: Instant) -> State {
-        self.seen = status.map(|status| (Replicas::from(status), status.image.clone()));
-        let Some(status) = status.filter(|status| is_same_image(&status.image, &self.image)) else {
+        self.seen = status.map(|status| (Replicas::from(status), status.spec.image.clone()));
+        let Some(status) = status.filter(|status| is_same_image(&status.spec.image, &self.image)) else {
             self.stable_since = None;
             return State::Waiting;
         };
@@ -131,6 +131,7 @@ impl ReadinessTracker {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::function::api::Deployment;
 
     const KUBERNETES: Rollout = Rollout::Kubernetes { settle: Some(Duration::from_secs(10)) };
     const FAASD: Rollout = Rollout::Faasd { lasting: Duration::from_secs(2) };
@@ -149,7 +150,7 @@ mod tests {
         let mut tracker = ReadinessTracker::new("acme/f:2", baseline, rollout);
         seen.iter().find_map(|(second, image, replicas, available_replicas)| {
             let status = Status {
-                image: (*image).to_owned(),
+                spec: Deployment { image: (*image).to_owned(), ..Deployment::default() },
                 replicas: *replicas,
                 available_replicas: *available_replicas,
                 ..Status::default()

@@ -108,7 +108,7 @@ impl Before {
             .filter_map(|(function, reading)| {
                 let status = reading.as_ref().ok()?.as_ref()?;
                 let is_sent = !only_changed || !self.reported.changes(status, &function.deployment).is_empty();
-                (is_sent && is_same_tag(&function.deployment.image, &status.image)).then_some(&function.deployment)
+                (is_sent && is_same_tag(&function.deployment.image, &status.spec.image)).then_some(&function.deployment)
             })
             .collect();
         let Some(first) = moved.first() else { return };
@@ -162,19 +162,20 @@ impl Rollback<'_> {
             }
             (_, Err(_)) => return left("the previous version is not known".to_owned()),
         };
-        let is_deployed = |now: &Status| outcome.image.as_ref().is_some_and(|image| is_same_image(&now.image, image));
+        let is_deployed =
+            |now: &Status| outcome.image.as_ref().is_some_and(|image| is_same_image(&now.spec.image, image));
         match (self.0.gateway.get(target, Repeat::Always).await, previous) {
             (Err(error), _) => {
                 left(format!("its current version is not known: {}", self.0.reporter.failed(&error).message))
             }
             (Ok(Some(now)), _) if !is_deployed(&now) => {
-                left(format!("it now runs image `{}`, which this run did not deploy", quote(&now.image)))
+                left(format!("it now runs image `{}`, which this run did not deploy", quote(&now.spec.image)))
             }
             (Ok(Some(now)), Some(status))
-                if is_same_tag(&now.image, &status.image)
+                if is_same_tag(&now.spec.image, &status.spec.image)
                     && compare(&now.deployment(), &status.deployment()).is_empty() =>
             {
-                left(format!("its image has the same name `{}` as before, {PIN}", quote(&status.image)))
+                left(format!("its image has the same name `{}` as before, {PIN}", quote(&status.spec.image)))
             }
             (Ok(_), Some(status)) => self.redeploy(target, status).await,
             (Ok(None), None) => RollbackResult::Deleted,
@@ -198,7 +199,7 @@ impl Rollback<'_> {
             }
             Ok(())
         };
-        let Err(error) = sent.await else { return RollbackResult::Redeployed(status.image.clone()) };
+        let Err(error) = sent.await else { return RollbackResult::Redeployed(status.spec.image.clone()) };
         let left = match gateway.get(target, Repeat::Always).await {
             // faasd removes a function before it creates its new version.
             Ok(None) => Left::Gone,

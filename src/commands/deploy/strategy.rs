@@ -138,7 +138,7 @@ impl Deployer<'_> {
         let now = self.session.gateway.get(wanted.target, Repeat::NotAfterTimeout).await;
         let previous = WantedFunction { target: wanted.target, deployment: &deployment, before: Some(&now) };
         match update(&self.session, &previous).await {
-            Ok(Update::Accepted) => Left::Restored(before.image.clone()),
+            Ok(Update::Accepted) => Left::Restored(before.spec.image.clone()),
             Ok(Update::NotFound) => self.restore(wanted).await,
             Err(_) => Left::Down,
         }
@@ -179,8 +179,9 @@ impl Deployer<'_> {
     }
 
     fn is_image_of(&self, wanted: &WantedFunction<'_>, status: &Status) -> bool {
-        let was_other = !matches!(wanted.before, Some(Ok(Some(before))) if is_same_image(&before.image, &status.image));
-        was_other && is_same_image(&wanted.deployment.image, &status.image)
+        let was_other =
+            !matches!(wanted.before, Some(Ok(Some(before))) if is_same_image(&before.spec.image, &status.spec.image));
+        was_other && is_same_image(&wanted.deployment.image, &status.spec.image)
     }
 
     async fn reported(&self, target: &FunctionName) -> Reported {
@@ -284,7 +285,7 @@ impl Deployer<'_> {
         }
         let previous = redeployment(wanted.target, status).to_json();
         match self.session.gateway.create(wanted.target, previous).await {
-            Ok(Creation::Accepted) => Left::Restored(status.image.clone()),
+            Ok(Creation::Accepted) => Left::Restored(status.spec.image.clone()),
             Ok(Creation::Exists { error, .. }) if error.says_being_deleted() => Left::Gone,
             Ok(Creation::Exists { .. }) => Left::Untouched,
             Err(_) => Left::Gone,
@@ -370,7 +371,7 @@ async fn outcome(session: &Session<'_>, wanted: &WantedFunction<'_>, error: &Err
 /// True if a function runs the new version: faasd creates it anew with each update.
 fn is_done(wanted: &WantedFunction<'_>, before: Option<&Status>, now: &Status) -> bool {
     let is_new = before.is_none_or(|before| before.created_at != now.created_at);
-    is_new && now.replicas > 0 && is_same_image(&now.image, &wanted.deployment.image)
+    is_new && now.replicas > 0 && is_same_image(&now.spec.image, &wanted.deployment.image)
 }
 
 /// True if a function is the one that ran before, as far as that is reported.

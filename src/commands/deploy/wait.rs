@@ -419,7 +419,7 @@ mod tests {
         let waited = outcomes.iter_mut().zip(functions).map(|(outcome, (_, seen))| {
             let mut tracker = ReadinessTracker::new("acme/f:2", UNKNOWN, Rollout::Kubernetes { settle: None });
             let status = seen.map(|(available_replicas, replicas)| Status {
-                image: "acme/f:2".to_owned(),
+                spec: Deployment { image: "acme/f:2".to_owned(), ..Deployment::default() },
                 available_replicas,
                 replicas,
                 ..Status::default()
