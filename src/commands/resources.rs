@@ -144,7 +144,7 @@ async fn each<T>(
 ) -> Vec<ResourceOutcome> {
     let is_unavailable = Cell::new(false);
     let run = async |(resource, given): (Resource, T)| {
-        let mut outcome = ResourceOutcome::new(resource);
+        let mut outcome = ResourceOutcome { resource, action: Action::NotStarted, problem: None };
         if let Some(failure) = session.shutdown.requested() {
             outcome.problem = Some(Diagnostic::new(failure, "the run was stopped"));
             return outcome;

@@ -46,9 +46,7 @@ pub(crate) async fn run(mut preparation: Preparation<'_>, whoami: &Whoami) -> Re
             not_written(whoami);
             password(&gateway, username).await.inspect_err(Diagnostic::log)
         }
-        (Credentials::IdToken, Err(error)) => {
-            Err(error.at(&gateway.address()).diagnostic()).inspect_err(Diagnostic::log)
-        }
+        (Credentials::IdToken, Err(error)) => Err(error.at(&gateway.address())).inspect_err(Diagnostic::log),
         (Credentials::IdToken, Ok(token)) => {
             let of_unread = wrong_stack.is_some() && whoami.function.is_none();
             let needs = (!of_unread).then(|| needs(whoami, loaded.as_ref()));
@@ -110,7 +108,7 @@ async fn explain(
     needs: Option<Vec<Grant>>,
 ) -> Result<(), Diagnostic> {
     let (address, build) = (gateway.address(), &config.build);
-    let claims = token.claims().map_err(|error| error.at(&address).diagnostic()).inspect_err(Diagnostic::log)?;
+    let claims = token.claims().map_err(|error| error.at(&address)).inspect_err(Diagnostic::log)?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     tracing::info!("the claims of the token, and how the gateway's IAM reads each");
     log::plain(remarks(&oidc::claims_table(&claims, &address, now)));
@@ -256,10 +254,10 @@ async fn explain_clouds(config: &Config, http: &ServiceClient, loaded: Option<&L
     let images: Vec<_> = loaded.into_iter().flat_map(Loaded::images).collect();
     let registries = Registries::new(http, &config.registries, Some(&step));
     let mut problems = Vec::new();
-    if let Some((aws, role)) = registries.aws().zip(config.registries.aws.as_ref()) {
+    if let Some((aws, role)) = registries.aws.as_ref().zip(config.registries.aws.as_ref()) {
         problems.extend(explain_aws(aws, role, &images, &step).await);
     }
-    if let Some((google, (provider, account))) = registries.google().zip(config.registries.google.as_ref()) {
+    if let Some((google, (provider, account))) = registries.google.as_ref().zip(config.registries.google.as_ref()) {
         problems.extend(explain_google(google, provider, account.as_ref(), &images, &step).await);
     }
     Diagnostic::worst(problems)

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use percent_encoding::percent_decode_str;
 
 use super::variables::{Entry, Variables};
-use super::{Auth, CallOptions, Invoke, PayloadSource, missing};
+use super::{Auth, BLANK, CallOptions, Invoke, PayloadSource};
 use crate::console::log::whole_or_length;
 use crate::console::redact::Secret;
 use crate::function::FunctionName;
@@ -215,7 +215,7 @@ fn header_map(entry: Entry<'_>) -> HeaderMap {
         // Such as `Bearer $TOKEN` without its value.
         let is_scheme = ["bearer", "basic", "token"].contains(&value.trim().to_ascii_lowercase().as_str());
         if value.trim().is_empty() || is_scheme {
-            entry.refuse(format!("`{}` {}", whole_or_length(&name), missing(true)));
+            entry.refuse(format!("`{}` {}", whole_or_length(&name), BLANK));
         }
         let parsed = HeaderName::from_bytes(name.as_bytes()).ok();
         match (parsed, HeaderValue::from_str(value.trim())) {

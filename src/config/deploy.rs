@@ -6,7 +6,7 @@ use regex_lite::Regex;
 
 use super::calls::{namespace, verify};
 use super::variables::{Entry, Variables};
-use super::{Deploy, ImagesFrom, Selection, Strategy, TagFormat, missing};
+use super::{BLANK, Deploy, ImagesFrom, Selection, Strategy, TagFormat};
 use crate::console::log::whole_or_length;
 use crate::console::redact::Secret;
 use crate::image_tag::git;
@@ -271,7 +271,7 @@ fn given_secrets(variables: Variables<'_>) -> Vec<GivenSecret> {
             variables.problems.borrow_mut().add(secret.variable(), message);
         };
         if is_empty {
-            refuse(missing(true));
+            refuse(BLANK);
             continue;
         }
         // It stays in the list, so that its file is checked too.

@@ -242,14 +242,10 @@ pub(crate) fn colour(environment: &Environment) -> bool {
     environment.get("NO_COLOR").is_none_or(str::is_empty) && !environment.is_garbled("NO_COLOR")
 }
 
-pub(crate) fn missing(blank: bool) -> &'static str {
-    if blank {
-        "is set but empty: check that the variable it refers to is defined for this deployment environment"
-    } else {
-        "is not set, neither in the step nor as a workspace, repository or deployment variable"
-    }
-}
-
+/// The problem with a variable that is blank, as `X: $UNSET` arrives.
+const BLANK: &str = "is set but empty: check that the variable it refers to is defined for this deployment environment";
+pub(crate) const NOT_SET: &str =
+    "is not set, neither in the step nor as a workspace, repository or deployment variable";
 pub(crate) const NOT_UTF8: &str = "is not UTF-8 text";
 
 #[cfg(test)]

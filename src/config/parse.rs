@@ -11,8 +11,8 @@ use super::calls::{function, gateway_headers, invoke};
 use super::deploy::{deploy, matches_all, repository_if, selection};
 use super::variables::{Entry, VARIABLES, Values, Variables};
 use super::{
-    Config, Credentials, Environment, Invalid, Login, NOT_UTF8, Problems, Remove, Task, Whoami, gateway_url, lints,
-    list, missing, secrets,
+    BLANK, Config, Credentials, Environment, Invalid, Login, NOT_UTF8, Problems, Remove, Task, Whoami, gateway_url,
+    lints, list, secrets,
 };
 use crate::cloud::RegistryLogin;
 use crate::cloud::aws::RoleArn;
@@ -104,7 +104,7 @@ fn check_removal(variables: Variables<'_>) {
     const ALL: &str = "or remove it to remove all functions of the stack file";
     let (filter, regex, stack_file) = (variables.filter(), variables.regex(), variables.stack_file());
     for entry in [filter, regex].into_iter().filter(Entry::is_blank) {
-        entry.refuse(format!("{}, {ALL}", missing(true)));
+        entry.refuse(format!("{}, {ALL}", BLANK));
     }
     let is_any = |pattern: &str| pattern.bytes().all(|byte| byte == b'*');
     // As `$PREFIX*` and `^$PREFIX` are if the variable has no value.
@@ -118,7 +118,7 @@ fn check_removal(variables: Variables<'_>) {
         ));
     }
     if (stack_file.is_blank() || stack_file.is_a_list()) && stack_file.list().is_empty() && !stack_file.is_wrong() {
-        stack_file.refuse(format!("{}, or remove it to use the default stack file", missing(true)));
+        stack_file.refuse(format!("{}, or remove it to use the default stack file", BLANK));
     }
     if let Some(name) = variables.function().value {
         let message = "does not select what `COMMAND: remove` deletes, which is all that the stack file names: write";

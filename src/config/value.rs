@@ -6,6 +6,7 @@ use std::time::Duration;
 use url::{Host, Url};
 
 use super::variables::Entry;
+use super::{BLANK, NOT_SET};
 use crate::console::log::whole_or_length;
 use crate::http::client::{is_cluster_name, is_local};
 use crate::text::variable_name;
@@ -22,7 +23,7 @@ impl<'a> Entry<'a> {
 
     pub(super) fn required(&self) -> Option<&'a str> {
         if self.value.is_none() {
-            self.refuse(super::missing(self.is_blank()));
+            self.refuse(if self.is_blank() { BLANK } else { NOT_SET });
         }
         self.value
     }

@@ -100,12 +100,8 @@ pub(crate) fn names(names: impl IntoIterator<Item = impl AsRef<str>>, most: usiz
 }
 
 /// [`whole_or_length`] that is only built when it is shown: most messages never are.
-pub(crate) struct WholeOrLength<'a>(pub &'a str);
-
-impl fmt::Display for WholeOrLength<'_> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&whole_or_length(self.0))
-    }
+pub(crate) fn shown_later(text: &str) -> impl fmt::Display {
+    fmt::from_fn(move |f| f.write_str(&whole_or_length(text)))
 }
 
 /// A text on one line, with secrets masked and control characters made visible.

@@ -193,10 +193,6 @@ pub(crate) struct ResourceOutcome {
 }
 
 impl ResourceOutcome {
-    pub(crate) fn new(resource: Resource) -> Self {
-        Self { resource, action: Action::NotStarted, problem: None }
-    }
-
     pub(crate) fn verdict(&self) -> Verdict {
         self.action.verdict(self.problem.as_ref())
     }
@@ -241,10 +237,6 @@ pub(crate) struct CallOutcome {
 }
 
 impl CallOutcome {
-    pub(crate) fn planned(call: String, function: FunctionName, method: String, url: String) -> Self {
-        Self { call, function, method, url, ..Self::default() }
-    }
-
     pub(crate) fn verdict(&self) -> Verdict {
         match &self.problem {
             Some(_) => Verdict::Failed,

@@ -15,7 +15,7 @@ use super::error::ShapeError;
 use super::{ApiCall, Error, Gateway, Response};
 use crate::console::log;
 use crate::console::redact::Secret;
-use crate::diagnostic::{Diagnostic, Explain as _, Failure, Severity};
+use crate::diagnostic::{Diagnostic, Failure, Severity};
 use crate::function::FunctionName;
 use crate::http::client::secret_header;
 use crate::http::responder::Responder;
@@ -146,7 +146,7 @@ impl Gateway {
     }
 
     fn unusable(&self, error: &TokenError) -> Error {
-        Error::not_sent(error.at(&self.address()).diagnostic())
+        Error::not_sent(error.at(&self.address()))
     }
 
     /// The system token or the password; a token is exchanged again if it is about to expire.

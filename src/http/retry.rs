@@ -79,20 +79,14 @@ pub(crate) struct Retries {
     most: u32,
     shutdown: Shutdown,
     budget: Mutex<Budget>,
-    /// By the number of the retry and what is said of the failure: what the next line of the log is about.
-    rounds: Mutex<BTreeMap<(u32, String), Round>>,
-}
-
-/// Requests that failed alike at about the same time, before the same retry.
-struct Round {
-    requests: usize,
-    shortest: Duration,
-    longest: Duration,
+    /// The waits of requests that failed alike at about the same time, which share a line of the log: by the number of the retry
+    /// and what is said of the failure.
+    rounds: Mutex<BTreeMap<(u32, String), Vec<Duration>>>,
 }
 
 impl Retries {
     pub(crate) fn new(most: u32, shutdown: &Shutdown) -> Self {
-        let budget = Mutex::new(Budget::new(LONGEST_ASKED.saturating_mul(most)));
+        let budget = Mutex::new(Budget { left: LONGEST_ASKED.saturating_mul(most), waiting_until: None });
         Self { most, shutdown: shutdown.clone(), budget, rounds: Mutex::default() }
     }
 
@@ -130,22 +124,18 @@ impl Retries {
     /// Notes a retry; returns whether it is the first of its round, which logs them all.
     fn note(&self, said: &str, number: u32, wait: Duration) -> bool {
         let mut rounds = self.rounds.lock().unwrap_or_else(PoisonError::into_inner);
-        let round =
-            rounds.entry((number, said.to_owned())).or_insert(Round { requests: 0, shortest: wait, longest: wait });
-        *round = Round {
-            requests: round.requests + 1,
-            shortest: round.shortest.min(wait),
-            longest: round.longest.max(wait),
-        };
-        round.requests == 1
+        let waits = rounds.entry((number, said.to_owned())).or_default();
+        waits.push(wait);
+        waits.len() == 1
     }
 
     /// One line for all requests that failed alike.
     fn log(&self, said: &str, number: u32) {
         let mut rounds = self.rounds.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(round) = rounds.remove(&(number, said.to_owned())) else { return };
-        let requests = if round.requests > 1 { format!("{} requests: ", round.requests) } else { String::new() };
-        let (shortest, longest) = (log::duration(round.shortest), log::duration(round.longest));
+        let waits = rounds.remove(&(number, said.to_owned())).unwrap_or_default();
+        let (Some(shortest), Some(longest)) = (waits.iter().min(), waits.iter().max()) else { return };
+        let requests = if waits.len() > 1 { format!("{} requests: ", waits.len()) } else { String::new() };
+        let [shortest, longest] = [shortest, longest].map(|wait| log::duration(*wait));
         let wait = if shortest == longest { shortest } else { format!("{shortest} to {longest}") };
         tracing::warn!("{requests}{said}; retrying in {wait} ({number} of {})", self.most);
     }
@@ -167,10 +157,6 @@ struct Budget {
 }
 
 impl Budget {
-    fn new(limit: Duration) -> Self {
-        Self { left: limit, waiting_until: None }
-    }
-
     /// True if there is time for a wait that begins now.
     fn take(&mut self, now: Instant, wait: Duration) -> bool {
         let until = now + wait;
@@ -234,7 +220,7 @@ mod tests {
     fn waiting_for_retries_is_bounded_however_many_requests_wait() {
         let start = Instant::now();
         let second = |number| start + Duration::from_secs(number);
-        let mut budget = Budget::new(Duration::from_secs(10));
+        let mut budget = Budget { left: Duration::from_secs(10), waiting_until: None };
         // Side by side they take no more time than one alone.
         assert!((0..100).all(|_| budget.take(second(0), Duration::from_secs(4))));
         assert!(budget.take(second(2), Duration::from_secs(4)));

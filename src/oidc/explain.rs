@@ -40,62 +40,57 @@ impl Reason {
         }
     }
 
+    /// What a finding has to be about to explain the refusal, and the remedy if there is none.
+    fn causes(self) -> (&'static [Subject], &'static str) {
+        match self {
+            Self::NoIam => (&[], NO_IAM),
+            Self::NoRole => (&[Subject::Repository, Subject::Branch], NO_ROLE),
+            Self::Issuer => (&[Subject::Issuer, Subject::Repository], UNKNOWN_ISSUER),
+            Self::Audience => (&[Subject::Audience], OTHER_AUDIENCE),
+            Self::StaleKeys => (&[], STALE_KEYS),
+            Self::Expired => (&[Subject::Lifetime], EXPIRED),
+            Self::Signature => (&[Subject::Issuer, Subject::Repository], SIGNATURE),
+            Self::NotTheGateway => (&[], NOT_THE_GATEWAY),
+            Self::Unknown => (&[Subject::Issuer, Subject::Audience, Subject::Lifetime], UNKNOWN),
+        }
+    }
+
     /// The remedy, by the claims of the token if they explain the refusal.
     fn remedy(self, claims: &Claims, gateway: &str, now: u64, build: &BuildContext) -> String {
-        let subjects: &[Subject] = match self {
-            Self::NoIam | Self::StaleKeys | Self::NotTheGateway => &[],
-            Self::NoRole => &[Subject::Repository, Subject::Branch],
-            Self::Issuer | Self::Signature => &[Subject::Issuer, Subject::Repository],
-            Self::Audience => &[Subject::Audience],
-            Self::Expired => &[Subject::Lifetime],
-            Self::Unknown => &[Subject::Issuer, Subject::Audience, Subject::Lifetime],
-        };
-        let known = findings(claims, gateway, now, build);
+        let (subjects, remedy) = self.causes();
         let severity = if self == Self::Unknown { Severity::Warning } else { Severity::Note };
-        let known =
-            known.into_iter().filter(|(subject, finding)| subjects.contains(subject) && finding.severity >= severity);
+        let known = findings(claims, gateway, now, build).into_iter();
+        let known = known.filter(|(subject, finding)| subjects.contains(subject) && finding.severity >= severity);
         let mut known = known.map(|(_, finding)| format!("{}; {}", finding.message, finding.hint.unwrap_or_default()));
-        let remedy = match self {
-            Self::NoIam => {
-                return "the base path in `OPENFAAS_URL` is missing or wrong, or the gateway has no IAM: with OpenFaaS CE or \
-                        Standard, set `OPENFAAS_PASSWORD`; with Enterprise, set `iam.enabled` in its Helm chart"
-                    .to_owned();
-            }
+        match self {
             Self::NoRole => {
                 // The condition below would open deploys to whoever can push to the branch of a pull request.
                 let mut remedy = match &build.pull_request {
                     Some(id) => format!(
                         "this is the build of pull request `{}`: take the step out of `pull-requests`, or give it a Role of its \
-                         own, with another Policy\n{NO_ROLE}",
+                         own, with another Policy\n{remedy}",
                         quote(id)
                     ),
-                    None => NO_ROLE.to_owned(),
+                    None => remedy.to_owned(),
                 };
                 known.for_each(|finding| remedy.push_str(&format!("\n{finding}")));
-                return match resources::condition(claims, build) {
-                    Ok(condition) => {
-                        format!("{remedy}\na Role with this condition matches the step:\n{}", condition.trim_end())
-                    }
-                    Err(_) => remedy,
-                };
+                if let Ok(condition) = resources::condition(claims, build) {
+                    remedy.push_str("\na Role with this condition matches the step:\n");
+                    remedy.push_str(condition.trim_end());
+                }
+                remedy
             }
-            _ if let Some(finding) = known.next() => return finding,
-            Self::Issuer => {
-                let yaml = resources::issuer(claims, gateway, build);
-                return UNKNOWN_ISSUER.to_owned()
-                    + &yaml.map(|yaml| format!("\n{}", yaml.trim_end())).unwrap_or_default();
+            _ if let Some(finding) = known.next() => finding,
+            Self::Issuer if let Some(yaml) = resources::issuer(claims, gateway, build) => {
+                format!("{remedy}\n{}", yaml.trim_end())
             }
-            Self::Audience => OTHER_AUDIENCE,
-            Self::StaleKeys => STALE_KEYS,
-            Self::Expired => EXPIRED,
-            Self::Signature => SIGNATURE,
-            Self::NotTheGateway => NOT_THE_GATEWAY,
-            Self::Unknown => UNKNOWN,
-        };
-        remedy.to_owned()
+            _ => remedy.to_owned(),
+        }
     }
 }
 
+const NO_IAM: &str = "the base path in `OPENFAAS_URL` is missing or wrong, or the gateway has no IAM: with OpenFaaS CE or \
+    Standard, set `OPENFAAS_PASSWORD`; with Enterprise, set `iam.enabled` in its Helm chart";
 const NO_ROLE: &str = "the gateway trusts the issuer, but no Role matches the token: all conditions of one Role must match, \
     and UUIDs in them have braces";
 const UNKNOWN_ISSUER: &str = "the gateway does not know the issuer: apply a JwtIssuer whose `spec.iss` is exactly the token's \

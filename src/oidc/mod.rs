@@ -17,7 +17,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::console::redact::Secret;
-use crate::diagnostic::{Explain, Failure};
+use crate::diagnostic::{Diagnostic, Failure};
 
 pub(crate) use audience::{is_meant_for, workspace_audience};
 pub use claims::{Claims, decode_unverified};
@@ -115,29 +115,11 @@ pub enum TokenError {
 }
 
 impl TokenError {
-    /// For the gateway at this URL, which the remedy names.
-    pub fn at<'a>(&'a self, gateway: &'a str) -> Unusable<'a> {
-        Unusable { error: self, gateway }
-    }
-}
-
-/// There is no token that could be exchanged at a gateway.
-#[derive(Debug, thiserror::Error)]
-#[error("{error}")]
-pub struct Unusable<'a> {
-    error: &'a TokenError,
-    gateway: &'a str,
-}
-
-impl Explain for Unusable<'_> {
-    fn failure(&self) -> Failure {
-        Failure::Permission
-    }
-
-    fn hint(&self) -> Option<String> {
-        let block = audience::block(&[audience::wanted(self.gateway)]);
-        Some(match self.error {
-            TokenError::Empty => format!(
+    /// There is no token that could be exchanged at the gateway with this URL.
+    pub fn at(&self, gateway: &str) -> Diagnostic {
+        let block = audience::block(&[audience::wanted(gateway)]);
+        let hint = match self {
+            Self::Empty => format!(
                 "add an `oidc` block to the step; Bitbucket then passes the token by itself, without `{VARIABLE}` in \
                  `variables:`\n{block}\n    script:\n      - pipe: …\n\
                  OpenFaaS CE and Standard have no IAM: set `OPENFAAS_PASSWORD` there instead (an empty value counts as not set)"
@@ -146,6 +128,7 @@ impl Explain for Unusable<'_> {
                 "remove `{VARIABLE}` from the pipe's `variables:` and from the repository and workspace variables; Bitbucket \
                  passes it by itself if the step has\n{block}"
             ),
-        })
+        };
+        Diagnostic::new(Failure::Permission, self.to_string()).with_hint(hint)
     }
 }

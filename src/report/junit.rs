@@ -73,11 +73,11 @@ fn render(outcome: &Outcome) -> String {
     let cases = cases(outcome);
     let count = |verdict| cases.iter().filter(|case| case.verdict == verdict).count();
     let counts = format!(
-        r#"tests="{}" failures="{}" errors="0" skipped="{}" time="{}""#,
+        r#"tests="{}" failures="{}" errors="0" skipped="{}" time="{:.3}""#,
         cases.len(),
         count(Verdict::Failed),
         count(Verdict::Skipped),
-        Seconds(outcome.duration),
+        outcome.duration.as_secs_f64(),
     );
     let mut xml = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
     let _ = writeln!(xml, r#"<testsuites name="openfaas-pipe" {counts}>"#);
@@ -98,10 +98,10 @@ impl<'a> Case<'a> {
     fn render(&self, outcome: &Outcome, xml: &mut String) -> fmt::Result {
         write!(
             xml,
-            r#"    <testcase classname="openfaas-pipe.{}" name="{}" time="{}""#,
+            r#"    <testcase classname="openfaas-pipe.{}" name="{}" time="{:.3}""#,
             outcome.command,
             Escaped(&self.name),
-            Seconds(self.duration),
+            self.duration.as_secs_f64(),
         )?;
         if let Some(Location { file, line }) = self.place {
             write!(xml, r#" file="{}" line="{line}""#, Escaped(file))?;
@@ -125,14 +125,6 @@ impl<'a> Case<'a> {
             }
         }
         if body.is_empty() { xml.write_str("/>\n") } else { writeln!(xml, ">{body}\n    </testcase>") }
-    }
-}
-
-struct Seconds(Duration);
-
-impl fmt::Display for Seconds {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.3}", self.0.as_secs_f64())
     }
 }
 

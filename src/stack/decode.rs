@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::diagnostics::{Found, SourceMap};
 use super::yaml::{Document, Kind, Meaning, NodeId};
 use super::{MAX_DEPTH, MAX_FILE, MAX_PROBLEMS};
-use crate::console::log::{WholeOrLength, whole_or_length};
+use crate::console::log::{shown_later, whole_or_length};
 use crate::diagnostic::Diagnostic;
 
 /// How many bytes all decoded values may take together: aliases may make a small file as large as they like.
@@ -33,7 +33,7 @@ pub(super) struct Entry {
 }
 
 /// A key and a value of a mapping, merges applied.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Pair {
     pub(super) name: String,
     pub(super) key: NodeId,
@@ -172,7 +172,7 @@ impl<'d> Decoder<'d> {
         let mut map = BTreeMap::new();
         for Pair { name, key, value: node } in self.pairs(node, what)? {
             // A value that is not a text fails the run: any placeholder will do.
-            let value = self.text(node, format_args!("`{}` of {what}", WholeOrLength(&name))).unwrap_or_default();
+            let value = self.text(node, format_args!("`{}` of {what}", shown_later(&name))).unwrap_or_default();
             map.insert(name, Entry { value, key, node });
         }
         Some(map)

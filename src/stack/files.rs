@@ -128,7 +128,7 @@ impl Resolver<'_> {
 
 /// Warnings about what is not read, or not as its author may think.
 fn not_used(source_map: SourceMap<'_>, document: &Document, entries: &Entries) -> Vec<Found> {
-    let rest = document.rest().map(|at| {
+    let rest = document.rest.map(|at| {
         let warning = Diagnostic::warning("only the first document is read: what follows is ignored");
         source_map.problem(at..at, warning.with_hint("move it into the first document"))
     });

@@ -249,7 +249,7 @@ fn read_into(found: &mut Findings, source: &Source, options: &Options, context: 
             return None;
         }
     };
-    if let Some(at) = document.rest() {
+    if let Some(at) = document.rest {
         let warning = Diagnostic::warning("faas-cli reads only the first document: what follows is ignored");
         let hint = "move it into the first document, or into a file of its own";
         found.add(source_map.problem(at..at, warning.with_hint(hint)));

@@ -13,7 +13,7 @@ use super::kubernetes::{Rule, request_above_limit};
 use super::schema::{self, Amounts, FIELDS, Fields, Root, UNUSED, Unknown, nearest};
 use super::yaml::{Document, Meaning, NodeId};
 use super::{Context, Function, Options, Source, Tag};
-use crate::console::log::{WholeOrLength, quote, whole_or_length};
+use crate::console::log::{quote, shown_later, whole_or_length};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::function::FunctionName;
 use crate::function::api::{Deployment, Resources};
@@ -134,7 +134,7 @@ impl<'a> Resolver<'a> {
             "lang" => non_empty(fields.process.as_ref()).is_some(),
             _ => false,
         };
-        let unused = fields.keys.iter().filter(|key| is_unused(&key.name)).map(|key| key.value);
+        let unused = fields.pairs.iter().filter(|pair| is_unused(&pair.name)).map(|pair| pair.value);
         self.unused.extend(unused.collect::<Vec<_>>());
     }
 
@@ -220,7 +220,7 @@ impl<'a> Resolver<'a> {
             requests: resources(&fields.requests),
             read_only_root_filesystem: fields.read_only || self.options.read_only,
         };
-        let lines = fields.keys.iter().map(|key| (key.name.clone(), self.line(key.node))).collect();
+        let lines = fields.pairs.iter().map(|pair| (pair.name.clone(), self.line(pair.key))).collect();
         Function { deployment, file: self.source_map.file.name.as_str().into(), line: self.line(pair.key), lines }
     }
 
@@ -234,10 +234,10 @@ impl<'a> Resolver<'a> {
     }
 
     fn image(&mut self, pair: &Pair, fields: &Fields, is_whole: bool) -> String {
-        let name = WholeOrLength(&pair.name);
+        let name = shown_later(&pair.name);
         let Some(text) = fields.image.as_ref().filter(|text| !text.value.is_empty()) else {
             if is_whole {
-                let node = fields.keys.iter().find(|key| key.name == "image").map_or(pair.key, |key| key.value);
+                let node = fields.pairs.iter().find(|pair| pair.name == "image").map_or(pair.key, |image| image.value);
                 self.problem(node, &format!("function `{name}` has no image"), WRITE_IMAGE);
             }
             return String::new();
@@ -351,19 +351,18 @@ impl<'a> Resolver<'a> {
     /// Refuses fields that faas-cli would silently ignore and that look like others, if the function would lack something without
     /// them, and warns about all others.
     fn check_fields(&mut self, unknown: &[Unknown]) {
-        for Unknown { name, value, owner, known } in unknown {
-            let message = format!("unknown field `{}` in {owner}", whole_or_length(&name.value));
-            if let Some(odd) = text::odd_character(&name.value) {
-                self.report(name.node, Diagnostic::error(message).with_hint(format!("it contains {odd}")));
-            } else if let Some(field) = nearest(&name.value, known) {
+        for Unknown { pair: Pair { name, key, value }, owner, known } in unknown {
+            let message = format!("unknown field `{}` in {owner}", whole_or_length(name));
+            if let Some(odd) = text::odd_character(name) {
+                self.report(*key, Diagnostic::error(message).with_hint(format!("it contains {odd}")));
+            } else if let Some(field) = nearest(name, known) {
                 let is_harmless = UNUSED.contains(&field) || METADATA.contains(&field);
                 let found = if is_harmless { Diagnostic::warning(message) } else { Diagnostic::error(message) };
-                self.report(name.node, found.with_hint(format!("write `{field}`")));
-            } else if EXTENSIONS.iter().all(|start| !name.value.starts_with(start)) && !self.document.has_alias(*value)
-            {
-                let is_of_functions = FIELDS.contains(&name.value.as_str());
+                self.report(*key, found.with_hint(format!("write `{field}`")));
+            } else if EXTENSIONS.iter().all(|start| !name.starts_with(start)) && !self.document.has_alias(*value) {
+                let is_of_functions = FIELDS.contains(&name.as_str());
                 let hint = is_of_functions.then(|| "write it below a function, in `functions`".to_owned());
-                self.report(name.node, Diagnostic { hint, ..Diagnostic::warning(format!("{message}: it is ignored")) });
+                self.report(*key, Diagnostic { hint, ..Diagnostic::warning(format!("{message}: it is ignored")) });
             }
         }
     }
@@ -378,7 +377,7 @@ impl<'a> Resolver<'a> {
         if !root.functions.is_empty() || root.provider_name.is_some() {
             return None;
         }
-        let has = |field: &&str| root.unknown.iter().any(|unknown| unknown.name.value == **field);
+        let has = |field: &&str| root.unknown.iter().any(|unknown| unknown.pair.name == **field);
         let (_, what) = OTHER_FILES.iter().find(|(fields, _)| fields.iter().all(has))?;
         let hint = "write the stack file's path in `STACK_FILE`";
         Some(Diagnostic::error(format!("`{name}` is {what}, not a stack file")).with_hint(hint))

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::decode::{Decoder, Entry, Pair, Text};
 use super::yaml::NodeId;
-use crate::console::log::{WholeOrLength, whole_or_length};
+use crate::console::log::{shown_later, whole_or_length};
 
 pub(super) const FIELDS: [&str; 18] = [
     "image",
@@ -37,8 +37,7 @@ const ROOT: [&str; 4] = ["version", "provider", "functions", "configuration"];
 /// A field that faas-cli does not know, and ignores.
 #[derive(Debug)]
 pub(super) struct Unknown {
-    pub(super) name: Text,
-    pub(super) value: NodeId,
+    pub(super) pair: Pair,
     /// The object that it is a field of, for messages.
     pub(super) owner: String,
     pub(super) known: &'static [&'static str],
@@ -46,8 +45,7 @@ pub(super) struct Unknown {
 
 impl Unknown {
     fn new(pair: Pair, owner: &str, known: &'static [&'static str]) -> Self {
-        let name = Text { value: pair.name, node: pair.key };
-        Self { name, value: pair.value, owner: owner.to_owned(), known }
+        Self { pair, owner: owner.to_owned(), known }
     }
 }
 
@@ -79,17 +77,9 @@ pub(super) struct Fields {
     pub(super) limits: Amounts,
     pub(super) requests: Amounts,
     pub(super) read_only: bool,
-    /// The fields that it has, with their keys.
-    pub(super) keys: Vec<Key>,
+    /// The fields that it has.
+    pub(super) pairs: Vec<Pair>,
     pub(super) unknown: Vec<Unknown>,
-}
-
-/// The name of a field, and the nodes of its key and its value.
-#[derive(Debug)]
-pub(super) struct Key {
-    pub(super) name: String,
-    pub(super) node: NodeId,
-    pub(super) value: NodeId,
 }
 
 #[derive(Debug, Default)]
@@ -130,7 +120,7 @@ pub(super) fn function(decoder: &mut Decoder<'_>, node: NodeId, name: &str) -> F
     for pair in decoder.pairs(node, &owner).unwrap_or_default() {
         let node = pair.value;
         let what = format!("`{}`", pair.name);
-        fields.keys.push(Key { name: pair.name.clone(), node: pair.key, value: node });
+        fields.pairs.push(pair.clone());
         match pair.name.as_str() {
             "image" => fields.image = text(decoder, &pair),
             "lang" => fields.language = text(decoder, &pair),
@@ -166,14 +156,14 @@ fn amounts(decoder: &mut Decoder<'_>, node: NodeId, what: &str, unknown: &mut Ve
 }
 
 pub(super) fn text(decoder: &mut Decoder<'_>, pair: &Pair) -> Option<Text> {
-    let value = decoder.text(pair.value, format_args!("`{}`", WholeOrLength(&pair.name)))?;
+    let value = decoder.text(pair.value, format_args!("`{}`", shown_later(&pair.name)))?;
     Some(Text { value, node: pair.value })
 }
 
 impl Root {
     /// True if a field of the stack file is a misspelt one of this name.
     pub(super) fn lists_near(&self, field: &str) -> bool {
-        self.unknown.iter().any(|unknown| nearest(&unknown.name.value, unknown.known) == Some(field))
+        self.unknown.iter().any(|unknown| nearest(&unknown.pair.name, unknown.known) == Some(field))
     }
 }
 

@@ -28,8 +28,8 @@ pub(super) struct SyntaxError {
 pub(super) struct Document {
     /// In the order of the text; the first is the root.
     nodes: Vec<Node>,
-    /// Where something follows in further documents, in bytes of the text.
-    rest: Option<usize>,
+    /// Where something follows in further documents, in bytes of the text; it is not looked at further.
+    pub(super) rest: Option<usize>,
 }
 
 #[derive(Debug)]
@@ -70,20 +70,33 @@ pub(super) enum Meaning {
 impl Document {
     /// Reads the first document of a text, as faas-cli does. The error is the first thing that is not YAML.
     pub(super) fn parse(text: &str) -> Result<Self, SyntaxError> {
-        read(text)
+        check_characters(text)?;
+        let mut builder = Builder { text, nodes: Vec::new(), open: Vec::new(), anchors: HashMap::new() };
+        let mut options = Options::default();
+        options.set_emit_comments(false);
+        let mut parser = Parser::new_from_str_with_options(text, options);
+        for event in parser.by_ref() {
+            let (event, span) = event.map_err(|error| syntax_error(text, &error))?;
+            if matches!(event, Event::DocumentEnd | Event::StreamEnd) {
+                break;
+            }
+            builder.event(event, place(text, &span.start)..place(text, &span.end))?;
+        }
+        let rest = rest(parser).map(|marker| place(text, &marker));
+        let mut nodes = builder.nodes;
+        // An empty file is a document that is null.
+        if nodes.is_empty() {
+            nodes.push(Node { kind: Kind::Scalar(String::new()), is_plain: true, tag: None, written: 0..0, end: 1 });
+        }
+        Ok(Self { nodes, rest })
     }
 
     pub(super) fn root(&self) -> NodeId {
         0
     }
 
-    /// Where what follows the document begins, in bytes of the text; it is not looked at further.
-    pub(super) fn rest(&self) -> Option<usize> {
-        self.rest
-    }
-
     fn node(&self, id: NodeId) -> &Node {
-        // Ids are only made by this document; the root is always there.
+        // The root, which is always there, for the place after the last node.
         self.nodes.get(id).unwrap_or(&self.nodes[0])
     }
 
@@ -174,28 +187,6 @@ fn check_characters(text: &str) -> Result<(), SyntaxError> {
     Ok(())
 }
 
-fn read(text: &str) -> Result<Document, SyntaxError> {
-    check_characters(text)?;
-    let mut builder = Builder { text, nodes: Vec::new(), open: Vec::new(), anchors: HashMap::new() };
-    let mut options = Options::default();
-    options.set_emit_comments(false);
-    let mut parser = Parser::new_from_str_with_options(text, options);
-    for event in parser.by_ref() {
-        let (event, span) = event.map_err(|error| syntax_error(text, &error))?;
-        if matches!(event, Event::DocumentEnd | Event::StreamEnd) {
-            break;
-        }
-        builder.event(event, place(text, &span.start)..place(text, &span.end))?;
-    }
-    let rest = rest(parser).map(|marker| place(text, &marker));
-    let mut nodes = builder.nodes;
-    // An empty file is a document that is null.
-    if nodes.is_empty() {
-        nodes.push(Node { kind: Kind::Scalar(String::new()), is_plain: true, tag: None, written: 0..0, end: 1 });
-    }
-    Ok(Document { nodes, rest })
-}
-
 /// In bytes of the text.
 fn place(text: &str, marker: &Marker) -> usize {
     marker.byte_offset().map_or(text.len(), |at| at.min(text.len()))
@@ -269,7 +260,8 @@ impl Builder<'_> {
 
     fn open(&mut self, kind: Kind, at: usize, anchor: usize, tag: Option<&Tag>) -> Result<(), SyntaxError> {
         if self.open.len() >= MAX_DEPTH {
-            return Err(error(at, format!("nested more than {MAX_DEPTH} levels deep"), None));
+            let message = format!("nested more than {MAX_DEPTH} levels deep");
+            return Err(SyntaxError { at, message, hint: None });
         }
         let id = self.push(kind, at..at, anchor, tag);
         self.open.push(id);
@@ -293,16 +285,12 @@ impl Builder<'_> {
     fn check_colon(&self, at: usize) -> Result<(), SyntaxError> {
         match self.text.as_bytes().get(at..at + 2) {
             Some([b':', b',' | b'[' | b']' | b'{' | b'}']) => {
-                let hint = "write a space after the colon, or quote the text";
-                Err(error(at, "missing space after `:`".to_owned(), Some(hint)))
+                let hint = Some("write a space after the colon, or quote the text");
+                Err(SyntaxError { at, message: "missing space after `:`".to_owned(), hint })
             }
             _ => Ok(()),
         }
     }
-}
-
-fn error(at: usize, message: String, hint: Option<&'static str>) -> SyntaxError {
-    SyntaxError { at, message, hint }
 }
 
 const CLOSE: &str = "close the bracket that was opened before, or write `,` between its items";

@@ -43,8 +43,8 @@ impl Verifier<'_> {
             .iter()
             .map(|call| {
                 let function = call.function(deployed);
-                let url = self.url(call, &function);
-                CallOutcome::planned(call.text.clone(), function, method.to_string(), url.into())
+                let (call, url) = (call.text.clone(), self.url(call, &function).into());
+                CallOutcome { call, function, method: method.to_string(), url, ..CallOutcome::default() }
             })
             .collect()
     }

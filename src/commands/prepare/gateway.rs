@@ -77,9 +77,8 @@ impl Preparation<'_> {
         }
         // A stack file that could not be read may name it.
         if self.problems.stack.is_empty() {
-            let message = config::missing(false);
             let example = "write the gateway's address, for example `https://gw.example.com`";
-            self.problem("OPENFAAS_URL", format!("{message}; {example}"));
+            self.problem("OPENFAAS_URL", format!("{}; {example}", config::NOT_SET));
         }
         None
     }

@@ -106,44 +106,32 @@ impl Error {
 
     /// The action that the Policy lacks, and the function, if that is why the request was refused.
     pub(crate) fn lacks(&self) -> Option<(IamAction, &FunctionName)> {
-        match self {
-            Self::Refused(refused) => refused.lacks(),
-            _ => None,
-        }
+        self.refused()?.lacks()
+    }
+
+    fn refused(&self) -> Option<&Refused> {
+        if let Self::Refused(refused) = self { Some(refused) } else { None }
     }
 
     /// Why the provider behind the gateway refused a deployment.
     pub(crate) fn provider_says(&self) -> Option<&str> {
-        match self {
-            Self::Refused(refused)
-                if matches!(refused.status.as_u16(), 400 | 422 | 500) && refused.is_from_gateway() =>
-            {
-                Some(&refused.text).filter(|text| !text.is_empty()).map(String::as_str)
-            }
-            _ => None,
-        }
+        let refused = self.refused()?;
+        let is_of_provider = matches!(refused.status.as_u16(), 400 | 422 | 500) && refused.is_from_gateway();
+        (is_of_provider && !refused.text.is_empty()).then_some(&refused.text)
     }
 
     pub(crate) fn is_transient(&self) -> bool {
-        match self {
-            Self::Transport(_) => true,
-            Self::Refused(refused) => refused.is_transient,
-            _ => false,
-        }
+        matches!(self, Self::Transport(_)) || self.refused().is_some_and(|refused| refused.is_transient)
     }
 
     /// True if the gateway is not available: no connection, a connection that was closed, no response in time, 503 or 429.
     pub(crate) fn is_unavailable(&self) -> bool {
-        match self {
-            Self::Transport(_) => true,
-            Self::Refused(refused) => refused.is_unavailable(),
-            _ => false,
-        }
+        matches!(self, Self::Transport(_)) || self.says_unavailable()
     }
 
     /// True if a response says that the gateway is not available (503 or 429).
     pub(crate) fn says_unavailable(&self) -> bool {
-        matches!(self, Self::Refused(_)) && self.is_unavailable()
+        self.refused().is_some_and(Refused::is_unavailable)
     }
 
     /// True if the gateway may still be processing the request: its response is missing, or is one that a proxy sends when it has
@@ -185,7 +173,7 @@ impl Error {
     }
 
     pub(crate) fn says_being_deleted(&self) -> bool {
-        matches!(self, Self::Refused(refused) if refused.text.contains("being deleted"))
+        self.refused().is_some_and(|refused| refused.text.contains("being deleted"))
     }
 
     /// True if the Policy lacks an action (403).

@@ -1,9 +1,9 @@
 //! Why a request got no complete response, found out from what the HTTP library reports.
 
 use std::error::Error as StdError;
+use std::io;
 use std::net::IpAddr;
 use std::time::{Duration, UNIX_EPOCH};
-use std::{fmt, io};
 
 use hyper_util::client::proxy::matcher::Matcher;
 use rustls::pki_types::UnixTime;
@@ -32,7 +32,7 @@ pub(crate) enum Cause {
     TimedOut(Duration),
     #[error("timeout: no connection within {}", log::duration(*.0))]
     ConnectTimedOut(Duration),
-    #[error("{0}")]
+    #[error("{}", .0.message)]
     Certificate(Certificate),
     #[error("the port does not speak TLS")]
     NotTls,
@@ -309,12 +309,6 @@ impl Certificate {
 
     fn hint(&self, host: &str, port: u16) -> String {
         self.hint.replace("PORT", &port.to_string()).replace("HOST", host)
-    }
-}
-
-impl fmt::Display for Certificate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
     }
 }
 

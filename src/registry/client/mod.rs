@@ -41,8 +41,8 @@ pub(crate) struct Registries<'a> {
     http: &'a ServiceClient,
     credentials: &'a RegistryCredentials,
     step: Option<&'a Step<'a>>,
-    aws: Option<Aws<'a>>,
-    google: Option<Google<'a>>,
+    pub(crate) aws: Option<Aws<'a>>,
+    pub(crate) google: Option<Google<'a>>,
     /// The last challenge of each registry, which saves the request that it refuses.
     challenges: Mutex<HashMap<Host, Challenge>>,
     /// By registry, token endpoint, service and scope.
@@ -62,14 +62,6 @@ impl<'a> Registries<'a> {
         let google = credentials.google.as_ref().zip(step);
         let google = google.map(|((provider, account), step)| Google::new(http, provider, account.as_ref(), step));
         Self { http, credentials, step, aws, google, challenges: Mutex::default(), tokens: Mutex::default() }
-    }
-
-    pub(crate) fn aws(&self) -> Option<&Aws<'a>> {
-        self.aws.as_ref()
-    }
-
-    pub(crate) fn google(&self) -> Option<&Google<'a>> {
-        self.google.as_ref()
     }
 
     fn context(&self) -> RefusalContext<'a> {

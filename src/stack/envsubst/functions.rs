@@ -22,10 +22,11 @@ pub(super) enum Operator {
     ReplaceAll,
     ReplacePrefix,
     ReplaceSuffix,
-    LowerFirst,
-    Lower,
-    UpperFirst,
-    Upper,
+    /// Of all letters or of the first.
+    Case {
+        upper: bool,
+        all: bool,
+    },
 }
 
 /// Applies an operator to the value of the variable `name`. Lengths and offsets count bytes, as they do in faas-cli.
@@ -49,10 +50,10 @@ pub(super) fn apply(operator: Operator, name: &str, value: &str, arguments: &[St
             (Some(second), Some(rest)) => [rest, second].concat(),
             _ => value.to_owned(),
         },
-        Operator::LowerFirst => change_first(value, lower),
-        Operator::Lower => value.chars().map(lower).collect(),
-        Operator::UpperFirst => change_first(value, upper),
-        Operator::Upper => value.chars().map(upper).collect(),
+        Operator::Case { upper: is_upper, all } => {
+            let change = if is_upper { upper } else { lower };
+            if all { value.chars().map(change).collect() } else { change_first(value, change) }
+        }
     })
 }
 

@@ -118,12 +118,7 @@ impl<'a> Parser<'a> {
             (Some('/'), _) => self.replacement(start, name, out)?,
             (Some(case @ (',' | '^')), _) => {
                 self.at += if twice { 2 } else { 1 };
-                match (case, twice) {
-                    (',', true) => Operator::Lower,
-                    (',', false) => Operator::LowerFirst,
-                    (_, true) => Operator::Upper,
-                    (_, false) => Operator::UpperFirst,
-                }
+                Operator::Case { upper: case == '^', all: twice }
             }
             _ => Operator::Value,
         };

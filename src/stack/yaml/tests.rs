@@ -124,7 +124,7 @@ fn collections_nest_in_block_and_flow() {
 fn second_document_is_not_looked_at() {
     assert_eq!(shown("a: b\n---\n[\n"), "{a,b}");
     assert_eq!(shown("a: b\n...\n}\n"), "{a,b}");
-    let rest = |text: &str| parse(text).rest();
+    let rest = |text: &str| parse(text).rest;
     for text in ["", "a: b\n", "---\na: b\n...\n", "a: b\n---\n# nothing\n---\n"] {
         assert_eq!(rest(text), None, "{text}");
     }
