@@ -21,7 +21,7 @@ pub(crate) async fn run(mut preparation: Preparation<'_>, options: &Remove) -> R
         // The table reports that nothing was started.
         Ok(()) | Err(Error::Stopped(_)) => {
             let session = preparation.session(&gateway, reporter);
-            let targets = functions.iter().map(|function| (function.name(), Some(function.location())));
+            let targets = functions.iter().map(|function| (function.name(), Some(function.location.clone())));
             if options.creator.is_some()
                 && let Err(error) = resources::check_provider(&gateway, "DELETE_NAMESPACE").await
             {

@@ -94,12 +94,12 @@ pub(crate) enum Verdict {
 }
 
 /// A line of a stack file.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Location {
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Location {
     /// The stack file's path as the user wrote it, relative to the clone directory if it is in it; or its URL.
-    pub(crate) file: Arc<str>,
+    pub file: Arc<str>,
     /// From 1.
-    pub(crate) line: usize,
+    pub line: usize,
 }
 
 impl fmt::Display for Location {

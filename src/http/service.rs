@@ -12,13 +12,12 @@ use tokio::time::Instant;
 use url::{Host, Url};
 
 use super::cause::Cause;
-use super::client::{self, SafeUrl, is_private};
+use super::client::{self, SafeUrl, is_local, is_private};
 use super::retry::{self, Attempt, Retries};
 use super::tls::CaCert;
 use crate::console::log::{self, whole_or_length};
 use crate::diagnostic::{Diagnostic, Failure};
 use crate::shutdown::Shutdown;
-use crate::text::is_loopback;
 
 /// All requests to registries and clouds together take less, whatever `TIMEOUT` says: a registry that is down must not hold
 /// up a deploy for long.
@@ -155,8 +154,7 @@ impl ServiceClient {
         // Redirects to storage carry signatures in the query, which is not shown.
         let name = format!("{} {}", request.method(), SafeUrl(request.url()));
         let exchange = async {
-            let is_local = request.url().host().is_some_and(|host| is_loopback(&host));
-            let client = if is_local { &self.direct } else { &self.client };
+            let client = if is_local(request.url()) { &self.direct } else { &self.client };
             let mut received = client.execute(request).await?;
             let (status, headers) = (received.status(), std::mem::take(received.headers_mut()));
             // The words of an error are cut far earlier.

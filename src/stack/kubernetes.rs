@@ -38,7 +38,7 @@ pub(crate) fn is_refused_silently(warning: &Diagnostic) -> bool {
 
 /// The use of a text of a function.
 #[derive(Clone, Copy)]
-pub(super) enum Rule {
+pub(crate) enum Rule {
     Any,
     FunctionName,
     Namespace,

@@ -15,10 +15,9 @@ mod schema;
 mod tests;
 mod yaml;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use regex_lite::Regex;
 
@@ -177,20 +176,15 @@ pub struct Stack {
 #[derive(Clone, Debug, Default)]
 pub struct Function {
     pub deployment: Deployment,
-    /// The stack file's path, as messages show it.
-    pub file: Arc<str>,
-    /// The line of its name in the stack file, from 1.
-    pub line: usize,
+    /// Its name in the stack file.
+    pub location: Location,
+    /// The lines of its fields.
     lines: Vec<(String, usize)>,
 }
 
 impl Function {
     pub(crate) fn name(&self) -> FunctionName {
         FunctionName::from(&self.deployment)
-    }
-
-    pub(crate) fn location(&self) -> Location {
-        Location { file: self.file.clone(), line: self.line }
     }
 
     pub(crate) fn sets(&self, field: &str) -> bool {
@@ -200,7 +194,7 @@ impl Function {
     /// The place of a field such as `image`, if the stack file has it; else the function's own.
     pub(crate) fn place_of(&self, field: &str) -> Location {
         let found = self.lines.iter().find(|(name, _)| *name == field);
-        Location { file: self.file.clone(), line: found.map_or(self.line, |(_, line)| *line) }
+        Location { line: found.map_or(self.location.line, |(_, line)| *line), ..self.location.clone() }
     }
 }
 
@@ -254,7 +248,18 @@ fn read_into(found: &mut Findings, source: &Source, options: &Options, context: 
         let hint = "move it into the first document, or into a file of its own";
         found.add(source_map.problem(at..at, warning.with_hint(hint)));
     }
-    let mut resolver = Resolver::new(source, options, context, source_map, &document, found);
+    let mut resolver = Resolver {
+        source,
+        options,
+        context,
+        source_map,
+        document: &document,
+        files: BTreeMap::new(),
+        reported: BTreeSet::new(),
+        found,
+        named: Vec::new(),
+        unused: Vec::new(),
+    };
     let (root, functions) = resolver.functions();
     let unused = resolver.unused();
     let named = resolver.named;

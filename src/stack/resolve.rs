@@ -18,6 +18,7 @@ use crate::diagnostic::{Diagnostic, Severity};
 use crate::function::FunctionName;
 use crate::function::api::{Deployment, Resources};
 use crate::function::image::{self, Reference};
+use crate::function::outcome::Location;
 use crate::text::{self, variable_name};
 
 const WRITE_IMAGE: &str = "write `image: registry.example.com/name:tag`";
@@ -52,37 +53,15 @@ pub(super) struct Resolver<'a> {
     /// The values of the files that were read so far, by whether each is a template, and by its name; `None` if it cannot be used.
     pub(super) files: BTreeMap<(bool, String), Option<Rc<Entries>>>,
     /// The problems reported of nodes that several functions may share.
-    reported: BTreeSet<(NodeId, String)>,
+    pub(super) reported: BTreeSet<(NodeId, String)>,
     pub(super) found: &'a mut Findings,
     /// All functions, selected or not.
     pub(super) named: Vec<FunctionName>,
     /// Values that the run does not use.
-    unused: Vec<NodeId>,
+    pub(super) unused: Vec<NodeId>,
 }
 
-impl<'a> Resolver<'a> {
-    pub(super) fn new(
-        source: &'a Source,
-        options: &'a Options,
-        context: &'a Context<'a>,
-        source_map: SourceMap<'a>,
-        document: &'a Document,
-        found: &'a mut Findings,
-    ) -> Self {
-        Self {
-            source,
-            options,
-            context,
-            source_map,
-            document,
-            files: BTreeMap::new(),
-            reported: BTreeSet::new(),
-            found,
-            named: Vec::new(),
-            unused: Vec::new(),
-        }
-    }
-
+impl Resolver<'_> {
     /// The selected functions; what is wrong is in `found`.
     pub(super) fn functions(&mut self) -> (Root, Vec<Function>) {
         let mut decoder = Decoder::new(self.document, self.source_map);
@@ -221,7 +200,8 @@ impl<'a> Resolver<'a> {
             read_only_root_filesystem: fields.read_only || self.options.read_only,
         };
         let lines = fields.pairs.iter().map(|pair| (pair.name.clone(), self.line(pair.key))).collect();
-        Function { deployment, file: self.source_map.file.name.as_str().into(), line: self.line(pair.key), lines }
+        let location = Location { file: self.source_map.file.name.as_str().into(), line: self.line(pair.key) };
+        Function { deployment, location, lines }
     }
 
     fn namespace(&self, fields: &Fields) -> Option<String> {
@@ -280,17 +260,7 @@ impl<'a> Resolver<'a> {
     }
 
     fn check_options(&mut self) {
-        let options = self.options;
-        let mut texts: Vec<(&'static str, Rule, &str)> = Vec::new();
-        texts.extend(options.namespace.iter().map(|name| ("OPENFAAS_NAMESPACE", Rule::Namespace, name.as_str())));
-        texts.extend(options.default_namespace.iter().map(|name| ("OPENFAAS_NS", Rule::Namespace, name.as_str())));
-        texts.extend(options.env_vars.iter().map(|(name, _)| ("ENV_VARS", Rule::VariableName, name.as_str())));
-        for (name, value) in &options.labels {
-            texts.extend([("LABELS", Rule::LabelKey, name.as_str()), ("LABELS", Rule::LabelValue, value.as_str())]);
-        }
-        texts.extend(options.annotations.iter().map(|(name, _)| ("ANNOTATIONS", Rule::AnnotationKey, name.as_str())));
-        texts.extend(options.secrets.iter().map(|name| ("SECRETS", Rule::SecretName, name.as_str())));
-        for (variable, rule, text) in texts {
+        for (variable, rule, text) in self.options.texts() {
             if let Some(violation) = rule.check(text) {
                 self.found.add(violation.at(format!("`{variable}`")));
             }
@@ -412,6 +382,28 @@ impl<'a> Resolver<'a> {
         if let Some(fault) = (self.context.token_fault)(text) {
             self.problem(node, &format!("{what} {fault}"), OWN_SECRET);
         }
+    }
+}
+
+impl Options {
+    /// The texts that variables put into every function, each with its variable and the rule for it.
+    pub(crate) fn texts(&self) -> Vec<(&'static str, Rule, &str)> {
+        let mut texts: Vec<(_, _, &str)> = Vec::new();
+        for (variable, name) in [("OPENFAAS_NAMESPACE", &self.namespace), ("OPENFAAS_NS", &self.default_namespace)] {
+            texts.extend(name.iter().map(|name| (variable, Rule::Namespace, name.as_str())));
+        }
+        for (variable, of_key, of_value, pairs) in [
+            ("ENV_VARS", Rule::VariableName, Rule::Any, &self.env_vars),
+            ("LABELS", Rule::LabelKey, Rule::LabelValue, &self.labels),
+            ("ANNOTATIONS", Rule::AnnotationKey, Rule::Any, &self.annotations),
+        ] {
+            texts.extend(
+                pairs.iter().flat_map(|(key, value)| [(variable, of_key, &**key), (variable, of_value, value)]),
+            );
+        }
+        texts.extend(self.secrets.iter().map(|name| ("SECRETS", Rule::SecretName, name.as_str())));
+        texts.extend(self.constraints.iter().map(|text| ("CONSTRAINTS", Rule::Any, text.as_str())));
+        texts
     }
 }
 

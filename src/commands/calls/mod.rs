@@ -62,10 +62,6 @@ impl Call<'_> {
 }
 
 impl CallResponse {
-    fn of(Invoked { response, took }: Invoked, with_token: bool) -> Self {
-        Self { response, took, with_token }
-    }
-
     /// True if a proxy's sign-in page may have been taken for the function's response.
     pub(crate) fn is_doubtful(&self, body: &[u8]) -> bool {
         let is_success = self.response.status().is_success();
@@ -85,23 +81,21 @@ impl Caller<'_> {
     /// The response, with a function token if the function wants one.
     pub(crate) async fn call(&self, call: &Call<'_>) -> Result<CallResponse, NoResponse> {
         if self.options.auth == Auth::Auto && call.asynchronous {
-            let token = self.token_of_queued_call(call.function).await?;
-            let with_token = token.is_some();
-            return Ok(CallResponse::of(self.once(call, token).await?, with_token));
+            return self.once(call, self.token_of_queued_call(call.function).await?).await;
         }
         if self.options.auth != Auth::Always {
-            let invoked = self.once(call, None).await?;
-            let response = &invoked.response;
+            let answered = self.once(call, None).await?;
+            let response = &answered.response;
             let wanted = response.status().as_u16() == 401 && asks_for_function_token(response.headers());
             if self.options.auth == Auth::Never || !wanted {
-                return Ok(CallResponse::of(invoked, false));
+                return Ok(answered);
             }
             tracing::info!("`{}` requires a function token", quote(&call.function.to_string()));
             // Its connection is free for the next request.
-            drop(invoked);
+            drop(answered);
         }
         let token = self.gateway.function_token(call.function).await?;
-        Ok(CallResponse::of(self.once(call, Some(token)).await?, true))
+        self.once(call, Some(token)).await
     }
 
     /// The queue accepts every call, and the 401 of a guarded function would be lost: the token is sent with the call.
@@ -122,20 +116,15 @@ impl Caller<'_> {
         }
     }
 
-    async fn once(&self, call: &Call<'_>, token: Option<AccessToken>) -> Result<Invoked, NoResponse> {
-        let mut headers = HeaderMap::new();
+    async fn once(&self, call: &Call<'_>, token: Option<AccessToken>) -> Result<CallResponse, NoResponse> {
+        let with_token = token.is_some();
+        let mut headers = self.options.headers.clone();
+        // The user's own have priority: they may name another content type.
         if let Some(content_type) = &self.options.content_type {
-            headers.insert(CONTENT_TYPE, content_type.clone());
+            headers.entry(CONTENT_TYPE).or_insert_with(|| content_type.clone());
         }
         if let Some((name, key)) = &self.options.sign {
-            headers.insert(name.clone(), self.payload.signature(key)?);
-        }
-        // The user's own come last: they may name another content type.
-        for name in self.options.headers.keys() {
-            headers.remove(name);
-        }
-        for (name, value) in &self.options.headers {
-            headers.append(name.clone(), value.clone());
+            headers.entry(name).or_insert(self.payload.signature(key)?);
         }
         self.payload.describe(&mut headers);
         let invocation = gateway::Invocation {
@@ -146,7 +135,8 @@ impl Caller<'_> {
             idempotent: call.idempotent,
             retries: call.retries,
         };
-        self.gateway.invoke(&invocation, token, || self.payload.body()).await
+        let Invoked { response, took } = self.gateway.invoke(&invocation, token, || self.payload.body()).await?;
+        Ok(CallResponse { response, took, with_token })
     }
 }
 

@@ -143,8 +143,9 @@ impl Refusal<'_> {
     async fn hint_of_function(&self) -> Option<String> {
         let headers = self.answered.response.headers();
         let is_guarded = Internal::of(headers) == Some(Internal::Watchdog) || asks_for_function_token(headers);
+        let is_own_token = !self.answered.with_token && self.caller.options.headers.contains_key(AUTHORIZATION);
         let hint = match self.status {
-            401 | 403 if is_guarded && self.is_own_token() => format!(
+            401 | 403 if is_guarded && is_own_token => format!(
                 "the function does not accept the token in `HEADERS`: remove it, and `AUTH: never` if set, and the pipe \
                  gets one for `{}`",
                 self.call.function.resource()
@@ -170,11 +171,6 @@ impl Refusal<'_> {
             _ => return None,
         };
         Some(hint)
-    }
-
-    /// True if the token that was refused is one that the user set in `HEADERS`.
-    fn is_own_token(&self) -> bool {
-        !self.answered.with_token && self.caller.options.headers.contains_key(AUTHORIZATION)
     }
 
     fn slow(&self) -> String {

@@ -81,7 +81,7 @@ pub(crate) async fn run(mut preparation: Preparation<'_>, deploy: &Deploy) -> Re
 fn begun(gateway: &Gateway, functions: &[Function]) -> Vec<FunctionOutcome> {
     let begun = functions.iter().map(|function| FunctionOutcome {
         image: Some(function.deployment.image.clone()),
-        place: Some(function.location()),
+        place: Some(function.location.clone()),
         ..concurrent::begun(gateway, function.name())
     });
     begun.collect()

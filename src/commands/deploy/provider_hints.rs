@@ -29,7 +29,7 @@ pub(super) fn advice(text: &str, function: &Function, options: &Options) -> Stri
     if says(&["service:"]) || name.len() > LONGEST_NAME {
         format!(
             "a name has lower case letters, digits and `-`, at most {LONGEST_NAME} of them: rename the function at {}",
-            function.location()
+            function.location
         )
     } else if says(&["eula allows", "maximum:"]) {
         "this edition of OpenFaaS limits the number of functions and namespaces: remove some that are no longer used, or \
@@ -69,7 +69,7 @@ pub(super) fn advice(text: &str, function: &Function, options: &Options) -> Stri
     } else if let Some((_, field)) = FIELDS.iter().find(|(word, ..)| own.contains(word)) {
         format!("correct {}", at(field))
     } else {
-        format!("the function is at {}", function.location())
+        format!("the function is at {}", function.location)
     }
 }
 
@@ -107,8 +107,8 @@ mod tests {
             Deployment { service: "label-secrets".into(), image: "a/image:1".into(), ..Default::default() };
         let mut function = Function::default();
         function.deployment = deployment;
-        function.file = "stack.yml".into();
-        function.line = 7;
+        function.location.file = "stack.yml".into();
+        function.location.line = 7;
         let told = |text: &str| advice(text, &function, &Options::default());
         let unknown = told("cannot deploy \"label-secrets\" (label-secrets.etl) with a/image:1");
         assert_eq!(unknown, "the function is at stack.yml:7");
@@ -132,8 +132,8 @@ mod tests {
     fn what_a_variable_set_is_not_looked_for_in_the_stack_file() {
         let mut function = Function::default();
         function.deployment = Deployment { service: "f".into(), image: "a/f:1".into(), ..Default::default() };
-        function.file = "stack.yml".into();
-        function.line = 3;
+        function.location.file = "stack.yml".into();
+        function.location.line = 3;
         let told = |text: &str, options: Options| advice(text, &function, &options);
         let namespace = || Options { namespace: Some("etl".into()), ..Options::default() };
         assert_eq!(

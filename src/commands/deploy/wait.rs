@@ -270,7 +270,11 @@ impl<'a> Waited<'a> {
                 self.missing_since = if status.is_some() { None } else { self.missing_since.or(Some(now)) };
                 match self.tracker.look(status.as_ref(), now) {
                     State::Waiting => {}
-                    State::Ready => self.is_ready(),
+                    State::Ready => {
+                        self.set(Some(true));
+                        let (name, took) = (&self.outcome.function, log::duration(self.started.elapsed()));
+                        tracing::info!("`{name}` is ready after {took}: {} available", self.count());
+                    }
                     // The warning of all that are assumed names it.
                     State::Assumed => {
                         self.is_assumed = true;
@@ -285,12 +289,6 @@ impl<'a> Waited<'a> {
             // A transient failure: the next look may succeed.
             Err(error) => self.error = Some(error),
         }
-    }
-
-    fn is_ready(&mut self) {
-        self.set(Some(true));
-        let (name, took) = (&self.outcome.function, log::duration(self.started.elapsed()));
-        tracing::info!("`{name}` is ready after {took}: {} available", self.count());
     }
 
     fn fail(&mut self, ready: Option<bool>, state: &str, error: &Error) {

@@ -192,7 +192,7 @@ impl<'a> Preparation<'a> {
                     match promoted(function, &deployed) {
                         Ok(image) => function.deployment.image = image,
                         Err(reason) => {
-                            let (name, place) = (quote(&function.deployment.service), function.location());
+                            let (name, place) = (quote(&function.deployment.service), &function.location);
                             self.problems.variables.add("IMAGES_FROM", format!("`{name}` ({place}) {reason}"));
                         }
                     }

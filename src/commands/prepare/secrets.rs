@@ -146,22 +146,8 @@ impl<'a> Tokens<'a> {
 
     /// Adds a problem for each of the pipe's variables that puts a token into every function.
     pub(super) fn check_variables(&self, options: &stack::Options, problems: &mut Problems) {
-        let mut texts = Vec::new();
-        for (variable, list) in
-            [("ENV_VARS", &options.env_vars), ("LABELS", &options.labels), ("ANNOTATIONS", &options.annotations)]
-        {
-            texts.extend(list.iter().map(|(key, value)| (variable, format!("{key}={value}"))));
-        }
-        for (variable, list) in [
-            ("SECRETS", &options.secrets[..]),
-            ("CONSTRAINTS", &options.constraints),
-            ("OPENFAAS_NAMESPACE", options.namespace.as_slice()),
-            ("OPENFAAS_NS", options.default_namespace.as_slice()),
-        ] {
-            texts.extend(list.iter().map(|text| (variable, text.clone())));
-        }
-        for (variable, text) in texts {
-            if let Some(fault) = self.fault(&text) {
+        for (variable, _, text) in options.texts() {
+            if let Some(fault) = self.fault(text) {
                 problems.add(variable, format!("{fault}; {OWN_SECRET}"));
             }
         }

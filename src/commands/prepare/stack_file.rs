@@ -258,7 +258,7 @@ impl Loaded {
         self.functions.extend(std::mem::take(&mut stack.functions).into_iter().map(|mut function| {
             let label = owner.clone().map(|owner| (labels::OWNER.to_owned(), owner));
             function.deployment.labels.extend(label);
-            function.file = path.clone();
+            function.location.file = path.clone();
             function
         }));
         self.files.push(StackFile { path, owner, stack });
@@ -269,7 +269,7 @@ impl Loaded {
         let mut places = BTreeMap::new();
         let duplicate = |function: &Function| {
             let name = function.name();
-            let place = function.location();
+            let place = function.location.clone();
             let first = places.entry(name.resource()).or_insert_with(|| place.clone());
             let hint =
                 "a function belongs to one stack file: remove one of the two, or give it another name or namespace";

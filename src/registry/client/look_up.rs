@@ -101,8 +101,7 @@ impl LookUp<'_, '_> {
         struct TagList {
             tags: Option<Vec<String>>,
         }
-        let Ok(url) = self.url(&format!("tags/list?n={MOST_TAGS}")) else { return Vec::new() };
-        let response = self.ask(Method::GET, &url, TAGS_LIMIT).await;
+        let response = self.ask(Method::GET, &self.url(&format!("tags/list?n={MOST_TAGS}")), TAGS_LIMIT).await;
         let list: Option<TagList> = response.ok().and_then(|response| serde_json::from_slice(&response.body).ok());
         let mut tags = list.and_then(|list| list.tags).unwrap_or_default();
         // Some registries list all.
@@ -111,17 +110,17 @@ impl LookUp<'_, '_> {
     }
 
     async fn manifest(&self, method: Method, version: &str) -> Result<ServiceResponse, Diagnostic> {
-        self.ask(method, &self.url(&format!("manifests/{version}"))?, LONG).await
+        self.ask(method, &self.url(&format!("manifests/{version}")), LONG).await
     }
 
     /// A blob, which registries redirect to storage.
     async fn blob(&self, digest: &str) -> Result<ServiceResponse, Diagnostic> {
-        let url = self.url(&format!("blobs/{digest}"))?;
+        let url = self.url(&format!("blobs/{digest}"));
         let response = self.ask(Method::GET, &url, LONG).await?;
         self.access.registries.http.follow(response, &url).await.map_err(|error| self.about(error))
     }
 
-    fn url(&self, path: &str) -> Result<Url, Diagnostic> {
+    fn url(&self, path: &str) -> Url {
         self.access.url(&format!("{}/{path}", self.image.repository))
     }
 

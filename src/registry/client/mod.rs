@@ -80,7 +80,7 @@ impl<'a> Registries<'a> {
         if let CredentialSource::Aws(..) | CredentialSource::Google(..) = self.credentials.of(host) {
             return signed_in(false);
         }
-        let base = access.url("")?;
+        let base = access.url("");
         let (mut response, is_authorized) = access.ask(Method::GET, &base, SHORT, None).await?;
         let is_optional = response.status.is_success() && !is_authorized;
         if is_optional {
@@ -145,9 +145,9 @@ struct TokenJson {
 }
 
 impl Access<'_, '_> {
-    fn url(&self, path: &str) -> Result<Url, Diagnostic> {
+    fn url(&self, path: &str) -> Url {
         let text = format!("{}://{}/v2/{path}", self.host.scheme(), self.host.api());
-        Url::parse(&text).map_err(|error| denied(format!("registry `{}`: {error}", self.host)))
+        Url::parse(&text).expect("a host is valid in a URL")
     }
 
     /// Sends a request about a repository, authorized by the registry's last challenge; after a refusal once more, by the new
@@ -201,7 +201,7 @@ impl Access<'_, '_> {
 
     /// The challenge at the registry's base, which docker requests first; Basic if there is no challenge.
     async fn challenge_of_base(&self) -> Result<Challenge, Diagnostic> {
-        let (response, _) = self.send(Method::GET, &self.url("")?, SHORT, None).await?;
+        let (response, _) = self.send(Method::GET, &self.url(""), SHORT, None).await?;
         available(&response, || format!("registry `{}`", self.host))?;
         Ok(challenge(&response.headers).unwrap_or(Challenge::Basic))
     }
@@ -226,7 +226,7 @@ impl Access<'_, '_> {
         let host = self.host;
         let refused =
             |error: RefusedRealm| Diagnostic { hint: error.hint(), ..denied(format!("registry `{host}`: {error}")) };
-        let form_endpoint = bearer.endpoint(&self.url("")?).map_err(refused)?;
+        let form_endpoint = bearer.endpoint(&self.url("")).map_err(refused)?;
         let scopes = repository.map(|repository| bearer.scopes(repository)).unwrap_or_default();
         let scope = scopes.join(" ");
         let service = bearer.service.iter().map(|service| ("service", service.as_str()));

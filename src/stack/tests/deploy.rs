@@ -172,7 +172,7 @@ fn lines_are_those_of_the_file() {
     let text = format!("# ${{LINES:-x}}\n{HEAD}    secrets:\n      - a\n").replace("# ${LINES:-x}", "x: \"${LINES}\"");
     let stack = run.read(text).expect("stack");
     let function = &stack.functions[0];
-    assert_eq!((function.line, function.place_of("image").line, function.place_of("secrets").line), (6, 7, 8));
+    assert_eq!((function.location.line, function.place_of("image").line, function.place_of("secrets").line), (6, 7, 8));
     assert_eq!(function.place_of("labels").line, 6);
 }
 
