@@ -117,8 +117,18 @@ pub(crate) fn unexpanded(text: &str) -> Option<&str> {
     braced_reference(text).or_else(|| bare_references(text).find(is_name))
 }
 
-/// The first place in a text that a template engine or another shell should have filled in: `${NAME:-x}`, `{{NAME}}`, `%NAME%`,
-/// `<NAME>`.
+/// The first command of a shell that nothing has run: `$(git describe)` within a text, or all of it in backticks. Kubernetes
+/// expands `$(NAME)` in a variable of a container.
+pub(crate) fn command(text: &str) -> Option<&str> {
+    let is_command = |text: &&str| text.bytes().any(|byte| byte == b' ' || byte.is_ascii_lowercase());
+    let between = |(start, _): (usize, &str)| Some(&text[start..=start + text[start..].find(')')?]);
+    let in_backticks =
+        || Some(text.trim()).filter(|text| text.len() > 2 && text.starts_with('`') && text.ends_with('`'));
+    text.match_indices("$(").filter_map(between).find(is_command).or_else(in_backticks)
+}
+
+/// The first place in a text that a shell or a template engine should have filled in: `$(command)`, `${NAME:-x}`, `{{NAME}}`,
+/// `%NAME%`, `<NAME>`.
 pub(crate) fn placeholder(text: &str) -> Option<&str> {
     let between = |open: &str, close: &str| {
         let start = text.find(open)?;
@@ -137,7 +147,7 @@ pub(crate) fn placeholder(text: &str) -> Option<&str> {
         })
     };
     let whole = || Some(text.trim()).filter(|text| text.starts_with('<') && text.ends_with('>'));
-    between("${", "}").or_else(|| between("{{", "}}")).or_else(percent).or_else(whole)
+    command(text).or_else(|| between("${", "}")).or_else(|| between("{{", "}}")).or_else(percent).or_else(whole)
 }
 
 /// True if a text is what scripts write in place of a value that is missing.
@@ -247,10 +257,25 @@ mod tests {
             ("x{{ .Values.ns }}", "{{ .Values.ns }}"),
             ("https://%HOST%/x", "%HOST%"),
             ("<namespace>", "<namespace>"),
+            ("v-$(git describe --tags)-x", "$(git describe --tags)"),
+            (" `cat ns` ", "`cat ns`"),
         ] {
             assert_eq!(placeholder(text), Some(found), "{text}");
         }
-        for text in ["", "a%20b%2Fc", "%E2%82%AC", "50% of 100%", "{a}", "a < b > c", "${", "$X"] {
+        for text in [
+            "",
+            "a%20b%2Fc",
+            "%E2%82%AC",
+            "50% of 100%",
+            "{a}",
+            "a < b > c",
+            "${",
+            "$X",
+            "$(POD_IP)",
+            "$(a",
+            "``",
+            "`a`b",
+        ] {
             assert_eq!(placeholder(text), None, "{text}");
         }
     }

@@ -218,8 +218,10 @@ fn secret_names(entry: Entry<'_>) -> Vec<String> {
 /// The fault of a key that should be a name.
 fn name_fault(key: &str) -> Option<String> {
     let first = key.chars().next().filter(|first| "(%@`<&|*".contains(*first));
-    let begins = first.map(|first| format!("begins with `{first}`, which no name does"));
-    begins.or_else(|| key.contains(char::is_whitespace).then(|| "has white space before its `=`".to_owned()))
+    let begins = |first: char| format!("begins with `{first}`, which no name does");
+    let space = || key.contains(char::is_whitespace).then(|| "has white space before its `=`".to_owned());
+    let option = || key.chars().next().filter(|first| "$-#".contains(*first)).map(begins);
+    first.map(begins).or_else(space).or_else(option)
 }
 
 /// Empty values are refused as faas-cli does: most of them come from a variable that is not set.

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use percent_encoding::percent_decode_str;
+
 use super::calls::is_json;
-use super::value::{absent, not_expanded, not_filled_in};
-use super::variables::{CALL, VARIABLES, ValueKind, Variable};
+use super::value::{absent, boolean, not_expanded, not_filled_in};
+use super::variables::{CALL, TOKENS, VARIABLES, ValueKind, Variable};
 use super::{Environment, Problems, list};
 use crate::console::log::whole_or_length;
 use crate::console::redact;
@@ -19,6 +21,11 @@ const SAME_IN_STACK_FILES: [&str; 3] = ["OPENFAAS_URL", "OPENFAAS_NAMESPACE", "O
 
 /// The remedy for several names in place of one wildcard or expression.
 const SEVERAL_NAMES: &str = "write `REGEX: '^(first|second)$'`";
+
+/// Variables that only checks of images use, apart from `login`.
+const CREDENTIALS: [&str; 4] =
+    ["REGISTRY_USERNAME", "DOCKER_AUTH_CONFIG", "AWS_OIDC_ROLE_ARN", "GCP_WORKLOAD_IDENTITY_PROVIDER"];
+const CHECKS: [&str; 3] = ["CHECK_IMAGES", "PIN_IMAGES", "IMAGE_PLATFORMS"];
 
 /// Names of other tools for what the pipe has a variable for.
 const OF_FAAS_CLI: [(&str, &str); 7] = [
@@ -47,7 +54,6 @@ pub fn warnings(
     }
     for variable in VARIABLES.iter().filter(|variable| !problems.concerns(variable.name)) {
         let Variable { name, kind, .. } = *variable;
-        let is_set = |name: &str| environment.text(name).is_some() || environment.numbered(name).next().is_some();
         let value = environment.text(name);
         // Any other text may be meant. A token that is not one is an error of its own.
         if let Some(value) = value.filter(|_| kind.is_free() && name != "BITBUCKET_STEP_OIDC_TOKEN")
@@ -55,13 +61,14 @@ pub fn warnings(
         {
             warnings.push(format!("`{name}` {}", not_expanded(value)));
         }
-        if is_set(name) && !substituted.contains(name) {
+        if is_set(environment, name) && !substituted.contains(name) {
             if !variable.is_used_by(command) {
                 let used_by = used_by(environment, variable);
                 warnings.push(format!("`{name}` is not used by `COMMAND: {command}`, {used_by}"));
-            } else if let Some(needed) = needed(environment, variable, command).filter(|needed| !is_set(needed)) {
-                warnings
-                    .push(format!("`{name}` is used by `COMMAND: {command}` only with `{needed}`, which is not set"));
+            } else if let Some(lacking) = lacking(environment, variable, command) {
+                warnings.push(format!("`{name}` is used by `COMMAND: {command}` only {lacking}"));
+            } else if let Some(other) = overruled(environment, name, command) {
+                warnings.push(format!("`{name}` has no effect with `{other}`: remove one of the two"));
             }
         }
         warnings.extend(value_warnings(environment, variable));
@@ -88,8 +95,9 @@ fn value_warnings(environment: &Environment, variable: &Variable) -> Vec<String>
     };
     match variable.kind {
         ValueKind::Secret => {
-            let short = environment.text(name).filter(|value| is_short(value));
-            short.map(|_| too_short(format!("`{name}`"))).into_iter().collect()
+            let Some(value) = environment.text(name) else { return Vec::new() };
+            let slip = secret_slip(value).filter(|_| !TOKENS.contains(&name)).map(|slip| format!("`{name}` {slip}"));
+            slip.into_iter().chain(is_short(value).then(|| too_short(format!("`{name}`")))).collect()
         }
         ValueKind::SecretList => {
             let items = list::items(environment, name).into_iter().enumerate();
@@ -100,6 +108,20 @@ fn value_warnings(environment: &Environment, variable: &Variable) -> Vec<String>
         ValueKind::Headers | ValueKind::List => changed_values(environment, variable),
         ValueKind::Verbatim => payload_warnings(environment, variable),
         _ => Vec::new(),
+    }
+}
+
+/// What a password probably has too much, or is in place of. It is not shown.
+fn secret_slip(value: &str) -> Option<&'static str> {
+    let is_whole = |found: Option<&str>| found.is_some_and(|found| found == value);
+    if text::is_quoted(value) {
+        Some("is in quotes, which are a part of it: remove them if they are not meant")
+    } else if text::is_absent(value) {
+        Some("is a word such as `null`, which scripts write for a value that is missing")
+    } else if is_whole(text::placeholder(value)) {
+        Some("is a command or a placeholder, which nothing has run or filled in")
+    } else {
+        None
     }
 }
 
@@ -115,6 +137,14 @@ fn changed_values(environment: &Environment, variable: &Variable) -> Vec<String>
             warnings.push(format!("{of_item} {what}"));
         } else if text::is_quoted(value) {
             warnings.push(format!("{of_item} is in quotes, which are a part of it: remove them if they are not meant"));
+        } else if text::is_absent(value) {
+            warnings.push(format!("{of_item} {}", absent(value)));
+        } else if list::is_several(item) {
+            warnings.push(format!("{of_item} has a line that looks like an item of its own: write an item for each"));
+        } else if value.contains(" #") && list::is_lines(environment, name) {
+            warnings.push(format!("{of_item} contains ` #`, which begins no comment here, and is a part of it"));
+        } else if name == "QUERY" && percent_decode_str(value).collect::<Vec<_>>() != value.as_bytes() {
+            warnings.push(format!("{of_item} is encoded once more: write it as the function should receive it"));
         } else if let Some(odd) = text::invisible_character(value) {
             warnings.push(format!("{of_item} contains {odd}"));
         } else if value.contains(['\u{85}', '\u{2028}', '\u{2029}']) {
@@ -122,8 +152,9 @@ fn changed_values(environment: &Environment, variable: &Variable) -> Vec<String>
         } else if !is_trimmed(variable) && (value.starts_with(' ') || value.ends_with(['\n', '\r'])) {
             let what = if value.starts_with(' ') { "begins with a space" } else { "ends with a line break" };
             warnings.push(format!("{of_item} {what}, which is a part of it"));
-        } else if let Some(reference) =
-            text::unexpanded(value).or_else(|| text::placeholder(value).filter(|found| *found == value.trim()))
+        } else if let Some(reference) = text::unexpanded(value)
+            .or_else(|| text::command(value))
+            .or_else(|| text::placeholder(value).filter(|found| *found == value.trim()))
         {
             // Other values may be secrets.
             let what = if variable.kind == ValueKind::List { format!("`{reference}`") } else { "a name".to_owned() };
@@ -144,8 +175,21 @@ fn payload_warnings(environment: &Environment, variable: &Variable) -> Vec<Strin
     let name = variable.name;
     let Some(text) = environment.text(name).filter(|text| variable_name(text).is_none()) else { return Vec::new() };
     let mut warnings = Vec::new();
-    if let Some(reference) = text::unexpanded(text) {
+    let command = || text::command(text).filter(|command| *command == text);
+    if let Some(reference) = text::unexpanded(text).or_else(command) {
         warnings.push(format!("`{name}` contains `{reference}`, which was not expanded, and is sent as it is"));
+    }
+    let path = text.strip_prefix(['@', '<']).map(str::trim);
+    if path.is_some_and(|path| path.contains('.') && !path.contains(|c: char| c.is_whitespace() || "<>@".contains(c))) {
+        let path = whole_or_length(path.unwrap_or_default());
+        warnings.push(format!(
+            "`{name}` reads no file, and is sent as it is: write `PAYLOAD_FILE: {path}` for its content"
+        ));
+    }
+    if text::is_unquoted_json(text) {
+        warnings.push(format!(
+            "`{name}` is JSON without its quotes, which a shell or Bitbucket removed: use `PAYLOAD_FILE`"
+        ));
     }
     let content_type = environment.text("CONTENT_TYPE").filter(|content_type| is_json(content_type));
     if content_type.is_some()
@@ -156,18 +200,59 @@ fn payload_warnings(environment: &Environment, variable: &Variable) -> Vec<Strin
     warnings
 }
 
-/// The variable without which a command does not use another.
-fn needed(environment: &Environment, variable: &Variable, command: Command) -> Option<&'static str> {
-    let is_describe = || environment.text("TAG_FORMAT").is_some_and(|format| format.eq_ignore_ascii_case("describe"));
-    match variable.name {
-        _ if variable.used_by == CALL && command == Command::Deploy => Some("VERIFY"),
-        "OPENFAAS_USERNAME" => Some("OPENFAAS_PASSWORD"),
-        "REPORT_PROXY" => Some("REPORT"),
-        "REGISTRY_HOST" => Some("REGISTRY_USERNAME"),
-        "GCP_SERVICE_ACCOUNT" => Some("GCP_WORKLOAD_IDENTITY_PROVIDER"),
-        "GIT_DESCRIBE" if !is_describe() => Some("TAG_FORMAT: describe"),
-        _ => None,
+fn is_set(environment: &Environment, name: &str) -> bool {
+    environment.text(name).is_some() || environment.numbered(name).next().is_some()
+}
+
+/// True if a text is set, and no boolean that is false.
+fn is_on(environment: &Environment, name: &str) -> bool {
+    is_set(environment, name) && environment.text(name).and_then(boolean) != Some(false)
+}
+
+fn is_choice(environment: &Environment, name: &str, choice: &str) -> bool {
+    environment.text(name).is_some_and(|text| text.eq_ignore_ascii_case(choice))
+}
+
+/// The end of a sentence about a variable that a command uses only with one of others, if none of them is set.
+fn lacking(environment: &Environment, variable: &Variable, command: Command) -> Option<String> {
+    let is_deploy = command == Command::Deploy;
+    let has_body = || environment.text("METHOD").is_some() && !is_choice(environment, "METHOD", "GET");
+    let with_method = || if has_body() { "" } else { "METHOD: POST" };
+    let with_describe = || if is_choice(environment, "TAG_FORMAT", "describe") { "" } else { "TAG_FORMAT: describe" };
+    let needed: &[&str] = match variable.name {
+        "CONTENT_TYPE" if is_deploy && is_set(environment, "VERIFY") => &[with_method()],
+        _ if variable.used_by == CALL && is_deploy => &["VERIFY"],
+        "WAIT_TIMEOUT" if !is_choice(environment, "STRATEGY", "replace") => &["WAIT", "VERIFY"],
+        "OPENFAAS_USERNAME" => &["OPENFAAS_PASSWORD"],
+        "REPORT_PROXY" => &["REPORT"],
+        "REGISTRY_HOST" => &["REGISTRY_USERNAME"],
+        "GCP_SERVICE_ACCOUNT" => &["GCP_WORKLOAD_IDENTITY_PROVIDER"],
+        name if CREDENTIALS.contains(&name) && !matches!(command, Command::Login | Command::Whoami) => &CHECKS,
+        "GIT_DESCRIBE" => &[with_describe()],
+        _ => return None,
+    };
+    if needed.iter().any(|needed| needed.is_empty() || is_on(environment, needed)) {
+        return None;
     }
+    let names: Vec<_> = needed.iter().map(|needed| format!("`{needed}`")).collect();
+    let which = match names.len() {
+        1 => "which is not set",
+        _ if needed == CHECKS => "of which none is set: the cluster pulls images with credentials of its own",
+        _ => "of which none is set",
+    };
+    Some(format!("with {}, {which}", names.join(" or ")))
+}
+
+/// The variable that makes another have no effect.
+fn overruled(environment: &Environment, name: &str, command: Command) -> Option<&'static str> {
+    let is_false = environment.text(name).and_then(boolean) == Some(false);
+    let others: &[&str] = match (name, command) {
+        ("WAIT", _) if is_false => &["VERIFY"],
+        ("CHECK_IMAGES", _) if is_false => &CHECKS[1..],
+        ("STACK_FILE" | "FILTER" | "REGEX" | "TAG_FORMAT", Command::Login) => &["REGISTRIES"],
+        _ => &[],
+    };
+    others.iter().find(|other| is_on(environment, other)).copied()
 }
 
 /// The commands that use a variable, and whether one of them was meant.
@@ -181,6 +266,15 @@ fn used_by(environment: &Environment, variable: &Variable) -> String {
         Some((last, first @ [_, ..])) => format!("only by {} and {last}", first.join(", ")),
         _ => format!("only by {}{meant}", commands.join("")),
     }
+}
+
+/// The variables that are set and blank, as `X: $UNSET` arrives, which counts as not set.
+pub(crate) fn blank(environment: &Environment, command: Command) -> Vec<&'static str> {
+    let is_blank = |name: &str| environment.get(name).is_some_and(|value| value.trim().is_empty());
+    // `pipe.yml` passes these in every step, and Bitbucket the token.
+    let is_always_set = |name: &str| name.starts_with("OPENFAAS_") || TOKENS.contains(&name);
+    let used = VARIABLES.iter().filter(|variable| variable.is_used_by(command)).map(|variable| variable.name);
+    used.filter(|name| is_blank(name) && !is_always_set(name)).collect()
 }
 
 /// Adds the names that are probably misspelt: a misspelt `DRY_RUN` would do the opposite of what its author wants.
@@ -200,7 +294,7 @@ pub(super) fn check_texts(environment: &Environment, command: Command, problems:
             problems.replace(name, is_a_list(environment, variable));
         } else if variable.is_used_by(command)
             && !variable.kind.is_free()
-            && let Some(wrong) = environment.text(name).and_then(|value| wrong_text(name, value))
+            && let Some(wrong) = environment.text(name).and_then(|value| wrong_text(variable, value))
         {
             problems.replace(name, wrong);
         }
@@ -208,7 +302,13 @@ pub(super) fn check_texts(environment: &Environment, command: Command, problems:
 }
 
 /// The problem with a text that no variable of the pipe can have.
-fn wrong_text(name: &str, value: &str) -> Option<String> {
+fn wrong_text(variable: &Variable, value: &str) -> Option<String> {
+    let name = variable.name;
+    // A git tag has an error of its own.
+    if value.contains('\n') && !matches!(name, "CA_CERT" | "GIT_DESCRIBE") {
+        let several = if matches!(name, "FILTER" | "REGEX") { SEVERAL_NAMES } else { "write one" };
+        return Some(format!("has several lines, but takes one text: {several}"));
+    }
     if let Some(reference) = text::reference(value) {
         return Some(not_expanded(reference));
     }
@@ -226,6 +326,14 @@ fn wrong_text(name: &str, value: &str) -> Option<String> {
     if text::is_absent(value) {
         return Some(absent(value));
     }
+    // One with a default is a choice of words, or says what it takes.
+    if variable.kind == ValueKind::Text && variable.default.is_empty() && is_switch(value) {
+        return Some(format!("is the boolean `{value}`, but takes a text"));
+    }
+    let is_path = name.ends_with("_FILE") || matches!(name, "CA_CERT" | "IMAGES_FROM");
+    if is_path && (value.starts_with("~/") || value.contains("://")) {
+        return Some(format!("`{}` is no path of the step: write a relative path", whole_or_length(value)));
+    }
     if name.ends_with("_USERNAME") && value.contains(':') {
         // What follows may be the password (RFC 7617, section 2).
         return Some("contains a `:`: write only the user name, and the password in a variable of its own".to_owned());
@@ -241,6 +349,11 @@ fn wrong_text(name: &str, value: &str) -> Option<String> {
     }
     // A file may be named so.
     text::odd_character(value).map(|odd| format!("contains {odd}")).filter(|_| name != "CA_CERT")
+}
+
+/// True if a text is a boolean, and nothing else.
+pub(super) fn is_switch(value: &str) -> bool {
+    ["true", "false"].iter().any(|word| value.trim().eq_ignore_ascii_case(word))
 }
 
 /// A list is never read in part: with an item as its value, a `FILTER` would select less than its author wrote, and without

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use granit_parser::{Event, Parser, ScalarStyle};
 
+use super::lints::is_switch;
 use super::value::{absent, is_unexpanded, not_expanded, not_filled_in};
 use super::variables::{Entry, ValueKind};
 use super::{Environment, NOT_UTF8};
@@ -28,6 +29,9 @@ impl Entry<'_> {
                 Vec::new()
             }),
         };
+        if let Some(switch) = self.value.filter(|text| is_switch(text)) {
+            self.refuse(format!("is the boolean `{}`, but takes a list: write ['first', 'second']", switch.trim()));
+        }
         for (index, item) in items.iter().enumerate() {
             if let Some(wrong) = wrong_item(item, self.variable.kind) {
                 self.refuse(format!("item {} {wrong}", index + 1));
@@ -158,6 +162,17 @@ pub(super) fn items(environment: &Environment, name: &str) -> Vec<String> {
     }
 }
 
+/// True if the list arrived as lines of text, without the brackets of a list.
+pub(super) fn is_lines(environment: &Environment, name: &str) -> bool {
+    environment.text(name).is_some_and(|text| !is_yaml(text))
+}
+
+/// True if the lines of an item are named as items are.
+pub(super) fn is_several(item: &str) -> bool {
+    let is_named = |line: &str| line.split_once('=').is_some_and(|(key, _)| is_key(key) && is_upper_case(key));
+    is_named(item) && item.lines().skip(1).any(is_named)
+}
+
 /// The text after the first separator; the whole item if it has none.
 pub(super) fn value_of(item: &str) -> &str {
     item.split_once(['=', ':']).map_or(item, |(_, value)| value)
@@ -186,6 +201,10 @@ fn wrong_item(item: &str, kind: ValueKind) -> Option<String> {
     };
     if let Some(text) = [item, value].into_iter().find(is_name) {
         return Some(not_expanded(text));
+    }
+    // The value is not shown: it may be a secret after all.
+    if kind == ValueKind::SecretList && text::command(value).is_some_and(|command| command == value.trim()) {
+        return Some(not_filled_in("$(command)"));
     }
     if let Some(reference) = text::unexpanded(key) {
         return Some(not_expanded(reference));
@@ -234,7 +253,7 @@ fn is_upper_case(text: &str) -> bool {
 fn names_in_line(line: &str, separator: char) -> Vec<&str> {
     // Headers have spaces and `&` in their values, and a space after their colon.
     let (gaps, end): (&[char], &str) =
-        if separator == '=' { (&[',', ';', '&', ' ', '\t'], "=") } else { (&[',', ';'], ": ") };
+        if separator == '=' { (&[',', ';', '&', '|', ' ', '\t', '，', '；'], "=") } else { (&[',', ';'], ": ") };
     let Some((first, _)) = line.split_once(separator).filter(|(key, _)| is_key(key)) else { return Vec::new() };
     let after_gaps = line.match_indices(gaps).filter_map(|(at, gap)| {
         let (key, rest) = line[at + gap.len()..].trim_start().split_once(end)?;

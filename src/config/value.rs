@@ -9,7 +9,7 @@ use super::variables::Entry;
 use super::{BLANK, NOT_SET};
 use crate::console::log::whole_or_length;
 use crate::http::client::{is_cluster_name, is_local};
-use crate::text::variable_name;
+use crate::text::{self, variable_name};
 
 impl<'a> Entry<'a> {
     /// The value, else the default; `None` if both are empty.
@@ -180,9 +180,16 @@ pub(super) fn not_expanded(reference: &str) -> String {
     )
 }
 
-/// The problem with a place that a template engine or another shell should have filled in.
+/// The problem with a place that a shell or a template engine should have filled in.
 pub(super) fn not_filled_in(placeholder: &str) -> String {
+    let is_command = text::command(placeholder).is_some();
     let placeholder = whole_or_length(placeholder);
+    if is_command {
+        return format!(
+            "contains the command `{placeholder}`, which nothing has run: write `export NAME=$(…)` in the step's script, and \
+             `$NAME` here"
+        );
+    }
     format!("contains `{placeholder}`, which nothing has filled in: write the value, or `$NAME` of a variable")
 }
 

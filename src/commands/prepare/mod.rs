@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use crate::commands::concurrent::Session;
 use crate::commands::progress::Reporter;
 use crate::config::{self, Config, Environment, ImagesFrom, Problems, Task};
-use crate::console::log::quote;
+use crate::console::log::{self, quote};
 use crate::diagnostic::Diagnostic;
 use crate::files::{atomic, input};
 use crate::function::image::Reference;
@@ -227,6 +227,10 @@ impl<'a> Preparation<'a> {
     fn warn(&mut self, substituted: &BTreeSet<String>) {
         config::check_names(self.environment, substituted, &mut self.names);
         let command = self.config.task.command();
+        let blank = config::blank(self.environment, command);
+        if !blank.is_empty() {
+            tracing::info!("set but empty, which counts as not set: {}", log::names(blank, usize::MAX));
+        }
         for warning in config::warnings(self.environment, command, substituted, &self.problems.variables) {
             tracing::warn!("{warning}");
         }

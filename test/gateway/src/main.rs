@@ -23,7 +23,7 @@ Usage: local-gateway [OPTION]...
   --public-url URL        the issuer of the gateway's tokens and the audience of ID tokens [its own URL]
   --http1                 speak HTTP/1.1 only
 
-                          JwtIssuer, Policy and Role resources (repeatable). The default without --basic-auth is those of
+  --iam FILE              JwtIssuer, Policy and Role resources (repeatable). The default without --basic-auth is those of
                           the OpenFaaS guide for Bitbucket. The guide's placeholders WORKSPACE, {REPO_UUID} and
                           https://gw.example.com are filled in
   --basic-auth USER:PASSWORD
