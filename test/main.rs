@@ -21,6 +21,7 @@ mod kubernetes;
 mod leak;
 mod life;
 mod login;
+mod mistakes;
 mod namespaces;
 mod network;
 mod only_changed;

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use percent_encoding::percent_decode_str;
 
 use super::variables::{Entry, Variables};
-use super::{Auth, BLANK, CallOptions, Invoke, PayloadSource};
+use super::{Auth, BLANK, CallOptions, Invoke, PayloadSource, list};
 use crate::console::log::whole_or_length;
 use crate::console::redact::Secret;
 use crate::function::FunctionName;
@@ -68,6 +68,8 @@ pub(super) fn invoke(variables: Variables<'_>) -> Invoke {
     let pairs = query.pairs('=', |_| None);
     if pairs.iter().any(|(key, _)| key.starts_with('?')) {
         query.refuse("begins with `?`: write ['key=value'], with an item for each key");
+    } else if pairs.iter().any(|(key, _)| key.contains('?') || key.starts_with('/')) {
+        query.refuse("is a path with a query: write ['key=value'], with an item for each key; a call has no path");
     }
     Invoke {
         function: function(variables),
@@ -95,22 +97,31 @@ pub(super) fn verify(variables: Variables<'_>) -> Option<Arc<Verify>> {
     if items.is_empty() {
         return None;
     }
-    entry.check_lines(&items, |line| {
+    let split = |line: &str| {
         let calls: Vec<String> = line.split([',', ' ']).filter(|call| !call.is_empty()).map(str::to_owned).collect();
+        if calls.first().is_some_and(|first| is_method(first)) {
+            return Vec::new();
+        }
         let path_length = line.find('?').unwrap_or(line.len());
         let is_in_path = line[..path_length].trim().contains([',', ' ']);
         // A query may have commas, but hardly a slash after one.
         let is_several = is_in_path || calls.iter().skip(1).any(|call| call.contains('/'));
         if is_several { calls } else { Vec::new() }
-    });
+    };
+    entry.check_lines(&items, split);
+    let is_lines = list::is_lines(entry.environment, entry.variable.name);
     let parse = |item: &String| {
         let call = VerifyCall::parse(item, default_namespace.clone());
         // Some have a subject of their own.
         let separator = |error: &str| if error.starts_with("is ") { " " } else { ": " };
         call.map_err(|error| entry.refuse(format!("`{}`{}{error}", whole_or_length(item), separator(&error)))).ok()
     };
-    let calls = items.iter().filter_map(parse).collect();
+    let calls = items.iter().filter(|item| !is_lines || split(item).len() < 2).filter_map(parse).collect();
     Some(Arc::new(Verify { calls, options: call_options(variables, true) }))
+}
+
+fn is_method(word: &str) -> bool {
+    METHODS.iter().any(|(name, _)| name.eq_ignore_ascii_case(word))
 }
 
 /// `VERIFY` calls with `GET` and without a body, unless another `METHOD` is set.
@@ -162,13 +173,26 @@ fn call_options(variables: Variables<'_>, is_verify: bool) -> CallOptions {
 /// The function's name and its namespace, from `FUNCTION` as `name` or `name.namespace`.
 pub(super) fn function(variables: Variables<'_>) -> FunctionName {
     let entry = variables.function();
+    let namespace = |entry: Entry<'_>| {
+        let namespace = namespace(entry);
+        if namespace.as_ref().is_some_and(|namespace| namespace.contains('.')) {
+            entry.refuse("contains a `.`, which no namespace of a function has");
+        }
+        namespace
+    };
     let namespace_option = namespace(variables.openfaas_namespace());
     let text = entry.required().unwrap_or_default();
     let parts = match text.split_once('/') {
         _ if text.is_empty() => Ok((text, None)),
+        Some(("function" | "async-function", call)) => {
+            let name = call.split('/').next().unwrap_or_default();
+            Err(format!("is a path: write `{}`", whole_or_length(name)))
+        }
         Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
             let (name, namespace) = (whole_or_length(name), whole_or_length(namespace));
-            Err(format!("contains a `/`: write `{name}.{namespace}`, the name first"))
+            Err(format!(
+                "contains a `/`: write `{name}.{namespace}`, the name first, if `{namespace}` is the namespace; a call has no path"
+            ))
         }
         _ => is_a_url(text).map_or_else(|| full_name(text, "is neither `name` nor `name.namespace`"), Err),
     };
@@ -308,6 +332,9 @@ fn leaves(path: &str) -> bool {
 impl VerifyCall {
     fn parse(text: &str, default_namespace: Option<String>) -> Result<Self, String> {
         let text = text.trim();
+        if let Some((_, call)) = text.split_once(' ').filter(|(first, _)| is_method(first)) {
+            return Err(format!("begins with a method, which `METHOD` sets: write `{}`", whole_or_length(call.trim())));
+        }
         if text.chars().any(|character| character.is_whitespace() || character.is_control()) {
             let message = "the path or query contains a space or a control character: encode it, for example as `%20`";
             return Err(message.to_owned());

@@ -140,7 +140,7 @@ pub(super) fn deploy(variables: Variables<'_>) -> Deploy {
     let strategies = [("update", Strategy::Update), ("replace", Strategy::Replace), ("create", Strategy::Create)];
     let mut selection = selection(variables);
     let images_from = variables.images_from().value.map(|text| match text {
-        "pipeline" => ImagesFrom::Pipeline,
+        _ if text.eq_ignore_ascii_case("pipeline") => ImagesFrom::Pipeline,
         path => ImagesFrom::File(path.to_owned()),
     });
     // The images have their tags and digests from the earlier run.

@@ -292,11 +292,15 @@ pub(super) fn check_texts(environment: &Environment, command: Command, problems:
         let name = variable.name;
         if environment.numbered(name).next().is_some() {
             problems.replace(name, is_a_list(environment, variable));
-        } else if variable.is_used_by(command)
-            && !variable.kind.is_free()
-            && let Some(wrong) = environment.text(name).and_then(|value| wrong_text(variable, value))
-        {
+            continue;
+        }
+        let text = environment.text(name).filter(|_| variable.is_used_by(command) && !variable.kind.is_free());
+        let Some(text) = text else { continue };
+        if let Some(wrong) = wrong_text(variable, text) {
             problems.replace(name, wrong);
+        } else if text.contains('\n') && !matches!(name, "CA_CERT" | "DOCKER_CONFIG") && !problems.concerns(name) {
+            let several = if matches!(name, "FILTER" | "REGEX") { SEVERAL_NAMES } else { "write one" };
+            problems.add(name, format!("has several lines, but takes one text: {several}"));
         }
     }
 }
@@ -304,11 +308,6 @@ pub(super) fn check_texts(environment: &Environment, command: Command, problems:
 /// The problem with a text that no variable of the pipe can have.
 fn wrong_text(variable: &Variable, value: &str) -> Option<String> {
     let name = variable.name;
-    // A git tag has an error of its own.
-    if value.contains('\n') && !matches!(name, "CA_CERT" | "GIT_DESCRIBE") {
-        let several = if matches!(name, "FILTER" | "REGEX") { SEVERAL_NAMES } else { "write one" };
-        return Some(format!("has several lines, but takes one text: {several}"));
-    }
     if let Some(reference) = text::reference(value) {
         return Some(not_expanded(reference));
     }
@@ -320,7 +319,7 @@ fn wrong_text(variable: &Variable, value: &str) -> Option<String> {
     if let Some(reference) = text::bare_reference(value).filter(|_| !may_be_meant) {
         return Some(not_expanded(reference));
     }
-    if let Some(placeholder) = text::placeholder(value) {
+    if let Some(placeholder) = text::placeholder(value).filter(|_| name != "DOCKER_CONFIG") {
         return Some(not_filled_in(placeholder));
     }
     if text::is_absent(value) {

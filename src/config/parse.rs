@@ -73,6 +73,12 @@ fn config(variables: Variables<'_>) -> Config {
 fn task(variables: Variables<'_>) -> Task {
     let commands: Vec<_> = Command::ALL.iter().map(|command| (command.name(), *command)).collect();
     let command = variables.command().choice(&commands);
+    if let Some((text, advice)) = variables.command().value.and_then(|text| Some((text, advice(text)?))) {
+        let text = whole_or_length(text);
+        let words: Vec<_> = commands.iter().map(|(word, _)| *word).collect();
+        let message = format!("unallowed value `{text}`: write one of {}; {advice}", words.join(", "));
+        variables.problems.borrow_mut().replace("COMMAND", message);
+    }
     let dry_run = variables.dry_run();
     if matches!(command, Command::Invoke | Command::Remove | Command::Login) && dry_run.boolean() {
         dry_run.refuse(format!(
@@ -97,6 +103,32 @@ fn task(variables: Variables<'_>) -> Task {
         }
         Command::Login => Task::Login(login(variables)),
     }
+}
+
+/// What the pipe has for a command of faas-cli or another tool, or for one with options.
+fn advice(text: &str) -> Option<&'static str> {
+    let text = text.to_ascii_lowercase();
+    let bare = text.strip_prefix("faas-cli ").unwrap_or(&text);
+    let word = bare.split([' ', ',']).next()?;
+    if word != text && Command::ALL.iter().any(|command| command.name() == word) {
+        return Some("an option is a variable of its own, and another command a pipe of its own");
+    }
+    Some(match word {
+        "up" | "build" | "push" | "publish" => {
+            "the pipe builds no images: build and push them in the step's script, and write `deploy`"
+        }
+        "rm" | "delete" | "undeploy" | "destroy" | "down" => "to remove functions, write `remove`",
+        "apply" | "update" | "create" | "install" | "rollout" => "to create or update functions, write `deploy`",
+        "call" | "run" | "exec" | "test" => "to call a function, write `invoke`",
+        "list" | "ls" | "describe" | "status" | "plan" => "to compare the stack file with what runs, write `diff`",
+        "secret" => "to create or update secrets, write `deploy`, with `SECRET_VALUES`",
+        "namespace" => "write `deploy` with `CREATE_NAMESPACE`, or `remove` with `DELETE_NAMESPACE`",
+        "auth" | "pro" => "the pipe signs in at the gateway by itself, with every command: `whoami` shows how",
+        "logs" | "store" | "template" | "new" | "generate" | "ready" => {
+            "the pipe has no command for this: use `faas-cli`"
+        }
+        _ => return None,
+    })
 }
 
 /// Refuses selections that came to nothing: each would remove functions that its author did not mean.

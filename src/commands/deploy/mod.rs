@@ -91,6 +91,7 @@ fn begun(gateway: &Gateway, functions: &[Function]) -> Vec<FunctionOutcome> {
 pub(crate) async fn dry_run(mut preparation: Preparation<'_>, deploy: &Deploy) -> Result<Outcome, Rejected> {
     let loaded = preparation.load().await;
     let _ = deploy.verify.as_ref().and_then(|verify| open_payload(&mut preparation, &verify.options));
+    let _ = preparation.ca_cert();
     let loaded = preparation.finish(loaded)?;
     loaded.refused.iter().for_each(Diagnostic::log);
     tracing::info!("dry run: this would be sent");

@@ -84,7 +84,7 @@ impl Preparation<'_> {
     }
 
     /// The certificates of `CA_CERT`; `None` if it is wrong, which is added to the problems.
-    pub(super) fn ca_cert(&mut self) -> Option<Option<CaCert>> {
+    pub(crate) fn ca_cert(&mut self) -> Option<Option<CaCert>> {
         let value = self.config.ca_cert.as_ref();
         let read = value.map(|value| ca_cert(value, self.config.places.clone_dir.as_deref()));
         read.transpose().map_err(|error| self.problem("CA_CERT", error)).ok()

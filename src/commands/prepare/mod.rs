@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use crate::commands::concurrent::Session;
 use crate::commands::progress::Reporter;
-use crate::config::{self, Config, Environment, ImagesFrom, Problems, Task};
+use crate::config::{self, Config, Environment, ImagesFrom, Problems, Task, VerifyCall};
 use crate::console::log::{self, quote};
 use crate::diagnostic::Diagnostic;
 use crate::files::{atomic, input};
@@ -87,8 +87,8 @@ impl<'a> Preparation<'a> {
         if is_sent {
             let allow_http = self.config.allow_http || problems.concerns("ALLOW_HTTP");
             self.address(allow_http, loaded.as_ref());
-            self.ca_cert();
         }
+        self.ca_cert();
         self.rejected()
     }
 
@@ -161,6 +161,9 @@ impl<'a> Preparation<'a> {
             Task::Deploy(deploy) | Task::Diff(deploy) => {
                 let mut loaded = self.stack(&deploy.selection, Some(deploy)).await;
                 let secrets = self.secrets(deploy, loaded.as_ref());
+                if let (Task::Deploy(_), Some(loaded), Some(verify)) = (&config.task, &loaded, deploy.verify.as_ref()) {
+                    self.calls(&verify.calls, loaded);
+                }
                 if let Some(loaded) = &mut loaded {
                     loaded.secrets = secrets;
                     if let Some(from) = &deploy.images_from {
@@ -175,6 +178,22 @@ impl<'a> Preparation<'a> {
             Task::Login(_) | Task::Invoke(_) => {
                 self.warn(&BTreeSet::new());
                 None
+            }
+        }
+    }
+
+    /// Checks the calls of `VERIFY` to functions that no stack file has: they would only fail once all is deployed.
+    fn calls(&mut self, calls: &[VerifyCall], loaded: &Loaded) {
+        let known: BTreeSet<&str> =
+            loaded.files.iter().flat_map(|file| &file.stack.named).map(|function| function.name.as_str()).collect();
+        for VerifyCall { text, name, .. } in calls.iter().filter(|call| !known.contains(&*call.name)) {
+            let (_, rest) = text.split_once('/').unwrap_or_default();
+            let is_near = |other: &&&str| strsim::osa_distance(other, &name.to_lowercase()) * 3 <= other.len();
+            let message = format!("`{}` calls `{}`, which no stack file has", quote(text), quote(name));
+            if known.contains(rest.split(['/', '?']).next().unwrap_or_default()) {
+                self.problems.variables.add("VERIFY", format!("{message}: write `{}`", quote(rest)));
+            } else if let Some(near) = known.iter().find(is_near) {
+                tracing::warn!("`VERIFY`: {message}: write `{}` if that was meant", quote(near));
             }
         }
     }
@@ -198,7 +217,7 @@ impl<'a> Preparation<'a> {
                     }
                 }
             }
-            Err(error) => self.problems.variables.add("IMAGES_FROM", error),
+            Err(error) => self.problem("IMAGES_FROM", error),
         }
     }
 
