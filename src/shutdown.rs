@@ -89,28 +89,27 @@ impl Shutdown {
 
     /// Waits until the grace period after a signal is over.
     pub(crate) async fn grace_over(&self) -> Failure {
-        let signal = self.received(|_| true).await;
-        sleep_until(signal.deadline).await;
-        signal.failure
+        self.past(|deadline| deadline).await
     }
 
     /// Waits until there is time for one more request before the grace period after a signal is over.
     pub(crate) async fn grace_ending(&self) {
-        let signal = self.received(|_| true).await;
-        sleep_until(signal.deadline - LAST_REQUEST).await;
+        self.past(|deadline| deadline - LAST_REQUEST).await;
     }
 
     /// Waits until the process has to exit, whatever it is doing: after a second signal, or long after the first one.
     pub(crate) async fn forced(&self) -> Failure {
-        let timeout = async {
-            let signal = self.received(|_| true).await;
-            sleep_until(signal.deadline + LEEWAY).await;
-            signal.failure
-        };
         tokio::select! {
             signal = self.received(|signal| signal.is_repeated) => signal.failure,
-            failure = timeout => failure,
+            failure = self.past(|deadline| deadline + LEEWAY) => failure,
         }
+    }
+
+    /// Waits for a signal, and then until a time before or after its deadline.
+    async fn past(&self, time: impl Fn(Instant) -> Instant) -> Failure {
+        let signal = self.received(|_| true).await;
+        sleep_until(time(signal.deadline)).await;
+        signal.failure
     }
 
     async fn received(&self, matches: impl Fn(&Signal) -> bool) -> Signal {

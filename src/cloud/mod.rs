@@ -134,10 +134,6 @@ impl<'a> Step<'a> {
         self.claims.repository().filter(is_uuid).unwrap_or("{REPOSITORY_UUID}")
     }
 
-    fn environment(&self) -> Option<&str> {
-        self.claims.environment()
-    }
-
     fn workspace_audience(&self) -> String {
         oidc::workspace_audience(&self.claims)
     }

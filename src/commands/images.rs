@@ -11,7 +11,7 @@ use crate::commands::prepare::{Loaded, Preparation};
 use crate::config::{Config, ImageChecks};
 use crate::console::log;
 use crate::diagnostic::{Diagnostic, Failure, Severity};
-use crate::function::image::Reference;
+use crate::function::image::{Reference, pinned};
 use crate::function::outcome::Location;
 use crate::http::service::ServiceClient;
 use crate::registry::{FoundImage, Platform, Registries, RegistryCredentials, platform_list};
@@ -154,8 +154,8 @@ impl Checked {
     pub(crate) fn apply(&self, functions: &mut [Function], pin: bool) -> Vec<Option<String>> {
         let apply = |function: &mut Function| {
             let digest = self.0.get(&function.deployment.image)?.clone().ok()?;
-            if pin && let Ok(reference) = Reference::parse(&function.deployment.image) {
-                function.deployment.image = reference.pinned(&digest);
+            if pin {
+                function.deployment.image = pinned(&function.deployment.image, &digest);
             }
             Some(digest)
         };

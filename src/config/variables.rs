@@ -46,6 +46,11 @@ impl ValueKind {
     pub fn is_list(self) -> bool {
         matches!(self, Self::List | Self::Headers | Self::SecretList)
     }
+
+    /// True if any text may be meant, also one that looks like a mistake.
+    pub(super) fn is_free(self) -> bool {
+        matches!(self, Self::Verbatim | Self::Secret)
+    }
 }
 
 /// The step's own tokens. The pipe does not use the second.
@@ -96,13 +101,6 @@ impl Sensitive {
                 _ => None,
             }
         })
-    }
-}
-
-impl ValueKind {
-    /// True if any text may be meant, also one that looks like a mistake.
-    pub(super) fn is_free(self) -> bool {
-        matches!(self, Self::Verbatim | Self::Secret)
     }
 }
 

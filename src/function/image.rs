@@ -161,11 +161,6 @@ impl Reference {
     pub(crate) fn version(&self) -> &str {
         self.digest.as_deref().or(self.tag.as_deref()).unwrap_or("latest")
     }
-
-    /// The image with the digest that its tag has now, as it is deployed.
-    pub(crate) fn pinned(&self, digest: &str) -> String {
-        if self.digest.is_some() { self.text.clone() } else { format!("{}@{digest}", self.text) }
-    }
 }
 
 /// As it was written.
@@ -188,6 +183,11 @@ fn is_host(host: &str) -> bool {
 /// True if a text is a digest of an algorithm that the OCI image specification registers (*Digests*).
 pub(crate) fn is_digest(digest: &str) -> bool {
     DIGEST.is_match(digest)
+}
+
+/// The name of an image with the digest that its tag has now, as it is deployed.
+pub(crate) fn pinned(image: &str, digest: &str) -> String {
+    if image.contains('@') { image.to_owned() } else { format!("{image}@{digest}") }
 }
 
 /// True if two names are those of one image: some providers write out what a name leaves to convention.
@@ -278,7 +278,7 @@ mod tests {
     #[test]
     fn pinning_keeps_the_tag_and_leaves_a_digest_alone() {
         let digest = format!("sha256:{}", "ab".repeat(32));
-        let pinned = |text: &str| Reference::parse(text).unwrap().pinned(&digest);
+        let pinned = |text: &str| pinned(text, &digest);
         assert_eq!(pinned("acme/fn:1"), format!("acme/fn:1@{digest}"));
         let with_digest = format!("acme/fn:1@sha256:{}", "0".repeat(64));
         assert_eq!(pinned(&with_digest), with_digest);

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::image::pinned;
 use super::{Command, FunctionName};
 use crate::console::log::quote;
 use crate::diagnostic::{Diagnostic, Failure};
@@ -153,8 +154,7 @@ impl FunctionOutcome {
 
     /// The image with its digest, if that is known.
     pub(crate) fn pinned_image(&self) -> Option<String> {
-        let (image, digest) = (self.image.as_ref()?, self.digest.as_ref()?);
-        Some(if image.contains('@') { image.clone() } else { format!("{image}@{digest}") })
+        Some(pinned(self.image.as_ref()?, self.digest.as_ref()?))
     }
 
     pub(crate) fn verdict(&self) -> Verdict {

@@ -61,7 +61,7 @@ pub(crate) struct Settings {
 pub(crate) struct Gateway {
     settings: Settings,
     http: reqwest::Client,
-    retries: Retries,
+    pub(crate) retries: Retries,
     shutdown: Shutdown,
     /// True if the server at the URL has ever answered in HTTP.
     has_responded: AtomicBool,
@@ -114,10 +114,6 @@ impl Gateway {
             path.pop_if_empty().extend(segments);
         }
         url
-    }
-
-    pub(crate) fn retries(&self) -> &Retries {
-        &self.retries
     }
 
     pub(crate) fn received(&self) -> u64 {

@@ -7,7 +7,7 @@ use http::{Method, StatusCode};
 use serde_json::Value;
 
 use super::send::{ApiCall, Repeat};
-use super::{Error, Gateway, parse};
+use super::{Authenticator, Error, Gateway, parse};
 use crate::function::api::{Deployment, Resources, Status};
 use crate::function::compare::{Change, changes, compare};
 
@@ -38,7 +38,7 @@ pub(crate) struct Reported {
     constraints: bool,
     read_only_root: bool,
     /// Only the list of faasd has them.
-    memory_limits: bool,
+    pub(crate) memory_limits: bool,
     /// As faasd does it: the image's own environment is among the function's, values end at their first `=`, and what faasd does
     /// not support is left out.
     as_faasd: bool,
@@ -55,15 +55,6 @@ impl Reported {
     /// nothing of them is lost.
     pub(crate) fn is_complete(self) -> bool {
         self.environment && self.constraints && self.read_only_root && self.memory_limits
-    }
-
-    /// The same without memory limits, if the list that has them could not be read.
-    pub(crate) fn without_limits(self, are_missing: bool) -> Self {
-        Self { memory_limits: self.memory_limits && !are_missing, ..self }
-    }
-
-    pub(crate) fn has_memory_limits(self) -> bool {
-        self.memory_limits
     }
 
     /// The fields that are not reported, in words.
@@ -153,7 +144,7 @@ impl Gateway {
     /// The provider, requested once whatever the response is, and only with a password: a gateway that exchanges tokens is
     /// Enterprise.
     pub(crate) async fn provider(&self) -> Provider {
-        if !self.settings.authenticator.is_password() {
+        if !matches!(self.settings.authenticator, Authenticator::Password { .. }) {
             return Provider::Enterprise;
         }
         let info = async || self.info(Repeat::NotAfterTimeout).await.unwrap_or(Provider::Unknown);

@@ -140,35 +140,31 @@ impl<'a> Statuses<'a> {
         let known = self.permits_lists.borrow().get(&namespace.map(str::to_owned)).copied();
         let remember = |lists| self.permits_lists.borrow_mut().insert(namespace.map(str::to_owned), lists);
         if *as_list {
-            return match self.list(*namespace, targets, Turn::Planned).await {
+            return match self.list(*namespace, targets).await {
                 Ok(readings) => readings,
                 // Not permitted, too long, or closed: without its Prometheus a gateway lists nothing.
                 Err(error) if error.has_reached_gateway() && !error.says_unavailable() => {
                     remember(false);
-                    self.each(targets, Turn::Extra).await
+                    self.plan(targets.len());
+                    self.each(targets).await
                 }
                 Err(error) => targets.iter().map(|_| Err(error.clone())).collect(),
             };
         }
-        let readings = self.each(targets, Turn::Planned).await;
+        let readings = self.each(targets).await;
         let is_refused = readings.iter().any(|reading| reading.as_ref().is_err_and(Error::is_forbidden));
-        if is_refused
-            && known.is_none()
-            && let Ok(readings) = self.list(*namespace, targets, Turn::Extra).await
-        {
-            remember(true);
-            return readings;
+        if is_refused && known.is_none() {
+            self.plan(1);
+            if let Ok(readings) = self.list(*namespace, targets).await {
+                remember(true);
+                return readings;
+            }
         }
         readings
     }
 
-    async fn list(
-        &self,
-        namespace: Option<&str>,
-        targets: &[&FunctionName],
-        turn: Turn,
-    ) -> Result<Vec<StatusResult>, Error> {
-        let permit = self.turn(turn).await;
+    async fn list(&self, namespace: Option<&str>, targets: &[&FunctionName]) -> Result<Vec<StatusResult>, Error> {
+        let permit = self.turn().await;
         let names: BTreeSet<&str> = targets.iter().map(|target| target.name.as_str()).collect();
         let wanted = |status: &Status| {
             self.lists_replicas.set(self.lists_replicas.get() || status.available_replicas > 0);
@@ -194,7 +190,8 @@ impl<'a> Statuses<'a> {
         if listed.available_replicas > 0 || listed.replicas == 0 || self.lists_replicas.get() {
             return Ok(Some(listed));
         }
-        match self.one(target, Turn::Extra).await {
+        self.plan(1);
+        match self.one(target).await {
             Ok(Some(Status { replicas, available_replicas, .. })) => {
                 Ok(Some(Status { replicas, available_replicas, ..listed }))
             }
@@ -205,17 +202,18 @@ impl<'a> Statuses<'a> {
         }
     }
 
-    async fn each(&self, targets: &[&FunctionName], turn: Turn) -> Vec<StatusResult> {
-        join_all(targets.iter().map(|target| self.one(target, turn))).await
+    async fn each(&self, targets: &[&FunctionName]) -> Vec<StatusResult> {
+        join_all(targets.iter().map(|target| self.one(target))).await
     }
 
-    async fn one(&self, target: &FunctionName, turn: Turn) -> StatusResult {
-        let _permit = self.turn(turn).await;
+    async fn one(&self, target: &FunctionName) -> StatusResult {
+        let _permit = self.turn().await;
         let reading = self.gateway.get(target, self.repeat).await;
         self.count_bytes();
         reading
     }
 
+    /// Counts requests that will wait for their turn.
     fn plan(&self, requests: usize) {
         if let Some(pace) = &self.pace {
             pace.planned.set(pace.planned.get() + requests);
@@ -228,25 +226,16 @@ impl<'a> Statuses<'a> {
         }
     }
 
-    /// Waits for this request's turn; it is over when the permit is dropped.
-    async fn turn(&self, turn: Turn) -> Option<SemaphorePermit<'_>> {
+    /// Waits for the turn of a planned request; it is over when the permit is dropped.
+    async fn turn(&self) -> Option<SemaphorePermit<'_>> {
         // Never closed.
         let permit = self.room.acquire().await.ok();
         if let Some(pace) = &self.pace {
             pace.turn().await;
-            if turn == Turn::Planned {
-                pace.planned.set(pace.planned.get().saturating_sub(1));
-            }
+            pace.planned.set(pace.planned.get().saturating_sub(1));
         }
         permit
     }
-}
-
-/// True if a request was counted when its round was planned.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Turn {
-    Planned,
-    Extra,
 }
 
 fn duration_of(bytes: u64) -> Duration {

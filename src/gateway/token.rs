@@ -87,10 +87,6 @@ impl Authenticator {
         }
     }
 
-    pub(super) fn is_password(&self) -> bool {
-        matches!(self, Self::Password { .. })
-    }
-
     /// The remedy if the password is refused with these headers; `None` if no password is used.
     pub(super) fn password_remedy(&self, headers: &HeaderMap) -> Option<&'static str> {
         let Self::Password { is_jwt, has_id_token, .. } = self else { return None };
@@ -169,9 +165,7 @@ impl Gateway {
 
     /// Drops a token that was not accepted. Returns whether another can be requested.
     pub(super) async fn forget(&self, refused: &AccessToken) -> bool {
-        let Authenticator::IdToken { system, .. } = &self.settings.authenticator else {
-            return false;
-        };
+        let Authenticator::IdToken { system, .. } = &self.settings.authenticator else { return false };
         let mut system = system.lock().await;
         // Another request may have exchanged it again already.
         if system.as_ref().is_some_and(|token| token.header == refused.header) {

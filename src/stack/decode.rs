@@ -229,9 +229,7 @@ impl Flatten<'_, '_> {
                 }
                 continue;
             }
-            let Some(name) = self.decoder.text(key, format_args!("a key of {}", self.what)) else {
-                continue;
-            };
+            let Some(name) = self.decoder.text(key, format_args!("a key of {}", self.what)) else { continue };
             match self.names.entry(name) {
                 Slot::Vacant(slot) => {
                     self.pairs.push(Pair { name: slot.key().clone(), key, value });
@@ -247,9 +245,7 @@ impl Flatten<'_, '_> {
                 }
             }
         }
-        let Some((_, merge)) = merge else {
-            return Some(());
-        };
+        let Some((_, merge)) = merge else { return Some(()) };
         self.path.push(node);
         match document.kind(merge) {
             Kind::Sequence => document.children(merge).try_for_each(|item| self.merge(item))?,

@@ -331,9 +331,7 @@ fn unset_names(source_map: SourceMap<'_>, options: &Options) -> Vec<Found> {
 /// What `find` finds in each function, with a placeholder for each variable that has no value.
 fn unset(source_map: SourceMap<'_>, find: impl Fn(&Pair, &Fields) -> Vec<(NodeId, Diagnostic)>) -> Vec<Found> {
     let filled = source_map.substituted.with_placeholder(PLACEHOLDER, true);
-    let Ok(document) = Document::parse(&filled.text) else {
-        return Vec::new();
-    };
+    let Ok(document) = Document::parse(&filled.text) else { return Vec::new() };
     let source_map = SourceMap { substituted: &filled, ..source_map };
     let mut decoder = Decoder::new(&document, source_map);
     let root = schema::root(&mut decoder, document.root());
@@ -369,19 +367,13 @@ fn varying_names(source_map: SourceMap<'_>, document: &Document, root: &Root) ->
 
 /// `*` matches any text, every other character itself (ryanuber/go-glob).
 fn matches_wildcard(pattern: &str, name: &str) -> bool {
-    let Some((start, rest)) = pattern.split_once('*') else {
-        return pattern == name;
-    };
-    let Some(mut name) = name.strip_prefix(start) else {
-        return false;
-    };
+    let Some((start, rest)) = pattern.split_once('*') else { return pattern == name };
+    let Some(mut name) = name.strip_prefix(start) else { return false };
     // The leftmost match of each part is enough: only the last part is tied to the end.
     let mut parts: Vec<&str> = rest.split('*').collect();
     let end = parts.pop().unwrap_or_default();
     for part in parts {
-        let Some(at) = name.find(part) else {
-            return false;
-        };
+        let Some(at) = name.find(part) else { return false };
         name = &name[at + part.len()..];
     }
     name.ends_with(end)

@@ -143,9 +143,7 @@ impl Document {
 
     /// The value that yaml.v3 gives a scalar; [`Meaning::Text`] for other nodes.
     pub(super) fn meaning(&self, id: NodeId) -> Meaning {
-        let Node { kind: Kind::Scalar(text), is_plain, tag, .. } = self.node(id) else {
-            return Meaning::Text;
-        };
+        let Node { kind: Kind::Scalar(text), is_plain, tag, .. } = self.node(id) else { return Meaning::Text };
         let is_number = text.starts_with(|first: char| first.is_ascii_digit() || "+-.".contains(first));
         match (tag.as_deref().unwrap_or_default(), implicit(text)) {
             ("" | "!", meaning) if *is_plain => meaning,

@@ -83,7 +83,7 @@ fn not_trusted(role: &RoleArn, step: &Step<'_>) -> String {
         step.claims()
     );
     let mut lines = vec![step.with_audiences(text)];
-    lines.extend(step.environment().map(|environment| {
+    lines.extend(step.claims.environment().map(|environment| {
         let repository = step.repository();
         format!("for this deployment environment only, write `{repository}:{environment}:*` in the trust policy")
     }));

@@ -66,7 +66,8 @@ impl Before {
         }
         if deploy.rollback {
             let namespaces = targets.iter().map(|target| target.namespace.as_deref()).collect();
-            before.reported = gateway.reported(&namespaces).await.without_limits(statuses.lacks_limits());
+            before.reported = gateway.reported(&namespaces).await;
+            before.reported.memory_limits &= !statuses.lacks_limits();
             before.can_roll_back()?;
             before.warn_of_tags(functions, deploy.only_changed);
         } else if statuses.lacks_limits() && before.readings.iter().any(|reading| matches!(reading, Ok(Some(_)))) {
@@ -85,12 +86,11 @@ impl Before {
         }
         let functions = count(running, "function");
         // The other fields that faasd does not report are those that it does not support.
-        let missing =
-            if self.reported.has_memory_limits() { self.reported.missing() } else { "memory limits".to_owned() };
+        let missing = if self.reported.memory_limits { self.reported.missing() } else { "memory limits".to_owned() };
         let message = format!(
             "nothing is deployed: `ROLLBACK` could not restore {functions}, since the gateway does not report: {missing}"
         );
-        let hint = match self.reported.has_memory_limits() {
+        let hint = match self.reported.memory_limits {
             true => {
                 "leave `ROLLBACK` out: Community Edition never reports these fields; of another gateway that takes a \
                  password they count as reported only if some function of the namespace shows them"

@@ -323,7 +323,7 @@ pub(super) async fn update(session: &Session<'_>, wanted: &WantedFunction<'_>) -
             }
         }
     };
-    gateway.retries().run(attempt).await
+    gateway.retries.run(attempt).await
 }
 
 /// Looks at the function until the update was carried out, or for so long that it is not under way any more. `took` is how long

@@ -32,16 +32,11 @@ pub(crate) async fn run(mut preparation: Preparation<'_>, login: &config::Login)
     warn_of_helpers(credentials);
     directory.warn();
     let registries = Registries::new(&http, credentials, step.as_ref());
-    let signing_in = stream::iter(hosts)
-        .map(|host| {
-            let registries = &registries;
-            async move {
-                let result = registries.sign_in(&host).await;
-                (host, result)
-            }
-        })
-        .buffered(preparation.config.parallel)
-        .collect::<Vec<_>>();
+    let sign_in = async |host: Host| {
+        let result = registries.sign_in(&host).await;
+        (host, result)
+    };
+    let signing_in = stream::iter(hosts).map(sign_in).buffered(preparation.config.parallel).collect::<Vec<_>>();
     let mut outcome = preparation.outcome(String::new(), loaded.as_ref());
     tokio::select! {
         results = signing_in => outcome.problem = finish(results, &directory).err(),

@@ -113,17 +113,14 @@ impl<'a> Preparation<'a> {
         let directories: Vec<_> = directories.into_iter().flatten().map(PathBuf::as_path).collect();
         // Without a clone directory the pipe does not run in Bitbucket, and no container takes the file with it.
         let is_lost = places.clone_dir.is_some() && atomic::is_outside(path, &directories);
+        let shown = quote(&path.to_string_lossy());
         if let Err(error) = atomic::check_path(path) {
             self.problem("OUTPUT_FILE", error);
         } else if path.as_os_str().as_encoded_bytes().ends_with(b"/") {
-            let path = quote(&path.to_string_lossy());
-            self.problem("OUTPUT_FILE", format!("`{path}` is a directory: write the path of a file"));
+            self.problem("OUTPUT_FILE", format!("`{shown}` is a directory: write the path of a file"));
         } else if is_lost {
-            let path = quote(&path.to_string_lossy());
-            let message = format!(
-                "`{path}` is outside of the clone directory, and lost when the pipe ends: write a relative path"
-            );
-            self.problem("OUTPUT_FILE", message);
+            let message = "is outside of the clone directory, and lost when the pipe ends: write a relative path";
+            self.problem("OUTPUT_FILE", format!("`{shown}` {message}"));
         }
     }
 

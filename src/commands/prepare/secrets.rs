@@ -96,18 +96,14 @@ impl Loaded {
 
     /// The namespaces to create or delete for the variable that asks for it; warns if there are none.
     pub(crate) fn namespaces_for(&self, variable: &str, is_set: bool) -> BTreeSet<String> {
-        let namespaces = if is_set { self.namespaces() } else { BTreeSet::new() };
+        let named = self.functions.iter().filter_map(|function| function.deployment.namespace.clone());
+        let namespaces: BTreeSet<_> = named.filter(|_| is_set).collect();
         if is_set && namespaces.is_empty() {
             tracing::warn!(
                 "`{variable}` has no effect: no function names a namespace, so all are in the gateway's own"
             );
         }
         namespaces
-    }
-
-    /// The namespaces that functions name: all but the gateway's default one.
-    fn namespaces(&self) -> BTreeSet<String> {
-        self.functions.iter().filter_map(|function| function.deployment.namespace.clone()).collect()
     }
 }
 

@@ -60,9 +60,7 @@ pub(super) fn apply(operator: Operator, name: &str, value: &str, arguments: &[St
 /// From an offset, which counts from the end if it is negative; the whole value if offset or length is not a number.
 fn substring<'a>(name: &str, value: &'a str, offset: &str, length: Option<&str>) -> Result<&'a str, FaultKind> {
     let size = i64::try_from(value.len()).unwrap_or(i64::MAX);
-    let Ok(start) = offset.parse::<i64>() else {
-        return Ok(value);
-    };
+    let Ok(start) = offset.parse::<i64>() else { return Ok(value) };
     let start = if start < 0 { size.saturating_add(start).max(0) } else { start };
     // Sums wrap around as they do in Go, whose program faas-cli is.
     let end = match length.map(str::parse::<i64>) {

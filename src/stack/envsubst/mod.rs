@@ -156,9 +156,7 @@ impl Substituted {
         // Of several at the same place, an expression that became nothing.
         let index = (first..after).find(|index| self.segments[*index].is_expression);
         let index = index.unwrap_or(after.saturating_sub(1));
-        let Some(segment) = self.segments.get(index) else {
-            return 0..0;
-        };
+        let Some(segment) = self.segments.get(index) else { return 0..0 };
         let end = self.segments.get(index + 1).map_or(segment.source, |next| next.source);
         if segment.is_expression {
             segment.source..end
