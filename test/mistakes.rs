@@ -1,6 +1,6 @@
 //! What people write in place of what they mean: it is refused or named, never sent without a word.
 
-use crate::support::{Pipe, open, put, stack};
+use crate::support::{Pipe, Ran, open, put, stack};
 
 /// A deploy that would succeed.
 fn deploy() -> Pipe {
@@ -35,6 +35,14 @@ fn variable_that_has_no_effect_is_named_with_what_it_takes() {
             "only with `METHOD: POST`, which is not set",
         ),
         (&[("REPORT_PROXY", "http://proxy:1"), ("REPORT", "false")], "only with `REPORT`, which is not set"),
+        (
+            &[("REPORT", "true"), ("REPORT_PROXY", "http://127.0.0.1:1")],
+            "`REPORT`: without `BITBUCKET_COMMIT`, which Bitbucket sets, ",
+        ),
+        (
+            &[("NO_PROXY", "localhost, *.example.com")],
+            "`NO_PROXY`: `*.example.com` matches no host: write `.example.com`",
+        ),
         (&[("VERIFY", "echo"), ("WAIT", "false")], "`WAIT` has no effect with `VERIFY`: remove one of the two"),
         (&[("PIN_IMAGES", "true"), ("CHECK_IMAGES", "no")], "`CHECK_IMAGES` has no effect with `PIN_IMAGES`: "),
         (&[("DOCKER_AUTH_CONFIG", auth)], checks),
@@ -216,4 +224,65 @@ fn commands_of_other_tools_are_answered_with_those_of_the_pipe() {
 #[test]
 fn certificate_is_checked_in_a_dry_run_too() {
     deploy().var("CA_CERT", "ca.pem").run().exits(2).says("CA_CERT:\n- `ca.pem` does not exist");
+}
+
+#[test]
+fn queued_call_leaves_no_response() {
+    let gateway = open();
+    put(&gateway, "openfaas-fn", "echo");
+    let invoke = || Pipe::at(&gateway).var("COMMAND", "invoke").var("FUNCTION", "echo");
+    let pipe = invoke().var("ASYNC", "true").var("OUTPUT_FILE", "response.txt");
+    pipe.run().exits(0).says("WARNING: `OUTPUT_FILE` has no effect with `ASYNC`").does_not_say("the response is in");
+    assert!(!pipe.dir().join("response.txt").exists());
+    let callback = || invoke().list("HEADERS", &["x-callback-url: https://hooks.example.com"]);
+    callback().run().exits(0).says("WARNING: `X-Callback-Url` has no effect without `ASYNC: 'true'`");
+    callback().var("ASYNC", "true").run().exits(0).does_not_say("WARNING: ");
+}
+
+#[test]
+fn payload_that_is_the_path_of_a_file_causes_a_warning() {
+    let gateway = open();
+    put(&gateway, "openfaas-fn", "echo");
+    let invoke = Pipe::at(&gateway).var("COMMAND", "invoke").var("FUNCTION", "echo").file("data.csv", "a,b");
+    let says = "WARNING: `PAYLOAD` is sent as it is, and is the path of a file: write `PAYLOAD_FILE: data.csv` for its content";
+    invoke.run_with("PAYLOAD", "data.csv").exits(0).says(says);
+    invoke.run_with("PAYLOAD", "other.csv").exits(0).does_not_say("WARNING: ");
+    invoke.run_with("PAYLOAD", ".").exits(0).does_not_say("WARNING: ");
+}
+
+#[test]
+fn names_that_nothing_reads_are_listed_in_a_pipeline() {
+    let names =
+        [("BODY", "x"), ("OPENFAAS_TOKEN", "x"), ("HOME", "/root"), ("BLANK", ""), ("USED", "2"), ("CI", "true")];
+    let pipe = || deploy().stack("provider: {name: openfaas}\nfunctions: {f: {image: 'example/f:${USED}'}}\n");
+    let ran = pipe().var("BITBUCKET_BUILD_NUMBER", "7").run_with_all(&names).exits(0);
+    ran.says("WARNING: set, but used neither by the pipe nor by the stack file: `BODY`, `OPENFAAS_TOKEN`\n");
+    pipe().run_with_all(&names).exits(0).does_not_say("WARNING: ");
+}
+
+#[test]
+fn proxy_that_cannot_be_used_is_an_error() {
+    for (url, says) in [
+        ("\"http://proxy:3128\"", "is not the URL of a proxy: write for example `http://proxy.example.com:3128`"),
+        ("http://", "is not the URL of a proxy"),
+        ("http://user:s3cr#t@proxy:3128", "is not the URL of a proxy"),
+        ("socks5://proxy:1080", "is a proxy for `socks5`: only those for `http` and `https` are used"),
+        ("$HTTP_PROXY", "contains the text `$HTTP_PROXY`, not the variable's value"),
+    ] {
+        let ran = deploy().var("https_proxy", url).run().exits(2);
+        ran.says(&format!("https_proxy:\n- {says}")).does_not_say("s3cr");
+    }
+    for url in ["http://proxy:3128/", "proxy.example.com:3128", "proxy", "http://user:pa$s@proxy:3128"] {
+        deploy().var("HTTPS_PROXY", url).run().exits(0).does_not_say("WARNING: ");
+    }
+}
+
+#[test]
+fn variables_of_bitbucket_that_are_not_utf8_are_errors() {
+    use std::os::unix::ffi::OsStringExt as _;
+    let garbled = || std::ffi::OsString::from_vec(b"/clone\xff".to_vec());
+    for name in ["BITBUCKET_CLONE_DIR", "BITBUCKET_BRANCH", "HTTP_PROXY"] {
+        let ran = Ran::from(deploy().command().env(name, garbled()).output().expect("cannot run the pipe"));
+        ran.exits(2).says(&format!("{name}:\n- is not UTF-8 text"));
+    }
 }

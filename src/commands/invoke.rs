@@ -77,8 +77,8 @@ async fn response(
     if status.is_success() {
         tracing::info!("{}", response_line(status, invocation));
     }
-    // An error's text is not the data that a later step expects in the file.
-    let mut output = match output_file.filter(|_| status.is_success()) {
+    // An error's text is not the data that a later step expects in the file, nor is the gateway's word that a call is queued.
+    let mut output = match output_file.filter(|_| status.is_success() && !call.asynchronous) {
         Some(path) => Some(OutputFile::create(path, attributes)?),
         None => None,
     };

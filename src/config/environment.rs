@@ -45,6 +45,11 @@ impl Environment {
         self.garbled.contains(name)
     }
 
+    /// The names whose values are not UTF-8.
+    pub(super) fn garbled(&self) -> impl Iterator<Item = &str> {
+        self.garbled.iter().map(String::as_str)
+    }
+
     /// The names of a list's parts that are set and not blank: `NAME_COUNT`, `NAME_0`, `NAME_1`, …
     pub(super) fn numbered(&self, name: &str) -> impl Iterator<Item = &str> {
         let set = self.values.iter().filter(|(_, value)| !value.trim().is_empty()).map(|(part, _)| part);

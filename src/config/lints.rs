@@ -5,13 +5,16 @@ use std::collections::BTreeSet;
 use percent_encoding::percent_decode_str;
 
 use super::calls::is_json;
-use super::value::{absent, boolean, not_expanded, not_filled_in};
-use super::variables::{CALL, TOKENS, VARIABLES, ValueKind, Variable};
-use super::{Environment, Problems, list};
-use crate::console::log::whole_or_length;
+use super::value::{absent, not_expanded, not_filled_in};
+use super::variables::{TOKENS, VARIABLES, ValueKind, Variable};
+use super::{Environment, Problems, effect, list};
+use crate::console::log::{names, whole_or_length};
 use crate::console::redact;
 use crate::function::Command;
 use crate::text::{self, variable_name};
+
+/// More names are not listed.
+const MOST_NAMES: usize = 10;
 
 /// How many characters may differ from the name that was meant.
 const NEAR: usize = 2;
@@ -21,11 +24,6 @@ const SAME_IN_STACK_FILES: [&str; 3] = ["OPENFAAS_URL", "OPENFAAS_NAMESPACE", "O
 
 /// The remedy for several names in place of one wildcard or expression.
 const SEVERAL_NAMES: &str = "write `REGEX: '^(first|second)$'`";
-
-/// Variables that only checks of images use, apart from `login`.
-const CREDENTIALS: [&str; 4] =
-    ["REGISTRY_USERNAME", "DOCKER_AUTH_CONFIG", "AWS_OIDC_ROLE_ARN", "GCP_WORKLOAD_IDENTITY_PROVIDER"];
-const CHECKS: [&str; 3] = ["CHECK_IMAGES", "PIN_IMAGES", "IMAGE_PLATFORMS"];
 
 /// Names of other tools for what the pipe has a variable for.
 const OF_FAAS_CLI: [(&str, &str); 7] = [
@@ -52,6 +50,16 @@ pub fn warnings(
             warnings.push(format!("`{name}` is not a variable of this pipe: use `{meant}`"));
         }
     }
+    let unused = unused(environment, substituted);
+    if !unused.is_empty() {
+        let names = names(unused, MOST_NAMES);
+        warnings.push(format!("set, but used neither by the pipe nor by the stack file: {names}"));
+    }
+    for name in ["NO_PROXY", "no_proxy"] {
+        if environment.text(name).is_some_and(|text| text.contains("*.")) {
+            warnings.push(format!("`{name}`: `*.example.com` matches no host: write `.example.com`"));
+        }
+    }
     for variable in VARIABLES.iter().filter(|variable| !problems.concerns(variable.name)) {
         let Variable { name, kind, .. } = *variable;
         let value = environment.text(name);
@@ -61,15 +69,8 @@ pub fn warnings(
         {
             warnings.push(format!("`{name}` {}", not_expanded(value)));
         }
-        if is_set(environment, name) && !substituted.contains(name) {
-            if !variable.is_used_by(command) {
-                let used_by = used_by(environment, variable);
-                warnings.push(format!("`{name}` is not used by `COMMAND: {command}`, {used_by}"));
-            } else if let Some(lacking) = lacking(environment, variable, command) {
-                warnings.push(format!("`{name}` is used by `COMMAND: {command}` only {lacking}"));
-            } else if let Some(other) = overruled(environment, name, command) {
-                warnings.push(format!("`{name}` has no effect with `{other}`: remove one of the two"));
-            }
+        if !substituted.contains(name) {
+            warnings.extend(effect::missing(environment, variable, command));
         }
         warnings.extend(value_warnings(environment, variable));
         // A list may hold keys and passwords.
@@ -200,74 +201,6 @@ fn payload_warnings(environment: &Environment, variable: &Variable) -> Vec<Strin
     warnings
 }
 
-fn is_set(environment: &Environment, name: &str) -> bool {
-    environment.text(name).is_some() || environment.numbered(name).next().is_some()
-}
-
-/// True if a text is set, and no boolean that is false.
-fn is_on(environment: &Environment, name: &str) -> bool {
-    is_set(environment, name) && environment.text(name).and_then(boolean) != Some(false)
-}
-
-fn is_choice(environment: &Environment, name: &str, choice: &str) -> bool {
-    environment.text(name).is_some_and(|text| text.eq_ignore_ascii_case(choice))
-}
-
-/// The end of a sentence about a variable that a command uses only with one of others, if none of them is set.
-fn lacking(environment: &Environment, variable: &Variable, command: Command) -> Option<String> {
-    let is_deploy = command == Command::Deploy;
-    let has_body = || environment.text("METHOD").is_some() && !is_choice(environment, "METHOD", "GET");
-    let with_method = || if has_body() { "" } else { "METHOD: POST" };
-    let with_describe = || if is_choice(environment, "TAG_FORMAT", "describe") { "" } else { "TAG_FORMAT: describe" };
-    let needed: &[&str] = match variable.name {
-        "CONTENT_TYPE" if is_deploy && is_set(environment, "VERIFY") => &[with_method()],
-        _ if variable.used_by == CALL && is_deploy => &["VERIFY"],
-        "WAIT_TIMEOUT" if !is_choice(environment, "STRATEGY", "replace") => &["WAIT", "VERIFY"],
-        "OPENFAAS_USERNAME" => &["OPENFAAS_PASSWORD"],
-        "REPORT_PROXY" => &["REPORT"],
-        "REGISTRY_HOST" => &["REGISTRY_USERNAME"],
-        "GCP_SERVICE_ACCOUNT" => &["GCP_WORKLOAD_IDENTITY_PROVIDER"],
-        name if CREDENTIALS.contains(&name) && !matches!(command, Command::Login | Command::Whoami) => &CHECKS,
-        "GIT_DESCRIBE" => &[with_describe()],
-        _ => return None,
-    };
-    if needed.iter().any(|needed| needed.is_empty() || is_on(environment, needed)) {
-        return None;
-    }
-    let names: Vec<_> = needed.iter().map(|needed| format!("`{needed}`")).collect();
-    let which = match names.len() {
-        1 => "which is not set",
-        _ if needed == CHECKS => "of which none is set: the cluster pulls images with credentials of its own",
-        _ => "of which none is set",
-    };
-    Some(format!("with {}, {which}", names.join(" or ")))
-}
-
-/// The variable that makes another have no effect.
-fn overruled(environment: &Environment, name: &str, command: Command) -> Option<&'static str> {
-    let is_false = environment.text(name).and_then(boolean) == Some(false);
-    let others: &[&str] = match (name, command) {
-        ("WAIT", _) if is_false => &["VERIFY"],
-        ("CHECK_IMAGES", _) if is_false => &CHECKS[1..],
-        ("STACK_FILE" | "FILTER" | "REGEX" | "TAG_FORMAT", Command::Login) => &["REGISTRIES"],
-        _ => &[],
-    };
-    others.iter().find(|other| is_on(environment, other)).copied()
-}
-
-/// The commands that use a variable, and whether one of them was meant.
-fn used_by(environment: &Environment, variable: &Variable) -> String {
-    let commands: Vec<_> = variable.used_by.iter().map(|command| format!("`{}`", command.name())).collect();
-    let meant = match (variable.used_by, environment.text("COMMAND")) {
-        ([command], None) => format!(": if that was meant, write `COMMAND: {command}`"),
-        _ => String::new(),
-    };
-    match commands.split_last() {
-        Some((last, first @ [_, ..])) => format!("only by {} and {last}", first.join(", ")),
-        _ => format!("only by {}{meant}", commands.join("")),
-    }
-}
-
 /// The variables that are set and blank, as `X: $UNSET` arrives, which counts as not set.
 pub(crate) fn blank(environment: &Environment, command: Command) -> Vec<&'static str> {
     let is_blank = |name: &str| environment.get(name).is_some_and(|value| value.trim().is_empty());
@@ -275,6 +208,19 @@ pub(crate) fn blank(environment: &Environment, command: Command) -> Vec<&'static
     let is_always_set = |name: &str| name.starts_with("OPENFAAS_") || TOKENS.contains(&name);
     let used = VARIABLES.iter().filter(|variable| variable.is_used_by(command)).map(|variable| variable.name);
     used.filter(|name| is_blank(name) && !is_always_set(name)).collect()
+}
+
+/// The names that a step passes and that nothing reads. Outside of a pipeline, the environment is not the author's.
+fn unused<'a>(environment: &'a Environment, substituted: &BTreeSet<String>) -> Vec<&'a str> {
+    let of_runner = |name: &str| {
+        ["BITBUCKET_", "PIPELINES_", "DOCKER_", "LC_"].iter().any(|start| name.starts_with(start))
+            || ["CI", "PWD", "OLDPWD", "SHLVL", "TERM", "LANG", "TZ", "USER", "container", "_"].contains(&name)
+            || name.to_ascii_lowercase().ends_with("_proxy")
+    };
+    let is_named = |name: &str| substituted.contains(name) || OF_FAAS_CLI.iter().any(|(known, _)| *known == name);
+    let is_in_pipeline = environment.text("BITBUCKET_BUILD_NUMBER").is_some();
+    let names = environment.names().filter(|name| is_in_pipeline && environment.text(name).is_some());
+    names.filter(|name| !of_runner(name) && !is_known(name) && !is_named(name) && near_miss(name).is_none()).collect()
 }
 
 /// Adds the names that are probably misspelt: a misspelt `DRY_RUN` would do the opposite of what its author wants.

@@ -2,6 +2,7 @@
 
 mod calls;
 mod deploy;
+mod effect;
 mod environment;
 mod lints;
 mod list;

@@ -9,7 +9,8 @@ use url::Url;
 
 use super::calls::{function, gateway_headers, invoke};
 use super::deploy::{deploy, matches_all, repository_if, selection};
-use super::variables::{Entry, VARIABLES, Values, Variables};
+use super::value::not_expanded;
+use super::variables::{Entry, PROXIES, VARIABLES, Values, Variables};
 use super::{
     BLANK, Config, Credentials, Environment, Invalid, Login, NOT_UTF8, Problems, Remove, Task, Whoami, gateway_url,
     lints, list, secrets,
@@ -24,6 +25,7 @@ use crate::function::image::Host;
 use crate::oidc::{BuildContext, IdToken};
 use crate::registry::{DockerAuthConfig, RegistryCredentials};
 use crate::report::{OUTPUT_VARIABLES, Places, insights};
+use crate::text::variable_name;
 
 /// More retries only hide that something is broken.
 const MAX_RETRIES: u32 = 20;
@@ -35,13 +37,39 @@ pub fn read(environment: &Environment) -> Result<Config, Box<Invalid>> {
     secrets::hide(environment);
     let values = Values::collect(environment);
     let problems = RefCell::new(Problems::default());
-    for variable in VARIABLES.iter().filter(|variable| environment.is_garbled(variable.name)) {
-        problems.borrow_mut().add(variable.name, NOT_UTF8);
+    let is_read = |name: &str| name.starts_with("BITBUCKET_") || VARIABLES.iter().any(|variable| variable.name == name);
+    for name in environment.garbled().filter(|name| is_read(name) || PROXIES.contains(name)) {
+        problems.borrow_mut().add(name, NOT_UTF8);
     }
+    check_proxies(environment, &mut problems.borrow_mut());
     let config = config(Variables { environment, values: &values, problems: &problems });
     let mut problems = problems.into_inner();
     lints::check_texts(environment, config.task.command(), &mut problems);
     if problems.is_empty() { Ok(config) } else { Err(Box::new(Invalid { problems, config })) }
+}
+
+/// A proxy that cannot be read would be passed by without a word. Its URL is not shown: it may have a password.
+fn check_proxies(environment: &Environment, problems: &mut Problems) {
+    const FORM: &str = "is not the URL of a proxy: write for example `http://proxy.example.com:3128`";
+    for name in PROXIES {
+        let Some(text) = environment.text(name) else { continue };
+        if variable_name(text).is_some() {
+            problems.add(name, not_expanded(text));
+            continue;
+        }
+        let url = if text.contains("://") { Url::parse(text) } else { Url::parse(&format!("http://{text}")) };
+        match url
+            .ok()
+            .filter(|url| url.has_host() && url.path().len() < 2 && !text.contains(['#', '?', '"', '\'', ' ']))
+        {
+            None => problems.add(name, FORM),
+            Some(url) if !matches!(url.scheme(), "http" | "https") => {
+                let scheme = whole_or_length(url.scheme());
+                problems.add(name, format!("is a proxy for `{scheme}`: only those for `http` and `https` are used"));
+            }
+            Some(_) => {}
+        }
+    }
 }
 
 fn config(variables: Variables<'_>) -> Config {

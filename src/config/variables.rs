@@ -56,19 +56,12 @@ impl ValueKind {
 /// The step's own tokens. The pipe does not use the second.
 pub(crate) const TOKENS: [&str; 2] = ["BITBUCKET_STEP_OIDC_TOKEN", "PIPELINES_JWT_TOKEN"];
 
-/// Variables of URLs that may contain a password.
-const URLS: [&str; 10] = [
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "ALL_PROXY",
-    "http_proxy",
-    "https_proxy",
-    "all_proxy",
-    "REPORT_PROXY",
-    "REGISTRY_HOST",
-    "OPENFAAS_URL",
-    "STACK_FILE",
-];
+/// The proxies that HTTP clients use.
+pub(super) const PROXIES: [&str; 6] =
+    ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"];
+
+/// Other variables of URLs that may contain a password.
+const URLS: [&str; 4] = ["REPORT_PROXY", "REGISTRY_HOST", "OPENFAAS_URL", "STACK_FILE"];
 
 /// The part of a variable's value that must be hidden.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,7 +84,7 @@ impl Sensitive {
             if TOKENS.contains(&name) {
                 return Some(Self::Token);
             }
-            if URLS.contains(&name) {
+            if URLS.contains(&name) || PROXIES.contains(&name) {
                 return Some(Self::Url);
             }
             match VARIABLES.iter().find(|variable| variable.name == name)?.kind {

@@ -12,7 +12,7 @@ use ring::hmac;
 use tokio::io::AsyncReadExt as _;
 
 use crate::config::PayloadSource;
-use crate::console::log::quote;
+use crate::console::log::{quote, whole_or_length};
 use crate::console::redact::Secret;
 use crate::diagnostic::{Diagnostic, Failure};
 use crate::files::input;
@@ -33,7 +33,15 @@ impl Payload {
     /// Checks that a file exists, and reads its length.
     pub(crate) fn open(source: &PayloadSource, clone_dir: Option<&Path>) -> Result<Self, input::Error> {
         match source {
-            PayloadSource::Text(text) => Ok(Self::Text(Bytes::from(text.clone().into_bytes()))),
+            PayloadSource::Text(text) => {
+                if input::find(text.trim(), clone_dir).is_ok_and(|(path, _)| path.is_file()) {
+                    let text = whole_or_length(text.trim());
+                    tracing::warn!(
+                        "`PAYLOAD` is sent as it is, and is the path of a file: write `PAYLOAD_FILE: {text}` for its content"
+                    );
+                }
+                Ok(Self::Text(Bytes::from(text.clone().into_bytes())))
+            }
             PayloadSource::File(path) => {
                 let path = input::find_to_send(path, clone_dir)?;
                 let (_, size) = input::open(&path)?;
