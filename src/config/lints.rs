@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use percent_encoding::percent_decode_str;
 
 use super::calls::is_json;
-use super::value::{absent, not_expanded, not_filled_in};
+use super::value::{absent, is_switch, not_expanded, not_filled_in};
 use super::variables::{TOKENS, VARIABLES, ValueKind, Variable};
 use super::{Environment, Problems, effect, list};
 use crate::console::log::{names, whole_or_length};
@@ -129,40 +129,43 @@ fn secret_slip(value: &str) -> Option<&'static str> {
 /// Warnings about values of a list that may be meant, but are more often left over from a shell or from YAML.
 fn changed_values(environment: &Environment, variable: &Variable) -> Vec<String> {
     let name = variable.name;
-    let mut warnings = Vec::new();
-    for (index, item) in list::items(environment, name).iter().enumerate() {
-        let Some((_, value)) = item.split_once(['=', ':']) else { continue };
-        let of_item = format!("the value of item {} of `{name}`", index + 1);
-        if variable.kind == ValueKind::List && text::is_unquoted_json(value) {
-            let what = "is JSON without its quotes, which a shell or Bitbucket removed: write `\\\"` for each of them";
-            warnings.push(format!("{of_item} {what}"));
-        } else if text::is_quoted(value) {
-            warnings.push(format!("{of_item} is in quotes, which are a part of it: remove them if they are not meant"));
-        } else if text::is_absent(value) {
-            warnings.push(format!("{of_item} {}", absent(value)));
-        } else if list::is_several(item) {
-            warnings.push(format!("{of_item} has a line that looks like an item of its own: write an item for each"));
-        } else if value.contains(" #") && list::is_lines(environment, name) {
-            warnings.push(format!("{of_item} contains ` #`, which begins no comment here, and is a part of it"));
-        } else if name == "QUERY" && percent_decode_str(value).collect::<Vec<_>>() != value.as_bytes() {
-            warnings.push(format!("{of_item} is encoded once more: write it as the function should receive it"));
-        } else if let Some(odd) = text::invisible_character(value) {
-            warnings.push(format!("{of_item} contains {odd}"));
-        } else if value.contains(['\u{85}', '\u{2028}', '\u{2029}']) {
-            warnings.push(format!("{of_item} contains a line separator that is no line feed: type the line again"));
-        } else if !is_trimmed(variable) && (value.starts_with(' ') || value.ends_with(['\n', '\r'])) {
-            let what = if value.starts_with(' ') { "begins with a space" } else { "ends with a line break" };
-            warnings.push(format!("{of_item} {what}, which is a part of it"));
-        } else if let Some(reference) = text::unexpanded(value)
-            .or_else(|| text::command(value))
-            .or_else(|| text::placeholder(value).filter(|found| *found == value.trim()))
-        {
-            // Other values may be secrets.
-            let what = if variable.kind == ValueKind::List { format!("`{reference}`") } else { "a name".to_owned() };
-            warnings.push(format!("{of_item} contains {what} that was not expanded, and is sent as it is"));
-        }
-    }
-    warnings
+    let items = list::items(environment, name).into_iter().enumerate();
+    let warning = |(index, item): (usize, String)| {
+        Some(format!("the value of item {} of `{name}` {}", index + 1, changed_value(environment, variable, &item)?))
+    };
+    items.filter_map(warning).collect()
+}
+
+fn changed_value(environment: &Environment, variable: &Variable, item: &str) -> Option<String> {
+    let Variable { name, kind, .. } = *variable;
+    let (_, value) = item.split_once(['=', ':'])?;
+    Some(if kind == ValueKind::List && text::is_unquoted_json(value) {
+        "is JSON without its quotes, which a shell or Bitbucket removed: write `\\\"` for each of them".into()
+    } else if text::is_quoted(value) {
+        "is in quotes, which are a part of it: remove them if they are not meant".into()
+    } else if text::is_absent(value) {
+        absent(value)
+    } else if list::is_several(item) {
+        "has a line that looks like an item of its own: write an item for each".into()
+    } else if value.contains(" #") && list::is_lines(environment, name) {
+        "contains ` #`, which begins no comment here, and is a part of it".into()
+    } else if name == "QUERY" && percent_decode_str(value).collect::<Vec<_>>() != value.as_bytes() {
+        "is encoded once more: write it as the function should receive it".into()
+    } else if let Some(odd) = text::invisible_character(value) {
+        format!("contains {odd}")
+    } else if value.contains(['\u{85}', '\u{2028}', '\u{2029}']) {
+        "contains a line separator that is no line feed: type the line again".into()
+    } else if !is_trimmed(variable) && value.starts_with(' ') {
+        "begins with a space, which is a part of it".into()
+    } else if !is_trimmed(variable) && value.ends_with(['\n', '\r']) {
+        "ends with a line break, which is a part of it".into()
+    } else {
+        let placeholder = || text::placeholder(value).filter(|found| *found == value.trim());
+        let reference = text::unexpanded(value).or_else(|| text::command(value)).or_else(placeholder)?;
+        // Other values may be secrets.
+        let what = if kind == ValueKind::List { format!("`{reference}`") } else { "a name".to_owned() };
+        format!("contains {what} that was not expanded, and is sent as it is")
+    })
 }
 
 /// True if the values of a list are used without the white space around them, or if it may stand around an operator.
@@ -294,11 +297,6 @@ fn wrong_text(variable: &Variable, value: &str) -> Option<String> {
     }
     // A file may be named so.
     text::odd_character(value).map(|odd| format!("contains {odd}")).filter(|_| name != "CA_CERT")
-}
-
-/// True if a text is a boolean, and nothing else.
-pub(super) fn is_switch(value: &str) -> bool {
-    ["true", "false"].iter().any(|word| value.trim().eq_ignore_ascii_case(word))
 }
 
 /// A list is never read in part: with an item as its value, a `FILTER` would select less than its author wrote, and without

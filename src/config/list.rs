@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 
 use granit_parser::{Event, Parser, ScalarStyle};
 
-use super::lints::is_switch;
-use super::value::{absent, is_unexpanded, not_expanded, not_filled_in};
+use super::value::{absent, is_switch, is_unexpanded, not_expanded, not_filled_in};
 use super::variables::{Entry, ValueKind};
 use super::{Environment, NOT_UTF8};
 use crate::console::log::whole_or_length;

@@ -79,6 +79,11 @@ pub(super) fn boolean(text: &str) -> Option<bool> {
     }
 }
 
+/// True if a text is a boolean, and nothing else.
+pub(super) fn is_switch(value: &str) -> bool {
+    ["true", "false"].iter().any(|word| value.trim().eq_ignore_ascii_case(word))
+}
+
 /// `500ms`, `90s`, `1m30s`, `2h`; a bare whole number is seconds.
 fn duration(text: &str) -> Option<Duration> {
     if let Ok(seconds) = text.parse::<u32>() {
