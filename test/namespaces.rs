@@ -187,6 +187,15 @@ fn faasd_reports_an_error_for_what_it_created() {
 }
 
 #[test]
+fn what_fails_after_a_namespace_was_created_does_not_exit_with_2() {
+    let gateway = start(edition(Flavour::Faasd).namespaces(&["openfaas-fn", "shared"]).without_prometheus());
+    put(&gateway, "shared", "c");
+    let run = pipe(Pipe::with_password(&gateway)).var("CREATE_NAMESPACE", "true").var("WAIT", "true");
+    let ran = run.var("ROLLBACK", "true").run().exits(1).says("INFO: namespace `preview-7` created\n");
+    ran.says("nothing is deployed: `ROLLBACK` could not restore 1 function");
+}
+
+#[test]
 fn gateway_without_namespaces_is_named_as_such() {
     let gateway = start(edition(Flavour::Ce));
     // OpenFaaS Standard.

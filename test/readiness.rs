@@ -171,6 +171,53 @@ fn function_that_cannot_be_created_again_is_reported() {
     pipe.run().exits(1).says("`f`: deployed, but then removed by something else, and not created again: ");
 }
 
+/// Community Edition with a deploy of `f` that something else removes, and a failure of its creation.
+fn recreated(fault: Fault) -> (Gateway, Pipe) {
+    let gateway = start(edition(Flavour::Ce));
+    gateway.fault(Fault::on("PUT", "/system/functions").times(1).status(202));
+    gateway.fault(fault);
+    let pipe = Pipe::with_password(&gateway).stack(&stack(&["f"], "2")).var("WAIT", "true").var("RETRIES", "0");
+    (gateway, pipe)
+}
+
+fn created_again(gateway: &Gateway) -> bool {
+    gateway.requests().iter().any(|request| request.method == "POST")
+}
+
+#[test]
+fn creation_under_way_when_the_time_is_up_or_the_run_is_stopped_is_not_forgotten() {
+    let again = "is created again";
+    let slow = || Fault::on("POST", "/system/functions").delay_answer(Duration::from_millis(1500));
+    let (gateway, pipe) = recreated(slow());
+    let ran = pipe.var("WAIT_TIMEOUT", "1s").run().exits(5).says(again);
+    ran.does_not_say("no longer exists");
+    assert!(gateway.function("openfaas-fn", "f").is_some());
+
+    let (gateway, pipe) = recreated(slow());
+    let mut running = Running::of(pipe);
+    wait_for("the creation", || created_again(&gateway));
+    running.signal("TERM");
+    running.end().exits(143).says(again);
+
+    let (_gateway, pipe) = recreated(Fault::on("POST", "/system/functions").lose());
+    pipe.run().exits(4).says("it is not known whether it was created again").does_not_say("not created again");
+}
+
+#[test]
+fn one_list_that_fails_does_not_end_the_looks_at_lists() {
+    for fault in [|fault: Fault| fault.status(502), Fault::reset] {
+        let (gateway, pipe) = kubernetes(Flavour::Enterprise, |builder| {
+            builder.ready(Ready::After(Duration::from_millis(500))).surplus(Duration::from_secs(10))
+        });
+        put(&gateway, "openfaas-fn", "g");
+        // The first is read before the deploy.
+        gateway.fault(fault(Fault::on("GET", "").path("/system/functions").after(1).times(1)));
+        pipe.stack(&stack(&["f", "g"], "2")).run().exits(0).does_not_say("assumed");
+        let looks = looks(&gateway);
+        assert!(looks.iter().all(|look| look.path == "/system/functions"), "{} looks", looks.len());
+    }
+}
+
 #[test]
 fn remove_is_done_when_the_function_is_gone() {
     let (gateway, _) = kubernetes(Flavour::Ce, |builder| builder.deletion(Duration::from_millis(700)));

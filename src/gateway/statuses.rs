@@ -32,6 +32,8 @@ pub(crate) struct Statuses<'a> {
     /// The way that turned out to be permitted in a namespace if the preferred request failed: lists (`Function:List`), or else
     /// single functions (`Function:Get`).
     permits_lists: RefCell<BTreeMap<Option<String>, bool>>,
+    /// Namespaces whose last list was not read.
+    failed_lists: RefCell<BTreeSet<Option<String>>>,
     /// True if to read lists, also for a single function; absent if their number decides.
     listed: Option<bool>,
     /// Some list had a function with available replicas: a list of faasd never has.
@@ -57,6 +59,7 @@ impl<'a> Statuses<'a> {
             room: Semaphore::new(parallel),
             pace: None,
             permits_lists: RefCell::default(),
+            failed_lists: RefCell::default(),
             listed: None,
             lists_replicas: Cell::new(false),
             sizes: RefCell::default(),
@@ -144,6 +147,11 @@ impl<'a> Statuses<'a> {
                 Ok(readings) => readings,
                 // Not permitted, too long, or closed: without its Prometheus a gateway lists nothing.
                 Err(error) if error.has_reached_gateway() && !error.says_unavailable() => {
+                    // While functions are watched, one failure that may pass is no reason to do without lists from then on.
+                    let may_pass = self.pace.is_some() && error.is_transient();
+                    if may_pass && self.failed_lists.borrow_mut().insert(namespace.map(str::to_owned)) {
+                        return targets.iter().map(|_| Err(error.clone())).collect();
+                    }
                     remember(false);
                     self.plan(targets.len());
                     self.each(targets).await
@@ -177,6 +185,7 @@ impl<'a> Statuses<'a> {
         drop(permit);
         let (functions, size) = listed?;
         self.sizes.borrow_mut().insert(namespace.map(str::to_owned), size);
+        self.failed_lists.borrow_mut().remove(&namespace.map(str::to_owned));
         let mut statuses: BTreeMap<String, Status> =
             functions.into_iter().map(|status| (status.spec.service.clone(), status)).collect();
         let listed = targets.iter().map(|target| (*target, statuses.remove(&target.name)));

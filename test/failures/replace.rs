@@ -196,6 +196,26 @@ fn function_not_recreated_in_the_grace_period_is_named_in_the_last_line() {
 }
 
 #[test]
+fn look_that_hangs_does_not_cost_the_last_creation_of_the_grace_period() {
+    let (gateway, pipe) = against(Flavour::Enterprise);
+    gateway.fault(Fault::on("GET", "/system/function/").hang());
+    let mut running = Running::of(replace(&gateway, pipe));
+    wait_for("status request", || gateway.requests().iter().any(|request| request.method == "GET"));
+    running.signal("TERM");
+    running.end().exits(143).says("`f` replaced");
+    assert_eq!(image(&gateway, "f"), "example/f:2");
+}
+
+#[test]
+fn what_was_not_there_before_is_not_called_gone() {
+    let gateway = start(permissive());
+    gateway.fault(Fault::on("DELETE", "/system/functions").times(1).reset());
+    gateway.fault(Fault::on("POST", "/system/functions").status(400).body("no"));
+    let pipe = Pipe::at(&gateway).stack(&stack(&["f"], "2")).var("STRATEGY", "replace").var("WAIT", "true");
+    pipe.run().exits(1).says("✖ 1 of 1 function not deployed").does_not_say("gone");
+}
+
+#[test]
 fn function_already_being_deleted_is_created_when_it_is_gone() {
     // Community Edition answers 404 to a DELETE while the old function is terminating.
     let gateway = start(edition(Flavour::Ce).deletion(Duration::from_millis(700)));

@@ -25,7 +25,7 @@ use crate::config::Deploy;
 use crate::console::log;
 use crate::diagnostic::{Diagnostic, Failure};
 use crate::function::compare::changes;
-use crate::function::outcome::{Action, FunctionOutcome, Outcome, Verdict};
+use crate::function::outcome::{Action, FunctionOutcome, Outcome, ResourceOutcome, Verdict};
 use crate::gateway::statuses::StatusResult;
 use crate::gateway::{Error, Gateway};
 use crate::stack::Function;
@@ -61,7 +61,13 @@ pub(crate) async fn run(mut preparation: Preparation<'_>, deploy: &Deploy) -> Re
         Ok(()) | Err(Error::Stopped(_)) => {
             let deployer = Deployer { session: preparation.session(&gateway, reporter), deploy };
             if let Err(error) = deployer.all(&loaded, payload.as_ref(), &mut outcome).await {
-                outcome.problem = Some(reporter.run_failed(&error));
+                let mut problem = reporter.run_failed(&error);
+                let created = |namespace: &ResourceOutcome| namespace.action == Action::Created;
+                if problem.failure == Failure::Input && outcome.namespaces.iter().any(created) {
+                    // Not what code 2 says: something was changed.
+                    problem.failure = Failure::Failed;
+                }
+                outcome.problem = Some(problem);
             }
             reporter.lacking(loaded.names());
         }

@@ -178,7 +178,7 @@ impl Rollback<'_> {
                 left(format!("its image has the same name `{}` as before, {PIN}", quote(&status.spec.image)))
             }
             (Ok(_), Some(status)) => self.redeploy(target, status).await,
-            (Ok(None), None) => RollbackResult::Deleted,
+            (Ok(None), None) => left("it was new, and something else removed it".to_owned()),
             (Ok(Some(_)), None) => match self.0.gateway.delete(target).await {
                 Ok(Deletion::Accepted | Deletion::NotFound) => RollbackResult::Deleted,
                 Ok(Deletion::Unknown(error)) | Err(error) => RollbackResult::Failed(error, Left::Untouched),

@@ -216,6 +216,8 @@ impl Deployer<'_> {
             (Uncreated::Exists(error), _) => (error, Left::Gone),
             (Uncreated::Refused(error), _) => (error, self.left_by_deletion(wanted).await),
         };
+        // What was not there cannot be lost.
+        let left = if matches!(wanted.before, Some(Ok(None))) { Left::Untouched } else { left };
         Err(Failed { left, ..error.into() })
     }
 
@@ -229,17 +231,22 @@ impl Deployer<'_> {
         let mut may_look = true;
         let mut is_stopping = false;
         loop {
+            let look = async {
+                match self.session.gateway.get(wanted.target, Repeat::Always).await {
+                    Ok(status) => (status.is_some(), true),
+                    // Not every Policy permits it; then the creation shows whether the function is gone.
+                    Err(error) => (false, !error.is_forbidden()),
+                }
+            };
+            let mut is_there = false;
+            if may_look && !is_stopping {
+                tokio::select! {
+                    (seen, permitted) = look => (is_there, may_look) = (seen, permitted),
+                    // A look that hangs must not cost the last request.
+                    () = self.session.shutdown.grace_ending() => is_stopping = true,
+                }
+            }
             let is_last = is_stopping || Instant::now() >= deadline;
-            let is_there = may_look
-                && !is_stopping
-                && match self.session.gateway.get(wanted.target, Repeat::Always).await {
-                    Ok(status) => status.is_some(),
-                    Err(error) => {
-                        // Not every Policy permits it; then the creation shows whether the function is gone.
-                        may_look = !error.is_forbidden();
-                        false
-                    }
-                };
             if !is_there || is_last {
                 match self.session.gateway.create(wanted.target, wanted.deployment.to_json()).await {
                     Ok(Creation::Accepted) => return Ok(()),

@@ -99,15 +99,16 @@ impl Waiter<'_> {
         let (mut rounds, mut creations) = (FuturesUnordered::new(), FuturesUnordered::new());
         let (mut pause, mut next) = (Duration::ZERO, started);
         let mut ticks = interval_at(started + PROGRESS, PROGRESS);
-        while open(waited).next().is_some() {
+        let stopped = loop {
+            if open(waited).next().is_none() {
+                return;
+            }
             let is_dense = is_dense(waited, started);
             let may_begin = rounds.is_empty() || is_dense && rounds.len() < MOST_ROUNDS;
             tokio::select! {
                 biased;
-                failure = shutdown.wait() => open(waited).for_each(|(_, function)| function.stop(failure)),
-                () = sleep_until(started + self.limit) => {
-                    open(waited).for_each(|(_, function)| function.give_up(self.limit));
-                }
+                failure = shutdown.wait() => break Some(failure),
+                () = sleep_until(started + self.limit) => break None,
                 Some(round) = rounds.next() => {
                     let (places, readings): (Vec<usize>, Vec<StatusResult>) = round;
                     if !is_dense || readings.iter().all(Result::is_err) {
@@ -139,6 +140,16 @@ impl Waiter<'_> {
                     rounds.push(async move { (places, readings.await) });
                     next = statuses.next_turn();
                 }
+            }
+        };
+        // A creation that is under way may be carried out all the same: its response decides.
+        while let Some((place, created)) = creations.next().await {
+            waited[place].created(created);
+        }
+        for (_, function) in open(waited) {
+            match stopped {
+                Some(failure) => function.stop(failure),
+                None => function.give_up(self.limit),
             }
         }
     }
@@ -339,6 +350,7 @@ impl<'a> Waited<'a> {
                     "`{name}` was removed by something else after this run deployed it: it is created again"
                 );
                 self.outcome.action = Action::Created;
+                self.missing_since = None;
                 self.tracker.created_again();
             }
             // The removal is not complete yet, or it is there again.
@@ -346,8 +358,14 @@ impl<'a> Waited<'a> {
                 self.is_created_again = false;
                 self.missing_since = None;
             }
+            Err(Error::Stopped(failure)) => self.stop(failure),
             Err(error) => {
-                self.fail(Some(false), "deployed, but then removed by something else, and not created again", &error);
+                let again = if error.may_be_under_way() {
+                    "it is not known whether it was created again"
+                } else {
+                    "not created again"
+                };
+                self.fail(Some(false), &format!("deployed, but then removed by something else, and {again}"), &error);
             }
         }
     }
