@@ -4,7 +4,6 @@
 //! kept out at its source alone: each secret registers itself when it is created, and the log and the files of a run pass
 //! through here on their way out.
 
-mod encodings;
 mod needles;
 #[cfg(test)]
 mod tests;
@@ -17,7 +16,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use needles::{Masked, Needles};
+use needles::{LONGEST_ESCAPED, Masked, Needles};
 
 /// The mask of a secret.
 const MASK: &[u8] = b"***";
@@ -58,7 +57,7 @@ impl Secret {
         hide_lines(content);
         let encoded = STANDARD.encode(content);
         // It is what is sent, and may be encoded again. Before the content, of which it is an encoding already.
-        if content.len() <= encodings::LONGEST_ESCAPED {
+        if content.len() <= LONGEST_ESCAPED {
             hide(encoded.as_bytes(), false);
         }
         hide(content, false);
