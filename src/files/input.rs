@@ -37,11 +37,15 @@ pub(crate) fn find_to_send(path: &str, clone_dir: Option<&Path>) -> Result<PathB
     let Some(clone_dir) = clone_dir else { return Ok(found) };
     let is_named_inside = Path::new(path).starts_with(clone_dir)
         || Path::new(path).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
-    let is_below = |directory: &Path| Some(found.canonicalize().ok()?.starts_with(directory.canonicalize().ok()?));
-    if is_named_inside && ![&base, clone_dir].into_iter().any(|directory| is_below(directory) == Some(true)) {
+    if is_named_inside && ![&base, clone_dir].into_iter().any(|directory| is_below(&found, directory)) {
         return Err(Error::Outside { path: path.to_owned() });
     }
     Ok(found)
+}
+
+/// True if a path is in a directory, links followed.
+pub(crate) fn is_below(path: &Path, directory: &Path) -> bool {
+    path.canonicalize().is_ok_and(|path| directory.canonicalize().is_ok_and(|directory| path.starts_with(directory)))
 }
 
 /// Opens a regular file; a pipe or a device could be endless.

@@ -51,10 +51,6 @@ impl Said {
         Self { codes, text: quote(&text) }
     }
 
-    pub(super) fn lacks_repository(&self) -> bool {
-        self.codes.iter().any(|code| code == "NAME_UNKNOWN")
-    }
-
     /// As the end of a sentence.
     fn end(&self) -> String {
         if self.text.is_empty() { String::new() } else { format!(": {}", self.text) }
@@ -64,7 +60,7 @@ impl Said {
 /// `anonymous`: no login was shown, without which some registries report a private image as missing.
 pub(super) fn not_found(image: &Reference, said: &Said, tags: &[String], anonymous: bool) -> Diagnostic {
     let (repository, host) = (&image.repository, &image.host);
-    let what = if said.lacks_repository() {
+    let what = if said.codes.iter().any(|code| code == "NAME_UNKNOWN") {
         format!("repository `{repository}` was not found in `{host}`")
     } else {
         format!("`{}` was not found in repository `{repository}` of `{host}`", whole_or_length(image.version()))

@@ -165,7 +165,9 @@ impl SourceMap<'_> {
         let blank = after.bytes().take_while(|byte| text.is_empty() && b": \t".contains(byte)).count();
         let inside: Vec<_> = self.substituted.replacements(text.start..text.end + blank).take(MAX_NOTES).collect();
         let is_whole = |change: &Replacement<'_>| {
-            text.start <= change.text.start && change.text.end <= text.end && is_shown_whole(change.value)
+            let is_shown_whole =
+                !change.value.contains(['\n', '\r']) && !whole_or_length(change.value).starts_with('<');
+            text.start <= change.text.start && change.text.end <= text.end && is_shown_whole
         };
         let message = if text.is_empty() || inside.iter().all(is_whole) {
             diagnostic.message
@@ -271,10 +273,6 @@ impl SourceMap<'_> {
         }
         Found { causes, ..found }
     }
-}
-
-fn is_shown_whole(value: &str) -> bool {
-    !value.contains(['\n', '\r']) && !whole_or_length(value).starts_with('<')
 }
 
 const SEVERAL_LINES: &str = "pass a value with line breaks with `ENV_VARS`, or as an OpenFaaS secret; a value of `build_args` \

@@ -23,6 +23,7 @@ use regex_lite::Regex;
 
 use crate::console::log::{quote, whole_or_length};
 use crate::diagnostic::{Diagnostic, Explain as _};
+use crate::files::input::is_below;
 use crate::function::FunctionName;
 use crate::function::api::Deployment;
 use crate::function::image::Reference;
@@ -144,9 +145,7 @@ impl Source {
 
     /// True if messages may show what a file holds. A link in the clone may lead out of it, to the step's own files.
     fn shows(&self, path: &Path) -> bool {
-        let is_inside =
-            |clone_dir: &PathBuf| Some(path.canonicalize().ok()?.starts_with(clone_dir.canonicalize().ok()?));
-        self.clone_dir.as_ref().is_none_or(|clone_dir| is_inside(clone_dir).unwrap_or(false))
+        self.clone_dir.as_ref().is_none_or(|clone_dir| is_below(path, clone_dir))
     }
 }
 

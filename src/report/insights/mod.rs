@@ -223,12 +223,9 @@ fn path_in_clone(path: &str) -> Option<&str> {
 fn report_id(outcome: &Outcome, context: &ReportContext) -> String {
     let parts = [context.environment.as_deref().unwrap_or_default(), &context.selection];
     let bytes = parts.iter().flat_map(|part| part.bytes().chain([0]));
-    format!("openfaas-pipe-{}-{:016x}", outcome.command, fnv1a(bytes))
-}
-
-/// FNV-1a, 64 bits: short, and the same in every version of the pipe.
-fn fnv1a(bytes: impl Iterator<Item = u8>) -> u64 {
-    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    // FNV-1a, 64 bits: short, and the same in every version of the pipe.
+    let add = |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    format!("openfaas-pipe-{}-{:016x}", outcome.command, bytes.fold(0xcbf2_9ce4_8422_2325, add))
 }
 
 /// The text with secrets masked, at most `limit` characters of it.
@@ -303,11 +300,7 @@ fn shown(proxy: &str) -> String {
 
 /// The innermost cause: it names the reason, not the layers above it.
 fn innermost(error: &dyn std::error::Error) -> String {
-    let mut error = error;
-    while let Some(source) = error.source() {
-        error = source;
-    }
-    log::quote(&error.to_string())
+    error.source().map_or_else(|| log::quote(&error.to_string()), innermost)
 }
 
 #[cfg(test)]
