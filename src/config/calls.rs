@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST, PROXY_AUTHORIZATION, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use percent_encoding::percent_decode_str;
 
@@ -39,6 +39,9 @@ const RESERVED: [&str; 13] = [
     "transfer-encoding",
     "upgrade",
 ];
+
+/// Headers of a call that the HTTP client sets.
+const OF_CONNECTION: [HeaderName; 4] = [HOST, CONTENT_LENGTH, TRANSFER_ENCODING, PROXY_AUTHORIZATION];
 
 const VERIFY_FORM: &str = "is not of the form `name`, `name.namespace`, `name/path` or `name/path?query`";
 
@@ -149,6 +152,11 @@ fn call_options(variables: Variables<'_>, is_verify: bool) -> CallOptions {
     let header = HeaderValue::from_str(media_type);
     let header = header.map_err(|_| content_type.refuse("has a character that is not allowed in a header"));
     let (headers, sign) = (headers(variables), sign(variables));
+    let names = headers.keys().map(|name| (variables.headers(), name));
+    let names = names.chain(sign.iter().map(|(name, _)| (variables.sign_header(), name)));
+    for (entry, name) in names.filter(|(_, name)| OF_CONNECTION.contains(name)) {
+        entry.refuse(format!("`{name}` is set by the connection itself: use another header, or remove it"));
+    }
     if content_type.value.is_some() && headers.contains_key(CONTENT_TYPE) {
         content_type.refuse("is set twice, here and in `HEADERS`: remove one");
     }

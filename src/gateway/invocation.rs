@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, PROXY_AUTHORIZATION, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderName, Method, StatusCode};
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, Method, StatusCode};
 use url::Url;
 
 use super::{AccessToken, Error, Gateway, error};
@@ -155,9 +155,4 @@ impl Gateway {
             failure = self.shutdown.grace_over() => Err(Error::Stopped(failure)),
         }
     }
-}
-
-/// True if a user may set this header on an invocation; the HTTP client sets the others.
-pub(crate) fn may_be_set(name: &HeaderName) -> bool {
-    ![HOST, CONTENT_LENGTH, TRANSFER_ENCODING, PROXY_AUTHORIZATION].contains(name)
 }

@@ -21,7 +21,7 @@ use url::Url;
 use error::ShapeError;
 pub(crate) use error::{Destination, Error, Redirect, body_limit};
 pub(crate) use functions::{Creation, Deletion, Update};
-pub(crate) use invocation::{Internal, Invocation, Invoked, NoResponse, may_be_set, may_recover};
+pub(crate) use invocation::{Internal, Invocation, Invoked, NoResponse, may_recover};
 use provider::Provider;
 pub(crate) use send::Repeat;
 use send::{ApiCall, Response};

@@ -14,7 +14,7 @@ use crate::config::{Auth, CallOptions};
 use crate::console::log::quote;
 use crate::diagnostic::{Explain as _, Failure};
 use crate::function::FunctionName;
-use crate::gateway::{self, AccessToken, CALL_ID, Error, Gateway, Invoked, NoResponse, may_be_set};
+use crate::gateway::{self, AccessToken, CALL_ID, Error, Gateway, Invoked, NoResponse};
 use crate::http::responder::is_web_page;
 pub(crate) use payload::Payload;
 pub(crate) use refusal::{no_response, refused};
@@ -152,14 +152,8 @@ fn text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     headers.get(name)?.to_str().ok().map(str::to_owned)
 }
 
-/// Checks what every call sends, and opens its body.
+/// Opens the body of the calls.
 pub(crate) fn open_payload(preparation: &mut Preparation<'_>, options: &CallOptions) -> Option<Payload> {
-    let names = options.headers.keys().map(|name| ("HEADERS", name));
-    let names = names.chain(options.sign.as_ref().map(|(name, _)| ("SIGN_HEADER", name)));
-    for (variable, name) in names.filter(|(_, name)| !may_be_set(name)) {
-        let message = format!("`{name}` is set by the connection itself: use another header, or remove it");
-        preparation.problem(variable, message);
-    }
     let payload = Payload::open(&options.payload, preparation.config.places.clone_dir.as_deref());
     payload.map_err(|error| preparation.problem("PAYLOAD_FILE", error)).ok()
 }
