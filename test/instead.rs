@@ -304,3 +304,25 @@ fn ipv6_address_behind_a_proxy_is_explained() {
     let ran = pipe.run().exits(4).says("a proxy cannot be used for an IPv6 address");
     ran.says("use a host name instead of `[2001:db8::1]`, or add `2001:db8::1` to `NO_PROXY`");
 }
+
+#[test]
+fn page_is_not_a_place_in_the_queue() {
+    let gateway = open();
+    let asynchronous = || invoke(&gateway).var("ASYNC", "true");
+    gateway.fault(page(Fault::on("POST", "/async-function").times(1), 200));
+    let ran = asynchronous().run().exits(4).says("an ingress returned 200 OK, not `echo`: a web page (`Sign in`)");
+    ran.says("let `/async-function/` pass through").says("✖ `echo` is not known to be queued\n");
+    gateway.fault(Fault::on("POST", "/async-function").times(1).status(500).body("nats: no servers available"));
+    let ran = asynchronous().run().exits(1).says("OpenFaaS returned 500 Internal Server Error in place of `echo`");
+    ran.says("hint: the gateway did not queue the call: check its queue (NATS)");
+    asynchronous().run().exits(0).says("✔ `echo` is queued\n");
+}
+
+#[test]
+fn status_without_an_address_is_no_redirect() {
+    let gateway = open();
+    gateway.fault(Fault::any().path_prefix("/function").status(304));
+    invoke(&gateway).run().exits(1).says("`echo` returned 304 Not Modified").does_not_say("redirect");
+    gateway.fault(Fault::on("PUT", "/system/functions").status(304));
+    deploy_once(&gateway).run().exits(1).says("304 Not Modified\n").does_not_say("redirect");
+}

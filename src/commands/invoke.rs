@@ -74,11 +74,13 @@ async fn response(
     invocation.status = Some(status.as_u16());
     invocation.call_id = answered.call_id();
     invocation.function_seconds = answered.function_seconds();
-    if status.is_success() {
+    // The gateway's own response to a call for the queue is never a page.
+    let is_success = status.is_success() && !(call.asynchronous && answered.is_doubtful(b""));
+    if is_success {
         tracing::info!("{}", response_line(status, invocation));
     }
     // An error's text is not the data that a later step expects in the file, nor is the gateway's word that a call is queued.
-    let mut output = match output_file.filter(|_| status.is_success() && !call.asynchronous) {
+    let mut output = match output_file.filter(|_| is_success && !call.asynchronous) {
         Some(path) => Some(OutputFile::create(path, attributes)?),
         None => None,
     };
@@ -94,7 +96,7 @@ async fn response(
         }
     }
     let size = invocation.response_bytes;
-    if !status.is_success() {
+    if !is_success {
         return Err(match caller.gateway.connection_fault(method, &call.url, status, &start) {
             Some(error) => error.diagnostic(),
             None => refused(caller, call, &answered, &start, size).await,
@@ -187,6 +189,9 @@ pub(crate) fn summary(outcome: &Outcome) -> String {
     match (&invocation.problem, invocation.status) {
         (None, _) if invocation.asynchronous => format!("`{name}` is queued"),
         (None, _) => format!("`{name}` responded in {took}"),
+        (Some(problem), Some(200..=299)) if invocation.asynchronous && problem.failure == Failure::Unreachable => {
+            format!("`{name}` is not known to be queued")
+        }
         (Some(_), Some(200..=299)) => format!("the response of `{name}` was not received or stored whole"),
         (Some(problem), Some(_)) if problem.failure == Failure::Unreachable => format!("`{name}` was not reached"),
         (Some(_), Some(status)) => format!("the invocation of `{name}` failed with status {status}"),

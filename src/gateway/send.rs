@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use url::Url;
 
@@ -240,7 +240,7 @@ impl Gateway {
         }
         let response = result?;
         self.has_responded.store(true, Ordering::Relaxed);
-        if response.status().is_redirection() {
+        if response.status().is_redirection() && response.headers().contains_key(LOCATION) {
             return Err(Error::Redirect(Box::new(Redirect {
                 request: error::request_name(method, url),
                 url: url.clone(),

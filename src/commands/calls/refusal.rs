@@ -89,6 +89,7 @@ impl Refusal<'_> {
         let (name, status) = (quote(&self.call.function.to_string()), &self.status_name);
         let failure = match (self.responder, self.status) {
             (Responder::Cloudflare | Responder::KubernetesApi | Responder::UnroutedIngress, _) => Failure::Unreachable,
+            (_, 200..=299) => Failure::Unreachable,
             (_, 401 | 403) => Failure::Permission,
             _ => Failure::Failed,
         };
@@ -135,6 +136,10 @@ impl Refusal<'_> {
             }
             404 if self.call.asynchronous && self.body.trim() == "404 page not found" => {
                 Some("the gateway has no queue (NATS), which `ASYNC: 'true'` requires: install it, or remove `ASYNC`")
+            }
+            // The function is called later, when nobody waits for it.
+            500 | 502..=504 if self.call.asynchronous => {
+                Some("the gateway did not queue the call: check its queue (NATS), and its log")
             }
             _ => None,
         }
@@ -245,10 +250,12 @@ impl Refusal<'_> {
                 "`{gateway}` is the Kubernetes API: write the gateway's own address as `OPENFAAS_URL`, such as that of its \
                  ingress"
             ),
-            (_, 401 | 403) => {
-                "it requires a sign-in of its own, or admits only some addresses: let `/function/` pass through the proxy or \
-                 ingress in front of the gateway"
-                    .to_owned()
+            (_, 200..=299 | 401 | 403) => {
+                let path = if self.call.asynchronous { "/async-function/" } else { "/function/" };
+                format!(
+                    "it requires a sign-in of its own, or admits only some addresses: let `{path}` pass through the proxy or \
+                     ingress in front of the gateway"
+                )
             }
             (_, 404) => format!("check `OPENFAAS_URL` (`{gateway}`), including its base path"),
             (_, 413) => body_limit(&self.caller.payload.size_in_words()),
