@@ -253,3 +253,34 @@ fn gateway_without_prometheus_is_asked_for_single_functions() {
     let pipe = pipe.var("BITBUCKET_REPO_FULL_NAME", "acme/shop").var("OWNER_LABEL", "true").var("PRUNE", "true");
     pipe.run().exits(4).says("check whether Prometheus runs");
 }
+
+#[test]
+fn image_that_something_else_deployed_is_named() {
+    let (gateway, pipe) = kubernetes(Flavour::Ce, |builder| builder.ready(Ready::Never));
+    let other = json!({"name": "f", "image": "example/f:3", "replicas": 1, "availableReplicas": 2});
+    gateway.fault(Fault::on("GET", "/system/function/f").after(1).status(200).body(other.to_string()));
+    let ran = pipe.var("WAIT_TIMEOUT", "1s").run().exits(5).does_not_say("image exists");
+    ran.says("not ready within 1 s: the gateway reports image `example/f:3`, which this run did not deploy\n")
+        .says("hint: check whether something else deployed the function at the same time, such as another pipeline");
+}
+
+#[test]
+fn status_that_is_not_of_the_function_is_not_known() {
+    let other = json!({"name": "g", "image": "example/f:2", "replicas": 1, "availableReplicas": 2});
+    for body in ["{}".to_owned(), json!({"status": "ok"}).to_string(), other.to_string()] {
+        let (gateway, pipe) = kubernetes(Flavour::Enterprise, |builder| builder);
+        gateway.fault(Fault::on("GET", "/system/function/f").after(1).status(200).body(body));
+        let ran = pipe.var("ROLLBACK", "true").var("WAIT_TIMEOUT", "1s").run().exits(5).does_not_say("rolled back");
+        ran.says("not known to be ready within 1 s").says("it is not the status of this function\n");
+    }
+}
+
+#[test]
+fn process_that_has_ended_is_not_taken_for_scaled_to_zero_if_the_provider_is_not_known() {
+    let gateway = start(edition(Flavour::Faasd).ready(Ready::Never));
+    gateway.fault(Fault::on("GET", "/system/info").status(404));
+    for name in [&["f"][..], &["f", "g"]] {
+        let pipe = Pipe::with_password(&gateway).stack(&stack(name, "2")).var("WAIT", "true");
+        pipe.var("WAIT_TIMEOUT", "1s").run().exits(5).does_not_say("scaled to zero").says("0 of 0 replicas available");
+    }
+}

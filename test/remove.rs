@@ -1,9 +1,11 @@
 //! `COMMAND: remove`.
 
-use local_gateway::{Fault, Gateway, Latch};
-use serde_json::Value;
+use std::time::Duration;
 
-use crate::support::{Pipe, Running, changes, function_names, open, permitting, put, start, wait_for};
+use local_gateway::{Fault, Flavour, Gateway, Latch};
+use serde_json::{Value, json};
+
+use crate::support::{Pipe, Running, changes, edition, function_names, open, permitting, put, stack, start, wait_for};
 
 const THREE: &str = "provider: {name: openfaas}\nfunctions:\n  a: {image: example/a:1}\n  b: {image: example/b:1, \
     namespace: etl}\n  absent: {image: example/absent:1}\n";
@@ -130,4 +132,53 @@ fn name_that_lacks_the_value_of_a_variable_is_not_removed() {
     remove(&gateway).stack(&stack("a", "${NS}")).var("OPENFAAS_NAMESPACE", "etl").run().exits(0);
     remove(&gateway).stack(&stack("a${SUFFIX:-}", "etl")).run().exits(0);
     remove(&gateway).stack(&stack("a${SUFFIX}", "etl")).var("COMMAND", "deploy").run().exits(0);
+}
+
+/// A gateway that accepts a removal and takes an hour for it, and the run that begins it.
+fn slow_removal(flavour: Flavour) -> (Gateway, Pipe) {
+    let gateway = start(edition(flavour).deletion(Duration::from_secs(3600)));
+    put(&gateway, "openfaas-fn", "f");
+    let pipe = Pipe::with_password(&gateway).stack(&stack(&["f"], "1")).var("COMMAND", "remove").var("RETRIES", "0");
+    (gateway, pipe)
+}
+
+#[test]
+fn function_that_was_not_seen_to_be_gone_is_not_reported_as_removed() {
+    let look = || Fault::on("GET", "/system/function/");
+    for (fault, code) in
+        [(look().status(503), 1), (look().status(401), 3), (look().reset(), 4), (look().web_page(200), 4)]
+    {
+        let (gateway, pipe) = slow_removal(Flavour::Ce);
+        gateway.fault(fault);
+        let ran = pipe.run().exits(code).does_not_say("`f` removed").does_not_say("✔");
+        ran.says("ERROR: `f`: its deletion was accepted, but it was not seen to be gone: GET /system/function/f")
+            .says("✖ 1 of 1 function not known to be removed\n");
+    }
+    let (gateway, pipe) = slow_removal(Flavour::Ce);
+    let mut running = Running::of(pipe);
+    wait_for("look", || gateway.requests().iter().any(|request| request.path.starts_with("/system/function/")));
+    running.signal("TERM");
+    let ran = running.end().exits(143).does_not_say("`f` removed");
+    ran.says("it was not seen to be gone").says("✖ stopped by SIGTERM: 0 of 1 function removed\n");
+    // A Policy for removals permits no look: what is known is that the gateway accepted it.
+    remove(&start(permitting(&["Function:Delete"]))).run().exits(0).says("`a` removed in ");
+}
+
+#[test]
+fn function_that_something_else_created_meanwhile_is_removed() {
+    let (gateway, pipe) = slow_removal(Flavour::Ce);
+    for second in [1, 2] {
+        let created = format!("2026-01-01T00:00:0{second}Z");
+        let status = json!({"name": "f", "image": "example/f:1", "replicas": 1, "createdAt": created});
+        gateway.fault(Fault::on("GET", "/system/function/").times(1).status(200).body(status.to_string()));
+    }
+    pipe.run().exits(0).says("`f` removed in ");
+}
+
+#[test]
+fn removal_without_a_response_is_open() {
+    let (gateway, pipe) = slow_removal(Flavour::Enterprise);
+    gateway.fault(Fault::on("DELETE", "/system/functions").processed().status(504));
+    let ran = pipe.run().exits(1).says("504 Gateway Timeout; it may have been carried out all the same\n");
+    ran.says("✖ 1 of 1 function not known to be removed\n");
 }

@@ -25,6 +25,9 @@ pub(crate) struct Session<'a> {
     pub(crate) reporter: &'a Reporter<'a>,
 }
 
+/// What is said of a change without a response.
+pub(crate) const UNDECIDED: &str = "; it may have been carried out all the same";
+
 /// The outcome of a function that nothing was done with yet.
 pub(crate) fn begun(gateway: &Gateway, target: FunctionName) -> FunctionOutcome {
     let url = gateway.invocation_url(&target, false).into();
@@ -40,8 +43,14 @@ pub(crate) struct Failed {
 
 impl From<Error> for Failed {
     fn from(error: Error) -> Self {
-        Self { error, hint: None, left: Left::Untouched }
+        let left = left_by(&error);
+        Self { error, hint: None, left }
     }
+}
+
+/// The state of a function after a request that failed, as far as the error says.
+pub(crate) fn left_by(error: &Error) -> Left {
+    if error.may_be_under_way() { Left::Undecided } else { Left::Untouched }
 }
 
 /// Runs `act` for each function, `parallel` at once, and reports each as it ends; the outcomes are in the order given. Nothing
@@ -74,6 +83,9 @@ pub(crate) async fn each<T>(
                         let left = if error.says_unavailable() && gateway.is_down() { Left::Untouched } else { left };
                         let mut problem = reporter.failed(&error);
                         problem.hint = problem.hint.or(hint);
+                        if left == Left::Undecided && !matches!(error, Error::NotSeenGone(_)) {
+                            problem.message.push_str(UNDECIDED);
+                        }
                         breaker.add(error.is_unavailable(), problem.failure);
                         outcome.fail(problem, left);
                     }
@@ -121,7 +133,7 @@ impl FunctionOutcome {
     fn fail(&mut self, mut problem: Diagnostic, left: Left) {
         self.action = Action::Failed;
         match &left {
-            Left::Untouched => {}
+            Left::Untouched | Left::Undecided | Left::NotRolledBack => {}
             Left::Gone => problem.message.push_str("; the previous version is gone"),
             Left::Down => problem.message.push_str("; the previous version was replaced by one that does not run"),
             Left::Unknown => problem.message.push_str("; the previous version may be gone"),

@@ -30,20 +30,26 @@ pub(crate) async fn remove(
         if target.namespace.as_ref().is_some_and(|namespace| gone.contains(namespace)) {
             return Ok(Action::Absent);
         }
-        match gateway.delete(target).await {
-            Ok(Deletion::Accepted) => until_gone(session, target).await,
-            Ok(Deletion::NotFound) => Ok(Action::Absent),
-            // If the function no longer exists, only the response was lost.
-            Ok(Deletion::Unknown(error)) if error.status().is_none() || error.is_transient() => {
-                match gateway.get(target, Repeat::Always).await {
-                    Ok(None) => Ok(Action::Removed),
-                    _ => Err(error.into()),
-                }
-            }
-            Ok(Deletion::Unknown(error)) | Err(error) => Err(error.into()),
+        match delete(gateway, target).await? {
+            Deletion::NotFound => Ok(Action::Absent),
+            _ => until_gone(session, target).await,
         }
     })
     .await
+}
+
+/// Deletes a function. If no response says so and the function no longer exists, only the response was lost.
+pub(crate) async fn delete(gateway: &Gateway, target: &FunctionName) -> Result<Deletion, Error> {
+    match gateway.delete(target).await? {
+        Deletion::Unknown(error)
+            if (error.status().is_none() || error.is_transient())
+                && matches!(gateway.get(target, Repeat::Always).await, Ok(None)) =>
+        {
+            Ok(Deletion::Accepted)
+        }
+        Deletion::Unknown(error) => Err(error),
+        known => Ok(known),
+    }
 }
 
 /// Waits until a function is gone: Kubernetes keeps it until its replicas have stopped, and what is deployed meanwhile is removed
@@ -51,18 +57,25 @@ pub(crate) async fn remove(
 async fn until_gone(session: &Session<'_>, target: &FunctionName) -> Result<Action, Failed> {
     let started = Instant::now();
     let mut pause = PAUSE;
-    // Without permission to look, or without a response, all that is known is that the deletion was accepted.
-    while let Ok(Some(_)) = session.gateway.get(target, Repeat::NotAfterTimeout).await {
+    let mut created_at = None;
+    loop {
+        match session.gateway.get(target, Repeat::NotAfterTimeout).await {
+            Ok(Some(status)) if *created_at.get_or_insert(status.created_at.clone()) == status.created_at => {}
+            // It is gone, also if something else has created another one.
+            Ok(_) => return Ok(Action::Removed),
+            // A Policy for removals does not permit to look: all that is known is that the deletion was accepted.
+            Err(error) if error.is_forbidden() => return Ok(Action::Removed),
+            Err(error) => return Err(Error::NotSeenGone(error.into()).into()),
+        }
         if started.elapsed() >= REMOVAL {
             return Err(Error::NotGone(REMOVAL).into());
         }
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
-            _ = session.shutdown.wait() => break,
+            failure = session.shutdown.wait() => return Err(Error::NotSeenGone(Error::Stopped(failure).into()).into()),
         }
         pause = (pause * 2).min(PAUSE_MOST);
     }
-    Ok(Action::Removed)
 }
 
 /// The functions that carry the owner label of a stack file, in the namespaces that it names, and that no stack file of the run

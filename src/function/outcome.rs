@@ -109,12 +109,16 @@ impl fmt::Display for Location {
     }
 }
 
-/// The state of a function that was not deployed.
+/// The state of a function that was not deployed, removed or rolled back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Left {
     /// The previous version.
     #[default]
     Untouched,
+    /// The change may have been carried out, although no response says so.
+    Undecided,
+    /// The new version, since the rollback failed.
+    NotRolledBack,
     /// The previous version, redeployed; its image.
     Restored(String),
     /// A version that does not run, in the place of one that ran.

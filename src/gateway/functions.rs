@@ -81,6 +81,10 @@ impl Gateway {
             200 if provider == Provider::CommunityEdition => (Err(Error::Ignored { request: call.name() }), true),
             200..=202 => (Ok(Update::Accepted), false),
             404 if response.is_not_found() => (Ok(Update::NotFound), false),
+            // Kubernetes: a controller changed the function at the same time.
+            409 | 500 if says(&response.body, "the object has been modified") => {
+                (Err(self.refused(call, &response)), true)
+            }
             // The old process took longer to stop than faasd waits. It has stopped by the next try.
             500 if provider == Provider::Faasd && says(&response.body, "cannot delete running task") => {
                 (Err(self.refused(call, &response)), true)
@@ -134,7 +138,15 @@ impl Gateway {
     pub(crate) async fn get(&self, target: &FunctionName, repeat: Repeat) -> Result<Option<Status>, Error> {
         let url = in_namespace(self.path(&["system", "function", &target.name]), target.namespace.as_deref());
         let query = self.query(url, IamAction::FunctionGet, target, ELEMENT_LIMIT);
-        self.find(&ApiCall { repeat, ..query }).await
+        let call = ApiCall { repeat, ..query };
+        let found: Option<Status> = self.find(&call).await?;
+        // Any object is read as a status: what says nothing of this function is none of it.
+        match found {
+            Some(status) if status.spec.service != target.name || status.spec.image.is_empty() => {
+                Err(call.shape(ShapeError::OtherStatus))
+            }
+            found => Ok(found),
+        }
     }
 
     /// `GET /system/functions`: the functions of a namespace that are wanted.

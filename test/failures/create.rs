@@ -39,6 +39,11 @@ fn create_with_a_lost_response_succeeds_if_the_function_is_reported_as_sent() {
 fn create_with_a_lost_response_fails_on_community_edition() {
     let (gateway, pipe) = against(Flavour::Ce);
     gateway.fault(Fault::on("POST", "/system/functions").nth(1).lose());
-    pipe.stack(&stack(&["f"], "2")).var("STRATEGY", "create").run().exits(1).says("already exists");
+    pipe.stack(&stack(&["f"], "2"))
+        .var("STRATEGY", "create")
+        .run()
+        .exits(1)
+        .says("already exists")
+        .says("✖ 1 of 1 function not known to be deployed\n");
     assert_eq!(image(&gateway, "f"), "example/f:2");
 }

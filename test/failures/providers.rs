@@ -154,3 +154,26 @@ fn update_that_outlasts_the_timeout_is_carried_out_once() {
     running.end().exits(0).says("`f` updated in ").does_not_say("retrying");
     assert_eq!(changes(&gateway), [("PUT".to_owned(), "f".to_owned())]);
 }
+
+#[test]
+fn conflict_with_a_controller_passes_whatever_the_provider() {
+    let text = "Operation cannot be fulfilled on deployments.apps \"f\": the object has been modified; please apply your changes";
+    for status in [409, 500] {
+        let gateway = start(permissive());
+        gateway.put_function(&version_1("f"));
+        gateway.fault(Fault::on("PUT", "/system/functions").times(1).status(status).body(text));
+        Pipe::at(&gateway).stack(&stack(&["f"], "2")).run().exits(0).says("retrying in").says("`f` updated in ");
+    }
+}
+
+#[test]
+fn function_that_lacks_a_part_has_its_own_remedy() {
+    let gateway = start(edition(Flavour::Ce));
+    gateway.put_function(&version_1("f"));
+    let missing = "unable update Service: f., error: services \"f\" not found";
+    gateway.fault(Fault::on("PUT", "/system/functions").status(404).body(missing));
+    let ran = Pipe::with_password(&gateway).stack(&stack(&["f"], "2")).run().exits(1);
+    ran.says("the gateway does not find it to update it, but does not create it either: POST /system/functions: 500 ")
+        .says("hint: a part of it is missing in the cluster, such as its Service")
+        .does_not_say("remove `STRATEGY`");
+}

@@ -136,3 +136,21 @@ fn rollback_does_not_warn_of_images_that_differ_or_have_a_digest() {
         ran.does_not_say("cannot restore the image");
     }
 }
+
+#[test]
+fn rollback_whose_response_is_lost_claims_neither_that_it_failed_nor_that_it_succeeded() {
+    // A new function is gone afterwards, which a look shows.
+    let gateway = start(permissive().ready(Ready::Never));
+    gateway.fault(Fault::on("DELETE", "/system/functions").processed().status(504));
+    let run = || rolling_back(&gateway, &["f"], "300ms").var("RETRIES", "0");
+    run().run().exits(5).says("`f` is rolled back: it was new, and is deleted");
+    assert!(gateway.functions().is_empty());
+    // Of an updated one, a status does not tell an accepted rollback from one that was never received.
+    gateway.put_function(&version_1("f"));
+    gateway.fault(Fault::on("PUT", "/system/functions").nth(2).processed().status(504));
+    let ran = run().run().exits(1);
+    ran.says(
+        "the rollback failed: PUT /system/functions: 504 Gateway Timeout; it may have been carried out all the same\n",
+    )
+    .says("✖ 1 of 1 function deployed, but not ready; the rollback failed: `f`\n");
+}

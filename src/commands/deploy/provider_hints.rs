@@ -26,7 +26,7 @@ pub(super) fn advice(text: &str, function: &Function, options: &Options) -> Stri
     let own = words.join(" ").to_lowercase();
     let says = |words: &[&str]| words.iter().any(|word| own.contains(word));
     let at = |field: &str| place(field, function, options);
-    if says(&["service:"]) || name.len() > LONGEST_NAME {
+    if says(&["service: ("]) || name.len() > LONGEST_NAME {
         format!(
             "a name has lower case letters, digits and `-`, at most {LONGEST_NAME} of them: rename the function at {}",
             function.location
@@ -35,6 +35,13 @@ pub(super) fn advice(text: &str, function: &Function, options: &Options) -> Stri
         "this edition of OpenFaaS limits the number of functions and namespaces: remove some that are no longer used, or \
          use an edition without this limit"
             .to_owned()
+    } else if says(&["admission webhook", "denied the request"]) {
+        format!(
+            "a policy of the cluster refuses it, for the reason that it gives: the function is at {}",
+            function.location
+        )
+    } else if says(&["exceeded quota"]) {
+        format!("a quota of the namespace is used up: lower {} and {}, or raise it", at("requests"), at("limits"))
     } else if says(&["secret"]) {
         let namespace = deployment.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
         let is_said = |secret: &&String| text.split_whitespace().any(|word| bare(word) == **secret);
@@ -112,6 +119,8 @@ mod tests {
         let told = |text: &str| advice(text, &function, &Options::default());
         let unknown = told("cannot deploy \"label-secrets\" (label-secrets.etl) with a/image:1");
         assert_eq!(unknown, "the function is at stack.yml:7");
+        let denied = told("admission webhook \"x.svc\" denied the request: require-labels: image of secret");
+        assert!(denied.starts_with("a policy of the cluster refuses it"), "{denied}");
         for (text, field) in [
             ("Deployment.apps \"label-secrets\" is invalid: spec.template.annotations: Invalid value", "`annotations`"),
             ("Deployment.apps \"label-secrets\" is invalid: spec.template.labels: Invalid value", "`labels`"),
@@ -123,6 +132,7 @@ mod tests {
             ("spec.template.spec.nodeSelector: Invalid value: \"a b\": a valid label must be", "`constraints`"),
             ("requests: Invalid value: \"128Mi\": must be less than or equal to memory limit of 64Mi", "`requests`"),
             ("the Community Edition license agreement only allows public images", "`image`"),
+            ("forbidden: exceeded quota: fn, requested: limits.memory=1Gi, used: 1Gi, limited: 1Gi", "`limits`"),
         ] {
             assert!(told(text).contains(&format!("{field} at stack.yml:7")), "{}", told(text));
         }

@@ -25,6 +25,9 @@ pub(super) enum Rollout {
         /// How long replicas have to stay available to be assumed ready if nothing shows that they are new; absent if they never
         /// are.
         settle: Option<Duration>,
+        /// True if no wanted replica is known to mean that the function is scaled to zero, rather than a process of faasd that has
+        /// ended.
+        scales_to_zero: bool,
     },
     /// It removes the old process before it starts the new one, and does not restart a process that has ended.
     Faasd {
@@ -73,7 +76,12 @@ impl ReadinessTracker {
     }
 
     pub(super) fn may_be_assumed(&self) -> bool {
-        matches!(self.rollout, Rollout::Kubernetes { settle: Some(_) })
+        matches!(self.rollout, Rollout::Kubernetes { settle: Some(_), .. })
+    }
+
+    /// True if what was seen last is not the version that is waited for.
+    pub(super) fn runs_other(&self) -> bool {
+        self.seen.as_ref().is_some_and(|(_, image)| !is_same_image(image, &self.image))
     }
 
     /// It did not exist any more, and was created again.
@@ -89,7 +97,10 @@ impl ReadinessTracker {
         };
         let replicas = Replicas::from(status);
         match self.rollout {
-            Rollout::Kubernetes { settle } => self.rolled_out(replicas, now, settle),
+            Rollout::Kubernetes { settle, scales_to_zero } => {
+                let is_scaled_to_zero = scales_to_zero && replicas.desired == 0;
+                if is_scaled_to_zero { State::Ready } else { self.rolled_out(replicas, now, settle) }
+            }
             Rollout::Faasd { lasting } => {
                 let runs = replicas.available > 0;
                 match (runs, self.lasted(runs, now) >= lasting) {
@@ -106,14 +117,13 @@ impl ReadinessTracker {
         self.most = self.most.max(desired);
         // Old replicas that went and came back as new ones are seen only at their fewest.
         self.fewest = self.fewest.min(available);
-        let none_is_wanted = desired == 0;
         let all_are_new = self.baseline.available == 0 && available > 0;
         let more_than_old_ones = available > self.most;
         let came_after_old_ones_went = self.fewest < self.baseline.available.min(desired) && available > self.fewest;
         let steady = self.lasted(available >= desired, now);
-        if none_is_wanted || all_are_new || more_than_old_ones || came_after_old_ones_went {
+        if all_are_new || more_than_old_ones || came_after_old_ones_went {
             State::Ready
-        } else if available >= desired && settle.is_some_and(|settle| steady >= settle) {
+        } else if available >= desired && available > 0 && settle.is_some_and(|settle| steady >= settle) {
             State::Assumed
         } else {
             State::Waiting
@@ -133,7 +143,7 @@ mod tests {
     use super::*;
     use crate::function::api::Deployment;
 
-    const KUBERNETES: Rollout = Rollout::Kubernetes { settle: Some(Duration::from_secs(10)) };
+    const KUBERNETES: Rollout = Rollout::Kubernetes { settle: Some(Duration::from_secs(10)), scales_to_zero: true };
     const FAASD: Rollout = Rollout::Faasd { lasting: Duration::from_secs(2) };
 
     /// The second at which a function on Kubernetes is ready.
@@ -181,6 +191,15 @@ mod tests {
     }
 
     #[test]
+    fn of_an_unknown_provider_no_wanted_replica_may_be_a_process_that_has_ended() {
+        let unknown = Rollout::Kubernetes { settle: Some(Duration::from_secs(10)), scales_to_zero: false };
+        for baseline in [NONE, old(0, 0), old(1, 1), UNKNOWN] {
+            assert_eq!(ended_at(unknown, baseline, &[(0, NEW, 0, 0), (100, NEW, 0, 0), (200, NEW, 0, 0)]), None);
+        }
+        assert_eq!(ended_at(unknown, NONE, &[(0, NEW, 1, 1)]), Some((0, State::Ready)));
+    }
+
+    #[test]
     fn another_image_is_never_ready() {
         assert_eq!(ready_at(NONE, &[(0, "acme/f:1", 1, 1), (60, "acme/f:1", 1, 1), (61, NEW, 1, 1)]), Some(61));
     }
@@ -225,7 +244,7 @@ mod tests {
 
     #[test]
     fn without_assumptions_old_replicas_never_count() {
-        let strict = Rollout::Kubernetes { settle: None };
+        let strict = Rollout::Kubernetes { settle: None, scales_to_zero: true };
         assert_eq!(ended_at(strict, old(1, 1), &[(0, NEW, 1, 1), (100, NEW, 1, 1), (300, NEW, 1, 1)]), None);
         assert_eq!(ended_at(strict, old(1, 1), &[(0, NEW, 1, 1), (300, NEW, 1, 2)]), Some((300, State::Ready)));
         assert_eq!(ended_at(strict, UNKNOWN, &[(0, NEW, 1, 1), (300, NEW, 1, 1)]), None);

@@ -4,7 +4,8 @@ use futures_util::StreamExt as _;
 use futures_util::stream;
 
 use super::strategy::{WantedFunction, redeployment, update};
-use crate::commands::concurrent::Session;
+use crate::commands::concurrent::{Session, UNDECIDED};
+use crate::commands::removal::delete;
 use crate::config::Deploy;
 use crate::console::log::{self, quote};
 use crate::diagnostic::{Diagnostic, Failure};
@@ -15,7 +16,7 @@ use crate::function::image::{is_same_image, is_same_tag};
 use crate::function::outcome::{Action, FunctionOutcome, Left};
 use crate::gateway::provider::Reported;
 use crate::gateway::statuses::{StatusResult, Statuses};
-use crate::gateway::{Creation, Deletion, Error, Repeat, Update};
+use crate::gateway::{Creation, Error, Repeat, Update};
 use crate::stack::Function;
 use crate::text::count;
 
@@ -179,9 +180,9 @@ impl Rollback<'_> {
             }
             (Ok(_), Some(status)) => self.redeploy(target, status).await,
             (Ok(None), None) => left("it was new, and something else removed it".to_owned()),
-            (Ok(Some(_)), None) => match self.0.gateway.delete(target).await {
-                Ok(Deletion::Accepted | Deletion::NotFound) => RollbackResult::Deleted,
-                Ok(Deletion::Unknown(error)) | Err(error) => RollbackResult::Failed(error, Left::Untouched),
+            (Ok(Some(_)), None) => match delete(self.0.gateway, target).await {
+                Ok(_) => RollbackResult::Deleted,
+                Err(error) => RollbackResult::Failed(error, Left::NotRolledBack),
             },
         }
     }
@@ -204,7 +205,7 @@ impl Rollback<'_> {
             // faasd removes a function before it creates its new version.
             Ok(None) => Left::Gone,
             Err(_) if gateway.provider().await.may_remove() => Left::Unknown,
-            _ => Left::Untouched,
+            _ => Left::NotRolledBack,
         };
         RollbackResult::Failed(error, left)
     }
@@ -230,12 +231,14 @@ impl Rollback<'_> {
                 self.0.reporter.problem(outcome, &left);
                 problem.message.push_str("; not deleted");
                 problem.hint = hint;
+                outcome.left = Left::NotRolledBack;
             }
             RollbackResult::Failed(error, left) => {
                 let Diagnostic { failure, message, hint, .. } = self.0.reporter.failed(&error);
                 let gone = match left {
                     Left::Gone => "; it is gone",
                     Left::Unknown => "; it may be gone",
+                    _ if error.may_be_under_way() => UNDECIDED,
                     _ => "",
                 };
                 let failed = format!("the rollback failed: {message}{gone}");

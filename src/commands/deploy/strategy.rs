@@ -2,7 +2,7 @@
 
 use tokio::time::{Duration, Instant, sleep};
 
-use crate::commands::concurrent::{Failed, Session};
+use crate::commands::concurrent::{Failed, Session, left_by};
 use crate::config::{Deploy, Strategy};
 use crate::function::FunctionName;
 use crate::function::api::{Deployment, Status};
@@ -63,7 +63,7 @@ impl Deployer<'_> {
     pub(super) async fn one(&self, wanted: &WantedFunction<'_>) -> Result<Action, Failed> {
         match self.deploy.strategy {
             Strategy::Update => self.update(wanted).await,
-            Strategy::Create => Ok(self.create(wanted).await?),
+            Strategy::Create => self.create(wanted).await,
             Strategy::Replace => self.replace(wanted).await,
         }
     }
@@ -93,7 +93,7 @@ impl Deployer<'_> {
             // Created meanwhile, by an earlier attempt or by another pipeline: this deployment has priority.
             Creation::Exists { error, .. } => match update(&self.session, wanted).await? {
                 Update::Accepted => Ok(Action::Updated),
-                Update::NotFound => Err(error),
+                Update::NotFound => Err(Error::Incomplete(error.into())),
             },
         }
     }
@@ -108,12 +108,18 @@ impl Deployer<'_> {
     /// start.
     async fn left_by_update(&self, wanted: &WantedFunction<'_>, error: &Error) -> Left {
         if error.is_unprocessed() || !self.session.gateway.provider().await.may_remove() {
-            return Left::Untouched;
+            return left_by(error);
         }
         let before = match wanted.before {
             Some(Ok(Some(before))) => Some(before),
             // What was not there cannot be lost.
-            Some(Ok(None)) => return Left::Untouched,
+            Some(Ok(None)) => {
+                let is_there = async || {
+                    !matches!(self.session.gateway.get(wanted.target, Repeat::NotAfterTimeout).await, Ok(None))
+                };
+                let left = left_by(error);
+                return if left == Left::Undecided && is_there().await { left } else { Left::Untouched };
+            }
             // The gateway was away before the update, and still is.
             Some(Err(before)) if before.says_unavailable() && error.says_unavailable() => return Left::Untouched,
             _ if error.status().is_some_and(|status| status.is_client_error()) => return Left::Untouched,
@@ -124,7 +130,8 @@ impl Deployer<'_> {
             (Ok(Some(now)), Some(before)) if before.replicas > 0 && now.replicas == 0 => {
                 self.revive(wanted, before).await
             }
-            (Ok(Some(_)), _) => Left::Untouched,
+            (Ok(Some(_)), Some(_)) => Left::Untouched,
+            (Ok(Some(_)), None) => left_by(error),
             (Ok(None) | Err(_), _) => Left::Unknown,
         }
     }
@@ -145,11 +152,14 @@ impl Deployer<'_> {
     }
 
     /// Never changes a function that exists.
-    async fn create(&self, wanted: &WantedFunction<'_>) -> Result<Action, Error> {
+    async fn create(&self, wanted: &WantedFunction<'_>) -> Result<Action, Failed> {
         match self.session.gateway.create(wanted.target, wanted.deployment.to_json()).await? {
             Creation::Accepted => Ok(Action::Created),
             Creation::Exists { response_lost: true, .. } if self.is_as_sent(wanted).await => Ok(Action::Created),
-            Creation::Exists { error, .. } => Err(error),
+            Creation::Exists { error, response_lost } => {
+                let left = if response_lost { Left::Undecided } else { Left::Untouched };
+                Err(Failed { left, ..error.into() })
+            }
         }
     }
 
@@ -192,13 +202,13 @@ impl Deployer<'_> {
         let unsure = match self.session.gateway.delete(wanted.target).await? {
             Deletion::NotFound => match self.create(wanted).await {
                 // Community Edition does not find what something else deletes, nor what has lost its service.
-                Err(error) if error.says_being_deleted() || error.is_transient() => None,
+                Err(Failed { error, .. }) if error.says_being_deleted() || error.is_transient() => None,
                 Ok(action) => return Ok(action),
-                Err(error) => {
+                Err(failed) => {
                     // It was there before: something removed it meanwhile, and that may have been this run.
                     let was_there = matches!(wanted.before, Some(Ok(Some(_))));
-                    let left = if was_there { self.left_by_deletion(wanted).await } else { Left::Untouched };
-                    return Err(Failed { left, ..error.into() });
+                    let left = if was_there { self.left_by_deletion(wanted).await } else { failed.left };
+                    return Err(Failed { left, ..failed });
                 }
             },
             Deletion::Accepted => None,

@@ -29,7 +29,7 @@ use crate::console::log::{self, quote};
 use crate::diagnostic::{Diagnostic, Explain as _, Failure};
 use crate::function::FunctionName;
 use crate::function::api::Deployment;
-use crate::function::outcome::{Action, FunctionOutcome, Replicas};
+use crate::function::outcome::{Action, FunctionOutcome, Left, Replicas};
 use crate::gateway::provider::{Provider, Reported};
 use crate::gateway::statuses::{StatusResult, Statuses};
 use crate::gateway::{Creation, Error};
@@ -181,7 +181,10 @@ impl Waiter<'_> {
                 && self.reported.differences(status, deployment).is_empty());
             let platform = match provider {
                 Provider::Faasd => Rollout::Faasd { lasting: LASTING.min(self.limit / 2) },
-                _ => Rollout::Kubernetes { settle: (self.may_assume || is_unchanged).then(|| self.settle()) },
+                _ => Rollout::Kubernetes {
+                    settle: (self.may_assume || is_unchanged).then(|| self.settle()),
+                    scales_to_zero: provider != Provider::Unknown,
+                },
             };
             let tracker = ReadinessTracker::new(outcome.image.as_deref().unwrap_or_default(), old, platform);
             Waited::new(outcome, deployment, tracker, started, self.session.reporter)
@@ -360,12 +363,10 @@ impl<'a> Waited<'a> {
             }
             Err(Error::Stopped(failure)) => self.stop(failure),
             Err(error) => {
-                let again = if error.may_be_under_way() {
-                    "it is not known whether it was created again"
-                } else {
-                    "not created again"
-                };
+                let is_open = error.may_be_under_way();
+                let again = if is_open { "it is not known whether it was created again" } else { "not created again" };
                 self.fail(Some(false), &format!("deployed, but then removed by something else, and {again}"), &error);
+                self.outcome.left = if is_open { Left::Unknown } else { Left::Gone };
             }
         }
     }
@@ -395,6 +396,14 @@ impl<'a> Waited<'a> {
             }
             (None, None) => problem("not ready", "the function no longer exists")
                 .with_hint("check whether something else deleted it"),
+            (None, Some((_, image))) if self.tracker.runs_other() => problem(
+                "not ready",
+                &format!("the gateway reports image `{}`, which this run did not deploy", quote(image)),
+            )
+            .with_hint(
+                "check whether something else deployed the function at the same time, such as another pipeline, \
+                         and whether a proxy in front of the gateway returns old responses",
+            ),
             (None, Some((Replicas { desired, available }, image))) => {
                 let seen = format!("{available} of {desired} replicas available, image `{}`", quote(image));
                 if available >= desired && !self.tracker.may_be_assumed() {
@@ -433,7 +442,8 @@ mod tests {
         let deployment = Deployment::default();
         let reporter = Reporter::new(&|_| Vec::new());
         let waited = outcomes.iter_mut().zip(functions).map(|(outcome, (_, seen))| {
-            let mut tracker = ReadinessTracker::new("acme/f:2", UNKNOWN, Rollout::Kubernetes { settle: None });
+            let mut tracker =
+                ReadinessTracker::new("acme/f:2", UNKNOWN, Rollout::Kubernetes { settle: None, scales_to_zero: true });
             let status = seen.map(|(available_replicas, replicas)| Status {
                 spec: Deployment { image: "acme/f:2".to_owned(), ..Deployment::default() },
                 available_replicas,

@@ -87,10 +87,11 @@ fn short(image: &str) -> String {
 }
 
 /// The words of the last line for functions that are not left as they were.
-const LEFT: [(Left, &str); 3] = [
+const LEFT: [(Left, &str); 4] = [
     (Left::Gone, "gone and must be redeployed"),
     (Left::Down, "no longer running and must be redeployed"),
     (Left::Unknown, "may be gone"),
+    (Left::NotRolledBack, "the rollback failed"),
 ];
 
 /// The last line of a command that does the same with several functions: `done` is the word for it.
@@ -115,7 +116,15 @@ fn counts(outcome: &Outcome, done: &str) -> String {
     let (asked, pruned): (Vec<_>, Vec<_>) = outcome.functions.iter().partition(|function| function.place.is_some());
     let number = |is: fn(&FunctionOutcome) -> bool| asked.iter().filter(|function| is(function)).count();
     let missing = number(|function| matches!(function.action, Action::Failed | Action::NotStarted));
+    let undecided = number(|function| {
+        function.action == Action::Failed && matches!(function.left, Left::Undecided | Left::Unknown)
+    });
     let restored = number(|function| function.action == Action::RolledBack);
+    let absent = number(|function| function.action == Action::Absent);
+    let unchanged = number(|function| function.action == Action::Unchanged);
+    let changed = asked.len() - absent - unchanged;
+    let as_it_was = also(&[(unchanged, "unchanged"), (absent, "not found")]);
+    let all = format!("{done} {}{as_it_was}", count(changed, "function"));
     let left = pruned.iter().filter(|function| function.problem.is_some()).count();
     let unready = asked.iter().filter(|function| function.action.is_current() && function.problem.is_some());
     let is_known = unready.clone().all(|function| function.ready == Some(false));
@@ -128,19 +137,22 @@ fn counts(outcome: &Outcome, done: &str) -> String {
     let rolled_back = if is_why { "not ready and rolled back" } else { "rolled back" };
     let (head, mentioned) = match outcome.worst() {
         None => {
-            let absent = number(|function| function.action == Action::Absent);
-            let unchanged = number(|function| function.action == Action::Unchanged);
-            let more = also(&[(unchanged, "unchanged"), (absent, "not found"), (pruned.len(), "removed")]);
-            let number = count(asked.len() - absent - unchanged, "function");
-            return format!("{done} {number}{more} in {}", log::duration(outcome.duration));
+            let pruned = also(&[(pruned.len(), "removed")]);
+            return format!("{all}{pruned} in {}", log::duration(outcome.duration));
         }
         Some(_) if outcome.functions.is_empty() => return format!("nothing was {done}"),
-        Some(Failure::Terminated | Failure::Interrupted) => (format!("{} of {of} {done}", asked.len() - missing), 0),
-        Some(_) if missing > 0 => (format!("{missing} of {of} not {done}"), 0),
+        Some(Failure::Terminated | Failure::Interrupted) => {
+            (format!("{} of {of} {done}{as_it_was}", changed - missing), 0)
+        }
+        Some(_) if undecided == missing && missing > 0 => (format!("{missing} of {of} not known to be {done}"), 0),
+        Some(_) if missing > 0 => {
+            let more = if undecided > 0 { format!(", {undecided} not known to be {done}") } else { String::new() };
+            (format!("{} of {of} not {done}{more}", missing - undecided), 0)
+        }
         Some(_) if unready > 0 => (format!("{unready} of {of} {done}, but {readiness}"), 1),
         Some(_) if restored > 0 => (format!("{restored} of {of} {rolled_back}"), 2),
-        Some(_) if left > 0 || calls > 0 => (format!("{done} {of}"), 2),
-        Some(_) => (format!("{done} {of}, with errors"), 2),
+        Some(_) if left > 0 || calls > 0 => (all, 2),
+        Some(_) => (format!("{all}, with errors"), 2),
     };
     let calls_failed = if calls == 1 { "`VERIFY` call failed" } else { "`VERIFY` calls failed" };
     let more = [(unready, readiness), (restored, "rolled back"), (left, "not removed")];
@@ -203,6 +215,7 @@ mod tests {
         let same = (Unchanged, None, Some(true));
         let not_started = (NotStarted, Some(Terminated), None);
         let stopped = (Updated, Some(Terminated), None);
+        let absent = (Absent, None, None);
         for (functions, pruned, expected) in [
             (&[fine, fine][..], &[][..], "deployed 2 functions in 0 ms"),
             (&[fine], &[None, None], "deployed 1 function, 2 removed in 0 ms"),
@@ -216,10 +229,39 @@ mod tests {
             (&[restored], &[], "1 of 1 function not ready and rolled back"),
             (&[late, restored, fine], &[], "1 of 3 functions deployed, but not ready, 1 rolled back"),
             (&[fine, fine], &[Some(Permission), None], "deployed 2 functions, 1 not removed"),
+            (
+                &[fine, same, absent],
+                &[Some(Permission)],
+                "deployed 1 function, 1 unchanged, 1 not found, 1 not removed",
+            ),
             (&[fine, not_started], &[], "1 of 2 functions deployed"),
+            (&[fine, same, not_started], &[], "1 of 3 functions deployed, 1 unchanged"),
             (&[stopped, stopped], &[], "2 of 2 functions deployed, 2 not known to be ready"),
         ] {
             assert_eq!(last_line(functions, pruned), expected);
+        }
+    }
+
+    #[test]
+    fn last_line_does_not_deny_what_may_have_been_done() {
+        let functions = |lefts: &[Left]| {
+            let failed = lefts.iter().map(|left| FunctionOutcome {
+                action: Action::Failed,
+                problem: Some(Diagnostic::new(Failure::Failed, "")),
+                place: Some(Location { file: "stack.yml".into(), line: 1 }),
+                left: left.clone(),
+                ..FunctionOutcome::new(FunctionName::new("f", None::<String>), String::new())
+            });
+            Outcome { functions: failed.collect(), ..Outcome::new(Command::Deploy, String::new()) }
+        };
+        for (lefts, expected) in [
+            (&[Left::Untouched][..], "1 of 1 function not deployed"),
+            (&[Left::Undecided], "1 of 1 function not known to be deployed"),
+            (&[Left::Undecided, Left::Untouched], "1 of 2 functions not deployed, 1 not known to be deployed"),
+            (&[Left::Unknown], "1 of 1 function not known to be deployed; may be gone: `f`"),
+            (&[Left::Gone], "1 of 1 function not deployed; gone and must be redeployed: `f`"),
+        ] {
+            assert_eq!(summary(&functions(lefts), "deployed"), expected);
         }
     }
 }

@@ -39,6 +39,12 @@ pub(crate) enum Error {
     Ignored { request: String },
     #[error("its deletion was accepted, but it still exists after {}", log::duration(*.0))]
     NotGone(Duration),
+    /// Why the look failed.
+    #[error("its deletion was accepted, but it was not seen to be gone: {0}")]
+    NotSeenGone(Box<Self>),
+    /// The response to the creation.
+    #[error("the gateway does not find it to update it, but does not create it either: {0}")]
+    Incomplete(Box<Self>),
     #[error("stopped before the response arrived")]
     Stopped(Failure),
 }
@@ -49,6 +55,8 @@ pub(crate) enum ShapeError {
     TooLong(usize),
     #[error("it is not the expected JSON (line {line}, column {column})")]
     NotJson { line: usize, column: usize },
+    #[error("it is not the status of this function")]
+    OtherStatus,
     #[error("it contains more than the pipe can hold")]
     TooMuch,
     #[error("it contains no access token")]
@@ -74,6 +82,7 @@ impl Explain for Error {
             Self::NotSent(problem) => problem.failure,
             Self::Redirect(redirect) => redirect.failure(),
             Self::Stopped(failure) => *failure,
+            Self::NotSeenGone(error) | Self::Incomplete(error) => error.failure(),
             Self::Shape { .. } | Self::Ignored { .. } | Self::NotGone(_) => Failure::Failed,
         }
     }
@@ -85,6 +94,11 @@ impl Explain for Error {
             Self::NotSent(problem) => return problem.hint.clone(),
             Self::Redirect(redirect) => return redirect.hint(),
             Self::Stopped(_) => return None,
+            Self::NotSeenGone(error) => return error.hint(),
+            Self::Incomplete(_) => {
+                "a part of it is missing in the cluster, such as its Service, or something else is removing it: set \
+                 `STRATEGY: replace` for a run, which creates all of it"
+            }
             Self::Shape { .. } => "check that `OPENFAAS_URL` is the gateway's URL, with its base path if it has one",
             Self::Ignored { .. } => {
                 "it returns 200 without a reason if Kubernetes refuses an update, or something else changes the function \
@@ -142,6 +156,7 @@ impl Error {
             Self::Refused(refused) => {
                 refused.is_transient && matches!(refused.status.as_u16(), 500 | 502 | 504 | 520..=530)
             }
+            Self::NotSeenGone(_) => true,
             _ => false,
         }
     }
@@ -156,6 +171,7 @@ impl Error {
             Self::Transport(transport) => !transport.unsent && !self.has_timed_out(),
             Self::Refused(_) | Self::Redirect { .. } | Self::Shape { .. } => true,
             Self::NotSent(_) | Self::Ignored { .. } | Self::NotGone(_) | Self::Stopped(_) => false,
+            Self::NotSeenGone(error) | Self::Incomplete(error) => error.has_reached_gateway(),
         }
     }
 
