@@ -1,6 +1,6 @@
 //! The statuses of many functions in few requests: a list of a namespace if that is permitted, else one request each.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, RefCell, RefMut};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -29,17 +29,24 @@ pub(crate) struct Statuses<'a> {
     repeat: Repeat,
     room: Semaphore,
     pace: Option<RateLimiter>,
-    /// The way that turned out to be permitted in a namespace if the preferred request failed: lists (`Function:List`), or else
-    /// single functions (`Function:Get`).
-    permits_lists: RefCell<BTreeMap<Option<String>, bool>>,
-    /// Namespaces whose last list was not read.
-    failed_lists: RefCell<BTreeSet<Option<String>>>,
+    /// By namespace.
+    lists: RefCell<BTreeMap<Option<String>, Lists>>,
     /// True if to read lists, also for a single function; absent if their number decides.
     listed: Option<bool>,
     /// Some list had a function with available replicas: a list of faasd never has.
     lists_replicas: Cell<bool>,
-    /// How long the list of a namespace was, in bytes.
-    sizes: RefCell<BTreeMap<Option<String>, u64>>,
+}
+
+/// What is known of the lists of a namespace.
+#[derive(Clone, Copy, Default)]
+struct Lists {
+    /// The way that turned out to be permitted if the preferred request failed: lists (`Function:List`), or else single
+    /// functions (`Function:Get`).
+    are_permitted: Option<bool>,
+    /// True if the last one was not read.
+    has_failed: bool,
+    /// How long the last one was, in bytes.
+    size: u64,
 }
 
 /// The functions to read of one namespace.
@@ -58,11 +65,9 @@ impl<'a> Statuses<'a> {
             repeat: Repeat::Always,
             room: Semaphore::new(parallel),
             pace: None,
-            permits_lists: RefCell::default(),
-            failed_lists: RefCell::default(),
+            lists: RefCell::default(),
             listed: None,
             lists_replicas: Cell::new(false),
-            sizes: RefCell::default(),
         }
     }
 
@@ -86,7 +91,7 @@ impl<'a> Statuses<'a> {
 
     /// True if a list that has limits was wanted for that (faasd), and could not be read.
     pub(crate) fn lacks_limits(&self) -> bool {
-        self.listed == Some(true) && self.permits_lists.borrow().values().any(|permits| !permits)
+        self.listed == Some(true) && self.lists.borrow().values().any(|lists| lists.are_permitted == Some(false))
     }
 
     /// When the next request may be sent, after those that are planned already.
@@ -130,41 +135,41 @@ impl<'a> Statuses<'a> {
 
     /// True if so many functions of a namespace are read by a list: if that is permitted, and faster at this pace.
     fn reads_list(&self, namespace: Option<&str>, number: usize) -> bool {
-        let namespace = namespace.map(str::to_owned);
-        let known = self.permits_lists.borrow().get(&namespace).copied();
-        let size = self.sizes.borrow().get(&namespace).copied().filter(|_| self.pace.is_some()).unwrap_or(0);
+        let Lists { are_permitted, size, .. } = *self.lists(namespace);
         // A list of thousands may take longer to transfer than a request for each of a few.
-        let is_long = duration_of(size) > GAP.saturating_mul(u32::try_from(number).unwrap_or(u32::MAX));
-        known.unwrap_or(self.listed.unwrap_or(number > 1 && !is_long))
+        let is_long =
+            self.pace.is_some() && duration_of(size) > GAP.saturating_mul(u32::try_from(number).unwrap_or(u32::MAX));
+        are_permitted.or(self.listed).unwrap_or(number > 1 && !is_long)
+    }
+
+    fn lists(&self, namespace: Option<&str>) -> RefMut<'_, Lists> {
+        RefMut::map(self.lists.borrow_mut(), |lists| lists.entry(namespace.map(str::to_owned)).or_default())
     }
 
     async fn of_namespace(&self, part: &Part<'_>) -> Vec<StatusResult> {
         let Part { namespace, targets, as_list, .. } = part;
-        let known = self.permits_lists.borrow().get(&namespace.map(str::to_owned)).copied();
-        let remember = |lists| self.permits_lists.borrow_mut().insert(namespace.map(str::to_owned), lists);
         if *as_list {
-            return match self.list(*namespace, targets).await {
-                Ok(readings) => readings,
-                // Not permitted, too long, or closed: without its Prometheus a gateway lists nothing.
-                Err(error) if error.has_reached_gateway() && !error.says_unavailable() => {
-                    // While functions are watched, one failure that may pass is no reason to do without lists from then on.
-                    let may_pass = self.pace.is_some() && error.is_transient();
-                    if may_pass && self.failed_lists.borrow_mut().insert(namespace.map(str::to_owned)) {
-                        return targets.iter().map(|_| Err(error.clone())).collect();
-                    }
-                    remember(false);
-                    self.plan(targets.len());
-                    self.each(targets).await
-                }
-                Err(error) => targets.iter().map(|_| Err(error.clone())).collect(),
+            let error = match self.list(*namespace, targets).await {
+                Ok(readings) => return readings,
+                Err(error) => error,
             };
+            // Not permitted, too long, or closed: without its Prometheus a gateway lists nothing.
+            let is_refused = error.has_reached_gateway() && !error.says_unavailable();
+            // While functions are watched, one failure that may pass is no reason to do without lists from then on.
+            let may_pass = self.pace.is_some() && error.is_transient();
+            if !is_refused || may_pass && !std::mem::replace(&mut self.lists(*namespace).has_failed, true) {
+                return targets.iter().map(|_| Err(error.clone())).collect();
+            }
+            self.lists(*namespace).are_permitted = Some(false);
+            self.plan(targets.len());
+            return self.each(targets).await;
         }
         let readings = self.each(targets).await;
         let is_refused = readings.iter().any(|reading| reading.as_ref().is_err_and(Error::is_forbidden));
-        if is_refused && known.is_none() {
+        if is_refused && self.lists(*namespace).are_permitted.is_none() {
             self.plan(1);
             if let Ok(readings) = self.list(*namespace, targets).await {
-                remember(true);
+                self.lists(*namespace).are_permitted = Some(true);
                 return readings;
             }
         }
@@ -184,8 +189,8 @@ impl<'a> Statuses<'a> {
         self.count_bytes();
         drop(permit);
         let (functions, size) = listed?;
-        self.sizes.borrow_mut().insert(namespace.map(str::to_owned), size);
-        self.failed_lists.borrow_mut().remove(&namespace.map(str::to_owned));
+        self.lists(namespace).has_failed = false;
+        self.lists(namespace).size = size;
         let mut statuses: BTreeMap<String, Status> =
             functions.into_iter().map(|status| (status.spec.service.clone(), status)).collect();
         let listed = targets.iter().map(|target| (*target, statuses.remove(&target.name)));
