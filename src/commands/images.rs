@@ -11,7 +11,7 @@ use crate::commands::prepare::{Loaded, Preparation};
 use crate::config::{Config, ImageChecks};
 use crate::console::log;
 use crate::diagnostic::{Diagnostic, Failure, Severity};
-use crate::function::image::{Reference, pinned};
+use crate::function::image::{Host, Reference, pinned};
 use crate::function::outcome::Location;
 use crate::http::service::ServiceClient;
 use crate::registry::{FoundImage, Platform, Registries, RegistryCredentials, platform_list};
@@ -48,7 +48,7 @@ async fn check_all(
     let credentials = &preparation.config.registries;
     let step = step(preparation.config);
     let registries = Registries::new(http, credentials, step.as_ref());
-    warn_of_helpers(credentials);
+    warn_of_unused(credentials, &loaded.images().map(|image| image.host).collect());
     let mut results: Vec<(Vec<&Function>, Result<FoundImage, Diagnostic>)> = Vec::new();
     let mut images: BTreeMap<_, (Reference, Vec<&Function>)> = BTreeMap::new();
     for function in &loaded.functions {
@@ -107,8 +107,11 @@ pub(crate) fn step(config: &Config) -> Option<Step<'_>> {
     Some(Step::new(config.id_token.as_ref().ok()?, &config.build))
 }
 
-/// Credential helpers are programs, and the pipe's image has none.
-pub(crate) fn warn_of_helpers(credentials: &RegistryCredentials) {
+/// Warns of credentials that no registry gets. Credential helpers are programs, and the pipe's image has none.
+pub(crate) fn warn_of_unused(credentials: &RegistryCredentials, hosts: &BTreeSet<Host>) {
+    for unused in credentials.unused(hosts) {
+        tracing::warn!("{unused}");
+    }
     for (host, helper) in &credentials.docker.helpers {
         let host = host.as_deref().map(|host| format!(" for `{}`", log::whole_or_length(host))).unwrap_or_default();
         let helper = log::whole_or_length(helper);

@@ -17,6 +17,8 @@ use crate::text;
 #[derive(Debug, Default)]
 pub(crate) struct DockerAuthConfig {
     logins: BTreeMap<Host, Arc<RegistryLogin>>,
+    /// False if there is no `DOCKER_AUTH_CONFIG`.
+    pub(super) is_set: bool,
     /// Programs that it names, with the host that each is for, or none if it is for all.
     pub(crate) helpers: Vec<(Option<String>, String)>,
 }
@@ -108,7 +110,7 @@ impl DockerAuthConfig {
                 logins.insert(host, Arc::new(login));
             }
         }
-        Ok(Self { logins, helpers })
+        Ok(Self { logins, is_set: true, helpers })
     }
 }
 
@@ -118,6 +120,8 @@ impl InvalidAuth {
         let text = String::from_utf8_lossy(text);
         if text.contains(['“', '”', '„']) {
             Self::TypographicQuotes
+        } else if !text.trim_start().starts_with('{') {
+            Self::Encoding
         } else if !text.contains('"') {
             Self::Quotes
         } else {
@@ -292,6 +296,7 @@ mod tests {
             auths(r#""a.io":{"username":"robot","password":"$REGISTRY_TOKEN"}"#),
             auths(&format!(r#""https://robot:{canary}@a.io":{{"auth":"cm9ib3Q6cGFzcw=="}}"#)),
             auths(r#""a b":{"auth":"cm9ib3Q6cGFzcw=="}"#),
+            STANDARD.encode(format!("robot:{canary}")),
             STANDARD.encode(format!("{{auths:{{a.io:{{auth:{canary}}}}}}}")),
             format!("{{“auths”:{{“a.io”:{{“auth”:“{canary}”}}}}}}"),
         ]
@@ -312,6 +317,7 @@ mod tests {
         has the name of a variable for `a.io`, not its value, which nothing has filled in
         has an entry whose key contains a user name or password: write only the host name, such as `registry.example.com`
         has an entry whose key `a b` is not a valid registry host name
+        is neither JSON nor its base64
         is JSON without its quotes, which a shell or Bitbucket removed: pass the JSON as base64
         contains typographic quotes (`“`, `”`): write `"`
         "#);

@@ -7,6 +7,7 @@ mod docker_auth;
 mod explain;
 mod manifest;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 pub(crate) use client::{FoundImage, Registries, SignedIn};
@@ -16,7 +17,11 @@ pub(crate) use manifest::{Platform, list as platform_list};
 use crate::cloud::RegistryLogin;
 use crate::cloud::aws::{EcrHost, RoleArn};
 use crate::cloud::google::{ServiceAccount, WorkloadIdentityProvider, is_google};
+use crate::console::log;
 use crate::function::image::Host;
+
+/// More hosts are not listed in a warning.
+const MOST_HOSTS: usize = 5;
 
 /// All credentials that the variables name.
 #[derive(Debug, Default)]
@@ -59,6 +64,31 @@ impl RegistryCredentials {
             Some((provider, account)) if is_google(host) => CredentialSource::Google(provider, account.as_ref()),
             _ => CredentialSource::Anonymous,
         }
+    }
+}
+
+impl RegistryCredentials {
+    /// The credentials that are for none of the hosts of images, as warnings.
+    pub(crate) fn unused(&self, hosts: &BTreeSet<Host>) -> Vec<String> {
+        let at = |is_for: &dyn Fn(&Host) -> bool| hosts.iter().any(is_for);
+        let names = log::names(hosts.iter().map(Host::as_str), MOST_HOSTS);
+        let mut unused = Vec::new();
+        if let Some((host, _)) = self.registry.as_ref().filter(|(host, _)| !hosts.contains(host)) {
+            let what = "`REGISTRY_USERNAME` and `REGISTRY_PASSWORD` are for the registry";
+            unused.push(format!("{what} `{host}`, but the images are in {names}: set `REGISTRY_HOST`"));
+        }
+        if self.docker.is_set && self.docker.helpers.is_empty() && !at(&|host| self.docker.login(host).is_some()) {
+            unused.push(format!("`DOCKER_AUTH_CONFIG` has no login for {names}"));
+        }
+        if self.aws.is_some() && !at(&|host| EcrHost::of(host).is_some()) {
+            unused.push(format!("`AWS_OIDC_ROLE_ARN` is for Amazon ECR, but the images are in {names}"));
+        }
+        if self.google.is_some() && !at(&is_google) {
+            unused.push(format!(
+                "`GCP_WORKLOAD_IDENTITY_PROVIDER` is for Artifact Registry, but the images are in {names}"
+            ));
+        }
+        unused
     }
 }
 
@@ -124,5 +154,26 @@ mod tests {
         for at in [ecr, "ghcr.io", "gcr.io"] {
             assert_eq!(source(&RegistryCredentials::default(), at), "anonymous", "{at}");
         }
+    }
+
+    #[test]
+    fn credentials_that_no_image_needs_are_named() {
+        let credentials = RegistryCredentials {
+            docker: DockerAuthConfig::parse(r#"{"auths":{"ghcr.io":{}}}"#).unwrap(),
+            registry: Some((host("docker.io"), Arc::new(RegistryLogin::new("u", "from-variables")))),
+            aws: RoleArn::parse("arn:aws:iam::123456789012:role/pipe").ok(),
+            google: WorkloadIdentityProvider::parse("projects/1/locations/global/workloadIdentityPools/p/providers/q")
+                .ok()
+                .map(|provider| (provider, None)),
+        };
+        insta::assert_snapshot!(credentials.unused(&BTreeSet::from([host("ghcr.io")])).join("\n"), @"
+        `REGISTRY_USERNAME` and `REGISTRY_PASSWORD` are for the registry `docker.io`, but the images are in `ghcr.io`: set `REGISTRY_HOST`
+        `DOCKER_AUTH_CONFIG` has no login for `ghcr.io`
+        `AWS_OIDC_ROLE_ARN` is for Amazon ECR, but the images are in `ghcr.io`
+        `GCP_WORKLOAD_IDENTITY_PROVIDER` is for Artifact Registry, but the images are in `ghcr.io`
+        ");
+        let used = ["docker.io", "123456789012.dkr.ecr.eu-west-1.amazonaws.com", "europe-docker.pkg.dev"].map(host);
+        assert_eq!(credentials.unused(&BTreeSet::from(used)).len(), 1);
+        assert_eq!(RegistryCredentials::default().unused(&BTreeSet::from([host("ghcr.io")])), [""; 0]);
     }
 }

@@ -62,6 +62,9 @@ impl Directory {
         if relative.as_os_str().is_empty() {
             return Err(Diagnostic::error("is the clone directory: write a directory in it, such as `.docker`"));
         }
+        if relative.ends_with(CONFIG) {
+            return Err(Diagnostic::error(format!("`{shown}` names the file: write the directory that it is in")));
+        }
         let mut directory = Self { clone_dir, relative, config: Map::new(), ignore: None };
         for part in directory.relative.ancestors().filter(|part| *part != "") {
             let part = directory.clone_dir.join(part);

@@ -8,7 +8,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream;
 
 use crate::cloud::readable;
-use crate::commands::images::{step, warn_of_helpers};
+use crate::commands::images::{step, warn_of_unused};
 use crate::commands::prepare::{Loaded, Preparation, Rejected};
 use crate::config;
 use crate::console::log;
@@ -29,7 +29,7 @@ pub(crate) async fn run(mut preparation: Preparation<'_>, login: &config::Login)
 
     let credentials = &preparation.config.registries;
     let step = step(preparation.config);
-    warn_of_helpers(credentials);
+    warn_of_unused(credentials, &hosts);
     directory.warn();
     let registries = Registries::new(&http, credentials, step.as_ref());
     let sign_in = async |host: Host| {
