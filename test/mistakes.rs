@@ -286,3 +286,16 @@ fn variables_of_bitbucket_that_are_not_utf8_are_errors() {
         ran.exits(2).says(&format!("{name}:\n- is not UTF-8 text"));
     }
 }
+
+#[test]
+fn whoami_names_secrets_that_no_function_uses() {
+    let gateway = open();
+    let stack = stack(&["echo"], "1") + "    secrets: [db-password]\n";
+    let whoami = Pipe::at(&gateway).var("COMMAND", "whoami").stack(&stack);
+    let ran = whoami.run_with("SECRET_VALUES", "db-passwort=some-value").exits(2);
+    ran.says("SECRET_VALUES:\n- no selected function uses the secret `db-passwort`; write `db-password`");
+    let ran = whoami.run_with("SECRET_FILES", "other=other.key").exits(2);
+    ran.says("SECRET_FILES:\n- no selected function uses the secret `other`; they use `db-password`");
+    // The step that is planned makes the file.
+    whoami.run_with("SECRET_FILES", "db-password=password.txt").exits(0);
+}

@@ -68,27 +68,26 @@ impl RegistryCredentials {
 }
 
 impl RegistryCredentials {
-    /// The credentials that are for none of the hosts of images, as warnings.
+    /// Warnings about credentials of which none is for any of these hosts of images.
     pub(crate) fn unused(&self, hosts: &BTreeSet<Host>) -> Vec<String> {
-        let at = |is_for: &dyn Fn(&Host) -> bool| hosts.iter().any(is_for);
+        if hosts.iter().any(|host| !matches!(self.of(host), CredentialSource::Anonymous)) {
+            return Vec::new();
+        }
+        let registry = self.registry.as_ref().map(|(host, _)| format!("`REGISTRY_USERNAME` is for `{host}`"));
+        let is_empty = self.docker.is_set && self.docker.helpers.is_empty();
+        let unused = [
+            registry,
+            is_empty.then(|| "`DOCKER_AUTH_CONFIG` has no login for it".to_owned()),
+            self.aws.as_ref().map(|_| "`AWS_OIDC_ROLE_ARN` is for Amazon ECR".to_owned()),
+            self.google.as_ref().map(|_| "`GCP_WORKLOAD_IDENTITY_PROVIDER` is for Artifact Registry".to_owned()),
+        ];
         let names = log::names(hosts.iter().map(Host::as_str), MOST_HOSTS);
-        let mut unused = Vec::new();
-        if let Some((host, _)) = self.registry.as_ref().filter(|(host, _)| !hosts.contains(host)) {
-            let what = "`REGISTRY_USERNAME` and `REGISTRY_PASSWORD` are for the registry";
-            unused.push(format!("{what} `{host}`, but the images are in {names}: set `REGISTRY_HOST`"));
-        }
-        if self.docker.is_set && self.docker.helpers.is_empty() && !at(&|host| self.docker.login(host).is_some()) {
-            unused.push(format!("`DOCKER_AUTH_CONFIG` has no login for {names}"));
-        }
-        if self.aws.is_some() && !at(&|host| EcrHost::of(host).is_some()) {
-            unused.push(format!("`AWS_OIDC_ROLE_ARN` is for Amazon ECR, but the images are in {names}"));
-        }
-        if self.google.is_some() && !at(&is_google) {
-            unused.push(format!(
-                "`GCP_WORKLOAD_IDENTITY_PROVIDER` is for Artifact Registry, but the images are in {names}"
-            ));
-        }
+        let wanted = hosts.first().map(wanted_credentials).unwrap_or_default();
         unused
+            .into_iter()
+            .flatten()
+            .map(|unused| format!("the images are in {names}, but {unused}: set {wanted}"))
+            .collect()
     }
 }
 
@@ -167,13 +166,14 @@ mod tests {
                 .map(|provider| (provider, None)),
         };
         insta::assert_snapshot!(credentials.unused(&BTreeSet::from([host("ghcr.io")])).join("\n"), @"
-        `REGISTRY_USERNAME` and `REGISTRY_PASSWORD` are for the registry `docker.io`, but the images are in `ghcr.io`: set `REGISTRY_HOST`
-        `DOCKER_AUTH_CONFIG` has no login for `ghcr.io`
-        `AWS_OIDC_ROLE_ARN` is for Amazon ECR, but the images are in `ghcr.io`
-        `GCP_WORKLOAD_IDENTITY_PROVIDER` is for Artifact Registry, but the images are in `ghcr.io`
+        the images are in `ghcr.io`, but `REGISTRY_USERNAME` is for `docker.io`: set `REGISTRY_HOST: ghcr.io`, `REGISTRY_USERNAME` and `REGISTRY_PASSWORD`
+        the images are in `ghcr.io`, but `DOCKER_AUTH_CONFIG` has no login for it: set `REGISTRY_HOST: ghcr.io`, `REGISTRY_USERNAME` and `REGISTRY_PASSWORD`
+        the images are in `ghcr.io`, but `AWS_OIDC_ROLE_ARN` is for Amazon ECR: set `REGISTRY_HOST: ghcr.io`, `REGISTRY_USERNAME` and `REGISTRY_PASSWORD`
+        the images are in `ghcr.io`, but `GCP_WORKLOAD_IDENTITY_PROVIDER` is for Artifact Registry: set `REGISTRY_HOST: ghcr.io`, `REGISTRY_USERNAME` and `REGISTRY_PASSWORD`
         ");
-        let used = ["docker.io", "123456789012.dkr.ecr.eu-west-1.amazonaws.com", "europe-docker.pkg.dev"].map(host);
-        assert_eq!(credentials.unused(&BTreeSet::from(used)).len(), 1);
+        // One that fits is enough: variables may be shared by several steps.
+        let used = BTreeSet::from([host("ghcr.io"), host("docker.io")]);
+        assert_eq!(credentials.unused(&used), [""; 0]);
         assert_eq!(RegistryCredentials::default().unused(&BTreeSet::from([host("ghcr.io")])), [""; 0]);
     }
 }

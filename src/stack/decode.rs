@@ -110,7 +110,10 @@ impl<'d> Decoder<'d> {
         let document = self.document;
         let target = document.resolve(node);
         let Kind::Scalar(text) = document.kind(target) else {
+            let at = document.written(node).start;
+            let is_template = self.source_map.substituted.text.get(at..).is_some_and(|text| text.starts_with("{{"));
             let hint = match document.kind(target) {
+                _ if is_template => "`{{` is of a template engine: run it in the script, or write `${NAME}`",
                 Kind::Mapping => "quote a value that begins with `{` or contains `: `",
                 _ => "quote a value that begins with `[` or `- `",
             };

@@ -71,7 +71,8 @@ impl Rule {
             }
             Self::FunctionName => {
                 let is_valid = is_dns_label(text) && !text.starts_with(|first: char| first.is_ascii_digit());
-                (is_valid, "function name", FUNCTION_NAME, None)
+                let hint = text.contains('.').then_some("write the namespace in `namespace:`");
+                (is_valid, "function name", FUNCTION_NAME, hint)
             }
             // No provider has one, and a variable in it that is empty makes another namespace of it.
             Self::Namespace if text.starts_with('-') || text.ends_with('-') => {

@@ -10,7 +10,7 @@ use super::decode::{Decoder, Entry, Pair, Text};
 use super::diagnostics::{Findings, SourceMap};
 use super::envsubst::OWN_SECRET;
 use super::kubernetes::{Rule, request_above_limit};
-use super::schema::{self, Amounts, FIELDS, Fields, Root, UNUSED, Unknown, nearest};
+use super::schema::{self, AMOUNTS, Amounts, FIELDS, Fields, Root, UNUSED, Unknown, nearest, synonym};
 use super::yaml::{Document, Meaning, NodeId};
 use super::{Context, Function, Options, Source, Tag};
 use crate::console::log::{quote, shown_later, whole_or_length};
@@ -170,8 +170,8 @@ impl Resolver<'_> {
     /// Puts a function together; if the stack file is wrong about it, only what it has is checked.
     fn function(&mut self, pair: &Pair, fields: &Fields, is_whole: bool) -> Function {
         self.check_fields(&fields.unknown);
-        self.check_texts(pair, fields);
         let image = self.image(pair, fields, is_whole);
+        self.check_texts(pair, fields);
         let env_vars = self.environment(fields);
         let env_process = self.process(fields);
         let resources = |amounts: &Amounts| {
@@ -223,7 +223,9 @@ impl Resolver<'_> {
             return String::new();
         };
         if let Some(fault) = Reference::parse(&text.value).err() {
-            let hint = self.slip(&text.value).unwrap_or_else(|| WRITE_IMAGE.to_owned());
+            let bare = text.value.split_once("://").map(|(_, name)| name).filter(|name| Reference::parse(name).is_ok());
+            let without_scheme = || bare.map(|name| format!("write `image: {}`", whole_or_length(name)));
+            let hint = self.slip(&text.value).or_else(without_scheme).unwrap_or_else(|| WRITE_IMAGE.to_owned());
             self.problem(text.node, &invalid_image(&text.value, fault), &hint);
             return String::new();
         }
@@ -330,8 +332,13 @@ impl Resolver<'_> {
                 let found = if is_harmless { Diagnostic::warning(message) } else { Diagnostic::error(message) };
                 self.report(*key, found.with_hint(format!("write `{field}`")));
             } else if EXTENSIONS.iter().all(|start| !name.starts_with(start)) && !self.document.has_alias(*value) {
-                let is_of_functions = FIELDS.contains(&name.as_str());
-                let hint = is_of_functions.then(|| "write it below a function, in `functions`".to_owned());
+                let below = match name.as_str() {
+                    field if FIELDS.contains(&field) => Some("write it below a function, in `functions`"),
+                    amount if AMOUNTS.contains(&amount) => Some("write it below `limits`"),
+                    timeout if timeout.ends_with("_timeout") => Some("write it below `environment`"),
+                    _ => None,
+                };
+                let hint = below.map(str::to_owned).or_else(|| synonym(name).map(|field| format!("write `{field}`")));
                 self.report(*key, Diagnostic { hint, ..Diagnostic::warning(format!("{message}: it is ignored")) });
             }
         }
@@ -358,8 +365,13 @@ impl Resolver<'_> {
         if let Some(odd) = text::odd_character(text) {
             return Some(format!("it contains {odd}"));
         }
-        let reference = text::bare_reference(text).filter(|_| !self.options.is_literal)?;
-        Some(format!("`{reference}` is substituted only with braces: write `${{{}}}`", &reference[1..]))
+        if self.options.is_literal {
+            return None;
+        }
+        if let Some(reference) = text::bare_reference(text) {
+            return Some(format!("`{reference}` is substituted only with braces: write `${{{}}}`", &reference[1..]));
+        }
+        text::placeholder(text).map(not_filled_in)
     }
 
     /// Warns about a text that is valid, but not what its author sees.
@@ -373,7 +385,15 @@ impl Resolver<'_> {
         if let Some(name) = name.filter(|name| !is_escaped() && (self.context.variables.value)(name).is_some()) {
             let message = format!("`${name}` is not substituted, although the variable is set");
             let hint = format!("write `${{{name}}}`, or `$${name}` for the text itself");
-            self.report(node, Diagnostic::warning(message).with_hint(hint));
+            return self.report(node, Diagnostic::warning(message).with_hint(hint));
+        }
+        // In angle brackets is HTML, and `$${NAME}` is how the text `${NAME}` is written.
+        let is_reported = self.reported.range((node, String::new())..).next().is_some_and(|(known, _)| *known == node);
+        let whole = text::placeholder(text)
+            .filter(|_| !is_reported)
+            .filter(|found| *found == text.trim() && !found.starts_with(['<', '`']));
+        if let Some(placeholder) = whole.filter(|found| !found.starts_with("${") && !self.options.is_literal) {
+            self.report(node, Diagnostic::warning(not_filled_in(placeholder)));
         }
     }
 
@@ -405,6 +425,11 @@ impl Options {
         texts.extend(self.constraints.iter().map(|text| ("CONSTRAINTS", Rule::Any, text.as_str())));
         texts
     }
+}
+
+/// The problem with a template of another program.
+fn not_filled_in(placeholder: &str) -> String {
+    format!("`{}` is not filled in: the pipe substitutes only `${{NAME}}`", whole_or_length(placeholder))
 }
 
 pub(super) fn invalid_image(image: &str, fault: &str) -> String {

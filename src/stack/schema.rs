@@ -30,7 +30,7 @@ pub(super) const FIELDS: [&str; 18] = [
 /// Fields that a deploy does not use.
 pub(super) const UNUSED: [&str; 6] =
     ["skip_build", "build_args", "build_options", "platforms", "configuration", "network"];
-const AMOUNTS: [&str; 2] = ["memory", "cpu"];
+pub(super) const AMOUNTS: [&str; 2] = ["memory", "cpu"];
 const PROVIDER: [&str; 3] = ["name", "gateway", "network"];
 const ROOT: [&str; 4] = ["version", "provider", "functions", "configuration"];
 
@@ -117,6 +117,11 @@ pub(super) fn root(decoder: &mut Decoder<'_>, node: NodeId) -> Root {
 pub(super) fn function(decoder: &mut Decoder<'_>, node: NodeId, name: &str) -> Fields {
     let mut fields = Fields::default();
     let owner = format!("function `{}`", whole_or_length(name));
+    if FIELDS.contains(&name) && !decoder.is_mapping_or_null(node) {
+        let message = format!("`{name}` is a field of a function, but stands where the name of one does");
+        decoder.report(node, message, "indent it more than the name of its function");
+        return fields;
+    }
     for pair in decoder.pairs(node, &owner).unwrap_or_default() {
         let node = pair.value;
         let what = format!("`{}`", pair.name);
@@ -169,6 +174,21 @@ impl Root {
 
 /// A field as near as this to a known one is a typing error; so is the start of one.
 const TYPO: usize = 2;
+
+/// Fields by the names that the gateway's API and Docker Compose have for them.
+const SYNONYMS: [(&str, &str); 4] = [
+    ("envvars", "environment"),
+    ("envfile", "environment_file"),
+    ("envprocess", "fprocess"),
+    ("readonly", "readonly_root_filesystem"),
+];
+
+/// The field that has this name elsewhere, or in another spelling.
+pub(super) fn synonym(name: &str) -> Option<&'static str> {
+    let plain = |name: &str| name.replace(['-', '_'], "").to_ascii_lowercase();
+    let same = FIELDS.iter().copied().find(|field| plain(field) == plain(name));
+    same.or_else(|| SYNONYMS.iter().find(|(other, _)| *other == plain(name)).map(|(_, field)| *field))
+}
 
 /// The field that a name is a typing error of.
 pub(super) fn nearest(name: &str, known: &'static [&'static str]) -> Option<&'static str> {

@@ -130,3 +130,30 @@ fn provider_version_image_and_name_are_checked() {
         ("a number as tag", HEAD.replace("r/f:1", "f:1.10"), image("f:1.10")),
     ]);
 }
+
+#[test]
+fn names_that_other_tools_have_for_a_field_are_answered() {
+    for (field, hint) in [
+        ("envVars: {A: 1}", "write `environment`"),
+        ("env_file: [a.yml]", "write `environment_file`"),
+        ("env_process: cat", "write `fprocess`"),
+        ("read_only: true", "write `readonly_root_filesystem`"),
+        ("readOnlyRootFilesystem: true", "write `readonly_root_filesystem`"),
+        ("buildArgs: {A: 1}", "write `build_args`"),
+        ("memory: 128Mi", "write it below `limits`"),
+        ("exec_timeout: 10s", "write it below `environment`"),
+    ] {
+        pipe(function(&format!("    {field}"))).run().exits(0).says("WARNING: ").says(&format!("  hint: {hint}\n"));
+    }
+}
+
+#[test]
+fn fields_beside_the_name_of_their_function_are_refused() {
+    let ran = pipe("provider: {name: openfaas}\nfunctions:\n  f:\n  image: r/f:1\n").run().exits(2);
+    ran.says("stack.yml:4:10: `image` is a field of a function, but stands where the name of one does")
+        .says("hint: indent it more than the name of its function");
+    // A function may have such a name.
+    pipe("provider: {name: openfaas}\nfunctions:\n  image:\n    image: r/f:1\n").run().exits(0);
+    let dotted = pipe("provider: {name: openfaas}\nfunctions:\n  f.etl:\n    image: r/f:1\n").run().exits(0);
+    dotted.says("WARNING: ").says("hint: write the namespace in `namespace:`");
+}

@@ -143,3 +143,23 @@ fn secrets_of_the_pipe_are_not_substituted() {
     }
     ran.says("5 problems in the stack file, nothing was sent");
 }
+
+#[test]
+fn templates_of_other_programs_are_named() {
+    let template = "provider: {name: openfaas}\nfunctions:\n  {{ .Values.name }}:\n    image: r/f:1\n";
+    pipe(template).run().exits(2).says("hint: `{{` is of a template engine: run it in the script, or write `${NAME}`");
+    for (image, hint) in [
+        ("'{{ .Values.image }}'", "`{{ .Values.image }}` is not filled in: the pipe substitutes only `${NAME}`"),
+        ("r/f:%TAG%", "`%TAG%` is not filled in"),
+        ("r/f:$(git rev-parse HEAD)", "`$(git rev-parse HEAD)` is not filled in"),
+        ("https://ghcr.io/acme/f:1", "write `image: ghcr.io/acme/f:1`"),
+    ] {
+        let ran = pipe(HEAD.replace("r/f:1", image)).run().exits(2);
+        ran.says(&format!("  hint: {hint}")).does_not_say("WARNING: ");
+    }
+    let ran = pipe(environment("      A: '{{ TOKEN }}'")).run().exits(0);
+    ran.says("WARNING: stack.yml:8:10: `{{ TOKEN }}` is not filled in: the pipe substitutes only `${NAME}`");
+    for value in ["'a {{ x }}'", "<b>x</b>", "$(POD_IP)", "$${NAME}", "100%"] {
+        pipe(environment(&format!("      A: {value}"))).run().exits(0).does_not_say("WARNING: ");
+    }
+}

@@ -171,7 +171,13 @@ impl<'a> Preparation<'a> {
             }
             Task::Remove(remove) => self.stack(&remove.selection, None).await,
             Task::Login(login) if login.registries.is_none() => self.stack(&login.selection, None).await,
-            Task::Whoami(whoami) => self.stack_if_any(&whoami.deploy).await,
+            Task::Whoami(whoami) => {
+                let loaded = self.stack_if_any(&whoami.deploy).await;
+                if let Some(loaded) = &loaded {
+                    self.secret_names(&whoami.deploy, loaded);
+                }
+                loaded
+            }
             Task::Login(_) | Task::Invoke(_) => {
                 self.warn(&BTreeSet::new());
                 None

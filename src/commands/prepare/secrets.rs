@@ -52,6 +52,14 @@ impl Preparation<'_> {
         wanted
     }
 
+    /// For `whoami`: the names only, since a step that only asks may not have the files.
+    pub(super) fn secret_names(&mut self, deploy: &Deploy, loaded: &Loaded) {
+        let is_unused = |secret: &&GivenSecret| loaded.namespaces_of_secret(&secret.name).is_empty();
+        for secret in deploy.given_secrets.iter().filter(is_unused) {
+            self.problems.variables.add(secret.variable(), unused(&secret.name, loaded));
+        }
+    }
+
     fn secret_value(&self, secret: &GivenSecret) -> Result<SecretValue, String> {
         let tokens = Tokens::new(self.environment);
         let path = match &secret.source {

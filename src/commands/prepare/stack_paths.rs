@@ -103,8 +103,9 @@ fn matches(pattern: &str, clone_dir: Option<&Path>) -> Result<Vec<StackPath>, Di
             return Ok(found);
         }
     }
+    let hint = if pattern.ends_with("**") { "; `**` matches directories: write `**/*.yml`" } else { "" };
     let pattern = whole_or_length(pattern);
-    Err(Diagnostic::error(format!("`{pattern}` matches no file in the working directory or the clone directory")))
+    Err(Diagnostic::error(format!("`{pattern}` matches no file in the working directory or the clone directory{hint}")))
 }
 
 fn matches_in(base: &Path, pattern: &str) -> Result<Vec<StackPath>, Diagnostic> {
