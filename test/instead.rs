@@ -326,3 +326,12 @@ fn status_without_an_address_is_no_redirect() {
     gateway.fault(Fault::on("PUT", "/system/functions").status(304));
     deploy_once(&gateway).run().exits(1).says("304 Not Modified\n").does_not_say("redirect");
 }
+
+#[test]
+fn web_page_after_a_lost_response_does_not_say_that_the_function_is_gone() {
+    let gateway = start(edition(Flavour::Enterprise));
+    gateway.fault(Fault::on("DELETE", "/system/functions").times(1).reset());
+    gateway.fault(page(Fault::any().path_prefix("/system/"), 404));
+    let ran = with_password(&gateway).var("COMMAND", "remove").var("RETRIES", "1").run().exits(1);
+    ran.says("DELETE /system/functions: 404 Not Found, a web page (`Sign in`)").does_not_say("removed in");
+}

@@ -257,3 +257,20 @@ fn namespace_of_a_variable_without_a_value_is_refused() {
     }
     assert_eq!(gateway.requests().len(), 0);
 }
+
+#[test]
+fn refusal_after_a_lost_response_does_not_say_that_the_namespace_is_gone() {
+    let page = || Fault::on("DELETE", "/system/namespace").status(404).header("Content-Type", "text/html").body("<html>");
+    let text = |text| Fault::on("DELETE", "/system/namespace").status(409).body(text);
+    let denied = "admission webhook denied the request: it is protected";
+    let ending = "Conflict: The system is ensuring all content is removed from this namespace.";
+    for (fault, is_deleted) in [(page(), false), (text(denied), false), (text(ending), true)] {
+        let gateway = with_namespaces(permissive());
+        deploy(&gateway).list("SECRET_VALUES", &["db=hunter22"]).run().exits(0);
+        gateway.fault(Fault::on("DELETE", "/system/namespace").times(1).status(503));
+        gateway.fault(fault);
+        let ran = remove(&gateway).var("RETRIES", "1").run();
+        assert_eq!(ran.log.contains("namespace `preview-7` deleted"), is_deleted, "{}", ran.log);
+        assert_eq!(names(&gateway), ["openfaas-fn", "preview-7", "shared"]);
+    }
+}

@@ -126,7 +126,7 @@ impl Gateway {
         match response.status.as_u16() {
             200..=202 => Ok(Deletion::Accepted),
             // The try whose response was lost may be what deleted it.
-            404 if response_lost => Ok(Deletion::Accepted),
+            404 if response.is_not_found() && response_lost => Ok(Deletion::Accepted),
             404 if response.is_not_found() => Ok(Deletion::NotFound),
             // Some proxies have statuses of their own above 599.
             status if response_lost || status >= 500 => Ok(Deletion::Unknown(self.refused(&call, &response))),
@@ -202,7 +202,7 @@ impl Gateway {
     }
 }
 
-fn says(body: &[u8], words: &str) -> bool {
+pub(super) fn says(body: &[u8], words: &str) -> bool {
     String::from_utf8_lossy(body).contains(words)
 }
 

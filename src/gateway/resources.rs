@@ -8,6 +8,7 @@ use http::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::json;
 
+use super::functions::says;
 use super::provider::Provider;
 use super::{Deletion, Error, Gateway, RESPONSE_LIMIT};
 use crate::console::redact::Secret;
@@ -81,12 +82,11 @@ impl Gateway {
         let response = self.send(&call).await?;
         match response.status.as_u16() {
             200..=202 => Ok(Deletion::Accepted),
-            // A namespace is deleted after all that it contains: a retry can find it on its way out (409), or gone.
-            404 | 409 if response.response_lost => Ok(Deletion::Accepted),
-            404 if response.is_not_found() => Ok(Deletion::NotFound),
-            _ if response.status.is_server_error() && matches!(self.namespace(name).await, Ok(None)) => {
-                Ok(Deletion::Accepted)
-            }
+            404 if response.is_not_found() && !response.response_lost => Ok(Deletion::NotFound),
+            404 if response.is_not_found() => Ok(Deletion::Accepted),
+            // A namespace is deleted after all that it contains: a retry can find it on its way out, in the words of Kubernetes.
+            409 if response.response_lost && says(&response.body, "all content is removed") => Ok(Deletion::Accepted),
+            409 | 500..=599 if matches!(self.namespace(name).await, Ok(None)) => Ok(Deletion::Accepted),
             _ => Err(self.refused(&call, &response)),
         }
     }
