@@ -335,3 +335,15 @@ fn web_page_after_a_lost_response_does_not_say_that_the_function_is_gone() {
     let ran = with_password(&gateway).var("COMMAND", "remove").var("RETRIES", "1").run().exits(1);
     ran.says("DELETE /system/functions: 404 Not Found, a web page (`Sign in`)").does_not_say("removed in");
 }
+
+#[test]
+fn words_about_tls_of_a_provider_or_function_are_not_the_gateways() {
+    let gateway = start(edition(Flavour::Faasd));
+    let words = "Client sent an HTTP request to an HTTPS server.";
+    gateway.fault(Fault::on("PUT", "/system").status(400).body(format!("unable to pull image: 400 Bad Request: {words}")));
+    let ran = with_password(&gateway).run().exits(1).says("unable to pull image").does_not_say("plain HTTP was sent");
+    ran.does_not_say("write `OPENFAAS_URL");
+    gateway.fault(Fault::on("POST", "/function").status(400).header("X-Call-Id", "1").body(words));
+    let ran = with_password(&gateway).var("COMMAND", "invoke").var("FUNCTION", "echo").run().exits(1);
+    ran.says("`echo` returned 400 Bad Request").says("the invocation of `echo` failed with status 400");
+}

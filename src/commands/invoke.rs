@@ -97,7 +97,8 @@ async fn response(
     }
     let size = invocation.response_bytes;
     if !is_success {
-        return Err(match caller.gateway.connection_fault(method, &call.url, status, &start) {
+        let headers = answered.response.headers();
+        return Err(match caller.gateway.connection_fault(method, &call.url, status, headers, &start) {
             Some(error) => error.diagnostic(),
             None => refused(caller, call, &answered, &start, size).await,
         });

@@ -198,7 +198,7 @@ impl Gateway {
         if cut && status.is_success() && call.whole {
             return Err(call.shape(ShapeError::TooLong(call.limit)));
         }
-        if let Some(error) = self.connection_fault(&call.method, &call.url, status, &body) {
+        if let Some(error) = self.connection_fault(&call.method, &call.url, status, &headers, &body) {
             return Err(error);
         }
         let response = Response { status, headers, body: body.into(), response_lost: false };
@@ -298,9 +298,10 @@ impl Gateway {
         method: &Method,
         url: &Url,
         status: StatusCode,
+        headers: &HeaderMap,
         body: &[u8],
     ) -> Option<Error> {
-        let fault = error::connection_fault(status, body)?;
+        let fault = error::connection_fault(status, headers, body)?;
         let fits = match fault {
             Cause::SpeaksTls => url.scheme() == "http",
             _ => url.scheme() == "https",

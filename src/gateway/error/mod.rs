@@ -6,14 +6,16 @@ mod tests;
 
 use std::time::Duration;
 
-use http::{Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use url::Url;
 
+use super::CALL_ID;
 use crate::console::log::{self, quote};
 use crate::diagnostic::{Diagnostic, Explain, Failure};
 use crate::function::FunctionName;
 use crate::http::cause::Cause;
 use crate::http::client::{SafeUrl, is_cluster_name};
+use crate::http::responder::is_web_page;
 use crate::oidc::IamAction;
 pub(crate) use refused::{Refused, body_limit};
 
@@ -279,19 +281,21 @@ pub(super) fn with_https(gateway: &Url) -> String {
     SafeUrl(gateway).to_string().replacen("http://", "https://", 1)
 }
 
-/// The words of servers, in a 400, about the connection that the request came over: in the words of Go's server, nginx and Apache
-/// httpd.
-pub(super) fn connection_fault(status: StatusCode, body: &[u8]) -> Option<Cause> {
-    const FAULTS: [(&str, Cause); 4] = [
-        ("HTTP request to an HTTPS server", Cause::SpeaksTls),
+/// The words of servers, in a 400, about the connection that the request came over: the whole text of Go's server, or a page of
+/// nginx or Apache httpd. A provider or a function may quote them, of a connection of its own.
+pub(super) fn connection_fault(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Option<Cause> {
+    const FAULTS: [(&str, Cause); 3] = [
         ("plain HTTP request was sent to HTTPS port", Cause::SpeaksTls),
         ("speaking plain HTTP to an SSL", Cause::SpeaksTls),
         ("No required SSL certificate was sent", Cause::ClientCertificate),
     ];
-    if status != StatusCode::BAD_REQUEST {
+    if status != StatusCode::BAD_REQUEST || headers.contains_key(CALL_ID) {
         return None;
     }
-    let words = String::from_utf8_lossy(body);
+    if body.trim_ascii() == b"Client sent an HTTP request to an HTTPS server." {
+        return Some(Cause::SpeaksTls);
+    }
+    let words = String::from_utf8_lossy(if is_web_page(headers, body) { body } else { b"" });
     FAULTS.into_iter().find(|(phrase, _)| words.contains(phrase)).map(|(_, cause)| cause)
 }
 

@@ -61,13 +61,17 @@ fn servers_are_recognised_by_what_they_say_about_the_connection() {
     for (words, cause) in [
         ("Client sent an HTTP request to an HTTPS server.\n", Cause::SpeaksTls),
         ("<html><head><title>400 The plain HTTP request was sent to HTTPS port</title></head>", Cause::SpeaksTls),
-        ("Reason: You're speaking plain HTTP to an SSL-enabled server port.<br />", Cause::SpeaksTls),
+        ("<!DOCTYPE HTML><p>Reason: You're speaking plain HTTP to an SSL-enabled server port.<br />", Cause::SpeaksTls),
         ("<html><head><title>400 No required SSL certificate was sent</title></head>", Cause::ClientCertificate),
     ] {
-        assert_eq!(connection_fault(StatusCode::BAD_REQUEST, words.as_bytes()), Some(cause), "{words}");
-        assert_eq!(connection_fault(StatusCode::OK, words.as_bytes()), None, "{words}");
+        let fault = |status, headers, words: &str| connection_fault(status, headers, words.as_bytes());
+        let (none, quoted) = (&HeaderMap::new(), format!("unable to pull image: {words}"));
+        assert_eq!(fault(StatusCode::BAD_REQUEST, none, words), Some(cause), "{words}");
+        assert_eq!(fault(StatusCode::OK, none, words), None, "{words}");
+        assert_eq!(fault(StatusCode::BAD_REQUEST, none, &quoted), None, "{words}");
+        let of_function = HeaderMap::from_iter([(CALL_ID, "1".parse().unwrap())]);
+        assert_eq!(fault(StatusCode::BAD_REQUEST, &of_function, words), None, "{words}");
     }
-    assert_eq!(connection_fault(StatusCode::BAD_REQUEST, b"no such secret"), None);
 }
 
 #[test]
