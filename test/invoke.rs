@@ -446,3 +446,15 @@ fn base_path_is_kept() {
     invoke(&gateway, "echo").run().exits(0);
     assert_eq!(paths(&gateway), ["POST /OpenFaaS/function/echo"]);
 }
+
+#[test]
+fn status_of_a_refusal_whose_body_breaks_off_counts() {
+    let gateway = open();
+    for (status, code) in [(500, 1), (403, 3), (502, 1)] {
+        gateway.clear_faults();
+        let fault = Fault::on("POST", "/function").status(status).header("X-Call-Id", "1");
+        gateway.fault(fault.body("no database, no answer").cut_off(11));
+        let ran = invoke(&gateway, "echo").run().exits(code).says("the response of `echo`:\n  no database\n");
+        ran.says(&format!("✖ the invocation of `echo` failed with status {status}"));
+    }
+}

@@ -86,9 +86,14 @@ async fn response(
     };
     let method = &caller.options.method;
     let mut start = Vec::new();
-    while let Some(piece) =
-        caller.gateway.chunk(method, &mut answered.response).await.map_err(|error| error.diagnostic())?
-    {
+    loop {
+        let piece = match caller.gateway.chunk(method, &mut answered.response).await {
+            Ok(Some(piece)) => piece,
+            // If the response breaks off, its status is known anyway.
+            Err(_) if !is_success => break,
+            Ok(None) => break,
+            Err(error) => return Err(error.diagnostic()),
+        };
         invocation.response_bytes += piece.len() as u64;
         start.extend_from_slice(&piece[..piece.len().min(SHOWN - start.len())]);
         if let Some(output) = &mut output {
