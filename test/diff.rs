@@ -1,6 +1,6 @@
 //! `COMMAND: diff`.
 
-use local_gateway::Gateway;
+use local_gateway::{Flavour, Gateway};
 use serde_json::json;
 
 use crate::support::{Pipe, changes, open, permitting, put, stack, start};
@@ -71,4 +71,20 @@ fn get_or_list_permission_is_sufficient() {
     diff(&gateway, DIFFERENT).run().exits(3).says("the Policy lacks `Function:Get` on `openfaas-fn:f`");
     let two = format!("{DIFFERENT}  g: {{image: example/g:1}}\n");
     diff(&gateway, &two).run().exits(3).says("the Policy lacks `Function:Get` on 2 functions");
+}
+
+#[test]
+fn memory_limit_that_faasd_does_not_report_is_no_difference() {
+    let faasd = || crate::support::edition(Flavour::Faasd);
+    let stack = stack(&["f"], "1") + "    limits: {memory: 64Mi}\n";
+    for (builder, missing) in [(faasd(), false), (faasd().without_prometheus(), true)] {
+        let gateway = start(builder);
+        gateway.put_function(&json!({
+            "service": "f", "namespace": "openfaas-fn", "image": "example/f:1", "limits": {"memory": "67108864"},
+        }));
+        let diff = |stack: &str| Pipe::with_password(&gateway).stack(stack).var("COMMAND", "diff").run();
+        let ran = diff(&stack).exits(0);
+        assert_eq!(ran.log.contains("requests, memory limits, CPU limits"), missing, "{}", ran.log);
+        diff(&stack.replace("f:1", "f:2")).exits(6).says("~ image: ").does_not_say("limits memory");
+    }
 }

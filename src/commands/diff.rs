@@ -76,12 +76,14 @@ async fn differences(
     // A provider refuses requests for a namespace that does not exist.
     let exists = |name: &&FunctionName| name.namespace.as_ref().is_none_or(|namespace| !missing.contains(namespace));
     let existing: Vec<_> = names.iter().filter(exists).collect();
-    let readings = Statuses::complete(gateway, parallel).await.read(&existing).await;
+    let complete = Statuses::complete(gateway, parallel).await;
+    let readings = complete.read(&existing).await;
     reporter.first_error(&readings)?;
     // None of them is an error any more.
     let statuses: BTreeMap<_, _> = existing.into_iter().zip(readings.into_iter().flatten()).collect();
     let namespaces = names.iter().map(|name| name.namespace.as_deref()).collect();
-    let reported = gateway.reported(&namespaces).await;
+    let mut reported = gateway.reported(&namespaces).await;
+    reported.memory_limits &= !complete.lacks_limits();
     let mut differences = Vec::new();
     for (function, name) in loaded.functions.iter().zip(&names) {
         let deployment = &function.deployment;

@@ -105,7 +105,7 @@ impl Reported {
             if new.env_process.is_none() {
                 old.env_process = None;
             }
-            let memory = new.limits.take().and_then(|limits| limits.memory);
+            let memory = new.limits.take().and_then(|limits| limits.memory).filter(|_| self.memory_limits);
             new.limits = memory.map(|memory| Resources { memory: Some(memory), cpu: None });
             new = Deployment { constraints: Vec::new(), requests: None, read_only_root_filesystem: false, ..new };
         }
