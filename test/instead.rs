@@ -340,7 +340,8 @@ fn web_page_after_a_lost_response_does_not_say_that_the_function_is_gone() {
 fn words_about_tls_of_a_provider_or_function_are_not_the_gateways() {
     let gateway = start(edition(Flavour::Faasd));
     let words = "Client sent an HTTP request to an HTTPS server.";
-    gateway.fault(Fault::on("PUT", "/system").status(400).body(format!("unable to pull image: 400 Bad Request: {words}")));
+    gateway
+        .fault(Fault::on("PUT", "/system").status(400).body(format!("unable to pull image: 400 Bad Request: {words}")));
     let ran = with_password(&gateway).run().exits(1).says("unable to pull image").does_not_say("plain HTTP was sent");
     ran.does_not_say("write `OPENFAAS_URL");
     gateway.fault(Fault::on("POST", "/function").status(400).header("X-Call-Id", "1").body(words));

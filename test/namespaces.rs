@@ -260,7 +260,8 @@ fn namespace_of_a_variable_without_a_value_is_refused() {
 
 #[test]
 fn refusal_after_a_lost_response_does_not_say_that_the_namespace_is_gone() {
-    let page = || Fault::on("DELETE", "/system/namespace").status(404).header("Content-Type", "text/html").body("<html>");
+    let page =
+        || Fault::on("DELETE", "/system/namespace").status(404).header("Content-Type", "text/html").body("<html>");
     let text = |text| Fault::on("DELETE", "/system/namespace").status(409).body(text);
     let denied = "admission webhook denied the request: it is protected";
     let ending = "Conflict: The system is ensuring all content is removed from this namespace.";

@@ -288,3 +288,22 @@ fn signal_during_a_call_does_not_roll_back() {
     ran.does_not_say("rolled back");
     assert_eq!(changes(&gateway).len(), 1);
 }
+
+#[test]
+fn payload_that_may_have_arrived_is_not_sent_again() {
+    for (fault, says) in [
+        (Fault::on("POST", "/function/a").hang(), "did not respond within 1 s, and may still run"),
+        (Fault::on("POST", "/function/a").lose(), "the connection was closed before the response was complete"),
+    ] {
+        let gateway = start(permissive());
+        gateway.fault(fault);
+        let pipe = deploy(&gateway, &["a"], &["a"]).var("METHOD", "POST").var("PAYLOAD", "x").var("TIMEOUT", "1s");
+        pipe.run().exits(5).says(says);
+        assert_eq!(calls(&gateway), ["POST /function/a"]);
+    }
+    // These do not come from the function.
+    let gateway = start(permissive());
+    gateway.fault(Fault::on("POST", "/function/a").times(1).status(503));
+    deploy(&gateway, &["a"], &["a"]).var("METHOD", "POST").var("PAYLOAD", "x").run().exits(0);
+    assert_eq!(calls(&gateway).len(), 2);
+}

@@ -90,6 +90,7 @@ impl Verifier<'_> {
         let function = outcome.function.clone();
         let url = self.url(written, &function);
         let caller = Caller { gateway, options: &self.verify.options, payload: self.payload };
+        let method = &self.verify.options.method;
         let call = Call {
             function: &function,
             name: written.text.clone(),
@@ -124,8 +125,9 @@ impl Verifier<'_> {
                         _ => return Err(failed(final_response(&caller, &call, answered, deadline).await)),
                     }
                 }
-                Ok(Err(NoResponse { error: Error::Transport(transport), .. }))
-                    if may_retry() && transport.source.is_transient() => {}
+                // A function may not be meant to get the same payload twice.
+                Ok(Err(NoResponse { error: Error::Transport(transport), sent }))
+                    if (!sent || method.is_safe()) && may_retry() && transport.source.is_transient() => {}
                 Ok(Err(NoResponse { error, .. })) => return Err(failed(no_response(&caller, &call, &error))),
                 Err(_) => return Err(no_verdict(outcome, self.limit)),
             }
