@@ -308,7 +308,9 @@ impl Certificate {
     }
 
     fn hint(&self, host: &str, port: u16) -> String {
-        self.hint.replace("PORT", &port.to_string()).replace("HOST", host)
+        let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+        let name = address.map_or_else(|_| format!("DNS:{host}"), |address| format!("IP:{address}"));
+        self.hint.replace("DNS:HOST", &name).replace("PORT", &port.to_string()).replace("HOST", host)
     }
 }
 

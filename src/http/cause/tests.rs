@@ -120,3 +120,15 @@ fn every_certificate_error_is_in_words_and_has_a_hint() {
     hint: issue the certificate again; this command shows it: `openssl s_client -connect gw.example.com:443 -servername gw.example.com -showcerts`
     ");
 }
+
+#[test]
+fn name_that_a_certificate_needs_is_of_the_hosts_kind() {
+    let certificate = Certificate::of(&CertificateError::NotValidForName);
+    for (host, name) in [
+        ("gw.example.com", "'subjectAltName=DNS:gw.example.com'"),
+        ("127.0.0.1", "'subjectAltName=IP:127.0.0.1'"),
+        ("[::1]", "'subjectAltName=IP:::1'"),
+    ] {
+        assert!(certificate.hint(host, 443).contains(name), "{}", certificate.hint(host, 443));
+    }
+}
