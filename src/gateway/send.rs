@@ -129,7 +129,7 @@ impl Gateway {
                 }
                 Err(error @ Error::Transport(transport)) => {
                     *response_lost |= !transport.unsent;
-                    let timed_out = matches!(transport.source, Cause::TimedOut(_));
+                    let timed_out = transport.source.is_silence();
                     let again = transport.source.is_transient() && call.repeat.permits(!transport.unsent, timed_out);
                     (again.then(|| retry::backoff(number)), error.to_string())
                 }

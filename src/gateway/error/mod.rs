@@ -164,7 +164,7 @@ impl Error {
     }
 
     pub(crate) fn has_timed_out(&self) -> bool {
-        matches!(self, Self::Transport(transport) if matches!(transport.source, Cause::TimedOut(_)))
+        matches!(self, Self::Transport(transport) if transport.source.is_silence())
     }
 
     /// True if the gateway received the request, and may respond to another one.
@@ -269,6 +269,7 @@ impl Explain for Transport {
                 "the gateway or an ingress in front of it closed the connection: check their logs for a restart or a timeout"
                     .to_owned(),
             ),
+            Cause::Lost => Some("check whether the gateway still runs, and the network in between".to_owned()),
             Cause::NotHttp(_) => Some(format!("check whether the gateway responds at `{url}`")),
             Cause::Body(_) => Some("find out what changes the file during the run".to_owned()),
             cause => cause.hint(host, port),

@@ -15,6 +15,7 @@ fn every_cause_says_what_to_change() {
         Cause::ConnectionRefused,
         Cause::NoRoute,
         Cause::TimedOut(TIMEOUT),
+        Cause::Lost,
         Cause::NotHttp("invalid HTTP version parsed".into()),
         Cause::ConnectTimedOut(Duration::from_secs(10)),
         Cause::Proxy { variable: "HTTPS_PROXY", reason: "connection refused".into(), is_transient: true },
@@ -39,6 +40,8 @@ fn every_cause_says_what_to_change() {
     hint: a Bitbucket runner in the cloud cannot reach a private address: use the gateway's public one instead of `http://gw.example.com:8080/base`, or a self-hosted runner
     PUT /system/functions at `http://gw.example.com:8080/base`: timeout: no complete response within 1 min
     hint: the connection was made, so no firewall is in the way: raise `TIMEOUT`
+    PUT /system/functions at `http://gw.example.com:8080/base`: the connection was lost: the server no longer responds on it
+    hint: check whether the gateway still runs, and the network in between
     PUT /system/functions at `http://gw.example.com:8080/base`: the response is not HTTP: invalid HTTP version parsed
     hint: check whether the gateway responds at `http://gw.example.com:8080/base`
     PUT /system/functions at `http://gw.example.com:8080/base`: timeout: no connection within 10 s

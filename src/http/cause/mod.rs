@@ -26,6 +26,9 @@ pub(crate) enum Cause {
     ConnectionRefused,
     #[error("the connection was closed before the response was complete")]
     Closed,
+    /// It answers no pings of HTTP/2 any more.
+    #[error("the connection was lost: the server no longer responds on it")]
+    Lost,
     #[error("no route to the host")]
     NoRoute,
     #[error("timeout: no complete response within {}", log::duration(*.0))]
@@ -182,6 +185,8 @@ impl Cause {
     fn of_http(error: &hyper::Error) -> Option<Self> {
         if error.is_parse() {
             Some(Self::NotHttp(quote(&error.to_string())))
+        } else if error.is_timeout() {
+            Some(Self::Lost)
         } else if error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
             Some(Self::Closed)
         } else {
@@ -220,11 +225,16 @@ impl Cause {
         }
     }
 
+    /// True if the server fell silent, as it may for another request too.
+    pub(crate) fn is_silence(&self) -> bool {
+        matches!(self, Self::TimedOut(_) | Self::Lost)
+    }
+
     pub(crate) fn is_transient(&self) -> bool {
         match self {
             Self::Proxy { is_transient, .. } => *is_transient,
             Self::NameLookup(_) | Self::ConnectionRefused | Self::Closed | Self::NoRoute => true,
-            Self::TimedOut(_) | Self::ConnectTimedOut(_) => true,
+            Self::Lost | Self::TimedOut(_) | Self::ConnectTimedOut(_) => true,
             _ => false,
         }
     }

@@ -132,3 +132,18 @@ fn name_that_a_certificate_needs_is_of_the_hosts_kind() {
         assert!(certificate.hint(host, 443).contains(name), "{}", certificate.hint(host, 443));
     }
 }
+
+#[test]
+fn connection_whose_pings_are_not_answered_is_lost() {
+    // Takes a connection, and never says anything.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let brief = Duration::from_millis(20);
+    let builder = super::super::client::verifying(None, TIMEOUT).no_proxy().http2_prior_knowledge();
+    let client = builder.http2_keep_alive_interval(brief).http2_keep_alive_timeout(brief).build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let error = runtime.block_on(async { client.get(url).send().await }).unwrap_err();
+    let cause = Cause::of(&error, TIMEOUT);
+    assert_eq!(cause, Cause::Lost, "{error:?}");
+    assert!(cause.is_transient() && !error.is_connect());
+}
