@@ -427,3 +427,12 @@ fn token_of_gitlab_gets_a_role_from_the_claims_that_it_has() {
     let other = token.claim("project_id", "23").mint();
     pipe.run_with("BITBUCKET_STEP_OIDC_TOKEN", &other).exits(3).says("      jwt:project_id: [\"23\"]\n");
 }
+
+#[test]
+fn resources_that_cannot_be_written_are_not_the_gateways_fault() {
+    let gateway = guide(&issuer());
+    let path = format!("{}.yaml", "a".repeat(300));
+    let ran = whoami(&gateway).stack(GUIDE_STACK).var("OUTPUT_FILE", path).run().exits(2);
+    ran.says("ERROR: the resources were not written to `aaa")
+        .says("accepts the credentials of this step, but the resources were not written\n");
+}

@@ -59,6 +59,9 @@ pub(crate) async fn run(mut preparation: Preparation<'_>, whoami: &Whoami) -> Re
         // What its policies permit is not known before it is used.
         Ok(()) => format!("`{gateway}` accepts the credentials of this step"),
         Err(problem) if problem.failure == Failure::Permission => format!("`{gateway}` does not accept this step"),
+        Err(problem) if problem.failure == Failure::Input => {
+            format!("`{gateway}` accepts the credentials of this step, but the resources were not written")
+        }
         Err(_) => format!("`{gateway}` could not be queried"),
     };
     let of_clouds = match http {
@@ -176,7 +179,7 @@ fn propose(yaml: &str, file: Option<&Path>, clone_dir: Option<&Path>) -> Result<
     log::plain(to_paste(yaml));
     let attributes = Attributes::inherited_from(clone_dir);
     atomic::create_parents(path, attributes).and_then(|()| atomic::write(path, yaml.as_bytes(), attributes)).map_err(
-        |error| Diagnostic::new(Failure::Failed, format!("the resources were not written to `{shown}`: {error}")),
+        |error| Diagnostic::new(Failure::Input, format!("the resources were not written to `{shown}`: {error}")),
     )
 }
 
