@@ -169,6 +169,11 @@ async fn each<T>(
     // Errors last, and in the order of the stack file.
     let failed = outcomes.iter().filter(|outcome| outcome.problem.is_some());
     failed.for_each(|outcome| session.reporter.resource_ended(outcome));
+    let is_left = |outcome: &&ResourceOutcome| outcome.action == Action::NotStarted && outcome.problem.is_none();
+    let left: String = outcomes.iter().filter(is_left).map(|left| format!("\n{}", left.resource)).collect();
+    if !left.is_empty() {
+        tracing::error!("not started, since the gateway is not available:{left}");
+    }
     outcomes
 }
 

@@ -156,7 +156,8 @@ fn counts(outcome: &Outcome, done: &str) -> String {
     };
     let calls_failed = if calls == 1 { "`VERIFY` call failed" } else { "`VERIFY` calls failed" };
     let more = [(unready, readiness), (restored, "rolled back"), (left, "not removed")];
-    let failed = |resources: &[ResourceOutcome]| resources.iter().filter(|failed| failed.problem.is_some()).count();
+    let is_failed = |resource: &&ResourceOutcome| resource.problem.is_some() || resource.action == Action::NotStarted;
+    let failed = |resources: &[ResourceOutcome]| resources.iter().filter(is_failed).count();
     let resources = [
         (failed(&outcome.namespaces), "namespace", if done == "removed" { "deleted" } else { "created" }),
         (failed(&outcome.secrets), "secret", "written"),
