@@ -307,3 +307,13 @@ fn payload_that_may_have_arrived_is_not_sent_again() {
     deploy(&gateway, &["a"], &["a"]).var("METHOD", "POST").var("PAYLOAD", "x").run().exits(0);
     assert_eq!(calls(&gateway).len(), 2);
 }
+
+#[test]
+fn rest_of_a_response_is_counted_as_far_as_it_is_known() {
+    let gateway = start(permissive());
+    gateway.fault(Fault::on("GET", "/function/a").status(500).header("X-Call-Id", "1").body(vec![b'x'; 1_000_000]));
+    deploy(&gateway, &["a"], &["a"]).run().exits(5).says("x\n  … (997952 more bytes)\n");
+    gateway.clear_faults();
+    gateway.fault(Fault::on("GET", "/function/a").status(500).header("X-Call-Id", "1").body("x").endless_body());
+    deploy(&gateway, &["a"], &["a"]).run().exits(5).says("x\n  …\n");
+}

@@ -105,7 +105,7 @@ async fn response(
         let headers = answered.response.headers();
         return Err(match caller.gateway.connection_fault(method, &call.url, status, headers, &start) {
             Some(error) => error.diagnostic(),
-            None => refused(caller, call, &answered, &start, size).await,
+            None => refused(caller, call, &answered, &start, Some(size)).await,
         });
     }
     if answered.is_doubtful(&start) {

@@ -23,14 +23,14 @@ const MOST_NAMED: usize = 3;
 /// A 502 or 504 after a longer time is a timeout, as a rule.
 const LONG: Duration = Duration::from_secs(1);
 
-/// The problem of a response other than 2xx with a body of `size` bytes that begins with `start`. Logs the body, unless the message
-/// says all that it does.
+/// The problem of a response other than 2xx with a body that begins with `start`, of `size` bytes if that is known. Logs the body,
+/// unless the message says all that it does.
 pub(crate) async fn refused(
     caller: &Caller<'_>,
     call: &Call<'_>,
     answered: &CallResponse,
     start: &[u8],
-    size: u64,
+    size: Option<u64>,
 ) -> Diagnostic {
     let (status, headers) = (answered.response.status(), answered.response.headers());
     // The gateway sets a call id on what a function returns, a web page included.
@@ -57,7 +57,7 @@ pub(crate) async fn refused(
 }
 
 /// Logs a body under a line that says whose it is, and indented, so that nothing in it can look like a line of the pipe.
-fn show(call: &Call<'_>, start: &[u8], size: u64) {
+fn show(call: &Call<'_>, start: &[u8], size: Option<u64>) {
     // Masked before it is cut, so that no part of a secret is left at the end, and before it is decoded, since bytes that are not
     // text may be next to a secret.
     let masked = redact::redact_bytes(start);
@@ -66,8 +66,12 @@ fn show(call: &Call<'_>, start: &[u8], size: u64) {
     if text.is_empty() {
         return;
     }
-    let left = size.saturating_sub(call.shown.min(start.len()) as u64);
-    let more = if left > 0 { format!("\n… ({left} more bytes)") } else { String::new() };
+    let shown = call.shown.min(start.len()) as u64;
+    let more = match size.map(|size| size.saturating_sub(shown)) {
+        Some(0) => String::new(),
+        Some(left) => format!("\n… ({left} more bytes)"),
+        None => "\n…".to_owned(),
+    };
     tracing::info!("the response of `{}`:\n{text}{more}", quote(&call.name));
 }
 

@@ -164,7 +164,10 @@ async fn final_response(
     {
         start.extend_from_slice(&chunk);
     }
-    refused(caller, call, &answered, &start, start.len() as u64).await
+    let read = start.len() as u64;
+    // What it has now is what was not read.
+    let rest = if start.len() <= SHOWN { Some(0) } else { answered.response.content_length() };
+    refused(caller, call, &answered, &start, rest.map(|rest| read + rest)).await
 }
 
 /// A deploy whose calls fail is one that is not ready; what is not permitted stays so.
