@@ -264,3 +264,15 @@ fn second_signal_leaves_no_temporary_file() {
         assert_eq!(std::fs::read_dir(&dir).expect("cannot read directory").count(), 0);
     }
 }
+
+#[test]
+fn retry_that_the_signal_prevents_is_not_announced() {
+    let gateway = open();
+    gateway.fault(Fault::on("PUT", "/system/functions").status(503));
+    let mut running = Running::of(Pipe::at(&gateway).stack(&stack(&["a"], "2")).var("DEBUG", "true"));
+    running.read_to("/system/functions: 503");
+    running.signal("TERM");
+    let log = running.end().exits(143).log;
+    let after = log.split_once("SIGTERM received").expect("no signal").1;
+    assert!(!after.contains("retrying in"), "{log}");
+}

@@ -114,8 +114,7 @@ impl Retries {
         let until = tokio::time::Instant::now() + wait;
         // The first one waits for those that fail alike, and logs for all.
         let is_first = self.note(said, number, wait);
-        if is_first {
-            self.pause_until(until.min(tokio::time::Instant::now() + GATHER)).await;
+        if is_first && self.pause_until(until.min(tokio::time::Instant::now() + GATHER)).await {
             self.log(said, number);
         }
         self.pause_until(until).await
