@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher as _, RandomState};
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use http::header::RETRY_AFTER;
@@ -86,7 +86,8 @@ pub(crate) struct Retries {
 
 impl Retries {
     pub(crate) fn new(most: u32, shutdown: &Shutdown) -> Self {
-        let budget = Mutex::new(Budget { left: LONGEST_ASKED.saturating_mul(most), waiting_until: None });
+        let full = LONGEST_ASKED.saturating_mul(most);
+        let budget = Mutex::new(Budget { full, left: full, waiting_until: None });
         Self { most, shutdown: shutdown.clone(), budget, rounds: Mutex::default() }
     }
 
@@ -97,9 +98,19 @@ impl Retries {
             let Attempt { result, retry } = attempt(number).await;
             match retry {
                 Some((wait, said)) if self.wait(&said, wait, number).await => number += 1,
+                // The server has recovered: another outage may be waited for as long.
+                None if number > 1 => {
+                    let mut budget = self.budget();
+                    budget.left = budget.full;
+                    return result;
+                }
                 _ => return result,
             }
         }
+    }
+
+    fn budget(&self) -> MutexGuard<'_, Budget> {
+        self.budget.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits before retry `number` (from 1) of a request that failed as `said`. Returns whether to send it again.
@@ -107,7 +118,7 @@ impl Retries {
         if number > self.most || self.shutdown.requested().is_some() {
             return false;
         }
-        if !self.budget.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now(), wait) {
+        if !self.budget().take(Instant::now(), wait) {
             tracing::debug!("{said}; no retry: the run has waited long enough for retries");
             return false;
         }
@@ -148,9 +159,10 @@ impl Retries {
     }
 }
 
-/// How long a run may wait for retries: as long as a single request may. Otherwise hundreds of functions, one after the other,
-/// would wait for a server that is down. Time in which several requests wait counts once.
+/// How long a run may wait for retries until one succeeds: as long as a single request may. Otherwise hundreds of functions, one
+/// after the other, would wait for a server that is down. Time in which several requests wait counts once.
 struct Budget {
+    full: Duration,
     left: Duration,
     waiting_until: Option<Instant>,
 }
@@ -215,11 +227,30 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn server_that_recovered_is_waited_for_again() {
+        let wait = Duration::from_millis(5);
+        let retries = Retries::new(1, &Shutdown::none());
+        *retries.budget.lock().unwrap() = Budget { full: wait, left: wait, waiting_until: None };
+        let attempts = async |fails: u32| {
+            let attempt =
+                async |number| Attempt { result: number, retry: (number <= fails).then(|| (wait, "503".to_owned())) };
+            retries.run(attempt).await
+        };
+        for _ in 0..3 {
+            assert_eq!(attempts(1).await, 2);
+        }
+        // One that is down is not, whatever it answered before.
+        assert_eq!(attempts(9).await, 2);
+        assert_eq!(attempts(9).await, 1);
+    }
+
     #[test]
     fn waiting_for_retries_is_bounded_however_many_requests_wait() {
         let start = Instant::now();
         let second = |number| start + Duration::from_secs(number);
-        let mut budget = Budget { left: Duration::from_secs(10), waiting_until: None };
+        let full = Duration::from_secs(10);
+        let mut budget = Budget { full, left: full, waiting_until: None };
         // Side by side they take no more time than one alone.
         assert!((0..100).all(|_| budget.take(second(0), Duration::from_secs(4))));
         assert!(budget.take(second(2), Duration::from_secs(4)));
