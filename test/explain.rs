@@ -285,7 +285,7 @@ fn missing_function_is_reported_with_similar_names() {
     insta::assert_snapshot!(first_error(&pipe.run().exits(1)), @"
     ERROR: `import-cvs.etl` returned 404 Not Found to POST /function/import-cvs.etl, call id `[ID]`
       hint: there is no function `import-cvs` in namespace `etl`; similar names: `import-csv`
-    ✖ the invocation of `import-cvs` failed with status 404
+    ✖ the invocation of `import-cvs.etl` failed with status 404
     ");
     let ran = pipe.var("FUNCTION", "nothing-of-the-kind").run().exits(1);
     insta::assert_snapshot!(first_error(&ran), @"
@@ -302,7 +302,7 @@ fn missing_function_is_reported_without_permission_to_list() {
     insta::assert_snapshot!(first_error(&pipe.run().exits(1)), @"
     ERROR: `import-cvs.etl` returned 404 Not Found to POST /function/import-cvs.etl, call id `[ID]`
       hint: there is no function with this name: check its name and namespace, and that it was deployed
-    ✖ the invocation of `import-cvs` failed with status 404
+    ✖ the invocation of `import-cvs.etl` failed with status 404
     ");
     gateway.fault(Fault::on("POST", "/function/").times(1).status(404).body("no such order"));
     pipe.run().exits(1).says("hint: either the function itself returns 404, or there is no function with this name");
@@ -431,7 +431,7 @@ fn invocation_without_permission_is_explained() {
           - "etl:import-csv"
       # ----- to here -----
       `COMMAND: whoami` prints the complete Policy that this step needs
-    ✖ the invocation of `import-csv` failed with status 403
+    ✖ the invocation of `import-csv.etl` failed with status 403
     "#);
 }
 

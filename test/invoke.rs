@@ -458,3 +458,13 @@ fn status_of_a_refusal_whose_body_breaks_off_counts() {
         ran.says(&format!("✖ the invocation of `echo` failed with status {status}"));
     }
 }
+
+#[test]
+fn function_is_named_with_its_namespace() {
+    let gateway = start(crate::support::edition(local_gateway::Flavour::Ce));
+    put(&gateway, "etl", "echo");
+    let pipe = || Pipe::with_password(&gateway).var("COMMAND", "invoke").var("FUNCTION", "echo.etl");
+    let always = pipe().var("AUTH", "always").run().exits(3).says("`echo.etl` requires a function token");
+    always.says("✖ `echo.etl` was not invoked");
+    pipe().run().exits(0).says("✔ `echo.etl` responded in ");
+}

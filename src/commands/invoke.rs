@@ -190,7 +190,7 @@ fn response_line(status: StatusCode, invocation: &InvocationOutcome) -> String {
 
 pub(crate) fn summary(outcome: &Outcome) -> String {
     let Some(invocation) = &outcome.invocation else { return "nothing was invoked".to_owned() };
-    let name = &invocation.function.name;
+    let name = quote(&invocation.function.to_string());
     let took = log::duration(invocation.duration);
     match (&invocation.problem, invocation.status) {
         (None, _) if invocation.asynchronous => format!("`{name}` is queued"),

@@ -130,10 +130,8 @@ impl Gateway {
             Authenticator::IdToken { id_token, .. } => id_token,
             Authenticator::Unusable(error) => return Err(self.unusable(error)),
             Authenticator::Password { .. } => {
-                let message = format!(
-                    "`{}` requires a function token, which is not available with `OPENFAAS_PASSWORD`",
-                    target.name
-                );
+                let message =
+                    format!("`{target}` requires a function token, which is not available with `OPENFAAS_PASSWORD`");
                 let hint = "OpenFaaS for Enterprises issues one for the step's ID token: remove `OPENFAAS_PASSWORD`";
                 return Err(Error::not_sent(Diagnostic::new(Failure::Permission, message).with_hint(hint)));
             }
