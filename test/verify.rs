@@ -317,3 +317,11 @@ fn rest_of_a_response_is_counted_as_far_as_it_is_known() {
     gateway.fault(Fault::on("GET", "/function/a").status(500).header("X-Call-Id", "1").body("x").endless_body());
     deploy(&gateway, &["a"], &["a"]).run().exits(5).says("x\n  …\n");
 }
+
+#[test]
+fn log_that_a_password_may_not_read_needs_no_policy() {
+    let gateway = start(crate::support::edition(local_gateway::Flavour::Enterprise));
+    gateway.fault(Fault::on("GET", "/system/logs").status(403).body("no"));
+    let pipe = Pipe::with_password(&gateway).stack(&status_stack(&["a"])).list("VERIFY", &["a?status=500"]);
+    pipe.run().exits(5).says("the log of `a` cannot be read: GET /system/logs").does_not_say("Function:Logs");
+}

@@ -217,7 +217,7 @@ impl<'a> FunctionLogs<'a> {
                     );
                 }
             }
-            Ok(Err(error)) if error.is_forbidden() => {
+            Ok(Err(error)) if error.lacks().is_some() => {
                 if !self.denied.replace(true) {
                     tracing::info!(
                         "to see the end of a function's log here, grant `Function:Logs` on `{}`",
