@@ -151,7 +151,10 @@ fn policy_without_the_actions_is_named_with_the_statement_to_add() {
 fn whoami_proposes_what_a_removal_with_its_namespaces_needs() {
     let gateway = with_namespaces(permissive());
     let ran = remove(&gateway).var("COMMAND", "whoami").run().exits(0);
-    let ran = ran.says("    - Function:Delete\n").says("    - Function:List\n").says("    - Namespace:Delete\n");
+    let ran = ran
+        .says("    - Function:Delete\n    - Function:Get\n")
+        .says("    - Function:List\n")
+        .says("    - Namespace:Delete\n");
     ran.does_not_say("Function:Create");
 }
 

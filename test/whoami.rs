@@ -160,6 +160,7 @@ fn proposed_actions_follow_the_variables() {
       effect: Allow
       action:
       - Function:Delete
+      - Function:Get
       resource:
       - "etl:*"
     - sid: openfaas-pipe-3

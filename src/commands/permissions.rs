@@ -27,7 +27,8 @@ pub(crate) fn of_deploy(
         actions.extend([IamAction::FunctionUpdate, IamAction::FunctionDelete]);
     }
     // What is removed is what the stack file no longer names.
-    let pruned = pruned(deploy, &functions, &[IamAction::FunctionList, IamAction::FunctionDelete]);
+    let pruned =
+        pruned(deploy, &functions, &[IamAction::FunctionList, IamAction::FunctionDelete, IamAction::FunctionGet]);
     let calls = deploy.verify.as_ref().map(|verify| {
         let called: BTreeSet<_> = verify.calls.iter().map(|call| call.function(&functions)).collect();
         // Functions without a guard need it as little as the pipe can know which have one.
@@ -54,10 +55,10 @@ pub(crate) fn of_remove(deletes_namespaces: bool, functions: Vec<FunctionName>) 
     let actions = [IamAction::NamespaceGet, IamAction::NamespaceDelete, IamAction::FunctionList];
     let purpose = "`DELETE_NAMESPACE`: namespaces that a run of this repository created, once they have no function.";
     let deleted = on_named(deletes_namespaces, purpose, &functions, &actions);
-    of_all(IamAction::FunctionDelete, "`COMMAND: remove`: the functions that the stack file names.", functions)
-        .into_iter()
-        .chain(deleted)
-        .collect()
+    let purpose =
+        "`COMMAND: remove`: the functions that the stack file names; `Function:Get` to see that they are gone.";
+    let removed = Grant { purpose, actions: vec![IamAction::FunctionDelete, IamAction::FunctionGet], functions };
+    [removed].into_iter().chain(deleted).collect()
 }
 
 pub(crate) fn of_diff(deploy: &Deploy, functions: Vec<FunctionName>) -> Vec<Grant> {
