@@ -1,6 +1,6 @@
 //! `COMMAND: invoke`: calls one function, and shows or stores its response.
 
-use std::io::{self, Write as _};
+use std::io;
 use std::path::Path;
 use std::time::Instant;
 

@@ -36,26 +36,13 @@ pub(crate) struct Style {
 pub(crate) fn init(style: Style) {
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(if style.debug { Level::DEBUG } else { Level::INFO })
-        .with_writer(|| Stdout)
+        .with_writer(io::stdout)
+        // If it is closed or full, nothing can be reported: the work goes on, and the exit code shows how it ended.
+        .log_internal_errors(false)
         .event_format(LineFormat { colour: style.colour })
         .finish();
     // A second call, as unit tests may make it, leaves the first in place.
     let _ = tracing::subscriber::set_global_default(subscriber);
-}
-
-/// Standard output. If it is closed or full, nothing can be reported: the work goes on, and the exit code shows how
-/// it ended.
-struct Stdout;
-
-impl io::Write for Stdout {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let _ = io::stdout().write_all(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 /// The last line of a run that reached its goal.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::hash::{BuildHasher as _, RandomState};
-use std::io::{self, Write};
+use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -91,6 +91,10 @@ impl AtomicFile {
         Ok(Self { file, temporary, path: path.to_owned(), attributes })
     }
 
+    pub(crate) fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all(bytes)
+    }
+
     /// Renames the file to its final name.
     pub(crate) fn commit(self) -> io::Result<()> {
         self.attributes.apply_to(&self.file, self.attributes.mode);
@@ -98,16 +102,6 @@ impl AtomicFile {
         let temporaries = temporaries();
         temporaries.as_ref().ok_or_else(stopped)?;
         fs::rename(&self.temporary, &self.path)
-    }
-}
-
-impl Write for AtomicFile {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.file.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
     }
 }
 

@@ -109,10 +109,7 @@ impl Gateway {
 
     fn path(&self, segments: &[&str]) -> Url {
         let mut url = self.settings.url.clone();
-        // A URL of HTTP has a path.
-        if let Ok(mut path) = url.path_segments_mut() {
-            path.pop_if_empty().extend(segments);
-        }
+        url.path_segments_mut().expect("a URL of HTTP has a path").pop_if_empty().extend(segments);
         url
     }
 
