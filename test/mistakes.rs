@@ -122,6 +122,7 @@ fn values_of_another_shape_are_refused() {
         ("CA_CERT", "~/ca.pem", "`~/ca.pem` is no path of the step: write a relative path"),
         ("IMAGES_FROM", "https://x/result.json", "`https://x/result.json` is no path of the step"),
         ("ENV_VARS", "AA=1|BB=2", "is one line that looks like 2 items: write a list, ['AA=…', 'BB=…']"),
+        ("SECRETS", "a、b", "`a、b` is several names: write a list, ['a', 'b']"),
         ("ENV_VARS", "AA=1，BB=2", "is one line that looks like 2 items: write a list, ['AA=…', 'BB=…']"),
         ("ENV_VARS", "--env=A=1", "item 1 begins with `-`, which no name does"),
         ("ENV_VARS", "$env:A=1", "item 1 begins with `$`, which no name does"),
@@ -298,4 +299,18 @@ fn whoami_names_secrets_that_no_function_uses() {
     ran.says("SECRET_FILES:\n- no selected function uses the secret `other`; they use `db-password`");
     // The step that is planned makes the file.
     whoami.run_with("SECRET_FILES", "db-password=password.txt").exits(0);
+}
+
+#[test]
+fn variables_that_the_stack_file_overrules_are_named() {
+    let fields = "    constraints: [x=y]\n    readonly_root_filesystem: true\n";
+    let own = || deploy().stack(&(stack(&["echo", "own"], "1") + fields));
+    let says = |variable: &str| {
+        format!("WARNING: `{variable}` has no effect on functions for which the stack file says otherwise: `own`\n")
+    };
+    own().var("READ_ONLY", "false").run().exits(0).says(&says("READ_ONLY"));
+    own().list("CONSTRAINTS", &["a=b"]).run().exits(0).says(&says("CONSTRAINTS"));
+    own().var("READ_ONLY", "true").run().exits(0).does_not_say("WARNING: ");
+    let spaced = stack(&["f"], "1") + "    environment:\n      export A: 1\n";
+    deploy().stack(&spaced).run().exits(0).says("environment variable name `export A`: it contains white space");
 }

@@ -47,7 +47,7 @@ impl Entry<'_> {
 
     /// A list of names, which have neither commas nor white space.
     pub(super) fn names(&self) -> Vec<String> {
-        let is_gap = |character: char| character == ',' || character == ';' || character.is_whitespace();
+        let is_gap = |character: char| ",;|،、，；".contains(character) || character.is_whitespace();
         let mut names = Vec::new();
         for item in self.list() {
             let parts: Vec<_> = item.split(is_gap).filter(|part| !part.is_empty()).map(str::to_owned).collect();

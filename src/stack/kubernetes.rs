@@ -64,7 +64,10 @@ impl Rule {
             Self::VariableName if text.contains('=') => {
                 return error("environment variable name", "it contains `=`", None);
             }
-            Self::VariableName => return None,
+            // As `export A: 1` has.
+            Self::VariableName => {
+                (!text.contains(char::is_whitespace), "environment variable name", "it contains white space", None)
+            }
             Self::FunctionName if matches!(text, "" | "." | "..") || api::unaddressable(text).is_some() => {
                 let hint = "use lower case letters, digits and `-`";
                 return error("function name", "it cannot be part of a URL", Some(hint));

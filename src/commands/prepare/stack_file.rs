@@ -11,7 +11,7 @@ use super::secrets::{Tokens, WantedSecret};
 use super::stack_paths::{StackPath, fetch, named_files};
 use super::{Preparation, Rejected};
 use crate::config::{self, Credentials, Deploy, Selection, TagFormat, Task};
-use crate::console::log::quote;
+use crate::console::log::{self, quote};
 use crate::diagnostic::{Diagnostic, Explain as _, Severity};
 use crate::files::input;
 use crate::function::FunctionName;
@@ -24,6 +24,9 @@ use crate::image_tag::handler_digest;
 use crate::stack::envsubst::Lookup;
 use crate::stack::{self, Context, Function, Stack, Tag, labels};
 use crate::text::count;
+
+/// More names are not listed in a warning.
+const MOST_NAMES: usize = 10;
 
 /// The default names, as in faas-cli.
 pub(crate) const STACK_FILES: [&str; 2] = ["stack.yaml", "stack.yml"];
@@ -76,6 +79,7 @@ impl Preparation<'_> {
             loaded.functions.iter_mut().for_each(|function| labels.add_to(&mut function.deployment));
         }
         self.warn(&substituted);
+        self.warn_of_own(&options, &loaded);
         let is_deploy = matches!(&self.config.task, Task::Deploy(deploy) if !deploy.dry_run);
         let (refused, warnings): (Vec<_>, Vec<_>) =
             warnings.into_iter().partition(|warning| is_deploy && stack::is_refused_silently(warning));
@@ -87,6 +91,25 @@ impl Preparation<'_> {
         }
         self.problems.stack = problems;
         (self.problems.stack.is_empty() && !loaded.files.is_empty()).then_some(loaded)
+    }
+
+    /// Warns of variables that functions do not follow, since the stack file has its own word.
+    fn warn_of_own(&self, options: &stack::Options, loaded: &Loaded) {
+        let names = |is_own: &dyn Fn(&Function) -> bool| {
+            let own = loaded.functions.iter().filter(|function| is_own(function));
+            log::names(own.map(|function| &function.deployment.service), MOST_NAMES)
+        };
+        let is_writable = self.environment.text("READ_ONLY").is_some() && !options.read_only;
+        for (variable, names) in [
+            ("CONSTRAINTS", names(&|function| !options.constraints.is_empty() && function.sets("constraints"))),
+            ("READ_ONLY", names(&|function| is_writable && function.deployment.read_only_root_filesystem)),
+        ] {
+            if !names.is_empty() {
+                tracing::warn!(
+                    "`{variable}` has no effect on functions for which the stack file says otherwise: {names}"
+                );
+            }
+        }
     }
 
     /// Reads one stack file, and adds the names of the variables that it substitutes.
