@@ -348,3 +348,14 @@ fn words_about_tls_of_a_provider_or_function_are_not_the_gateways() {
     let ran = with_password(&gateway).var("COMMAND", "invoke").var("FUNCTION", "echo").run().exits(1);
     ran.says("`echo` returned 400 Bad Request").says("the invocation of `echo` failed with status 400");
 }
+
+#[test]
+fn refusal_that_breaks_off_is_not_a_lost_connection() {
+    let gateway = start(edition(Flavour::Enterprise));
+    for (status, code) in [(400, 1), (403, 3)] {
+        gateway.clear_faults();
+        gateway.fault(Fault::on("PUT", "/system/functions").times(1).status(status).body("no, because").cut_off(2));
+        let ran = with_password(&gateway).var("RETRIES", "4").run().exits(code).says(": `no`");
+        ran.does_not_say("retrying").does_not_say("the connection was closed");
+    }
+}

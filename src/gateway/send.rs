@@ -192,7 +192,11 @@ impl Gateway {
         let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
         // A refusal is short.
         let limit = if status.is_success() { call.limit } else { call.limit.min(RESPONSE_LIMIT) };
-        let next = async || self.chunk(&call.method, &mut response).await;
+        let next = async || match self.chunk(&call.method, &mut response).await {
+            // If a refusal breaks off, its status is known anyway.
+            Err(_) if !status.is_success() => Ok(None),
+            piece => piece,
+        };
         let (body, cut) = client::read_up_to(limit, next).await?;
         self.received.fetch_add(body.len() as u64, Ordering::Relaxed);
         if cut && status.is_success() && call.whole {
