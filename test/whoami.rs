@@ -435,5 +435,6 @@ fn resources_that_cannot_be_written_are_not_the_gateways_fault() {
     let path = format!("{}.yaml", "a".repeat(300));
     let ran = whoami(&gateway).stack(GUIDE_STACK).var("OUTPUT_FILE", path).run().exits(2);
     ran.says("ERROR: the resources were not written to `aaa")
+        .does_not_say("takes them from")
         .says("accepts the credentials of this step, but the resources were not written\n");
 }

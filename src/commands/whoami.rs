@@ -164,23 +164,30 @@ fn accepted(granted: &Granted) -> String {
 
 /// Prints the resources that give the step access, and writes them to the file.
 fn propose(yaml: &str, file: Option<&Path>, clone_dir: Option<&Path>) -> Result<(), Diagnostic> {
-    let Some(path) = file else {
-        tracing::info!(
+    let write = |path: &Path| {
+        let attributes = Attributes::inherited_from(clone_dir);
+        let written =
+            atomic::create_parents(path, attributes).and_then(|()| atomic::write(path, yaml.as_bytes(), attributes));
+        let shown = quote(&path.display().to_string());
+        match written {
+            Ok(()) => Ok(shown),
+            Err(error) => {
+                Err(Diagnostic::new(Failure::Input, format!("the resources were not written to `{shown}`: {error}")))
+            }
+        }
+    };
+    let written = file.map(write).transpose();
+    match &written {
+        Ok(Some(path)) => tracing::info!(
+            "these resources give this step the access that its variables need; `kubectl apply -f` takes them from `{path}` too"
+        ),
+        _ => tracing::info!(
             "to give this step the access that its variables need, save these resources as `iam.yaml` and run \
              `kubectl apply -f iam.yaml`"
-        );
-        log::plain(to_paste(yaml));
-        return Ok(());
-    };
-    let shown = quote(&path.display().to_string());
-    tracing::info!(
-        "these resources give this step the access that its variables need; `kubectl apply -f` takes them from `{shown}` too"
-    );
+        ),
+    }
     log::plain(to_paste(yaml));
-    let attributes = Attributes::inherited_from(clone_dir);
-    atomic::create_parents(path, attributes).and_then(|()| atomic::write(path, yaml.as_bytes(), attributes)).map_err(
-        |error| Diagnostic::new(Failure::Input, format!("the resources were not written to `{shown}`: {error}")),
-    )
+    written.map(|_| ())
 }
 
 /// The lines of a refusal's hint after which it says nothing new.
