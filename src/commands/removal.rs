@@ -1,5 +1,6 @@
 //! The removal of functions: for `remove`, and of those that are no longer in the stack file they were deployed from (`PRUNE`).
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
@@ -26,16 +27,21 @@ pub(crate) async fn remove(
 ) -> Vec<FunctionOutcome> {
     let gateway = session.gateway;
     let begun = targets.into_iter().map(|(target, place)| (FunctionOutcome { place, ..begun(gateway, target) }, ()));
-    each(session, begun, async |target, ()| {
+    let unseen = Cell::new(false);
+    let outcomes = each(session, begun, async |target, ()| {
         if target.namespace.as_ref().is_some_and(|namespace| gone.contains(namespace)) {
             return Ok(Action::Absent);
         }
         match delete(gateway, target).await? {
             Deletion::NotFound => Ok(Action::Absent),
-            _ => until_gone(session, target).await,
+            _ => until_gone(session, target, &unseen).await,
         }
     })
-    .await
+    .await;
+    if unseen.get() {
+        tracing::info!("without `Function:Get` a removal counts as done when the gateway has accepted it");
+    }
+    outcomes
 }
 
 /// Deletes a function. If no response says so and the function no longer exists, only the response was lost.
@@ -54,7 +60,7 @@ pub(crate) async fn delete(gateway: &Gateway, target: &FunctionName) -> Result<D
 
 /// Waits until a function is gone: Kubernetes keeps it until its replicas have stopped, and what is deployed meanwhile is removed
 /// with it.
-async fn until_gone(session: &Session<'_>, target: &FunctionName) -> Result<Action, Failed> {
+async fn until_gone(session: &Session<'_>, target: &FunctionName, unseen: &Cell<bool>) -> Result<Action, Failed> {
     let started = Instant::now();
     let mut pause = PAUSE;
     let mut created_at = None;
@@ -64,7 +70,10 @@ async fn until_gone(session: &Session<'_>, target: &FunctionName) -> Result<Acti
             // It is gone, also if something else has created another one.
             Ok(_) => return Ok(Action::Removed),
             // A Policy for removals does not permit to look: all that is known is that the deletion was accepted.
-            Err(error) if error.is_forbidden() => return Ok(Action::Removed),
+            Err(error) if error.is_forbidden() => {
+                unseen.set(true);
+                return Ok(Action::Removed);
+            }
             Err(error) => return Err(Error::NotSeenGone(error.into()).into()),
         }
         if started.elapsed() >= REMOVAL {
