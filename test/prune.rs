@@ -146,15 +146,21 @@ fn stack_files_linked_to_one_file_have_different_owners() {
 }
 
 #[test]
-fn query_of_the_stack_file_url_is_not_part_of_the_owner() {
+fn signature_in_the_stack_file_url_is_not_part_of_the_owner_and_the_rest_of_the_query_is() {
     let gateway = start(permissive().tls());
-    for (signature, names) in [("1", &["a", "b"][..]), ("2", &["a"])] {
+    for (query, names) in [
+        ("signature=1", &["a", "b"][..]),
+        ("signature=2", &["a"]),
+        ("path=x.yml", &["x", "old"]),
+        ("path=y.yml", &["y"]),
+        ("path=x.yml&token=1", &["x"]),
+    ] {
         gateway.clear_faults();
         gateway.fault(Fault::on("GET", "/stack.yml").status(200).body(stack(names, "1")));
-        let url = format!("{}/stack.yml?signature={signature}", gateway.url());
+        let url = format!("{}/stack.yml?{query}", gateway.url());
         deploy(&gateway, &[]).var("CA_CERT", gateway.ca_pem()).var("STACK_FILE", url).run().exits(0);
     }
-    assert_eq!(function_names(&gateway), ["a"]);
+    assert_eq!(function_names(&gateway), ["a", "x", "y"]);
 }
 
 #[test]

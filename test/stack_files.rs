@@ -1,8 +1,8 @@
 //! Several stack files in one run: lists and patterns in `STACK_FILE`.
 
-use local_gateway::Gateway;
+use local_gateway::{Fault, Gateway};
 
-use crate::support::{Pipe, function_names, open, stack};
+use crate::support::{Pipe, function_names, open, permissive, stack, start};
 
 /// A clone with a stack file for each function, in a folder of its own.
 fn clone(gateway: &Gateway) -> Pipe {
@@ -56,6 +56,16 @@ fn function_in_two_files_is_an_error_with_both_places() {
     let ran = pipe.var("STACK_FILE", "functions/*/stack.yml").run().exits(2);
     ran.says("ERROR: functions/pay/stack.yml:4: `pay` is in `functions/copy/stack.yml:4` too");
     assert!(gateway.requests().is_empty());
+}
+
+#[test]
+fn urls_that_differ_only_in_their_query_are_two_files() {
+    let gateway = start(permissive().tls());
+    gateway.fault(Fault::on("GET", "/items").status(200).body(stack(&["f"], "1")));
+    let url = |query: &str| format!("{}/items?path={query}", gateway.url());
+    let pipe = Pipe::at(&gateway).var("CA_CERT", gateway.ca_pem()).var("DRY_RUN", "true");
+    pipe.list("STACK_FILE", &[&url("a"), &url("b"), &url("a")]).run().exits(2).says("`f` is in `");
+    assert_eq!(gateway.requests().len(), 3);
 }
 
 #[test]

@@ -48,7 +48,7 @@ impl Resolver<'_> {
             return own;
         };
         let is_name = !language.contains(['/', '\\', '\0']) && !matches!(language.as_str(), "" | "." | "..");
-        if !is_name || language.eq_ignore_ascii_case("dockerfile") || self.source.is_remote {
+        if !is_name || language.eq_ignore_ascii_case("dockerfile") || self.source.url.is_some() {
             return None;
         }
         let template = self.load(*node, &format!("template/{language}/template.yml"), true)?;
@@ -69,7 +69,7 @@ impl Resolver<'_> {
     }
 
     fn read(&mut self, node: NodeId, name: &str, is_template: bool) -> Option<Entries> {
-        if self.source.is_remote {
+        if self.source.url.is_some() {
             let hint = "commit the stack file to the repository, or write the variables under `environment`";
             self.problem(node, "a stack file from a URL cannot read local files", hint);
             return None;

@@ -2,6 +2,7 @@
 //! shows as links to the commit.
 
 use ring::digest::{SHA256, digest};
+use url::Url;
 
 use super::kubernetes::MAX_LABEL;
 use crate::function::api::Deployment;
@@ -11,19 +12,21 @@ use crate::text::hex;
 /// The label that says which repository and stack file a function comes from.
 pub(crate) const OWNER: &str = "com.openfaas-pipe.owner";
 
+/// Parameters of a query, in lower case, that may change with each run: credentials, and what AWS, Google, CloudFront and Azure add to a
+/// signature.
+const CREDENTIALS: [&str; 5] = ["sig", "signature", "token", "access_token", "private_token"];
+const SIGNED: &str = "awsaccesskeyid googleaccessid expires policy key-pair-id sv se st sp sr ss srt sip spr skoid sktid skt ske sks skv";
+
 /// The longest part of the owner's label that is there for people.
 const READABLE: usize = 40;
 /// How many bytes of the hash are written: enough that no two stack files meet.
 const HASHED: usize = 8;
 
-/// The owner's label for a repository (`WORKSPACE/SLUG`) and the path of a stack file in it, or its URL without query and fragment,
-/// which may change with each run as a signature does.
+/// The owner's label for a repository (`WORKSPACE/SLUG`) and the path of a stack file in it, or what its URL names.
 ///
 /// A Kubernetes label's value has at most 63 letters, digits, `.`, `_` and `-`, and begins and ends with a letter or digit:
 /// hence a part of the repository's name to read, and a hash to tell by.
 pub(crate) fn owner(repository: &str, stack_file: &str) -> String {
-    let is_url = stack_file.starts_with("https://");
-    let end = stack_file.find(['?', '#']).filter(|_| is_url).unwrap_or(stack_file.len());
     let slug = repository.rsplit('/').next().unwrap_or_default();
     let readable: String = slug
         .chars()
@@ -35,8 +38,30 @@ pub(crate) fn owner(repository: &str, stack_file: &str) -> String {
         value.push('.');
     }
     // No repository's name holds a line feed.
-    let hash = digest(&SHA256, format!("{repository}\n{}", &stack_file[..end]).as_bytes());
+    let hash = digest(&SHA256, format!("{repository}\n{stack_file}").as_bytes());
     value + &hex(&hash.as_ref()[..HASHED])
+}
+
+/// What a URL names, to tell stack files by: without what may change with each run. The rest of the query may tell one file from another.
+pub(crate) fn identity(url: &Url) -> String {
+    let names = || url.query_pairs().map(|(name, _)| name.to_lowercase());
+    let is_signed = names().any(|name| CREDENTIALS[..2].contains(&&*name));
+    let is_kept = |name: String| {
+        !(name.starts_with("x-amz-")
+            || name.starts_with("x-goog-")
+            || CREDENTIALS.contains(&&*name)
+            || is_signed && SIGNED.split(' ').any(|other| other == name))
+    };
+    let parameters = url.query().unwrap_or_default().split('&').filter(|parameter| !parameter.is_empty());
+    let kept: Vec<_> = parameters.zip(names()).filter_map(|(text, name)| is_kept(name).then_some(text)).collect();
+    let mut bare = url.clone();
+    // Neither fails if the URL has a host.
+    let _ = bare.set_username("");
+    let _ = bare.set_password(None);
+    bare.set_query(None);
+    bare.set_fragment(None);
+    let query = if kept.is_empty() { String::new() } else { format!("?{}", kept.join("&")) };
+    format!("{}{query}", bare.as_str().trim_end_matches('/'))
 }
 
 #[derive(Clone, Debug)]
@@ -92,12 +117,21 @@ mod tests {
     }
 
     #[test]
-    fn query_of_a_url_is_no_part_of_it() {
-        let value = |stack_file: &str| owner("acme/shop", stack_file);
-        let url = "https://files.example.com/stack.yml";
-        assert_eq!(value(&format!("{url}?X-Amz-Signature=1")), value(url));
-        assert_eq!(value(&format!("{url}#L1")), value(url));
-        assert_ne!(value("a?b.yml"), value("a"));
+    fn url_names_the_same_file_whatever_signs_it() {
+        let named = |query: &str| identity(&Url::parse(&format!("https://me:pass@host/items{query}#L1")).unwrap());
+        for query in [
+            "",
+            "?",
+            "?X-Amz-Date=1&X-Amz-Signature=2",
+            "?x-goog-credential=a&X-Goog-Signature=b",
+            "?token=1",
+            "?AWSAccessKeyId=a&Expires=1&Signature=2",
+            "?sv=2022&sr=b&se=1&sp=r&sig=2",
+        ] {
+            assert_eq!(named(query), "https://host/items", "{query}");
+        }
+        assert_eq!(named("?path=a&&token=1&v=2"), "https://host/items?path=a&v=2");
+        assert_eq!(named("?sp=a.yml"), "https://host/items?sp=a.yml");
     }
 
     #[test]

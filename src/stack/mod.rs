@@ -20,6 +20,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use regex_lite::Regex;
+use url::Url;
 
 use crate::console::log::{quote, whole_or_length};
 use crate::diagnostic::{Diagnostic, Explain as _};
@@ -131,8 +132,8 @@ pub struct Source {
     pub text: Vec<u8>,
     /// The directory that environment files, handlers and templates are relative to.
     pub base: PathBuf,
-    /// True if it comes from a URL: then it may not make the pipe read local files.
-    pub is_remote: bool,
+    /// Where it comes from, if that is a URL: then it may not make the pipe read local files.
+    pub url: Option<Url>,
     /// No message shows what files outside of this directory hold.
     pub clone_dir: Option<PathBuf>,
 }
@@ -210,7 +211,7 @@ pub fn read(source: &Source, options: &Options, context: &Context<'_>) -> Result
 }
 
 fn read_into(found: &mut Findings, source: &Source, options: &Options, context: &Context<'_>) -> Option<Stack> {
-    let is_shown = source.is_remote || source.shows(Path::new(&source.name));
+    let is_shown = source.url.is_some() || source.shows(Path::new(&source.name));
     let text = decode_text(&source.name, &source.text, is_shown).map_err(|problem| found.add(problem)).ok()?;
     let file = SourceFile::new(&source.name, text, is_shown);
     let start = text.trim_start();

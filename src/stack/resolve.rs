@@ -255,7 +255,7 @@ impl Resolver<'_> {
 
     fn digest(&self, fields: &Fields) -> Result<String, Box<dyn Error>> {
         let handler = non_empty(fields.handler.as_ref()).ok_or("`handler` is missing")?;
-        if self.source.is_remote {
+        if self.source.url.is_some() {
             return Err("a stack file from a URL cannot name local folders".into());
         }
         (self.context.folder_digest)(&self.source.path(&handler))

@@ -45,7 +45,10 @@ impl Preparation<'_> {
             let of_file = match self.read(source, &options, deploy.is_some(), &mut substituted) {
                 Ok(mut stack) => {
                     let (path, warnings) = (self.shown_path(source), std::mem::take(&mut stack.warnings));
-                    loaded.add(path.into(), stack, deploy.and_then(|deploy| deploy.owner.as_deref()));
+                    let owner = deploy.and_then(|deploy| deploy.owner.as_deref()).map(|repository| {
+                        labels::owner(repository, &source.url.as_ref().map_or_else(|| path.clone(), labels::identity))
+                    });
+                    loaded.add(path.into(), stack, owner);
                     warnings
                 }
                 Err(problems) => problems,
@@ -164,12 +167,13 @@ impl Preparation<'_> {
                 StackPath::File { path, base } => {
                     let (name, clone_dir) = (path.display().to_string(), clone_dir.clone());
                     let text = input::read(&path, stack::MAX_FILE).map_err(Diagnostic::from);
-                    text.map(|text| Some(stack::Source { name, text, base, is_remote: false, clone_dir }))
+                    text.map(|text| Some(stack::Source { name, text, base, url: None, clone_dir }))
                 }
             };
+            let named = |source: &stack::Source| (self.shown_path(source), source.url.clone());
             match source {
                 // Two patterns may match one file.
-                Ok(Some(source)) if sources.iter().any(|other| self.shown_path(other) == self.shown_path(&source)) => {}
+                Ok(Some(source)) if sources.iter().any(|other| named(other) == named(&source)) => {}
                 Ok(source) => sources.extend(source),
                 Err(error) => problems.push(error),
             }
@@ -194,7 +198,7 @@ impl Preparation<'_> {
             _ = self.shutdown.grace_over() => return Err(Diagnostic::error("the run was stopped")),
         };
         let name = SafeUrl(&url).to_string();
-        Ok(Some(stack::Source { name, text, base: ".".into(), is_remote: true, clone_dir: None }))
+        Ok(Some(stack::Source { name, text, base: ".".into(), url: Some(url), clone_dir: None }))
     }
 
     /// The tag that `TAG_FORMAT` gives image names.
@@ -232,8 +236,7 @@ impl Preparation<'_> {
             let relative = directories.iter().find_map(|directory| path.strip_prefix(without_dots(directory)?).ok());
             Some(relative?.display().to_string())
         };
-        let is_url = source.name.starts_with("https://");
-        relative().filter(|_| !is_url).unwrap_or_else(|| source.name.clone())
+        relative().filter(|_| source.url.is_none()).unwrap_or_else(|| source.name.clone())
     }
 }
 
@@ -276,8 +279,7 @@ pub(crate) struct StackFile {
 }
 
 impl Loaded {
-    fn add(&mut self, path: Arc<str>, mut stack: Stack, repository: Option<&str>) {
-        let owner = repository.map(|repository| labels::owner(repository, &path));
+    fn add(&mut self, path: Arc<str>, mut stack: Stack, owner: Option<String>) {
         self.functions.extend(std::mem::take(&mut stack.functions).into_iter().map(|mut function| {
             let label = owner.clone().map(|owner| (labels::OWNER.to_owned(), owner));
             function.deployment.labels.extend(label);
@@ -293,11 +295,12 @@ impl Loaded {
         let duplicate = |function: &Function| {
             let name = function.name();
             let place = function.location.clone();
-            let first = places.entry(name.resource()).or_insert_with(|| place.clone());
+            // Two URLs may be shown in the same way.
+            let Some(first) = places.insert(name.resource(), place.clone()) else { return None };
             let hint =
                 "a function belongs to one stack file: remove one of the two, or give it another name or namespace";
             let message = format!("`{}` is in `{first}` too", quote(&name.to_string()));
-            (*first != place).then(|| Diagnostic::error(message).with_hint(hint).at(place.to_string()))
+            Some(Diagnostic::error(message).with_hint(hint).at(place.to_string()))
         };
         self.functions.iter().filter_map(duplicate).collect()
     }

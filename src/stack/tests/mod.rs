@@ -46,7 +46,7 @@ impl Case<'_> {
             name: self.clone_dir.map_or("stack.yml".into(), |clone| clone.join("stack.yml").display().to_string()),
             text: text.as_ref().to_vec(),
             base: self.base.to_owned(),
-            is_remote: self.is_remote,
+            url: self.is_remote.then(|| Url::parse("https://host/stack.yml").expect("url")),
             clone_dir: self.clone_dir.map(Path::to_owned),
         };
         let variable = |name: &str| {

@@ -141,7 +141,7 @@ fn content_of_files_outside_the_clone_is_not_shown() {
         name: clone.join("link.yml").display().to_string(),
         text: b"version: ${A}hunter2\nfunctions: {hunter2: {imag: hunter2}}\n---\nhunter2".to_vec(),
         base: clone.clone(),
-        is_remote: false,
+        url: None,
         clone_dir: Some(clone.clone()),
     };
     let variables = Lookup { value: &|_| None, is_secret: &|_| false };
