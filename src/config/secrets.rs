@@ -64,9 +64,13 @@ fn hide_value(item: &str, is_header: bool) {
         return;
     }
     let _ = Secret::of_lines(value);
-    // A server may return the credentials without their scheme, such as `Bearer`.
-    if is_header && let Some((_, credentials)) = value.split_once(' ') {
-        let _ = Secret::new(credentials.to_owned());
+    // A server may return the credentials of a header without their scheme, such as `Bearer`, or without a cookie's name.
+    if item.find(':').is_some_and(|colon| !item[..colon].contains('=')) {
+        let credentials = value.split_once(' ').map(|(_, credentials)| credentials);
+        let cookies = value.split(';').filter_map(|part| Some(part.split_once('=')?.1));
+        // Shorter ones occur anywhere.
+        let parts = credentials.into_iter().chain(cookies).map(|part| part.trim().trim_matches('"'));
+        parts.filter(|part| part.len() >= 8).for_each(|part| drop(Secret::new(part.to_owned())));
     }
 }
 
@@ -102,6 +106,7 @@ fn password_in_url(text: &str) -> Option<(&str, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::console::redact;
 
     #[test]
     fn password_is_found_in_valid_and_invalid_urls() {
@@ -117,6 +122,16 @@ mod tests {
             ("dir:1/stack@v1.yml", None),
         ] {
             assert_eq!(password_in_url(text).map(|(_, password)| password), password, "{text}");
+        }
+    }
+
+    #[test]
+    fn credentials_of_a_header_are_hidden_without_what_is_before_them() {
+        for list in ["HEADERS", "GATEWAY_HEADERS"] {
+            let text = format!("['X-Auth: Bearer of-{list}-1', 'Cookie: theme=dark; session-token=of-{list}-2']");
+            hide(&Environment::new([(list.into(), text.into())]));
+            let shown = redact::redact(&format!("of-{list}-1 of-{list}-2 theme dark")).into_owned();
+            assert_eq!(shown, "*** *** theme dark", "{list}");
         }
     }
 
