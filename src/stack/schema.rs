@@ -172,9 +172,6 @@ impl Root {
     }
 }
 
-/// A field as near as this to a known one is a typing error; so is the start of one.
-const TYPO: usize = 2;
-
 /// Fields by the names that the gateway's API and Docker Compose have for them.
 const SYNONYMS: [(&str, &str); 4] = [
     ("envvars", "environment"),
@@ -190,12 +187,43 @@ pub(super) fn synonym(name: &str) -> Option<&'static str> {
     same.or_else(|| SYNONYMS.iter().find(|(other, _)| *other == plain(name)).map(|(_, field)| *field))
 }
 
-/// The field that a name is a typing error of.
+/// The field that a name is a typing error of, or the start of.
 pub(super) fn nearest(name: &str, known: &'static [&'static str]) -> Option<&'static str> {
-    let is_start = |field: &str| name.len() > TYPO && field.starts_with(name);
+    // `name` is a word of its own, and no start of `namespace`.
+    let is_start = |field: &str| name.len() > 2 && field.starts_with(name) && !"names".starts_with(name);
+    // Short words are near to many others: `gpu` to `cpu`, `tag` to `lang`.
+    let most = |field: &str| match field.len().max(name.len()) {
+        0..=3 => 0,
+        4..=5 => 1,
+        _ => 2,
+    };
     // Names may be long: the distance is computed only for those that can be near.
-    let near = known.iter().filter(|field| is_start(field) || field.len().abs_diff(name.len()) <= TYPO);
+    let near = known.iter().filter(|field| is_start(field) || field.len().abs_diff(name.len()) <= most(field));
     let distances = near.map(|field| (strsim::osa_distance(field, name), *field));
-    let nearest = distances.filter(|(distance, field)| *distance <= TYPO || is_start(field)).min();
+    let nearest = distances.filter(|(distance, field)| *distance <= most(field) || is_start(field)).min();
     nearest.map(|(_, field)| field)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn field_is_near_only_to_the_one_that_was_meant() {
+        for (name, field) in [
+            ("enviroment", "environment"),
+            ("env", "environment"),
+            ("secert", "secrets"),
+            ("lable", "labels"),
+            ("imgae", "image"),
+            ("readonly", "readonly_root_filesystem"),
+        ] {
+            assert_eq!(nearest(name, &FIELDS), Some(field), "{name}");
+        }
+        assert_eq!((nearest("mem", &AMOUNTS), nearest("cpus", &AMOUNTS)), (Some("memory"), Some("cpu")));
+        for name in ["name", "tag", "log", "plan", "link", "flag", "stage", "usage", "port", "ports", "timeout"] {
+            assert_eq!(nearest(name, &FIELDS), None, "{name}");
+        }
+        assert_eq!((nearest("gpu", &AMOUNTS), nearest("node", &PROVIDER)), (None, None));
+    }
 }
