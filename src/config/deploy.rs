@@ -89,9 +89,10 @@ pub(super) fn selection(variables: Variables<'_>) -> Selection {
     }
 }
 
-/// True if an expression selects all functions: it matches a text that no function is named.
+/// True if an expression selects all functions: it matches a text that no function is named, as `[^a]` does too, and names of all kinds.
 pub(super) fn matches_all(regex: &Regex) -> bool {
-    regex.is_match("\0")
+    let letters = ('a'..='z').chain('0'..='9').map(String::from);
+    letters.chain(["\0", "my-function", "f-2"].map(String::from)).all(|name| regex.is_match(&name))
 }
 
 /// A path may have a comma or a space, but seldom one after the end of another path.
