@@ -124,12 +124,15 @@ fn image_that_would_contain_the_login_causes_a_warning() {
 fn config_that_git_tracks_causes_a_warning() {
     let (_cloud, pipe) = login();
     let pipe = pipe.list("REGISTRIES", &[ECR]).file(".docker/config.json", "{}");
+    let pipe = pipe.file("sub/.docker/config.json", "{}");
     let git = |words: &[&str]| {
         let status = Command::new("git").args(words).current_dir(pipe.dir()).status().expect("cannot run git");
         assert!(status.success());
     };
     git(&["init", "--quiet"]);
     let says = "WARNING: git tracks `.docker/config.json`, so that a commit would contain the logins";
+    pipe.run().exits(0).does_not_say("git tracks");
+    git(&["add", "--force", "sub/.docker/config.json"]);
     pipe.run().exits(0).does_not_say("git tracks");
     git(&["add", "--force", ".docker/config.json"]);
     pipe.run().exits(0).says(says);

@@ -131,9 +131,10 @@ impl Directory {
     fn warn_of_git(&self) {
         let file = self.relative.join(CONFIG);
         let index = input::read(&self.clone_dir.join(".git/index"), INDEX_LIMIT).unwrap_or_default();
-        // Each path in an index ends with a zero (gitformat-index).
+        // Each path in an index ends with a zero, and has its length before it, in 12 bits (gitformat-index).
         let path = [file.as_os_str().as_encoded_bytes(), b"\0".as_slice()].concat();
-        if index.windows(path.len()).any(|part| part == path) {
+        let has_length = |high: u8, low: u8| usize::from(high & 0xf) << 8 | usize::from(low) == path.len() - 1;
+        if index.windows(path.len() + 2).any(|part| part[2..] == path && has_length(part[0], part[1])) {
             let file = file.display();
             Diagnostic::warning(format!("git tracks `{file}`, so that a commit would contain the logins"))
                 .with_hint(format!("remove it from the repository: `git rm --cached {file}`"))
@@ -146,7 +147,9 @@ impl Directory {
         for outer in self.relative.ancestors().skip(1) {
             let (context, inner) = (self.clone_dir.join(outer), self.relative.strip_prefix(outer).unwrap_or(outer));
             let ignored = input::read(&context.join(".dockerignore"), LIMIT).unwrap_or_default();
-            if context.join("Dockerfile").is_file() && !is_ignored(inner, &String::from_utf8_lossy(&ignored)) {
+            if context.join("Dockerfile").is_file()
+                && !is_ignored(&inner.join(CONFIG), &String::from_utf8_lossy(&ignored))
+            {
                 let inner = inner.display();
                 return Diagnostic::warning(format!(
                     "there is a `Dockerfile` beside `{inner}`: `COPY . .` would copy the logins into the image"
@@ -196,15 +199,15 @@ fn mended(mut ignore: Vec<u8>) -> Option<Vec<u8>> {
     Some(ignore)
 }
 
-/// True if a `.dockerignore` leaves a directory out (Dockerfile reference, *.dockerignore file*). The last pattern that matches
+/// True if a `.dockerignore` leaves a file out (Dockerfile reference, *.dockerignore file*). The last pattern that matches
 /// it, or a directory that it is in, decides.
-fn is_ignored(directory: &Path, ignored: &str) -> bool {
+fn is_ignored(file: &Path, ignored: &str) -> bool {
     let options = MatchOptions { require_literal_separator: true, ..MatchOptions::new() };
     let lines = ignored.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     lines.fold(false, |is_ignored, line| {
         let (pattern, ignores) = line.strip_prefix('!').map_or((line, true), |pattern| (pattern, false));
         let pattern = Pattern::new(pattern.trim_start_matches("./").trim_matches('/')).unwrap_or_default();
-        let matches = directory.ancestors().any(|path| path != "" && pattern.matches_path_with(path, options));
+        let matches = file.ancestors().any(|path| path != "" && pattern.matches_path_with(path, options));
         if matches { ignores } else { is_ignored }
     })
 }

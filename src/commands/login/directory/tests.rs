@@ -140,8 +140,14 @@ fn build_contexts_leave_out_what_the_last_matching_pattern_says() {
         ("build/docker", "build/*", true),
         ("build/docker", "docker", false),
         ("build/docker", "**/docker", true),
+        (".docker", ".docker/**", true),
+        (".docker", ".docker/*", true),
+        (".docker", ".docker/config.json", true),
+        (".docker", "**/config.json", true),
+        (".docker", ".docker\n!.docker/config.json", false),
+        (".docker", "config.json", false),
     ] {
-        assert_eq!(is_ignored(Path::new(directory), ignored), expected, "{directory}: {ignored}");
+        assert_eq!(is_ignored(&Path::new(directory).join(CONFIG), ignored), expected, "{directory}: {ignored}");
     }
 }
 
