@@ -25,6 +25,7 @@ use crate::function::image::Host;
 use crate::oidc::{BuildContext, IdToken};
 use crate::registry::{DockerAuthConfig, RegistryCredentials};
 use crate::report::{OUTPUT_VARIABLES, Places, insights};
+use crate::stack::labels;
 use crate::text::variable_name;
 
 /// More retries only hide that something is broken.
@@ -225,7 +226,13 @@ fn insights(variables: Variables<'_>) -> Option<insights::ReportContext> {
     let texts = ["OPENFAAS_URL", "FUNCTION", "OPENFAAS_NAMESPACE", "OPENFAAS_NS", "FILTER", "REGEX"];
     let texts = texts.map(|name| environment.owned(name).unwrap_or_default());
     // In any form: what is wrong with the list is reported by the command that reads stack files.
-    let selection: Vec<String> = texts.into_iter().chain(list::items(environment, "STACK_FILE")).collect();
+    // A signature may be another one in each run.
+    let bare = |item: String| match Url::parse(&item).ok().filter(Url::has_host) {
+        Some(url) => labels::identity(&url),
+        None => item,
+    };
+    let stack_files = list::items(environment, "STACK_FILE").into_iter().map(bare);
+    let selection: Vec<String> = texts.into_iter().chain(stack_files).collect();
     Some(insights::ReportContext {
         workspace: environment.owned("BITBUCKET_WORKSPACE")?,
         repository: environment.owned("BITBUCKET_REPO_SLUG")?,
