@@ -121,9 +121,9 @@ fn values_of_another_shape_are_refused() {
         ("FILTER", "echo\nstatus", "has several lines, but takes one text: write `REGEX: '^(first|second)$'`"),
         ("CA_CERT", "~/ca.pem", "`~/ca.pem` is no path of the step: write a relative path"),
         ("IMAGES_FROM", "https://x/result.json", "`https://x/result.json` is no path of the step"),
-        ("ENV_VARS", "AA=1|BB=2", "is one line that looks like 2 items: write a list, ['AA=…', 'BB=…']"),
+        ("ENV_VARS", "AA=1|BB=2", "is one line that looks like 2 items: write a list, ['AA=…', '…']"),
         ("SECRETS", "a、b", "`a、b` is several names: write a list, ['a', 'b']"),
-        ("ENV_VARS", "AA=1，BB=2", "is one line that looks like 2 items: write a list, ['AA=…', 'BB=…']"),
+        ("ENV_VARS", "AA=1，BB=2", "is one line that looks like 2 items: write a list, ['AA=…', '…']"),
         ("ENV_VARS", "--env=A=1", "item 1 begins with `-`, which no name does"),
         ("ENV_VARS", "$env:A=1", "item 1 begins with `$`, which no name does"),
     ] {

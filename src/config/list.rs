@@ -82,8 +82,13 @@ impl Entry<'_> {
     /// A list of texts, many of which are keys and values, such as constraints. One line such as `A=1,B=2` is refused.
     pub(super) fn items_with(&self, separator: char) -> Vec<String> {
         let items = self.list();
-        let form = |name: &str| if separator == '=' { format!("{name}=…") } else { format!("{name}: …") };
-        self.check_lines(&items, |line| names_in_line(line, separator).into_iter().map(form).collect());
+        // What looks like another name may be a part of the first value.
+        let form = |(index, name): (usize, &str)| match separator {
+            _ if index > 0 => "…".to_owned(),
+            '=' => format!("{name}=…"),
+            _ => format!("{name}: …"),
+        };
+        self.check_lines(&items, |line| names_in_line(line, separator).into_iter().enumerate().map(form).collect());
         items
     }
 
@@ -195,8 +200,9 @@ fn wrong_item(item: &str, kind: ValueKind) -> Option<String> {
     }
     // A secret may begin with `$`: only what is written as a variable's name usually is counts as one.
     let is_name = |text: &&str| match kind {
-        ValueKind::SecretList => is_unexpanded(text),
-        _ => variable_name(text).is_some(),
+        _ if is_unexpanded(text) => true,
+        ValueKind::SecretList => false,
+        _ => variable_name(text).is_some() && (*text == item || text.trim_start().starts_with("${")),
     };
     if let Some(text) = [item, value].into_iter().find(is_name) {
         return Some(not_expanded(text));

@@ -58,6 +58,39 @@ fn gap_in_a_list_is_told_by_the_item_that_is_missing() {
 }
 
 #[test]
+fn dollar_sign_may_begin_a_user_name_or_the_value_of_an_item() {
+    let report = problems(&[
+        ("DEBUG", "maybe"),
+        ("REGISTRY_USERNAME", "$oauthtoken"),
+        ("REGISTRY_PASSWORD", "$uper5ecret"),
+        ("ENV_VARS", "['DB_PASSWORD=$uper5ecret']"),
+    ]);
+    assert_eq!(report.lines().filter(|line| line.ends_with(':')).collect::<Vec<_>>(), ["Validation errors:", "DEBUG:"]);
+    for (name, value) in [
+        ("OPENFAAS_USERNAME", "$USERNAME"),
+        ("OPENFAAS_USERNAME", "${username}"),
+        ("ENV_VARS", "['A=$VALUE']"),
+        ("ENV_VARS", "['A=${value}']"),
+        ("LABELS", "['$label']"),
+    ] {
+        let report = problems(&[(name, value), ("OPENFAAS_PASSWORD", "x")]);
+        assert!(report.contains(&format!("{name}:\n- ")) && report.contains("not the variable's value"), "{report}");
+    }
+}
+
+#[test]
+fn report_is_the_same_whatever_signs_the_stack_files_url() {
+    let selection = |query: &str| {
+        let url = format!("https://files.example.com/stack.yml{query}");
+        let mut pairs = vec![("REPORT", "true"), ("DRY_RUN", "true"), ("STACK_FILE", &*url)];
+        pairs.extend(["BITBUCKET_WORKSPACE", "BITBUCKET_REPO_SLUG", "BITBUCKET_COMMIT"].map(|name| (name, "x")));
+        read(&environment(&pairs)).expect("valid").places.insights.expect("context").selection
+    };
+    assert_eq!(selection("?X-Amz-Signature=1"), selection("?X-Amz-Signature=2"));
+    assert_ne!(selection("?path=1"), selection("?path=2"));
+}
+
+#[test]
 fn blank_is_not_set() {
     let blank = [("TIMEOUT", ""), ("STACK_FILE", "  "), ("SECRETS_COUNT", ""), ("COMMAND", "")];
     let config = read(&environment(&blank)).unwrap();
