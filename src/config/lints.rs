@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use percent_encoding::percent_decode_str;
 
 use super::calls::is_json;
-use super::value::{absent, is_switch, not_expanded, not_filled_in};
+use super::value::{absent, is_switch, is_unexpanded, not_expanded, not_filled_in};
 use super::variables::{TOKENS, VARIABLES, ValueKind, Variable};
 use super::{Environment, Problems, effect, list};
 use crate::console::log::{names, whole_or_length};
@@ -257,14 +257,17 @@ pub(super) fn check_texts(environment: &Environment, command: Command, problems:
 /// The problem with a text that no variable of the pipe can have.
 fn wrong_text(variable: &Variable, value: &str) -> Option<String> {
     let name = variable.name;
-    if let Some(reference) = text::reference(value) {
+    let is_user = name.ends_with("_USERNAME");
+    // The user of nvcr.io is `$oauthtoken`.
+    let is_meant = |reference: &&str| is_user && !reference.starts_with("${") && !is_unexpanded(reference);
+    if let Some(reference) = text::reference(value).filter(|reference| !is_meant(reference)) {
         return Some(not_expanded(reference));
     }
     if name == "REGEX" {
         return text::odd_character(value).map(|odd| format!("contains {odd}"));
     }
     // A robot account's name has a `$`, and `DOCKER_CONFIG` has a rule of its own.
-    let may_be_meant = name.ends_with("_USERNAME") || name == "DOCKER_CONFIG";
+    let may_be_meant = is_user || name == "DOCKER_CONFIG";
     if let Some(reference) = text::bare_reference(value).filter(|_| !may_be_meant) {
         return Some(not_expanded(reference));
     }
@@ -282,7 +285,7 @@ fn wrong_text(variable: &Variable, value: &str) -> Option<String> {
     if is_path && (value.starts_with("~/") || value.contains("://")) {
         return Some(format!("`{}` is no path of the step: write a relative path", whole_or_length(value)));
     }
-    if name.ends_with("_USERNAME") && value.contains(':') {
+    if is_user && value.contains(':') {
         // What follows may be the password (RFC 7617, section 2).
         return Some("contains a `:`: write only the user name, and the password in a variable of its own".to_owned());
     }
@@ -330,8 +333,9 @@ fn near_miss(name: &str) -> Option<&'static str> {
     let candidates = candidates.filter(|(known, _)| known.len().abs_diff(written.len()) <= NEAR);
     let candidates = candidates.map(|(known, name)| (strsim::osa_distance(&written, &known), name));
     let (distance, nearest) = candidates.min_by_key(|(distance, _)| *distance)?;
-    // Short names are near to many others: `TAG` to none, `SECRET` to `SECRETS`.
-    (distance <= NEAR.min(nearest.len() / 4)).then_some(nearest)
+    // Short names are near to many others: `TAG` to none, `SECRET` to `SECRETS`. A prefix that both have says nothing.
+    let own = nearest.strip_prefix("OPENFAAS_").filter(|_| written.starts_with("OPENFAAS"));
+    (distance <= NEAR.min(own.map_or(nearest.len() / 4, |own| (own.len() + 1) / 4))).then_some(nearest)
 }
 
 fn is_known(name: &str) -> bool {
@@ -353,6 +357,8 @@ mod tests {
             ("SECRET", "SECRETS"),
             ("FUNCTIONS", "FUNCTION"),
             ("OPENFAS_URL", "OPENFAAS_URL"),
+            ("OPENFAAS_ULR", "OPENFAAS_URL"),
+            ("OPENFAAS_NAMESPCAE", "OPENFAAS_NAMESPACE"),
             ("ENV_VAR", "ENV_VARS"),
             ("PAYLOADFILE", "PAYLOAD_FILE"),
             ("OPENFAAS_DRY_RUN", "DRY_RUN"),
@@ -367,6 +373,9 @@ mod tests {
     fn other_names_are_near_to_none() {
         for name in [
             "TAG",
+            "OPENFAAS_FN",
+            "OPENFAAS_CA",
+            "OPENFAAS_GW",
             "OWNER",
             "REPO",
             "REGISTRY",
