@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::console::log::whole_or_length;
 use crate::function::api::or_default;
@@ -48,8 +49,15 @@ pub(crate) struct Unreadable(&'static str);
 const NOT_MANIFEST: Unreadable = Unreadable("a manifest or an index");
 const NOT_CONFIG: Unreadable = Unreadable("an image configuration that names its platform");
 
+/// What docker and containerd no longer pull.
+const SCHEMA_1: Unreadable =
+    Unreadable("a manifest of schema 2: this one has schema 1, so build and push the image again");
+pub(crate) const NO_PLATFORMS: Unreadable = Unreadable("an index that names its platforms, which are not known");
+
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct ManifestJson {
+    schema_version: Option<Value>,
     manifests: Option<Vec<Descriptor>>,
     config: Option<Descriptor>,
 }
@@ -73,9 +81,17 @@ impl Manifest {
             return Ok(Self::Index(platforms.filter(Platform::is_known).collect()));
         }
         match json.config {
+            None if json.schema_version.is_some_and(|version| version == 1) => Err(SCHEMA_1),
             Some(config) if is_digest(&config.digest) => Ok(Self::Single { config: config.digest }),
             _ => Err(NOT_MANIFEST),
         }
+    }
+}
+
+impl Unreadable {
+    /// True if it is of the image's author, and not what another server returned.
+    pub(crate) fn is_of_image(&self) -> bool {
+        [SCHEMA_1, NO_PLATFORMS].contains(self)
     }
 }
 
@@ -90,17 +106,29 @@ impl Platform {
         ![&self.os, &self.architecture].iter().any(|text| text.is_empty() || *text == "unknown")
     }
 
-    /// True if an image for this platform is one for `wanted`: a variant counts only if one is asked for, and `arm64` is
-    /// `arm64/v8`.
+    /// True if an image for this platform is one for `wanted`. A variant counts only if one is asked for.
     pub(crate) fn satisfies(&self, wanted: &Self) -> bool {
-        let variant = wanted.significant_variant();
-        self.os == wanted.os
-            && self.architecture == wanted.architecture
-            && (variant.is_empty() || variant == self.significant_variant())
+        let any_arm = wanted.architecture == "arm" && wanted.variant.is_empty();
+        let (own, wanted) = (self.normalized(), wanted.normalized());
+        let is_variant = any_arm || wanted.variant.is_empty() || own.variant == wanted.variant;
+        own.os == wanted.os && own.architecture == wanted.architecture && is_variant
     }
 
-    fn significant_variant(&self) -> &str {
-        if self.architecture == "arm64" && self.variant == "v8" { "" } else { &self.variant }
+    /// As containerd names it (its module *platforms*): without aliases, and without the variant that an architecture has anyway.
+    fn normalized(&self) -> Self {
+        let (architecture, variant) = match (self.architecture.as_str(), self.variant.as_str()) {
+            ("i386", _) => ("386", ""),
+            ("x86_64" | "x86-64" | "amd64", "v1") => ("amd64", ""),
+            ("x86_64" | "x86-64", variant) => ("amd64", variant),
+            ("aarch64" | "arm64", "8" | "v8") => ("arm64", ""),
+            ("aarch64", variant) => ("arm64", variant),
+            ("armhf", _) | ("arm", "" | "7") => ("arm", "v7"),
+            ("armel", _) | ("arm", "6") => ("arm", "v6"),
+            ("arm", "5") => ("arm", "v5"),
+            ("arm", "8") => ("arm", "v8"),
+            other => other,
+        };
+        Self { os: self.os.clone(), architecture: architecture.to_owned(), variant: variant.to_owned() }
     }
 }
 
@@ -111,14 +139,10 @@ impl FromStr for Platform {
         let lower = text.trim().to_ascii_lowercase();
         let pattern = whole("([0-9_a-z.-]+)/([0-9_a-z.-]+)(|/[0-9_a-z.-]+)");
         let [os, architecture, variant] = groups(&pattern, &lower).ok_or_else(|| NotPlatform(text.to_owned()))?;
-        // As docker normalizes what `uname -m` says.
-        let architecture = match architecture {
-            "x86_64" | "x86-64" => "amd64",
-            "aarch64" => "arm64",
-            other => other,
-        };
         let [os, architecture, variant] = [os, architecture, variant.trim_start_matches('/')].map(str::to_owned);
-        Ok(Self { os, architecture, variant })
+        let written = Self { os, architecture, variant };
+        let normalized = written.normalized();
+        Ok(if normalized.architecture == written.architecture { written } else { normalized })
     }
 }
 
@@ -185,6 +209,7 @@ mod tests {
             "[]",
             "null",
             r#"{"errors":[{"code":"UNKNOWN"}]}"#,
+            r#"{"schemaVersion":"x"}"#,
             r#"{"config":{"digest":"x"}}"#,
             r#"{"config":{"digest":"../../etc"}}"#,
             r#"{"manifests":null}"#,
@@ -197,6 +222,13 @@ mod tests {
     }
 
     #[test]
+    fn schema_1_is_named() {
+        let body =
+            br#"{"schemaVersion":1,"name":"acme/fn","tag":"1","architecture":"amd64","fsLayers":[],"history":[]}"#;
+        assert_eq!(Manifest::read(body), Err(SCHEMA_1));
+    }
+
+    #[test]
     fn configuration_names_the_platform() {
         let config = br#"{"architecture":"arm","os":"linux","variant":"v7","rootfs":{}}"#;
         assert_eq!(Platform::of_config(config), Ok(platform("linux/arm/v7")));
@@ -204,10 +236,11 @@ mod tests {
     }
 
     #[test]
-    fn variants_count_only_if_asked_for_and_arm64_is_v8() {
+    fn platforms_are_compared_as_containerd_does() {
         for (has, wanted, expected) in [
             ("linux/amd64", "linux/amd64", true),
             ("linux/amd64", "linux/x86_64", true),
+            ("linux/aarch64", "linux/arm64", true),
             ("linux/amd64", "linux/arm64", false),
             ("windows/amd64", "linux/amd64", false),
             ("linux/arm64", "linux/arm64/v8", true),
@@ -217,9 +250,21 @@ mod tests {
             ("linux/arm64", "linux/arm64/v9", false),
             ("linux/arm/v7", "linux/arm", true),
             ("linux/arm/v6", "linux/arm/v7", false),
-            ("linux/arm", "linux/arm/v7", false),
+            ("linux/arm", "linux/arm/v7", true),
+            ("linux/arm", "linux/arm/v6", false),
+            ("linux/arm/v6", "linux/arm", true),
+            ("linux/arm/7", "linux/armhf", true),
+            ("linux/arm/v7", "linux/armel", false),
+            ("linux/amd64", "linux/amd64/v1", true),
+            ("linux/amd64/v2", "linux/x86-64", true),
+            ("linux/amd64", "linux/amd64/v2", false),
+            ("linux/arm64", "linux/arm64/8", true),
+            ("linux/386", "linux/i386", true),
         ] {
-            assert_eq!(platform(has).satisfies(&platform(wanted)), expected, "{has} for {wanted}");
+            let [os, architecture, variant] =
+                format!("{has}/").splitn(3, '/').map(str::to_owned).collect::<Vec<_>>().try_into().unwrap();
+            let has = Platform { os, architecture, variant: variant.trim_end_matches('/').to_owned() };
+            assert_eq!(has.satisfies(&platform(wanted)), expected, "{has} for {wanted}");
         }
     }
 

@@ -82,6 +82,7 @@ impl LookUp<'_, '_> {
             }
         };
         match manifest {
+            Manifest::Index(platforms) if platforms.is_empty() => Err(self.unreadable(&manifest::NO_PLATFORMS)),
             Manifest::Index(platforms) => Ok(platforms),
             Manifest::Single { config: digest } => {
                 let config = self.whole(self.blob(&digest).await?)?;
@@ -159,7 +160,8 @@ impl LookUp<'_, '_> {
     }
 
     fn unreadable(&self, error: &Unreadable) -> Diagnostic {
-        self.about(denied(error.to_string()).with_hint(explain::ANOTHER_SERVER))
+        let hint = (!error.is_of_image()).then(|| explain::ANOTHER_SERVER.to_owned());
+        self.about(Diagnostic { hint, ..denied(error.to_string()) })
     }
 
     /// The body of a success, if it was read to its end.

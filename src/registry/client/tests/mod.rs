@@ -457,6 +457,17 @@ fn platform_of_a_single_manifest_is_in_its_configuration_which_is_fetched_withou
 }
 
 #[test]
+fn platforms_that_an_index_does_not_name_are_not_known() {
+    const INDEX: &[u8] = br#"{"schemaVersion":2,"manifests":[{"digest":"sha256:1","size":1}]}"#;
+    let registry =
+        Registry::start(|_, _| (200, vec![("docker-content-digest", manifest::sha256(INDEX))], INDEX.to_vec()));
+    let problem = registry.look_up(":1", None, true).unwrap_err();
+    assert_eq!((problem.failure, problem.hint), (Failure::Permission, None));
+    assert!(problem.message.ends_with("an index that names its platforms, which are not known"), "{}", problem.message);
+    assert!(registry.look_up(":1", None, false).is_ok());
+}
+
+#[test]
 fn manifest_that_is_not_what_its_digest_says_is_refused() {
     let registry = Registry::start(|request, _| match request.method.as_str() {
         "HEAD" => manifest(),
