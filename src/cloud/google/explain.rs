@@ -24,7 +24,8 @@ pub(super) fn sts(provider: &WorkloadIdentityProvider, step: &Step<'_>, error: &
     };
     match error.code.as_str() {
         "invalid_grant" if says("audience") => step.with_audiences(format!(
-            "the provider `{id}` does not allow the token's audience; this command allows it:\n{}\nthe token has\n{}",
+            "the provider `{id}` does not allow the token's audience; this command allows it:\n{}\n\
+             it replaces the audiences that are there: to keep them, add them with commas\nthe token has\n{}",
             update(&audience_flag(step)),
             step.claims()
         )),
@@ -44,8 +45,11 @@ pub(super) fn sts(provider: &WorkloadIdentityProvider, step: &Step<'_>, error: &
             create_provider(provider, step)
         ),
         "unauthorized_client" => format!(
-            "the provider's attribute condition does not admit this step; for this repository it is:\n{}\n{DELAY}",
-            update(&condition_flag(step))
+            "the provider's attribute condition does not admit this step; for this repository it is:\n{}\n\
+             it replaces the condition that is there: to keep other repositories, write\n  \
+             --attribute-condition=\"assertion.repositoryUuid in ['{}','{{OTHER_UUID}}']\"\n{DELAY}",
+            update(&condition_flag(step)),
+            step.repository()
         ),
         "invalid_request" if says("subject_token") => {
             "the step has no token: give it `oidc: true`, and leave `BITBUCKET_STEP_OIDC_TOKEN` out of `variables:`"
@@ -73,10 +77,10 @@ pub(super) fn service_account(
     error: &CloudError,
 ) -> String {
     if error.code == "SERVICE_DISABLED" || error.message.contains("has not been used in project") {
-        let project = account.project();
+        let project = account.project().map(|project| format!(" --project={project}")).unwrap_or_default();
         return format!(
-            "the IAM Service Account Credentials API is not enabled; this command enables it:\n\
-             gcloud services enable iamcredentials.googleapis.com --project={project}\n{DELAY}"
+            "the IAM Service Account Credentials API is not enabled in the account's project; this command enables it:\n\
+             gcloud services enable iamcredentials.googleapis.com{project}\n{DELAY}"
         );
     }
     format!(
@@ -235,6 +239,7 @@ mod tests {
         the provider `acme` does not allow the token's audience; this command allows it:
         gcloud iam workload-identity-pools providers update-oidc acme --workload-identity-pool=bitbucket --location=global --project=123456 \
           --allowed-audiences='ari:cloud:bitbucket::workspace/8d1cb6a4-6f0e-4a2f-9b7e-d1f1a0c3b5e7'
+        it replaces the audiences that are there: to keep them, add them with commas
         the token has
           iss: https://api.bitbucket.org/2.0/workspaces/acme/pipelines-config/identity/oidc
           aud: ari:cloud:bitbucket::workspace/8d1cb6a4-6f0e-4a2f-9b7e-d1f1a0c3b5e7
@@ -255,6 +260,8 @@ mod tests {
         the provider's attribute condition does not admit this step; for this repository it is:
         gcloud iam workload-identity-pools providers update-oidc acme --workload-identity-pool=bitbucket --location=global --project=123456 \
           --attribute-condition="assertion.repositoryUuid=='{3b1f7d52-0d8c-4c3c-9f0a-0f9a3f1c2d11}'"
+        it replaces the condition that is there: to keep other repositories, write
+          --attribute-condition="assertion.repositoryUuid in ['{3b1f7d52-0d8c-4c3c-9f0a-0f9a3f1c2d11}','{OTHER_UUID}']"
         changes of IAM take up to 5 minutes
         "#);
     }
@@ -324,7 +331,7 @@ mod tests {
         changes of IAM take up to 5 minutes
         ");
         insta::assert_snapshot!(text("SERVICE_DISABLED", "IAM Service Account Credentials API has not been used in project 1 before or it is disabled."), @"
-        the IAM Service Account Credentials API is not enabled; this command enables it:
+        the IAM Service Account Credentials API is not enabled in the account's project; this command enables it:
         gcloud services enable iamcredentials.googleapis.com --project=proj
         changes of IAM take up to 5 minutes
         ");

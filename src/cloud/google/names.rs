@@ -90,10 +90,14 @@ impl ServiceAccount {
         if is_email { Ok(Self(text.to_owned())) } else { Err(NotServiceAccount(text.to_owned())) }
     }
 
-    /// The id of the project that it belongs to, as its address has it.
-    pub(super) fn project(&self) -> &str {
-        let domain = self.0.split_once('@').map_or("", |(_, domain)| domain);
-        domain.split('.').next().unwrap_or_default()
+    /// The id of the project that it belongs to, if its address has it: that of Compute Engine has only its number.
+    pub(super) fn project(&self) -> Option<&str> {
+        let (name, domain) = self.0.split_once('@')?;
+        if domain == "appspot.gserviceaccount.com" {
+            Some(name)
+        } else {
+            domain.strip_suffix(".iam.gserviceaccount.com")
+        }
     }
 }
 
@@ -165,6 +169,13 @@ mod tests {
         assert!(ServiceAccount::parse("ci@my-project.iam.gserviceaccount.com").is_ok());
         for text in ["", "ci", "@x", "ci@", "a/b@c.d", "a:b@c.d", "a@b@c"] {
             assert!(ServiceAccount::parse(text).is_err(), "{text}");
+        }
+        for (email, project) in [
+            ("ci@my-project.iam.gserviceaccount.com", Some("my-project")),
+            ("my-app@appspot.gserviceaccount.com", Some("my-app")),
+            ("123-compute@developer.gserviceaccount.com", None),
+        ] {
+            assert_eq!(ServiceAccount::parse(email).unwrap().project(), project, "{email}");
         }
     }
 }
