@@ -403,10 +403,14 @@ fn file_that_leads_out_of_the_clone_or_holds_no_value_is_an_error() {
     let outside = tempfile::tempdir().expect("cannot create directory");
     let secret = outside.path().join("secret");
     std::fs::write(&secret, "s3cr3t-of-the-step").expect("cannot write file");
-    let pipe = || deploy(&gateway).file("null", "null\n").file("none", "None").file("name", "$DB_PASSWORD\n");
+    let pipe = || {
+        deploy(&gateway).file("null", "null\n").file("none", "None").file("name", "$DB_PASSWORD\n").file("sub/x", "")
+    };
     for (path, says) in [
         ("link", "`tls.key`: `link` is a link out of the clone directory: copy the file into it"),
         ("./dir/secret", "`tls.key`: `./dir/secret` is a link out of the clone directory"),
+        ("sub/../link", "`tls.key`: `sub/../link` is a link out of the clone directory"),
+        ("./sub/../dir/secret", "`tls.key`: `./sub/../dir/secret` is a link out of the clone directory"),
         ("null", "`tls.key`: `null` has only a text such as `null` or `$NAME`, which scripts write for a value"),
         ("none", "`tls.key`: `none` has only a text such as `null`"),
         ("name", "`tls.key`: `name` has only a text such as `null`"),

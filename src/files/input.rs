@@ -35,8 +35,12 @@ pub(crate) fn find(path: &str, clone_dir: Option<&Path>) -> Result<(PathBuf, Pat
 pub(crate) fn find_to_send(path: &str, clone_dir: Option<&Path>) -> Result<PathBuf, Error> {
     let (found, base) = find(path, clone_dir)?;
     let Some(clone_dir) = clone_dir else { return Ok(found) };
-    let is_named_inside = Path::new(path).starts_with(clone_dir)
-        || Path::new(path).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+    // As it is written, without links: `a/../link` is `link`.
+    let written = |path: &Path| without_dots(&std::path::absolute(path).ok()?);
+    let name = written(&found);
+    let is_within =
+        |directory: &Path| name.as_ref().zip(written(directory)).is_some_and(|(name, outer)| name.starts_with(outer));
+    let is_named_inside = is_within(clone_dir) || Path::new(path).is_relative() && is_within(&base);
     if is_named_inside && ![&base, clone_dir].into_iter().any(|directory| is_below(&found, directory)) {
         return Err(Error::Outside { path: path.to_owned() });
     }
@@ -46,6 +50,21 @@ pub(crate) fn find_to_send(path: &str, clone_dir: Option<&Path>) -> Result<PathB
 /// True if a path is in a directory, links followed.
 pub(crate) fn is_below(path: &Path, directory: &Path) -> bool {
     path.canonicalize().is_ok_and(|path| directory.canonicalize().is_ok_and(|directory| path.starts_with(directory)))
+}
+
+/// A path without `.` and `..`, links not followed; `None` if it leads out of where it starts.
+pub(crate) fn without_dots(path: &Path) -> Option<PathBuf> {
+    let mut clean = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                clean.pop().then_some(())?;
+            }
+            part => clean.push(part),
+        }
+    }
+    Some(clean)
 }
 
 /// Opens a regular file; a pipe or a device could be endless.

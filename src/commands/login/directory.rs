@@ -10,11 +10,10 @@ use glob::{MatchOptions, Pattern};
 use serde_json::{Map, Value, json};
 
 use crate::cloud::RegistryLogin;
-use crate::commands::prepare::without_dots;
 use crate::console::log::{self, quote, whole_or_length};
 use crate::diagnostic::{Diagnostic, Failure};
 use crate::files::atomic::{self, Attributes};
-use crate::files::input;
+use crate::files::input::{self, without_dots};
 use crate::function::image::Host;
 
 const CONFIG: &str = "config.json";

@@ -22,7 +22,7 @@ use crate::shutdown::Shutdown;
 use crate::stack::Function;
 use crate::text::count;
 pub(crate) use secrets::WantedSecret;
-pub(crate) use stack_file::{Loaded, STACK_FILES, without_dots};
+pub(crate) use stack_file::{Loaded, STACK_FILES};
 
 /// One run of the pipe: its variables, and what is wrong with them and with the files that they name.
 pub(crate) struct Preparation<'a> {

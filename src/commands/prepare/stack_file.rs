@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use url::Url;
@@ -13,7 +13,7 @@ use super::{Preparation, Rejected};
 use crate::config::{self, Credentials, Deploy, Selection, TagFormat, Task};
 use crate::console::log::{self, quote};
 use crate::diagnostic::{Diagnostic, Explain as _, Severity};
-use crate::files::input;
+use crate::files::input::{self, without_dots};
 use crate::function::FunctionName;
 use crate::function::image::Reference;
 use crate::gateway::Gateway;
@@ -240,21 +240,6 @@ impl Preparation<'_> {
     }
 }
 
-/// A path without `.` and `..`, links not followed; `None` if it leads out of where it starts.
-pub(crate) fn without_dots(path: &Path) -> Option<PathBuf> {
-    let mut clean = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::CurDir => {}
-            Component::ParentDir => {
-                clean.pop().then_some(())?;
-            }
-            part => clean.push(part),
-        }
-    }
-    Some(clean)
-}
-
 /// The stack files of a run.
 #[derive(Default)]
 pub(crate) struct Loaded {
@@ -296,7 +281,7 @@ impl Loaded {
             let name = function.name();
             let place = function.location.clone();
             // Two URLs may be shown in the same way.
-            let Some(first) = places.insert(name.resource(), place.clone()) else { return None };
+            let first = places.insert(name.resource(), place.clone())?;
             let hint =
                 "a function belongs to one stack file: remove one of the two, or give it another name or namespace";
             let message = format!("`{}` is in `{first}` too", quote(&name.to_string()));
