@@ -135,6 +135,7 @@ impl FunctionOutcome {
         match &left {
             Left::Untouched | Left::Undecided | Left::NotRolledBack => {}
             Left::Gone => problem.message.push_str("; the previous version is gone"),
+            Left::Leaving => problem.message.push_str("; the previous version is being deleted"),
             Left::Down => problem.message.push_str("; the previous version was replaced by one that does not run"),
             Left::Unknown => problem.message.push_str("; the previous version may be gone"),
             Left::Restored(image) => self.restored(image, &mut problem),

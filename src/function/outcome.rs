@@ -124,6 +124,8 @@ pub(crate) enum Left {
     /// A version that does not run, in the place of one that ran.
     Down,
     Gone,
+    /// It is being deleted.
+    Leaving,
     /// It is not known: what runs, or nothing.
     Unknown,
 }

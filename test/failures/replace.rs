@@ -79,8 +79,8 @@ fn function_not_deleted_within_the_timeout_is_named_in_the_last_line() {
     let started = Instant::now();
     let ran = replace(&gateway, pipe).var("WAIT_TIMEOUT", "1s").run().exits(1);
     assert!(started.elapsed() >= Duration::from_secs(1));
-    assert!(last_line(&ran.log).contains("`f`"), "{}", ran.log);
-    assert!(last_line(&ran.log).contains("gone"), "{}", ran.log);
+    assert_eq!(last_line(&ran.log), "✖ 1 of 1 function not deployed; will be gone and must be redeployed: `f`");
+    ran.says("; the previous version is being deleted\n");
 }
 
 #[test]
@@ -111,6 +111,15 @@ fn deletion_reported_as_failed_is_not_forgotten_if_the_create_is_rejected() {
             assert_eq!(is_named, wait == "false", "{}", ran.log);
         }
     }
+}
+
+#[test]
+fn creation_without_a_response_is_open() {
+    let (gateway, pipe) = against(Flavour::Enterprise);
+    gateway.fault(Fault::on("POST", "/system/functions").processed().status(504).header("Retry-After", "0"));
+    let ran = replace(&gateway, pipe).var("WAIT_TIMEOUT", "500ms").run().exits(1);
+    assert_eq!(last_line(&ran.log), "✖ 1 of 1 function not known to be deployed");
+    assert_eq!(image(&gateway, "f"), "example/f:2");
 }
 
 #[test]

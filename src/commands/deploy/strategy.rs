@@ -175,11 +175,11 @@ impl Deployer<'_> {
     }
 
     /// The state after a deletion that may have been carried out, and a creation that failed.
-    async fn left_by_deletion(&self, wanted: &WantedFunction<'_>) -> Left {
+    async fn left_by_deletion(&self, wanted: &WantedFunction<'_>, error: &Error) -> Left {
         match self.session.gateway.get(wanted.target, Repeat::Always).await {
             Ok(None) => self.restore(wanted).await,
             // What is reported may be an old one that is still being deleted.
-            Ok(Some(status)) if self.is_image_of(wanted, &status) => Left::Untouched,
+            Ok(Some(status)) if self.is_image_of(wanted, &status) => left_by(error),
             Ok(Some(_)) => Left::Unknown,
             Err(_) => match self.restore(wanted).await {
                 Left::Gone => Left::Unknown,
@@ -207,7 +207,7 @@ impl Deployer<'_> {
                 Err(failed) => {
                     // It was there before: something removed it meanwhile, and that may have been this run.
                     let was_there = matches!(wanted.before, Some(Ok(Some(_))));
-                    let left = if was_there { self.left_by_deletion(wanted).await } else { failed.left };
+                    let left = if was_there { self.left_by_deletion(wanted, &failed.error).await } else { failed.left };
                     return Err(Failed { left, ..failed });
                 }
             },
@@ -223,8 +223,12 @@ impl Deployer<'_> {
             (Uncreated::Stopped(error), _) => (error, Left::Unknown),
             // Nothing says that it was ever deleted.
             (Uncreated::Exists(last), Some(error)) if !last.says_being_deleted() => (error, Left::Untouched),
-            (Uncreated::Exists(error), _) => (error, Left::Gone),
-            (Uncreated::Refused(error), _) => (error, self.left_by_deletion(wanted).await),
+            (Uncreated::Exists(error), _) if error.says_being_deleted() => (error, Left::Leaving),
+            (Uncreated::Exists(error), _) => (error, Left::Unknown),
+            (Uncreated::Refused(error), _) => {
+                let left = self.left_by_deletion(wanted, &error).await;
+                (error, left)
+            }
         };
         // What was not there cannot be lost.
         let left = if matches!(wanted.before, Some(Ok(None))) { Left::Untouched } else { left };
@@ -303,8 +307,9 @@ impl Deployer<'_> {
         let previous = redeployment(wanted.target, status).to_json();
         match self.session.gateway.create(wanted.target, previous).await {
             Ok(Creation::Accepted) => Left::Restored(status.spec.image.clone()),
-            Ok(Creation::Exists { error, .. }) if error.says_being_deleted() => Left::Gone,
+            Ok(Creation::Exists { error, .. }) if error.says_being_deleted() => Left::Leaving,
             Ok(Creation::Exists { .. }) => Left::Untouched,
+            Err(error) if error.may_be_under_way() => Left::Unknown,
             Err(_) => Left::Gone,
         }
     }

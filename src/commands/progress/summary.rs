@@ -87,8 +87,9 @@ fn short(image: &str) -> String {
 }
 
 /// The words of the last line for functions that are not left as they were.
-const LEFT: [(Left, &str); 4] = [
+const LEFT: [(Left, &str); 5] = [
     (Left::Gone, "gone and must be redeployed"),
+    (Left::Leaving, "will be gone and must be redeployed"),
     (Left::Down, "no longer running and must be redeployed"),
     (Left::Unknown, "may be gone"),
     (Left::NotRolledBack, "the rollback failed"),
