@@ -1,5 +1,6 @@
 //! `COMMAND: deploy`: the functions of a stack file, side by side.
 
+mod early;
 mod provider_hints;
 mod readiness;
 mod rollback;
@@ -11,6 +12,7 @@ use std::collections::BTreeSet;
 
 use crate::commands::calls::{Payload, open_payload};
 use crate::commands::concurrent::{self, Failed, each};
+use crate::commands::deploy::early::EarlyLooks;
 use crate::commands::deploy::rollback::{Before, Rollback};
 use crate::commands::deploy::strategy::{Deployer, WantedFunction};
 use crate::commands::deploy::verify::Verifier;
@@ -137,13 +139,15 @@ impl Deployer<'_> {
             outcome.functions = begun(self.session.gateway, functions);
             return Ok(());
         }
-        outcome.functions = self.each(functions, &before.readings).await;
-        if let Some(limit) = self.deploy.wait {
-            // A rollback must not depend on an assumption, unless the calls of `VERIFY` decide.
-            let may_assume = !self.deploy.rollback || self.deploy.verify.is_some();
-            let waiter = Waiter { session: self.session, limit, may_assume, reported: before.reported };
+        // A rollback must not depend on an assumption, unless the calls of `VERIFY` decide.
+        let may_assume = !self.deploy.rollback || self.deploy.verify.is_some();
+        let waiter = self.deploy.wait;
+        let waiter = waiter.map(|limit| Waiter { session: self.session, limit, may_assume, reported: before.reported });
+        let early = EarlyLooks::new(waiter.as_ref(), functions, &before.readings);
+        outcome.functions = early.during(self.each(functions, &before.readings, &early)).await;
+        if let Some(waiter) = &waiter {
             let deployments: Vec<_> = functions.iter().map(|function| &function.deployment).collect();
-            waiter.wait(&mut outcome.functions, &deployments, &before.readings).await;
+            waiter.wait(&mut outcome.functions, &deployments, &before.readings, early.into_updated()).await;
             self.session.reporter.flush();
         }
         if let Some((verify, payload)) = self.deploy.verify.as_deref().zip(payload) {
@@ -235,21 +239,29 @@ impl Deployer<'_> {
         Ok(())
     }
 
-    async fn each(&self, functions: &[Function], before: &[StatusResult]) -> Vec<FunctionOutcome> {
+    async fn each(
+        &self,
+        functions: &[Function],
+        before: &[StatusResult],
+        early: &EarlyLooks<'_>,
+    ) -> Vec<FunctionOutcome> {
         let skips_unchanged = self.skips_unchanged(functions, before).await;
         let begun = begun(self.session.gateway, functions).into_iter();
         // Not every deploy reads what runs before it.
         let before = before.iter().map(Some).chain(std::iter::repeat(None));
-        each(&self.session, begun.zip(functions.iter().zip(before)), async |target, (function, before)| {
+        let given = functions.iter().zip(before).enumerate();
+        each(&self.session, begun.zip(given), async |target, (place, (function, before))| {
             if skips_unchanged && before.is_some_and(|before| runs(function, before)) {
                 return Ok(Action::Unchanged);
             }
             let wanted = WantedFunction { target, deployment: &function.deployment, before };
             let options = &self.deploy.selection.options;
-            self.one(&wanted).await.map_err(|failed| {
+            let action = self.one(&wanted).await.map_err(|failed| {
                 let hint = failed.error.provider_says().map(|text| provider_hints::advice(text, function, options));
                 Failed { hint, ..failed }
-            })
+            })?;
+            early.deployed(place, action).await;
+            Ok(action)
         })
         .await
     }

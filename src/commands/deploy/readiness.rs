@@ -2,6 +2,8 @@
 
 use tokio::time::{Duration, Instant};
 
+use crate::console::log;
+use crate::function::FunctionName;
 use crate::function::api::Status;
 use crate::function::image::is_same_image;
 use crate::function::outcome::Replicas;
@@ -73,6 +75,19 @@ impl ReadinessTracker {
     /// available, and the old one is not removed yet.
     pub(super) fn needs_dense_looks(&self) -> bool {
         matches!(self.rollout, Rollout::Kubernetes { .. }) && self.baseline.available > 0
+    }
+
+    /// Available of desired replicas.
+    pub(super) fn count(&self) -> String {
+        match &self.seen {
+            Some((Replicas { desired: 0, .. }, _)) => "scaled to zero, no replica".to_owned(),
+            Some((Replicas { desired, available }, _)) => format!("{available}/{desired}"),
+            None => "-".to_owned(),
+        }
+    }
+
+    pub(super) fn log_ready(&self, name: &FunctionName, took: Duration) {
+        tracing::info!("`{name}` is ready after {}: {} available", log::duration(took), self.count());
     }
 
     pub(super) fn may_be_assumed(&self) -> bool {

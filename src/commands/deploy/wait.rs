@@ -16,11 +16,14 @@
 //! A function with no desired replicas is scaled to zero, which counts as ready. faasd does not scale to zero when it deploys:
 //! there it is a process that has ended.
 
+use std::collections::BTreeMap;
+
 use futures_util::StreamExt as _;
 use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
 use tokio::time::{Duration, Instant, interval_at, sleep_until};
 
+use super::early::Updated;
 use super::readiness::{NONE, ReadinessTracker, Rollout, State, UNKNOWN};
 use super::verify::FunctionLogs;
 use crate::commands::concurrent::Session;
@@ -36,7 +39,7 @@ use crate::gateway::{Creation, Error};
 use crate::text::{count, list};
 
 /// How long looks are dense: in this time most updates have their first new replica.
-const DENSE: Duration = Duration::from_secs(15);
+pub(super) const DENSE: Duration = Duration::from_secs(15);
 /// How long replicas have to stay available if nothing else shows that they are new; at most half of `WAIT_TIMEOUT`.
 const SETTLE: Duration = DENSE;
 /// How long a process of faasd has to run; at most half of `WAIT_TIMEOUT`.
@@ -45,7 +48,7 @@ const LASTING: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(100);
 const PAUSE_MOST: Duration = Duration::from_secs(2);
 /// Dense rounds under way at once.
-const MOST_ROUNDS: usize = 16;
+pub(super) const MOST_ROUNDS: usize = 16;
 /// How long a function has to be missing to be created again: a status may lag behind its creation.
 const MISSING: Duration = Duration::from_millis(500);
 /// How often the log says what is still waited for.
@@ -68,20 +71,21 @@ pub(super) struct Waiter<'a> {
 
 impl Waiter<'_> {
     /// Waits for all functions that were deployed, and sets the result in their outcomes. `before` is what ran before the
-    /// deploy, and `deployments` what was sent, in the same order.
+    /// deploy, and `deployments` what was sent, in the same order; `early` is what was seen meanwhile.
     pub(super) async fn wait(
         &self,
         outcomes: &mut [FunctionOutcome],
         deployments: &[&Deployment],
         before: &[StatusResult],
+        early: Vec<Updated>,
     ) {
         let started = Instant::now();
-        let provider = self.session.gateway.provider().await;
-        let mut waited = self.watched(provider, outcomes, deployments, before, started);
-        if waited.is_empty() {
+        let mut waited = self.watched(outcomes, deployments, before, early, started).await;
+        let left = open(&mut waited).count();
+        if left == 0 {
             return;
         }
-        let (functions, are) = (count(waited.len(), "function"), if waited.len() == 1 { "is" } else { "are" });
+        let (functions, are) = (count(left, "function"), if left == 1 { "is" } else { "are" });
         tracing::info!("waiting until {functions} {are} ready, at most {}", log::duration(self.limit));
         self.watch(&mut waited, started).await;
         warn_of_assumed(&waited, self.settle());
@@ -158,38 +162,57 @@ impl Waiter<'_> {
         SETTLE.min(self.limit / 2)
     }
 
-    /// The functions that were deployed, with the replicas of the previous version.
-    fn watched<'o>(
+    /// What is known of a function that was deployed, before any look at it.
+    pub(super) async fn tracker(
+        &self,
+        action: Action,
+        deployment: &Deployment,
+        before: Option<&StatusResult>,
+    ) -> ReadinessTracker {
+        let old = match (action, before) {
+            (Action::Created | Action::Replaced | Action::Unchanged, _) => NONE,
+            (_, Some(Ok(Some(status)))) => Replicas::from(status),
+            _ => UNKNOWN,
+        };
+        // An update that changes nothing may replace no replica.
+        let is_unchanged = matches!(before, Some(Ok(Some(status))) if self.reported.is_complete()
+            && self.reported.differences(status, deployment).is_empty());
+        let rollout = match self.session.gateway.provider().await {
+            Provider::Faasd => Rollout::Faasd { lasting: LASTING.min(self.limit / 2) },
+            provider => Rollout::Kubernetes {
+                settle: (self.may_assume || is_unchanged).then(|| self.settle()),
+                scales_to_zero: provider != Provider::Unknown,
+            },
+        };
+        ReadinessTracker::new(&deployment.image, old, rollout)
+    }
+
+    /// The functions that were deployed, with what was seen of them.
+    async fn watched<'o>(
         &'o self,
-        provider: Provider,
         outcomes: &'o mut [FunctionOutcome],
         deployments: &[&'o Deployment],
         before: &[StatusResult],
+        early: Vec<Updated>,
         started: Instant,
     ) -> Vec<Waited<'o>> {
-        let all = outcomes.iter_mut().zip(deployments).enumerate();
-        let deployed = all.filter(|(_, (outcome, _))| outcome.problem.is_none());
-        let watched = deployed.map(|(index, (outcome, deployment))| {
-            let before = before.get(index);
-            let old = match (outcome.action, before) {
-                (Action::Created | Action::Replaced | Action::Unchanged, _) => NONE,
-                (_, Some(Ok(Some(status)))) => Replicas::from(status),
-                _ => UNKNOWN,
+        let mut early: BTreeMap<usize, Updated> = early.into_iter().map(|updated| (updated.place, updated)).collect();
+        let mut watched = Vec::new();
+        for (place, (outcome, deployment)) in outcomes.iter_mut().zip(deployments).enumerate() {
+            if outcome.problem.is_some() {
+                continue;
+            }
+            let (tracker, started, ready_after) = match early.remove(&place) {
+                Some(Updated { tracker, since, ready_after, .. }) => (tracker, since, ready_after),
+                None => (self.tracker(outcome.action, deployment, before.get(place)).await, started, None),
             };
-            // An update that changes nothing may replace no replica.
-            let is_unchanged = matches!(before, Some(Ok(Some(status))) if self.reported.is_complete()
-                && self.reported.differences(status, deployment).is_empty());
-            let platform = match provider {
-                Provider::Faasd => Rollout::Faasd { lasting: LASTING.min(self.limit / 2) },
-                _ => Rollout::Kubernetes {
-                    settle: (self.may_assume || is_unchanged).then(|| self.settle()),
-                    scales_to_zero: provider != Provider::Unknown,
-                },
-            };
-            let tracker = ReadinessTracker::new(outcome.image.as_deref().unwrap_or_default(), old, platform);
-            Waited::new(outcome, deployment, tracker, started, self.session.reporter)
-        });
-        watched.collect()
+            let mut function = Waited::new(outcome, deployment, tracker, started, self.session.reporter);
+            if let Some(took) = ready_after {
+                function.set_after(Some(true), took);
+            }
+            watched.push(function);
+        }
+        watched
     }
 }
 
@@ -226,7 +249,7 @@ fn warn_of_assumed(waited: &[Waited<'_>], settle: Duration) {
 /// `still waiting for 2 functions, 10 s of 5 min: a 0/1, b 1/2`.
 fn progress(waited: &[Waited<'_>], elapsed: Duration, limit: Duration) -> String {
     let open: Vec<_> = waited.iter().filter(|function| !function.is_done).collect();
-    let named = open.iter().map(|function| format!("`{}` {}", function.outcome.function, function.count()));
+    let named = open.iter().map(|function| format!("`{}` {}", function.outcome.function, function.tracker.count()));
     let named = list(named, MOST_NAMED);
     format!(
         "still waiting for {}, {} of {}: {named} available",
@@ -286,8 +309,7 @@ impl<'a> Waited<'a> {
                     State::Waiting => {}
                     State::Ready => {
                         self.set(Some(true));
-                        let (name, took) = (&self.outcome.function, log::duration(self.started.elapsed()));
-                        tracing::info!("`{name}` is ready after {took}: {} available", self.count());
+                        self.tracker.log_ready(&self.outcome.function, self.started.elapsed());
                     }
                     // The warning of all that are assumed names it.
                     State::Assumed => {
@@ -318,10 +340,14 @@ impl<'a> Waited<'a> {
     }
 
     fn set(&mut self, ready: Option<bool>) {
+        self.set_after(ready, self.started.elapsed());
+    }
+
+    fn set_after(&mut self, ready: Option<bool>, took: Duration) {
         self.is_done = true;
         self.outcome.ready = ready;
         self.outcome.replicas = self.tracker.seen.as_ref().map(|(replicas, _)| *replicas);
-        self.outcome.duration += self.started.elapsed();
+        self.outcome.duration += took;
     }
 
     fn stop(&mut self, failure: Failure) {
@@ -368,15 +394,6 @@ impl<'a> Waited<'a> {
                 self.fail(Some(false), &format!("deployed, but then removed by something else, and {again}"), &error);
                 self.outcome.left = if is_open { Left::Unknown } else { Left::Gone };
             }
-        }
-    }
-
-    /// Available of desired replicas.
-    fn count(&self) -> String {
-        match &self.tracker.seen {
-            Some((Replicas { desired: 0, .. }, _)) => "scaled to zero, no replica".to_owned(),
-            Some((Replicas { desired, available }, _)) => format!("{available}/{desired}"),
-            None => "-".to_owned(),
         }
     }
 
