@@ -8,7 +8,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio::time::{Duration, Instant, sleep_until};
 
-use super::readiness::{ReadinessTracker, State};
+use super::readiness::{State, Updated};
 use super::wait::{DENSE, MOST_ROUNDS, Waiter};
 use crate::function::FunctionName;
 use crate::function::outcome::Action;
@@ -19,16 +19,6 @@ use crate::stack::Function;
 const IDLE: Duration = Duration::from_millis(25);
 /// After a round of which nothing could be read.
 const PAUSE: Duration = Duration::from_secs(1);
-
-/// An update that was accepted, and what was seen of it so far.
-pub(super) struct Updated {
-    /// The function's place in the run.
-    pub(super) place: usize,
-    pub(super) since: Instant,
-    pub(super) tracker: ReadinessTracker,
-    /// How long after the update it was ready, if it is.
-    pub(super) ready_after: Option<Duration>,
-}
 
 pub(super) struct EarlyLooks<'a> {
     waiter: Option<&'a Waiter<'a>>,

@@ -65,6 +65,16 @@ pub(super) struct ReadinessTracker {
     pub(super) seen: Option<(Replicas, String)>,
 }
 
+/// An update that was accepted while others are still deployed, and what was seen of it so far.
+pub(super) struct Updated {
+    /// The function's place in the run.
+    pub(super) place: usize,
+    pub(super) since: Instant,
+    pub(super) tracker: ReadinessTracker,
+    /// How long after the update it was ready, if it is.
+    pub(super) ready_after: Option<Duration>,
+}
+
 impl ReadinessTracker {
     pub(super) fn new(image: &str, baseline: Replicas, rollout: Rollout) -> Self {
         let image = image.to_owned();

@@ -23,8 +23,7 @@ use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
 use tokio::time::{Duration, Instant, interval_at, sleep_until};
 
-use super::early::Updated;
-use super::readiness::{NONE, ReadinessTracker, Rollout, State, UNKNOWN};
+use super::readiness::{NONE, ReadinessTracker, Rollout, State, UNKNOWN, Updated};
 use super::verify::FunctionLogs;
 use crate::commands::concurrent::Session;
 use crate::commands::progress::Reporter;

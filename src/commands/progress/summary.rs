@@ -117,9 +117,10 @@ fn counts(outcome: &Outcome, done: &str) -> String {
     let (asked, pruned): (Vec<_>, Vec<_>) = outcome.functions.iter().partition(|function| function.place.is_some());
     let number = |is: fn(&FunctionOutcome) -> bool| asked.iter().filter(|function| is(function)).count();
     let missing = number(|function| matches!(function.action, Action::Failed | Action::NotStarted));
-    let undecided = number(|function| {
+    let is_undecided = |function: &FunctionOutcome| {
         function.action == Action::Failed && matches!(function.left, Left::Undecided | Left::Unknown)
-    });
+    };
+    let undecided = number(is_undecided);
     let restored = number(|function| function.action == Action::RolledBack);
     let absent = number(|function| function.action == Action::Absent);
     let unchanged = number(|function| function.action == Action::Unchanged);
@@ -127,6 +128,7 @@ fn counts(outcome: &Outcome, done: &str) -> String {
     let as_it_was = also(&[(unchanged, "unchanged"), (absent, "not found")]);
     let all = format!("{done} {}{as_it_was}", count(changed, "function"));
     let left = pruned.iter().filter(|function| function.problem.is_some()).count();
+    let open = pruned.iter().filter(|function| is_undecided(function)).count();
     let unready = asked.iter().filter(|function| function.action.is_current() && function.problem.is_some());
     let is_known = unready.clone().all(|function| function.ready == Some(false));
     let (unready, readiness) = (unready.count(), if is_known { "not ready" } else { "not known to be ready" });
@@ -138,8 +140,9 @@ fn counts(outcome: &Outcome, done: &str) -> String {
     let rolled_back = if is_why { "not ready and rolled back" } else { "rolled back" };
     let (head, mentioned) = match outcome.worst() {
         None => {
-            let pruned = also(&[(pruned.len(), "removed")]);
-            return format!("{all}{pruned} in {}", log::duration(outcome.duration));
+            let removed = pruned.iter().filter(|function| function.action == Action::Removed).count();
+            let removed = also(&[(removed, "removed")]);
+            return format!("{all}{removed} in {}", log::duration(outcome.duration));
         }
         Some(_) if outcome.functions.is_empty() => return format!("nothing was {done}"),
         Some(Failure::Terminated | Failure::Interrupted) => {
@@ -156,7 +159,12 @@ fn counts(outcome: &Outcome, done: &str) -> String {
         Some(_) => (format!("{all}, with errors"), 2),
     };
     let calls_failed = if calls == 1 { "`VERIFY` call failed" } else { "`VERIFY` calls failed" };
-    let more = [(unready, readiness), (restored, "rolled back"), (left, "not removed")];
+    let more = [
+        (unready, readiness),
+        (restored, "rolled back"),
+        (left - open, "not removed"),
+        (open, "not known to be removed"),
+    ];
     let is_failed = |resource: &&ResourceOutcome| resource.problem.is_some() || resource.action == Action::NotStarted;
     let failed = |resources: &[ResourceOutcome]| resources.iter().filter(is_failed).count();
     let resources = [
@@ -265,5 +273,13 @@ mod tests {
         ] {
             assert_eq!(summary(&functions(lefts), "deployed"), expected);
         }
+        // What the stack file no longer names has no place in it.
+        let mut pruned = functions(&[Left::Untouched, Left::Undecided]);
+        pruned.functions.iter_mut().for_each(|function| function.place = None);
+        assert_eq!(summary(&pruned, "deployed"), "deployed 0 functions, 1 not removed, 1 not known to be removed");
+        for (function, action) in pruned.functions.iter_mut().zip([Action::Absent, Action::Removed]) {
+            (function.action, function.problem, function.left) = (action, None, Left::Untouched);
+        }
+        assert_eq!(summary(&pruned, "deployed"), "deployed 0 functions, 1 removed in 0 ms");
     }
 }
