@@ -55,7 +55,7 @@ fn self_signed_certificate_must_match_exactly_and_be_valid() {
             ✖ nothing was deployed
 
             ERROR: POST /oauth/token at `https://[GATEWAY]`: the certificate is not for any host name
-              hint: a certificate needs a subject alternative name; with `openssl req -x509`: `-addext 'subjectAltName=DNS:127.0.0.1'`
+              hint: a certificate needs a subject alternative name; with `openssl req -x509`: `-addext 'subjectAltName=IP:127.0.0.1'`
             ✖ nothing was deployed
 
             ERROR: POST /oauth/token at `https://[GATEWAY]`: the certificate is self-signed and not trusted
