@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use super::MAX_PROBLEMS;
 use super::envsubst::{Replacement, Substituted};
-use super::yaml::SyntaxError;
+use super::yaml::{Document, SyntaxError};
 use crate::console::log::{quote, whole_or_length};
 use crate::console::redact;
 use crate::diagnostic::{Diagnostic, Severity};
@@ -217,9 +217,9 @@ impl SourceMap<'_> {
         self.explain(at, &near, Diagnostic { hint, ..Diagnostic::error(error.message) })
     }
 
-    /// One warning for each variable that has neither a value nor a default, and one for each expression whose value has line
-    /// breaks that YAML does not keep; but for what a deploy does not use.
-    pub(super) fn value_warnings(&self, unused: &[Range<usize>]) -> Vec<Found> {
+    /// One warning for each variable that has neither a value nor a default, and one for each expression whose value is not
+    /// what YAML makes of it; but for what a deploy does not use.
+    pub(super) fn value_warnings(&self, document: Option<&Document>, unused: &[Range<usize>]) -> Vec<Found> {
         let mut missing = BTreeMap::new();
         for name in self.used_replacements(unused).flat_map(|change| change.missing) {
             missing.entry(&self.file.source[name.clone()]).or_insert(name.start);
@@ -229,13 +229,35 @@ impl SourceMap<'_> {
             let warning = Diagnostic::warning(message).with_hint(pass_variables(&[name]));
             Found { causes: vec![name.to_owned()], ..self.file.problem(at..at + name.len(), warning) }
         });
-        let broken = self.used_replacements(unused).filter(Replacement::has_several_lines).map(|change| {
+        let broken = self.used_replacements(unused).filter_map(|change| {
             let expression = &self.file.source[change.source.clone()];
-            let message = format!("`{}` has several lines, and YAML does not keep its line breaks", quote(expression));
-            let warning = Diagnostic::warning(message).with_hint(SEVERAL_LINES);
-            Found { causes: vec![expression.to_owned()], ..self.file.problem(change.source, warning) }
+            let (what, hint) = if change.has_several_lines() {
+                ("has several lines, and YAML does not keep its line breaks", SEVERAL_LINES)
+            } else if document.is_some_and(|document| self.is_cut(document, &change))
+                && !unused.iter().any(|part| part.contains(&change.text.start))
+            {
+                ("has a `#`, where a comment of YAML begins: the rest is cut off", "write the expression in quotes")
+            } else if text::is_absent(change.value) && !expression.contains(change.value.trim()) {
+                let hint = "check the command that writes the variable";
+                ("is a word such as `null`, which scripts write for a value that is missing", hint)
+            } else {
+                return None;
+            };
+            let warning = Diagnostic::warning(format!("`{}` {what}", quote(expression))).with_hint(hint);
+            Some(Found { causes: vec![expression.to_owned()], ..self.file.problem(change.source, warning) })
         });
         unset.take(MAX_PROBLEMS).chain(broken.take(MAX_PROBLEMS)).collect()
+    }
+
+    /// True if a value is not read whole, since a `#` in it begins a comment.
+    fn is_cut(&self, document: &Document, change: &Replacement<'_>) -> bool {
+        let Some(end) = document.end_of_plain(change.text.start).filter(|_| change.value.contains('#')) else {
+            return false;
+        };
+        let rest = self.substituted.text.get(end..change.text.end).unwrap_or_default();
+        // The place of a value that is nothing is the colon of its name.
+        let gap = rest.bytes().take_while(|byte| b": \t".contains(byte)).count();
+        end + gap >= change.text.start && rest[gap..].starts_with('#')
     }
 
     /// The expressions that are not in these parts of the text.

@@ -239,7 +239,7 @@ fn read_into(found: &mut Findings, source: &Source, options: &Options, context: 
             if !found.has_errors() {
                 found.add(source_map.syntax_problem(error));
             }
-            found.extend(source_map.value_warnings(&[]));
+            found.extend(source_map.value_warnings(None, &[]));
             return None;
         }
     };
@@ -263,7 +263,7 @@ fn read_into(found: &mut Findings, source: &Source, options: &Options, context: 
     let (root, functions) = resolver.functions();
     let unused = resolver.unused();
     let named = resolver.named;
-    found.extend(source_map.value_warnings(&unused));
+    found.extend(source_map.value_warnings(Some(&document), &unused));
     if options.prune {
         found.extend(varying_names(source_map, &document, &root));
     }

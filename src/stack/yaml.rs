@@ -135,6 +135,13 @@ impl Document {
         start..end.unwrap_or(start)
     }
 
+    /// Where the plain scalar ends that begins last up to a place, in bytes of the text.
+    pub(super) fn end_of_plain(&self, at: usize) -> Option<usize> {
+        let after = self.nodes.partition_point(|node| node.written.start <= at);
+        let last = self.nodes.get(after.checked_sub(1)?)?;
+        (last.is_plain && matches!(last.kind, Kind::Scalar(_))).then_some(last.written.end)
+    }
+
     /// True if an alias refers to a node or to one within it.
     pub(super) fn has_alias(&self, id: NodeId) -> bool {
         let within = id..self.node(id).end;

@@ -163,3 +163,27 @@ fn templates_of_other_programs_are_named() {
         pipe(environment(&format!("      A: {value}"))).run().exits(0).does_not_say("WARNING: ");
     }
 }
+
+#[test]
+fn values_that_yaml_cuts_or_takes_for_nothing_are_named() {
+    let cut = "`${V}` has a `#`, where a comment of YAML begins: the rest is cut off";
+    for (value, line) in [("a #b", "A: ${V}"), ("#fff", "A: ${V}"), ("#fff", "A: x ${V} # c"), ("a #b", "A: x${V}y")] {
+        let ran = pipe(environment(&format!("      {line}"))).var("V", value).run().exits(0);
+        ran.says(&format!("WARNING: stack.yml:8:{}: {cut}", 7 + line.find('$').unwrap_or_default()));
+    }
+    for (value, line) in [
+        ("a #b", "A: '${V}'"),
+        ("#fff", "A: \"x ${V}\""),
+        ("a#b", "A: ${V}"),
+        ("a #b", "A: |\n        ${V}"),
+        ("a #b", "A: 1 # ${V}"),
+        ("a #b", "A: 1\n    build_args:\n      B: ${V}"),
+        ("null", "A: ${NONE:-null}"),
+    ] {
+        pipe(environment(&format!("      {line}"))).var("V", value).run().exits(0).does_not_say("WARNING: ");
+    }
+    let absent = "`${V}` is a word such as `null`, which scripts write for a value that is missing";
+    for value in ["null", "~", "undefined"] {
+        pipe(environment("      A: ${V}")).var("V", value).run().exits(0).says(absent);
+    }
+}
