@@ -289,6 +289,17 @@ fn variables_of_bitbucket_that_are_not_utf8_are_errors() {
 }
 
 #[test]
+fn secret_that_is_the_path_of_a_file_causes_a_warning() {
+    let says =
+        "WARNING: `SECRET_VALUES`: the value of `key` is the path of a file: for its content use `SECRET_FILES`\n";
+    let pipe = deploy().file("tls.key", "some-key");
+    for value in ["key=tls.key", "key=@tls.key"] {
+        pipe.run_with("SECRET_VALUES", value).exits(0).says(says);
+    }
+    pipe.run_with("SECRET_VALUES", "key=other.key").exits(0).does_not_say("WARNING: ");
+}
+
+#[test]
 fn whoami_names_secrets_that_no_function_uses() {
     let gateway = open();
     let stack = stack(&["echo"], "1") + "    secrets: [db-password]\n";

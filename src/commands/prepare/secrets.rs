@@ -64,6 +64,14 @@ impl Preparation<'_> {
         let tokens = Tokens::new(self.environment);
         let path = match &secret.source {
             SecretSource::Value(value) => {
+                let text = value.reveal().trim();
+                let path = input::find(text.strip_prefix('@').unwrap_or(text), self.config.places.clone_dir.as_deref());
+                if path.is_ok_and(|(path, _)| path.is_file()) {
+                    let name = whole_or_length(&secret.name);
+                    tracing::warn!(
+                        "`SECRET_VALUES`: the value of `{name}` is the path of a file: for its content use `SECRET_FILES`"
+                    );
+                }
                 return tokens.fault(value.reveal()).map_or_else(|| Ok(SecretValue::Text(value.clone())), Err);
             }
             SecretSource::File(path) => path,
