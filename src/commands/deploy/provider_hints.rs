@@ -1,5 +1,6 @@
 //! Remedies in the stack file for a deployment that the provider behind the gateway refused.
 
+use crate::commands::progress::FUNCTION_IS_AT;
 use crate::function::DEFAULT_NAMESPACE;
 use crate::stack::{Function, Options};
 
@@ -76,7 +77,7 @@ pub(super) fn advice(text: &str, function: &Function, options: &Options) -> Stri
     } else if let Some((_, field)) = FIELDS.iter().find(|(word, ..)| own.contains(word)) {
         format!("correct {}", at(field))
     } else {
-        format!("the function is at {}", function.location)
+        format!("{FUNCTION_IS_AT}{}", function.location)
     }
 }
 

@@ -18,6 +18,8 @@ pub(crate) use summary::{calls_table, summary};
 
 /// How many functions of a group are named; the table and the result have all.
 const MOST_NAMED: usize = 100;
+/// The start of a hint that says no more than where a function is, which a group of functions does not have.
+pub(crate) const FUNCTION_IS_AT: &str = "the function is at ";
 /// The longest line of names, in characters.
 const LINE: usize = 96;
 
@@ -178,7 +180,8 @@ fn group(problems: Vec<(FunctionName, Diagnostic)>) -> Vec<(Diagnostic, Vec<Func
     let merged = groups.into_iter().map(|((_, kind), (_, mut members))| {
         // They end in any order.
         members.sort_by(|(one, _), (other, _)| one.cmp(other));
-        let hint = members.iter().find_map(|(_, problem)| problem.hint.clone());
+        let is_of_all = |hint: &String| members.len() == 1 || !hint.starts_with(FUNCTION_IS_AT);
+        let hint = members.iter().find_map(|(_, problem)| problem.hint.clone()).filter(is_of_all);
         let is_same = members.iter().all(|(_, problem)| problem.message == members[0].1.message);
         let (functions, mut problems): (Vec<_>, Vec<_>) = members.into_iter().unzip();
         let first = Diagnostic { hint, ..problems.swap_remove(0) };
@@ -237,8 +240,8 @@ mod tests {
             problem("b", "image `r/b:1` is missing in a registry", None),
             problem("c", "503", None),
             problem("d", "image `r/d:1` is missing in a registry", None),
-            problem("e", "400", None),
-            problem("a", "a web page", None),
+            problem("e", "400", Some("the function is at stack.yml:7")),
+            problem("a", "a web page", Some("the function is at stack.yml:7")),
             problem("b", "a web page", None),
         ]);
         let shown: Vec<_> = grouped.iter().map(|(problem, _)| problem.to_string()).collect();
@@ -247,7 +250,7 @@ mod tests {
             [
                 "2 functions: 503\n`a`, `c`\nhint: wait",
                 "2 functions: image `r/NAME:1` is missing in a registry\n`b`, `d`",
-                "`e`: 400",
+                "`e`: 400\nhint: the function is at stack.yml:7",
                 "2 functions: a web page\n`a`, `b`",
             ]
         );
