@@ -10,7 +10,7 @@ use super::variables::{TOKENS, VARIABLES, ValueKind, Variable};
 use super::{Environment, Problems, effect, list};
 use crate::console::log::{names, whole_or_length};
 use crate::console::redact;
-use crate::function::Command;
+use crate::function::{Command, compare};
 use crate::text::{self, variable_name};
 
 /// More names are not listed.
@@ -138,7 +138,7 @@ fn changed_values(environment: &Environment, variable: &Variable) -> Vec<String>
 
 fn changed_value(environment: &Environment, variable: &Variable, item: &str) -> Option<String> {
     let Variable { name, kind, .. } = *variable;
-    let (_, value) = item.split_once(['=', ':'])?;
+    let (key, value) = item.split_once(['=', ':'])?;
     Some(if kind == ValueKind::List && text::is_unquoted_json(value) {
         "is JSON without its quotes, which a shell or Bitbucket removed: write `\\\"` for each of them".into()
     } else if text::is_quoted(value) {
@@ -163,7 +163,8 @@ fn changed_value(environment: &Environment, variable: &Variable, item: &str) -> 
         let placeholder = || text::placeholder(value).filter(|found| *found == value.trim());
         let reference = text::unexpanded(value).or_else(|| text::command(value)).or_else(placeholder)?;
         // Other values may be secrets.
-        let what = if kind == ValueKind::List { format!("`{reference}`") } else { "a name".to_owned() };
+        let is_shown = kind == ValueKind::List && !compare::is_secret(key, value);
+        let what = if is_shown { format!("`{reference}`") } else { "a name".to_owned() };
         format!("contains {what} that was not expanded, and is sent as it is")
     })
 }
