@@ -300,3 +300,18 @@ fn moment_of_an_update_is_seen_also_while_other_functions_are_still_deployed() {
         ran.does_not_say("rolled back").says("waiting until 1 function is ready").says("`f` is ready after ");
     }
 }
+
+#[test]
+fn gateway_that_limits_requests_is_left_alone_until_all_are_deployed() {
+    let (gateway, pipe) = kubernetes(Flavour::Enterprise, |builder| builder.ready(Ready::Never));
+    put(&gateway, "openfaas-fn", "g");
+    gateway.fault(Fault::on("GET", "/system/function/").times(1).status(429));
+    let later = Fault::on("PUT", "/system/functions").containing("example/g:2").times(1);
+    gateway.fault(later.status(503).header("Retry-After", "3"));
+    pipe.stack(&stack(&["f", "g"], "2")).var("WAIT_TIMEOUT", "1s").run();
+    let requests = gateway.requests();
+    let last = requests.iter().rposition(|request| request.method == "PUT").expect("missing PUT request");
+    let early = requests[..last].iter().filter(|request| request.path.starts_with("/system/function/")).count();
+    // Some were under way when the first was refused.
+    assert!((1..=16).contains(&early), "{early} looks");
+}

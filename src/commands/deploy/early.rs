@@ -12,6 +12,7 @@ use super::readiness::{State, Updated};
 use super::wait::{DENSE, MOST_ROUNDS, Waiter};
 use crate::function::FunctionName;
 use crate::function::outcome::Action;
+use crate::gateway::Error;
 use crate::gateway::statuses::{StatusResult, Statuses};
 use crate::stack::Function;
 
@@ -65,6 +66,10 @@ impl<'a> EarlyLooks<'a> {
             tokio::select! {
                 Some(round) = rounds.next() => {
                     let (places, readings): (Vec<usize>, Vec<StatusResult>) = round;
+                    if readings.iter().any(|reading| reading.as_ref().is_err_and(Error::says_unavailable)) {
+                        // A gateway that limits requests has none to spare beside those that deploy.
+                        return std::future::pending().await;
+                    }
                     if readings.iter().all(Result::is_err) {
                         next = Instant::now() + PAUSE;
                     }
