@@ -9,7 +9,7 @@ use openfaas_pipe::stack::{Options, Source, Context, Tag, read};
 
 fuzz_target!(|input: (bool, bool, &[u8])| {
     let (envsubst, hashed, text) = input;
-    let source = Source { name: "stack.yml".to_owned(), text: text.to_vec(), base: "/nonexistent".into(), is_remote: false, clone_dir: None };
+    let source = Source { name: "stack.yml".to_owned(), text: text.to_vec(), base: "/nonexistent".into(), url: None, clone_dir: None };
     let tag = if hashed { Tag::Digest } else { Tag::Latest };
     let options = Options { is_literal: !envsubst, tag, ..Options::default() };
     let value = |name: &str| (name.len() % 2 == 0).then(|| name.repeat(2));
