@@ -153,6 +153,13 @@ fn no_function_is_deployed_if_a_secret_cannot_be_written() {
 }
 
 #[test]
+fn secret_whose_response_is_lost_may_have_been_written() {
+    let gateway = open();
+    gateway.fault(Fault::on("PUT", "/system/secrets").processed().status(504).header("Retry-After", "0"));
+    deploy(&gateway).run().exits(1).says("504 Gateway Timeout; it may have been carried out all the same\n");
+}
+
+#[test]
 fn policy_without_the_actions_is_named_with_the_statement_to_add() {
     let gateway = start(permitting(&["Function:Create", "Function:Update"]));
     let ran = deploy(&gateway).var("PARALLEL", "1").run().exits(3);

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::StreamExt as _;
 use futures_util::stream;
 
-use crate::commands::concurrent::Session;
+use crate::commands::concurrent::{Session, UNDECIDED};
 use crate::commands::prepare::WantedSecret;
 use crate::console::log::{self, quote};
 use crate::diagnostic::{Diagnostic, Failure};
@@ -157,7 +157,11 @@ async fn each<T>(
             Err(error) => {
                 is_unavailable.set(is_unavailable.get() || error.is_unavailable());
                 outcome.action = Action::Failed;
-                outcome.problem = Some(session.reporter.failed(&error));
+                let mut problem = session.reporter.failed(&error);
+                if error.may_be_under_way() {
+                    problem.message.push_str(UNDECIDED);
+                }
+                outcome.problem = Some(problem);
             }
         }
         if outcome.problem.is_none() {
