@@ -27,7 +27,7 @@ fuzz_target!(|input: (bool, bool, &[u8])| {
             assert!(!stack.functions.is_empty());
             for function in &stack.functions {
                 assert!(!function.deployment.service.is_empty() && !function.deployment.image.is_empty());
-                assert!((1..=lines).contains(&function.line));
+                assert!((1..=lines).contains(&function.location.line));
             }
             stack.warnings.iter().for_each(has_place);
         }
