@@ -241,6 +241,16 @@ fn queued_call_leaves_no_response() {
 }
 
 #[test]
+fn header_that_another_variable_would_replace_is_an_error() {
+    let own = || invoke().list("HEADERS", &["authorization: Bearer some-token"]);
+    own().var("AUTH", "always").run().exits(2).says("AUTH:\n- `always` puts a function token in place of the ");
+    let signed = |name: &str| invoke().var("SIGN_KEY", "some-key").var("SIGN_HEADER", name);
+    for name in ["Authorization", "content-type"] {
+        signed(name).run().exits(2).says("SIGN_HEADER:\n- is a header that the pipe sets itself");
+    }
+}
+
+#[test]
 fn payload_that_is_the_path_of_a_file_causes_a_warning() {
     let gateway = open();
     put(&gateway, "openfaas-fn", "echo");

@@ -165,6 +165,17 @@ fn call_options(variables: Variables<'_>, is_verify: bool) -> CallOptions {
     }
     let methods = METHODS.each_ref().map(|(name, method)| (*name, method));
     let auths = [("auto", Auth::Auto), ("always", Auth::Always), ("never", Auth::Never)];
+    let auth = variables.auth().choice(&auths);
+    if auth == Auth::Always && headers.contains_key(AUTHORIZATION) {
+        let message =
+            "`always` puts a function token in place of the `Authorization` in `HEADERS`: remove one of the two";
+        variables.auth().refuse(message);
+    }
+    if sign.as_ref().is_some_and(|(name, _)| [AUTHORIZATION, CONTENT_TYPE].contains(name)) {
+        variables
+            .sign_header()
+            .refuse("is a header that the pipe sets itself: use one of its own, such as `X-Signature`");
+    }
     CallOptions {
         method: if has_body { method.choice(&methods).clone() } else { Method::GET },
         payload: match path.owned() {
@@ -173,7 +184,7 @@ fn call_options(variables: Variables<'_>, is_verify: bool) -> CallOptions {
         },
         content_type: header.ok().filter(|_| has_body),
         headers,
-        auth: variables.auth().choice(&auths),
+        auth,
         sign,
     }
 }
