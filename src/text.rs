@@ -76,11 +76,6 @@ pub(crate) fn yaml_quoted(text: &str) -> String {
     out
 }
 
-/// YAML to paste, between two comments that say where it begins and ends.
-pub(crate) fn to_paste(yaml: &str) -> String {
-    format!("# ----- copy from here -----\n{}\n# ----- to here -----", yaml.trim_end())
-}
-
 /// The first `${NAME}` or `${{NAME}}` within a text.
 pub(crate) fn braced_reference(text: &str) -> Option<&str> {
     text.match_indices("${").find_map(|(start, _)| {

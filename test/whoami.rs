@@ -389,6 +389,17 @@ fn stack_file_is_not_replaced_with_the_resources() {
 }
 
 #[test]
+fn secret_that_is_part_of_a_name_does_not_make_a_wildcard_of_the_resources() {
+    let gateway = guide(&issuer());
+    let pipe = whoami(&gateway).stack(GUIDE_STACK).var("SIGN_KEY", "import-csv").var("SIGN_HEADER", "X-Signature");
+    let ran = pipe.run().exits(0).says("# ----- copy from here -----\n# left out: ").does_not_say("\"etl:");
+    ran.says("set `OUTPUT_FILE`, which has them whole\n");
+    pipe.run_with("OUTPUT_FILE", "iam.yaml").exits(0).says("kubectl apply -f").does_not_say("set `OUTPUT_FILE`");
+    let written = std::fs::read_to_string(pipe.dir().join("iam.yaml")).expect("cannot read file");
+    assert!(written.contains("- \"etl:import-csv\"\n"), "{written}");
+}
+
+#[test]
 fn claims_cannot_forge_log_lines() {
     let gateway = guide(&issuer());
     let token = issuer().token().claim("note", "x\nINFO: \u{1b}[2Jfine").mint();

@@ -13,7 +13,7 @@ use crate::commands::images::step;
 use crate::commands::permissions;
 use crate::commands::prepare::{Loaded, Preparation, Rejected, STACK_FILES};
 use crate::config::{Config, Credentials, Whoami};
-use crate::console::log::{self, quote};
+use crate::console::log::{self, quote, to_paste};
 use crate::console::remarks;
 use crate::diagnostic::{Diagnostic, Explain as _, Failure};
 use crate::files::atomic::{self, Attributes};
@@ -24,7 +24,6 @@ use crate::gateway::{Error, Gateway, Granted, Repeat};
 use crate::http::service::ServiceClient;
 use crate::oidc::{self, Grant, IamAction, IdToken};
 use crate::registry::Registries;
-use crate::text::to_paste;
 
 /// Explains the step's token; changes nothing. Returns the last line too.
 pub(crate) async fn run(mut preparation: Preparation<'_>, whoami: &Whoami) -> Result<(Outcome, String), Rejected> {
@@ -178,6 +177,10 @@ fn propose(yaml: &str, file: Option<&Path>, clone_dir: Option<&Path>) -> Result<
     };
     let written = file.map(write).transpose();
     match &written {
+        Ok(None) if log::pastable(yaml.to_owned()) != yaml => tracing::warn!(
+            "the resources that give this step the access that its variables need contain the value of a secret: set \
+             `OUTPUT_FILE`, which has them whole"
+        ),
         Ok(Some(path)) => tracing::info!(
             "these resources give this step the access that its variables need; `kubectl apply -f` takes them from `{path}` too"
         ),

@@ -59,6 +59,21 @@ pub(crate) fn plain(text: impl fmt::Display) {
     tracing::info!(target: PLAIN, "{text}");
 }
 
+/// A policy or a command for others to paste, or a comment in its place if a part of it would be masked: `***` is a wildcard.
+pub(crate) fn pastable(text: String) -> String {
+    if redact::redact(&text) == text {
+        return text;
+    }
+    "# left out: it contains the value of a secret, and would be wrong if masked; use a longer secret that does not occur in \
+     names or addresses"
+        .to_owned()
+}
+
+/// [`pastable`] YAML, between two comments that say where it begins and ends.
+pub(crate) fn to_paste(yaml: &str) -> String {
+    format!("# ----- copy from here -----\n{}\n# ----- to here -----", pastable(yaml.to_owned()).trim_end())
+}
+
 /// A text from outside, for use within a message: on one line, cut at 2 KiB, control characters made visible.
 pub(crate) fn quote(text: &str) -> String {
     // Hidden before it is cut, so that no part of a secret is left at the cut.
@@ -243,6 +258,17 @@ mod tests {
         let quoted = quote(&"é".repeat(2000));
         assert_eq!(quoted, format!("{}… (1952 more bytes)", "é".repeat(1024)));
     }
+
+    #[test]
+    fn text_to_paste_is_left_out_rather_than_masked() {
+        let _secret = redact::Secret::new("pastable-stage".to_owned());
+        assert_eq!(pastable("resource: [\"other:*\"]".to_owned()), "resource: [\"other:*\"]");
+        for text in ["resource: [\"pastable-stage:*\"]", "{\"Resource\": \"arn:pastable-stage\"}"] {
+            let shown = to_paste(text);
+            assert!(shown.contains("\n# left out: ") && !shown.contains('*'), "{shown}");
+        }
+    }
+
     #[test]
     fn value_is_shown_whole_or_by_its_length() {
         assert_eq!(whole_or_length(&"é".repeat(80)), "é".repeat(80));

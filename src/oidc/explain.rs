@@ -6,7 +6,7 @@ use super::audience::Audience;
 use super::findings::{BuildContext, Subject, findings, list, span};
 use super::system::System;
 use super::{Claims, resources};
-use crate::console::log::quote;
+use crate::console::log::{pastable, quote};
 use crate::diagnostic::{Diagnostic, Failure, Severity};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,13 +76,13 @@ impl Reason {
                 known.for_each(|finding| remedy.push_str(&format!("\n{finding}")));
                 if let Ok(condition) = resources::condition(claims, build) {
                     remedy.push_str("\na Role with this condition matches the step:\n");
-                    remedy.push_str(condition.trim_end());
+                    remedy.push_str(pastable(condition).trim_end());
                 }
                 remedy
             }
             _ if let Some(finding) = known.next() => finding,
             Self::Issuer if let Some(yaml) = resources::issuer(claims, gateway, build) => {
-                format!("{remedy}\n{}", yaml.trim_end())
+                format!("{remedy}\n{}", pastable(yaml).trim_end())
             }
             _ => remedy.to_owned(),
         }

@@ -6,8 +6,9 @@ use std::fmt;
 use super::audience::{self, Audience};
 use super::system::{Binding, Condition, System, Unbound};
 use super::{BuildContext, Claims};
+use crate::console::log::to_paste;
 use crate::function::FunctionName;
-use crate::text::{hex, to_paste, yaml_quoted, yaml_scalar};
+use crate::text::{hex, yaml_quoted, yaml_scalar};
 
 /// More functions than this are permitted as a whole namespace.
 const MAX_NAMED: usize = 20;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{EcrHost, RoleArn};
 use crate::cloud::fault::CloudError;
 use crate::cloud::{EXPIRED, Step, shell_word};
-use crate::console::log::quote;
+use crate::console::log::{pastable, quote};
 
 /// The remedy if STS refuses the token.
 pub(super) fn sts(role: &RoleArn, host: &EcrHost, step: &Step<'_>, error: &CloudError) -> String {
@@ -158,13 +158,13 @@ pub(crate) fn trust_proposal(role: &RoleArn, step: &Step<'_>) -> String {
 /// The command that creates the identity provider of the workspace.
 pub(crate) fn create_provider(step: &Step<'_>) -> String {
     let (issuer, audience) = (shell_word(step.issuer()), shell_word(&step.workspace_audience()));
-    format!("aws iam create-open-id-connect-provider \\\n  --url {issuer} \\\n  --client-id-list {audience}")
+    pastable(format!("aws iam create-open-id-connect-provider \\\n  --url {issuer} \\\n  --client-id-list {audience}"))
 }
 
 /// A command that changes the identity provider of the token's issuer.
 fn update_provider(command: &str, role: &RoleArn, step: &Step<'_>, flag: &str) -> String {
     let provider = shell_word(&provider_arn(role, step));
-    format!("aws iam {command} \\\n  --open-id-connect-provider-arn {provider} \\\n  {flag}")
+    pastable(format!("aws iam {command} \\\n  --open-id-connect-provider-arn {provider} \\\n  {flag}"))
 }
 
 fn provider_arn(role: &RoleArn, step: &Step<'_>) -> String {
@@ -190,7 +190,7 @@ pub(crate) fn pull_policy<'a>(images: impl IntoIterator<Item = (&'a EcrHost, &'a
 }
 
 fn pretty(json: &Value) -> String {
-    serde_json::to_string_pretty(json).expect("maps of texts are JSON")
+    pastable(serde_json::to_string_pretty(json).expect("maps of texts are JSON"))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use super::{ServiceAccount, WorkloadIdentityProvider};
 use crate::cloud::fault::CloudError;
 use crate::cloud::{EXPIRED, Step, shell_word};
+use crate::console::log::pastable;
 use crate::function::image::Host;
 
 const DELAY: &str = "changes of IAM take up to 5 minutes";
@@ -20,7 +21,8 @@ pub(super) fn sts(provider: &WorkloadIdentityProvider, step: &Step<'_>, error: &
     let message = error.message.to_ascii_lowercase();
     let says = |text: &str| message.contains(text);
     let update = |flag: &str| {
-        format!("gcloud iam workload-identity-pools providers update-oidc {id} {} \\\n  {flag}", pool_flags(provider))
+        let update = "gcloud iam workload-identity-pools providers update-oidc";
+        pastable(format!("{update} {id} {} \\\n  {flag}", pool_flags(provider)))
     };
     match error.code.as_str() {
         "invalid_grant" if says("audience") => step.with_audiences(format!(
@@ -142,16 +144,16 @@ fn create_provider(provider: &WorkloadIdentityProvider, step: &Step<'_>) -> Stri
     let create =
         format!("gcloud iam workload-identity-pools providers create-oidc {} {}", provider.id, pool_flags(provider));
     let flags = [issuer_flag(step), audience_flag(step), MAPPING.to_owned(), condition_flag(step)];
-    format!("{create} \\\n  {}", flags.join(" \\\n  "))
+    pastable(format!("{create} \\\n  {}", flags.join(" \\\n  ")))
 }
 
 /// Lets the steps of this repository act as the service account.
 fn bind_account(provider: &WorkloadIdentityProvider, account: &ServiceAccount, step: &Step<'_>) -> String {
-    format!(
+    pastable(format!(
         "gcloud iam service-accounts add-iam-policy-binding {account} \\\n  \
          --role=roles/iam.workloadIdentityUser \\\n  --member='{}'",
         provider.principal_set(step.repository())
-    )
+    ))
 }
 
 /// Lets the steps, or the service account that they act as, read a repository.
@@ -171,10 +173,10 @@ pub(crate) fn bind_reader(
         }
         None => ("REPOSITORY", "--location=LOCATION --project=PROJECT".to_owned()),
     };
-    format!(
+    pastable(format!(
         "gcloud artifacts repositories add-iam-policy-binding {name} {flags} \\\n  \
          --role=roles/artifactregistry.reader \\\n  --member='{member}'"
-    )
+    ))
 }
 
 /// All commands that admit the steps of this repository to these repositories.
@@ -188,7 +190,7 @@ pub(crate) fn commands(
         "gcloud iam workload-identity-pools create {} --location=global --project={}",
         provider.pool, provider.project
     );
-    let mut commands = vec![pool, create_provider(provider, step)];
+    let mut commands = vec![pastable(pool), create_provider(provider, step)];
     commands.extend(account.map(|account| bind_account(provider, account, step)));
     let bind = |repository| bind_reader(provider, account, repository, step);
     commands.extend(repositories.iter().map(|repository| bind(Some(repository))));
