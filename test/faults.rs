@@ -126,9 +126,8 @@ impl Command {
                 Fails(_) => Fails(4),
             },
             Self::Whoami => match row.request {
-                Retried(4) => Retried(4),
+                Retried(_) => Retried(4),
                 Fails(4) => Fails(4),
-                Retried(_) => Retried(3),
                 Fails(_) => Fails(3),
             },
         }

@@ -269,7 +269,7 @@ fn token_in_an_unexpected_response_is_not_printed() {
         gateway.fault(Fault::on("POST", "/oauth/token").status(200).body(answer));
         let pipe =
             Pipe::at(&gateway).stack(ECHO_STACK).var("DEBUG", "true").var("BITBUCKET_PIPE_STORAGE_DIR", "storage");
-        let ran = pipe.run().exits(1).says("it is not the expected JSON (line 1, column ");
+        let ran = pipe.run().exits(4).says("it is not the expected JSON (line 1, column ");
         let mut places = vec![("the log".to_owned(), ran.log.into_bytes())];
         read_all(pipe.dir(), &mut places);
         let search = Search::new(std::slice::from_ref(&token));

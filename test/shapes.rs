@@ -107,6 +107,10 @@ fn several_items_in_one_line_are_an_error_with_the_list_to_write() {
         ("LABELS", "a=1, b=2", "['a=…', '…']"),
         ("ANNOTATIONS", "a.b/c=1;d=2", "['a.b/c=…', '…']"),
         ("CONSTRAINTS", "a=b,c=d", "['a=…', '…']"),
+        ("CONSTRAINTS", "node.role == worker, node.os == linux", "['node.role=…', '…']"),
+        ("CONSTRAINTS", "node.role!=worker node.os!=linux", "['node.role=…', '…']"),
+        ("ENV_VARS", r"A=1\nB=2", "['A=…', '…']"),
+        ("SECRETS", r"one\ntwo", "['one', 'two']"),
         ("LABELS", "x=y\na=1,b=2", "['a=…', '…']"),
         ("VERIFY", "a/x?y=1,b/x", "['a/x?y=1', 'b/x']"),
         ("VERIFY", "a/x b/x", "['a/x', 'b/x']"),
@@ -125,8 +129,9 @@ fn several_items_in_one_line_are_an_error_with_the_list_to_write() {
         .run()
         .exits(2)
         .says("QUERY:\n- is one line that looks like 2 items: write a list, ['a=…', '…']");
-    for query in ["?a=1", "['?a=1']"] {
-        invoke().var("QUERY", query).run().exits(2).says("QUERY:\n- begins with `?`: write ['key=value']");
+    for (query, first) in [("?a=1", '?'), ("['?a=1']", '?'), ("['&a=1']", '&')] {
+        let message = format!("QUERY:\n- begins with `{first}`: write ['key=value']");
+        invoke().var("QUERY", query).run().exits(2).says(&message);
     }
     invoke().var("HEADERS", "A: 1, B: 2").run().exits(2).says("HEADERS:\n- is one line that looks like 2 items");
     // Values may be secrets.
@@ -144,6 +149,7 @@ fn one_item_in_one_line_may_contain_any_text() {
         ("ANNOTATIONS", "topic=a,b"),
         ("VERIFY", "f?ids=1,2"),
         ("CONSTRAINTS", "node.role == worker"),
+        ("ENV_VARS", "RULE=x == y, z == w"),
     ] {
         pipe().var(name, text).run().exits(0);
     }

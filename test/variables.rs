@@ -127,6 +127,8 @@ fn misspelled_variable_is_an_error_with_a_suggestion() {
             assert!(gateway.requests().is_empty());
         }
     }
+    let message = "VERFIY:\n- is not a variable of this pipe: write `VERIFY` if that was meant\n";
+    pipe().stack(&stack(&["f"], "1.0")).list("VERFIY", &["f"]).run().exits(2).says(message).does_not_say("VERFIY_");
     let stack = stack(&["f"], "1.0")
         .replace("f:1.0", "f:${ROLL_BACK}")
         .replace("  name: openfaas", "  name: openfaas # ${DRYRUN}");

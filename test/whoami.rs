@@ -279,6 +279,20 @@ fn unreachable_gateway_exits_with_4() {
 }
 
 #[test]
+fn gateway_that_does_not_work_has_refused_nobody() {
+    for fault in [|fault: Fault| fault.status(503), |fault: Fault| fault.status(200).body("OK")] {
+        let gateway = guide(&issuer());
+        gateway.fault(fault(Fault::on("POST", "/oauth/token")));
+        whoami(&gateway)
+            .var("RETRIES", "0")
+            .run()
+            .exits(4)
+            .says("could not be queried")
+            .does_not_say("does not accept");
+    }
+}
+
+#[test]
 fn insufficient_policy_is_not_reported_as_accepted() {
     let issuer = issuer();
     let gateway = start(permitting(&["Function:Logs"]));

@@ -198,12 +198,15 @@ const REPEATED: [&str; 4] = ["a Role with this condition", "apiVersion: ", "clai
 
 /// The problem of a gateway that refused or could not be reached. Any refusal is one of permission here.
 fn not_accepted(error: Error) -> Diagnostic {
+    // After all retries, nobody has refused anything.
+    let is_away = error.is_transient();
     let problem = error.diagnostic();
     // A refusal repeats the claims and the resources, which are printed anyway, and its hint is to run this command.
     let is_new = |line: &&str| !REPEATED.iter().any(|start| line.starts_with(start));
     let hint = problem.hint.map(|hint| hint.lines().take_while(is_new).collect::<Vec<_>>().join("\n"));
     let failure = match problem.failure {
         Failure::Interrupted | Failure::Terminated | Failure::Unreachable => problem.failure,
+        _ if is_away => Failure::Unreachable,
         _ => Failure::Permission,
     };
     Diagnostic { hint, ..Diagnostic::new(failure, problem.message) }

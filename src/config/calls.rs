@@ -69,8 +69,8 @@ pub(crate) struct VerifyCall {
 pub(super) fn invoke(variables: Variables<'_>) -> Invoke {
     let query = variables.query();
     let pairs = query.pairs('=', |_| None);
-    if pairs.iter().any(|(key, _)| key.starts_with('?')) {
-        query.refuse("begins with `?`: write ['key=value'], with an item for each key");
+    if let Some(first) = pairs.iter().find_map(|(key, _)| key.chars().next().filter(|first| "?&".contains(*first))) {
+        query.refuse(format!("begins with `{first}`: write ['key=value'], with an item for each key"));
     } else if pairs.iter().any(|(key, _)| key.contains('?') || key.starts_with('/')) {
         query.refuse("is a path with a query: write ['key=value'], with an item for each key; a call has no path");
     }

@@ -117,6 +117,10 @@ fn tag_format(variables: Variables<'_>) -> TagFormat {
         ("digest", &TagFormat::Digest),
     ];
     let format = variables.tag_format().choice(&formats).clone();
+    // The images have their tags and digests from the earlier run.
+    if variables.images_from().value.is_some() {
+        return TagFormat::Latest;
+    }
     if format != described {
         return format;
     }
@@ -144,10 +148,6 @@ pub(super) fn deploy(variables: Variables<'_>) -> Deploy {
         _ if text.eq_ignore_ascii_case("pipeline") => ImagesFrom::Pipeline,
         path => ImagesFrom::File(path.to_owned()),
     });
-    // The images have their tags and digests from the earlier run.
-    if images_from.is_some() {
-        selection.tag_format = TagFormat::Latest;
-    }
     let owner = repository_if(variables.owner_label());
     let verify = verify(variables);
     let wait = variables.wait().boolean() || verify.is_some();

@@ -6,7 +6,7 @@ use percent_encoding::percent_decode_str;
 
 use super::calls::is_json;
 use super::value::{absent, is_switch, is_unexpanded, not_expanded, not_filled_in};
-use super::variables::{TOKENS, VARIABLES, ValueKind, Variable};
+use super::variables::{TOKENS, VARIABLES, ValueKind, Variable, is_list_suffix};
 use super::{Environment, Problems, effect, list};
 use crate::console::log::{names, whole_or_length};
 use crate::console::redact;
@@ -231,7 +231,7 @@ fn unused<'a>(environment: &'a Environment, substituted: &BTreeSet<String>) -> V
 pub(crate) fn check_names(environment: &Environment, substituted: &BTreeSet<String>, problems: &mut Problems) {
     for name in environment.names().filter(|name| !substituted.contains(*name)) {
         if let Some(meant) = near_miss(name) {
-            problems.add(name, format!("is not a variable of this pipe: write `{meant}` if that was meant"));
+            problems.add(of_list(name), format!("is not a variable of this pipe: write `{meant}` if that was meant"));
         }
     }
 }
@@ -319,8 +319,14 @@ fn is_a_list(environment: &Environment, variable: &Variable) -> String {
     format!("is a list, but takes one text: {write}")
 }
 
+/// The name that was written for what arrives as this one: `VERFIY` for `VERFIY_COUNT` and `VERFIY_0` of a list.
+fn of_list(name: &str) -> &str {
+    name.rfind('_').filter(|at| is_list_suffix(&name[*at..])).map_or(name, |at| &name[..at])
+}
+
 /// The variable that `name` was probably meant to be, if it is not one itself.
 fn near_miss(name: &str) -> Option<&'static str> {
+    let name = of_list(name);
     let is_of_faas_cli = OF_FAAS_CLI.iter().any(|(known, _)| *known == name);
     if name.starts_with("BITBUCKET_") || name.len() < 4 || is_of_faas_cli || is_known(name) {
         return None;
@@ -365,6 +371,9 @@ mod tests {
             ("OPENFAAS_DRY_RUN", "DRY_RUN"),
             ("\u{feff}DRY_RUN", "DRY_RUN"),
             ("DRY_RUN[0]", "DRY_RUN"),
+            ("VERFIY_COUNT", "VERIFY"),
+            ("SECRTS_0", "SECRETS"),
+            ("STACK_FLIE_COUNT", "STACK_FILE"),
         ] {
             assert_eq!(near_miss(written), Some(meant), "{written}");
         }

@@ -50,7 +50,8 @@ impl Entry<'_> {
         let is_gap = |character: char| ",;|،、，；".contains(character) || character.is_whitespace();
         let mut names = Vec::new();
         for item in self.list() {
-            let parts: Vec<_> = item.split(is_gap).filter(|part| !part.is_empty()).map(str::to_owned).collect();
+            let parts: Vec<_> =
+                with_breaks(&item).split(is_gap).filter(|part| !part.is_empty()).map(str::to_owned).collect();
             if parts.len() > 1 || item.trim().ends_with(is_gap) {
                 self.refuse(format!("`{}` is several names: {}", whole_or_length(&item), write_list(&parts)));
             } else {
@@ -108,7 +109,7 @@ impl Entry<'_> {
         if self.value.is_none_or(is_yaml) {
             return;
         }
-        for parts in items.iter().map(|line| split(line)).filter(|parts| parts.len() > 1) {
+        for parts in items.iter().map(|line| split(&with_breaks(line))).filter(|parts| parts.len() > 1) {
             // The keys of secrets may be parts of a value.
             let shown = if self.variable.kind == ValueKind::SecretList { &[][..] } else { &parts };
             self.refuse(format!(
@@ -156,6 +157,11 @@ impl Entry<'_> {
         }
         Some(items)
     }
+}
+
+/// With a comma for each `\n`: as text it is a line break that nothing has read as one.
+fn with_breaks(line: &str) -> String {
+    line.replace("\\n", ",")
 }
 
 /// The items of a list as far as they can be read.
@@ -259,15 +265,19 @@ fn names_in_line(line: &str, separator: char) -> Vec<&str> {
     // Headers have spaces and `&` in their values, and a space after their colon.
     let (gaps, end): (&[char], &str) =
         if separator == '=' { (&[',', ';', '&', '|', ' ', '\t', '，', '；'], "=") } else { (&[',', ';'], ": ") };
-    let Some((first, _)) = line.split_once(separator).filter(|(key, _)| is_key(key)) else { return Vec::new() };
+    // A constraint compares: `node.role == worker`, `node.os != linux`.
+    let compares = |(key, rest): &(&str, &str)| key.ends_with('!') || rest.starts_with('=');
+    let pair = line.split_once(separator).filter(|(key, _)| is_key(key.trim_end_matches('!')));
+    let Some(pair @ (first, _)) = pair else { return Vec::new() };
     let after_gaps = line.match_indices(gaps).filter_map(|(at, gap)| {
-        let (key, rest) = line[at + gap.len()..].trim_start().split_once(end)?;
+        let other = line[at + gap.len()..].trim_start().split_once(end)?;
+        let key = other.0.trim_end_matches('!').trim_end();
         // `DSN=host=db user=x` is one item: the names of its author have upper case letters.
         let is_alike = is_upper_case(key) || !is_upper_case(first);
-        (is_key(key) && !key.contains(' ') && is_alike && !rest.starts_with('=')).then_some(key)
+        (is_key(key) && !key.contains(' ') && is_alike && compares(&other) == compares(&pair)).then_some(key)
     });
     // `A=1, B=2` has two gaps before `B`.
-    std::iter::once(first.trim()).chain(after_gaps).fold(Vec::new(), |mut names, name| {
+    std::iter::once(first.trim_end_matches('!').trim()).chain(after_gaps).fold(Vec::new(), |mut names, name| {
         if names.last() != Some(&name) {
             names.push(name);
         }

@@ -85,7 +85,9 @@ impl Explain for Error {
             Self::Redirect(redirect) => redirect.failure(),
             Self::Stopped(failure) => *failure,
             Self::NotSeenGone(error) | Self::Incomplete(error) => error.failure(),
-            Self::Shape { .. } | Self::Ignored { .. } | Self::NotGone(_) => Failure::Failed,
+            // Something else responds in the gateway's place.
+            Self::Shape { .. } => Failure::Unreachable,
+            Self::Ignored { .. } | Self::NotGone(_) => Failure::Failed,
         }
     }
 
