@@ -10,13 +10,13 @@ mod tests;
 
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::{LazyLock, PoisonError, RwLock};
+use std::sync::{LazyLock, PoisonError, RwLock, RwLockWriteGuard};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use needles::{LONGEST_ESCAPED, Masked, Needles};
+use needles::{MOST_ENCODED, Masked, Needles};
 
 /// The mask of a secret.
 const MASK: &[u8] = b"***";
@@ -26,9 +26,6 @@ pub(crate) const SHORTEST: usize = 4;
 
 /// Shorter parts of binary data that are text by chance are not masked.
 const SHORTEST_TEXT: usize = 12;
-
-/// Lines of one value beyond these are masked only where all of it is found.
-const MOST_LINES: usize = 500;
 
 /// A value that is masked in everything that is written, from its creation to the end of the process.
 #[derive(Clone)]
@@ -56,11 +53,11 @@ impl Secret {
     pub(crate) fn of_file(content: &[u8]) -> Self {
         hide_lines(content);
         let encoded = STANDARD.encode(content);
-        // It is what is sent, and may be encoded again. Before the content, of which it is an encoding already.
-        if content.len() <= LONGEST_ESCAPED {
+        hide(content, false);
+        // It is what is sent, and may be encoded again.
+        if content.len() <= MOST_ENCODED {
             hide(encoded.as_bytes(), false);
         }
-        hide(content, false);
         Self(SecretString::from(encoded))
     }
 
@@ -76,19 +73,22 @@ impl Secret {
 }
 
 fn hide(secret: &[u8], is_token: bool) {
-    KNOWN.write().unwrap_or_else(PoisonError::into_inner).add(secret, is_token);
+    known().add(secret, is_token);
 }
 
 /// Hides the lines of a text, and of a file that is not text those parts that are.
 fn hide_lines(content: &[u8]) {
     match str::from_utf8(content) {
-        Ok(text) => text.lines().take(MOST_LINES).for_each(|line| hide(line.as_bytes(), false)),
+        Ok(text) => known().add_lines(text.lines()),
         Err(_) => {
             let parts = content.utf8_chunks().flat_map(|chunk| chunk.valid().split(char::is_control));
-            let parts = parts.filter(|part| part.len() >= SHORTEST_TEXT);
-            parts.take(MOST_LINES).for_each(|part| hide(part.as_bytes(), false));
+            known().add_lines(parts.filter(|part| part.len() >= SHORTEST_TEXT));
         }
     }
+}
+
+fn known() -> RwLockWriteGuard<'static, Needles> {
+    KNOWN.write().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl fmt::Debug for Secret {

@@ -2,6 +2,7 @@
 //! hex and base64, the plain text and base64 also escaped as in a URL or a JSON string.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::LazyLock;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
@@ -40,21 +41,27 @@ const PERCENT: [&AsciiSet; 7] = [
 /// Characters that JSON libraries escape although they need not (RFC 8259, section 7): JavaScript and Python nothing; Go; Gson; .NET.
 const JSON: [&str; 4] = ["", "<>&", "<>&='", "<>&'+\"`"];
 
-/// Of a longer secret the escaped forms would need some hundred times its size.
-pub(super) const LONGEST_ESCAPED: usize = 64 * 1024;
+/// All encodings need some hundred times the size of a secret: of what is beyond this much of one there are only few.
+pub(super) const MOST_ENCODED: usize = 64 * 1024;
+
+/// Lines of one value beyond these are masked only where all of it is found.
+const MOST_LINES: usize = 500;
 
 #[derive(Default)]
 pub(super) struct Needles {
     /// By their first two bytes.
-    by_begin: HashMap<[u8; 2], Vec<Needle>>,
+    by_begin: HashMap<[u8; 2], HashMap<Box<[u8]>, Kind>>,
     /// A bit for each pair in `by_begin`.
     begins: Vec<u64>,
 }
 
-struct Needle {
-    text: Box<[u8]>,
+/// What is known of a needle besides its text.
+#[derive(Clone, Copy, Default)]
+struct Kind {
     /// A token is long and random: the same text elsewhere is no coincidence.
     is_token: bool,
+    /// All encodings of this text are needles too.
+    is_encoded: bool,
 }
 
 /// How a needle compares with the start of a text.
@@ -77,37 +84,54 @@ pub(super) struct Masked {
 
 impl Needles {
     pub(super) fn add(&mut self, secret: &[u8], is_token: bool) {
+        self.add_within(secret, is_token, &mut MOST_ENCODED.clone());
+    }
+
+    /// Adds the lines or other parts of one secret.
+    pub(super) fn add_lines<'a>(&mut self, lines: impl Iterator<Item = &'a str>) {
+        let mut left = MOST_ENCODED;
+        lines.take(MOST_LINES).for_each(|line| self.add_within(line.as_bytes(), false, &mut left));
+    }
+
+    /// Adds a secret in all encodings if it has no more than the bytes that are left for that.
+    fn add_within(&mut self, secret: &[u8], is_token: bool, left: &mut usize) {
         // Space around it may be lost on the way, such as the line end of a key that was read from a file.
         let secret = secret.trim_ascii();
         let is_token = is_token && secret.len() >= SHORTEST_TOKEN;
-        self.add_encodings(secret, is_token);
+        self.add_encodings(secret, is_token, left);
         // The header of a JWT is no secret. Its claims and its signature are, also one without the other.
         if let [_, claims, signature] = secret.split(|byte| *byte == b'.').collect::<Vec<_>>()[..] {
             for part in [claims, signature].into_iter().filter(|part| part.len() >= SHORTEST_TOKEN) {
-                self.add_encodings(part, is_token);
+                self.add_encodings(part, is_token, left);
             }
         }
     }
 
-    fn add_encodings(&mut self, secret: &[u8], is_token: bool) {
-        let mut known = key(secret).and_then(|key| self.by_begin.get(&key)).into_iter().flatten();
-        let is_known = known.any(|needle| *needle.text == *secret && needle.is_token >= is_token);
-        if secret.len() < SHORTEST || is_known {
+    fn add_encodings(&mut self, secret: &[u8], is_token: bool, left: &mut usize) {
+        let known = key(secret).and_then(|key| self.by_begin.get(&key)?.get(secret));
+        if secret.len() < SHORTEST || known.is_some_and(|known| known.is_encoded && known.is_token >= is_token) {
             return;
         }
+        let rest = left.checked_sub(secret.len());
+        *left = rest.unwrap_or(*left);
         // 65,536 pairs of two bytes, a bit each: most positions of a text are decided by one look into these 8 KiB.
         self.begins.resize(1 << 10, 0);
-        for text in encodings(secret) {
+        for text in encodings(secret, rest.is_some()) {
             let text = text.into_bytes().into_boxed_slice();
             let Some(key) = key(&text) else { continue };
             let (index, bit) = begin(key);
             self.begins[index] |= bit;
-            let needles = self.by_begin.entry(key).or_default();
-            match needles.iter_mut().find(|known| known.text == text) {
-                Some(known) => known.is_token |= is_token,
-                None => needles.push(Needle { text, is_token }),
-            }
+            let is_encoded = rest.is_some() && *text == *secret;
+            let known = self.by_begin.entry(key).or_default().entry(text).or_default();
+            known.is_token |= is_token;
+            known.is_encoded |= is_encoded;
         }
+    }
+
+    /// The bytes of all needles.
+    #[cfg(test)]
+    pub(super) fn size(&self) -> usize {
+        self.by_begin.values().flat_map(HashMap::keys).map(|text| text.len()).sum()
     }
 
     /// Masks the secrets in a text. Unless the text is `complete`, what is at its end and may become a secret is left off.
@@ -157,36 +181,34 @@ impl Needles {
         // Too short to be looked up.
         let Some(key) = key(text) else { return if complete { Match::No } else { Match::Cut(1) } };
         let needles = self.by_begin.get(&key).into_iter().flatten();
-        let needles = needles.filter(|needle| needle.is_token || which == Which::All);
-        let matches = needles.map(|needle| needle.compare(text));
+        let needles = needles.filter(|(_, kind)| kind.is_token || which == Which::All);
+        let matches = needles.map(|(needle, _)| compare(needle, text));
         let counts = |found: &Match| !complete || !matches!(found, Match::Cut(length) if *length < SHORTEST_CUT);
         matches.filter(counts).max().unwrap_or(Match::No)
     }
 }
 
-impl Needle {
-    /// Compares byte by byte. The text may be broken into lines, as base64 usually is.
-    fn compare(&self, text: &[u8]) -> Match {
-        // As nearly all secrets occur, and much faster.
-        if text.starts_with(&self.text) {
-            return Match::Whole(self.text.len());
-        }
-        let mut at = 0;
-        for (matched, byte) in self.text.iter().enumerate() {
-            if matched > 0 && text.get(at) != Some(byte) {
-                match line_break(&text[at..]) {
-                    Some(length) => at += length,
-                    None => return Match::Cut(matched),
-                }
-            }
-            match text.get(at) {
-                None => return Match::Cut(matched),
-                Some(other) if other != byte => return Match::No,
-                Some(_) => at += 1,
-            }
-        }
-        Match::Whole(at)
+/// Compares byte by byte. The text may be broken into lines, as base64 usually is.
+fn compare(needle: &[u8], text: &[u8]) -> Match {
+    // As nearly all secrets occur, and much faster.
+    if text.starts_with(needle) {
+        return Match::Whole(needle.len());
     }
+    let mut at = 0;
+    for (matched, byte) in needle.iter().enumerate() {
+        if matched > 0 && text.get(at) != Some(byte) {
+            match line_break(&text[at..]) {
+                Some(length) => at += length,
+                None => return Match::Cut(matched),
+            }
+        }
+        match text.get(at) {
+            None => return Match::Cut(matched),
+            Some(other) if other != byte => return Match::No,
+            Some(_) => at += 1,
+        }
+    }
+    Match::Whole(at)
 }
 
 /// The first two bytes, without a line break between them.
@@ -213,11 +235,15 @@ fn line_break(text: &[u8]) -> Option<usize> {
     }
 }
 
-/// The secret in all encodings. One that is not text is never written as it is.
-fn encodings(secret: &[u8]) -> BTreeSet<String> {
+/// The secret in all encodings, or only in plain and in base64. One that is not text is never written as it is.
+fn encodings(secret: &[u8], all: bool) -> BTreeSet<String> {
     let base64 = (0..3).flat_map(|before| within_base64(secret, before));
-    let texts = base64.chain(str::from_utf8(secret).map(str::to_owned));
-    let mut texts: BTreeSet<_> = texts.flat_map(|text| escaped(&text)).collect();
+    let plain = str::from_utf8(secret);
+    if !all {
+        return base64.chain(plain.map(str::to_owned)).collect();
+    }
+    let mut texts: BTreeSet<_> = base64.flat_map(|text| escaped(&text, &BASE64)).collect();
+    texts.extend(plain.into_iter().flat_map(|text| escaped(text, &tables(text))));
     let hex = hex(secret);
     // Every byte percent-encoded, as few programs do.
     let percent =
@@ -237,22 +263,35 @@ fn within_base64(secret: &[u8], before: usize) -> [String; 2] {
         .map(|text| text.get(depends_on_before..whole).unwrap_or_default().to_owned())
 }
 
-/// The text as it is and in all escapings. Most escapings agree on the few special characters that a text has, and a token is
-/// long: what becomes of the characters is compared first.
-fn escaped(text: &str) -> Vec<String> {
-    let is_special = |character: &char| !character.is_ascii_alphanumeric();
-    let special: BTreeSet<_> = text.chars().filter(is_special).collect();
-    if special.is_empty() || text.len() > LONGEST_ESCAPED {
-        return vec![text.to_owned()];
-    }
+/// What becomes of special characters.
+type Table = BTreeMap<char, String>;
+
+static BASE64: LazyLock<BTreeSet<Table>> = LazyLock::new(|| tables("+/-_"));
+
+/// The escapings of the special characters of a text. Most agree on the few that it has.
+fn tables(text: &str) -> BTreeSet<Table> {
+    let special: BTreeSet<_> = text.chars().filter(|character| is_special(*character)).collect();
     let table = |escape: Escape| special.iter().map(|character| (*character, escape(*character))).collect();
-    let tables: BTreeSet<BTreeMap<_, _>> = escapings().into_iter().map(table).collect();
-    let apply = |table: &BTreeMap<char, String>| {
+    escapings().into_iter().map(table).collect()
+}
+
+fn is_special(character: char) -> bool {
+    !character.is_ascii_alphanumeric()
+}
+
+/// The text as it is and as the tables escape it.
+fn escaped(text: &str, tables: &BTreeSet<Table>) -> Vec<String> {
+    let apply = |table: &Table| {
         let mut out = String::with_capacity(text.len());
-        text.chars().for_each(|character| match table.get(&character) {
-            Some(escaped) => out.push_str(escaped),
-            None => out.push(character),
-        });
+        for part in text.split_inclusive(is_special) {
+            let mut plain = part.chars();
+            let last = plain.next_back();
+            out.push_str(plain.as_str());
+            match last.and_then(|last| table.get(&last)) {
+                Some(escaped) => out.push_str(escaped),
+                None => out.extend(last),
+            }
+        }
         out
     };
     tables.iter().map(apply).chain([text.to_owned()]).collect()

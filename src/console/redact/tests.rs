@@ -221,6 +221,32 @@ fn text_full_of_beginnings_costs_no_more_than_a_few_looks_at_each_byte() {
     assert!(hidden.len() <= text.len());
 }
 
+/// All encodings of each line of a large file would need hundreds of MB.
+#[test]
+fn large_secret_is_known_in_few_encodings_and_its_short_lines_in_all() {
+    let lines: Vec<_> = (0..400).map(|number| format!("line {number}: {}", "a+/%<>\"?=&~é".repeat(150))).collect();
+    let text = format!("{}\npa/ss?word&", lines.join("\n"));
+    let mut needles = Needles::default();
+    needles.add_lines(text.lines());
+    needles.add(text.as_bytes(), false);
+    assert!(needles.size() < 40 * text.len(), "{} bytes for {}", needles.size(), text.len());
+    for hidden in [&lines[399], &STANDARD_NO_PAD.encode(&text), &percent("pa/ss?word&"), &hex(&"pa/ss?word&")] {
+        assert_eq!(masked(&needles, hidden.as_bytes())[..3], *b"***", "{hidden}");
+    }
+}
+
+/// A part of a file that was known in few encodings, or as an encoding of another secret, may be a password too.
+#[test]
+fn secret_that_is_known_as_something_else_is_known_in_all_encodings() {
+    let mut needles = Needles::default();
+    let password = "p+/w".repeat(MOST_ENCODED / 8);
+    needles.add_lines([&*"x".repeat(MOST_ENCODED / 2 + 1), &password].into_iter());
+    needles.add(password.as_bytes(), false);
+    assert_eq!(masked(&needles, percent(&password).as_bytes()), b"***");
+    let needles = knows(&["password", &STANDARD_NO_PAD.encode("password")]);
+    assert_eq!(masked(&needles, hex(&STANDARD_NO_PAD.encode("password")).as_bytes()), b"***");
+}
+
 fn secrets() -> impl Strategy<Value = String> {
     prop_oneof!["[ -~]{4,40}", "[a-z%+\\\\/\" é\u{1f511}]{4,20}", "[A-Za-z0-9_-]{16,200}"]
         .prop_filter("a secret that counts", |secret| secret.trim().len() >= SHORTEST)
