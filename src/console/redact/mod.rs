@@ -108,8 +108,8 @@ enum Which {
 /// Of the process rather than of the log: a secret must be masked wherever it comes up, also in an error on another way out.
 static KNOWN: LazyLock<RwLock<Needles>> = LazyLock::new(RwLock::default);
 
-fn mask(bytes: &[u8], which: Which, complete: bool) -> Masked {
-    KNOWN.read().unwrap_or_else(PoisonError::into_inner).mask(bytes, which, complete)
+fn mask(bytes: &[u8], covered: usize, which: Which, complete: bool) -> Masked {
+    KNOWN.read().unwrap_or_else(PoisonError::into_inner).mask(bytes, covered, which, complete)
 }
 
 /// The text with every known secret masked, in whatever usual encoding.
@@ -122,7 +122,7 @@ pub(crate) fn redact(text: &str) -> Cow<'_, str> {
 
 /// [`redact`] for bytes that may not be text.
 pub(crate) fn redact_bytes(bytes: &[u8]) -> Cow<'_, [u8]> {
-    match mask(bytes, Which::All, true) {
+    match mask(bytes, 0, Which::All, true) {
         Masked { count: 0, .. } => Cow::Borrowed(bytes),
         masked => Cow::Owned(masked.text),
     }
@@ -132,6 +132,8 @@ pub(crate) fn redact_bytes(bytes: &[u8]) -> Cow<'_, [u8]> {
 #[derive(Default)]
 pub(crate) struct RedactStream {
     held: Vec<u8>,
+    /// How much of that is behind a mask that was passed on.
+    covered: usize,
     count: usize,
 }
 
@@ -148,8 +150,9 @@ impl RedactStream {
     }
 
     fn pass(&mut self, complete: bool) -> Vec<u8> {
-        let masked = mask(&self.held, Which::Tokens, complete);
+        let masked = mask(&self.held, self.covered, Which::Tokens, complete);
         self.held.drain(..masked.end);
+        self.covered = masked.covered;
         self.count += masked.count;
         masked.text
     }

@@ -79,6 +79,8 @@ pub(super) struct Masked {
     pub(super) text: Vec<u8>,
     /// The rest of the text is not in it, from this byte on.
     pub(super) end: usize,
+    /// This much of the rest is behind the last mask already.
+    pub(super) covered: usize,
     pub(super) count: usize,
 }
 
@@ -134,9 +136,12 @@ impl Needles {
         self.by_begin.values().flat_map(HashMap::keys).map(|text| text.len()).sum()
     }
 
-    /// Masks the secrets in a text. Unless the text is `complete`, what is at its end and may become a secret is left off.
-    pub(super) fn mask(&self, text: &[u8], which: Which, complete: bool) -> Masked {
-        let mut masked = Masked { text: Vec::new(), end: 0, count: 0 };
+    /// Masks the secrets in a text, of which the beginning may be `covered` by an earlier mask. Unless the text is `complete`, what is
+    /// at its end and may become a secret is left off.
+    pub(super) fn mask(&self, text: &[u8], covered: usize, which: Which, complete: bool) -> Masked {
+        let mut masked = Masked { text: Vec::new(), end: 0, covered: 0, count: 0 };
+        // Where the last mask ends. Another secret may begin within it and end behind it.
+        let mut hidden = covered;
         let mut at = 0;
         while at < text.len() {
             let rest = &text[at..];
@@ -157,15 +162,16 @@ impl Needles {
                 Match::Cut(_) => rest.len(),
                 Match::Whole(length) => length,
             };
-            masked.text.extend_from_slice(&text[masked.end..at]);
-            masked.text.extend_from_slice(MASK);
-            masked.count += 1;
-            at += length;
-            masked.end = at;
+            if at >= hidden {
+                masked.text.extend_from_slice(&text[hidden..at]);
+                masked.text.extend_from_slice(MASK);
+                masked.count += 1;
+            }
+            hidden = hidden.max(at + length);
+            at += 1;
         }
-        masked.text.extend_from_slice(&text[masked.end..at]);
-        masked.end = at;
-        masked
+        masked.text.extend_from_slice(text.get(hidden..at).unwrap_or_default());
+        Masked { end: at, covered: hidden.saturating_sub(at), ..masked }
     }
 
     fn may_begin(&self, key: [u8; 2]) -> bool {

@@ -14,12 +14,12 @@ fn knows(secrets: &[&str]) -> Needles {
 
 /// The text as one piece.
 fn masked(needles: &Needles, text: &[u8]) -> Vec<u8> {
-    needles.mask(text, Which::All, true).text
+    needles.mask(text, 0, Which::All, true).text
 }
 
 /// The text in pieces of these lengths, again and again.
 fn masked_in_pieces(needles: &Needles, text: &[u8], lengths: &[usize]) -> Vec<u8> {
-    let (mut out, mut held, mut rest) = (Vec::new(), Vec::new(), text);
+    let (mut out, mut held, mut covered, mut rest) = (Vec::new(), Vec::new(), 0, text);
     for length in lengths.iter().cycle() {
         if rest.is_empty() {
             break;
@@ -27,11 +27,12 @@ fn masked_in_pieces(needles: &Needles, text: &[u8], lengths: &[usize]) -> Vec<u8
         let (piece, after) = rest.split_at((*length).min(rest.len()));
         rest = after;
         held.extend_from_slice(piece);
-        let masked = needles.mask(&held, Which::All, false);
+        let masked = needles.mask(&held, covered, Which::All, false);
         out.extend(masked.text);
         held.drain(..masked.end);
+        covered = masked.covered;
     }
-    out.extend(masked(needles, &held));
+    out.extend(needles.mask(&held, covered, Which::All, true).text);
     out
 }
 
@@ -176,6 +177,24 @@ fn line_end_behind_a_secret_does_not_save_it() {
 fn longest_of_several_secrets_is_hidden_whole() {
     let needles = knows(&["secret", "secret-and-more", "and-more"]);
     assert_eq!(masked(&needles, b"secret-and-more secret and-more"), b"*** *** ***");
+}
+
+#[test]
+fn secrets_that_overlap_are_hidden_to_the_end_of_the_last() {
+    let needles = knows(&["key-A-prod", "prodxyzsecretvalue", "secretvalue-and-more", "abab"]);
+    for (text, hidden) in [
+        ("<key-A-prodxyzsecretvalue>", "<***>"),
+        ("<key-A-prodxyzsecretvalue-and-more>", "<***>"),
+        ("<key-A-prod prodxyzsecretvalue>", "<*** ***>"),
+        ("<key-A-prodxyzsecretvalu>", "<***xyzsecretvalu>"),
+        ("<abababa>", "<***a>"),
+    ] {
+        assert_eq!(String::from_utf8_lossy(&masked(&needles, text.as_bytes())), hidden);
+        for length in 1..30 {
+            let pieces = masked_in_pieces(&needles, text.as_bytes(), &[length]);
+            assert_eq!(String::from_utf8_lossy(&pieces), hidden, "in pieces of {length}");
+        }
+    }
 }
 
 #[test]
