@@ -5,6 +5,7 @@ use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 
 use crate::console::log::quote;
+use crate::console::redact;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Responder {
@@ -88,9 +89,10 @@ pub(crate) fn is_web_page(headers: &HeaderMap, body: &[u8]) -> bool {
     html || start.starts_with(b"<!doctype html") || start.starts_with(b"<html")
 }
 
-/// A web page's title; empty if it has none.
+/// A web page's title; empty if it has none. Its secrets are masked before their white space is lost.
 pub(crate) fn title(body: &[u8]) -> String {
-    let text = String::from_utf8_lossy(body);
+    let body = redact::redact_bytes(body);
+    let text = String::from_utf8_lossy(&body);
     let lower = text.to_ascii_lowercase();
     let start = lower.find("<title>").map(|at| at + "<title>".len());
     let title = start.and_then(|start| Some(&text[start..start + lower[start..].find("</title>")?]));
@@ -178,5 +180,7 @@ mod tests {
         assert_eq!(title(b"<html><TITLE>401\n Required</Title><body>"), "401 Required");
         assert_eq!(title("<html>\u{130}<title>\u{130}</title>".as_bytes()), "\u{130}");
         assert_eq!(title(b"<html><title>cut"), "");
+        let _secrets = ["title  s3cret", "s3cret-&-title"].map(|secret| redact::Secret::new(secret.to_owned()));
+        assert_eq!(title(b"<title>no title  s3cret,\n s3cret-&amp;-\ntitle</title>"), "no ***, ***");
     }
 }

@@ -1,5 +1,5 @@
 //! Finds secrets in a text: each of its usual encodings is a needle, built once when the secret becomes known. These are plain,
-//! hex and base64, the plain text and base64 also escaped as in a URL or a JSON string.
+//! hex and base64, the plain text and base64 also escaped as in a URL, a JSON string or HTML.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::LazyLock;
@@ -40,6 +40,17 @@ const PERCENT: [&AsciiSet; 7] = [
 
 /// Characters that JSON libraries escape although they need not (RFC 8259, section 7): JavaScript and Python nothing; Go; Gson; .NET.
 const JSON: [&str; 4] = ["", "<>&", "<>&='", "<>&'+\"`"];
+
+/// What HTML and XML libraries write for `"` and `'`, besides `&amp;`, `&lt;` and `&gt;`: some nothing; Go; Python; PHP; Ruby; XML.
+const HTML: [[&str; 2]; 7] = [
+    ["\"", "'"],
+    ["&quot;", "'"],
+    ["&#34;", "&#39;"],
+    ["&quot;", "&#x27;"],
+    ["&quot;", "&#039;"],
+    ["&quot;", "&#39;"],
+    ["&quot;", "&apos;"],
+];
 
 /// All encodings need some hundred times the size of a secret: of what is beyond this much of one there are only few.
 pub(super) const MOST_ENCODED: usize = 64 * 1024;
@@ -331,6 +342,16 @@ fn escapings() -> Vec<Escape> {
                 }
             }));
         }
+    }
+    for quotes in HTML {
+        escapings.push(Box::new(move |character| match character {
+            '&' => "&amp;".to_owned(),
+            '<' => "&lt;".to_owned(),
+            '>' => "&gt;".to_owned(),
+            '"' => quotes[0].to_owned(),
+            '\'' => quotes[1].to_owned(),
+            other => other.to_string(),
+        }));
     }
     escapings
 }

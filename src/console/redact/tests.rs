@@ -95,7 +95,10 @@ fn escaped_secret_is_hidden() {
     ] {
         assert_eq!(hide(secret, &format!("x={escaped}&y")), "x=***&y", "{escaped}");
     }
-    assert_eq!(hide("a<b>&c", r"a\u003cb\u003e\u0026c"), "***");
+    assert_eq!(hide("a<b>&c", r"a\u003cb\u003e\u0026c a&lt;b&gt;&amp;c"), "*** ***");
+    for quotes in ["\"it's", "&quot;it's", "&#34;it&#39;s", "&quot;it&#x27;s", "&quot;it&#039;s", "&quot;it&apos;s"] {
+        assert_eq!(hide("\"it's<é>/", &format!("{quotes}&lt;é&gt;/")), "***");
+    }
     assert_eq!(hide("a=b'c", r"a\u003db\u0027c"), "***");
     assert_eq!(hide("a+b+c", "a+b+c a%2bb%2bc"), "*** ***");
     assert_eq!(hide("\\backs", r"\\backs \backs"), "*** ***");
