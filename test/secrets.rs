@@ -116,6 +116,19 @@ fn mistakes_are_found_before_anything_is_sent() {
 }
 
 #[test]
+fn value_in_place_of_a_path_is_not_shown() {
+    let key = format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----", "MIIEvQIB".repeat(8));
+    for value in [key, "MIIEvQIB".repeat(40)] {
+        let pipe = Pipe::new().stack(STACK).list("SECRET_FILES", &[&format!("db={value}")]);
+        let ran = pipe.run().exits(2).says("SECRET_FILES:\n- `db` is not a path: to pass the value itself, use ");
+        ran.does_not_say("MIIE").does_not_say("-----");
+    }
+    // As long as a path may be.
+    let path = format!("db={}", "MIIEvQIB/".repeat(20));
+    Pipe::new().stack(STACK).list("SECRET_FILES", &[&path]).run().exits(2).says("does not exist").does_not_say("MIIE");
+}
+
+#[test]
 fn step_token_is_never_written_as_a_secret() {
     let gateway = open();
     let pipe = deploy(&gateway);

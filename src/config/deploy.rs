@@ -277,6 +277,13 @@ fn given_secrets(variables: Variables<'_>) -> Vec<GivenSecret> {
             refuse(BLANK);
             continue;
         }
+        if let SecretSource::File(path) = &secret.source
+            && !is_path(path)
+        {
+            let _ = Secret::of_lines(path);
+            refuse("is not a path: to pass the value itself, use `SECRET_VALUES`");
+            continue;
+        }
         // It stays in the list, so that its file is checked too.
         if !names.insert(secret.name.clone()) {
             refuse("is listed twice: remove one");
@@ -284,6 +291,11 @@ fn given_secrets(variables: Variables<'_>) -> Vec<GivenSecret> {
         given.push(secret);
     }
     given
+}
+
+/// False if a text is several lines, or has a part that is too long for a file's name: the content of a file, such as a key.
+fn is_path(text: &str) -> bool {
+    !text.contains('\n') && text.split('/').all(|part| part.len() <= 255)
 }
 
 /// The commit, for `GIT_LABELS`; `None` if it is not set.

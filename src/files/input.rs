@@ -4,14 +4,14 @@ use std::fs::{File, Metadata};
 use std::io::Read as _;
 use std::path::{Component, Path, PathBuf};
 
-use crate::console::log::quote;
+use crate::console::log::{quote, whole_or_length};
 
 /// Why a file cannot be used, with its path.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    #[error("`{}` does not exist, neither in the working directory nor in the clone directory", quote(path))]
+    #[error("`{}` does not exist, neither in the working directory nor in the clone directory", whole_or_length(path))]
     NotFound { path: String },
-    #[error("`{}` is a link out of the clone directory: copy the file into it", quote(path))]
+    #[error("`{}` is a link out of the clone directory: copy the file into it", whole_or_length(path))]
     Outside { path: String },
     #[error("`{}` is {kind}, not a file", quote(&path.display().to_string()))]
     NotAFile { path: PathBuf, kind: &'static str },
