@@ -209,7 +209,7 @@ fn items_of_another_form_are_refused() {
     }
     let json = pipe().list("ENV_VARS", &[r#"{"A": "s3cr3t"}"#]).run().exits(2);
     json.says("ENV_VARS:\n- item 1 is JSON or a YAML mapping: write ['key=value']").does_not_say("s3cr3t");
-    invoke().list("HEADERS", &["X-Key=1"]).run().exits(2).says("item 1 (`X-Key`) has `=` instead of `:`");
+    invoke().list("HEADERS", &["X-Key=1"]).run().exits(2).says("item 1 has `=` instead of `:`: write `Key: Value`");
 }
 
 #[test]

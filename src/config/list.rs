@@ -71,7 +71,7 @@ impl Entry<'_> {
     pub(super) fn pairs(&self, separator: char, key_fault: impl Fn(&str) -> Option<String>) -> Vec<(String, String)> {
         let mut pairs = Vec::new();
         for (index, item) in self.items_with(separator).iter().enumerate() {
-            let pair = pair(item, separator);
+            let pair = pair(item, separator, self.variable.kind == ValueKind::List);
             match pair.and_then(|pair| key_fault(&pair.0).map_or(Ok(pair), Err)) {
                 Ok(pair) => pairs.push(pair),
                 Err(wrong) => self.refuse(format!("item {} {wrong}", index + 1)),
@@ -229,8 +229,8 @@ fn wrong_item(item: &str, kind: ValueKind) -> Option<String> {
 }
 
 /// The key and the value of an item, or what is wrong with it. The value is not shown: it may be a secret, and so may be an
-/// item whose key was forgotten.
-fn pair(item: &str, separator: char) -> Result<(String, String), String> {
+/// item whose key was forgotten. Base64 then looks like a key before its padding: keys are shown in a plain list only.
+fn pair(item: &str, separator: char, is_plain: bool) -> Result<(String, String), String> {
     let (form, other, end) = if separator == '=' { ("key=value", ':', "=…") } else { ("Key: Value", '=', ": …") };
     if item.trim_start().starts_with('{') {
         return Err(format!("is JSON or a YAML mapping: write ['{form}'], with an item for each key"));
@@ -241,6 +241,9 @@ fn pair(item: &str, separator: char) -> Result<(String, String), String> {
             // Before a colon a name in lower case may be a user's, with a password after it.
             Some((key, _)) if is_key(key) && (other == '=' || is_upper_case(key)) => {
                 let key = key.trim();
+                if !is_plain {
+                    return Err(format!("has `{other}` instead of `{separator}`: write `{form}`"));
+                }
                 format!("(`{key}`) has `{other}` instead of `{separator}`: write `{key}{end}`")
             }
             _ => format!("is not of the form `{form}`"),
@@ -383,15 +386,19 @@ mod tests {
 
     #[test]
     fn item_of_another_form_is_refused() {
-        let wrong = |item, separator| pair(item, separator).expect_err(item);
+        let wrong = |item, separator| pair(item, separator, separator == '=').expect_err(item);
         assert_eq!(wrong("A: 1", '='), "(`A`) has `:` instead of `=`: write `A=…`");
-        assert_eq!(wrong("X-Key=1", ':'), "(`X-Key`) has `=` instead of `:`: write `X-Key: …`");
+        // The second may be base64 whose name was forgotten.
+        for header in ["X-Key=1", "c3VwZXItc2VjcmV0=="] {
+            assert_eq!(wrong(header, ':'), "has `=` instead of `:`: write `Key: Value`");
+        }
+        assert_eq!(pair("ABCDEF:rest", '=', false), Err("has `:` instead of `=`: write `key=value`".to_owned()));
         insta::assert_snapshot!(wrong("{\"A\": 1}", '='), @"is JSON or a YAML mapping: write ['key=value'], with an item for each key");
         // It may be a secret whose key was forgotten.
         for item in ["user:password", "postgres://user:password@host", "=1", "secret"] {
             assert_eq!(wrong(item, '='), "is not of the form `key=value`", "{item}");
         }
-        assert_eq!(pair("A=b: c", '='), Ok(("A".to_owned(), "b: c".to_owned())));
-        assert_eq!(pair("X-Time: a=1", ':'), Ok(("X-Time".to_owned(), " a=1".to_owned())));
+        assert_eq!(pair("A=b: c", '=', true), Ok(("A".to_owned(), "b: c".to_owned())));
+        assert_eq!(pair("X-Time: a=1", ':', false), Ok(("X-Time".to_owned(), " a=1".to_owned())));
     }
 }

@@ -23,9 +23,10 @@ pub(super) fn hide(environment: &Environment) {
             Sensitive::Token => _ = Secret::token(text.to_owned()),
             Sensitive::Secret => _ = Secret::new(text.to_owned()),
             Sensitive::Values | Sensitive::Headers => {
+                let separator = if name.contains("HEADERS") { ':' } else { '=' };
                 items(environment, name, text)
                     .iter()
-                    .for_each(|item| hide_value(item, sensitive == Sensitive::Headers));
+                    .for_each(|item| hide_item(item, separator, sensitive == Sensitive::Headers));
             }
             Sensitive::Url => text.lines().for_each(hide_password),
         }
@@ -51,10 +52,15 @@ fn items(environment: &Environment, name: &str, text: &str) -> Vec<String> {
     list::items(environment, name)
 }
 
-fn hide_value(item: &str, is_header: bool) {
-    // Without a separator, the name may have been forgotten.
-    let (name, value) = item.split_once(['=', ':']).unwrap_or((if is_header { "auth" } else { "" }, item));
-    let value = value.trim();
+fn hide_item(item: &str, separator: char, is_header: bool) {
+    // Without the list's own separator, the name may have been forgotten: `=` may be the padding of base64.
+    let whole = (!item.contains(separator)).then_some(("auth", item));
+    for (name, value) in item.split_once(['=', ':']).into_iter().chain(whole) {
+        hide_value(item, name, value.trim(), is_header);
+    }
+}
+
+fn hide_value(item: &str, name: &str, value: &str, is_header: bool) {
     // `Accept: text/plain` must not mask what it has in common with the log.
     if value.is_empty()
         || is_unexpanded(value)
@@ -132,6 +138,18 @@ mod tests {
             hide(&Environment::new([(list.into(), text.into())]));
             let shown = redact::redact(&format!("of-{list}-1 of-{list}-2 theme dark")).into_owned();
             assert_eq!(shown, "*** *** theme dark", "{list}");
+        }
+    }
+
+    #[test]
+    fn item_without_the_separator_of_its_list_is_hidden_whole() {
+        for (list, item) in [
+            ("SECRET_VALUES", "of-values:without-name"),
+            ("GATEWAY_HEADERS", "b2YtZ2F0ZXdheQ=="),
+            ("HEADERS", "b2YtaGVhZGVycw="),
+        ] {
+            hide(&Environment::new([(list.into(), format!("['{item}']").into())]));
+            assert_eq!(redact::redact(&format!("`{item}`")), "`***`", "{list}");
         }
     }
 
