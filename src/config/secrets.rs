@@ -28,7 +28,10 @@ pub(super) fn hide(environment: &Environment) {
                     .iter()
                     .for_each(|item| hide_item(item, separator, sensitive == Sensitive::Headers));
             }
-            Sensitive::Url => text.lines().for_each(hide_password),
+            Sensitive::Url => {
+                text.lines().for_each(hide_password);
+                parts(text).for_each(hide_query);
+            }
         }
     }
 }
@@ -86,8 +89,23 @@ fn urls(text: &str) -> impl Iterator<Item = &str> {
         let scheme = part.split_once("://").map_or("", |(scheme, _)| scheme);
         !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
     };
+    parts(text).filter(is_url)
+}
+
+/// A text, and the parts of it that may be items of a list.
+fn parts(text: &str) -> impl Iterator<Item = &str> {
     let between = |character: char| character.is_whitespace() || "'\"[]{},".contains(character);
-    text.split(between).chain([text]).filter(is_url)
+    text.split(between).chain([text])
+}
+
+/// Hides what follows the `?` of a URL, and the values in it, also if the URL is not valid.
+fn hide_query(url: &str) {
+    let Some((_, rest)) = url.split_once('?') else { return };
+    let query = rest.split('#').next().unwrap_or_default();
+    let values = url::form_urlencoded::parse(query.as_bytes()).map(|(_, value)| value.into_owned());
+    // Shorter ones occur anywhere.
+    let parts = values.chain([query.to_owned()]).filter(|part| part.len() >= 8);
+    parts.for_each(|part| drop(Secret::new(part)));
 }
 
 fn hide_password(url: &str) {
@@ -128,6 +146,20 @@ mod tests {
             ("dir:1/stack@v1.yml", None),
         ] {
             assert_eq!(password_in_url(text).map(|(_, password)| password), password, "{text}");
+        }
+    }
+
+    #[test]
+    fn query_of_a_url_is_hidden_also_if_it_is_not_valid() {
+        for (name, text) in [
+            ("STACK_FILE", "HTTPS://host/s.yml?sig=of-query-1"),
+            ("STACK_FILE", "['https:/host/s.yml?sig=of-query-2&x=y', 'other.yml']"),
+            ("STACK_FILE_0", "host/s.yml?v=1&sig=of-query-3#L1"),
+            ("OPENFAAS_URL", "https://gw/?token=of-query-4, x"),
+        ] {
+            hide(&Environment::new([(name.into(), text.into())]));
+            let shown = redact::redact(text).into_owned();
+            assert!(shown.contains("?***") && !shown.contains("of-query"), "{shown}");
         }
     }
 

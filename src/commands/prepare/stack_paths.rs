@@ -11,7 +11,6 @@ use url::Url;
 use super::STACK_FILES;
 use crate::config::Config;
 use crate::console::log::{self, quote, whole_or_length};
-use crate::console::redact::Secret;
 use crate::diagnostic::Diagnostic;
 use crate::files::input;
 use crate::http::cause::Cause;
@@ -78,11 +77,12 @@ fn default_file(clone_dir: Option<&Path>) -> Result<Vec<StackPath>, Diagnostic> 
 }
 
 fn item_files(item: &str, clone_dir: Option<&Path>) -> Result<Vec<StackPath>, Diagnostic> {
-    if item.starts_with("http://") {
+    let has_scheme = |scheme: &str| item.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
+    if has_scheme("http://") {
         let shown = Url::parse(item).map_or_else(|_| String::new(), |url| format!("`{}` ", SafeUrl(&url)));
         return Err(Diagnostic::error(format!("{shown}is not encrypted: write an `https://` URL")));
     }
-    if item.starts_with("https://") {
+    if has_scheme("https://") {
         return Ok(vec![StackPath::Url(item.to_owned())]);
     }
     if item.contains('*') {
@@ -188,7 +188,6 @@ pub(super) async fn fetch(
     config: &Config,
     shutdown: &Shutdown,
 ) -> Result<Vec<u8>, Diagnostic> {
-    hide(url);
     let http = client::build(client::verifying(ca_cert, config.timeout));
     let attempt = async |number| match once(&http, url, config.timeout, number).await {
         Ok(text) => Attempt { result: Ok(text), retry: None },
@@ -198,14 +197,6 @@ pub(super) async fn fetch(
         }
     };
     Retries::new(config.retries, shutdown).run(attempt).await
-}
-
-/// Hides the parts of a URL that may be secrets wherever they appear from now on.
-fn hide(url: &Url) {
-    let values = url.query_pairs().map(|(_, value)| value.into_owned());
-    let parts = url.query().map(str::to_owned).into_iter().chain(values).chain(url.password().map(str::to_owned));
-    // Shorter ones occur anywhere.
-    parts.filter(|part| part.len() >= 8).for_each(|part| drop(Secret::new(part)));
 }
 
 /// One request. A failure comes with the wait before retry `number` if it is transient.
