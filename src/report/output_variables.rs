@@ -70,7 +70,7 @@ fn append(mut file: File, before: &[u8], variables: &[(&'static str, String)]) {
                 "it contains the value of a secret, and would be wrong if masked",
                 "choose a longer secret that does not occur in names or addresses",
             )
-        } else if !is_plain(value) {
+        } else if !is_plain(name, value) {
             ("its value contains characters that a shell may interpret", IN_RESULT)
         } else if before.len() + lines.len() + line.len() > MOST_BYTES {
             ("the limit of 100 KB for all variables of a step would be exceeded", IN_RESULT)
@@ -122,10 +122,11 @@ fn variables(outcome: &Outcome) -> Vec<(&'static str, String)> {
 }
 
 /// True if a value means itself on one line, also to a shell that reads the file: a call id is a server's text.
-fn is_plain(value: &str) -> bool {
+fn is_plain(name: &str, value: &str) -> bool {
+    // The pipeline's own address may have an IPv6 host in brackets, and a path such as `/~user`.
+    let special = if name == "OPENFAAS_URL" { "\"'`$\\;&|<>(){}*?#!" } else { "\"'`$\\;&|<>(){}*?#![]~" };
     !value
-        .chars()
-        .any(|character| character.is_control() || character.is_whitespace() || "\"'`$\\;&|<>(){}".contains(character))
+        .contains(|character: char| character.is_control() || character.is_whitespace() || special.contains(character))
 }
 
 #[cfg(test)]
@@ -172,11 +173,17 @@ mod tests {
 
     #[test]
     fn servers_text_cannot_set_another_variable_or_run_a_command() {
-        for id in ["1\nPATH=/tmp", "$(id)", "`id`", "1; id"] {
+        for id in ["1\nPATH=/tmp", "$(id)", "`id`", "1; id", "*", "[a-z]", "?", "~root", "a#b", "!!"] {
             let mut outcome = sample::invoke();
             outcome.invocation.as_mut().unwrap().call_id = Some(id.to_owned());
             assert_eq!(appended("", &outcome), "OPENFAAS_URL=https://gateway.example.com\nOPENFAAS_STATUS=200\n");
         }
+    }
+
+    #[test]
+    fn address_may_have_an_ipv6_host() {
+        let outcome = Outcome::new(Command::Remove, "http://[::1]:8080/~a".to_owned());
+        assert_eq!(appended("", &outcome), "OPENFAAS_URL=http://[::1]:8080/~a\n");
     }
 
     #[test]
