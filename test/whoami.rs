@@ -426,6 +426,10 @@ fn gateway_token_is_not_printed() {
     let gateway = guide(&issuer());
     gateway.fault(Fault::on("POST", "/oauth/token").status(200).body(r#"{"access_token":"not-a-jwt-but-secret"}"#));
     whoami(&gateway).run().exits(0).says("the gateway exchanged the token\n").does_not_say("not-a-jwt-but-secret");
+    // A word is no token, and would be masked in every sentence.
+    gateway.clear_faults();
+    gateway.fault(Fault::on("POST", "/oauth/token").status(200).body(r#"{"access_token":"accepts"}"#));
+    whoami(&gateway).run().exits(0).says("accepts the credentials of this step");
 }
 
 #[test]

@@ -16,13 +16,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use base64::Engine as _;
 
 use crate::console::log::quote;
-use crate::console::redact::Secret;
+use crate::console::redact::{SHORTEST_ISSUED, Secret};
 use crate::diagnostic::Diagnostic;
 use crate::http::tls::BASE64;
 use crate::oidc::{self, BuildContext, Claims, IdToken};
-
-/// No real token is shorter.
-pub(crate) const SHORTEST_TOKEN: usize = 12;
 
 /// The user under which docker stores an identity token.
 pub(crate) const TOKEN_USER: &str = "<token>";
@@ -42,7 +39,7 @@ type LoginResult = Result<Arc<RegistryLogin>, Diagnostic>;
 
 /// A token, unless it is a word that would be masked wherever it occurs.
 fn token(text: String) -> Option<Secret> {
-    (text.len() >= SHORTEST_TOKEN).then(|| Secret::token(text))
+    (text.len() >= SHORTEST_ISSUED).then(|| Secret::token(text))
 }
 
 impl RegistryLogin {

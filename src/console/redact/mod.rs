@@ -24,6 +24,9 @@ const MASK: &[u8] = b"***";
 /// Shorter values are not masked: they occur everywhere by chance, and the masks would reveal them.
 pub(crate) const SHORTEST: usize = 4;
 
+/// No real token that a server issues is shorter: a word such as `success` would be masked wherever it occurs.
+pub(crate) const SHORTEST_ISSUED: usize = 12;
+
 /// Shorter parts of binary data that are text by chance are not masked.
 const SHORTEST_TEXT: usize = 12;
 

@@ -18,8 +18,8 @@ use super::explain::{self, RefusalContext};
 use super::{CredentialSource, RegistryCredentials, manifest, wanted_credentials};
 use crate::cloud::aws::Aws;
 use crate::cloud::google::Google;
-use crate::cloud::{RegistryLogin, SHORTEST_TOKEN, Step};
-use crate::console::redact::Secret;
+use crate::cloud::{RegistryLogin, Step};
+use crate::console::redact::{SHORTEST_ISSUED, Secret};
 use crate::diagnostic::{Diagnostic, Explain as _};
 use crate::function::image::Host;
 use crate::http::client::secret_header;
@@ -271,7 +271,7 @@ impl Access<'_, '_> {
         let mut tokens = json.into_iter().flat_map(|json| [json.token, json.access_token]).flatten();
         let token = tokens.find(|token| (1..=LONGEST_TOKEN).contains(&token.len()));
         // What anybody gets may be a word, such as `anonymous`, that would be masked everywhere.
-        if let Some(token) = token.as_ref().filter(|token| self.login.is_some() || token.len() >= SHORTEST_TOKEN) {
+        if let Some(token) = token.as_ref().filter(|token| self.login.is_some() || token.len() >= SHORTEST_ISSUED) {
             let _ = Secret::token(token.clone());
         }
         let header = token.and_then(|token| secret_header(&format!("Bearer {token}")).ok());
