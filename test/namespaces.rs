@@ -278,3 +278,12 @@ fn refusal_after_a_lost_response_does_not_say_that_the_namespace_is_gone() {
         assert_eq!(names(&gateway), ["openfaas-fn", "preview-7", "shared"]);
     }
 }
+
+#[test]
+fn namespaces_that_fail_alike_share_a_line_of_each_retry_and_the_error() {
+    let gateway = with_namespaces(permissive());
+    gateway.fault(Fault::on("GET", "/system/namespace/").status(503).body("starting"));
+    let ran = deploy(&gateway).var("RETRIES", "1").run().exits(1);
+    let ran = ran.says("GET /system/namespace/NAME: 503 Service Unavailable: `starting`; retrying");
+    ran.says("ERROR: 2 namespaces: GET /system/namespace/NAME: 503 Service Unavailable: `starting`\n  `preview-7`, `shared`\n");
+}

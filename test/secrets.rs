@@ -180,9 +180,8 @@ fn policy_without_the_actions_is_named_with_the_statement_to_add() {
     INFO: openfaas-pipe [VERSION]: deploy
     INFO: deploying 4 functions of `stack.yml` to `http://[GATEWAY]`
     INFO: exchanged the step's token at `http://[GATEWAY]`, valid for 30 min
-    ERROR: secret `db` in namespace `blog`: PUT /system/secrets: 403 Forbidden: `insufficient permissions`
-    ERROR: secret `db` in namespace `shop`: PUT /system/secrets: 403 Forbidden: `insufficient permissions`
-    ERROR: secret `tls.key` in namespace `shop`: PUT /system/secrets: 403 Forbidden: `insufficient permissions`
+    ERROR: 3 secrets: PUT /system/secrets: 403 Forbidden: `insufficient permissions`
+      `db` in namespace `blog`, `db` in namespace `shop`, `tls.key` in namespace `shop`
     ERROR: the Policy lacks `Secret:Update` on 2 namespaces; add to its `statement:`
       # ----- copy from here -----
         - sid: openfaas-pipe-1
@@ -447,4 +446,15 @@ fn file_that_leads_out_of_the_clone_or_holds_no_value_is_an_error() {
     // What the pipeline itself names may be anywhere.
     let absolute = format!("tls.key={}", secret.display());
     pipe().list("SECRET_FILES", &[&absolute]).run().exits(0);
+}
+
+#[test]
+fn secrets_that_fail_alike_are_one_error() {
+    let gateway = open();
+    gateway.fault(Fault::on("PUT", "/system/secrets").status(500).body("boom"));
+    let ran = deploy(&gateway).run().exits(1);
+    ran.says(
+        "ERROR: 3 secrets: PUT /system/secrets: 500 Internal Server Error: `boom`\n  \
+         `db` in namespace `blog`, `db` in namespace `shop`, `tls.key` in namespace `shop`\n",
+    );
 }

@@ -173,6 +173,7 @@ async fn each<T>(
     // Errors last, and in the order of the stack file.
     let failed = outcomes.iter().filter(|outcome| outcome.problem.is_some());
     failed.for_each(|outcome| session.reporter.resource_ended(outcome));
+    session.reporter.flush();
     let is_left = |outcome: &&ResourceOutcome| outcome.action == Action::NotStarted && outcome.problem.is_none();
     let left: String = outcomes.iter().filter(is_left).map(|left| format!("\n{}", left.resource)).collect();
     if !left.is_empty() {

@@ -76,11 +76,13 @@ impl Repeat {
 }
 
 impl ApiCall<'_> {
-    /// What is said of a failure, alike for all functions, so that their retries share a line of the log.
+    /// What is said of a failure, alike for all functions and namespaces, so that their retries share a line of the log.
     fn without_name(&self, said: &str) -> String {
-        match self.target {
-            Some(target) => said.replace(&format!("/system/function/{}", target.name), "/system/function/NAME"),
-            None => said.to_owned(),
+        match self.url.path().rsplit_once('/') {
+            Some((path, name)) if path.ends_with("/system/function") || path.ends_with("/system/namespace") => {
+                said.replace(&format!("{path}/{name}"), &format!("{path}/NAME"))
+            }
+            _ => said.to_owned(),
         }
     }
 }
