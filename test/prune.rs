@@ -1,6 +1,6 @@
 //! `OWNER_LABEL` and `PRUNE`.
 
-use local_gateway::{Fault, Gateway};
+use local_gateway::{Fault, Gateway, Ready};
 
 use crate::support::{Pipe, function_names, open, permissive, permitting, put, stack, start};
 
@@ -21,7 +21,7 @@ fn label(gateway: &Gateway, name: &str) -> Option<String> {
 fn function_missing_from_the_stack_file_is_pruned() {
     let gateway = open();
     put(&gateway, "openfaas-fn", "foreign");
-    deploy(&gateway, &["a", "b"]).run().exits(0).says("nothing to prune");
+    deploy(&gateway, &["a", "b"]).run().exits(0).says("nothing to prune in the gateway's own namespace\n");
     let ran = deploy(&gateway, &["a", "c"]).run().exits(0);
     ran.says("pruning 1 function that `stack.yml` no longer names")
         .says("INFO: `b.openfaas-fn` removed in ")
@@ -63,8 +63,23 @@ fn nothing_is_pruned_if_a_function_failed() {
     let gateway = open();
     deploy(&gateway, &["a", "gone"]).run().exits(0);
     gateway.fault(Fault::on("PUT", "/system/functions").status(400).body("no"));
-    deploy(&gateway, &["a"]).run().exits(1).says("nothing is pruned");
+    deploy(&gateway, &["a"]).run().exits(1).says("nothing is pruned because this deploy has errors");
+    gateway.clear_faults();
+    gateway.set_ready("example/a:1", Ready::Never);
+    let late = deploy(&gateway, &["a"]).var("WAIT", "true").var("WAIT_TIMEOUT", "500ms").run().exits(5);
+    late.says("nothing is pruned because this deploy has errors");
     assert_eq!(function_names(&gateway), ["a", "gone"]);
+}
+
+#[test]
+fn namespace_that_the_stack_file_no_longer_uses_is_not_looked_in() {
+    let gateway = open();
+    let stack = |namespace: &str| {
+        format!("provider: {{name: openfaas}}\nfunctions: {{a: {{image: 'example/a:1', namespace: {namespace}}}}}\n")
+    };
+    deploy(&gateway, &[]).stack(&stack("etl")).run().exits(0);
+    deploy(&gateway, &[]).stack(&stack("etl2")).run().exits(0).says("nothing to prune in `etl2`\n");
+    assert!(gateway.function("etl", "a").is_some());
 }
 
 #[test]

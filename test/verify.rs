@@ -88,7 +88,7 @@ fn failed_call_prints_the_end_of_the_function_log() {
 fn log_that_may_not_be_read_is_named_once() {
     let gateway = start(permitting(&["Function:Create", "Function:Update", "Function:Get"]));
     let ran = deploy(&gateway, &["a", "b"], &["a?status=500", "b?status=500"]).run().exits(5);
-    assert_eq!(ran.log.matches("to see the end of a function's log here, grant `Function:Logs` on `").count(), 1);
+    ran.says("to see the end of a function's log here, grant `Function:Logs` on `openfaas-fn:a`, `openfaas-fn:b`\n");
 }
 
 #[test]
@@ -175,6 +175,13 @@ fn slow_call_is_not_told_to_use_the_queue() {
     gateway.fault(Fault::on("GET", "/function/a").hang());
     let pipe = deploy(&gateway, &["a"], &["a"]).var("TIMEOUT", "1s").var("WAIT_TIMEOUT", "1500ms");
     pipe.run().exits(5).says("`a`").does_not_say("`ASYNC").does_not_say("firewall");
+}
+
+#[test]
+fn status_of_a_redirect_is_in_the_table() {
+    let gateway = start(permissive());
+    gateway.fault(Fault::on("GET", "/function/a").status(302).header("Location", "/login"));
+    deploy(&gateway, &["a"], &["a"]).run().exits(5).says("a       GET     302     failed");
 }
 
 #[test]

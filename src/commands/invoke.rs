@@ -14,7 +14,6 @@ use crate::console::redact::{self, RedactStream};
 use crate::diagnostic::{Diagnostic, Explain as _, Failure};
 use crate::files::atomic::{self, AtomicFile, Attributes};
 use crate::function::outcome::{InvocationOutcome, Outcome};
-use crate::gateway::{Error, NoResponse};
 use crate::text::count;
 
 /// How much of a response the log shows, in bytes.
@@ -61,12 +60,9 @@ async fn response(
 ) -> Result<(), Diagnostic> {
     let mut answered = match caller.call(call).await {
         Ok(answered) => answered,
-        Err(NoResponse { error, sent }) => {
-            invocation.sent = sent;
-            if let Error::Redirect(redirect) = &error {
-                invocation.status = sent.then_some(redirect.status.as_u16());
-            }
-            return Err(no_response(caller, call, &error));
+        Err(failed) => {
+            (invocation.sent, invocation.status) = (failed.sent, failed.status());
+            return Err(no_response(caller, call, &failed.error));
         }
     };
     let status = answered.response.status();

@@ -72,6 +72,17 @@ pub(crate) struct NoResponse {
     pub sent: bool,
 }
 
+impl NoResponse {
+    /// The status if the function's URL redirects, which is not followed.
+    pub(crate) fn status(&self) -> Option<u16> {
+        if let (Error::Redirect(redirect), true) = (&self.error, self.sent) {
+            Some(redirect.status.as_u16())
+        } else {
+            None
+        }
+    }
+}
+
 /// An error from before anything is sent.
 impl From<Error> for NoResponse {
     fn from(error: Error) -> Self {

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::header::WWW_AUTHENTICATE;
 use http::{HeaderMap, HeaderValue, Method};
 use tokio::sync::Mutex;
 
@@ -18,7 +17,7 @@ use crate::console::redact::{SHORTEST_ISSUED, Secret};
 use crate::diagnostic::{Diagnostic, Failure, Severity};
 use crate::function::FunctionName;
 use crate::http::client::secret_header;
-use crate::http::responder::Responder;
+use crate::http::responder::{Responder, bearer_challenges};
 use crate::oidc::{self, Claims, ExchangeRefused, Exchanged, IdToken, Subject, TokenError};
 
 /// A token is not used within this time before it expires, so that it is still valid when the request arrives.
@@ -90,8 +89,7 @@ impl Authenticator {
     /// The remedy if the password is refused with these headers; `None` if no password is used.
     pub(super) fn password_remedy(&self, headers: &HeaderMap) -> Option<&'static str> {
         let Self::Password { is_jwt, has_id_token, .. } = self else { return None };
-        let mut wanted = headers.get_all(WWW_AUTHENTICATE).iter().map(|value| value.as_bytes().to_ascii_lowercase());
-        let wants_bearer = wanted.any(|value| value.starts_with(b"bearer"));
+        let wants_bearer = bearer_challenges(headers).next().is_some();
         Some(match (is_jwt, wants_bearer, has_id_token) {
             (true, _, true) => "`OPENFAAS_PASSWORD` is a token: remove it, and the pipe exchanges the step's own token",
             (true, _, false) => {

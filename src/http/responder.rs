@@ -1,6 +1,6 @@
 //! Who answered a request: the server that was asked, or something else in its place.
 
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 
@@ -66,6 +66,16 @@ fn is_markup(text: &[u8]) -> bool {
 pub(crate) fn names_error(body: &[u8]) -> bool {
     let Ok(Value::Object(fields)) = serde_json::from_slice(body) else { return false };
     ["error", "errors"].iter().any(|key| fields.get(*key).is_some_and(|value| !value.is_null()))
+}
+
+/// The challenges of each `WWW-Authenticate` header from its first `Bearer` on, in lower case: a header may list several.
+pub(crate) fn bearer_challenges(headers: &HeaderMap) -> impl Iterator<Item = String> {
+    headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| {
+        let value = String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase();
+        let parts = value.split(',').map(str::trim_start).skip_while(|part| !part.starts_with("bearer"));
+        let challenges: Vec<_> = parts.collect();
+        (!challenges.is_empty()).then(|| challenges.join(", "))
+    })
 }
 
 /// A failure of the Kubernetes API is a `Status`; without a resource in the path it lists its paths.

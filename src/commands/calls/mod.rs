@@ -5,7 +5,7 @@ mod refusal;
 
 use std::time::Duration;
 
-use http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName};
 use url::Url;
 
@@ -15,7 +15,7 @@ use crate::console::log::quote;
 use crate::diagnostic::{Explain as _, Failure};
 use crate::function::FunctionName;
 use crate::gateway::{self, AccessToken, CALL_ID, Error, Gateway, Invoked, NoResponse};
-use crate::http::responder::is_web_page;
+use crate::http::responder::{bearer_challenges, is_web_page};
 pub(crate) use payload::Payload;
 pub(crate) use refusal::{no_response, refused};
 
@@ -142,10 +142,7 @@ impl Caller<'_> {
 
 /// Real watchdogs do not quote the realm, others may.
 fn asks_for_function_token(headers: &HeaderMap) -> bool {
-    headers.get_all(WWW_AUTHENTICATE).iter().any(|value| {
-        let value = String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase();
-        value.trim_start().starts_with("bearer") && value.contains(&FUNCTION_REALM.to_ascii_lowercase())
-    })
+    bearer_challenges(headers).any(|challenges| challenges.contains(&FUNCTION_REALM.to_ascii_lowercase()))
 }
 
 fn text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
@@ -156,4 +153,27 @@ fn text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
 pub(crate) fn open_payload(preparation: &mut Preparation<'_>, options: &CallOptions) -> Option<Payload> {
     let payload = Payload::open(&options.payload, preparation.config.places.clone_dir.as_deref());
     payload.map_err(|error| preparation.problem("PAYLOAD_FILE", error)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use http::header::WWW_AUTHENTICATE;
+
+    use super::*;
+
+    #[test]
+    fn realm_of_functions_is_found_among_several_challenges() {
+        for (header, expected) in [
+            ("Bearer realm=IAM function invoke", true),
+            ("bearer realm=\"IAM function invoke\"", true),
+            ("Basic realm=\"x\", Bearer realm=\"IAM function invoke\"", true),
+            ("Negotiate,Bearer scope=\"a\", realm=\"IAM function invoke\"", true),
+            ("Basic realm=\"IAM function invoke\"", false),
+            ("Basic realm=\"IAM function invoke\", Bearer realm=\"x\"", false),
+        ] {
+            let headers = HeaderMap::from_iter([(WWW_AUTHENTICATE, HeaderValue::from_static(header))]);
+            assert_eq!(asks_for_function_token(&headers), expected, "{header}");
+        }
+    }
 }

@@ -24,14 +24,17 @@ use crate::commands::progress::{self, Reporter};
 use crate::commands::removal::{left_over, remove};
 use crate::commands::resources;
 use crate::config::Deploy;
-use crate::console::log;
+use crate::console::log::{self, quote};
 use crate::diagnostic::{Diagnostic, Failure};
 use crate::function::compare::changes;
 use crate::function::outcome::{Action, FunctionOutcome, Outcome, ResourceOutcome, Verdict};
 use crate::gateway::statuses::StatusResult;
 use crate::gateway::{Error, Gateway};
 use crate::stack::Function;
-use crate::text::count;
+use crate::text::{count, list};
+
+/// More namespaces are not named.
+const MOST_NAMED: usize = 10;
 
 pub(crate) async fn run(mut preparation: Preparation<'_>, deploy: &Deploy) -> Result<Outcome, Rejected> {
     let loaded = preparation.load_for_gateway().await;
@@ -221,7 +224,7 @@ impl Deployer<'_> {
     /// Removes what the stack file no longer names, if everything was deployed.
     async fn prune(&self, loaded: &Loaded, outcome: &mut Outcome) -> Result<(), Error> {
         if outcome.worst().is_some() {
-            tracing::warn!("nothing is pruned because not all functions were deployed");
+            tracing::warn!("nothing is pruned because this deploy has errors");
             return Ok(());
         }
         let options = &self.deploy.selection.options;
@@ -230,7 +233,13 @@ impl Deployer<'_> {
         }
         let left_over = left_over(self.session.gateway, loaded, options).await?;
         if left_over.is_empty() {
-            tracing::info!("nothing to prune");
+            let named = loaded.files.iter().flat_map(|file| &file.stack.named);
+            let namespaces: BTreeSet<_> = named.map(|function| function.namespace.as_deref()).collect();
+            let shown = namespaces.into_iter().map(|namespace| match namespace {
+                Some(name) => format!("`{}`", quote(name)),
+                None => "the gateway's own namespace".to_owned(),
+            });
+            tracing::info!("nothing to prune in {}", list(shown, MOST_NAMED));
             return Ok(());
         }
         tracing::info!("pruning {} that {} no longer names", count(left_over.len(), "function"), loaded.shown());

@@ -1,6 +1,7 @@
 //! `VERIFY`: calls functions once they are ready, side by side, and shows what failed.
 
-use std::cell::Cell;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
@@ -23,6 +24,8 @@ const PAUSE_MOST: Duration = Duration::from_secs(2);
 const SHOWN: usize = 2048;
 /// How much of a function's log is shown, in lines.
 const LOG_LINES: usize = 10;
+/// More functions whose log may not be read are not named.
+const MOST_NAMED: usize = 10;
 /// A log that takes longer to read is not shown.
 const LOG_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -53,12 +56,13 @@ impl Verifier<'_> {
     pub(super) async fn run(&self, calls: &mut [CallOutcome]) {
         let deadline = Instant::now() + self.limit;
         tracing::info!("verifying: {}", count(calls.len(), "call"));
-        let logs = &FunctionLogs::new(self.session);
+        let logs = FunctionLogs::new(self.session);
         stream::iter(self.verify.calls.iter().zip(calls))
             .for_each_concurrent(self.session.parallel, async |(call, outcome)| {
-                self.verify(call, outcome, deadline, logs).await
+                self.verify(call, outcome, deadline, &logs).await
             })
             .await;
+        logs.ended();
     }
 
     async fn verify(&self, call: &VerifyCall, outcome: &mut CallOutcome, deadline: Instant, logs: &FunctionLogs<'_>) {
@@ -128,7 +132,10 @@ impl Verifier<'_> {
                 // A function may not be meant to get the same payload twice.
                 Ok(Err(NoResponse { error: Error::Transport(transport), sent }))
                     if (!sent || method.is_safe()) && may_retry() && transport.source.is_transient() => {}
-                Ok(Err(NoResponse { error, .. })) => return Err(failed(no_response(&caller, &call, &error))),
+                Ok(Err(unanswered)) => {
+                    outcome.status = unanswered.status();
+                    return Err(failed(no_response(&caller, &call, &unanswered.error)));
+                }
                 Err(_) => return Err(no_verdict(outcome, self.limit)),
             }
             tracing::debug!("`{function}` is not available yet; retrying in {}", log::duration(pause));
@@ -193,13 +200,13 @@ fn no_verdict(outcome: &CallOutcome, limit: Duration) -> Diagnostic {
 /// The logs of several functions, one after the other or side by side.
 pub(super) struct FunctionLogs<'a> {
     session: Session<'a>,
-    /// True if the log says that they may not be read; once is enough.
-    denied: Cell<bool>,
+    /// Those that may not be read.
+    denied: RefCell<BTreeSet<FunctionName>>,
 }
 
 impl<'a> FunctionLogs<'a> {
     pub(super) fn new(session: Session<'a>) -> Self {
-        Self { session, denied: Cell::new(false) }
+        Self { session, denied: RefCell::default() }
     }
 
     /// Logs the last lines of a function's log, if they may be read.
@@ -217,16 +224,18 @@ impl<'a> FunctionLogs<'a> {
                     );
                 }
             }
-            Ok(Err(error)) if error.lacks().is_some() => {
-                if !self.denied.replace(true) {
-                    tracing::info!(
-                        "to see the end of a function's log here, grant `Function:Logs` on `{}`",
-                        quote(&name.resource())
-                    );
-                }
-            }
+            Ok(Err(error)) if error.lacks().is_some() => _ = self.denied.borrow_mut().insert(name.clone()),
             Ok(Err(error)) => tracing::info!("the log of `{name}` cannot be read: {}", error),
             Err(_) => tracing::info!("the log of `{name}` could not be read in {}", log::duration(LOG_TIMEOUT)),
+        }
+    }
+
+    /// Logs which of them may not be read.
+    pub(super) fn ended(self) {
+        let denied = self.denied.into_inner();
+        if !denied.is_empty() {
+            let resources = log::names(denied.iter().map(FunctionName::resource), MOST_NAMED);
+            tracing::info!("to see the end of a function's log here, grant `Function:Logs` on {resources}");
         }
     }
 }

@@ -92,6 +92,7 @@ impl Waiter<'_> {
         let unready = waited.iter().filter(|function| function.outcome.ready == Some(false)).take(MOST_LOGS);
         let logs = FunctionLogs::new(self.session);
         join_all(unready.map(|function| logs.show(&function.outcome.function))).await;
+        logs.ended();
     }
 
     /// Looks at the functions until all are done, the time is up or the run is stopped.

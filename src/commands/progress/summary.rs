@@ -78,9 +78,9 @@ fn row(outcome: &FunctionOutcome) -> [String; 6] {
 
 /// An image with the beginning of its digest; the JSON has all of it.
 fn short(image: &str) -> String {
-    match image.split_once("@sha256:") {
-        Some((name, digest)) if digest.len() > DIGEST && digest.is_ascii() => {
-            format!("{name}@sha256:{}…", &digest[..DIGEST])
+    match image.rsplit_once(':') {
+        Some((name, digest)) if name.contains('@') && digest.len() > DIGEST && digest.is_ascii() => {
+            format!("{name}:{}…", &digest[..DIGEST])
         }
         _ => image.to_owned(),
     }
@@ -250,6 +250,16 @@ mod tests {
         ] {
             assert_eq!(last_line(functions, pruned), expected);
         }
+    }
+
+    #[test]
+    fn digest_of_any_kind_is_shortened_and_a_tag_is_not() {
+        let long = "0a".repeat(40);
+        for algorithm in ["sha256", "sha512"] {
+            assert_eq!(short(&format!("a/f:1@{algorithm}:{long}")), format!("a/f:1@{algorithm}:0a0a0a0a0a0a…"));
+        }
+        let tagged = format!("a/f:{long}");
+        assert_eq!(short(&tagged), tagged);
     }
 
     #[test]
