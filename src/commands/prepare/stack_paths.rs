@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use glob::{MatchOptions, Pattern, glob_with};
+use glob::{MatchOptions, Pattern, PatternError};
 use url::Url;
 
 use super::STACK_FILES;
@@ -56,7 +56,7 @@ pub(super) fn named_files(
     let files: Vec<_> =
         named.into_iter().flat_map(|files| files.map_err(|error| problems.push(error)).unwrap_or_default()).collect();
     if files.len() > MAX_FILES {
-        problems.push(Diagnostic::error(format!("names {} files, more than {MAX_FILES}", files.len())));
+        problems.push(Diagnostic::error(format!("names more than {MAX_FILES} files")));
         return Vec::new();
     }
     files
@@ -114,19 +114,47 @@ fn matches_in(base: &Path, pattern: &str) -> Result<Vec<StackPath>, Diagnostic> 
         '[' | ']' | '?' => format!("[{character}]"),
         other => other.to_string(),
     };
-    let pattern_of_paths: String = pattern.chars().map(literal).collect();
-    let whole = match base.to_str() {
-        Some(".") => pattern_of_paths,
-        _ if pattern.starts_with('/') => pattern_of_paths,
-        _ => format!("{}/{pattern_of_paths}", Pattern::escape(&base.display().to_string())),
-    };
-    let paths = glob_with(&whole, OPTIONS).map_err(|error| {
+    let part = |part| Ok((part, Pattern::new(&str::chars(part).map(literal).collect::<String>())?));
+    let mut parts = pattern.split('/').map(part).collect::<Result<Vec<_>, PatternError>>().map_err(|error| {
         Diagnostic::error(format!("`{}` is not a valid pattern: {}", whole_or_length(pattern), error.msg))
     })?;
-    let mut found = paths.collect::<Result<Vec<_>, _>>()?;
-    found.retain(|path| !path.is_dir());
-    found.sort();
-    Ok(found.into_iter().map(|path| StackPath::File { path, base: base.to_owned() }).collect())
+    parts.dedup_by(|(part, _), (before, _)| *part == "**" && *before == "**");
+    let mut found = BTreeSet::new();
+    walk(if pattern.starts_with('/') { Path::new("/") } else { base }, &parts, &mut found)?;
+    let path = |path: PathBuf| path.strip_prefix(".").map(Path::to_owned).unwrap_or(path);
+    Ok(found.into_iter().map(|found| StackPath::File { path: path(found), base: base.to_owned() }).collect())
+}
+
+/// Finds the files below a directory that the parts of a pattern match, up to one more than are permitted. `**` does not enter
+/// linked directories: packages that link to each other have no end.
+fn walk(directory: &Path, parts: &[(&str, Pattern)], found: &mut BTreeSet<PathBuf>) -> Result<(), Diagnostic> {
+    let Some(((part, pattern), rest)) = parts.split_first() else { return Ok(()) };
+    let is_recursive = *part == "**";
+    if is_recursive {
+        walk(directory, rest, found)?;
+    }
+    let failed = |error| Diagnostic::error(format!("cannot read `{}`: {error}", quote(&directory.to_string_lossy())));
+    let mut names = vec![PathBuf::from(part)];
+    if part.contains('*') {
+        let listed = fs::read_dir(directory).and_then(Iterator::collect::<Result<Vec<_>, _>>).map_err(failed)?;
+        names = listed.iter().map(|entry| entry.file_name().into()).collect();
+        names.retain(|name: &PathBuf| name.to_str().is_some_and(|name| pattern.matches_with(name, OPTIONS)));
+    }
+    for path in names.into_iter().map(|name| directory.join(name)) {
+        if found.len() > MAX_FILES {
+            break;
+        }
+        if is_recursive {
+            if path.symlink_metadata().is_ok_and(|metadata| metadata.is_dir()) {
+                walk(&path, parts, found)?;
+            }
+        } else if path.is_dir() {
+            walk(&path, rest, found)?;
+        } else if rest.is_empty() && path.symlink_metadata().is_ok() {
+            found.insert(path);
+        }
+    }
+    Ok(())
 }
 
 /// The suggestion for a path that does not exist, or for the default names if neither of them does; empty if nothing is near.
@@ -258,6 +286,25 @@ mod tests {
             ["a/deep/stack.yml", "a/stack.yml", "a[1]/stack.yml", "b/stack.yml", "stack.yml"]
         );
         assert_eq!(found(dir.path(), "?/*.yml"), [""; 0]);
+        assert_eq!(found(dir.path(), "./*[1]//**/**/*.yml"), ["a[1]/stack.yml"]);
+        assert_eq!(found(dir.path(), "a/../b/st*.yml"), ["a/../b/stack.yml"]);
+        assert_eq!(found(dir.path(), "**"), [""; 0]);
+        assert_eq!(found(dir.path(), "*/stack.yml/"), [""; 0]);
         assert!(matches_in(dir.path(), "a**/stack.yml").is_err());
+    }
+
+    #[test]
+    fn two_stars_do_not_enter_links_and_end_at_the_limit() {
+        let dir = tempfile::tempdir().unwrap();
+        for (package, other) in [("a", "b"), ("b", "a")] {
+            let modules = dir.path().join(package).join("node_modules");
+            fs::create_dir_all(&modules).unwrap();
+            fs::write(modules.with_file_name("stack.yml"), "").unwrap();
+            std::os::unix::fs::symlink(dir.path().join(other), modules.join(other)).unwrap();
+        }
+        assert_eq!(found(dir.path(), "**/stack.yml"), ["a/stack.yml", "b/stack.yml"]);
+        assert_eq!(found(dir.path(), "a/*/*/stack.yml"), ["a/node_modules/b/stack.yml"]);
+        (0..MAX_FILES + 9).for_each(|number| fs::write(dir.path().join(format!("{number}.yml")), "").unwrap());
+        assert_eq!(matches_in(dir.path(), "**/*.yml").unwrap().len(), MAX_FILES + 1);
     }
 }
