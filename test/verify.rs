@@ -170,6 +170,27 @@ fn call_without_a_response_times_out() {
 }
 
 #[test]
+fn call_whose_turn_comes_too_late_is_not_made() {
+    let gateway = start(permissive());
+    gateway.fault(Fault::on("GET", "/function/a").hang());
+    let pipe = deploy(&gateway, &["a", "b"], &["a", "b"]).var("WAIT_TIMEOUT", "1s").var("PARALLEL", "1");
+    pipe.run().exits(5).says("`VERIFY b`: not made: `WAIT_TIMEOUT` was over").does_not_say("`b` did not respond");
+    assert_eq!(calls(&gateway), ["GET /function/a"]);
+}
+
+/// The time for calls is not spent on hints.
+#[test]
+fn list_that_hangs_is_asked_for_once_and_not_again() {
+    let gateway = start(permissive());
+    gateway.fault(Fault::on("GET", "/system/functions").hang());
+    let pipe = deploy(&gateway, &["a"], &["a?status=404", "a/b?status=404"]).var("PARALLEL", "1");
+    pipe.var("TIMEOUT", "1s").var("RETRIES", "1").run().exits(5).says("either the function itself returns 404");
+    let requests = gateway.requests();
+    let verified = requests.iter().skip_while(|request| !request.path.starts_with("/function/"));
+    assert_eq!(verified.filter(|request| request.path == "/system/functions").count(), 1);
+}
+
+#[test]
 fn slow_call_is_not_told_to_use_the_queue() {
     let gateway = start(permissive());
     gateway.fault(Fault::on("GET", "/function/a").hang());

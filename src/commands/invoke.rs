@@ -1,5 +1,6 @@
 //! `COMMAND: invoke`: calls one function, and shows or stores its response.
 
+use std::cell::Cell;
 use std::io;
 use std::path::Path;
 use std::time::Instant;
@@ -36,7 +37,7 @@ pub(crate) async fn run(mut preparation: Preparation<'_>, invoke: &Invoke) -> Re
     }
     let (name, retries) = (function.to_string(), preparation.config.retries);
     let call = Call { function, name, url, asynchronous, may_be_queued: true, idempotent, retries, shown: SHOWN };
-    let caller = Caller { gateway: &gateway, options: &invoke.options, payload: &payload };
+    let caller = Caller { gateway: &gateway, options: &invoke.options, payload: &payload, unlisted: Cell::default() };
     let attributes = Attributes::inherited_from(preparation.config.places.clone_dir.as_deref());
     let mut invocation = InvocationOutcome { function: function.clone(), asynchronous, ..InvocationOutcome::default() };
     if let Err(problem) = response(&caller, &call, invoke.output_file.as_deref(), attributes, &mut invocation).await {

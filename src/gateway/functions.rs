@@ -159,7 +159,7 @@ impl Gateway {
     }
 
     /// [`Gateway::list`], sent again after these failures; also returns how long the whole list was, in bytes.
-    pub(super) async fn list_with(
+    pub(crate) async fn list_with(
         &self,
         namespace: Option<&str>,
         wanted: impl Fn(&Status) -> bool,

@@ -3,6 +3,7 @@
 mod payload;
 mod refusal;
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
@@ -28,6 +29,8 @@ pub(crate) struct Caller<'a> {
     pub(crate) gateway: &'a Gateway,
     pub(crate) options: &'a CallOptions,
     pub(crate) payload: &'a Payload,
+    /// True if the functions could not be listed for a hint: once is enough.
+    pub(crate) unlisted: Cell<bool>,
 }
 
 pub(crate) struct Call<'a> {

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use http::header::AUTHORIZATION;
+use tokio::time::timeout;
 
 use super::{Call, CallResponse, Caller, asks_for_function_token};
 use crate::console::log::{self, quote};
@@ -11,7 +12,7 @@ use crate::console::redact;
 use crate::diagnostic::{Diagnostic, Explain as _, Failure};
 use crate::function::FunctionName;
 use crate::function::api::Status;
-use crate::gateway::{Destination, Error, Internal, Redirect, body_limit};
+use crate::gateway::{Destination, Error, Internal, Redirect, Repeat, body_limit};
 use crate::http::cause::Cause;
 use crate::http::responder::{self, Responder, status_name};
 use crate::oidc::{IamAction, missing_action};
@@ -22,6 +23,8 @@ const LARGE_BODY: u64 = 1024 * 1024;
 const MOST_NAMED: usize = 3;
 /// A 502 or 504 after a longer time is a timeout, as a rule.
 const LONG: Duration = Duration::from_secs(1);
+/// A list of the functions that takes longer is not worth the wait for a hint.
+const LIST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The problem of a response other than 2xx with a body that begins with `start`, of `size` bytes if that is known. Logs the body,
 /// unless the message says all that it does.
@@ -223,7 +226,13 @@ impl Refusal<'_> {
         let (function, gateway) = (self.call.function, self.caller.gateway);
         let distance = |listed: &Status| strsim::osa_distance(&listed.spec.service, &function.name);
         let is_near = |listed: &Status| distance(listed) <= listed.spec.service.len() / 3 + 1;
-        let Ok(mut near) = gateway.list(function.namespace.as_deref(), is_near).await else {
+        let listed = async {
+            let list = gateway.list_with(function.namespace.as_deref(), is_near, Repeat::Never);
+            Some(timeout(LIST_TIMEOUT, list).await.ok()?.ok()?.0)
+        };
+        let listed = if self.caller.unlisted.get() { None } else { listed.await };
+        self.caller.unlisted.set(listed.is_none());
+        let Some(mut near) = listed else {
             let unknown = "there is no function with this name: check its name and namespace, and that it was deployed";
             // Community Edition's own words.
             let is_said = self.body.starts_with("error finding function");

@@ -1,6 +1,6 @@
 //! `VERIFY`: calls functions once they are ready, side by side, and shows what failed.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 
 use futures_util::StreamExt as _;
@@ -57,22 +57,35 @@ impl Verifier<'_> {
         let deadline = Instant::now() + self.limit;
         tracing::info!("verifying: {}", count(calls.len(), "call"));
         let logs = FunctionLogs::new(self.session);
+        let (gateway, options) = (self.session.gateway, &self.verify.options);
+        let caller = &Caller { gateway, options, payload: self.payload, unlisted: Cell::default() };
         stream::iter(self.verify.calls.iter().zip(calls))
             .for_each_concurrent(self.session.parallel, async |(call, outcome)| {
-                self.verify(call, outcome, deadline, &logs).await
+                self.verify(caller, call, outcome, deadline, &logs).await
             })
             .await;
         logs.ended();
     }
 
-    async fn verify(&self, call: &VerifyCall, outcome: &mut CallOutcome, deadline: Instant, logs: &FunctionLogs<'_>) {
+    async fn verify(
+        &self,
+        caller: &Caller<'_>,
+        call: &VerifyCall,
+        outcome: &mut CallOutcome,
+        deadline: Instant,
+        logs: &FunctionLogs<'_>,
+    ) {
         if self.session.shutdown.requested().is_some() {
             return;
         }
         let started = Instant::now();
-        let problem = self.call(call, outcome, deadline).await.err();
+        // The calls before it may have taken all the time.
+        outcome.made = started < deadline;
+        let problem = match outcome.made {
+            true => self.call(caller, call, outcome, deadline).await.err(),
+            false => Some(not_made(self.limit)),
+        };
         outcome.duration = started.elapsed();
-        outcome.made = true;
         match problem {
             None => tracing::info!(
                 "`{}` returned {} in {}",
@@ -83,17 +96,24 @@ impl Verifier<'_> {
             Some(problem) => {
                 problem.clone().at(format!("`VERIFY {}`", quote(&call.text))).log();
                 outcome.problem = Some(problem);
-                logs.show(&outcome.function).await;
+                if outcome.made {
+                    logs.show(&outcome.function).await;
+                }
             }
         }
     }
 
     /// Calls until there is a verdict, or until the deadline.
-    async fn call(&self, written: &VerifyCall, outcome: &mut CallOutcome, deadline: Instant) -> Result<(), Diagnostic> {
-        let Session { gateway, shutdown, .. } = self.session;
+    async fn call(
+        &self,
+        caller: &Caller<'_>,
+        written: &VerifyCall,
+        outcome: &mut CallOutcome,
+        deadline: Instant,
+    ) -> Result<(), Diagnostic> {
+        let shutdown = self.session.shutdown;
         let function = outcome.function.clone();
         let url = self.url(written, &function);
-        let caller = Caller { gateway, options: &self.verify.options, payload: self.payload };
         let method = &self.verify.options.method;
         let call = Call {
             function: &function,
@@ -126,7 +146,7 @@ impl Verifier<'_> {
                             return Ok(());
                         }
                         _ if may_recover(status, answered.response.headers()) && may_retry() => {}
-                        _ => return Err(failed(final_response(&caller, &call, answered, deadline).await)),
+                        _ => return Err(failed(final_response(caller, &call, answered, deadline).await)),
                     }
                 }
                 // A function may not be meant to get the same payload twice.
@@ -134,7 +154,7 @@ impl Verifier<'_> {
                     if (!sent || method.is_safe()) && may_retry() && transport.source.is_transient() => {}
                 Ok(Err(unanswered)) => {
                     outcome.status = unanswered.status();
-                    return Err(failed(no_response(&caller, &call, &unanswered.error)));
+                    return Err(failed(no_response(caller, &call, &unanswered.error)));
                 }
                 Err(_) => return Err(no_verdict(outcome, self.limit)),
             }
@@ -184,6 +204,11 @@ fn failed(problem: Diagnostic) -> Diagnostic {
         _ => Failure::NotReady,
     };
     Diagnostic { failure, ..problem }
+}
+
+fn not_made(limit: Duration) -> Diagnostic {
+    let message = format!("not made: `WAIT_TIMEOUT` was over, {} after the first call", log::duration(limit));
+    Diagnostic::new(Failure::NotReady, message).with_hint("increase `WAIT_TIMEOUT` or `PARALLEL`")
 }
 
 /// The time was up, after no response or after transient ones.
