@@ -364,6 +364,19 @@ fn log_is_truncated_after_64_kib_of_response() {
     assert!(ran.log.len() < 70_000 * 4, "{}", ran.log.len());
 }
 
+/// A secret that the cut shortens is masked by no comparison with the whole of it.
+#[test]
+fn response_is_not_cut_within_a_secret() {
+    let gateway = open();
+    let body = format!("{}hunter2pass{}", "!".repeat(65536 - 9), "!".repeat(1000));
+    for (status, code) in [(200, 0), (500, 1)] {
+        gateway.clear_faults();
+        gateway.fault(Fault::on("POST", "/function/echo").status(status).header("X-Call-Id", "1").body(body.clone()));
+        let pipe = invoke(&gateway, "echo").var("SIGN_KEY", "hunter2pass").var("SIGN_HEADER", "X-S");
+        pipe.run().exits(code).says("1011 more bytes").does_not_say("hunter");
+    }
+}
+
 #[test]
 fn response_cannot_control_the_terminal() {
     let gateway = open();

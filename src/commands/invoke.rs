@@ -163,9 +163,10 @@ fn show(start: &[u8], size: u64) {
         return;
     }
     // Masked before it is decoded, since bytes that are not text may be next to a secret.
-    let visible = log::visible(&redact::redact_bytes(start));
+    let (masked, shown) = redact::redact_beginning(start, size == start.len() as u64);
+    let visible = log::visible(&masked);
     log::plain(visible.strip_suffix('\n').unwrap_or(&visible));
-    let left = size - start.len() as u64;
+    let left = size - shown as u64;
     if left > 0 {
         tracing::info!("the response has {left} more bytes, which are not shown; set `OUTPUT_FILE` to get all of it");
     }

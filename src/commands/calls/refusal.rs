@@ -63,13 +63,13 @@ pub(crate) async fn refused(
 fn show(call: &Call<'_>, start: &[u8], size: Option<u64>) {
     // Masked before it is cut, so that no part of a secret is left at the end, and before it is decoded, since bytes that are not
     // text may be next to a secret.
-    let masked = redact::redact_bytes(start);
+    let (masked, shown) = redact::redact_beginning(start, size == Some(start.len() as u64));
     let text = log::visible(&masked[..masked.len().min(call.shown)]).replace("\r\n", "\n");
     let text = text.trim_end();
     if text.is_empty() {
         return;
     }
-    let shown = call.shown.min(start.len()) as u64;
+    let shown = call.shown.min(shown) as u64;
     let more = match size.map(|size| size.saturating_sub(shown)) {
         Some(0) => String::new(),
         Some(left) => format!("\n… ({left} more bytes)"),

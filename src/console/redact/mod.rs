@@ -131,6 +131,13 @@ pub(crate) fn redact_bytes(bytes: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
+/// [`redact_bytes`] for the beginning of a text, and how much of that it shows: if more follows, what may be the start of a secret
+/// at its end is left off.
+pub(crate) fn redact_beginning(bytes: &[u8], is_all: bool) -> (Vec<u8>, usize) {
+    let masked = mask(bytes, 0, Which::All, is_all);
+    (masked.text, masked.end)
+}
+
 /// Masks the tokens in a stream. One is found across the pieces that it arrives in.
 #[derive(Default)]
 pub(crate) struct RedactStream {

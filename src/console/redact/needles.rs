@@ -195,8 +195,12 @@ impl Needles {
         if self.by_begin.is_empty() {
             return Match::No;
         }
-        // Too short to be looked up.
-        let Some(key) = key(text) else { return if complete { Match::No } else { Match::Cut(1) } };
+        let Some(key) = key(text) else {
+            // Too short to be looked up.
+            let first = text.first().map_or(0, |first| begin([*first, 0]).0);
+            let may_begin = !complete && self.begins[first..first + 4].iter().any(|bits| *bits != 0);
+            return if may_begin { Match::Cut(1) } else { Match::No };
+        };
         let needles = self.by_begin.get(&key).into_iter().flatten();
         let needles = needles.filter(|(_, kind)| kind.is_token || which == Which::All);
         let matches = needles.map(|(needle, _)| compare(needle, text));
