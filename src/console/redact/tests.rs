@@ -252,7 +252,7 @@ fn large_secret_is_known_in_few_encodings_and_its_short_lines_in_all() {
     needles.add_lines(text.lines());
     needles.add(text.as_bytes(), false);
     assert!(needles.size() < 40 * text.len(), "{} bytes for {}", needles.size(), text.len());
-    for hidden in [&lines[399], &STANDARD_NO_PAD.encode(&text), &percent("pa/ss?word&"), &hex(&"pa/ss?word&")] {
+    for hidden in [&lines[399], &STANDARD_NO_PAD.encode(&text), &percent("pa/ss?word&"), &hex("pa/ss?word&")] {
         assert_eq!(masked(&needles, hidden.as_bytes())[..3], *b"***", "{hidden}");
     }
 }
