@@ -285,5 +285,10 @@ fn namespaces_that_fail_alike_share_a_line_of_each_retry_and_the_error() {
     gateway.fault(Fault::on("GET", "/system/namespace/").status(503).body("starting"));
     let ran = deploy(&gateway).var("RETRIES", "1").run().exits(1);
     let ran = ran.says("GET /system/namespace/NAME: 503 Service Unavailable: `starting`; retrying");
+    let ran = ran.does_not_say("/preview-7: 503");
     ran.says("ERROR: 2 namespaces: GET /system/namespace/NAME: 503 Service Unavailable: `starting`\n  `preview-7`, `shared`\n");
+    gateway.clear_faults();
+    gateway.fault(Fault::on("POST", "/system/namespace/").status(503).body("starting"));
+    let ran = deploy(&gateway).var("RETRIES", "1").run().exits(1);
+    ran.says("POST /system/namespace/: 503 Service Unavailable: `starting`; retrying");
 }

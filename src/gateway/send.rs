@@ -78,12 +78,9 @@ impl Repeat {
 impl ApiCall<'_> {
     /// What is said of a failure, alike for all functions and namespaces, so that their retries share a line of the log.
     fn without_name(&self, said: &str) -> String {
-        match self.url.path().rsplit_once('/') {
-            Some((path, name)) if path.ends_with("/system/function") || path.ends_with("/system/namespace") => {
-                said.replace(&format!("{path}/{name}"), &format!("{path}/NAME"))
-            }
-            _ => said.to_owned(),
-        }
+        let (path, name) = self.url.path().rsplit_once('/').unwrap_or_default();
+        let is_named = !name.is_empty() && (path.ends_with("/system/function") || path.ends_with("/system/namespace"));
+        if is_named { said.replace(&format!("{path}/{name}"), &format!("{path}/NAME")) } else { said.to_owned() }
     }
 }
 
