@@ -16,7 +16,7 @@ use crate::oidc::{self, Grant, MissingPermissions};
 use crate::text::count;
 pub(crate) use summary::{calls_table, summary};
 
-/// How many functions of a group are named; the table and the result have all.
+/// How many functions of a group are named; the table has the others. Of secrets and namespaces there is none.
 const MOST_NAMED: usize = 100;
 /// The start of a hint that says no more than where a function is, which a group of functions does not have.
 pub(crate) const FUNCTION_IS_AT: &str = "the function is at ";
@@ -260,9 +260,10 @@ fn without_names<'n>(message: &str, names: impl IntoIterator<Item = &'n String>)
 
 /// The names in a list, on as many lines as they need.
 fn names(subjects: &[Subject]) -> String {
+    let most = if subjects.iter().all(|subject| subject.kind == "function") { MOST_NAMED } else { subjects.len() };
     let mut text = String::new();
     let mut width = 0;
-    for (index, Subject { shown, .. }) in subjects.iter().take(MOST_NAMED).enumerate() {
+    for (index, Subject { shown, .. }) in subjects.iter().take(most).enumerate() {
         let separator = match (index, width + shown.len() + 2 > LINE) {
             (0, _) => "",
             (_, true) => ",\n",
@@ -272,8 +273,8 @@ fn names(subjects: &[Subject]) -> String {
         text.push_str(separator);
         text.push_str(shown);
     }
-    if subjects.len() > MOST_NAMED {
-        text.push_str(&format!(" and {} more", subjects.len() - MOST_NAMED));
+    if subjects.len() > most {
+        text.push_str(&format!(" and {} more", subjects.len() - most));
     }
     text
 }
@@ -370,6 +371,9 @@ mod tests {
         outcomes.iter().for_each(|outcome| reporter.problem(outcome, &problem));
         reporter.flush();
         assert_eq!(outcomes.iter().filter(|outcome| !reporter.is_listed(outcome)).count(), 20);
+        let namespaces: Vec<_> =
+            (0..120).map(|number| Subject::from(&Resource::Namespace(format!("n{number}")))).collect();
+        assert!(names(&namespaces).ends_with("`n119`"));
         let names = names(&functions.iter().map(Subject::from).collect::<Vec<_>>());
         assert!(names.lines().all(|line| line.len() <= LINE + 1), "{names}");
         assert!(names.ends_with("`function-99` and 20 more"), "{names}");
