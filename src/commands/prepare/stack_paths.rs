@@ -97,7 +97,7 @@ fn item_files(item: &str, clone_dir: Option<&Path>) -> Result<Vec<StackPath>, Di
 fn matches(pattern: &str, clone_dir: Option<&Path>) -> Result<Vec<StackPath>, Diagnostic> {
     let bases = [Some(Path::new(".")), clone_dir];
     // Not in both: they may be the same directory, or one may be in the other.
-    for base in bases.into_iter().flatten() {
+    for base in bases.into_iter().flatten().filter(|base| base.is_dir()) {
         let found = matches_in(base, pattern)?;
         if !found.is_empty() {
             return Ok(found);
@@ -291,6 +291,8 @@ mod tests {
         assert_eq!(found(dir.path(), "**"), [""; 0]);
         assert_eq!(found(dir.path(), "*/stack.yml/"), [""; 0]);
         assert!(matches_in(dir.path(), "a**/stack.yml").is_err());
+        let Err(error) = matches("no-such-name-*.yml", Some(&dir.path().join("none"))) else { panic!("matches") };
+        assert!(error.message.starts_with("`no-such-name-*.yml` matches no file"), "{}", error.message);
     }
 
     #[test]
