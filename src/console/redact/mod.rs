@@ -134,7 +134,11 @@ pub(crate) fn redact_bytes(bytes: &[u8]) -> Cow<'_, [u8]> {
 /// [`redact_bytes`] for the beginning of a text, and how much of that it shows: if more follows, what may be the start of a secret
 /// at its end is left off.
 pub(crate) fn redact_beginning(bytes: &[u8], is_all: bool) -> (Vec<u8>, usize) {
-    let masked = mask(bytes, 0, Which::All, is_all);
+    let mut masked = mask(bytes, 0, Which::All, is_all);
+    // So little of a secret tells nothing, and ends many a text by chance.
+    if bytes.len() - masked.end < SHORTEST {
+        masked = mask(bytes, 0, Which::All, true);
+    }
     (masked.text, masked.end)
 }
 
