@@ -278,9 +278,9 @@ mod tests {
 
     #[test]
     fn long_lists_and_long_names_are_cut() {
-        let platforms: Vec<Platform> = (0..95_000).map(|number| platform(&format!("linux/a{number}"))).collect();
+        let platforms: Vec<Platform> = (0..9_500).map(|number| platform(&format!("linux/a{number}"))).collect();
         let text = list(&platforms);
-        assert!(text.starts_with("`linux/a0`, ") && text.ends_with(", `linux/a19` and 94980 more"), "{text}");
+        assert!(text.starts_with("`linux/a0`, ") && text.ends_with(", `linux/a19` and 9480 more"), "{text}");
         assert_eq!(list([&platform(&format!("linux/{}", "a".repeat(3_000_000)))]), "`<3000006 characters>`");
         assert_eq!(list([]), "none");
     }

@@ -255,16 +255,13 @@ fn large_secret_is_known_in_few_encodings_and_its_short_lines_in_all() {
     for hidden in [&lines[399], &STANDARD_NO_PAD.encode(&text), &percent("pa/ss?word&"), &hex("pa/ss?word&")] {
         assert_eq!(masked(&needles, hidden.as_bytes())[..3], *b"***", "{hidden}");
     }
+    // A line that was known in few encodings may be a password too.
+    needles.add(lines[399].as_bytes(), false);
+    assert_eq!(masked(&needles, percent(&lines[399]).as_bytes()), b"***");
 }
 
-/// A part of a file that was known in few encodings, or as an encoding of another secret, may be a password too.
 #[test]
-fn secret_that_is_known_as_something_else_is_known_in_all_encodings() {
-    let mut needles = Needles::default();
-    let password = "p+/w".repeat(MOST_ENCODED / 8);
-    needles.add_lines([&*"x".repeat(MOST_ENCODED / 2 + 1), &password].into_iter());
-    needles.add(password.as_bytes(), false);
-    assert_eq!(masked(&needles, percent(&password).as_bytes()), b"***");
+fn secret_that_is_an_encoding_of_another_is_known_in_all_encodings() {
     let needles = knows(&["password", &STANDARD_NO_PAD.encode("password")]);
     assert_eq!(masked(&needles, hex(&STANDARD_NO_PAD.encode("password")).as_bytes()), b"***");
 }
