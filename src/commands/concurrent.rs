@@ -25,7 +25,7 @@ pub(crate) struct Session<'a> {
     pub(crate) reporter: &'a Reporter<'a>,
 }
 
-/// What is said of a change without a response.
+/// The note on a change without a response.
 pub(crate) const UNDECIDED: &str = "; it may have been carried out all the same";
 
 /// The outcome of a function that nothing was done with yet.

@@ -73,7 +73,7 @@ fn on_named(is_asked: bool, purpose: &'static str, functions: &[FunctionName], a
     on_all_of(&named, purpose, actions).filter(|_| is_asked)
 }
 
-/// What `PRUNE` needs in all namespaces of these functions.
+/// The grant of `PRUNE`, for all namespaces of these functions.
 fn pruned(deploy: &Deploy, functions: &[FunctionName], actions: &[IamAction]) -> Option<Grant> {
     let namespaces = functions.iter().map(|function| function.namespace.clone()).collect();
     let purpose =

@@ -100,7 +100,7 @@ fn overruled(environment: &Environment, name: &str, command: Command) -> Option<
     others.iter().find(|other| is_on(environment, other)).copied()
 }
 
-/// The commands that use a variable, and whether one of them was meant.
+/// The commands that use a variable, and the one that was probably meant.
 fn used_by(environment: &Environment, variable: &Variable) -> String {
     let commands: Vec<_> = variable.used_by.iter().map(|command| format!("`{}`", command.name())).collect();
     let meant = match (variable.used_by, environment.text("COMMAND")) {

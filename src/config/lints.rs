@@ -112,7 +112,7 @@ fn value_warnings(environment: &Environment, variable: &Variable) -> Vec<String>
     }
 }
 
-/// What a password probably has too much, or is in place of. It is not shown.
+/// Probable mistakes in the value of a password, which is not shown.
 fn secret_slip(value: &str) -> Option<&'static str> {
     let is_whole = |found: Option<&str>| found.is_some_and(|found| found == value);
     if text::is_quoted(value) {

@@ -134,7 +134,7 @@ fn task(variables: Variables<'_>) -> Task {
     }
 }
 
-/// What the pipe has for a command of faas-cli or another tool, or for one with options.
+/// The pipe's equivalent of a command of faas-cli or another tool, or of one with options.
 fn advice(text: &str) -> Option<&'static str> {
     let text = text.to_ascii_lowercase();
     let bare = text.strip_prefix("faas-cli ").unwrap_or(&text);

@@ -140,7 +140,7 @@ impl Gateway {
         let query = self.query(url, IamAction::FunctionGet, target, ELEMENT_LIMIT);
         let call = ApiCall { repeat, ..query };
         let found: Option<Status> = self.find(&call).await?;
-        // Any object is read as a status: what says nothing of this function is none of it.
+        // All fields of a status are optional, so that any JSON object parses as one.
         match found {
             Some(status) if status.spec.service != target.name || status.spec.image.is_empty() => {
                 Err(call.shape(ShapeError::OtherStatus))

@@ -76,7 +76,7 @@ impl Repeat {
 }
 
 impl ApiCall<'_> {
-    /// What is said of a failure, alike for all functions and namespaces, so that their retries share a line of the log.
+    /// The reason of a retry, alike for all functions and namespaces, so that their retries share a line of the log.
     fn without_name(&self, said: &str) -> String {
         let (path, name) = self.url.path().rsplit_once('/').unwrap_or_default();
         let is_named = !name.is_empty() && (path.ends_with("/system/function") || path.ends_with("/system/namespace"));

@@ -37,7 +37,7 @@ pub(crate) struct Statuses<'a> {
     lists_replicas: Cell<bool>,
 }
 
-/// What is known of the lists of a namespace.
+/// The state of the lists of a namespace.
 #[derive(Clone, Copy, Default)]
 struct Lists {
     /// The way that turned out to be permitted if the preferred request failed: lists (`Function:List`), or else single
@@ -155,7 +155,7 @@ impl<'a> Statuses<'a> {
             };
             // Not permitted, too long, or closed: without its Prometheus a gateway lists nothing.
             let is_refused = error.has_reached_gateway() && !error.says_unavailable();
-            // While functions are watched, one failure that may pass is no reason to do without lists from then on.
+            // While functions are watched, lists are given up only after two transient failures in a row.
             let may_pass = self.pace.is_some() && error.is_transient();
             if !is_refused || may_pass && !std::mem::replace(&mut self.lists(*namespace).has_failed, true) {
                 return targets.iter().map(|_| Err(error.clone())).collect();

@@ -40,7 +40,7 @@ impl Reason {
         }
     }
 
-    /// What a finding has to be about to explain the refusal, and the remedy if there is none.
+    /// The subjects of findings that explain the refusal, and the remedy if there is no such finding.
     fn causes(self) -> (&'static [Subject], &'static str) {
         match self {
             Self::NoIam => (&[], NO_IAM),

@@ -117,7 +117,7 @@ pub(crate) fn missing(lacking: &MissingPermissions, grants: &[Grant]) -> String 
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Grant {
-    /// What it is for, and the rule that limits it: a comment in the Policy.
+    /// The variable that needs it, and the rule that limits it: a comment in the Policy.
     pub(crate) purpose: &'static str,
     pub(crate) actions: Vec<IamAction>,
     pub(crate) functions: Vec<FunctionName>,

@@ -49,7 +49,7 @@ pub(crate) struct Unreadable(&'static str);
 const NOT_MANIFEST: Unreadable = Unreadable("a manifest or an index");
 const NOT_CONFIG: Unreadable = Unreadable("an image configuration that names its platform");
 
-/// What docker and containerd no longer pull.
+/// Media types that docker and containerd no longer pull.
 const SCHEMA_1: Unreadable =
     Unreadable("a manifest of schema 2: this one has schema 1, so build and push the image again");
 pub(crate) const NO_PLATFORMS: Unreadable = Unreadable("an index that names its platforms, which are not known");

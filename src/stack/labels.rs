@@ -42,7 +42,7 @@ pub(crate) fn owner(repository: &str, stack_file: &str) -> String {
     value + &hex(&hash.as_ref()[..HASHED])
 }
 
-/// What a URL names, to tell stack files by: without what may change with each run. The rest of the query may tell one file from another.
+/// The part of a URL that identifies a stack file: without parameters that may change with each run.
 pub(crate) fn identity(url: &Url) -> String {
     let names = || url.query_pairs().map(|(name, _)| name.to_lowercase());
     let is_signed = names().any(|name| CREDENTIALS[..2].contains(&&*name));

@@ -328,7 +328,7 @@ fn unset_names(source_map: SourceMap<'_>, options: &Options) -> Vec<Found> {
     })
 }
 
-/// What `find` finds in each function, with a placeholder for each variable that has no value.
+/// The results of `find` for each function, with a placeholder for each variable that has no value.
 fn unset(source_map: SourceMap<'_>, find: impl Fn(&Pair, &Fields) -> Vec<(NodeId, Diagnostic)>) -> Vec<Found> {
     let filled = source_map.substituted.with_placeholder(PLACEHOLDER, true);
     let Ok(document) = Document::parse(&filled.text) else { return Vec::new() };

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use local_gateway::{Fault, Flavour, Gateway, Latch};
 
 use super::{against, image, last_line, version_1};
-use crate::support::{Pipe, Running, changes, edition, permissive, stack, start, wait_for};
+use crate::support::{Pipe, Ran, Running, changes, edition, permissive, stack, start, wait_for};
 
 fn replace(gateway: &Gateway, pipe: Pipe) -> Pipe {
     gateway.put_function(&version_1("f"));
@@ -166,14 +166,18 @@ fn previous_version_is_redeployed_if_the_create_is_rejected() {
     }
 }
 
+/// A replacement that is stopped once the status of the function was requested.
+fn stopped_at_the_status_request(gateway: &Gateway) -> Ran {
+    let mut running = Running::of(replace(gateway, Pipe::at(gateway)));
+    wait_for("status request", || gateway.requests().iter().any(|request| request.method == "GET"));
+    running.signal("TERM");
+    running.end().exits(143)
+}
+
 #[test]
 fn signal_while_waiting_for_the_deletion_still_recreates_the_function() {
     let gateway = start(permissive().deletion(Duration::from_millis(1500)));
-    let pipe = Pipe::at(&gateway);
-    let mut running = Running::of(replace(&gateway, pipe));
-    wait_for("status request", || gateway.requests().iter().any(|request| request.method == "GET"));
-    running.signal("TERM");
-    running.end().exits(143).says("`f` replaced");
+    stopped_at_the_status_request(&gateway).says("`f` replaced");
     assert_eq!(image(&gateway, "f"), "example/f:2");
 }
 
@@ -194,11 +198,7 @@ fn signal_during_the_delete_request_still_recreates_the_function() {
 #[test]
 fn function_not_recreated_in_the_grace_period_is_named_in_the_last_line() {
     let gateway = start(permissive().deletion(Duration::from_secs(3600)));
-    let pipe = Pipe::at(&gateway);
-    let mut running = Running::of(replace(&gateway, pipe));
-    wait_for("status request", || gateway.requests().iter().any(|request| request.method == "GET"));
-    running.signal("TERM");
-    let ran = running.end().exits(143);
+    let ran = stopped_at_the_status_request(&gateway);
     assert!(last_line(&ran.log).ends_with("may be gone: `f`"), "{}", ran.log);
     // Also if the looks still show the old one, it is tried shortly before the end.
     assert!(changes(&gateway).iter().any(|(method, _)| method == "POST"), "{}", ran.log);
@@ -206,12 +206,9 @@ fn function_not_recreated_in_the_grace_period_is_named_in_the_last_line() {
 
 #[test]
 fn look_that_hangs_does_not_cost_the_last_creation_of_the_grace_period() {
-    let (gateway, pipe) = against(Flavour::Enterprise);
+    let gateway = start(permissive());
     gateway.fault(Fault::on("GET", "/system/function/").hang());
-    let mut running = Running::of(replace(&gateway, pipe));
-    wait_for("status request", || gateway.requests().iter().any(|request| request.method == "GET"));
-    running.signal("TERM");
-    running.end().exits(143).says("`f` replaced");
+    stopped_at_the_status_request(&gateway).says("`f` replaced");
     assert_eq!(image(&gateway, "f"), "example/f:2");
 }
 

@@ -11,7 +11,7 @@ use crate::function::image::Host;
 
 const DELAY: &str = "changes of IAM take up to 5 minutes";
 
-/// What commands and roles here expect of a provider.
+/// Requirements of these commands and roles for a provider.
 const MAPPING: &str =
     "--attribute-mapping='google.subject=assertion.sub,attribute.repository_uuid=assertion.repositoryUuid'";
 

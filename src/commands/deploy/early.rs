@@ -1,5 +1,5 @@
-//! `WAIT` while a run is still deploying: the moment that shows that an update is ready may pass before all are deployed, such as while
-//! a request for another function is retried.
+//! Status requests for updated functions while others are still being deployed: the surplus of a rolling update is short, and a
+//! request that is retried for another function may outlast it.
 
 use std::cell::RefCell;
 use std::convert::Infallible;

@@ -162,7 +162,7 @@ impl Waiter<'_> {
         SETTLE.min(self.limit / 2)
     }
 
-    /// What is known of a function that was deployed, before any look at it.
+    /// The tracker of a function that was deployed, before its first status request.
     pub(super) async fn tracker(
         &self,
         action: Action,

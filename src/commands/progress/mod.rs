@@ -16,7 +16,7 @@ use crate::oidc::{self, Grant, MissingPermissions};
 use crate::text::count;
 pub(crate) use summary::{calls_table, summary};
 
-/// How many functions of a group are named; the table has the others. Of secrets and namespaces there is none.
+/// How many functions an error of several names; the others are in the table. Secrets and namespaces are all named: no table has them.
 const MOST_NAMED: usize = 100;
 /// The start of a hint that says no more than where a function is, which a group of functions does not have.
 pub(crate) const FUNCTION_IS_AT: &str = "the function is at ";
@@ -27,7 +27,7 @@ const LINE: usize = 96;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Subject {
     kind: &'static str,
-    /// What tells it from others in a message: its namespace, if that is not in its name, and its name.
+    /// Its texts that differ between equal messages: its namespace, if that is not in its name, and its name.
     names: [String; 2],
     /// As a list of its kind names it.
     shown: String,
@@ -39,7 +39,7 @@ pub(crate) struct Reporter<'a> {
     hinted: RefCell<BTreeSet<(u8, String)>>,
     /// Problems that are not logged yet.
     pending: RefCell<Vec<(Subject, Diagnostic)>>,
-    /// What was named with others that failed alike.
+    /// Subjects that an error of several names.
     listed: RefCell<BTreeSet<Subject>>,
     /// The actions that the Policy lacks.
     lacking: RefCell<MissingPermissions>,

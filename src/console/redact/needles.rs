@@ -41,7 +41,7 @@ const PERCENT: [&AsciiSet; 7] = [
 /// Characters that JSON libraries escape although they need not (RFC 8259, section 7): JavaScript and Python nothing; Go; Gson; .NET.
 const JSON: [&str; 4] = ["", "<>&", "<>&='", "<>&'+\"`"];
 
-/// What HTML and XML libraries write for `"` and `'`, besides `&amp;`, `&lt;` and `&gt;`: some nothing; Go; Python; PHP; Ruby; XML.
+/// The entities of HTML and XML libraries for `"` and `'`, besides `&amp;`, `&lt;` and `&gt;`: some nothing; Go; Python; PHP; Ruby; XML.
 const HTML: [[&str; 2]; 7] = [
     ["\"", "'"],
     ["&quot;", "'"],
@@ -66,7 +66,7 @@ pub(super) struct Needles {
     begins: Vec<u64>,
 }
 
-/// What is known of a needle besides its text.
+/// The properties of a needle besides its text.
 #[derive(Clone, Copy, Default)]
 struct Kind {
     /// A token is long and random: the same text elsewhere is no coincidence.
@@ -284,7 +284,7 @@ fn within_base64(secret: &[u8], before: usize) -> [String; 2] {
         .map(|text| text.get(depends_on_before..whole).unwrap_or_default().to_owned())
 }
 
-/// What becomes of special characters.
+/// The escape sequences of special characters.
 type Table = BTreeMap<char, String>;
 
 static BASE64: LazyLock<BTreeSet<Table>> = LazyLock::new(|| tables("+/-_"));
