@@ -196,14 +196,14 @@ fn nothing_is_proposed_for_an_invalid_stack_file() {
     ] {
         let ran = pipe.run().exits(2).says(error).says("INFO: the gateway exchanged the token");
         let ran = ran.says("WARNING: no resources are proposed").does_not_say("kind: Policy");
-        ran.says("accepts the credentials of this step, but the stack file is wrong");
+        ran.says("accepts the credentials of this step, but its stack file cannot be used");
         // An invocation does not need it.
         let ran = pipe.run_with_all(&[("FUNCTION", "echo"), ("OPENFAAS_NAMESPACE", "etl")]).exits(2).says(error);
         assert_eq!(proposed(&ran.log).matches("resource:").count(), 1);
         ran.says("    - Function:Invoke\n    resource:\n    - \"etl:echo\"\n");
     }
     let refused = whoami(&gateway).without("BITBUCKET_STEP_OIDC_TOKEN").stack("functions: [");
-    refused.run().exits(2).says("does not accept this step, and the stack file is wrong");
+    refused.run().exits(2).says("does not accept this step, and its stack file cannot be used");
 }
 
 #[test]

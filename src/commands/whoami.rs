@@ -75,9 +75,9 @@ pub(crate) async fn run(mut preparation: Preparation<'_>, whoami: &Whoami) -> Re
     }
     if wrong_stack.is_some() {
         last_line.push_str(if result.is_ok() {
-            ", but the stack file is wrong"
+            ", but its stack file cannot be used"
         } else {
-            ", and the stack file is wrong"
+            ", and its stack file cannot be used"
         });
     }
     outcome.problem = Diagnostic::worst(result.err().into_iter().chain(of_clouds).chain(wrong_stack));
@@ -122,9 +122,7 @@ async fn explain(
         Err(problem) => problem.log(),
     }
     let Some(needs) = needs else {
-        tracing::warn!(
-            "no resources are proposed: what the Policy has to permit follows from the stack file, which is wrong"
-        );
+        tracing::warn!("no resources are proposed: what the Policy has to permit follows from the stack file");
         not_written(whoami);
         return exchanged.map(|_| ());
     };
